@@ -1,0 +1,84 @@
+"""Read a configuration file or a preset, and say clearly what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tasks.config import CreditConfig, StageConfig
+
+KEYS = {key for model in StageConfig.__subclasses__() for key in model.model_fields}
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be used; the message names file, key, value and remedy."""
+
+
+def preset_names() -> list[str]:
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("flows.presets").iterdir() if entry.is_file())
+
+
+def load_config(*, file: Path | None, preset: str | None, name: str | None) -> CreditConfig:
+    """The configuration of a file, or of a preset (`digits` unless given), under another name if asked.
+
+    A relative image folder is looked up from where the file lies.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key or preset, or a value out of range.
+    """
+    if file is not None and preset is not None:
+        raise ConfigError("a run has one configuration: give `--config` or `--preset`, not both")
+    if file is not None:
+        values = _parse(str(file), _read(file))
+        data = values.get("data")
+        if isinstance(data, dict) and isinstance(data.get("path"), str):
+            data["path"] = str(file.absolute().parent / Path(data["path"]).expanduser())
+        values.setdefault("name", file.stem)
+    else:
+        chosen = preset or "digits"
+        if chosen not in preset_names():
+            raise ConfigError(f"there is no preset {chosen!r}; choose one of {', '.join(preset_names())}")
+        values = _parse(chosen, files("flows.presets").joinpath(f"{chosen}.yaml").read_text(encoding="utf-8"))
+    if name is not None:
+        values["name"] = name
+    try:
+        return CreditConfig.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise ConfigError(f"{file or preset or 'digits'}: " + "; ".join(problems)) from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from None
+
+
+def _parse(source: str, text: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or not values:
+        raise ConfigError(f"{source} is empty or no mapping; a configuration has keys such as `data:` and `payout:`")
+    return values
+
+
+def _explain(problem: Any) -> str:
+    path = [str(part) for part in problem["loc"] if part not in ("digits", "folder")]
+    where = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], sorted(KEYS), n=1)
+        return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
+    message = problem["msg"].removeprefix("Value error, ")
+    received = problem["input"]
+    shown = f" (got {received!r})" if isinstance(received, str | int | float) else ""
+    return f"`{where}`: {message[0].lower()}{message[1:]}{shown}"

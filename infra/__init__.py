@@ -1,0 +1,1 @@
+"""The edge: settings, stores, servers and tracking. Knows no valuation method."""

@@ -1,0 +1,28 @@
+"""Progress of long work, shown where somebody watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+Advance = Callable[[int], None]
+Display = Callable[[str, int], AbstractContextManager[Advance]]
+
+_displays: list[Display] = []
+
+
+@contextmanager
+def shown_on(display: Display) -> Iterator[None]:
+    """Show the progress of every stage on this display: a command line's bars."""
+    _displays.append(display)
+    try:
+        yield
+    finally:
+        _displays.remove(display)
+
+
+def progress(title: str, total: int) -> AbstractContextManager[Advance]:
+    """A context that yields a function to call with the number of steps done since the last call."""
+    if not _displays:
+        return nullcontext(lambda steps: None)
+    return _displays[-1](title, total)

@@ -1,0 +1,113 @@
+"""Prefect's and MLflow's servers as child processes on the loopback address."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.artifacts import StoreError
+from infra.settings import Settings
+
+HOST = "127.0.0.1"
+STARTUP_SECONDS = 120
+SHUTDOWN_SECONDS = 10
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_CLI_PROMPT": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "DO_NOT_TRACK": "1",
+    "PYTHONWARNINGS": "ignore",
+}
+"""Environment of both libraries: no telemetry, and a terminal that shows the job alone."""
+
+
+def configure(settings: Settings) -> None:
+    """Set the environment of Prefect and MLflow; to be called before either is imported."""
+    for name, value in {**QUIET, "PREFECT_HOME": str(settings.root / "prefect")}.items():
+        os.environ.setdefault(name, value)
+
+
+class Server:
+    """A server that ends when told to, and when its parent dies however it dies."""
+
+    def __init__(self, command: Sequence[str], *, port: int, health: str, log: Path) -> None:
+        self.url = f"http://{HOST}:{port}"
+        self.health = health
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "infra.supervise", sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the job; the job then ends its servers in order
+            )
+
+    def wait_until_ready(self) -> None:
+        """Return once the server answers.
+
+        Raises:
+            StoreError: it ended, or did not answer in time; shows the end of its log.
+        """
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(self.url + self.health, timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        self.stop()
+        tail = self.log.read_text(errors="replace").strip().splitlines()[-5:]
+        raise StoreError(
+            f"a server did not start within {STARTUP_SECONDS} s at {self.url}; the end of {self.log}:\n"
+            + "\n".join(tail)
+        )
+
+    def stop(self) -> None:
+        """End the server and wait for it."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def prefect_server(settings: Settings, port: int | None = None) -> Server:
+    """Prefect's server over `home/prefect`, on a free port unless one is given."""
+    port = port or _free_port()
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    return Server(command, port=port, health="/api/health", log=settings.root / "prefect" / "server.log")
+
+
+def mlflow_server(settings: Settings, port: int | None = None) -> Server:
+    """MLflow's server over the tracking store, on a free port unless one is given."""
+    port = port or _free_port()
+    folder = settings.root / "mlflow"
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]
+    return Server(command, port=port, health="/health", log=folder / "server.log")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

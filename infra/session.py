@@ -1,0 +1,56 @@
+"""What a command needs around a flow: environment, servers and a display, begun and ended in order."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from infra.progress import shown_on
+from infra.servers import configure, mlflow_server, prefect_server
+from infra.settings import settings
+from infra.terminal import bars, console
+from infra.workspace import open_workspace, require_space
+
+
+@contextmanager
+def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
+    """Start a Prefect server, unless the environment names one, and yield a function that waits for it.
+
+    What takes long to import is imported while the server starts. The server ends after Prefect's own
+    exit handlers, which send it the last events.
+    """
+    require_space(open_workspace(settings()).root)
+    configure(settings())
+    wait_for_server: Callable[[], None] = _nothing
+    if not os.environ.get("PREFECT_API_URL"):
+        server = prefect_server(settings())
+        atexit.register(server.stop)
+        os.environ["PREFECT_API_URL"] = f"{server.url}/api"
+        wait_for_server = server.wait_until_ready
+    with bars() if show_progress else nullcontext() as display, shown_on(display) if display else nullcontext():
+        yield wait_for_server
+
+
+def serve_pages() -> None:
+    """Run both servers until interrupted."""
+    open_workspace(settings())
+    configure(settings())
+    servers = {"MLflow": mlflow_server(settings()), "Prefect": prefect_server(settings())}
+    try:
+        for title, server in servers.items():
+            with console.status(f"Starting {title}"):
+                server.wait_until_ready()
+            console.print(f"{title:8}{server.url}")
+        console.print("Press Ctrl-C to stop.")
+        while all(server.process.poll() is None for server in servers.values()):
+            time.sleep(0.5)
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+def _nothing() -> None:
+    """A server named by the environment runs already."""

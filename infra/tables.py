@@ -1,0 +1,89 @@
+"""The tables of the run store and the ledger."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[str]: JSON}
+
+
+class Run(Base):
+    """A name and the one configuration it stands for."""
+
+    __tablename__ = "runs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    config: Mapped[dict[str, Any]]
+    created_at: Mapped[str] = mapped_column(default=_now)
+
+
+class Stage(Base):
+    """A finished stage: what went in, what came out, and how long it took."""
+
+    __tablename__ = "stages"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    inputs: Mapped[dict[str, Any]]
+    outputs: Mapped[dict[str, Any]]
+    seconds: Mapped[float]
+    created_at: Mapped[str] = mapped_column(default=_now)
+
+
+class Coalition(Base):
+    """A measured coalition."""
+
+    __tablename__ = "coalitions"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    members: Mapped[list[str]]
+    seed: Mapped[int]
+    items: Mapped[int]
+    utility: Mapped[float]
+    train_seconds: Mapped[float]
+    sample_seconds: Mapped[float]
+    measure_seconds: Mapped[float]
+    wall_seconds: Mapped[float]
+    device: Mapped[str]
+    checkpoint: Mapped[str]
+    created_at: Mapped[str] = mapped_column(default=_now)
+
+
+class Statement(Base):
+    """One division of one pool by one valuation."""
+
+    __tablename__ = "statements"
+    __table_args__ = (UniqueConstraint("pool", "valuation"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str] = mapped_column(index=True)
+    valuation: Mapped[str]
+    sequence: Mapped[int]
+    created_at: Mapped[str] = mapped_column(default=_now)
+
+
+class Entry(Base):
+    """Money in integer minor units, credited to a contributor or, negative, taken back."""
+
+    __tablename__ = "entries"
+    __table_args__ = (UniqueConstraint("pool", "contributor", "valuation", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    statement: Mapped[str] = mapped_column(ForeignKey("statements.id"))
+    pool: Mapped[str]
+    contributor: Mapped[str]
+    valuation: Mapped[str]
+    kind: Mapped[str]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    created_at: Mapped[str] = mapped_column(default=_now)

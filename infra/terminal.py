@@ -1,0 +1,60 @@
+"""What the terminal shows: progress bars, and the result of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from infra.progress import Advance, Display
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def bars() -> Iterator[Display]:
+    """Progress bars, one a stage; a finished one stays."""
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as shown:
+
+        @contextmanager
+        def display(title: str, total: int) -> Iterator[Advance]:
+            bar = shown.add_task(title, total=total)
+            yield lambda steps: shown.update(bar, advance=steps)
+
+        yield display
+
+
+def print_credit(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print contributors with credit, interval and money, as the rows come."""
+    table = Table(box=SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: float) -> None:
+    """Print where the time went; the last line is all that was not training, sampling and measuring."""
+    table = Table("Stage", box=SIMPLE_HEAD)
+    table.add_column("Wall", justify="right")
+    table.add_column("Training, sampling, measuring", justify="right")
+    table.add_column("")
+    for row in rows:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row("whole job", f"{total:.1f} s", f"{busy:.1f} s", "")
+    table.add_row("orchestration", f"{total - busy:.1f} s", "", f"{(total - busy) / total:.1%} of the job")
+    console.print(table)

@@ -1,0 +1,51 @@
+"""The stores of one `ROYALTY_HOME`, opened once a process."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from infra.artifacts import ArtifactStore, StoreError, write_whole
+from infra.ledger import Ledger
+from infra.runstore import RunStore, open_database
+from infra.settings import Settings
+
+FREE_SPACE = 256 * 2**20
+"""Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    root: Path
+    artifacts: ArtifactStore
+    runs: RunStore
+    ledger: Ledger
+
+
+@lru_cache
+def open_workspace(settings: Settings) -> Workspace:
+    """Open the stores, creating what is missing.
+
+    Raises:
+        StoreError: the folder cannot be created or written.
+    """
+    root = settings.root
+    write_whole(root / ".writable", b"")
+    engine = open_database(settings.run_store_url)
+    return Workspace(root, ArtifactStore(root / "artifacts"), RunStore(engine), Ledger(engine))
+
+
+def require_space(root: Path) -> None:
+    """Check, before any work, that the disk has room.
+
+    Raises:
+        StoreError: it has not.
+    """
+    free = shutil.disk_usage(root).free
+    if free < FREE_SPACE:
+        raise StoreError(
+            f"a run needs {FREE_SPACE // 2**20} MiB free in {root}, and {free // 2**20} MiB are. Free some space or "
+            "set ROYALTY_HOME to a folder on a larger disk"
+        )

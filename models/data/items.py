@@ -1,0 +1,176 @@
+"""Items, contributors and the splits of an image set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.serialization import pack, unpack
+
+
+class InputError(ValueError):
+    """The user's data or settings break a rule; the message gives rule, value received and remedy."""
+
+
+def item_id(pixels: np.ndarray) -> str:
+    """SHA-256 of decoded pixels and their shape: equal for copies, whatever the file format."""
+    digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Unique images, who provided each, and what each shows.
+
+    Attributes:
+        images: uint8, `(items, channels, height, width)`.
+        ids: one `item_id` an item, of the image as it was provided (before any resizing).
+        labels: int64, `(items,)`, an index into `label_names`.
+        membership: bool, `(items, contributors)`; an item may have several contributors.
+        contributors: sorted names, the players; bit i of a coalition is `contributors[i]`.
+    """
+
+    images: np.ndarray
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    membership: np.ndarray
+    contributors: tuple[str, ...]
+
+    @classmethod
+    def merge(
+        cls,
+        images: np.ndarray,
+        ids: Sequence[str],
+        labels: np.ndarray,
+        label_names: Sequence[str],
+        owners: Sequence[Sequence[str]],
+    ) -> ImageSet:
+        """Build a set from provided images; copies become one item with several contributors.
+
+        Items are ordered by id, so that a coalition's images come in one order whatever others bring.
+        """
+        contributors = tuple(sorted({name for names in owners for name in names}))
+        column = {name: index for index, name in enumerate(contributors)}
+        unique, first, position = np.unique(np.array(ids), return_index=True, return_inverse=True)
+        membership = np.zeros((len(unique), len(contributors)), dtype=bool)
+        for item, names in zip(position, owners, strict=True):
+            membership[item, [column[name] for name in names]] = True
+        return cls(
+            images=images[first],
+            ids=tuple(unique.tolist()),
+            labels=labels[first].astype(np.int64),
+            label_names=tuple(label_names),
+            membership=membership,
+            contributors=contributors,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, items: np.ndarray) -> ImageSet:
+        """The items at these positions, with all contributors kept as players."""
+        return replace(
+            self,
+            images=self.images[items],
+            ids=tuple(self.ids[i] for i in items),
+            labels=self.labels[items],
+            membership=self.membership[items],
+        )
+
+    def of_coalition(self, mask: np.ndarray) -> np.ndarray:
+        """Positions of the items that at least one member of the coalition provided.
+
+        Args:
+            mask: bool, `(contributors,)`.
+        """
+        return np.flatnonzero(self.membership[:, mask].any(axis=1))
+
+    def digest_of(self, contributor: int) -> str:
+        """SHA-256 over the sorted items of one contributor: changes when, and only when, they do."""
+        items = np.flatnonzero(self.membership[:, contributor])
+        return hashlib.sha256("".join(sorted(self.ids[i] for i in items)).encode()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        arrays = {"images": self.images, "labels": self.labels, "membership": self.membership}
+        names = {"ids": self.ids, "label_names": self.label_names, "contributors": self.contributors}
+        return pack(arrays, names)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> ImageSet:
+        arrays, names = unpack(payload)
+        return cls(
+            images=arrays["images"],
+            ids=tuple(names["ids"]),
+            labels=arrays["labels"],
+            label_names=tuple(names["label_names"]),
+            membership=arrays["membership"],
+            contributors=tuple(names["contributors"]),
+        )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Disjoint parts of one image set: no item, and so no copy, is in two of them.
+
+    Attributes:
+        train: what the generator learns from; every contributor has at least one item here.
+        validation: never trained on; shows what the global property gives for real images.
+        classifier: what the classifier behind the global property learns from.
+    """
+
+    train: ImageSet
+    validation: ImageSet
+    classifier: ImageSet
+
+
+def split_items(items: ImageSet, *, validation: float, classifier: float, seed: int) -> Splits:
+    """Draw the held-out parts label by label, so that each part shows every label.
+
+    Args:
+        validation: share of each label's items for validation, in (0, 1).
+        classifier: share of each label's items for the classifier, in (0, 1).
+
+    Raises:
+        InputError: a label has too few items to be in every part.
+    """
+    generator = np.random.default_rng([seed, 1])
+    provided = items.membership.sum(axis=0)  # (contributors,) items each still has in training
+    parts: dict[str, list[int]] = {"validation": [], "classifier": []}
+    for label, name in enumerate(items.label_names):
+        candidates = generator.permutation(np.flatnonzero(items.labels == label))
+        wanted = {
+            "validation": max(1, round(validation * len(candidates))),
+            "classifier": max(1, round(classifier * len(candidates))),
+        }
+        queue = list(candidates)
+        for part, count in wanted.items():
+            taken: list[int] = []
+            kept: list[int] = []
+            for item in queue:
+                # Nobody's last image is held out: a contributor without training images has no credit.
+                spare = provided[items.membership[item]].min() > 1
+                if spare and len(taken) < count:
+                    taken.append(int(item))
+                    provided[items.membership[item]] -= 1
+                else:
+                    kept.append(int(item))
+            queue = kept
+            parts[part] += taken
+            if not taken or not queue:
+                raise InputError(
+                    f"each label needs images for training, validation and the classifier; label {name!r} has "
+                    f"{len(candidates)} distinct image(s) that can be spared. Add images of it or merge the label "
+                    "into another."
+                )
+    held_out = set(parts["validation"]) | set(parts["classifier"])
+    train = np.array([i for i in range(len(items)) if i not in held_out])
+    return Splits(
+        train=items.take(train),
+        validation=items.take(np.array(sorted(parts["validation"]))),
+        classifier=items.take(np.array(sorted(parts["classifier"]))),
+    )

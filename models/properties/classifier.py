@@ -1,0 +1,109 @@
+"""A small convolutional classifier, trained on images that no generator sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.serialization import pack, unpack
+
+
+class Classifier:
+    """Class probabilities of uint8 images, `(n, channels, height, width)`."""
+
+    def __init__(self, channels: int, classes: int, *, seed: int) -> None:
+        self.channels = channels
+        self.classes = classes
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = nn.Sequential(
+                nn.Conv2d(channels, 32, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(32, 64, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(64, 64, 3, padding=1),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(4),
+                nn.Flatten(),
+                nn.Dropout(0.3),
+                nn.Linear(64 * 16, classes),
+            ).eval()
+
+    def fit(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        steps: int,
+        seed: int,
+        batch_size: int = 64,
+        learning_rate: float = 2e-3,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Train with cross entropy on images shifted by up to one eighth of their side and mixed with noise.
+
+        The share of noise is random, and mostly small. Without it a classifier is sure of its answer on
+        pure noise too, and a generator that learned to make noise scores like one that made a class more.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        data, target = _scaled(images), torch.from_numpy(labels)
+        reach = max(1, images.shape[-1] // 8)
+        optimizer = torch.optim.AdamW(self.net.parameters(), lr=learning_rate, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        self.net.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # dropout draws from the global generator
+            for _ in range(steps):
+                batch = torch.randint(len(data), (batch_size,), generator=generator)
+                shown = _with_noise(_shifted(data[batch], reach, generator), generator)
+                loss = nn.functional.cross_entropy(self.net(shown), target[batch])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                if progress is not None:
+                    progress(1)
+        self.net.eval()
+
+    @torch.inference_mode()
+    def probabilities(self, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+        """float64, `(n, classes)`; rows sum to one."""
+        starts = range(0, len(images), batch_size)
+        parts = [self.net(_scaled(images[at : at + batch_size])).double().softmax(dim=1) for at in starts]
+        return torch.cat(parts).numpy()
+
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """Share of images whose most probable class is their label."""
+        return float((self.probabilities(images).argmax(axis=1) == labels).mean())
+
+    def to_bytes(self) -> bytes:
+        weights = {name: tensor.numpy() for name, tensor in self.net.state_dict().items()}
+        return pack(weights, {"channels": self.channels, "classes": self.classes})
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Classifier:
+        weights, description = unpack(payload)
+        classifier = cls(**description, seed=0)
+        classifier.net.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        return classifier
+
+
+def _scaled(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).float() / 127.5 - 1  # (n, channels, height, width) in [-1, 1]
+
+
+def _shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
+    """The batch moved by up to `reach` pixels each way, black coming in at the edges."""
+    height, width = images.shape[-2:]
+    padded = nn.functional.pad(images, (reach,) * 4, value=-1.0)
+    top, left = torch.randint(2 * reach + 1, (2,), generator=generator).tolist()
+    return padded[:, :, top : top + height, left : left + width]
+
+
+def _with_noise(images: Tensor, generator: torch.Generator) -> Tensor:
+    share = torch.rand((len(images), 1, 1, 1), generator=generator) ** 3
+    return (1 - share) * images + share * torch.randn(images.shape, generator=generator)

@@ -1,0 +1,1 @@
+"""One Prefect task per stage: load, call one pure function, save, return ids."""

@@ -1,0 +1,153 @@
+"""The configuration of a run: one frozen model a stage, parsed once, unknown keys refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from babel.numbers import format_currency, get_currency_precision, is_currency
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Steps = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class StageConfig(BaseModel):
+    """Base of the configuration of a stage: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HeldOut(StageConfig):
+    """Shares of each label that are held out: for validation, and for the classifier of the utility."""
+
+    validation: Share = 0.1
+    classifier: Share = 0.25
+
+
+class DigitsSource(StageConfig):
+    """scikit-learn's digits: see `models.data.digits.digits`."""
+
+    source: Literal["digits"] = "digits"
+    contributors: Annotated[int, Field(ge=2, le=64)] = 12
+    shares: Literal["dirichlet", "by-class"] = "dirichlet"
+    concentration: Annotated[float, Field(gt=0)] = 0.5
+    blurred_sigma: Annotated[float, Field(ge=0)] = 1.0
+    planted: bool = False
+    held_out: HeldOut = HeldOut()
+
+
+class FolderSource(StageConfig):
+    """A folder of images with `metadata.csv`: see `models.data.folder`."""
+
+    source: Literal["folder"]
+    path: Path
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
+    held_out: HeldOut = HeldOut()
+
+
+Source = Annotated[DigitsSource | FolderSource, Field(discriminator="source")]
+
+
+class ClassifierConfig(StageConfig):
+    steps: Steps = 700
+
+
+class GeneratorConfig(StageConfig):
+    """Architecture and training of the generator: see `models.generators.ddpm`."""
+
+    block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
+    layers_per_block: Annotated[int, Field(ge=1)] = 1
+    steps: Steps = 600
+    batch_size: Steps = 128
+    learning_rate: Rate = 5e-3
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+
+class SamplingConfig(StageConfig):
+    """How a generator is sampled when its utility is measured."""
+
+    images: Annotated[int, Field(ge=16)] = 512
+    steps: Steps = 10
+
+
+class PruningConfig(StageConfig):
+    """Share of each layer's channels to remove, and the steps on all images that follow."""
+
+    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    recovery_steps: Annotated[int, Field(ge=1)] = 150
+
+
+class CoalitionConfig(StageConfig):
+    """How many coalitions, and how the pruned model is finetuned on each."""
+
+    count: Annotated[int, Field(ge=2, multiple_of=2)] = 48
+    finetune_steps: Annotated[int, Field(ge=1)] = 60
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    timeout_minutes: Annotated[float, Field(gt=0)] = 60.0
+
+
+class CreditEstimateConfig(StageConfig):
+    """Estimator settings: see `models.valuation.shapley.estimate_shapley`."""
+
+    ridge: Annotated[float, Field(ge=0)] = 0.01
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+
+
+class PayoutConfig(StageConfig):
+    """The pool and the policy; the pool is named after the run unless it has a name of its own."""
+
+    pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
+    currency: str = "EUR"
+    name: str | None = None
+    policy: Literal["proportional"] = "proportional"
+
+    @field_validator("currency")
+    @classmethod
+    def _known_currency(cls, currency: str) -> str:
+        if not is_currency(currency):
+            raise ValueError(f"a currency is an ISO 4217 code such as EUR, got {currency!r}")
+        return currency
+
+    @model_validator(mode="after")
+    def _whole_minor_units(self) -> PayoutConfig:
+        if self.pool != self.pool.quantize(Decimal(1).scaleb(-self.digits)):
+            raise ValueError(
+                f"a pool is a whole number of the smallest units of {self.currency}, which has {self.digits} decimals; "
+                f"got {self.pool}"
+            )
+        return self
+
+    @property
+    def digits(self) -> int:
+        return int(get_currency_precision(self.currency))
+
+    @property
+    def minor_units(self) -> int:
+        return int(self.pool.scaleb(self.digits))
+
+    def formatted(self, minor: int) -> str:
+        return str(format_currency(Decimal(minor).scaleb(-self.digits), self.currency, locale="en"))
+
+
+class CreditConfig(StageConfig):
+    """One configuration a stage; the defaults credit the embedded digits.
+
+    `name` stands for one configuration in a run store: another one needs another name.
+    """
+
+    name: str = Field(default="digits", pattern=r"^[\w][\w.-]{0,63}$")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    data: Source = DigitsSource()
+    classifier: ClassifierConfig = ClassifierConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    pruning: PruningConfig = PruningConfig()
+    coalitions: CoalitionConfig = CoalitionConfig()
+    credit: CreditEstimateConfig = CreditEstimateConfig()
+    payout: PayoutConfig = PayoutConfig()

@@ -1,0 +1,166 @@
+"""Write the report and the tables, and attach them to the MLflow run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from infra.artifacts import write_whole
+from infra.pictures import sheet
+from infra.report import ContributorRow, ModelRow, Report, render_report, template_digest
+from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.tracking import open_tracking
+from infra.workspace import Workspace, open_workspace
+from models.data.items import ImageSet
+from models.payout import POLICIES
+from tasks.config import PayoutConfig
+from tasks.credit import load_table
+from tasks.measure import load_images
+from tasks.stage import run_stage
+
+UTILITY = "Inception Score"
+MEANING = (
+    "How recognizable and how varied the generated images are, to a classifier trained on images that the generator "
+    "never saw: 1 when all look alike to it, the number of classes when each image is clearly of one class and all "
+    "classes are equally common."
+)
+STRIP = 12
+DIAGNOSTICS = {
+    "efficiency_gap": "Sum of credit less what there is to divide",
+    "condition_number": "Condition number of the regression",
+    "pairs": "Pairs of complementary coalitions",
+}
+
+
+@task(cache_policy=NO_CACHE)
+def write_report(
+    name: str,
+    config: Mapping[str, Any],
+    payout: PayoutConfig,
+    stages: Mapping[str, StageRecord],
+    timings: Sequence[tuple[str, str, str, str]],
+) -> StageRecord:
+    """Digest of the report, and the folder with the report and the tables."""
+    keys = {stage: record.key for stage, record in stages.items()}
+    inputs = {"name": name, "stages": keys, "template": template_digest()}
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        html = render_report(_compose(space, name, config, payout, stages, timings)).encode()
+        tracking, run = open_tracking(settings()), stages["track"].outputs["run"]
+        for file, payload in _files(space, stages, html).items():
+            tracking.file(run, file, payload)
+        tracking.finish(run)
+        return {"report": space.artifacts.put(html)}
+
+    record = run_stage("report", inputs=inputs, modules=("infra.report",), compute=compute)
+    space = open_workspace(settings())
+    folder = space.root / "runs" / name
+    for file, payload in _files(space, stages, space.artifacts.get(record.outputs["report"])).items():
+        write_whole(folder / file, payload)
+    return record.with_outputs(folder=str(folder))
+
+
+def _files(space: Workspace, stages: Mapping[str, StageRecord], html: bytes) -> dict[str, bytes]:
+    return {
+        "credit.parquet": space.artifacts.get(stages["credit"].outputs["table"]),
+        "payout.csv": space.artifacts.get(stages["pay"].outputs["payout"]),
+        "report.html": html,
+    }
+
+
+def _compose(
+    space: Workspace,
+    name: str,
+    config: Mapping[str, Any],
+    payout: PayoutConfig,
+    stages: Mapping[str, StageRecord],
+    timings: Sequence[tuple[str, str, str, str]],
+) -> Report:
+    data, base, pruned, credit = (stages[stage].outputs for stage in ("ingest", "train", "prune", "credit"))
+    pay, track = stages["pay"].outputs, stages["track"].outputs
+    shape = pruned["shape"]
+    generated = np.frombuffer(space.artifacts.get(base["images"]), np.uint8).reshape(shape)
+    return Report(
+        title=name,
+        created_at=datetime.now(UTC).isoformat(timespec="minutes"),
+        utility_name=UTILITY,
+        utility_meaning=MEANING,
+        null_utility=credit["null_utility"],
+        grand_utility=credit["grand_utility"],
+        real_utility=stages["classifier"].outputs["real_utility"],
+        coalitions=credit["evaluations"],
+        confidence=config["credit"]["confidence"],
+        rows=_rows(load_table(space, credit["table"]), load_images(space, data["train"]), payout, pay["amounts"]),
+        models=(
+            ModelRow("base", base["parameters"], base["multiply_adds"], base["utility"]),
+            ModelRow("pruned", pruned["parameters"], pruned["multiply_adds"], pruned["utility_before_recovery"]),
+            ModelRow("pruned, recovered", pruned["parameters"], pruned["multiply_adds"], pruned["utility"]),
+        ),
+        generated=sheet(generated, 16),
+        pool=payout.formatted(payout.minor_units),
+        pool_name=payout.name or name,
+        statement=pay["statement"],
+        policy=POLICIES[payout.policy].description,
+        diagnostics=tuple((DIAGNOSTICS[key], f"{value:.3g}") for key, value in credit["diagnostics"].items()),
+        notes=_notes(data),
+        settings=tuple(_settings(config)),
+        timings=tuple(timings),
+        identifiers=(
+            ("MLflow run", track["run"]),
+            ("Prefect flow run", track["flow_run"]),
+            ("Code commit", track["commit"]),
+            ("Training images", data["train"]),
+            ("Base model", base["model"]),
+            ("Pruned model", pruned["model"]),
+            ("Credit table", credit["table"]),
+            ("Payout table", pay["payout"]),
+        ),
+    )
+
+
+def _rows(
+    table: pd.DataFrame, train: ImageSet, payout: PayoutConfig, amounts: Mapping[str, int]
+) -> tuple[ContributorRow, ...]:
+    rows = []
+    for row in table.to_dict("records"):
+        member = train.contributors.index(row["contributor"])
+        items = np.flatnonzero(train.membership[:, member])[:STRIP]
+        amount = amounts[row["contributor"]]
+        rows.append(
+            ContributorRow(
+                name=row["contributor"],
+                items=row["items"],
+                credit=row["credit"],
+                stderr=row["stderr"],
+                ci_low=row["ci_low"],
+                ci_high=row["ci_high"],
+                share=amount / payout.minor_units if payout.minor_units else 0.0,
+                amount=payout.formatted(amount),
+                strip=sheet(train.images[items], STRIP),
+            )
+        )
+    return tuple(rows)
+
+
+def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = [f"{data['total_items']} distinct training images of {len(data['contributors'])} contributors."]
+    if data["shared_items"]:
+        notes.append(
+            f"{data['shared_items']} images were provided by more than one contributor. Such an image is trained on "
+            "once and belongs to every coalition that holds one of its contributors, so that they share its credit."
+        )
+    return tuple(notes)
+
+
+def _settings(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, inner in value.items():
+        rows += _settings(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else [(f"{prefix}{key}", str(inner))]
+    return rows

@@ -1,0 +1,38 @@
+"""What every stage does: look its key up, compute if it is not there, record what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from infra.keys import code_version, digest_of
+from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.workspace import Workspace, open_workspace
+
+
+def run_stage(
+    name: str,
+    *,
+    inputs: Mapping[str, Any],
+    modules: tuple[str, ...],
+    compute: Callable[[Workspace], Mapping[str, Any]],
+) -> StageRecord:
+    """Run a stage, or reuse it.
+
+    Args:
+        inputs: configuration, digests and seed: with the code, all that determines the outputs.
+        modules: numeric modules whose code the stage runs.
+        compute: returns digests and scalars; stores its payloads in the workspace.
+    """
+    space = open_workspace(settings())
+    key = digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
+    found = space.runs.stage(key)
+    if found is not None:
+        return found
+    start = time.perf_counter()
+    outputs = compute(space)
+    record = StageRecord(name, key, inputs, outputs, time.perf_counter() - start)
+    space.runs.record_stage(record)
+    return record

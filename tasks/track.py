@@ -1,0 +1,102 @@
+"""Log a finished run to MLflow: stages and coalitions as children, data, models and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import prefect.runtime
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from infra.keys import digest_of
+from infra.progress import progress
+from infra.runstore import CoalitionRecord, StageRecord
+from infra.settings import settings
+from infra.tracking import COALITIONS, RUNS, Tracking, code_commit, open_tracking
+from infra.workspace import Workspace
+from tasks.credit import load_table
+from tasks.measure import CoalitionPlan
+from tasks.stage import run_stage
+
+MODEL_NAMES = {"train": "base", "prune": "pruned"}
+METRICS = ("utility", "utility_before_recovery", "accuracy", "real_utility", "null_utility", "grand_utility")
+
+
+@task(cache_policy=NO_CACHE)
+def track(
+    name: str, config: Mapping[str, Any], stages: Sequence[StageRecord], plans: Sequence[CoalitionPlan]
+) -> StageRecord:
+    """The ids of the MLflow run, of this Prefect flow run and of the code's commit."""
+    keys = [plan.key for plan in plans]
+    inputs = {"name": name, "stages": [stage.key for stage in stages], "coalitions": keys}
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        tracking = open_tracking(settings())
+        commit, flow_run = code_commit(), str(prefect.runtime.flow_run.id or "none")
+        note = f"Shapley credit of contributors, run {name!r}: open `report.html` below for the whole account."
+        tags = {"git.commit": commit, "prefect.flow_run_id": flow_run}
+        run = tracking.start(RUNS, name, key=digest_of(inputs), note=note, tags=tags)
+        tracking.log(run, params=_flat(config))
+        rows = space.runs.coalitions(keys)
+        with progress("Log to MLflow", len(stages) + len(rows)) as advance:
+            for stage in stages:
+                _log_stage(tracking, space, run, stage)
+                advance(1)
+            for row in rows.values():
+                _log_coalition(tracking, run, row)
+                advance(1)
+        return {"run": run, "commit": commit, "flow_run": flow_run}
+
+    return run_stage("track", inputs=inputs, modules=(), compute=compute)
+
+
+def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRecord) -> None:
+    note = f"Stage {stage.name!r} of its parent run."
+    child = tracking.start(RUNS, stage.name, key=stage.key, parent=parent, note=note)
+    outputs = stage.outputs
+    metrics = {key: outputs[key] for key in METRICS if key in outputs} | dict(outputs.get("diagnostics", {}))
+    tracking.log(child, params=_flat(stage.inputs), metrics=metrics | {"seconds": stage.seconds})
+    if stage.name == "ingest":
+        for run in (parent, child):
+            profile = {"items": outputs["total_items"], "contributors": outputs["items"]}
+            tracking.dataset(run, "train", outputs["train"], profile)
+    if stage.name in MODEL_NAMES:
+        payload = space.artifacts.get(outputs["model"])
+        values = {key: outputs[key] for key in ("utility", "parameters", "multiply_adds")}
+        tracking.model(child, MODEL_NAMES[stage.name], payload, outputs["model"], values)
+    if "losses" in outputs:
+        tracking.curve(child, "loss", outputs["losses"])
+    if stage.name == "credit":
+        table = load_table(space, outputs["table"])
+        tracking.table(parent, table, "credit.json")
+        tracking.log(parent, metrics=metrics)
+    tracking.finish(child)
+
+
+def _log_coalition(tracking: Tracking, parent: str, row: CoalitionRecord) -> None:
+    note = f"Finetuned on {', '.join(row.members) or 'nobody'}."
+    run = tracking.start(COALITIONS, f"coalition-{row.key[:8]}", key=row.key, parent=parent, note=note)
+    metrics = {
+        "utility": row.utility,
+        "size": len(row.members),
+        "items": row.items,
+        "train_seconds": row.train_seconds,
+        "sample_seconds": row.sample_seconds,
+        "wall_seconds": row.wall_seconds,
+    }
+    members = ";".join(row.members)
+    params = {"members": members[:6000], "seed": row.seed, "device": row.device, "checkpoint": row.checkpoint}
+    tracking.log(run, params=params, metrics=metrics)
+    tracking.finish(run)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names, values cut to what MLflow holds."""
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat |= _flat(inner, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(inner)[:500]
+    return flat
