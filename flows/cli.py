@@ -39,9 +39,15 @@ def run(
 ) -> None:
     """Train, prune, measure coalitions; then credit, report and pay the contributors."""
     from flows.configuration import load_config
+    from infra.processes import preload
     from infra.session import session
+    from infra.settings import settings
+    from infra.workspace import open_workspace
+    from tasks.stage import WORKER
 
     configuration = load_config(file=config, preset=preset, name=name)
+    if not open_workspace(settings()).runs.knows(configuration.name):
+        preload(WORKER)  # there will be work to do, and its imports can be had while the server starts
     with session(show_progress=not as_json) as wait_for_server:
         from flows.credit import credit
 

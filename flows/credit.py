@@ -16,7 +16,6 @@ from prefect import flow, unmapped
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from infra.processes import preload
 from infra.progress import progress
 from infra.settings import settings
 from infra.workspace import open_workspace, require_space
@@ -24,16 +23,14 @@ from tasks.coalitions import draw_coalitions, measure_coalition, plan_coalitions
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit
 from tasks.ingest import ingest
-from tasks.measure import CoalitionPlan
 from tasks.pay import pay
-from tasks.pruning import prune
+from tasks.plan import CoalitionPlan
 from tasks.report import write_report
 from tasks.timing import Timing, fan_out_timing, stage_timing
-from tasks.track import track
-from tasks.training import train_classifier, train_generator
+from tasks.track import prepare_tracking, track
+from tasks.training import prune, train_classifier, train_generator
 
 THREADS = ThreadPoolTaskRunner[Any](max_workers=settings().workers)
-NUMERICS = ("tasks.measure", "models.generators.ddpm", "models.properties.classifier")
 
 
 @dataclass(frozen=True)
@@ -68,13 +65,13 @@ def credit(config: CreditConfig) -> CreditResult:
     data = ingest(config.data, config.seed)
     coalitions = draw_coalitions(data, config.coalitions, config.seed)
     judge = train_classifier(data, config.classifier, config.seed)
-    if not judge.reused:
-        preload(*NUMERICS)  # meanwhile
     base = train_generator(data, judge, config.generator, config.sampling, config.seed)
     pruned = prune(data, base, judge, config.pruning, config.generator, config.sampling, config.seed)
 
     plans = plan_coalitions(coalitions, data, pruned, judge, config.coalitions, config.sampling, config.seed)
     pending = unfinished(plans)
+    if pending:
+        prepare_tracking.submit()  # meanwhile
     fan_out = measure_all(pending, config.coalitions.timeout_minutes)
     estimate = estimate_credit(data, plans, config.credit, config.seed)
     payout = pay(estimate, config.payout, config.payout.name or config.name)
@@ -98,8 +95,6 @@ def credit(config: CreditConfig) -> CreditResult:
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> Timing:
     """Fan the coalitions out over the task runner."""
     start = time.perf_counter()
-    if pending:
-        preload(*NUMERICS)
     with progress("Measure coalitions", len(pending)) as advance:
         for future in as_completed(measure_coalition.map(pending, unmapped(timeout_minutes))):
             future.result()

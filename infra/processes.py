@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from infra.progress import Advance
+
 # Children are forked from a server that has imported the numerics once and started no thread, so
 # each starts in milliseconds with a clean state, and its memory returns when it ends.
 _context = multiprocessing.get_context("forkserver")
+_preloaded: list[str] = []
 _running: set[BaseProcess] = set()
 _stopped = threading.Event()
 
@@ -23,19 +29,27 @@ class ProcessFailed(RuntimeError):
     """The process raised, died or ran out of time."""
 
 
-def preload(*modules: str) -> None:
-    """Let the server import these modules now, in the background, before the first call needs them."""
-    _context.set_forkserver_preload(list(modules))
-    process = _context.Process(target=_nothing, daemon=True)
-    process.start()
+def preload(module: str) -> None:
+    """Let the server of this process import a module now, in the background, before the first call needs it."""
+    if module not in _preloaded:
+        _preloaded.append(module)
+        _context.set_forkserver_preload(_preloaded)
+        forkserver.ensure_running()
 
 
-def run_in_process(function: Callable[..., Any], *arguments: Any, timeout: float) -> Any:
-    """Call an importable function in a fresh process and return its picklable result.
+def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: float | None = None) -> Any:
+    """Call a function in a fresh process and return its picklable result.
+
+    Args:
+        function: `module.name`; named rather than passed, so that this process need not import what only
+            that one uses. Called with the arguments and, last, a function to report progress with.
+        advance: called here with what the function reports.
+        timeout: seconds after which the process is killed.
 
     Raises:
         ProcessFailed: with the traceback, the signal or the time limit.
     """
+    preload(function.rpartition(".")[0])
     if _stopped.is_set():
         raise ProcessFailed("the run was interrupted")
     receiver, sender = _context.Pipe(duplex=False)
@@ -44,17 +58,22 @@ def run_in_process(function: Callable[..., Any], *arguments: Any, timeout: float
     _running.add(process)
     sender.close()
     try:
-        ready = wait([receiver, process.sentinel], timeout)
-        if not ready:
-            raise ProcessFailed(f"took longer than {timeout:.0f} s and was ended; raise `coalitions.timeout_minutes`")
-        try:
-            succeeded, result = receiver.recv()
-        except EOFError:
-            process.join(10)
-            raise ProcessFailed(f"ended without a result, {_cause(process.exitcode)}") from None
-        if not succeeded:
-            raise ProcessFailed(str(result))
-        return result
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not wait([receiver], left):
+                raise ProcessFailed(f"took longer than {timeout:.0f} s and was ended; raise its `timeout_minutes`")
+            try:
+                kind, content = receiver.recv()
+            except EOFError:
+                process.join(10)
+                raise ProcessFailed(f"ended without a result, {_cause(process.exitcode)}") from None
+            if kind == "progress":
+                advance(content)
+            elif kind == "result":
+                return content
+            else:
+                raise ProcessFailed(content)
     finally:
         process.kill()
         process.join(10)
@@ -68,14 +87,16 @@ def stop_all() -> None:
         process.kill()
 
 
-def _call(sender: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _call(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     try:
-        message = (True, function(*arguments))
+        module, _, name = function.rpartition(".")
+        work: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        message = ("result", work(*arguments, lambda steps: sender.send(("progress", steps))))
     except Exception:  # noqa: BLE001  whatever it is, the parent raises it
-        message = (False, traceback.format_exc())
+        message = ("failure", traceback.format_exc())
     sender.send(message)
 
 
@@ -97,7 +118,3 @@ def _cause(exitcode: int | None) -> str:
         name = signal.Signals(-exitcode).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"exit code {exitcode}"
-
-
-def _nothing() -> None:
-    """Starting any process makes the server start, and with it the preload."""

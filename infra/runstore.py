@@ -64,6 +64,10 @@ class RunStore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
+    def knows(self, name: str) -> bool:
+        with Session(self.engine) as session:
+            return session.get(tables.Run, name) is not None
+
     def claim_name(self, name: str, config: Mapping[str, Any]) -> None:
         """Bind a name to a configuration.
 

@@ -19,18 +19,24 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_I
 
 from infra.settings import Settings
 
-RUNS = "royalty"
-COALITIONS = "royalty-coalitions"
 KEY_TAG = "royalty.key"
 
 
 class Tracking:
     """Writes to one MLflow store. Nothing here is ever read to decide what to compute."""
 
+    RUNS = "royalty"
+    COALITIONS = "royalty-coalitions"  # in one experiment with their parents, a page of the UI would part them
+
     def __init__(self, uri: str, artifacts: Path | None) -> None:
         """`artifacts` is where a local store keeps files; a server decides that itself."""
         self.client = MlflowClient(tracking_uri=uri)
         self.artifacts = artifacts
+
+    def prepare(self) -> None:
+        """Make the store ready to be written."""
+        for experiment in (self.RUNS, self.COALITIONS):
+            self._experiment(experiment)
 
     def start(
         self,
@@ -99,7 +105,7 @@ class Tracking:
 
     def _discard(self, run: str) -> None:
         children = self.client.search_runs(
-            [self._experiment(RUNS), self._experiment(COALITIONS)],
+            [self._experiment(self.RUNS), self._experiment(self.COALITIONS)],
             f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run}'",
             run_view_type=ViewType.ACTIVE_ONLY,
         )

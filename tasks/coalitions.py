@@ -16,9 +16,8 @@ from infra.settings import settings
 from infra.workspace import open_workspace
 from models.valuation.shapley import sample_coalitions
 from tasks.config import CoalitionConfig, SamplingConfig
-from tasks.measure import CoalitionPlan, measure
-
-MODULES = ("models.generators.ddpm", "models.properties.classifier", "models.properties.inception_score")
+from tasks.plan import CoalitionPlan
+from tasks.stage import WORKER
 
 
 @task(cache_policy=NO_CACHE)
@@ -49,7 +48,7 @@ def plan_coalitions(
         "sampling_steps": sampling.steps,
         "seed": seed,
     }
-    code = code_version(*MODULES)
+    code = code_version(WORKER)
     plans = []
     for members in coalitions:
         key = digest_of({"members": {name: digests[name] for name in members}, "code": code, **shared})
@@ -62,7 +61,9 @@ def measure_coalition(plan: CoalitionPlan, timeout_minutes: float) -> str:
     """Measure one coalition in a process of its own; returns the key of its row."""
     if plan.key in open_workspace(settings()).runs.coalitions([plan.key]):
         return plan.key
-    return str(run_in_process(measure, plan, settings(), timeout=60 * timeout_minutes))
+    return str(
+        run_in_process(f"{WORKER}.measure", plan, settings(), advance=_no_progress, timeout=60 * timeout_minutes)
+    )
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
@@ -74,3 +75,7 @@ def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
 def _threads() -> int:
     """Processor threads of one coalition, so that all workers together use each core once."""
     return max(1, (os.cpu_count() or 1) // settings().workers)
+
+
+def _no_progress(_steps: int) -> None:
+    """A coalition is one step of the fan-out's progress; its own steps are not shown."""

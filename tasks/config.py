@@ -33,7 +33,7 @@ class DigitsSource(StageConfig):
     source: Literal["digits"] = "digits"
     contributors: Annotated[int, Field(ge=2, le=64)] = 12
     shares: Literal["dirichlet", "by-class"] = "dirichlet"
-    concentration: Annotated[float, Field(gt=0)] = 0.5
+    concentration: Annotated[float, Field(gt=0)] = 1.0
     blurred_sigma: Annotated[float, Field(ge=0)] = 1.0
     planted: bool = False
     held_out: HeldOut = HeldOut()

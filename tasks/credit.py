@@ -15,7 +15,7 @@ from infra.runstore import StageRecord
 from infra.workspace import Workspace
 from models.valuation.shapley import estimate_shapley
 from tasks.config import CreditEstimateConfig
-from tasks.measure import CoalitionPlan
+from tasks.plan import CoalitionPlan
 from tasks.stage import run_stage
 
 

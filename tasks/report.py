@@ -16,13 +16,11 @@ from infra.pictures import sheet
 from infra.report import ContributorRow, ModelRow, Report, render_report, template_digest
 from infra.runstore import StageRecord
 from infra.settings import settings
-from infra.tracking import open_tracking
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.payout import POLICIES
 from tasks.config import PayoutConfig
 from tasks.credit import load_table
-from tasks.measure import load_images
 from tasks.stage import run_stage
 
 UTILITY = "Inception Score"
@@ -53,6 +51,8 @@ def write_report(
 
     def compute(space: Workspace) -> dict[str, Any]:
         html = render_report(_compose(space, name, config, payout, stages, timings)).encode()
+        from infra.tracking import open_tracking
+
         tracking, run = open_tracking(settings()), stages["track"].outputs["run"]
         for file, payload in _files(space, stages, html).items():
             tracking.file(run, file, payload)
@@ -97,7 +97,12 @@ def _compose(
         real_utility=stages["classifier"].outputs["real_utility"],
         coalitions=credit["evaluations"],
         confidence=config["credit"]["confidence"],
-        rows=_rows(load_table(space, credit["table"]), load_images(space, data["train"]), payout, pay["amounts"]),
+        rows=_rows(
+            load_table(space, credit["table"]),
+            ImageSet.from_bytes(space.artifacts.get(data["train"])),
+            payout,
+            pay["amounts"],
+        ),
         models=(
             ModelRow("base", base["parameters"], base["multiply_adds"], base["utility"]),
             ModelRow("pruned", pruned["parameters"], pruned["multiply_adds"], pruned["utility_before_recovery"]),

@@ -7,9 +7,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.keys import code_version, digest_of
+from infra.processes import run_in_process
+from infra.progress import progress
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
+
+WORKER = "tasks.worker"
+
+
+def in_worker(title: str, total: int, function: str, *arguments: Any) -> Callable[[Workspace], dict[str, Any]]:
+    """A computation that runs a function of `tasks.worker` in a process of its own, and shows its progress."""
+
+    def compute(_space: Workspace) -> dict[str, Any]:
+        with progress(title, total) as advance:
+            return dict(run_in_process(f"{WORKER}.{function}", *arguments, settings(), advance=advance))
+
+    return compute
 
 
 def run_stage(

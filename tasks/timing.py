@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
-from tasks.measure import CoalitionPlan
+from tasks.plan import CoalitionPlan
 
 
 @dataclass(frozen=True)

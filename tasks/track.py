@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import prefect.runtime
 from prefect import task
@@ -13,14 +13,24 @@ from infra.keys import digest_of
 from infra.progress import progress
 from infra.runstore import CoalitionRecord, StageRecord
 from infra.settings import settings
-from infra.tracking import COALITIONS, RUNS, Tracking, code_commit, open_tracking
 from infra.workspace import Workspace
 from tasks.credit import load_table
-from tasks.measure import CoalitionPlan
+from tasks.plan import CoalitionPlan
 from tasks.stage import run_stage
+
+if TYPE_CHECKING:
+    from infra.tracking import Tracking
 
 MODEL_NAMES = {"train": "base", "prune": "pruned"}
 METRICS = ("utility", "utility_before_recovery", "accuracy", "real_utility", "null_utility", "grand_utility")
+
+
+@task(cache_policy=NO_CACHE)
+def prepare_tracking() -> None:
+    """Build MLflow's database, if it is not there: seconds that a run can spend on its coalitions as well."""
+    from infra.tracking import open_tracking  # MLflow takes seconds to import
+
+    open_tracking(settings()).prepare()
 
 
 @task(cache_policy=NO_CACHE)
@@ -32,11 +42,13 @@ def track(
     inputs = {"name": name, "stages": [stage.key for stage in stages], "coalitions": keys}
 
     def compute(space: Workspace) -> dict[str, Any]:
+        from infra.tracking import code_commit, open_tracking
+
         tracking = open_tracking(settings())
         commit, flow_run = code_commit(), str(prefect.runtime.flow_run.id or "none")
         note = f"Shapley credit of contributors, run {name!r}: open `report.html` below for the whole account."
         tags = {"git.commit": commit, "prefect.flow_run_id": flow_run}
-        run = tracking.start(RUNS, name, key=digest_of(inputs), note=note, tags=tags)
+        run = tracking.start(tracking.RUNS, name, key=digest_of(inputs), note=note, tags=tags)
         tracking.log(run, params=_flat(config))
         rows = space.runs.coalitions(keys)
         with progress("Log to MLflow", len(stages) + len(rows)) as advance:
@@ -53,7 +65,7 @@ def track(
 
 def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRecord) -> None:
     note = f"Stage {stage.name!r} of its parent run."
-    child = tracking.start(RUNS, stage.name, key=stage.key, parent=parent, note=note)
+    child = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=note)
     outputs = stage.outputs
     metrics = {key: outputs[key] for key in METRICS if key in outputs} | dict(outputs.get("diagnostics", {}))
     tracking.log(child, params=_flat(stage.inputs), metrics=metrics | {"seconds": stage.seconds})
@@ -76,7 +88,7 @@ def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRe
 
 def _log_coalition(tracking: Tracking, parent: str, row: CoalitionRecord) -> None:
     note = f"Finetuned on {', '.join(row.members) or 'nobody'}."
-    run = tracking.start(COALITIONS, f"coalition-{row.key[:8]}", key=row.key, parent=parent, note=note)
+    run = tracking.start(tracking.COALITIONS, f"coalition-{row.key[:8]}", key=row.key, parent=parent, note=note)
     metrics = {
         "utility": row.utility,
         "size": len(row.members),

@@ -49,9 +49,9 @@ def digits(
     train, labels = splits.train.images[:, 0], splits.train.labels
     owners = _share_out(labels, contributors, shares, concentration, generator)
     if blurred_sigma > 0 and shares == "dirichlet":
-        # The second largest share is blurred: enough images for the harm to be measured.
+        # The largest share is blurred: enough images for the harm to be measured.
         names, counts = np.unique(owners, return_counts=True)
-        victim = names[np.argsort(counts)[-2]]
+        victim = names[counts.argmax()]
         scanned = owners == victim
         train = train.copy()
         train[scanned] = gaussian_filter(train[scanned].astype(float), (0, blurred_sigma, blurred_sigma)).round()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,16 @@ def estimate_shapley(
 ) -> ShapleyEstimate:
     """Weighted least squares with the efficiency constraint, with intervals by a bootstrap over pairs.
 
-    With X the masks, A = X'X/m + ridge I, b = X'(v - v0)/m:
-    phi = A^-1 (b - 1 (1'A^-1 b - v1 + v0) / (1'A^-1 1))   (Covert & Lee 2021; eq. 5 of the
-    sparsified fine-tuning paper). The ridge draws credit toward equal shares (v1 - v0)/n.
+    With X the masks, A = X'X/m, b = X'(v - v0)/m, and c a one for each contributor:
+    phi = A^-1 (b - c (c'A^-1 b - v1 + v0) / (c'A^-1 c))   (Covert & Lee 2021; eq. 5 of the
+    sparsified fine-tuning paper), with two changes that leave its limit where it is.
+
+    X has one more column, 2|S|/n - 1, and c a zero for it. Utilities jump when anybody at all is
+    there to learn from, which the additive fit can only put down to whoever was drawn into small
+    coalitions. The column is a game that is alike for all contributors and zero for nobody and
+    everybody: its Shapley values are zero, so fitting it takes the jump out and no credit away.
+
+    A has `ridge` on the diagonal of the contributors, which draws them toward equal shares.
 
     Args:
         masks: bool, `(m, n)`, as `sample_coalitions` gives them.
@@ -94,20 +101,21 @@ def estimate_shapley(
     _check(masks, utilities, null_utility, grand_utility)
     pairs, players = len(masks) // 2, masks.shape[1]
     total = grand_utility - null_utility
-    design = masks.astype(float).reshape(pairs, 2, players)
+    jump = 2 * masks.mean(axis=1, keepdims=True) - 1  # (m, 1)
+    design = np.hstack([masks, jump]).reshape(pairs, 2, players + 1)
     response = (utilities - null_utility).reshape(pairs, 2)
-    gram = np.einsum("psi,psj->pij", design, design) / 2  # (pairs, n, n)
-    moment = np.einsum("psi,ps->pi", design, response) / 2  # (pairs, n)
+    gram = np.einsum("psi,psj->pij", design, design) / 2  # (pairs, n + 1, n + 1)
+    moment = np.einsum("psi,ps->pi", design, response) / 2  # (pairs, n + 1)
 
     uniform = np.full((1, pairs), 1 / pairs)
     values = _solve(uniform, gram, moment, total, ridge)[0]
     draws = np.random.default_rng(seed).multinomial(pairs, uniform[0], size=n_bootstrap) / pairs
     replicates = _solve(draws, gram, moment, total, ridge)  # (bootstrap, n)
-    # The regression spends n - 1 degrees of freedom, which resampling alone does not see.
-    freedom = max(pairs - (players - 1), 1)
+    # The regression spends n degrees of freedom, which resampling alone does not see.
+    freedom = max(pairs - players, 1)
     stderr = replicates.std(axis=0, ddof=1)
-    reach = stats.t.ppf((1 + confidence) / 2, freedom) * stderr
-    matrix = gram.mean(axis=0) + ridge * np.eye(players)
+    reach = stdtrit(freedom, (1 + confidence) / 2) * stderr
+    matrix = gram.mean(axis=0)[:players, :players] + ridge * np.eye(players)
     return ShapleyEstimate(
         values=values,
         stderr=stderr,
@@ -124,17 +132,16 @@ def estimate_shapley(
 
 def _solve(weights: np.ndarray, gram: np.ndarray, moment: np.ndarray, total: float, ridge: float) -> np.ndarray:
     """Credit for each weighting of the pairs, `(weightings, n)`."""
-    players = gram.shape[-1]
-    matrix = np.einsum("wp,pij->wij", weights, gram) + ridge * np.eye(players)
-    vector = weights @ moment  # (weightings, n)
-    ones = np.ones_like(vector)
+    credited = np.append(np.ones(gram.shape[-1] - 1), 0.0)  # (n + 1,): the jump is nobody's
+    matrix = np.einsum("wp,pij->wij", weights, gram) + ridge * np.diag(credited)
+    vector = weights @ moment  # (weightings, n + 1)
     # A resample may miss a direction altogether: the pseudo-inverse leaves it at equal shares.
     inverse = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True)
     free = np.einsum("wij,wj->wi", inverse, vector)
-    equal = np.einsum("wij,wj->wi", inverse, ones)
-    excess = (free.sum(axis=1) - total) / equal.sum(axis=1)
-    credit: np.ndarray = free - equal * excess[:, None]
-    return credit
+    equal = inverse @ credited
+    excess = (free @ credited - total) / (equal @ credited)
+    solution: np.ndarray = free - equal * excess[:, None]
+    return solution[:, :-1]
 
 
 def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_utility: float) -> None:

@@ -1,0 +1,67 @@
+"""What tests share: a home of their own, and one Prefect server for all that need one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.servers import prefect_server
+from infra.settings import Settings
+
+ROYALTY = Path(sys.executable).with_name("royalty")
+
+SMALL = """
+data: {source: digits, contributors: 3, concentration: 1.0}
+classifier: {steps: 30}
+generator: {steps: 20, batch_size: 16, block_channels: [8, 16]}
+sampling: {images: 64, steps: 3}
+pruning: {recovery_steps: 5}
+coalitions: {count: 12, finetune_steps: 4, batch_size: 16}
+credit: {bootstrap: 100}
+"""
+"""A configuration that runs the whole flow in seconds."""
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server of this test session, for tests that are not about starting one."""
+    home = tmp_path_factory.mktemp("prefect-server")
+    os.environ["PREFECT_HOME"] = str(home / "prefect")
+    server = prefect_server(Settings(home=home))
+    server.wait_until_ready()
+    yield f"{server.url}/api"
+    server.stop()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, prefect_url: str) -> dict[str, str]:
+    """Environment of a command line whose home is this test's, and whose server is the session's."""
+    return {
+        **os.environ,
+        "ROYALTY_HOME": str(tmp_path / "home"),
+        "ROYALTY_WORKERS": "2",
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": prefect_url,
+    }
+
+
+@pytest.fixture
+def royalty(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the installed command line to its end."""
+
+    def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ROYALTY, *arguments],
+            env={**environment, **overrides},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run

@@ -1,0 +1,76 @@
+"""Configurations: presets hold, and what is wrong is said with key, value and remedy."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from flows.configuration import ConfigError, load_config, preset_names
+from tasks.config import FolderSource, PayoutConfig
+
+
+def test_presets_load() -> None:
+    assert preset_names() == ["by-class", "digits", "planted"]
+    for name in preset_names():
+        assert load_config(file=None, preset=name, name=None).name == name
+    default = load_config(file=None, preset=None, name="mine")
+    assert default.name == "mine"
+    assert default.coalitions.count == 48
+    assert default.payout.minor_units == 100_000
+
+
+def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "scans.yaml").write_text("data: {source: folder, path: images}\n")
+    config = load_config(file=tmp_path / "scans.yaml", preset=None, name=None)
+    assert config.name == "scans"
+    assert isinstance(config.data, FolderSource)
+    assert config.data.path == tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("coalitons: {count: 8}", "unknown key `coalitons`; did you mean `coalitions`"),
+        ("data: {source: digits, contributers: 3}", "unknown key `data.contributers`; did you mean `contributors`"),
+        ("pruning: {zzz: 3}", "unknown key `pruning.zzz`; remove it"),
+        ("payout: {pool: -1}", r"`payout.pool`: .*greater than or equal to 0 \(got -1\)"),
+        ("payout: {pool: '10.005'}", "smallest units of EUR, which has 2 decimals; got 10.005"),
+        ("payout: {pool: '10.5', currency: JPY}", "smallest units of JPY, which has 0 decimals; got 10.5"),
+        ("payout: {currency: EURO}", "ISO 4217 code such as EUR, got 'EURO'"),
+        ("payout: {pool: much}", "`payout.pool`"),
+        ("coalitions: {count: 7}", r"`coalitions.count`: .*multiple of 2 \(got 7\)"),
+        ("data: {source: flickr}", "`data`"),
+        ("name: ../escape", "`name`"),
+        ("seed: -1", "`seed`"),
+        ("", "is empty"),
+        ("- a\n- b", "no mapping"),
+        ("data: {source", "is not YAML"),
+    ],
+)
+def test_bad_configuration(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load_config(file=file, preset=None, name=None)
+    assert "bad.yaml" in str(raised.value)
+
+
+def test_unreadable_files_and_unknown_presets(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"name: f\xfcr")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(file=tmp_path / "latin.yaml", preset=None, name=None)
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(file=tmp_path / "absent.yaml", preset=None, name=None)
+    with pytest.raises(ConfigError, match="choose one of by-class, digits, planted"):
+        load_config(file=None, preset="cifar", name=None)
+    with pytest.raises(ConfigError, match="not both"):
+        load_config(file=tmp_path / "a.yaml", preset="digits", name=None)
+
+
+def test_minor_units_follow_the_currency() -> None:
+    assert PayoutConfig(pool=Decimal("12.34")).minor_units == 1234
+    assert PayoutConfig(pool=Decimal(500), currency="JPY").minor_units == 500
+    assert PayoutConfig(pool=Decimal("1.234"), currency="KWD").minor_units == 1234
+    assert PayoutConfig().formatted(123456) == "€1,234.56"

@@ -1,0 +1,254 @@
+"""The whole flow through the installed command line: real, small, killed, interrupted, repeated."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
+
+from infra.ledger import Ledger
+from infra.runstore import open_database
+from tests.conftest import ROYALTY, SMALL
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def result_of(completed: subprocess.CompletedProcess[str]) -> dict:
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
+
+
+def coalition_rows(home: Path) -> dict[str, tuple]:
+    """Key, utility and time of recording of every finished coalition."""
+    try:
+        with sqlite3.connect(f"file:{home / 'royalty.db'}?mode=ro", uri=True) as database:
+            return {row[0]: row for row in database.execute("select key, utility, wall_seconds from coalitions")}
+    except sqlite3.OperationalError:
+        return {}
+
+
+def start_and_signal(
+    arguments: list[str], environment: dict[str, str], number: signal.Signals, finished: int
+) -> subprocess.CompletedProcess[str]:
+    """Start the command line, and signal it once so many coalitions are finished."""
+    home = Path(environment["ROYALTY_HOME"])
+    with subprocess.Popen(
+        [ROYALTY, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while len(coalition_rows(home)) < finished and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert len(coalition_rows(home)) >= finished, err
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of the processes that work in a home."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(home).encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def test_credits_reports_pays_and_tracks_then_reuses_everything(royalty: Run, config: Path, tmp_path: Path) -> None:
+    result = result_of(royalty("run", "--config", str(config), "--json"))
+    folder = Path(result["folder"])
+    table = pd.read_parquet(folder / "credit.parquet")
+    assert list(table.columns) == ["contributor", "items", "credit", "stderr", "ci_low", "ci_high"]
+    assert table["credit"].is_monotonic_decreasing
+    payout = list(csv.DictReader((folder / "payout.csv").open()))
+    assert sum(round(100 * float(row["amount"])) for row in payout) == 100_000
+    assert [row["contributor"] for row in payout] == table["contributor"].tolist()
+
+    home = tmp_path / "home"
+    ledger = Ledger(open_database(f"sqlite:///{home / 'royalty.db'}"))
+    assert ledger.balance("small") == {row["contributor"]: round(100 * float(row["amount"])) for row in payout}
+
+    _check_mlflow(home, result, table)
+    html = (folder / "report.html").read_text()
+    for text in (result["mlflow_run"], "blurred-scanner", "€1,000.00", "Inception Score"):
+        assert text in html
+
+    start = time.monotonic()
+    again = result_of(royalty("run", "--config", str(config), "--json"))
+    assert time.monotonic() - start < 20
+    assert again["measured"] == 0
+    assert again["reused"] == len(coalition_rows(home))
+    assert all(timing["reused"] for timing in again["timings"])
+    for key in ("rows", "table", "mlflow_run", "folder"):
+        assert again[key] == result[key]
+
+    (folder / "report.html").unlink()
+    royalty("run", "--config", str(config), "--json")
+    assert (folder / "report.html").read_text() == html
+
+    config.write_text(SMALL.replace("recovery_steps: 5", "recovery_steps: 6"))
+    refused = royalty("run", "--config", str(config))
+    assert refused.returncode == 1
+    assert "pruning.recovery_steps: was 5, is now 6" in refused.stderr
+    assert refused.stderr.count("\n") < 6
+
+
+def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
+    client = MlflowClient(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
+    parent = client.get_run(result["mlflow_run"])
+    assert parent.info.status == "FINISHED"
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|royalty .*", parent.data.tags["git.commit"])
+    assert len(parent.data.tags["prefect.flow_run_id"]) == 36
+    (dataset,) = parent.inputs.dataset_inputs
+    assert dataset.dataset.digest == parent.data.tags["royalty.dataset.train"][:32]
+    experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
+    children = f"tags.`mlflow.parentRunId` = '{result['mlflow_run']}'"
+    stages = client.search_runs([experiments["royalty"]], children)
+    assert {run.info.run_name for run in stages} == {"ingest", "classifier", "train", "prune", "credit", "pay"}
+    coalitions = client.search_runs([experiments["royalty-coalitions"]], children, order_by=["metrics.utility DESC"])
+    assert len(coalitions) == result["measured"]
+    assert {run.info.status for run in [*stages, *coalitions]} == {"FINISHED"}
+    models = client.search_logged_models([experiments["royalty"]])
+    assert {model.name for model in models} == {"base", "pruned"}
+    for model in models:
+        assert load_file(Path(model.artifact_location.removeprefix("file://")) / "model.safetensors")
+    files = {entry.path for entry in client.list_artifacts(result["mlflow_run"])}
+    assert files == {"report.html", "credit.parquet", "payout.csv", "credit.json"}
+    assert parent.data.metrics["grand_utility"] - parent.data.metrics["null_utility"] == pytest.approx(
+        table["credit"].sum(), abs=1e-9
+    )
+
+
+def test_killed_run_goes_on_where_it_was_and_leaves_no_process(
+    environment: dict[str, str], royalty: Run, config: Path, tmp_path: Path
+) -> None:
+    """With servers of its own: they, too, end when the job is killed."""
+    config.write_text(
+        SMALL.replace("contributors: 3", "contributors: 4").replace("finetune_steps: 4", "finetune_steps: 25")
+    )
+    whole = result_of(royalty("run", "--config", str(config), "--json", ROYALTY_HOME=str(tmp_path / "other")))
+    home = Path(environment["ROYALTY_HOME"])
+    alone = {**environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home / "prefect")}
+    start_and_signal(["run", "--config", str(config)], alone, signal.SIGKILL, finished=3)
+    deadline = time.monotonic() + 20
+    while processes_of(home) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(home) == []
+    before = coalition_rows(home)
+    resumed = result_of(royalty("run", "--config", str(config), "--json"))
+    after = coalition_rows(home)
+    assert resumed["measured"] == len(after) - len(before)
+    assert resumed["reused"] == len(before)
+    assert {key: after[key] for key in before} == before
+    assert resumed["table"] == whole["table"], "the table is that of an uninterrupted run, to the last digit"
+    assert resumed["rows"] == whole["rows"]
+
+
+def test_interrupted_run_says_so_and_goes_on(environment: dict[str, str], royalty: Run, config: Path) -> None:
+    config.write_text(SMALL.replace("finetune_steps: 4", "finetune_steps: 40"))
+    interrupted = start_and_signal(["run", "--config", str(config)], environment, signal.SIGINT, finished=1)
+    assert interrupted.returncode == 130
+    assert "what is finished is kept" in interrupted.stderr
+    assert "Traceback" not in interrupted.stderr + interrupted.stdout
+    finished = coalition_rows(Path(environment["ROYALTY_HOME"]))
+    resumed = result_of(royalty("run", "--config", str(config), "--json"))
+    assert resumed["reused"] >= len(finished) >= 1
+
+
+def test_terminal_shows_the_job_and_only_the_job(environment: dict[str, str], royalty: Run, config: Path) -> None:
+    """With a server of its own, from start to clean end."""
+    home = environment["ROYALTY_HOME"]
+    done = royalty("run", "--config", str(config), PREFECT_API_URL="", PREFECT_HOME=f"{home}/prefect")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for text in (
+        "Train generator",
+        "Measure coalitions",
+        "blurred-scanner",
+        "orchestration",
+        "report.html",
+        "MLflow run",
+    ):
+        assert text in done.stdout
+    assert not re.search("warn|error|traceback|prefect|telemetry", done.stdout.replace(home, ""), re.IGNORECASE)
+    assert processes_of(Path(home)) == []
+
+
+def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
+    """A user's own images: three people's digits, one image brought by two of them."""
+    scans, rows = load_digits(), ["file_name,contributor,label"]
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    people = ["zoë", "=cmd", "<b>bob</b>"]
+    for index in range(90):
+        owner = people[index % 3] if index else "zoë;=cmd"
+        name = f"sub/{index}.png" if index % 2 else f"{index}.png"
+        Image.fromarray((scans.images[index] * 15).astype(np.uint8)).resize((16, 16)).save(tmp_path / "images" / name)
+        rows.append(f"{name},{owner},{scans.target[index] // 4}")
+    (tmp_path / "images" / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(
+        SMALL.replace(
+            "data: {source: digits, contributors: 3, concentration: 1.0}",
+            "data: {source: folder, path: images, size: 16}",
+        )
+        + "payout: {pool: 5000, currency: JPY}\n"
+    )
+    result = result_of(royalty("run", "--config", "mine.yaml", "--json"))
+    assert sum(int(row["amount"]) for row in result["rows"]) == 5000
+    html = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;bob&lt;/b&gt;" in html
+    assert "<b>bob" not in html
+    (tmp_path / "images" / "4.png").write_bytes(b"not a picture")
+    spoiled = royalty("run", "--config", "mine.yaml", "--name", "spoiled")
+    assert spoiled.returncode == 1
+    assert re.search(r"metadata\.csv, row 6: '4\.png' cannot be read", spoiled.stderr)
+    assert "Traceback" not in spoiled.stderr
+
+
+def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    config.write_text(SMALL + "payout: {pool: -1}\n")
+    refused = royalty("run", "--config", str(config))
+    assert refused.returncode == 1
+    assert "payout.pool" in refused.stderr
+    assert not home.exists()
+    config.write_text(SMALL)
+    unwritable = royalty("run", "--config", str(config), ROYALTY_HOME="/proc/royalty")
+    assert unwritable.returncode == 1
+    assert "ROYALTY_HOME" in unwritable.stderr
+    config.write_text(SMALL.replace("count: 12", "count: 2"))
+    few = royalty("run", "--config", str(config))
+    assert few.returncode == 1
+    assert "at least 4 of them for 3 contributors, got 2" in few.stderr
+    assert coalition_rows(home) == {}
+    assert "Traceback" not in few.stderr
+    with sqlite3.connect(home / "royalty.db") as database:
+        assert [name for (name,) in database.execute("select name from stages")] == ["ingest"]
+
+
+def test_os_environment_is_untouched() -> None:
+    """The suite's own settings never leak a home into the folder it is started from."""
+    assert "ROYALTY_HOME" not in os.environ

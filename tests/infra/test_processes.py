@@ -1,0 +1,50 @@
+"""A function in a process of its own: results, exceptions, kills and hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from infra.processes import ProcessFailed, run_in_process
+
+
+def add(left: int, right: int, advance: Callable[[int], None]) -> int:
+    advance(2)
+    return left + right
+
+
+def fail(_advance: object) -> None:
+    raise ValueError("a reason")
+
+
+def die(_advance: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang(_advance: object) -> None:
+    time.sleep(60)
+
+
+def test_result_and_progress_come_back_from_another_process() -> None:
+    steps: list[int] = []
+    assert run_in_process(f"{__name__}.add", 2, 3, advance=steps.append, timeout=30) == 5
+    assert steps == [2]
+
+
+@pytest.mark.parametrize(
+    ("function", "timeout", "message"),
+    [
+        ("fail", None, "ValueError: a reason"),
+        ("die", None, "killed by SIGKILL"),
+        ("hang", 1.0, "took longer than 1 s"),
+    ],
+)
+def test_exception_kill_and_hang_are_exceptions_here(function: str, timeout: float | None, message: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(ProcessFailed, match=message):
+        run_in_process(f"{__name__}.{function}", advance=print, timeout=timeout)
+    assert time.monotonic() - start < 30

@@ -1,0 +1,87 @@
+"""The report: self-contained, escaped, and right about the numbers it shows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from infra.pictures import sheet
+from infra.report import ContributorRow, ModelRow, Report, render_report
+
+PICTURE = sheet(np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8), 12)
+
+
+@pytest.fixture
+def report() -> Report:
+    row = ContributorRow("ann", 10, 1.5, 0.2, 1.1, 1.9, 0.75, "€750.00", PICTURE)
+    return Report(
+        title="demo",
+        created_at="2030-01-02T03:04+00:00",
+        utility_name="Inception Score",
+        utility_meaning="How recognizable.",
+        null_utility=1.0,
+        grand_utility=3.0,
+        real_utility=9.0,
+        coalitions=50,
+        confidence=0.95,
+        rows=(
+            row,
+            replace(row, name="<script>alert(1)</script>", credit=0.7, ci_low=-0.1, ci_high=1.5, amount="€250.00"),
+            replace(row, name="محمد " + "x" * 200, credit=-0.2, ci_low=-0.4, ci_high=-0.1, share=0.0, amount="€0.00"),
+        ),
+        models=(ModelRow("base", 1000, 5000, 3.1), ModelRow("pruned", 500, 2500, 2.9)),
+        generated=PICTURE,
+        pool="€1,000.00",
+        pool_name="may",
+        statement="abc123",
+        policy="In proportion to positive credit.",
+        diagnostics=(("Pairs", "24"),),
+        notes=("A note.",),
+        settings=(("seed", "0"),),
+        timings=(("train", "1.0 s", "0.9 s", ""),),
+        identifiers=(("MLflow run", "f00"),),
+    )
+
+
+class Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_names_are_escaped_and_nothing_runs_or_loads(report: Report) -> None:
+    html = render_report(report)
+    tags = Tags(html).seen
+    assert not [tag for tag, _ in tags if tag in {"script", "iframe", "link", "object", "form"}]
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    addresses = [value for _, attributes in tags for name, value in attributes.items() if name in {"src", "srcset"}]
+    assert addresses
+    assert all(address and address.startswith("data:image/png;base64,") for address in addresses)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!['\"]?data:)", html)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+
+
+def test_says_what_was_credited_paid_and_how(report: Report) -> None:
+    html = render_report(report)
+    for text in ("€750.00", "€1,000.00", "may", "abc123", "f00", "Inception Score", "not distinguishable", "A note."):
+        assert text in html
+    assert [row.distinguishable for row in report.rows] == [True, False, True]
+
+
+def test_sheet_is_as_wide_as_its_images() -> None:
+    import io
+
+    from PIL import Image
+
+    assert Image.open(io.BytesIO(PICTURE)).size == (3 * 9 - 1, 8)
+    colour = sheet(np.zeros((5, 3, 4, 4), np.uint8), 2)
+    assert Image.open(io.BytesIO(colour)).size == (9, 14)

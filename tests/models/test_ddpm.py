@@ -1,0 +1,117 @@
+"""Generator and pruning, on models small enough to train in a second."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.generators.ddpm import DDPM, Architecture
+from models.pruning import prune_by_magnitude, size_of
+
+SMALL = Architecture(image_size=8, channels=1, block_channels=(8, 16), layers_per_block=1)
+TRAINING = {"batch_size": 8, "learning_rate": 1e-3, "ema_decay": 0.99}
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
+
+
+def weights(model: DDPM) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.unet.parameters()])
+
+
+def test_training_learns_and_repeats_exactly(images: np.ndarray) -> None:
+    flat = np.full_like(images, 40)
+    losses, steps = [], []
+    models = [DDPM.build(SMALL, seed=0) for _ in range(2)]
+    for model in models:
+        losses.append(model.fit(flat, steps=60, **TRAINING | {"learning_rate": 5e-3}, seed=3, progress=steps.append))
+    assert losses[0] == losses[1]
+    assert sum(steps) == 120
+    assert np.mean(losses[0][-10:]) < 0.5 * np.mean(losses[0][:10])
+    torch.testing.assert_close(weights(models[0]), weights(models[1]), rtol=0, atol=0)
+    made = models[0].sample(16, seed=0, steps=10)
+    assert made.dtype == np.uint8
+    assert made.shape == (16, 1, 8, 8)
+    assert abs(float(made.mean()) - 40) < 25
+
+
+def test_the_average_starts_anew_with_each_training(images: np.ndarray) -> None:
+    """After enough steps no trace of the weights before remains, as a carried-over average would keep."""
+    model = DDPM.build(SMALL, seed=0)
+    with torch.no_grad():
+        for parameter in model.unet.conv_out.parameters():
+            parameter.add_(100.0)
+    before = model.unet.conv_out.bias.item()
+    model.fit(images, steps=40, **TRAINING | {"learning_rate": 1.0}, seed=0)
+    assert model.unet.conv_out.bias.item() < before - 10
+
+
+def test_sampling_shares_noise_and_ignores_batch_size_of_the_whole(images: np.ndarray) -> None:
+    model = DDPM.build(SMALL, seed=0)
+    first = model.sample(10, seed=5, steps=3)
+    np.testing.assert_array_equal(first, model.sample(10, seed=5, steps=3))
+    np.testing.assert_array_equal(first[:4], model.sample(10, seed=5, steps=3, batch_size=10)[:4])
+    assert (first != model.sample(10, seed=6, steps=3)).any()
+    two_batches = model.sample(8, seed=5, steps=3, batch_size=4)
+    assert (two_batches[:4] != two_batches[4:]).any()
+
+
+def test_set_smaller_than_a_batch_and_a_single_image(images: np.ndarray) -> None:
+    for count in (1, 3):
+        losses = DDPM.build(SMALL, seed=0).fit(images[:count], steps=2, **TRAINING, seed=0)
+        assert np.isfinite(losses).all()
+
+
+def test_pruned_model_is_smaller_saved_loaded_and_trained(images: np.ndarray) -> None:
+    model = DDPM.build(Architecture(8, 1, (16, 32), 1), seed=0)
+    before = size_of(model.unet)
+    prune_by_magnitude(model.unet, 0.3)
+    after = size_of(model.unet)
+    assert after.parameters < 0.75 * before.parameters
+    assert after.multiply_adds < 0.75 * before.multiply_adds
+    loaded = DDPM.from_bytes(model.to_bytes())
+    np.testing.assert_array_equal(loaded.sample(4, seed=0, steps=3), model.sample(4, seed=0, steps=3))
+    assert loaded.to_bytes() == model.to_bytes()
+    loaded.fit(images, steps=2, **TRAINING, seed=0)
+    assert (weights(loaded) != weights(model)).any()
+
+
+def test_two_prunings_do_not_share_state() -> None:
+    sizes = []
+    for channels in ((16, 32), (8, 16), (16, 32)):
+        model = DDPM.build(Architecture(8, 1, channels, 1), seed=0)
+        prune_by_magnitude(model.unet, 0.3)
+        sizes.append(size_of(model.unet))
+    assert sizes[0] == sizes[2]
+
+
+def test_colour_and_three_levels() -> None:
+    model = DDPM.build(Architecture(16, 3, (8, 8, 16), 1), seed=0)
+    prune_by_magnitude(model.unet, 0.5)
+    assert model.sample(2, seed=0, steps=2).shape == (2, 3, 16, 16)
+
+
+def test_untrained_forgets_everything_but_the_shape(images: np.ndarray) -> None:
+    model = DDPM.build(SMALL, seed=0)
+    prune_by_magnitude(model.unet, 0.3)
+    other = DDPM.from_bytes(model.to_bytes())
+    other.fit(images, steps=3, **TRAINING, seed=0)
+    torch.testing.assert_close(weights(other.untrained(seed=1)), weights(model.untrained(seed=1)), rtol=0, atol=0)
+    assert size_of(other.untrained(seed=1).unet) == size_of(model.unet)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.2])
+def test_bad_ratio_is_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        prune_by_magnitude(DDPM.build(SMALL, seed=0).unet, ratio)
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    DDPM.build(SMALL, seed=0).untrained(seed=0)
+    torch.testing.assert_close(torch.rand(3), expected)

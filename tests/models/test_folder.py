@@ -1,0 +1,153 @@
+"""Every bad folder gets one error that names the file, the row and the remedy."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.data.folder import image_folder, read_manifest
+from models.data.items import InputError, Splits
+
+HEADER = "file_name,contributor,label\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve greyscale images, two labels, of ann, bob and both."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for index in range(12):
+        pixels = generator.integers(0, 256, (10, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{('ann', 'bob', 'ann;bob')[index % 3]},{'xy'[index % 2]}")
+    (tmp_path / "metadata.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    return tmp_path
+
+
+def read(folder: Path) -> Splits:
+    return image_folder(read_manifest(folder), size=8, validation=0.2, classifier=0.2, seed=0)
+
+
+def test_folder_is_read(folder: Path) -> None:
+    splits = read(folder)
+    assert splits.train.contributors == ("ann", "bob")
+    assert splits.train.label_names == ("x", "y")
+    assert splits.train.images.shape[1:] == (1, 8, 8)
+    assert len(splits.train) + len(splits.validation) + len(splits.classifier) == 12
+
+
+def test_colour_of_other_sizes_is_cropped_and_resized(folder: Path) -> None:
+    for index in range(12):
+        wide = np.full((20, 40, 3), 20 * index, np.uint8)
+        wide[:, 10:30] = (255, 5 * index, 0)
+        Image.fromarray(wide).save(folder / f"{index}.png")
+    images = read(folder).train.images
+    assert images.shape[1:] == (3, 8, 8)
+    assert (images[:, 0] == 255).all(), "the centred square is what is kept"
+
+
+def test_digest_covers_pixels_names_and_contributors(folder: Path) -> None:
+    first = read_manifest(folder).digest()
+    assert read_manifest(folder).digest() == first
+    metadata = (folder / "metadata.csv").read_text()
+    (folder / "metadata.csv").write_text(metadata.replace("ann;bob", "ann", 1))
+    assert read_manifest(folder).digest() != first
+    (folder / "metadata.csv").write_text(metadata)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "3.png")
+    assert read_manifest(folder).digest() != first
+
+
+def append(row: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        with (folder / "metadata.csv").open("a") as stream:
+            stream.write(row + "\n")
+
+    return change
+
+
+def rewrite(content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / "metadata.csv").write_bytes(content) and None
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "4.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def bomb(folder: Path) -> None:
+    """A PNG whose header claims 60,000 by 60,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    parts = [
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", header),
+        chunk(b"IDAT", zlib.compress(b"\0" * 1000)),
+        chunk(b"IEND", b""),
+    ]
+    (folder / "4.png").write_bytes(b"".join(parts))
+
+
+def contributors(names: str) -> Callable[[Path], None]:
+    rows = "".join(f"{name},{name}\n" for name in names.split())
+    return lambda folder: (folder / "contributors.csv").write_text("contributor,name\n" + rows) and None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "metadata.csv").unlink(), r"no .*metadata\.csv; make one"),
+        (rewrite(b""), r"metadata\.csv is empty"),
+        (rewrite(HEADER.encode()), r"metadata\.csv is empty"),
+        (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,b\xfcb,y\n"), r"row 3: not UTF-8"),
+        (rewrite(b"file_name,label\n0.png,x\n"), r"row 1: no column contributor"),
+        (rewrite(HEADER.encode() + b"0.png,ann\n"), r"row 2: not as many values"),
+        (rewrite(HEADER.encode() + b'0.png,"ann,x\n'), r"row 2: not CSV"),
+        (append("12.png,ann,x"), r"row 14: there is no file '12\.png'.*drop the row"),
+        (append("3.png,ann,x"), r"row 14: '3\.png' is listed in row 5 already"),
+        (append("./3.png,ann,x"), r"row 14: '\./3\.png' is listed in row 5 already"),
+        (append("../secret.png,ann,x"), r"row 14: '\.\./secret\.png' leaves the folder"),
+        (append("/etc/hostname,ann,x"), r"row 14: '/etc/hostname' leaves the folder"),
+        (append(",carol,x"), r"row 14: contributor 'carol' has no image"),
+        (append("5.png,,x"), r"row 14: every image has a contributor"),
+        (append("5.png,ann,"), r"row 14: '5\.png' has no label"),
+        (append("5.png,ann;ann,x"), r"row 14: contributor listed twice"),
+        (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,ann,y\n"), r"at least 2 contributors, and there is 1 \(ann\)"),
+        (contributors("ann bob carol"), r"contributors\.csv, row 4: contributor 'carol' has no image"),
+        (contributors("ann"), r"contributors\.csv: contributor 'bob' .* is missing; add a row"),
+        (truncate, r"row 6: '4\.png' cannot be read as an image"),
+        (lambda folder: (folder / "4.png").write_bytes(b"") and None, r"row 6: '4\.png' is an empty file"),
+        (lambda folder: (folder / "4.png").write_text("hello") and None, r"row 6: '4\.png' cannot be read"),
+        (
+            lambda folder: Image.new("P", (8, 8)).save(folder / "4.png"),
+            r"row 6: '4\.png' has mode P.*must be L.*convert",
+        ),
+        (lambda folder: Image.new("RGB", (8, 8)).save(folder / "4.png"), r"row 6: '4\.png' has mode RGB"),
+        (
+            lambda folder: Image.new("CMYK", (8, 8)).save(folder / "0.png", "TIFF"),
+            r"row 2: '0\.png' has mode CMYK.*one of L",
+        ),
+        (bomb, r"row 6: '4\.png' unpacks to more than .* pixels"),
+    ],
+)
+def test_bad_input(folder: Path, spoil: Callable[[Path], None], message: str) -> None:
+    spoil(folder)
+    with pytest.raises(InputError, match=message):
+        read(folder)
+
+
+def test_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    Image.new("L", (8, 8)).save(elsewhere)
+    (folder / "12.png").symlink_to(elsewhere)
+    append("12.png,ann,x")(folder)
+    with pytest.raises(InputError, match="leaves the folder"):
+        read(folder)

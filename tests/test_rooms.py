@@ -1,0 +1,46 @@
+"""The house rules that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "models": {"models"},
+    "infra": {"infra"},
+    "tasks": {"tasks", "models", "infra"},
+    "flows": {"flows", "tasks", "models", "infra"},
+}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+    return names & ALLOWED.keys()
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_go_one_way(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        assert imported_rooms(path) <= ALLOWED[room], path
+
+
+def test_numerics_import_no_orchestration() -> None:
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "models").rglob("*.py")]
+    script = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+    script += "assert not {'prefect', 'mlflow'} & set(sys.modules), 'orchestration was imported'"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_a_process_that_measures_coalitions_imports_no_orchestration() -> None:
+    script = "import sys, tasks.worker; assert not {'prefect', 'mlflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
