@@ -108,7 +108,7 @@ def _mendable(error: Exception) -> bool:
     from infra.ledger import LedgerConflict
     from infra.processes import ProcessFailed
     from infra.runstore import ConfigConflict
-    from models.data.items import InputError
+    from models.errors import InputError
 
     return isinstance(error, ConfigError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError)
 

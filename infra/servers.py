@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +41,22 @@ QUIET = {
 }
 """Environment of both libraries: no telemetry, and a terminal that shows the job alone."""
 
+WITHOUT_SCHEDULES = {
+    f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+    for service in (
+        "CANCELLATION_CLEANUP",
+        "CLEANUP_RECONCILER",
+        "DB_VACUUM",
+        "FOREMAN",
+        "LATE_RUNS",
+        "PAUSE_EXPIRATIONS",
+        "REPOSSESSOR",
+        "SCHEDULER",
+        "TRIGGERS",
+    )
+}
+"""Environment of a server that one job starts for itself: what serves schedules and workers would only take its time."""
+
 
 def configure(settings: Settings) -> None:
     """Set the environment of Prefect and MLflow; to be called before either is imported."""
@@ -51,7 +67,9 @@ def configure(settings: Settings) -> None:
 class Server:
     """A server that ends when told to, and when its parent dies however it dies."""
 
-    def __init__(self, command: Sequence[str], *, port: int, health: str, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, port: int, health: str, log: Path, environment: Mapping[str, str] = {}
+    ) -> None:
         self.url = f"http://{HOST}:{port}"
         self.health = health
         self.log = log
@@ -62,6 +80,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
                 start_new_session=True,  # Ctrl-C is for the job; the job then ends its servers in order
             )
 
@@ -98,19 +117,21 @@ class Server:
             self.process.wait()
 
 
-def prefect_server(settings: Settings, port: int | None = None) -> Server:
-    """Prefect's server over `home/prefect`, on a free port unless one is given."""
-    port = port or _free_port()
+def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
+    """Prefect's server over `home/prefect`, on a free port."""
+    port = _free_port()
     database = settings.root / "prefect" / "prefect.db"
     if TEMPLATE.exists() and not database.exists():
         write_whole(database, TEMPLATE.read_bytes())
     command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    return Server(command, port=port, health="/api/health", log=settings.root / "prefect" / "server.log")
+    log = settings.root / "prefect" / "server.log"
+    environment = {} if schedules else WITHOUT_SCHEDULES
+    return Server(command, port=port, health="/api/health", log=log, environment=environment)
 
 
-def mlflow_server(settings: Settings, port: int | None = None) -> Server:
-    """MLflow's server over the tracking store, on a free port unless one is given."""
-    port = port or _free_port()
+def mlflow_server(settings: Settings) -> Server:
+    """MLflow's server over the tracking store, on a free port."""
+    port = _free_port()
     folder = settings.root / "mlflow"
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]

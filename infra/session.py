@@ -26,7 +26,7 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
     configure(settings())
     wait_for_server: Callable[[], None] = _nothing
     if not os.environ.get("PREFECT_API_URL"):
-        server = prefect_server(settings())
+        server = prefect_server(settings(), schedules=False)
         atexit.register(server.stop)
         os.environ["PREFECT_API_URL"] = f"{server.url}/api"
         wait_for_server = server.wait_until_ready

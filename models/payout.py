@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from models.errors import InputError
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -38,13 +40,13 @@ def divide_pool(pool: int, credit: Mapping[str, float]) -> dict[str, int]:
         Minor units for each contributor: not negative, in the order of credit, summing to the pool.
 
     Raises:
-        ValueError: a negative pool, or no contributor with positive credit.
+        InputError: a negative pool, or no contributor with positive credit.
     """
     if pool < 0:
-        raise ValueError(f"a pool is not negative, got {pool} minor units")
+        raise InputError(f"a pool is not negative, got {pool} minor units")
     weights = {name: Fraction(max(value, 0.0)) for name, value in credit.items()}
     if not any(weights.values()):
-        raise ValueError(
+        raise InputError(
             f"a pool is divided in proportion to positive credit, and none of the {len(credit)} contributors has any; "
             "measure more coalitions, or train the generator longer, before paying"
         )

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from models.data.items import ImageSet, InputError, Splits, item_id, split_items
+from models.data.items import ImageSet, Splits, item_id, split_items
+from models.errors import InputError
 
 METADATA = "metadata.csv"
 CONTRIBUTORS = "contributors.csv"

@@ -8,11 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.errors import InputError
 from models.serialization import pack, unpack
-
-
-class InputError(ValueError):
-    """The user's data or settings break a rule; the message gives rule, value received and remedy."""
 
 
 def item_id(pixels: np.ndarray) -> str:

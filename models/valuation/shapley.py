@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from models.errors import InputError
+
 
 @dataclass(frozen=True)
 class ShapleyEstimate:
@@ -43,13 +45,13 @@ def sample_coalitions(n_players: int, n_coalitions: int, *, seed: int) -> np.nda
         bool, `(n_coalitions, n_players)`; rows 2i and 2i+1 are a pair; never null or grand.
 
     Raises:
-        ValueError: fewer than two players, or an odd or too small number of coalitions.
+        InputError: fewer than two players, or an odd or too small number of coalitions.
     """
     if n_players < 2:
-        raise ValueError(f"credit is shared between at least 2 contributors, got {n_players}")
+        raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
     least = 2 * (n_players - 1)
     if n_coalitions % 2 or n_coalitions < least:
-        raise ValueError(
+        raise InputError(
             f"coalitions come in pairs, at least {least} of them for {n_players} contributors, got {n_coalitions}; "
             f"{4 * n_players} is a good number to start with"
         )

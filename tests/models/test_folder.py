@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from models.data.folder import image_folder, read_manifest
-from models.data.items import InputError, Splits
+from models.data.items import Splits
+from models.errors import InputError
 
 HEADER = "file_name,contributor,label\n"
 

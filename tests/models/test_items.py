@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.data.digits import BLURRED, COPIER, NOISE, digits
-from models.data.items import ImageSet, InputError, item_id, split_items
+from models.data.items import ImageSet, item_id, split_items
+from models.errors import InputError
 
 DIGITS = {
     "contributors": 12,
