@@ -47,7 +47,9 @@ def run(
 
     configuration = load_config(file=config, preset=preset, name=name)
     if not open_workspace(settings()).runs.knows(configuration.name):
-        preload(WORKER)  # there will be work to do, and its imports can be had while the server starts
+        # There will be work to do, and its imports can be had while the server starts. A child process
+        # imports the main module too, which is this one.
+        preload(__name__, WORKER)
     with session(show_progress=not as_json) as wait_for_server:
         from flows.credit import credit
 

@@ -50,21 +50,21 @@ def write_whole(path: Path, payload: bytes) -> None:
     Raises:
         StoreError: the folder cannot be written or the disk is full.
     """
-    temporary = ""
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
-            temporary = stream.name
+            temporary = Path(stream.name)
             stream.write(payload)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
+        temporary = None
     except OSError as error:
-        Path(temporary or path.with_name(".partial-none")).unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {path}: {error.strerror}. Free some space or set ROYALTY_HOME to a folder that can be "
             "written; what is finished is kept and the next run goes on from there"
         ) from error
-    except BaseException:
-        Path(temporary or path.with_name(".partial-none")).unlink(missing_ok=True)
-        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from infra.progress import Advance
 # Children are forked from a server that has imported the numerics once and started no thread, so
 # each starts in milliseconds with a clean state, and its memory returns when it ends.
 _context = multiprocessing.get_context("forkserver")
-_preloaded: list[str] = []
+_preloaded: set[str] = set()
 _running: set[BaseProcess] = set()
 _stopped = threading.Event()
 
@@ -29,11 +29,11 @@ class ProcessFailed(RuntimeError):
     """The process raised, died or ran out of time."""
 
 
-def preload(module: str) -> None:
-    """Let the server of this process import a module now, in the background, before the first call needs it."""
-    if module not in _preloaded:
-        _preloaded.append(module)
-        _context.set_forkserver_preload(_preloaded)
+def preload(*modules: str) -> None:
+    """Let the server of this process import modules now, in the background, before the first call needs them."""
+    if not _preloaded.issuperset(modules):
+        _preloaded.update(modules)
+        _context.set_forkserver_preload(sorted(_preloaded))
         forkserver.ensure_running()
 
 

@@ -55,7 +55,7 @@ WITHOUT_SCHEDULES = {
         "TRIGGERS",
     )
 }
-"""Environment of a server that one job starts for itself: what serves schedules and workers would only take its time."""
+"""Environment of a server that one job starts for itself: what serves schedules would only take its time."""
 
 
 def configure(settings: Settings) -> None:

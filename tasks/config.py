@@ -84,7 +84,7 @@ class CoalitionConfig(StageConfig):
     """How many coalitions, and how the pruned model is finetuned on each."""
 
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 48
-    finetune_steps: Annotated[int, Field(ge=1)] = 60
+    finetune_steps: Annotated[int, Field(ge=1)] = 70
     batch_size: Annotated[int, Field(ge=1)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995

@@ -17,9 +17,9 @@ ROYALTY = Path(sys.executable).with_name("royalty")
 
 SMALL = """
 data: {source: digits, contributors: 3, concentration: 1.0}
-classifier: {steps: 30}
-generator: {steps: 20, batch_size: 16, block_channels: [8, 16]}
-sampling: {images: 64, steps: 3}
+classifier: {steps: 100}
+generator: {steps: 60, batch_size: 32, block_channels: [8, 16]}
+sampling: {images: 64, steps: 4}
 pruning: {recovery_steps: 5}
 coalitions: {count: 12, finetune_steps: 4, batch_size: 16}
 credit: {bootstrap: 100}

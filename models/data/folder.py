@@ -190,7 +190,7 @@ def _read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
                 raise InputError(f"{path}, row {reader.line_num}: not as many values as the header has columns")
             records.append((reader.line_num, record))
     except csv.Error as error:
-        raise InputError(f"{path}, row {reader.line_num}: not CSV ({error}); mend the row") from None
+        raise InputError(f"{path}, row {reader.reader.line_num}: not CSV ({error}); mend the row") from None
     if not records:
         raise InputError(f"{path} is empty; list at least two contributors' images in it, a row for each image")
     return records

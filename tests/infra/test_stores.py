@@ -84,7 +84,7 @@ def test_coalition_rows(runs: RunStore) -> None:
 def test_name_stands_for_one_configuration(runs: RunStore) -> None:
     runs.claim_name("demo", {"seed": 0, "data": {"source": "digits"}})
     runs.claim_name("demo", {"seed": 0, "data": {"source": "digits"}})
-    with pytest.raises(ConfigConflict, match=r"data\.source: was 'digits', is now 'folder'.*--name"):
+    with pytest.raises(ConfigConflict, match=r"(?s)data\.source: was 'digits', is now 'folder'.*--name"):
         runs.claim_name("demo", {"seed": 0, "data": {"source": "folder"}})
 
 

@@ -50,7 +50,7 @@ def test_colour_of_other_sizes_is_cropped_and_resized(folder: Path) -> None:
         Image.fromarray(wide).save(folder / f"{index}.png")
     images = read(folder).train.images
     assert images.shape[1:] == (3, 8, 8)
-    assert (images[:, 0] == 255).all(), "the centred square is what is kept"
+    assert (images[:, 0] > 235).all(), "the centred square is what is kept"
 
 
 def test_digest_covers_pixels_names_and_contributors(folder: Path) -> None:

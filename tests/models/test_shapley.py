@@ -43,7 +43,7 @@ def test_additive_game_with_a_jump_from_nobody_is_exact(players: int) -> None:
     def utility(mask: np.ndarray) -> float:
         return float(worth @ mask + (5.0 if mask.any() else 0.0))
 
-    result = estimate(utility, players, 6 * players)
+    result = estimate(utility, players, 20 * players)
     np.testing.assert_allclose(result.values, worth + 5 / players, atol=1e-9)
     if players >= 8:  # with fewer, some resamples of the pairs miss a contributor
         np.testing.assert_allclose(result.stderr, 0, atol=1e-7)
