@@ -156,7 +156,7 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
 ) -> None:
     """With servers of its own: they, too, end when the job is killed."""
     config.write_text(
-        SMALL.replace("contributors: 3", "contributors: 4").replace("finetune_steps: 4", "finetune_steps: 25")
+        SMALL.replace("contributors: 3", "contributors: 4").replace("finetune_steps: 4", "finetune_steps: 15")
     )
     whole = result_of(royalty("run", "--config", str(config), "--json", ROYALTY_HOME=str(tmp_path / "other")))
     home = Path(environment["ROYALTY_HOME"])
@@ -208,11 +208,6 @@ def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
     html = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;bob&lt;/b&gt;" in html
     assert "<b>bob" not in html
-    (tmp_path / "images" / "4.png").write_bytes(b"not a picture")
-    spoiled = royalty("run", "--config", "mine.yaml", "--name", "spoiled")
-    assert spoiled.returncode == 1
-    assert re.search(r"metadata\.csv, row 6: '4\.png' cannot be read", spoiled.stderr)
-    assert "Traceback" not in spoiled.stderr
 
 
 def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path, tmp_path: Path) -> None:
