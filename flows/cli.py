@@ -45,6 +45,8 @@ def run(
     from infra.workspace import open_workspace
     from tasks.stage import WORKER
 
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     configuration = load_config(file=config, preset=preset, name=name)
     if not open_workspace(settings()).runs.knows(configuration.name):
         # There will be work to do, and its imports can be had while the server starts. A child process
@@ -71,8 +73,6 @@ def ui() -> None:
 
 def main() -> None:
     """Entry point: what a user can mend is one message; anything else is a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except (ValueError, OSError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from infra.artifacts import StoreError
 from infra.progress import Advance
 
 # Children are forked from a server that has imported the numerics once and started no thread, so
@@ -48,6 +49,7 @@ def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: fl
 
     Raises:
         ProcessFailed: with the traceback, the signal or the time limit.
+        StoreError: as it was raised there.
     """
     preload(function.rpartition(".")[0])
     if _stopped.is_set():
@@ -72,6 +74,8 @@ def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: fl
                 advance(content)
             elif kind == "result":
                 return content
+            elif kind == "store":
+                raise StoreError(content)
             else:
                 raise ProcessFailed(content)
     finally:
@@ -95,6 +99,8 @@ def _call(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None
         module, _, name = function.rpartition(".")
         work: Callable[..., Any] = getattr(importlib.import_module(module), name)
         message = ("result", work(*arguments, lambda steps: sender.send(("progress", steps))))
+    except StoreError as error:
+        message = ("store", str(error))
     except Exception:  # noqa: BLE001  whatever it is, the parent raises it
         message = ("failure", traceback.format_exc())
     sender.send(message)

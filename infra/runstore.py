@@ -122,6 +122,11 @@ class RunStore:
                 session.add(row)
         except IntegrityError:
             return
+        except OperationalError as error:
+            raise StoreError(
+                f"cannot write the run store: {error.orig}. Free some space or mend the database; what is finished is "
+                "kept and the next run goes on from there"
+            ) from error
 
 
 def open_database(url: str) -> Engine:

@@ -6,10 +6,10 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
-from infra.progress import shown_on
-from infra.servers import configure, mlflow_server, prefect_server
+from infra.progress import progress, shown_on
+from infra.servers import Server, configure, mlflow_server, prefect_server
 from infra.settings import settings
 from infra.terminal import bars, console
 from infra.workspace import open_workspace, require_space
@@ -24,13 +24,21 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
     """
     require_space(open_workspace(settings()).root)
     configure(settings())
-    wait_for_server: Callable[[], None] = _nothing
+    server: Server | None = None
     if not os.environ.get("PREFECT_API_URL"):
         server = prefect_server(settings(), schedules=False)
         atexit.register(server.stop)
         os.environ["PREFECT_API_URL"] = f"{server.url}/api"
-        wait_for_server = server.wait_until_ready
-    with bars() if show_progress else nullcontext() as display, shown_on(display) if display else nullcontext():
+    with ExitStack() as shown:
+        if show_progress:
+            shown.enter_context(shown_on(shown.enter_context(bars())))
+        started = shown.enter_context(progress("Start", 1))
+
+        def wait_for_server() -> None:
+            if server is not None:
+                server.wait_until_ready()
+            started(1)
+
         yield wait_for_server
 
 
@@ -50,7 +58,3 @@ def serve_pages() -> None:
     finally:
         for server in servers.values():
             server.stop()
-
-
-def _nothing() -> None:
-    """A server named by the environment runs already."""

@@ -33,6 +33,7 @@ def open_workspace(settings: Settings) -> Workspace:
     """
     root = settings.root
     write_whole(root / ".writable", b"")
+    (root / ".writable").unlink()
     engine = open_database(settings.run_store_url)
     return Workspace(root, ArtifactStore(root / "artifacts"), RunStore(engine), Ledger(engine))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from infra.artifacts import StoreError
 from infra.processes import ProcessFailed, run_in_process
 
 
@@ -23,6 +24,10 @@ def fail(_advance: object) -> None:
 
 def die(_advance: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill(_advance: object) -> None:
+    raise StoreError("the disk is full")
 
 
 def hang(_advance: object) -> None:
@@ -48,3 +53,8 @@ def test_exception_kill_and_hang_are_exceptions_here(function: str, timeout: flo
     with pytest.raises(ProcessFailed, match=message):
         run_in_process(f"{__name__}.{function}", advance=print, timeout=timeout)
     assert time.monotonic() - start < 30
+
+
+def test_a_full_disk_there_is_a_full_disk_here() -> None:
+    with pytest.raises(StoreError, match=r"^the disk is full$"):
+        run_in_process(f"{__name__}.fill", advance=print)
