@@ -42,12 +42,13 @@ def run(
     from infra.processes import preload
     from infra.session import session
     from infra.settings import settings
-    from infra.workspace import open_workspace
+    from infra.workspace import check_home, open_workspace
     from tasks.stage import WORKER
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     configuration = load_config(file=config, preset=preset, name=name)
+    check_home(settings().root)
     if not open_workspace(settings()).runs.knows(configuration.name):
         # There will be work to do, and its imports can be had while the server starts. A child process
         # imports the main module too, which is this one.
@@ -75,7 +76,7 @@ def main() -> None:
     """Entry point: what a user can mend is one message; anything else is a traceback."""
     try:
         app()
-    except (ValueError, OSError, RuntimeError) as error:
+    except Exception as error:
         if not _mendable(error):
             raise
         sys.stderr.write(f"royalty: {error}\n")
@@ -105,6 +106,8 @@ def _print(result: CreditResult, payout: PayoutConfig, seconds: float) -> None:
 
 
 def _mendable(error: Exception) -> bool:
+    from sqlalchemy.exc import DatabaseError
+
     from flows.configuration import ConfigError
     from infra.artifacts import StoreError
     from infra.ledger import LedgerConflict
@@ -112,7 +115,9 @@ def _mendable(error: Exception) -> bool:
     from infra.runstore import ConfigConflict
     from models.errors import InputError
 
-    return isinstance(error, ConfigError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError)
+    return isinstance(
+        error, ConfigError | DatabaseError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError
+    )
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -73,12 +73,20 @@ def _parse(source: str, text: str) -> dict[str, Any]:
 
 
 def _explain(problem: Any) -> str:
-    path = [str(part) for part in problem["loc"] if part not in ("digits", "folder")]
+    path = [str(part) for part in problem["loc"]]
+    if path[:1] == ["data"] and len(path) > 1:
+        del path[1]  # the kind of source, which pydantic puts between a union and its fields
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], sorted(KEYS), n=1)
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
+    if problem["type"].startswith("union_tag"):
+        return f"`{where}.source`: name the source, `digits` or `folder`"
+    if where == "name":
+        return (
+            f"`name`: letters, digits, `_`, `.` and `-`, 64 at most (got {problem['input']!r}); set `name:` or `--name`"
+        )
     message = problem["msg"].removeprefix("Value error, ")
     received = problem["input"]
     shown = f" (got {received!r})" if isinstance(received, str | int | float) else ""
-    return f"`{where}`: {message[0].lower()}{message[1:]}{shown}"
+    return (f"`{where}`: " if where else "") + f"{message[0].lower()}{message[1:]}{shown}"

@@ -18,7 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from infra.progress import progress
 from infra.settings import settings
-from infra.workspace import open_workspace, require_space
+from infra.workspace import check_home, open_workspace
 from tasks.coalitions import draw_coalitions, measure_coalition, plan_coalitions, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit
@@ -57,27 +57,28 @@ class CreditResult:
 @flow(name="credit", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. What is finished already, here or in another run, is reused."""
+    check_home(settings().root)
     space = open_workspace(settings())
-    require_space(space.root)
     described = config.model_dump(mode="json")
-    space.runs.claim_name(config.name, described)
 
     data = ingest(config.data, config.seed)
     coalitions = draw_coalitions(data, config.coalitions, config.seed)
+    # What was refused so far has trained nothing, so its name is still free for the mended settings.
+    space.runs.claim_name(config.name, described)
+
     judge = train_classifier(data, config.classifier, config.seed)
     base = train_generator(data, judge, config.generator, config.sampling, config.seed)
     pruned = prune(data, base, judge, config.pruning, config.generator, config.sampling, config.seed)
 
     plans = plan_coalitions(coalitions, data, pruned, judge, config.coalitions, config.sampling, config.seed)
     pending = unfinished(plans)
-    if pending:
-        prepare_tracking.submit()  # meanwhile
+    preparing = [prepare_tracking.submit()] if pending else []  # meanwhile
     fan_out = measure_all(pending, config.coalitions.timeout_minutes)
     estimate = estimate_credit(data, plans, config.credit, config.seed)
     payout = pay(estimate, config.payout, config.payout.name or config.name)
 
     stages = {stage.name: stage for stage in (data, judge, base, pruned, estimate, payout)}
-    stages["track"] = track(config.name, described, list(stages.values()), plans)
+    stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
     timings = [*map(stage_timing, stages.values()), fan_out]
     report = write_report(config.name, described, config.payout, stages, [timing.as_row() for timing in timings])
     return CreditResult(

@@ -37,7 +37,9 @@ class ArtifactStore:
             raise StoreError(f"artifact {digest} is not in {self.root}; was a part of the store deleted?")
         payload = path.read_bytes()
         if hashlib.sha256(payload).hexdigest() != digest:
-            raise StoreError(f"artifact {path} has changed since it was written; delete it and run again")
+            raise StoreError(
+                f"artifact {path} has changed since it was written; restore it, or start anew in another ROYALTY_HOME"
+            )
         return payload
 
     def path(self, digest: str) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from infra.tables import Entry, Statement
@@ -40,12 +41,17 @@ class Ledger:
             )
             known = session.scalar(select(Statement).where(Statement.pool == pool, Statement.valuation == valuation))
             if known is not None:
-                self._check_same(session, known, latest, amounts)
+                self._check_same(session, known, latest, currency, amounts)
                 return known.id
             sequence = latest.sequence + 1 if latest else 1
             identity = hashlib.sha256(f"{pool}\n{sequence}\n{valuation}".encode()).hexdigest()[:16]
             session.add(Statement(id=identity, pool=pool, valuation=valuation, sequence=sequence))
-            session.flush()
+            try:
+                session.flush()
+            except IntegrityError:
+                raise LedgerConflict(
+                    f"another process posted to pool {pool!r} at this moment; run again to see what holds now"
+                ) from None
             if latest is not None:
                 for entry in _payments(session, latest.id):
                     session.add(
@@ -85,12 +91,16 @@ class Ledger:
             return {contributor: int(amount) for contributor, amount in rows}
 
     @staticmethod
-    def _check_same(session: Session, known: Statement, latest: Statement | None, amounts: Mapping[str, int]) -> None:
-        posted = {entry.contributor: entry.amount_minor for entry in _payments(session, known.id)}
-        if posted != dict(amounts):
+    def _check_same(
+        session: Session, known: Statement, latest: Statement | None, currency: str, amounts: Mapping[str, int]
+    ) -> None:
+        entries = _payments(session, known.id)
+        posted = {entry.contributor: entry.amount_minor for entry in entries}
+        if posted != dict(amounts) or {entry.currency for entry in entries} != {currency}:
             raise LedgerConflict(
                 f"a pool pays a valuation once; {known.pool!r} has paid valuation {known.valuation[:12]} a total of "
-                f"{sum(posted.values())} minor units, and is asked to pay it {sum(amounts.values())}. Name another "
+                f"{sum(posted.values())} minor units of {entries[0].currency}, and is asked to pay it "
+                f"{sum(amounts.values())} of {currency}. Name another "
                 "pool (`payout.name`)."
             )
         if latest is not None and latest.id != known.id:

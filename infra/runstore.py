@@ -115,13 +115,15 @@ class RunStore:
     def record_coalition(self, record: CoalitionRecord) -> None:
         self._insert(tables.Coalition(**asdict(record)))
 
-    def _insert(self, row: tables.Base) -> None:
+    def _insert(self, row: tables.Stage | tables.Coalition) -> None:
         """Two processes may finish one key; the outputs are equal, so the first row stands."""
         try:
             with Session(self.engine) as session, session.begin():
                 session.add(row)
         except IntegrityError:
-            return
+            with Session(self.engine) as session:
+                if session.get(type(row), row.key) is None:
+                    raise
         except OperationalError as error:
             raise StoreError(
                 f"cannot write the run store: {error.orig}. Free some space or mend the database; what is finished is "

@@ -12,7 +12,7 @@ from infra.progress import progress, shown_on
 from infra.servers import Server, configure, mlflow_server, prefect_server
 from infra.settings import settings
 from infra.terminal import bars, console
-from infra.workspace import open_workspace, require_space
+from infra.workspace import check_home
 
 
 @contextmanager
@@ -22,7 +22,6 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
     What takes long to import is imported while the server starts. The server ends after Prefect's own
     exit handlers, which send it the last events.
     """
-    require_space(open_workspace(settings()).root)
     configure(settings())
     server: Server | None = None
     if not os.environ.get("PREFECT_API_URL"):
@@ -44,7 +43,7 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
 
 def serve_pages() -> None:
     """Run both servers until interrupted."""
-    open_workspace(settings())
+    check_home(settings().root)
     configure(settings())
     servers = {"MLflow": mlflow_server(settings()), "Prefect": prefect_server(settings())}
     try:

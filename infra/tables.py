@@ -63,7 +63,7 @@ class Statement(Base):
     """One division of one pool by one valuation."""
 
     __tablename__ = "statements"
-    __table_args__ = (UniqueConstraint("pool", "valuation"),)
+    __table_args__ = (UniqueConstraint("pool", "valuation"), UniqueConstraint("pool", "sequence"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     pool: Mapped[str] = mapped_column(index=True)

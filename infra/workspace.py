@@ -26,24 +26,21 @@ class Workspace:
 
 @lru_cache
 def open_workspace(settings: Settings) -> Workspace:
-    """Open the stores, creating what is missing.
-
-    Raises:
-        StoreError: the folder cannot be created or written.
-    """
+    """Open the stores, creating what is missing."""
     root = settings.root
-    write_whole(root / ".writable", b"")
-    (root / ".writable").unlink()
     engine = open_database(settings.run_store_url)
     return Workspace(root, ArtifactStore(root / "artifacts"), RunStore(engine), Ledger(engine))
 
 
-def require_space(root: Path) -> None:
-    """Check, before any work, that the disk has room.
+def check_home(root: Path) -> None:
+    """Check, before any work, that the home can be written and its disk has room.
 
     Raises:
-        StoreError: it has not.
+        StoreError: it cannot, or it has not.
     """
+    probe = root / ".writable"
+    write_whole(probe, b"")
+    probe.unlink(missing_ok=True)
     free = shutil.disk_usage(root).free
     if free < FREE_SPACE:
         raise StoreError(

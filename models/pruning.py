@@ -34,7 +34,7 @@ def prune_by_magnitude(unet: UNet2DModel, ratio: float) -> None:
             group norms. The input and output channels of the net stay.
 
     Raises:
-        ValueError: a ratio that leaves a layer without channels.
+        ValueError: a ratio outside (0, 1).
     """
     if not 0 < ratio < 1:
         raise ValueError(f"a pruning ratio lies between 0 and 1, got {ratio}; 0.3 removes 30% of the channels")

@@ -38,7 +38,7 @@ def plan_coalitions(
     sampling: SamplingConfig,
     seed: int,
 ) -> list[CoalitionPlan]:
-    """One plan a coalition. Its key covers its members' images, and nobody else's."""
+    """One plan a coalition. Its key covers its members' images, and others' only by the model it starts from."""
     digests = dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))
     shared = {
         "pruned": pruned.outputs["model"],

@@ -151,3 +151,14 @@ class CreditConfig(StageConfig):
     coalitions: CoalitionConfig = CoalitionConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
     payout: PayoutConfig = PayoutConfig()
+
+    @model_validator(mode="after")
+    def _size_fits_levels(self) -> CreditConfig:
+        halvings = 2 ** (len(self.generator.block_channels) - 1)
+        size = self.data.size if isinstance(self.data, FolderSource) else 8
+        if size % halvings:
+            raise ValueError(
+                f"each level of the generator halves the image, so with {len(self.generator.block_channels)} "
+                f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
+            )
+        return self

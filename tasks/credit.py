@@ -59,7 +59,7 @@ def estimate_credit(
             "diagnostics": estimate.diagnostics,
         }
 
-    return run_stage("credit", inputs=inputs, modules=("models.valuation.shapley",), compute=compute)
+    return run_stage("credit", inputs=inputs, modules=(__name__, "models.valuation.shapley"), compute=compute)
 
 
 def load_table(space: Workspace, digest: str) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def pay(credit: StageRecord, config: PayoutConfig, pool_name: str) -> StageRecor
             "rows": table.to_dict("records"),
         }
 
-    record = run_stage("pay", inputs=inputs, modules=("models.payout",), compute=compute)
+    record = run_stage("pay", inputs=inputs, modules=(__name__, "models.payout"), compute=compute)
     statement = open_workspace(settings()).ledger.post(
         pool=pool_name,
         valuation=credit.outputs["table"],

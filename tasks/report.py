@@ -59,7 +59,7 @@ def write_report(
         tracking.finish(run)
         return {"report": space.artifacts.put(html)}
 
-    record = run_stage("report", inputs=inputs, modules=("infra.report",), compute=compute)
+    record = run_stage("report", inputs=inputs, modules=(__name__, "infra.report", "infra.pictures"), compute=compute)
     space = open_workspace(settings())
     folder = space.root / "runs" / name
     for file, payload in _files(space, stages, space.artifacts.get(record.outputs["report"])).items():

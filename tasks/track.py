@@ -60,7 +60,7 @@ def track(
                 advance(1)
         return {"run": run, "commit": commit, "flow_run": flow_run}
 
-    return run_stage("track", inputs=inputs, modules=(), compute=compute)
+    return run_stage("track", inputs=inputs, modules=(__name__, "infra.tracking"), compute=compute)
 
 
 def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,8 @@ def read_manifest(folder: Path) -> Manifest:
     for line, record in records:
         where = f"{metadata}, row {line}"
         name = record["file_name"].strip()
-        contributors = tuple(part.strip() for part in record["contributor"].split(SEPARATOR) if part.strip())
+        listed = unicodedata.normalize("NFC", record["contributor"])
+        contributors = tuple(part.strip() for part in listed.split(SEPARATOR) if part.strip())
         if not contributors:
             raise InputError(f"{where}: every image has a contributor, and {name!r} has none; name one or drop the row")
         if len(set(contributors)) < len(contributors):
@@ -74,11 +76,18 @@ def read_manifest(folder: Path) -> Manifest:
             )
         if not record["label"].strip():
             raise InputError(f"{where}: {name!r} has no label; fill it in: the Inception Score needs one an image")
-        file = (root / name).resolve()
-        if not file.is_relative_to(root):
-            raise InputError(f"{where}: {name!r} leaves the folder {folder}; copy the image into it")
-        if not file.is_file():
-            raise InputError(f"{where}: there is no file {name!r} in {folder}; add it or drop the row")
+        try:
+            file = (root / name).resolve()
+            if not file.is_relative_to(root):
+                raise InputError(f"{where}: {name!r} leaves the folder {folder}; copy the image into it")
+            if not file.is_file():
+                raise InputError(f"{where}: there is no file {name!r} in {folder}; add it or drop the row")
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"{where}: cannot open {name[:80]!r} ({error.strerror}); mend it or drop the row"
+            ) from None
         if file in seen:
             raise InputError(
                 f"{where}: {name!r} is listed in row {seen[file]} already; keep one row, and join several "
@@ -129,6 +138,11 @@ def image_folder(
         if progress is not None:
             progress(1)
     names = sorted({row.label for row in manifest.rows})
+    if len(names) < 2:
+        raise InputError(
+            f"{manifest.folder / METADATA}: the Inception Score tells labels apart, and every image has the label "
+            f"{names[0]!r}; label what the images show"
+        )
     labels = np.array([names.index(row.label) for row in manifest.rows])
     whole = ImageSet.merge(np.stack(images), ids, labels, names, [row.contributors for row in manifest.rows])
     return split_items(whole, validation=validation, classifier=classifier, seed=seed)
@@ -145,7 +159,7 @@ def _decode(metadata: Path, row: Row) -> Image.Image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 image.load()
-                return image.copy()
+                return ImageOps.exif_transpose(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(
             f"{where} unpacks to more than {MAX_PIXELS:,} pixels, as a decompression bomb does; scale it down"
@@ -158,7 +172,10 @@ def _check_contributors(folder: Path, known: set[str]) -> None:
     path = folder / CONTRIBUTORS
     if not path.exists():
         return
-    listed = {record["contributor"].strip(): line for line, record in _read_csv(path, {"contributor"})}
+    listed = {
+        unicodedata.normalize("NFC", record["contributor"]).strip(): line
+        for line, record in _read_csv(path, {"contributor"})
+    }
     for name, line in listed.items():
         if name not in known:
             raise InputError(
@@ -175,7 +192,9 @@ def _read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
             f"there is no {path}; make one with the columns {', '.join(sorted(needed))}, a row for each image"
         )
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig").replace("\0", "")
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}); mend its permissions") from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, row {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None

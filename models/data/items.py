@@ -160,9 +160,9 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
             parts[part] += taken
             if not taken or not queue:
                 raise InputError(
-                    f"each label needs images for training, validation and the classifier; label {name!r} has "
-                    f"{len(candidates)} distinct image(s) that can be spared. Add images of it or merge the label "
-                    "into another."
+                    f"each label needs images for training, validation and the classifier, and each contributor keeps "
+                    f"one for training; of the {len(candidates)} distinct image(s) of label {name!r} too few can be "
+                    "spared. Add images of it or merge the label into another."
                 )
     held_out = set(parts["validation"]) | set(parts["classifier"])
     train = np.array([i for i in range(len(items)) if i not in held_out])

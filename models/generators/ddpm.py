@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -111,6 +112,9 @@ class DDPM:
 
         Returns:
             The loss of each step: mean squared error of the predicted velocity.
+
+        Raises:
+            ValueError: the loss is no longer finite.
         """
         data = torch.from_numpy(images).to(self.device).float().div_(127.5).sub_(1)  # (items, c, h, w) in [-1, 1]
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -130,6 +134,11 @@ class DDPM:
             optimizer.step()
             average.update_parameters(self.unet)
             losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise ValueError(
+                    f"training diverged: the loss of step {len(losses)} is {losses[-1]}; lower the learning rate, "
+                    f"which is {learning_rate}"
+                )
             if progress is not None:
                 progress(1)
         self.unet.load_state_dict(average.module.state_dict())

@@ -16,9 +16,8 @@ from infra.artifacts import ArtifactStore, StoreError, write_whole
 from infra.keys import code_version, digest_of
 from infra.ledger import Ledger, LedgerConflict
 from infra.runstore import CoalitionRecord, ConfigConflict, RunStore, StageRecord, open_database
-from infra.settings import Settings
 from infra.tables import Base, Entry
-from infra.workspace import open_workspace, require_space
+from infra.workspace import check_home
 
 
 @pytest.fixture
@@ -56,12 +55,14 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unwritable_home_and_full_disk_are_one_error(tmp_path: Path) -> None:
+def test_unwritable_home_and_full_disk_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write .*ROYALTY_HOME"):
-        open_workspace(Settings(home=tmp_path / "file" / "home"))
-    with pytest.raises(StoreError, match="256 MiB free in /proc, and 0 MiB are"):
-        require_space(Path("/proc"))
+        check_home(tmp_path / "file" / "home")
+    monkeypatch.setattr("infra.workspace.FREE_SPACE", 2**60)
+    with pytest.raises(StoreError, match=r"needs \d+ MiB free in .*, and \d+ MiB are"):
+        check_home(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_stage_is_recorded_once_and_found(runs: RunStore) -> None:
@@ -163,8 +164,10 @@ def test_new_valuation_reverses_the_old(ledger: Ledger) -> None:
 
 def test_other_amounts_for_one_valuation_are_refused(ledger: Ledger) -> None:
     ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60})
-    with pytest.raises(LedgerConflict, match="60 minor units, and is asked to pay it 61"):
+    with pytest.raises(LedgerConflict, match="60 minor units of EUR, and is asked to pay it 61 of EUR"):
         ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 61})
+    with pytest.raises(LedgerConflict, match="60 of USD"):
+        ledger.post(pool="may", valuation="v1", currency="USD", amounts={"ann": 60})
     assert ledger.balance("may") == {"ann": 60}
 
 

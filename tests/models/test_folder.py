@@ -124,6 +124,11 @@ def contributors(names: str) -> Callable[[Path], None]:
         (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,ann,y\n"), r"at least 2 contributors, and there is 1 \(ann\)"),
         (contributors("ann bob carol"), r"contributors\.csv, row 4: contributor 'carol' has no image"),
         (contributors("ann"), r"contributors\.csv: contributor 'bob' .* is missing; add a row"),
+        (append("x" * 300 + ".png,ann,x"), r"row 14: cannot open 'x+' \(File name too long\)"),
+        (
+            rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,bob,x\n2.png,bob,x\n"),
+            r"every image has the label 'x'; label what",
+        ),
         (truncate, r"row 6: '4\.png' cannot be read as an image"),
         (lambda folder: (folder / "4.png").write_bytes(b"") and None, r"row 6: '4\.png' is an empty file"),
         (lambda folder: (folder / "4.png").write_text("hello") and None, r"row 6: '4\.png' cannot be read"),
