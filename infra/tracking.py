@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -123,10 +124,27 @@ class Tracking:
 
 @lru_cache
 def open_tracking(settings: Settings) -> Tracking:
-    local = None if settings.mlflow_uri else settings.root / "mlflow" / "artifacts"
-    if local is not None:
-        local.mkdir(parents=True, exist_ok=True)
-    return Tracking(settings.tracking_uri, local)
+    """The store of these settings; a local one is built if it is not there."""
+    if settings.mlflow_uri:
+        return Tracking(settings.tracking_uri, None)
+    folder = settings.root / "mlflow"
+    (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+    _build_database(folder / "mlflow.db")
+    return Tracking(settings.tracking_uri, folder / "artifacts")
+
+
+def _build_database(path: Path) -> None:
+    """Build a database beside its place and link it there whole.
+
+    MLflow refuses one whose migrations were cut short, as by a kill, and two runs may build it at once.
+    """
+    if path.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
+        built = Path(folder, path.name)
+        MlflowClient(tracking_uri=f"sqlite:///{built}")
+        with suppress(FileExistsError):
+            path.hardlink_to(built)
 
 
 def code_commit() -> str:
