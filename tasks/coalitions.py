@@ -14,7 +14,7 @@ from infra.processes import run_in_process
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
-from models.valuation.shapley import sample_coalitions
+from models.valuation.coalitions import sample_coalitions
 from tasks.config import CoalitionConfig, SamplingConfig
 from tasks.plan import CoalitionPlan
 from tasks.stage import WORKER

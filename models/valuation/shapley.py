@@ -1,13 +1,20 @@
-"""Shapley credit of contributors from the utilities of sampled coalitions (KernelSHAP)."""
+"""Shapley credit of contributors from the utilities of sampled coalitions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import rankdata
 
 from models.errors import InputError
+from models.valuation.coalitions import size_weights
+from models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
+from models.valuation.repeats import average_repeats
+
+Estimator = Literal["constrained", "unbiased", "mixed", "auto"]
 
 
 @dataclass(frozen=True)
@@ -16,11 +23,14 @@ class ShapleyEstimate:
 
     Attributes:
         values: `(contributors,)`; they sum to the utility of everybody less that of nobody.
-        stderr: `(contributors,)`, over the draw of coalitions.
+        stderr: `(contributors,)`, over the draw of coalitions and whatever differs between repetitions.
         ci_low, ci_high: `(contributors,)`, ends of the confidence interval.
         n_evaluations: coalitions measured, the null and the grand one included.
-        diagnostics: `efficiency_gap` (|sum of values - total|), `condition_number` of the regression,
-            `pairs` of coalitions.
+        diagnostics: `efficiency_gap` (|sum of values - total|); `condition_number` of the regression;
+            `estimator` as used, and `why`; `pairs`, and `unpaired` coalitions. Where coalitions were
+            measured repeatedly, the shares of the mean variance that come from the draw of coalitions,
+            from training seeds and from sampling: `variance_coalitions`, `variance_training`,
+            `variance_sampling`.
     """
 
     values: np.ndarray
@@ -28,42 +38,7 @@ class ShapleyEstimate:
     ci_low: np.ndarray
     ci_high: np.ndarray
     n_evaluations: int
-    diagnostics: dict[str, float]
-
-
-def sample_coalitions(n_players: int, n_coalitions: int, *, seed: int) -> np.ndarray:
-    """Draw coalitions in complementary pairs from the KernelSHAP distribution.
-
-    A size k has probability proportional to 1/(k (n - k)) for k in 1..n-1; given its size, every
-    coalition is equally likely. The complement of such a draw has the same distribution, and on
-    average over a pair the part of the utility that is common to all coalitions cancels.
-
-    Args:
-        n_coalitions: even, at least 2 (n_players - 1), without which the regression has no solution.
-
-    Returns:
-        bool, `(n_coalitions, n_players)`; rows 2i and 2i+1 are a pair; never null or grand.
-
-    Raises:
-        InputError: fewer than two players, or an odd or too small number of coalitions.
-    """
-    if n_players < 2:
-        raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
-    least = 2 * (n_players - 1)
-    if n_coalitions % 2 or n_coalitions < least:
-        raise InputError(
-            f"coalitions come in pairs, at least {least} of them for {n_players} contributors, got {n_coalitions}; "
-            f"{4 * n_players} is a good number to start with"
-        )
-    generator = np.random.default_rng(seed)
-    sizes = np.arange(1, n_players)
-    weights = 1 / (sizes * (n_players - sizes))
-    drawn = generator.choice(sizes, size=n_coalitions // 2, p=weights / weights.sum())
-    masks = np.zeros((n_coalitions, n_players), dtype=bool)
-    for pair, size in enumerate(drawn):
-        masks[2 * pair, generator.choice(n_players, size=size, replace=False)] = True
-    masks[1::2] = ~masks[::2]
-    return masks
+    diagnostics: dict[str, float | str]
 
 
 def estimate_shapley(
@@ -72,52 +47,64 @@ def estimate_shapley(
     null_utility: float,
     grand_utility: float,
     *,
+    estimator: Estimator = "auto",
     ridge: float = 0.0,
+    seeds: np.ndarray | None = None,
+    draws: np.ndarray | None = None,
     confidence: float = 0.95,
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> ShapleyEstimate:
-    """Weighted least squares with the efficiency constraint, with intervals by a bootstrap over pairs.
+    """Estimate Shapley values, with intervals. All estimators keep efficiency exactly.
 
-    With X the masks, A = X'X/m, b = X'(v - v0)/m, and c a one for each contributor:
-    phi = A^-1 (b - c (c'A^-1 b - v1 + v0) / (c'A^-1 c))   (Covert & Lee 2021; eq. 5 of the
-    sparsified fine-tuning paper), with two changes that leave its limit where it is.
+    `constrained` is the weighted least squares of KernelSHAP (Covert & Lee 2021; eq. 5 of the
+    sparsified fine-tuning paper): phi = A^-1 (b - 1 (1'A^-1 b - v1 + v0) / (1'A^-1 1)), A = X'X/m,
+    b = X'(v - v0)/m. One change leaves its limit where it is: a free game of the coalition's size
+    alone, zero for nobody and everybody, so that its Shapley values are zero. Utilities jump when
+    anybody at all is there to learn from, which an additive fit can only put down to whoever was
+    drawn into small coalitions. `unbiased` has the expectation of A in its place. Both weigh coalitions
+    so that their sizes have the KernelSHAP distribution, whichever they were drawn from.
+    `mixed` shrinks contributors' effects by as much as the data say (`regression.fit_mixed`).
+    `auto` is `mixed`, unless one of the others ranks coalitions left out of the fit better by more than chance.
 
-    X has one more column, 2|S|/n - 1, and c a zero for it. Utilities jump when anybody at all is
-    there to learn from, which the additive fit can only put down to whoever was drawn into small
-    coalitions. The column is a game that is alike for all contributors and zero for nobody and
-    everybody: its Shapley values are zero, so fitting it takes the jump out and no credit away.
+    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in
+    `mixed`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`.
 
-    A has `ridge` on the diagonal of the contributors, which draws them toward equal shares.
+    When all 2^n - 2 coalitions are given, the values are exact whatever the estimator.
 
     Args:
-        masks: bool, `(m, n)`, as `sample_coalitions` gives them.
+        masks: bool, `(m, n)`; in any order, complementary pairs are found.
         utilities: `(m,)`, v(S) of each row.
         null_utility: v of nobody, v0, from the same family of models as the utilities.
         grand_utility: v of everybody, v1, likewise.
+        ridge: of `constrained`; draws credit toward equal shares.
+        seeds: `(m,)`, training seed of each row, where coalitions were measured with several.
+        draws: `(m,)`, seed of the generated images of each row, likewise.
         confidence: of the intervals, in (0, 1).
+        n_bootstrap: draws, of `constrained`.
 
     Raises:
-        ValueError: utilities that are not finite or not one a coalition, or masks that are no pairs.
+        InputError: utilities that are not finite, not one a coalition, or different for one coalition and
+            one seed; a contributor in no coalition or in all; fewer coalitions than contributors without ridge.
     """
     _check(masks, utilities, null_utility, grand_utility)
-    pairs, players = len(masks) // 2, masks.shape[1]
-    total = grand_utility - null_utility
-    jump = 2 * masks.mean(axis=1, keepdims=True) - 1  # (m, 1)
-    design = np.hstack([masks, jump]).reshape(pairs, 2, players + 1)
-    response = (utilities - null_utility).reshape(pairs, 2)
-    gram = np.einsum("psi,psj->pij", design, design) / 2  # (pairs, n + 1, n + 1)
-    moment = np.einsum("psi,ps->pi", design, response) / 2  # (pairs, n + 1)
-
-    uniform = np.full((1, pairs), 1 / pairs)
-    values = _solve(uniform, gram, moment, total, ridge)[0]
-    draws = np.random.default_rng(seed).multinomial(pairs, uniform[0], size=n_bootstrap) / pairs
-    replicates = _solve(draws, gram, moment, total, ridge)  # (bootstrap, n)
-    # The regression spends n degrees of freedom, which resampling alone does not see.
-    freedom = max(pairs - players, 1)
-    stderr = replicates.std(axis=0, ddof=1)
-    reach = stdtrit(freedom, (1 + confidence) / 2) * stderr
-    matrix = gram.mean(axis=0)[:players, :players] + ridge * np.eye(players)
+    repeats = average_repeats(masks, utilities, seeds, draws)
+    _check_coverage(repeats.masks, ridge)
+    total, n_players = grand_utility - null_utility, masks.shape[1]
+    units = to_units(repeats.masks, repeats.utilities)
+    if len(repeats.masks) == 2**n_players - 2:
+        chosen, why, fit = "enumeration", "all coalitions were measured", fit_complete(units)
+    elif estimator == "auto":
+        chosen, why, fit = _best_ranking(units, ridge)
+    else:
+        chosen, why, fit = estimator, "asked for", _fit(units, estimator, ridge)
+    noise = {source: fit.linear**2 @ units.variance_of(cells) for source, cells in repeats.variance.items()}  # (n,)
+    # The total that is shared out is noisy too, which residuals of the effects do not show.
+    variance = _variance(fit, noise, n_bootstrap, seed) + 2 * repeats.null_and_grand / n_players**2
+    values = total / n_players + fit.effects
+    stderr = np.sqrt(variance)
+    reach = float(stdtrit(fit.freedom, (1 + confidence) / 2)) * stderr
+    pairs = int(units.paired and (units.second >= 0).sum())
     return ShapleyEstimate(
         values=values,
         stderr=stderr,
@@ -126,33 +113,95 @@ def estimate_shapley(
         n_evaluations=len(masks) + 2,
         diagnostics={
             "efficiency_gap": float(abs(values.sum() - total)),
-            "condition_number": float(np.linalg.cond(matrix)),
+            "condition_number": fit.condition,
+            "estimator": chosen,
+            "why": why,
             "pairs": float(pairs),
+            "unpaired": float(len(repeats.masks) - 2 * pairs),
+            **_shares(noise, variance),
         },
     )
 
 
-def _solve(weights: np.ndarray, gram: np.ndarray, moment: np.ndarray, total: float, ridge: float) -> np.ndarray:
-    """Credit for each weighting of the pairs, `(weightings, n)`."""
-    credited = np.append(np.ones(gram.shape[-1] - 1), 0.0)  # (n + 1,): the jump is nobody's
-    matrix = np.einsum("wp,pij->wij", weights, gram) + ridge * np.diag(credited)
-    vector = weights @ moment  # (weightings, n + 1)
-    # A resample may miss a direction altogether: the pseudo-inverse leaves it at equal shares.
-    inverse = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True)
-    free = np.einsum("wij,wj->wi", inverse, vector)
-    equal = inverse @ credited
-    excess = (free @ credited - total) / (equal @ credited)
-    solution: np.ndarray = free - equal * excess[:, None]
-    return solution[:, :-1]
+def _fit(units: Units, estimator: Estimator, ridge: float) -> Fit:
+    if estimator == "mixed":
+        return fit_mixed(units)
+    weighted = units.weighted(size_weights(units.sizes, units.centred.shape[1]))
+    return fit_moments(weighted) if estimator == "unbiased" else fit_fixed(weighted, ridge=ridge)
+
+
+def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
+    """`mixed`, unless another ranks left-out coalitions better by more than chance (a leave-one-out LDS)."""
+    candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
+    fits = {name: _fit(units, name, ridge) for name in candidates}
+    scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}
+    best = max(candidates, key=lambda name: scores[name])
+    chosen = best if scores[best] > scores["mixed"] + 1 / np.sqrt(len(units.response)) else candidates[0]
+    shown = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+    return chosen, f"rank correlation with left-out coalitions: {shown}", fits[chosen]
+
+
+def _rank_correlation(predicted: np.ndarray, actual: np.ndarray) -> float:
+    """Spearman correlation; -1 where either is constant."""
+    first, second = rankdata(predicted), rankdata(actual)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return -1.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _variance(fit: Fit, noise: dict[str, np.ndarray], n_bootstrap: int, seed: int) -> np.ndarray:
+    """Variance of the effects, `(n,)`."""
+    if fit.exact:
+        return sum(noise.values(), np.zeros(len(fit.effects)))
+    if fit.variance is not None:
+        return fit.variance
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(fit.residual), n_bootstrap))
+    replicates = (fit.linear * fit.residual) @ signs  # (n, bootstrap)
+    variance: np.ndarray = replicates.var(axis=1, ddof=1)
+    return variance
+
+
+def _shares(noise: dict[str, np.ndarray], variance: np.ndarray) -> dict[str, float]:
+    """What share of the mean variance comes from where; nothing if nothing was repeated."""
+    whole = float(variance.mean())
+    if not noise or whole == 0:
+        return {}
+    shares = {f"variance_{source}": min(float(values.mean()) / whole, 1.0) for source, values in noise.items()}
+    return {"variance_coalitions": max(1 - sum(shares.values()), 0.0), **shares}
 
 
 def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_utility: float) -> None:
+    if masks.ndim != 2 or masks.dtype != bool:
+        raise InputError(f"masks are bool, (coalitions, contributors); got {masks.dtype} of shape {masks.shape}")
+    if masks.shape[1] < 2:
+        raise InputError(f"credit is shared between at least 2 contributors, got {masks.shape[1]}")
     if len(masks) != len(utilities):
-        raise ValueError(f"one utility a coalition: got {len(masks)} coalitions and {len(utilities)} utilities")
-    if len(masks) % 2 or not np.array_equal(masks[1::2], ~masks[::2]):
-        raise ValueError("coalitions come in adjacent complementary pairs; use `sample_coalitions`")
+        raise InputError(f"one utility a coalition: got {len(masks)} coalitions and {len(utilities)} utilities")
+    sizes = masks.sum(axis=1)
+    for row in np.flatnonzero((sizes == 0) | (sizes == masks.shape[1])):
+        raise InputError(
+            f"nobody and everybody have arguments of their own, null_utility and grand_utility; coalition {row} has "
+            f"{sizes[row]} of {masks.shape[1]} contributors"
+        )
     for row in np.flatnonzero(~np.isfinite(utilities)):
         members = np.flatnonzero(masks[row]).tolist()
-        raise ValueError(f"a utility is a finite number; coalition {row} (contributors {members}) has {utilities[row]}")
+        raise InputError(f"a utility is a finite number; coalition {row} (contributors {members}) has {utilities[row]}")
     if not np.isfinite([null_utility, grand_utility]).all():
-        raise ValueError(f"a utility is a finite number; null has {null_utility}, grand has {grand_utility}")
+        raise InputError(f"a utility is a finite number; null has {null_utility}, grand has {grand_utility}")
+
+
+def _check_coverage(masks: np.ndarray, ridge: float) -> None:
+    """Refuse distinct coalitions that cannot tell the contributors apart."""
+    coalitions, n_players = masks.shape
+    if coalitions < n_players and ridge == 0:
+        raise InputError(
+            f"{n_players} contributors are told apart by at least as many distinct coalitions, got {coalitions}; "
+            "measure more, or give a ridge above 0, which draws credit toward equal shares"
+        )
+    present = masks.sum(axis=0)
+    for player in np.flatnonzero((present == 0) | (present == coalitions)):
+        where = "no coalition" if present[player] == 0 else f"all {coalitions} coalitions"
+        raise InputError(
+            f"each contributor is in some coalitions and not in others; contributor {player} is in {where}. "
+            "Add coalitions, or the complements of these"
+        )

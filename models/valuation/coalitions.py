@@ -1,0 +1,165 @@
+"""Which coalitions to measure, so that few of them tell much about every contributor."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+from typing import Literal
+
+import numpy as np
+
+from models.errors import InputError
+
+Sizes = Literal["shapley", "leverage"]
+
+CANDIDATES = 8
+"""Coalitions of one size among which the most informative is taken; more gain little."""
+
+_PRIOR_INFORMATION = 0.05
+_ENUMERABLE = 20
+
+
+def size_distribution(n_players: int, sizes: Sizes) -> np.ndarray:
+    """Probability of each size 1..n-1, `(n_players - 1,)`.
+
+    `shapley` is the KernelSHAP distribution, p(k) proportional to 1/(k (n - k)): the regression of
+    eq. 5 then needs no weights. `leverage` is uniform (Musco & Witter 2025): a coalition of middle
+    size says more about each contributor than one of nearly nobody or nearly everybody.
+    """
+    counts = np.arange(1, n_players)
+    weights = 1 / (counts * (n_players - counts)) if sizes == "shapley" else np.ones(n_players - 1)
+    distribution: np.ndarray = weights / weights.sum()
+    return distribution
+
+
+def size_weights(sizes: np.ndarray, n_players: int) -> np.ndarray:
+    """Weights that give coalitions of these sizes, `(m,)`, however drawn, the KernelSHAP distribution of sizes.
+
+    Neighbouring sizes of which too few were drawn are weighted together.
+    """
+    kinds = np.minimum(sizes, n_players - sizes)
+    target = np.zeros(n_players // 2 + 1)
+    np.add.at(
+        target,
+        np.minimum(np.arange(1, n_players), np.arange(n_players - 1, 0, -1)),
+        size_distribution(n_players, "shapley"),
+    )
+    drawn = np.bincount(kinds, minlength=len(target))
+    stratum, enough = np.zeros(len(target), dtype=int), min(4, len(sizes))
+    for kind in range(len(target) - 1):
+        full = drawn[: kind + 1][stratum[: kind + 1] == stratum[kind]].sum() >= enough
+        stratum[kind + 1] = stratum[kind] + int(full and drawn[kind + 1 :].sum() >= enough)
+    mass, count = np.bincount(stratum, target), np.bincount(stratum, drawn)
+    weights: np.ndarray = (mass * len(sizes) / count)[stratum[kinds]]
+    return weights
+
+
+def sample_coalitions(
+    n_players: int, n_coalitions: int, *, seed: int, sizes: Sizes = "shapley", paired: bool = True
+) -> np.ndarray:
+    """Draw distinct coalitions.
+
+    Sizes are spread over their distribution rather than drawn one by one. Of each size, every coalition
+    is equally likely, but draws depend on each other: among a few random ones that is taken which adds
+    most to the information that the earlier ones give (greedy D-optimal design), so that contributors
+    are told apart by fewer coalitions.
+
+    Args:
+        n_coalitions: at least `n_players`, and even if paired. When all 2^n - 2 coalitions are no more
+            than that, each of them is given once, and the estimate has no sampling error.
+        sizes: see `size_distribution`.
+        paired: each coalition is followed by its complement. Whatever a coalition and its complement
+            have in common, all interactions between two contributors among it, then cancels. Without
+            interactions, and with less than about three coalitions a contributor, unpaired ones tell more.
+
+    Returns:
+        bool, `(coalitions, n_players)`; never null or grand; if paired, rows 2i and 2i+1 are complements.
+
+    Raises:
+        InputError: fewer than two players, or an odd or too small number of coalitions.
+    """
+    if n_players < 2:
+        raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
+    least = 2 * (n_players - 1)
+    if n_coalitions < least or (paired and n_coalitions % 2):
+        raise InputError(
+            f"coalitions come in pairs, at least {least} of them for {n_players} contributors, got {n_coalitions}; "
+            f"{4 * n_players} is a good number to start with"
+        )
+    if n_players <= _ENUMERABLE and n_coalitions >= 2**n_players - 2:
+        return _all_coalitions(n_players)
+    generator = np.random.default_rng(seed)
+    draws = n_coalitions // 2 if paired else n_coalitions
+    drawn = _distinct_masks(_spread_sizes(n_players, draws, sizes, paired, generator), n_players, paired, generator)
+    if not paired:
+        return drawn
+    masks = np.empty((n_coalitions, n_players), dtype=bool)
+    masks[::2], masks[1::2] = drawn, ~drawn
+    return masks
+
+
+def _all_coalitions(n_players: int) -> np.ndarray:
+    """Every coalition but nobody and everybody, complements side by side, `(2^n - 2, n)`."""
+    codes = np.arange(1, 2 ** (n_players - 1))  # without the last player
+    half = (codes[:, None] >> np.arange(n_players)) & 1 == 1
+    masks = np.empty((2 * len(half), n_players), dtype=bool)
+    masks[::2], masks[1::2] = half, ~half
+    return masks
+
+
+def _spread_sizes(n_players: int, draws: int, sizes: Sizes, paired: bool, generator: np.random.Generator) -> np.ndarray:
+    """A size for each draw, `(draws,)`: a stratified sample, moved where a size has no coalition left."""
+    cumulative = np.cumsum(size_distribution(n_players, sizes))
+    positions = (np.arange(draws) + generator.random(draws)) / draws
+    drawn = 1 + np.minimum(np.searchsorted(cumulative, positions), n_players - 2)
+    # A pair uses up a coalition of a size and one of the complementary size.
+    kind = np.minimum(drawn, n_players - drawn) if paired else drawn
+    for size in np.unique(kind):
+        spare = np.flatnonzero(kind == size)[_available(n_players, int(size), paired) :]
+        for draw in spare:
+            room = [
+                _available(n_players, other, paired) - int((kind == other).sum())
+                for other in range(1, n_players // 2 + 1 if paired else n_players)
+            ]
+            kind[draw] = drawn[draw] = 1 + int(np.argmax(room))
+    return generator.permutation(drawn)
+
+
+def _available(n_players: int, size: int, paired: bool) -> int:
+    """How many distinct coalitions, or pairs, there are of a size."""
+    return comb(n_players, size) // (2 if paired and 2 * size == n_players else 1)
+
+
+def _distinct_masks(sizes: np.ndarray, n_players: int, paired: bool, generator: np.random.Generator) -> np.ndarray:
+    """One coalition of each size, `(len(sizes), n_players)`, none twice and none another's complement."""
+    masks = np.zeros((len(sizes), n_players), dtype=bool)
+    taken: set[bytes] = set()
+    inverse = np.eye(n_players) / _PRIOR_INFORMATION  # of the information that the coalitions so far give
+    for row, size in enumerate(sizes):
+        candidates = _fresh_candidates(int(size), n_players, taken, generator)
+        centred = candidates - size / n_players  # (candidates, n)
+        products = centred @ inverse
+        gains = (products * centred).sum(axis=1)
+        best = int(gains.argmax())
+        masks[row] = candidates[best]
+        taken.add(np.packbits(masks[row]).tobytes())
+        if paired:
+            taken.add(np.packbits(~masks[row]).tobytes())
+        inverse -= np.outer(products[best], products[best]) / (1 + gains[best])
+    return masks
+
+
+def _fresh_candidates(size: int, n_players: int, taken: set[bytes], generator: np.random.Generator) -> np.ndarray:
+    if comb(n_players, size) <= 4 * CANDIDATES:
+        every = np.zeros((comb(n_players, size), n_players), dtype=bool)
+        for row, members in enumerate(combinations(range(n_players), size)):
+            every[row, members] = True
+        fresh = every[[np.packbits(mask).tobytes() not in taken for mask in every]]
+        return fresh[generator.permutation(len(fresh))[:CANDIDATES]]
+    while True:
+        order = generator.random((CANDIDATES, n_players)).argpartition(size - 1, axis=1)[:, :size]
+        candidates = np.zeros((CANDIDATES, n_players), dtype=bool)
+        np.put_along_axis(candidates, order, True, axis=1)
+        fresh = candidates[[np.packbits(mask).tobytes() not in taken for mask in candidates]]
+        if len(fresh):
+            return fresh

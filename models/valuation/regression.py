@@ -1,0 +1,328 @@
+"""Main effects of contributors on utility, from measured coalitions: what the Shapley estimators share.
+
+Every game is v(S) = g(|S|) + sum over i of delta_i(|S|) (1[i in S] - |S|/n) + e(S), where the effects
+delta sum to zero over contributors and e is all that is left: interactions and noise. The Shapley
+value of contributor i is (v(everybody) - v(nobody))/n plus the plain mean of delta_i(k) over the sizes
+k = 1..n-1. Averaging over sizes that way is what the weights of KernelSHAP do.
+
+In a pair of complementary coalitions, half the difference of their utilities holds only the part of
+g that is odd about the middle size, and the part of delta that is even: all that the Shapley value
+needs. The rest cancels, with every interaction between two contributors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import comb
+
+import numpy as np
+
+RATIOS = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Tried spreads of effects over sizes, against the spread of their means."""
+
+NEGLIGIBLE = 1e-6
+"""Posterior weight below which a model is left out of the average."""
+
+_SHRINKAGES = np.logspace(-16, 2, 145)
+"""Noise over variance of effects, times the mean eigenvalue."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Independent observations: a pair, or a coalition whose complement was not measured.
+
+    Attributes:
+        centred: `(units, n)`, membership less the coalition's share of contributors; rows sum to zero.
+        response: `(units,)`, half the difference within a pair, or the utility.
+        sizes: `(units,)`, contributors in the coalition.
+        weights: `(units,)`: how much one says next to a complete pair.
+        paired: whether responses are differences.
+        first, second: `(units,)`, the coalitions of a unit; second is -1 without a complement.
+    """
+
+    centred: np.ndarray
+    response: np.ndarray
+    sizes: np.ndarray
+    weights: np.ndarray
+    paired: bool
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def position(self) -> np.ndarray:
+        """Size from -1 (nobody) to 1 (everybody), `(units,)`."""
+        position: np.ndarray = 2 * self.sizes / self.centred.shape[1] - 1
+        return position
+
+    def anonymous(self, degree: int) -> np.ndarray:
+        """Columns for g, up to that power of size, `(units, columns)`; in pairs the even ones cancel."""
+        powers = [power for power in range(degree + 1) if power % 2 or not self.paired]
+        return np.column_stack([self.position**power for power in powers])
+
+    def variance_of(self, coalitions: np.ndarray) -> np.ndarray:
+        """Variance of each response, `(units,)`, from that of each utility, `(m,)`."""
+        both = (coalitions[self.first] + coalitions[self.second]) / 4
+        variance: np.ndarray = np.where(self.second >= 0, both, coalitions[self.first])
+        return variance
+
+    def weighted(self, factors: np.ndarray) -> Units:
+        return replace(self, weights=self.weights * factors)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A linear estimate of the effects.
+
+    Attributes:
+        effects: `(n,)`, the mean of delta over sizes; sum to zero.
+        variance: `(n,)`, of each effect; None: to be had from the residuals.
+        linear: `(n, units)`, effects = linear @ response.
+        residual: `(units,)`, scaled to the variance of the errors.
+        left_out: `(units,)`, the response less what a fit without that unit predicts.
+        predicted: `(units,)`, centred @ effects of a fit without that unit.
+        freedom: degrees of freedom of the variance.
+        condition: of the matrix that was inverted.
+        exact: all coalitions were measured, so that only noise is left to be uncertain about.
+    """
+
+    effects: np.ndarray
+    variance: np.ndarray | None
+    linear: np.ndarray
+    residual: np.ndarray
+    left_out: np.ndarray
+    predicted: np.ndarray
+    freedom: float
+    condition: float
+    exact: bool = False
+
+
+def to_units(masks: np.ndarray, utilities: np.ndarray) -> Units:
+    """Bring measured coalitions, `(m, n)` and `(m,)`, into units.
+
+    Where some coalitions lack their complement, the even part of their utility is predicted from the
+    pairs, by size, and they count for less, by as much as that prediction is uncertain.
+    """
+    n_players = masks.shape[1]
+    first, second, single = _pairs(masks)
+    sizes = masks.sum(axis=1)
+    if not len(first):
+        alone = np.full(len(masks), -1)
+        return Units(_centre(masks), utilities, sizes, np.ones(len(masks)), False, np.arange(len(masks)), alone)
+    odd = (utilities[first] - utilities[second]) / 2
+    even = (utilities[first] + utilities[second]) / 2
+    rows = np.concatenate([first, single])
+    response, weights = odd, np.ones(len(rows))
+    if len(single):
+        position = 2 * sizes / n_players - 1
+        level = np.polynomial.Polynomial.fit(position[first] ** 2, even, deg=min(1, len(first) - 1), domain=[0, 1])
+        response = np.concatenate([odd, utilities[single] - level(position[single] ** 2)])
+        spread = (even - level(position[first] ** 2)).var()
+        weights[len(first) :] = odd.var() / max(odd.var() + spread, np.finfo(float).tiny)
+        weights = np.maximum(weights, 1e-6)
+    partners = np.concatenate([second, np.full(len(single), -1)])
+    return Units(_centre(masks[rows]), response, sizes[rows], weights, True, rows, partners)
+
+
+def fit_fixed(units: Units, *, ridge: float = 0.0) -> Fit:
+    """Weighted least squares with one effect a contributor: eq. 5, its constraint eliminated.
+
+    Args:
+        ridge: times the number of units, on the diagonal; draws effects to zero, so credit to equal shares.
+    """
+    model = _Model.of(units, units.anonymous(1), units.centred)
+    shrinkage = np.array([ridge * len(units.response)])
+    return _average(units, [(model, shrinkage, np.ones(1), None)])
+
+
+def fit_mixed(units: Units) -> Fit:
+    """Effects as draws from a common normal distribution, each varying with size (Bayesian model averaging).
+
+    How much effects differ and how much they vary with size, next to the noise, and whether g is cubic
+    in size, is not known: the estimate is the posterior mean over a grid of all these, the variance that
+    of the posterior. With little noise nothing is shrunk; with few and noisy coalitions effects are drawn
+    together, by as much as lowers the expected error.
+    """
+    count, n_players = units.centred.shape
+    varying = units.centred * _size_contrast(units)[:, None]
+    tried = []
+    for degree in (1, 3) if n_players > 5 and count > 10 else (1,):
+        for ratio in RATIOS if n_players > 3 and count > 2 * n_players else RATIOS[:1]:
+            design = np.hstack([units.centred, ratio * varying]) if ratio else units.centred
+            model = _Model.of(units, units.anonymous(degree), design)
+            tried.append((model, *model.profile()))
+    criteria = np.array([criterion for _, _, criterion, _ in tried])  # (models, shrinkages)
+    posterior = np.exp((criteria.min() - criteria) / 2)
+    posterior /= posterior.sum()
+    parts = [(part[0], part[1], weights, part[3]) for part, weights in zip(tried, posterior, strict=True)]
+    return _average(units, [part for part in parts if part[2].sum() > NEGLIGIBLE])
+
+
+def fit_moments(units: Units) -> Fit:
+    """The unbiased estimate: the sampled matrix of eq. 5 replaced by its expectation, known in closed form.
+
+    Weighted coalitions have E[x x'] = (I - 11'/n)/(2 H), H the harmonic number of n - 1, so the effects are 2 H E[x v].
+    What size alone predicts is taken off v first, by a fit that leaves the unit out: E[x g(|S|)] = 0, so
+    that this changes the variance and not the mean (the jump from nobody would else swamp the rest).
+    """
+    count, n_players = units.centred.shape
+    anonymous = units.anonymous(1)
+    root = np.sqrt(units.weights)[:, None]
+    basis, _ = np.linalg.qr(anonymous * root)
+    leverage = np.minimum((basis**2).sum(axis=1), 1 - 1e-9)
+    residual = units.response - (basis @ (basis.T @ (units.response * root[:, 0]))) / root[:, 0]
+    left_out = residual / (1 - leverage)
+    weights = units.weights / units.weights.mean()
+    harmonic = (1 / np.arange(1, n_players)).sum()
+    linear = 2 * harmonic * (units.centred * weights[:, None]).T / count  # (n, units)
+    terms = linear * left_out
+    effects = terms.sum(axis=1)
+    others = (effects[:, None] - terms) * count / max(count - 1, 1)  # (n, units): the estimate without each
+    return Fit(
+        effects=effects,
+        variance=((terms - effects[:, None] / count) ** 2).sum(axis=1) * count / max(count - 1, 1),
+        linear=linear,
+        residual=left_out,
+        left_out=left_out - np.einsum("un,nu->u", units.centred, others),
+        predicted=np.einsum("un,nu->u", units.centred, others),
+        freedom=max(count - 1.0, 1.0),
+        condition=1.0,
+    )
+
+
+def fit_complete(units: Units) -> Fit:
+    """The effects themselves, when the units are all pairs that there are."""
+    count, n_players = units.centred.shape
+    kernel = [1 / (size * (n_players - size) * comb(n_players, int(size))) for size in units.sizes]
+    linear = 2 * units.centred.T * kernel * n_players  # (n, units)
+    nothing = np.zeros(count)
+    effects = linear @ units.response
+    return Fit(effects, None, linear, nothing, nothing, units.centred @ effects, np.inf, 1.0, exact=True)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A design with the anonymous columns taken out, whitened, and the eigenvectors of its matrix.
+
+    Attributes:
+        basis: orthonormal anonymous columns, `(units, columns)`.
+        design: `(units, terms)`; the first n terms are the effects.
+        response: `(units,)`.
+        eigenvalues, vectors: `(kept,)` and `(terms, kept)`; centred rows leave at least one direction empty.
+        scale: sum of squares of the whole response: anonymous columns are expected to explain no more.
+    """
+
+    basis: np.ndarray
+    design: np.ndarray
+    response: np.ndarray
+    eigenvalues: np.ndarray
+    vectors: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, units: Units, anonymous: np.ndarray, design: np.ndarray) -> _Model:
+        root = np.sqrt(units.weights)
+        basis, _ = np.linalg.qr(anonymous * root[:, None])
+        whitened = design * root[:, None]
+        whitened -= basis @ (basis.T @ whitened)
+        whole = units.response * root
+        response = whole - basis @ (basis.T @ whole)
+        eigenvalues, vectors = np.linalg.eigh(whitened.T @ whitened)
+        kept = eigenvalues > 1e-10 * max(float(eigenvalues[-1]), np.finfo(float).tiny)
+        scale = float(whole @ whole) + np.finfo(float).tiny
+        return cls(basis, whitened, response, eigenvalues[kept], vectors[:, kept], scale)
+
+    def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Shrinkages, and for each -2 log likelihood (up to a constant) with BIC's price, and the noise variance.
+
+        With effects of variance noise/shrinkage, and the noise that fits best, it is
+        (count - columns) log(left/scale) + sum of log(1 + eigenvalue/shrinkage).
+        """
+        count, columns = self.basis.shape
+        along = self.design @ self.vectors / np.sqrt(self.eigenvalues)  # (units, kept), orthonormal
+        explained = along.T @ self.response
+        shrinkages = _SHRINKAGES * (self.eigenvalues.mean() if len(self.eigenvalues) else 1.0)
+        shrunk = shrinkages[:, None] / (self.eigenvalues + shrinkages[:, None])  # (shrinkages, kept)
+        unexplained = float(((self.response - along @ explained) ** 2).sum())
+        floor = max(1e-30 * self.scale, np.finfo(float).tiny)
+        left = np.maximum(unexplained + shrunk @ explained**2, floor)
+        spread = np.log1p(self.eigenvalues / shrinkages[:, None]).sum(axis=1)
+        criterion = (count - columns) * np.log(left / self.scale) + spread + columns * np.log(count)
+        return shrinkages, criterion, left / max(count - columns, 1)
+
+
+def _average(units: Units, parts: list[tuple[_Model, np.ndarray, np.ndarray, np.ndarray | None]]) -> Fit:
+    """Mean over models and shrinkages, by weights that sum to one, of penalized least squares.
+
+    Args:
+        parts: model, shrinkages, weights and noise variances, `(shrinkages,)` each.
+    """
+    count, n_players = units.centred.shape
+    root = np.sqrt(units.weights)
+    linear, fitted, hat = np.zeros((n_players, count)), np.zeros(count), np.zeros(count)
+    means, variances, weights, spent = [], [], [], 0.0
+    for model, shrinkages, share, noise in parts:
+        inverse = 1 / (model.eigenvalues + shrinkages[:, None])  # (shrinkages, kept)
+        projected = model.design @ model.vectors  # (units, kept)
+        # Rows sum to zero, so effects that sum to zero lose nothing.
+        effects = model.vectors[:n_players] - model.vectors[:n_players].mean(axis=0)  # (n, kept)
+        mean = share @ inverse  # (kept,)
+        linear += (effects * mean) @ projected.T
+        fitted += share.sum() * (units.response * root - model.response) + projected @ (
+            mean * (projected.T @ model.response)
+        )
+        hat += share.sum() * (model.basis**2).sum(axis=1) + (projected**2) @ mean
+        spent += share.sum() * model.basis.shape[1] + float((share @ (inverse * model.eigenvalues)).sum())
+        means.append((inverse * (projected.T @ model.response)) @ effects.T)  # (shrinkages, n)
+        variances.append(np.zeros_like(means[-1]) if noise is None else noise[:, None] * (inverse @ effects.T**2))
+        weights.append(share)
+    linear *= root
+    every, share = np.concatenate(means), np.concatenate(weights)
+    effects = share @ every
+    given = parts[0][3] is not None
+    variance = share @ (np.concatenate(variances) + (every - effects) ** 2) if given else None
+    spare = np.maximum(1 - hat, 1e-6)
+    residual = units.response - fitted / root
+    left_out = residual / spare
+    # The effects of a fit without unit u are those with it, less linear[:, u] times its left-out residual.
+    own = np.einsum("un,nu->u", units.centred, linear)
+    model = parts[0][0]
+    return Fit(
+        effects=effects,
+        variance=variance,
+        linear=linear,
+        residual=residual / np.sqrt(spare),
+        left_out=left_out,
+        predicted=units.centred @ effects - own * left_out,
+        freedom=max(count - (model.basis.shape[1] if given else spent), 1.0),
+        condition=float(model.eigenvalues.max() / model.eigenvalues.min()) if len(model.eigenvalues) else np.inf,
+    )
+
+
+def _size_contrast(units: Units) -> np.ndarray:
+    """How far from the middle size, `(units,)`; over sizes 1..n-1 its mean is zero and its variance one."""
+    n_players = units.centred.shape[1]
+    every = (2 * np.arange(1, n_players) / n_players - 1) ** 2
+    spread = every.std()
+    contrast: np.ndarray = (units.position**2 - every.mean()) / spread if spread > 0 else 0 * units.position
+    return contrast
+
+
+def _pairs(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of coalitions with a complement, of those complements, and of coalitions without one."""
+    keys = [np.packbits(mask).tobytes() for mask in masks]
+    waiting: dict[bytes, int] = {}
+    first, second = [], []
+    for row, mask in enumerate(masks):
+        partner = waiting.pop(np.packbits(~mask).tobytes(), None)
+        if partner is None:
+            waiting[keys[row]] = row
+        else:
+            first.append(partner)
+            second.append(row)
+    single = sorted(waiting.values())
+    return np.array(first, dtype=int), np.array(second, dtype=int), np.array(single, dtype=int)
+
+
+def _centre(masks: np.ndarray) -> np.ndarray:
+    centred: np.ndarray = masks - masks.mean(axis=1, keepdims=True)
+    return centred

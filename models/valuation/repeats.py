@@ -1,0 +1,96 @@
+"""Coalitions measured more than once: their mean, and what differs between repetitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Distinct coalitions with their mean utilities.
+
+    Attributes:
+        masks: bool, `(cells, n)`.
+        utilities: `(cells,)`.
+        variance: of a cell's mean, `(cells,)` a source: `training` (seed) and `sampling` (of images).
+            A source that was not repeated is not here; without repeated sampling, `training` holds both.
+        null_and_grand: variance of the mean utility of nobody or everybody, measured as often as a coalition is.
+    """
+
+    masks: np.ndarray
+    utilities: np.ndarray
+    variance: dict[str, np.ndarray]
+    null_and_grand: float
+
+
+def average_repeats(
+    masks: np.ndarray, utilities: np.ndarray, seeds: np.ndarray | None, draws: np.ndarray | None
+) -> Repeats:
+    """Average over seeds, and split the variance within coalitions by its source (nested analysis of variance).
+
+    What a seed does to all coalitions alike cancels in credit, so it is taken off first.
+
+    Args:
+        masks: bool, `(m, n)`.
+        utilities: `(m,)`.
+        seeds: `(m,)`, training seed of each row; None: one for all.
+        draws: `(m,)`, seed of the generated images of each row; None: one for all.
+
+    Raises:
+        InputError: one coalition has different utilities with the same seeds.
+    """
+    cells, cell = np.unique(masks, axis=0, return_inverse=True)
+    cell = cell.reshape(-1)
+    training = np.zeros(len(masks), int) if seeds is None else np.unique(seeds, return_inverse=True)[1].reshape(-1)
+    drawing = np.zeros(len(masks), int) if draws is None else np.unique(draws, return_inverse=True)[1].reshape(-1)
+    _refuse_contradictions(masks, utilities, cell, training, drawing)
+    means = _means(utilities, cell)
+    both = training * (drawing.max() + 1) + drawing
+    common = _means(utilities - means[cell], both)[both]
+    rest = utilities - common
+    model = cell * (training.max() + 1) + training  # rows of one trained model
+    within, freedom = _spread(rest, model)
+    variance: dict[str, np.ndarray] = {}
+    rows = np.bincount(cell)
+    models = np.bincount(np.unique(model) // (training.max() + 1), minlength=len(cells))
+    sampling = within / freedom if freedom else 0.0
+    if freedom:
+        variance["sampling"] = sampling / rows
+    _, first = np.unique(model, return_index=True)
+    between, freedom = _spread(_means(rest, model)[model[first]], cell[first])
+    if freedom:
+        variance["training"] = max(between / freedom - sampling / (len(masks) / len(first)), 0.0) / models
+    means = _means(rest, cell)
+    order = np.argsort(np.unique(cell, return_index=True)[1])  # in the order in which they were first given
+    variance = {source: values[order] for source, values in variance.items()}
+    return Repeats(cells[order], means[order], variance, float(sum(values.mean() for values in variance.values())))
+
+
+def _means(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Mean of each group, `(groups,)`; groups that do not occur have zero."""
+    means: np.ndarray = np.bincount(group, values) / np.maximum(np.bincount(group), 1)
+    return means
+
+
+def _spread(values: np.ndarray, group: np.ndarray) -> tuple[float, int]:
+    """Sum of squares about the group means, and its degrees of freedom."""
+    centred = values - _means(values, group)[group]
+    return float(centred @ centred), len(values) - len(np.unique(group))
+
+
+def _refuse_contradictions(
+    masks: np.ndarray, utilities: np.ndarray, cell: np.ndarray, training: np.ndarray, drawing: np.ndarray
+) -> None:
+    seen: dict[tuple[int, int, int], int] = {}
+    for row, key in enumerate(zip(cell.tolist(), training.tolist(), drawing.tolist(), strict=True)):
+        earlier = seen.setdefault(key, row)
+        if utilities[earlier] != utilities[row]:
+            raise InputError(
+                f"one coalition has one utility for one seed; coalition {row} (contributors "
+                f"{np.flatnonzero(masks[row]).tolist()}) has {utilities[row]}, and {utilities[earlier]} in row "
+                f"{earlier}. Give the seeds that differ, or measure it once"
+            )
