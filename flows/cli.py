@@ -10,6 +10,8 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +21,7 @@ import typer
 if TYPE_CHECKING:
     from flows.credit import CreditResult
     from tasks.config import PayoutConfig
+    from tasks.stopping import Verdict
 
 STARTED = time.perf_counter()
 
@@ -30,38 +33,82 @@ def royalty() -> None:
     """Credit, value and pay the people whose images trained a generative model."""
 
 
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
+Preset = Annotated[str | None, typer.Option(help="A configuration that comes with the package.")]
+Name = Annotated[str | None, typer.Option(help="Name of this run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
+
+
 @app.command()
 def run(
-    config: Annotated[Path | None, typer.Option(help="Configuration: a YAML file.")] = None,
-    preset: Annotated[str | None, typer.Option(help="A configuration that comes with the package.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of this run.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")] = False,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    name: Name = None,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Measure only a pilot of the coalitions, and say what to expect.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train, prune, measure coalitions; then credit, report and pay the contributors."""
     from flows.configuration import load_config
+
+    configuration = load_config(file=config, preset=preset, name=name)
+    with _working(configuration.name, show_progress=not as_json):
+        from flows import credit
+
+        verdict = credit.forecast(configuration) if forecast else None
+        result = None if forecast else credit.credit(configuration)
+    if verdict is not None:
+        _print_forecast(verdict, as_json)
+    elif result is not None:
+        _print_result(result, configuration.payout, as_json)
+
+
+@app.command()
+def revalue(
+    config: ConfigFile = None,
+    preset: Preset = None,
+    name: Name = None,
+    retrain_base: Annotated[
+        bool, typer.Option("--retrain-base", help="Train base and pruned model anew, and so everything.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """After images changed: measure only the coalitions of contributors whose images did, and pay the difference."""
+    from flows.configuration import load_config
+
+    configuration = load_config(file=config, preset=preset, name=name)
+    with _working(None, show_progress=not as_json):
+        from flows.credit import revalue
+
+        result = revalue(configuration, retrain_base)
+    _print_result(result, configuration.payout, as_json)
+
+
+@contextmanager
+def _working(known: str | None, *, show_progress: bool) -> Iterator[None]:
+    """Servers, progress and signals around a flow.
+
+    Args:
+        known: a run that has nothing left to train if the run store knows its name.
+    """
     from infra.processes import preload
     from infra.session import session
     from infra.settings import settings
     from infra.workspace import check_home, open_workspace
-    from tasks.stage import WORKER
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    configuration = load_config(file=config, preset=preset, name=name)
     check_home(settings().root)
-    if not open_workspace(settings()).runs.knows(configuration.name):
+    if known is None or not open_workspace(settings()).runs.knows(known):
         # There will be work to do, and its imports can be had while the server starts. A child process
         # imports the main module too, which is this one.
-        preload(__name__, WORKER)
-    with session(show_progress=not as_json) as wait_for_server:
-        from flows.credit import credit
+        preload(__name__, "tasks.measuring")
+    with session(show_progress=show_progress) as wait_for_server:
+        import flows.credit  # noqa: F401  heavy; meanwhile the server starts
 
         wait_for_server()
-        result = credit(configuration)
-    if as_json:
-        sys.stdout.write(json.dumps(asdict(result)) + "\n")
-    else:
-        _print(result, configuration.payout, time.perf_counter() - STARTED)
+        yield
 
 
 @app.command()
@@ -83,9 +130,12 @@ def main() -> None:
         sys.exit(1)
 
 
-def _print(result: CreditResult, payout: PayoutConfig, seconds: float) -> None:
+def _print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
     from infra.terminal import console, print_credit, print_timing
 
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
     columns = ("Contributor", "Images", "Credit", "Interval", "Share", f"Payout ({payout.currency})")
     cells = [
         (
@@ -99,10 +149,39 @@ def _print(result: CreditResult, payout: PayoutConfig, seconds: float) -> None:
         for row in result.rows
     ]
     print_credit(columns, cells)
-    print_timing([timing.as_row() for timing in result.timings], sum(timing.busy for timing in result.timings), seconds)
+    busy = sum(timing.busy for timing in result.timings)
+    print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)
+    for note in result.notes:
+        console.print(note)
     console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
     console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _print_forecast(verdict: Verdict, as_json: bool) -> None:
+    from infra.terminal import console
+
+    expected = {
+        "coalitions": verdict.expected,
+        "hours": verdict.expected_hours,
+        "interval_width": verdict.expected_width,
+        "target_within_budget": verdict.certainty.needed is not None and verdict.certainty.needed <= verdict.budget,
+    }
+    if as_json:
+        sys.stdout.write(json.dumps({**asdict(verdict), "expected": expected}) + "\n")
+        return
+    now = verdict.certainty
+    console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s of a worker each")
+    console.print(
+        f"Now       intervals {now.width:.2f} wide on average, largest standard error {now.relative_stderr:.2f}"
+    )
+    console.print("          of the spread of credit")
+    console.print(
+        f"Expected  {verdict.expected} coalitions of at most {verdict.budget}, {verdict.expected_hours:.2f} hours more on "
+        f"{verdict.workers} worker(s), intervals {verdict.expected_width:.2f} wide"
+    )
+    if now.needed is not None and now.needed > verdict.budget:
+        console.print(f"The target takes about {now.needed} coalitions; raise `coalitions.count` or relax it.")
 
 
 def _mendable(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import flow, unmapped
@@ -17,18 +17,21 @@ from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from infra.progress import progress
+from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import check_home, open_workspace
-from tasks.coalitions import draw_coalitions, measure_coalition, plan_coalitions, unfinished
+from tasks.anchor import describe_anchor, load_anchor, record_anchor
+from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit
 from tasks.ingest import ingest
 from tasks.pay import pay
 from tasks.plan import CoalitionPlan
 from tasks.report import write_report
+from tasks.stopping import Verdict, assess, first_look
 from tasks.timing import Timing, fan_out_timing, stage_timing
 from tasks.track import prepare_tracking, track
-from tasks.training import prune, train_classifier, train_generator
+from tasks.training import measure_models, prune, train_classifier, train_generator
 
 THREADS = ThreadPoolTaskRunner[Any](max_workers=settings().workers)
 
@@ -41,7 +44,9 @@ class CreditResult:
         rows: `payout.csv` as records, highest credit first.
         table: digest of the credit table.
         folder: holds `report.html`, `credit.parquet` and `payout.csv`.
-        measured, reused: coalitions trained now, and found in the run store.
+        measured, reused: coalitions trained or measured now, and found in the run store.
+        ended: what ended the measuring, and how certain the credit is.
+        notes: what a reader of the report is told beside the numbers.
     """
 
     name: str
@@ -51,53 +56,136 @@ class CreditResult:
     mlflow_run: str
     measured: int
     reused: int
+    ended: str
+    notes: list[str]
     timings: list[Timing]
+
+
+@dataclass(frozen=True)
+class Game:
+    """All that decides what a coalition is worth: images, the judge of them, and the models to start from."""
+
+    data: StageRecord
+    judge: StageRecord
+    base: StageRecord
+    pruned: StageRecord
+
+    @property
+    def stages(self) -> dict[str, StageRecord]:
+        return {stage.name: stage for stage in (self.data, self.judge, self.base, self.pruned)}
 
 
 @flow(name="credit", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. What is finished already, here or in another run, is reused."""
+    return value(config, prepare(config), notes=[])
+
+
+@flow(name="revalue", task_runner=THREADS)  # type: ignore[arg-type]
+def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
+    """Credit images that changed since a run, from that run's models: the anchor.
+
+    A coalition none of whose members changed is worth what it was, and is not measured again.
+    """
+    if retrain_base:
+        return value(config, prepare(config), notes=[])
     check_home(settings().root)
-    space = open_workspace(settings())
-    described = config.model_dump(mode="json")
-
+    anchor = load_anchor(config.name)
     data = ingest(config.data, config.seed)
-    coalitions = draw_coalitions(data, config.coalitions, config.seed)
+    game = Game(data, *(anchor.stages[name] for name in ("classifier", "train", "prune")))
+    return value(config, game, notes=[describe_anchor(anchor, data)])
+
+
+@flow(name="forecast", task_runner=THREADS)  # type: ignore[arg-type]
+def forecast(config: CreditConfig) -> Verdict:
+    """Measure a pilot of the coalitions, which a run will reuse, and say what to expect of all."""
+    game = prepare(config)
+    plans = plan(config, game)
+    pilot = plans[: first_look(game.data, config)]
+    measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
+    return assess(game.data, pilot, plans, config)
+
+
+def prepare(config: CreditConfig) -> Game:
+    """Train what coalitions start from, and what judges them."""
+    check_home(settings().root)
+    data = ingest(config.data, config.seed)
+    draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
-    space.runs.claim_name(config.name, described)
+    open_workspace(settings()).runs.claim_name(config.name, config.model_dump(mode="json"))
+    classifier = train_classifier(data, config)
+    base = train_generator(data, config)
+    pruned = prune(data, base, config)
+    record_anchor(config.name, data, classifier, base, pruned)
+    return Game(data, classifier, base, pruned)
 
-    judge = train_classifier(data, config.classifier, config.seed)
-    base = train_generator(data, judge, config.generator, config.sampling, config.seed)
-    pruned = prune(data, base, judge, config.pruning, config.generator, config.sampling, config.seed)
 
-    plans = plan_coalitions(coalitions, data, pruned, judge, config.coalitions, config.sampling, config.seed)
+def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
+    """Everybody's and nobody's coalition, and all that may be measured, in the order of measuring."""
+    coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
+    start = game.pruned if config.coalitions.starts_pruned else game.base
+    return plan_coalitions(coalitions, game.data, start, game.judge, config)
+
+
+def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
+    """Measure coalitions until they are enough; then credit, pay, log and report."""
+    measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
+    plans = plan(config, game)
     pending = unfinished(plans)
     preparing = [prepare_tracking.submit()] if pending else []  # meanwhile
-    fan_out = measure_all(pending, config.coalitions.timeout_minutes)
-    estimate = estimate_credit(data, plans, config.credit, config.seed)
-    payout = pay(estimate, config.payout, config.payout.name or config.name)
+    began = time.time()
+    verdict, fresh = measure_until(config, game, plans)
+    fan_out = fan_out_timing(fresh, began, time.time() - began)
+    plans = plans[: verdict.plans]
 
-    stages = {stage.name: stage for stage in (data, judge, base, pruned, estimate, payout)}
+    estimate = estimate_credit(game.data, plans, config)
+    payout = pay(estimate, config.payout, config.payout.name or config.name)
+    stages = {**game.stages, measured.name: measured, estimate.name: estimate, payout.name: payout}
+    described = config.model_dump(mode="json")
     stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
     timings = [*map(stage_timing, stages.values()), fan_out]
-    report = write_report(config.name, described, config.payout, stages, [timing.as_row() for timing in timings])
+    notes = [*notes, verdict.sentence]
+    report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes)
     return CreditResult(
         name=config.name,
         rows=payout.outputs["rows"],
         table=estimate.outputs["table"],
         folder=report.outputs["folder"],
         mlflow_run=stages["track"].outputs["run"],
-        measured=len(pending),
-        reused=len({plan.key for plan in plans}) - len(pending),
+        measured=len(fresh),
+        reused=len({plan.key for plan in plans}) - len(fresh),
+        ended=verdict.sentence,
+        notes=notes,
         timings=[*timings, stage_timing(report)],
     )
 
 
-def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> Timing:
-    """Fan the coalitions out over the task runner."""
-    start = time.perf_counter()
+def measure_until(
+    config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]
+) -> tuple[Verdict, list[CoalitionPlan]]:
+    """Measure coalitions in the order of their plans, until the target holds or there are no more.
+
+    Returns:
+        The verdict, and the plans that had something left to do.
+    """
+    fresh: list[CoalitionPlan] = []
+    end = first_look(game.data, config) if config.stopping.has_target else len(plans)
+    while True:
+        pending = unfinished(plans[:end])
+        fresh += pending
+        measure_all(pending, config.coalitions.timeout_minutes)
+        verdict = assess(game.data, plans[:end], plans, config)
+        if verdict.certainty.reached or end == len(plans):
+            return replace(verdict, plans=end), fresh
+        end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
+
+
+def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
+    """Fan the coalitions out over the task runner, a few to a process."""
+    groups = shares(pending)
     with progress("Measure coalitions", len(pending)) as advance:
-        for future in as_completed(measure_coalition.map(pending, unmapped(timeout_minutes))):
+        futures = measure_together.map(groups, unmapped(timeout_minutes))
+        sizes = {future.task_run_id: len(group) for future, group in zip(futures, groups, strict=True)}
+        for future in as_completed(list(futures)):
             future.result()
-            advance(1)
-    return fan_out_timing(pending, time.perf_counter() - start)
+            advance(sizes[future.task_run_id])

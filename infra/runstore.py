@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, select
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -13,6 +13,13 @@ from sqlalchemy.orm import Session
 
 from infra import tables
 from infra.artifacts import StoreError
+from infra.tables import now
+
+Row = TypeVar("Row", tables.Coalition, tables.Measurement)
+Record = TypeVar("Record", "CoalitionRecord", "MeasurementRecord")
+
+MOST_KEYS = 10_000
+"""Keys in one query; databases bound the parameters of a statement."""
 
 
 class ConfigConflict(ValueError):
@@ -43,19 +50,46 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class CoalitionRecord:
-    """A measured coalition; `utility` is v(S), higher is better, times are in seconds."""
+    """A coalition's model.
+
+    Attributes:
+        seed: of the training that this is; another than was asked for, if that one diverged.
+        checkpoint: digest of the model; None if training failed, and `failure` says how.
+    """
 
     key: str
     members: list[str]
+    method: str
     seed: int
     items: int
-    utility: float
     train_seconds: float
+    device: str
+    checkpoint: str | None
+    failure: str | None = None
+    created_at: str = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class MeasurementRecord:
+    """`utility` is v(S) by one property and one draw of images, higher is better; times are in seconds."""
+
+    key: str
+    coalition: str
+    property: str
+    draw: int
+    utility: float
     sample_seconds: float
     measure_seconds: float
-    wall_seconds: float
-    device: str
-    checkpoint: str
+    created_at: str = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class AnchorRecord:
+    """Keys of the stages, by name, that hold the models coalitions start from; when they were first used."""
+
+    name: str
+    stages: Mapping[str, str]
+    created_at: str
 
 
 class RunStore:
@@ -106,16 +140,45 @@ class RunStore:
         self._insert(row)
 
     def coalitions(self, keys: Iterable[str]) -> dict[str, CoalitionRecord]:
-        """The finished coalitions among these keys."""
-        with Session(self.engine) as session:
-            rows = session.scalars(select(tables.Coalition).where(tables.Coalition.key.in_(list(keys))))
-            fields = CoalitionRecord.__dataclass_fields__
-            return {row.key: CoalitionRecord(**{name: getattr(row, name) for name in fields}) for row in rows}
+        """The finished coalitions among these keys, failed ones included."""
+        return self._records(tables.Coalition, CoalitionRecord, keys)
+
+    def measurements(self, keys: Iterable[str]) -> dict[str, MeasurementRecord]:
+        """The finished measurements among these keys."""
+        return self._records(tables.Measurement, MeasurementRecord, keys)
 
     def record_coalition(self, record: CoalitionRecord) -> None:
         self._insert(tables.Coalition(**asdict(record)))
 
-    def _insert(self, row: tables.Stage | tables.Coalition) -> None:
+    def record_measurement(self, record: MeasurementRecord) -> None:
+        self._insert(tables.Measurement(**asdict(record)))
+
+    def anchor(self, name: str) -> AnchorRecord | None:
+        """The latest anchor of a name."""
+        with Session(self.engine) as session:
+            newest = select(tables.Anchor).where(tables.Anchor.name == name).order_by(tables.Anchor.id.desc())
+            row = session.scalars(newest).first()
+            return None if row is None else AnchorRecord(row.name, row.stages, row.created_at)
+
+    def record_anchor(self, name: str, stages: Mapping[str, str]) -> None:
+        """Record the stages, unless they are the latest anchor already."""
+        latest = self.anchor(name)
+        if latest is None or dict(latest.stages) != dict(stages):
+            with Session(self.engine) as session, session.begin():
+                session.add(tables.Anchor(name=name, stages=dict(stages)))
+
+    def _records(self, table: type[Row], record: type[Record], keys: Iterable[str]) -> dict[str, Record]:
+        """Rows of a table as records, by key."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, Record] = {}
+        names = [field.name for field in fields(record)]
+        with Session(self.engine) as session:
+            for start in range(0, len(wanted), MOST_KEYS):
+                rows = session.scalars(select(table).where(table.key.in_(wanted[start : start + MOST_KEYS])))
+                found |= {row.key: record(**{name: getattr(row, name) for name in names}) for row in rows}
+        return found
+
+    def _insert(self, row: tables.Stage | tables.Coalition | tables.Measurement) -> None:
         """Two processes may finish one key; the outputs are equal, so the first row stands."""
         try:
             with Session(self.engine) as session, session.begin():

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -24,7 +24,7 @@ class Run(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     config: Mapped[dict[str, Any]]
-    created_at: Mapped[str] = mapped_column(default=_now)
+    created_at: Mapped[str] = mapped_column(default=now)
 
 
 class Stage(Base):
@@ -37,26 +37,50 @@ class Stage(Base):
     inputs: Mapped[dict[str, Any]]
     outputs: Mapped[dict[str, Any]]
     seconds: Mapped[float]
-    created_at: Mapped[str] = mapped_column(default=_now)
+    created_at: Mapped[str] = mapped_column(default=now)
 
 
 class Coalition(Base):
-    """A measured coalition."""
+    """A coalition's model, trained one way from one seed; without a checkpoint, its training failed."""
 
-    __tablename__ = "coalitions"
+    __tablename__ = "coalition_models"
 
     key: Mapped[str] = mapped_column(primary_key=True)
     members: Mapped[list[str]]
+    method: Mapped[str]
     seed: Mapped[int]
     items: Mapped[int]
-    utility: Mapped[float]
     train_seconds: Mapped[float]
+    device: Mapped[str]
+    checkpoint: Mapped[str | None]
+    failure: Mapped[str | None]
+    created_at: Mapped[str] = mapped_column(default=now)
+
+
+class Measurement(Base):
+    """One global property of a coalition's model, on images drawn from one seed."""
+
+    __tablename__ = "measurements"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    coalition: Mapped[str] = mapped_column(ForeignKey("coalition_models.key"), index=True)
+    property: Mapped[str]
+    draw: Mapped[int]
+    utility: Mapped[float]
     sample_seconds: Mapped[float]
     measure_seconds: Mapped[float]
-    wall_seconds: Mapped[float]
-    device: Mapped[str]
-    checkpoint: Mapped[str]
-    created_at: Mapped[str] = mapped_column(default=_now)
+    created_at: Mapped[str] = mapped_column(default=now)
+
+
+class Anchor(Base):
+    """The stages whose models a run's coalitions started from; the latest of a name serves its revaluation."""
+
+    __tablename__ = "anchors"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(index=True)
+    stages: Mapped[dict[str, Any]]
+    created_at: Mapped[str] = mapped_column(default=now)
 
 
 class Statement(Base):
@@ -69,7 +93,7 @@ class Statement(Base):
     pool: Mapped[str] = mapped_column(index=True)
     valuation: Mapped[str]
     sequence: Mapped[int]
-    created_at: Mapped[str] = mapped_column(default=_now)
+    created_at: Mapped[str] = mapped_column(default=now)
 
 
 class Entry(Base):
@@ -86,4 +110,4 @@ class Entry(Base):
     kind: Mapped[str]
     amount_minor: Mapped[int]
     currency: Mapped[str]
-    created_at: Mapped[str] = mapped_column(default=_now)
+    created_at: Mapped[str] = mapped_column(default=now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from prefect import task
@@ -15,67 +16,114 @@ from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
 from models.valuation.coalitions import sample_coalitions
-from tasks.config import CoalitionConfig, SamplingConfig
-from tasks.plan import CoalitionPlan
-from tasks.stage import WORKER
+from tasks.config import CoalitionConfig, CreditConfig
+from tasks.plan import CoalitionPlan, MeasurePlan
+
+MEASURING = "tasks.measuring"
+SIDE_BY_SIDE = 8
+"""Coalitions that one process trains at once: as many as a stack of models holds."""
+
+Members = tuple[str, ...]
 
 
 @task(cache_policy=NO_CACHE)
-def draw_coalitions(data: StageRecord, config: CoalitionConfig, seed: int) -> list[tuple[str, ...]]:
-    """Members of each sampled coalition, in pairs, then of the null and the grand one."""
-    names = data.outputs["contributors"]
-    masks = sample_coalitions(len(names), config.count, seed=seed)
-    return [*(tuple(np.array(names)[mask].tolist()) for mask in masks), (), tuple(names)]
+def draw_coalitions(data: StageRecord, config: CoalitionConfig, seed: int) -> list[Members]:
+    """Members of everybody's and nobody's coalition, then of each sampled one."""
+    names = np.array(data.outputs["contributors"])
+    paired = config.count >= 3 * len(names)  # see `sample_coalitions`
+    masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
+    return [tuple(names.tolist()), (), *(tuple(names[mask].tolist()) for mask in masks)]
 
 
 @task(cache_policy=NO_CACHE)
 def plan_coalitions(
-    coalitions: Sequence[tuple[str, ...]],
+    coalitions: Sequence[Members],
     data: StageRecord,
-    pruned: StageRecord,
+    start: StageRecord,
     classifier: StageRecord,
-    config: CoalitionConfig,
-    sampling: SamplingConfig,
-    seed: int,
+    config: CreditConfig,
 ) -> list[CoalitionPlan]:
-    """One plan a coalition. Its key covers its members' images, and others' only by the model it starts from."""
+    """One plan for each coalition and training seed.
+
+    Its key covers the images of its members, and those of others only by the model that it starts from.
+    """
     digests = dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))
+    method, training = config.coalitions.method, config.coalitions.training(config.generator)
     shared = {
-        "pruned": pruned.outputs["model"],
-        "classifier": classifier.outputs["classifier"],
-        **config.model_dump(exclude={"count", "timeout_minutes"}),
-        "images": sampling.images,
-        "sampling_steps": sampling.steps,
-        "seed": seed,
+        "start": start.outputs["model"],
+        "method": method,
+        "training": asdict(training),
+        "code": code_version("models.retraining"),
     }
-    code = code_version(WORKER)
+    unlearned = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
+    measure_code = code_version("models.generators.ddpm", "models.properties.classifier", "models.properties.registry")
     plans = []
     for members in coalitions:
-        key = digest_of({"members": {name: digests[name] for name in members}, "code": code, **shared})
-        plans.append(CoalitionPlan(key=key, members=members, train=data.outputs["train"], threads=_threads(), **shared))
+        for repetition in range(config.coalitions.seeds):
+            seed = config.seed + repetition
+            own = {"members": {name: digests[name] for name in members}, "seed": seed, **unlearned}
+            key = digest_of({**own, **shared})
+            measures = tuple(
+                _measure_plan(key, classifier, config, config.seed + draw, measure_code)
+                for draw in range(config.sampling.draws)
+            )
+            plans.append(
+                CoalitionPlan(
+                    key, members, data.outputs["train"], start.outputs["model"], method, training, seed, measures
+                )
+            )
     return plans
 
 
-@task(cache_policy=NO_CACHE, retries=1, task_run_name="coalition-{plan.key}")
-def measure_coalition(plan: CoalitionPlan, timeout_minutes: float) -> str:
-    """Measure one coalition in a process of its own; returns the key of its row."""
-    if plan.key in open_workspace(settings()).runs.coalitions([plan.key]):
-        return plan.key
-    return str(
-        run_in_process(f"{WORKER}.measure", plan, settings(), advance=_no_progress, timeout=60 * timeout_minutes)
-    )
+def _measure_plan(coalition: str, classifier: StageRecord, config: CreditConfig, draw: int, code: str) -> MeasurePlan:
+    described = {
+        "property": config.property,
+        "judge": classifier.outputs["classifier"],
+        "images": config.sampling.images,
+        "steps": config.sampling.steps,
+        "draw": draw,
+    }
+    return MeasurePlan(key=digest_of({"coalition": coalition, "code": code, **described}), **described)
+
+
+@task(cache_policy=NO_CACHE, retries=1)
+def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
+    """Train and measure some coalitions in a process of their own; what is finished already is left alone."""
+    pending = unfinished(plans)
+    if pending:
+        threads = max(1, (os.cpu_count() or 1) // settings().workers)  # all workers together use each core once
+        run_in_process(
+            f"{MEASURING}.measure_coalitions",
+            pending,
+            threads,
+            settings(),
+            advance=_no_progress,
+            timeout=60 * timeout_minutes,
+        )
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
-    """The plans without a row in the run store, each key once."""
-    finished = open_workspace(settings()).runs.coalitions(plan.key for plan in plans)
-    return list({plan.key: plan for plan in plans if plan.key not in finished}.values())
+    """The plans with something left to train or measure, each key once; a failed training is finished."""
+    runs = open_workspace(settings()).runs
+    trained = runs.coalitions(plan.key for plan in plans)
+    measured = runs.measurements(measure.key for plan in plans for measure in plan.measures)
+
+    def finished(plan: CoalitionPlan) -> bool:
+        row = trained.get(plan.key)
+        if row is None:
+            return False
+        return row.checkpoint is None or all(measure.key in measured for measure in plan.measures)
+
+    return list({plan.key: plan for plan in plans if not finished(plan)}.values())
 
 
-def _threads() -> int:
-    """Processor threads of one coalition, so that all workers together use each core once."""
-    return max(1, (os.cpu_count() or 1) // settings().workers)
+def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
+    """The plans in groups for one process each; nobody's, which trains nothing, fills no place in one."""
+    trained = [plan for plan in pending if plan.members]
+    groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)] or [[]]
+    groups[0] += [plan for plan in pending if not plan.members]
+    return [group for group in groups if group]
 
 
 def _no_progress(_steps: int) -> None:
-    """A coalition is one step of the fan-out's progress; its own steps are not shown."""
+    """A group is one step of the fan-out's progress; its own steps are not shown."""

@@ -9,6 +9,13 @@ from typing import Annotated, Literal
 from babel.numbers import format_currency, get_currency_precision, is_currency
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from models.properties.registry import PropertyName
+from models.training import Method, Training
+from models.valuation.coalitions import Sizes
+from models.valuation.shapley import Estimator
+
+TRAINING = {"steps", "batch_size", "learning_rate", "ema_decay"}
+
 Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
@@ -67,10 +74,11 @@ class GeneratorConfig(StageConfig):
 
 
 class SamplingConfig(StageConfig):
-    """How a generator is sampled when its utility is measured."""
+    """How a generator is sampled when a property of it is measured, and from how many seeds."""
 
     images: Annotated[int, Field(ge=16)] = 512
     steps: Steps = 10
+    draws: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 class PruningConfig(StageConfig):
@@ -80,21 +88,84 @@ class PruningConfig(StageConfig):
     recovery_steps: Annotated[int, Field(ge=1)] = 150
 
 
-class CoalitionConfig(StageConfig):
-    """How many coalitions, and how the pruned model is finetuned on each."""
+class UnlearningConfig(StageConfig):
+    """Settings of the methods `gradient-ascent` and `influence`: see `models.unlearning`."""
 
-    count: Annotated[int, Field(ge=2, multiple_of=2)] = 48
-    finetune_steps: Annotated[int, Field(ge=1)] = 70
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    steps: Steps = 10
+    learning_rate: Rate = 0.03
+    timesteps: Steps = 20
+    damping: Rate = 0.1
+
+
+class CoalitionConfig(StageConfig):
+    """How many coalitions, and how the model of each comes about: see `models.retraining`.
+
+    Attributes:
+        count: coalitions at most, nobody and everybody not counted.
+        seeds: trainings of each, from seeds of their own.
+        finetune_steps, batch_size, learning_rate, ema_decay: of `sparsified` and `finetune`; `retrain`
+            takes those of the generator.
+        timeout_minutes: of one worker's share, a few coalitions.
+    """
+
+    method: Method = "sparsified"
+    count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
+    sizes: Sizes = "leverage"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    finetune_steps: Steps = 70
+    batch_size: Steps = 64
+    learning_rate: Rate = 3e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
-    timeout_minutes: Annotated[float, Field(gt=0)] = 60.0
+    unlearning: UnlearningConfig = UnlearningConfig()
+    timeout_minutes: Rate = 60.0
+
+    @property
+    def starts_pruned(self) -> bool:
+        """Whether coalitions start from the pruned model, rather than the whole one."""
+        return self.method not in ("finetune", "retrain")
+
+    def training(self, generator: GeneratorConfig) -> Training:
+        """What the method trains with."""
+        settings = {
+            **self.model_dump(include=TRAINING),
+            "steps": self.finetune_steps,
+            "timesteps": self.unlearning.timesteps,
+            "damping": self.unlearning.damping,
+        }
+        if self.method == "retrain":
+            settings |= generator.model_dump(include=TRAINING)
+        elif self.method == "gradient-ascent":
+            settings |= self.unlearning.model_dump(include=TRAINING)
+        return Training(**settings)
+
+
+class StoppingConfig(StageConfig):
+    """When coalitions are enough; without a target all of them are measured.
+
+    Attributes:
+        stderr: largest standard error of a credit, as a share of the standard deviation of all credits.
+        top, stability: so many contributors of highest credit, and the least expected share of them that a
+            repetition would name again.
+        pilot: coalitions measured before the first look; None: three a contributor.
+        step: coalitions between looks.
+    """
+
+    stderr: Rate | None = None
+    top: Annotated[int, Field(ge=1)] | None = None
+    stability: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    pilot: Annotated[int, Field(ge=2, multiple_of=2)] | None = None
+    step: Annotated[int, Field(ge=2, multiple_of=2)] = 16
+
+    @property
+    def has_target(self) -> bool:
+        return self.stderr is not None or self.top is not None
 
 
 class CreditEstimateConfig(StageConfig):
     """Estimator settings: see `models.valuation.shapley.estimate_shapley`."""
 
-    ridge: Annotated[float, Field(ge=0)] = 0.01
+    estimator: Estimator = "auto"
+    ridge: Annotated[float, Field(ge=0)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     bootstrap: Annotated[int, Field(ge=100)] = 1000
 
@@ -146,9 +217,11 @@ class CreditConfig(StageConfig):
     data: Source = DigitsSource()
     classifier: ClassifierConfig = ClassifierConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    property: PropertyName = "inception-score"
     sampling: SamplingConfig = SamplingConfig()
     pruning: PruningConfig = PruningConfig()
     coalitions: CoalitionConfig = CoalitionConfig()
+    stopping: StoppingConfig = StoppingConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
     payout: PayoutConfig = PayoutConfig()
 

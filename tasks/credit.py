@@ -1,9 +1,10 @@
-"""Estimate Shapley credit from the measured coalitions."""
+"""Estimate Shapley credit from the measured coalitions, and say how certain it is."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,37 +12,122 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from infra.keys import digest_of
 from infra.runstore import StageRecord
-from infra.workspace import Workspace
-from models.valuation.shapley import estimate_shapley
-from tasks.config import CreditEstimateConfig
+from infra.settings import settings
+from infra.workspace import Workspace, open_workspace
+from models.errors import InputError
+from models.valuation.certainty import Certainty, certainty_of
+from models.valuation.shapley import ShapleyEstimate, estimate_shapley
+from tasks.config import CreditConfig, CreditEstimateConfig
 from tasks.plan import CoalitionPlan
 from tasks.stage import run_stage
 
 
-@task(cache_policy=NO_CACHE)
-def estimate_credit(
-    data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditEstimateConfig, seed: int
-) -> StageRecord:
-    """Digest of the credit table (Parquet), highest credit first, and the diagnostics of the estimate."""
-    keys = [plan.key for plan in plans]
-    inputs = {"config": config.model_dump(), "coalitions": keys, "seed": seed}
+@dataclass(frozen=True)
+class Measured:
+    """The measured utilities of a game, a row each.
 
-    def compute(space: Workspace) -> dict[str, Any]:
-        rows = space.runs.coalitions(keys)
-        names = data.outputs["contributors"]
-        masks = np.array([[name in plan.members for name in names] for plan in plans])
-        utilities = np.array([rows[key].utility for key in keys])
-        estimate = estimate_shapley(
-            masks[:-2],
-            utilities[:-2],
-            utilities[-2],
-            utilities[-1],
+    Attributes:
+        masks: bool, `(rows, contributors)`.
+        utilities, seeds, draws: `(rows,)`.
+        null, grand: mean utility of nobody and of everybody.
+        failed: members of coalitions whose training failed.
+    """
+
+    masks: np.ndarray
+    utilities: np.ndarray
+    seeds: np.ndarray
+    draws: np.ndarray
+    null: float
+    grand: float
+    failed: tuple[tuple[str, ...], ...]
+
+    def estimate(self, config: CreditEstimateConfig, seed: int) -> ShapleyEstimate:
+        return estimate_shapley(
+            self.masks,
+            self.utilities,
+            self.null,
+            self.grand,
+            estimator=config.estimator,
             ridge=config.ridge,
+            seeds=self.seeds,
+            draws=self.draws,
             confidence=config.confidence,
             n_bootstrap=config.bootstrap,
             seed=seed,
         )
+
+
+def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan]) -> Measured:
+    """Read what was measured from the run store.
+
+    Raises:
+        InputError: the model of nobody or of everybody failed to train.
+    """
+    models = space.runs.coalitions(plan.key for plan in plans)
+    found = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
+    rows: list[tuple[tuple[str, ...], float, int, int]] = []
+    failed = []
+    for plan in plans:
+        if models[plan.key].checkpoint is None:
+            failed.append(plan.members)
+        else:
+            rows += [(plan.members, found[measure.key].utility, plan.seed, measure.draw) for measure in plan.measures]
+    ends = []
+    for title, members in (("nobody", ()), ("everybody", tuple(names))):
+        utilities = [utility for own, utility, _, _ in rows if own == members]
+        if not utilities:
+            failure = next(models[plan.key].failure for plan in plans if plan.members == members)
+            raise InputError(
+                f"credit is shared out of what everybody's model scores above nobody's; that of {title} failed to "
+                f"train: {failure}. Lower `coalitions.learning_rate`"
+            )
+        ends.append(float(np.mean(utilities)))
+    proper = [row for row in rows if 0 < len(row[0]) < len(names)]
+    return Measured(
+        masks=np.array([[name in members for name in names] for members, _, _, _ in proper]),
+        utilities=np.array([utility for _, utility, _, _ in proper]),
+        seeds=np.array([seed for _, _, seed, _ in proper]),
+        draws=np.array([draw for _, _, _, draw in proper]),
+        null=ends[0],
+        grand=ends[1],
+        failed=tuple(failed),
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def look(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
+    """How certain the credit is with these coalitions, and how many the target takes."""
+    measured = gather(open_workspace(settings()), data.outputs["contributors"], plans)
+    estimate = measured.estimate(config.credit, config.seed)
+    return certainty_of(
+        estimate,
+        measured.masks,
+        stderr=config.stopping.stderr,
+        top=config.stopping.top,
+        stability=config.stopping.stability,
+        seed=config.seed,
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> StageRecord:
+    """Digest of the credit table (Parquet), highest credit first, and the diagnostics of the estimate."""
+    space = open_workspace(settings())
+    rows = [measure.key for plan in plans for measure in plan.measures]
+    failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
+    inputs = {
+        "config": config.credit.model_dump(),
+        "measurements": rows,
+        "failed": digest_of(failures),
+        "seed": config.seed,
+    }
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        names = data.outputs["contributors"]
+        measured = gather(space, names, plans)
+        estimate = measured.estimate(config.credit, config.seed)
         columns = {
             "contributor": names,
             "items": [data.outputs["items"][name] for name in names],
@@ -53,13 +139,25 @@ def estimate_credit(
         table = pd.DataFrame(columns).sort_values(["credit", "contributor"], ascending=[False, True])
         return {
             "table": space.artifacts.put(table.to_parquet(index=False)),
-            "null_utility": float(utilities[-2]),
-            "grand_utility": float(utilities[-1]),
+            "null_utility": measured.null,
+            "grand_utility": measured.grand,
             "evaluations": estimate.n_evaluations,
+            "failed": [list(members) for members in measured.failed],
             "diagnostics": estimate.diagnostics,
+            "certainty": asdict(
+                certainty_of(
+                    estimate,
+                    measured.masks,
+                    stderr=config.stopping.stderr,
+                    top=config.stopping.top,
+                    stability=config.stopping.stability,
+                    seed=config.seed,
+                )
+            ),
         }
 
-    return run_stage("credit", inputs=inputs, modules=(__name__, "models.valuation.shapley"), compute=compute)
+    modules = (__name__, "models.valuation.shapley", "models.valuation.certainty")
+    return run_stage("credit", inputs=inputs, modules=modules, compute=compute)
 
 
 def load_table(space: Workspace, digest: str) -> pd.DataFrame:

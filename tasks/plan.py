@@ -1,29 +1,47 @@
-"""The order that a worker gets for one coalition."""
+"""The orders that a worker gets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.properties.registry import PropertyName
+from models.training import Method, Training
+
+
+@dataclass(frozen=True)
+class MeasurePlan:
+    """Sample a model and measure a property of the images.
+
+    Attributes:
+        key: of the measurement's row in the run store.
+        judge: digest of the classifier behind the property.
+        draw: seed of the images' initial noise.
+    """
+
+    key: str
+    property: PropertyName
+    judge: str
+    images: int
+    steps: int
+    draw: int
+
 
 @dataclass(frozen=True)
 class CoalitionPlan:
-    """What a process needs to measure one coalition; digests name what it loads.
+    """Train a coalition's model, and measure it; digests name what is loaded.
 
     Attributes:
-        key: of the coalition's row in the run store.
+        key: of the model's row in the run store.
         members: contributors; none is the null coalition.
+        start: digest of the model that training starts from.
+        measures: on its images, one a draw.
     """
 
     key: str
     members: tuple[str, ...]
     train: str
-    pruned: str
-    classifier: str
-    finetune_steps: int
-    batch_size: int
-    learning_rate: float
-    ema_decay: float
-    images: int
-    sampling_steps: int
+    start: str
+    method: Method
+    training: Training
     seed: int
-    threads: int
+    measures: tuple[MeasurePlan, ...]

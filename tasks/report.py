@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,38 +19,39 @@ from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.payout import POLICIES
-from tasks.config import PayoutConfig
+from models.properties.registry import PROPERTIES
+from tasks.config import CreditConfig, PayoutConfig
 from tasks.credit import load_table
 from tasks.stage import run_stage
 
-UTILITY = "Inception Score"
-MEANING = (
-    "How recognizable and how varied the generated images are, to a classifier trained on images that the generator "
-    "never saw: 1 when all look alike to it, the number of classes when each image is clearly of one class and all "
-    "classes are equally common."
-)
 STRIP = 12
 DIAGNOSTICS = {
     "efficiency_gap": "Sum of credit less what there is to divide",
     "condition_number": "Condition number of the regression",
     "pairs": "Pairs of complementary coalitions",
+    "unpaired": "Coalitions whose complement was not measured",
+    "variance_coalitions": "Variance from the draw of coalitions",
+    "variance_training": "Variance from training seeds",
+    "variance_sampling": "Variance from sampling images",
+    "estimator": "Estimator",
+    "why": "Why this one",
 }
 
 
 @task(cache_policy=NO_CACHE)
 def write_report(
     name: str,
-    config: Mapping[str, Any],
-    payout: PayoutConfig,
+    config: CreditConfig,
     stages: Mapping[str, StageRecord],
     timings: Sequence[tuple[str, str, str, str]],
+    notes: Sequence[str],
 ) -> StageRecord:
     """Digest of the report, and the folder with the report and the tables."""
     keys = {stage: record.key for stage, record in stages.items()}
-    inputs = {"name": name, "stages": keys, "template": template_digest()}
+    inputs = {"name": name, "stages": keys, "notes": list(notes), "template": template_digest()}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        html = render_report(_compose(space, name, config, payout, stages, timings)).encode()
+        html = render_report(_compose(space, name, config, stages, timings, notes)).encode()
         from infra.tracking import open_tracking
 
         tracking, run = open_tracking(settings()), stages["track"].outputs["run"]
@@ -78,25 +79,26 @@ def _files(space: Workspace, stages: Mapping[str, StageRecord], html: bytes) -> 
 def _compose(
     space: Workspace,
     name: str,
-    config: Mapping[str, Any],
-    payout: PayoutConfig,
+    config: CreditConfig,
     stages: Mapping[str, StageRecord],
     timings: Sequence[tuple[str, str, str, str]],
+    notes: Sequence[str],
 ) -> Report:
     data, base, pruned, credit = (stages[stage].outputs for stage in ("ingest", "train", "prune", "credit"))
-    pay, track = stages["pay"].outputs, stages["track"].outputs
-    shape = pruned["shape"]
-    generated = np.frombuffer(space.artifacts.get(base["images"]), np.uint8).reshape(shape)
+    pay, track, measure = (stages[stage].outputs for stage in ("pay", "track", "measure"))
+    payout, measured = config.payout, PROPERTIES[config.property]
+    generated = np.frombuffer(space.artifacts.get(measure["images"]["base"]), np.uint8).reshape(measure["shape"])
+    utility = measure["utility"]
     return Report(
         title=name,
         created_at=datetime.now(UTC).isoformat(timespec="minutes"),
-        utility_name=UTILITY,
-        utility_meaning=MEANING,
+        utility_name=measured.title,
+        utility_meaning=measured.meaning,
         null_utility=credit["null_utility"],
         grand_utility=credit["grand_utility"],
-        real_utility=stages["classifier"].outputs["real_utility"],
+        real_utility=utility["real"],
         coalitions=credit["evaluations"],
-        confidence=config["credit"]["confidence"],
+        confidence=config.credit.confidence,
         rows=_rows(
             load_table(space, credit["table"]),
             ImageSet.from_bytes(space.artifacts.get(data["train"])),
@@ -104,18 +106,18 @@ def _compose(
             pay["amounts"],
         ),
         models=(
-            ModelRow("base", base["parameters"], base["multiply_adds"], base["utility"]),
-            ModelRow("pruned", pruned["parameters"], pruned["multiply_adds"], pruned["utility_before_recovery"]),
-            ModelRow("pruned, recovered", pruned["parameters"], pruned["multiply_adds"], pruned["utility"]),
+            ModelRow("base", base["parameters"], base["multiply_adds"], utility["base"]),
+            ModelRow("pruned", pruned["parameters"], pruned["multiply_adds"], utility["broken"]),
+            ModelRow("pruned, recovered", pruned["parameters"], pruned["multiply_adds"], utility["pruned"]),
         ),
         generated=sheet(generated, 16),
         pool=payout.formatted(payout.minor_units),
         pool_name=payout.name or name,
         statement=pay["statement"],
         policy=POLICIES[payout.policy].description,
-        diagnostics=tuple((DIAGNOSTICS[key], f"{value:.3g}") for key, value in credit["diagnostics"].items()),
-        notes=_notes(data),
-        settings=tuple(_settings(config)),
+        diagnostics=tuple(_diagnostics(credit["diagnostics"])),
+        notes=(*_notes(data), *_failures(credit["failed"]), *notes),
+        settings=tuple(_settings(config.model_dump(mode="json"))),
         timings=tuple(timings),
         identifiers=(
             ("MLflow run", track["run"]),
@@ -162,6 +164,25 @@ def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
             "once and belongs to every coalition that holds one of its contributors, so that they share its credit."
         )
     return tuple(notes)
+
+
+def _failures(failed: Sequence[Sequence[str]]) -> Iterator[str]:
+    if failed:
+        shown = "; ".join(", ".join(members) for members in failed[:3])
+        yield (
+            f"The training of {len(failed)} coalition(s) diverged twice. They are not counted, which widens the "
+            f"intervals: {shown}{' and others' if len(failed) > 3 else ''}."
+        )
+
+
+def _diagnostics(diagnostics: Mapping[str, float | str]) -> Iterator[tuple[str, str]]:
+    for key, value in diagnostics.items():
+        if isinstance(value, str):
+            yield DIAGNOSTICS[key], value
+        elif key.startswith("variance_"):
+            yield DIAGNOSTICS[key], f"{value:.0%}"
+        elif key != "unpaired" or value:
+            yield DIAGNOSTICS[key], f"{value:.3g}"
 
 
 def _settings(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

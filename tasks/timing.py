@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from infra.runstore import StageRecord
 from infra.settings import settings
@@ -32,8 +33,17 @@ def stage_timing(stage: StageRecord) -> Timing:
     return Timing(stage.name, stage.seconds, stage.outputs.get("busy_seconds", 0.0), reused=False)
 
 
-def fan_out_timing(measured: Sequence[CoalitionPlan], seconds: float) -> Timing:
-    """Busy is the time of all coalitions over the number of workers that shared them."""
-    rows = open_workspace(settings()).runs.coalitions(plan.key for plan in measured)
-    work = sum(row.train_seconds + row.sample_seconds + row.measure_seconds for row in rows.values())
-    return Timing("coalitions", seconds, work / settings().workers, reused=not measured)
+def fan_out_timing(pending: Sequence[CoalitionPlan], began: float, seconds: float) -> Timing:
+    """Busy is the time of what was trained and measured since `began`, over the number of workers that shared it.
+
+    Args:
+        pending: what had something left to do.
+        began: as a POSIX timestamp.
+    """
+    runs = open_workspace(settings()).runs
+    models = runs.coalitions(plan.key for plan in pending).values()
+    measures = runs.measurements(measure.key for plan in pending for measure in plan.measures).values()
+    since = datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds")
+    work = sum(row.train_seconds for row in models if row.created_at >= since)
+    work += sum(row.sample_seconds + row.measure_seconds for row in measures if row.created_at >= since)
+    return Timing("coalitions", seconds, work / settings().workers, reused=not pending)

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from infra.keys import digest_of
 from infra.progress import progress
-from infra.runstore import CoalitionRecord, StageRecord
+from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace
 from tasks.credit import load_table
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from infra.tracking import Tracking
 
 MODEL_NAMES = {"train": "base", "prune": "pruned"}
-METRICS = ("utility", "utility_before_recovery", "accuracy", "real_utility", "null_utility", "grand_utility")
+METRICS = ("accuracy", "null_utility", "grand_utility")
 
 
 @task(cache_policy=NO_CACHE)
@@ -38,8 +38,8 @@ def track(
     name: str, config: Mapping[str, Any], stages: Sequence[StageRecord], plans: Sequence[CoalitionPlan]
 ) -> StageRecord:
     """The ids of the MLflow run, of this Prefect flow run and of the code's commit."""
-    keys = [plan.key for plan in plans]
-    inputs = {"name": name, "stages": [stage.key for stage in stages], "coalitions": keys}
+    keys = [measure.key for plan in plans for measure in plan.measures]
+    inputs = {"name": name, "stages": [stage.key for stage in stages], "measurements": keys}
 
     def compute(space: Workspace) -> dict[str, Any]:
         from infra.tracking import code_commit, open_tracking
@@ -50,13 +50,16 @@ def track(
         tags = {"git.commit": commit, "prefect.flow_run_id": flow_run}
         run = tracking.start(tracking.RUNS, name, key=digest_of(inputs), note=note, tags=tags)
         tracking.log(run, params=_flat(config))
-        rows = space.runs.coalitions(keys)
+        rows = space.runs.coalitions(plan.key for plan in plans)
+        measured: dict[str, list[MeasurementRecord]] = {key: [] for key in rows}
+        for measurement in space.runs.measurements(keys).values():
+            measured[measurement.coalition].append(measurement)
         with progress("Log to MLflow", len(stages) + len(rows)) as advance:
             for stage in stages:
                 _log_stage(tracking, space, run, stage)
                 advance(1)
             for row in rows.values():
-                _log_coalition(tracking, run, row)
+                _log_coalition(tracking, run, row, measured[row.key])
                 advance(1)
         return {"run": run, "commit": commit, "flow_run": flow_run}
 
@@ -67,7 +70,9 @@ def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRe
     note = f"Stage {stage.name!r} of its parent run."
     child = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=note)
     outputs = stage.outputs
-    metrics = {key: outputs[key] for key in METRICS if key in outputs} | dict(outputs.get("diagnostics", {}))
+    metrics = {key: outputs[key] for key in METRICS if key in outputs}
+    metrics |= {key: value for key, value in outputs.get("diagnostics", {}).items() if isinstance(value, float)}
+    metrics |= {f"utility_{model}": value for model, value in outputs.get("utility", {}).items()}
     tracking.log(child, params=_flat(stage.inputs), metrics=metrics | {"seconds": stage.seconds})
     if stage.name == "ingest":
         for run in (parent, child):
@@ -75,7 +80,7 @@ def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRe
             tracking.dataset(run, "train", outputs["train"], profile)
     if stage.name in MODEL_NAMES:
         payload = space.artifacts.get(outputs["model"])
-        values = {key: outputs[key] for key in ("utility", "parameters", "multiply_adds")}
+        values = {key: outputs[key] for key in ("parameters", "multiply_adds")}
         tracking.model(child, MODEL_NAMES[stage.name], payload, outputs["model"], values)
     if "losses" in outputs:
         tracking.curve(child, "loss", outputs["losses"])
@@ -86,19 +91,25 @@ def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRe
     tracking.finish(child)
 
 
-def _log_coalition(tracking: Tracking, parent: str, row: CoalitionRecord) -> None:
-    note = f"Finetuned on {', '.join(row.members) or 'nobody'}."
+def _log_coalition(
+    tracking: Tracking, parent: str, row: CoalitionRecord, measured: Sequence[MeasurementRecord]
+) -> None:
+    made = f"by {row.method} on {', '.join(row.members) or 'nobody'}"
+    note = f"Trained {made}." if row.checkpoint else f"Failed to train {made}: {row.failure}."
     run = tracking.start(tracking.COALITIONS, f"coalition-{row.key[:8]}", key=row.key, parent=parent, note=note)
-    metrics = {
-        "utility": row.utility,
-        "size": len(row.members),
-        "items": row.items,
-        "train_seconds": row.train_seconds,
-        "sample_seconds": row.sample_seconds,
-        "wall_seconds": row.wall_seconds,
-    }
+    metrics = {"size": float(len(row.members)), "items": float(row.items), "train_seconds": row.train_seconds}
+    if measured:
+        metrics["utility"] = sum(one.utility for one in measured) / len(measured)
+        metrics["sample_seconds"] = sum(one.sample_seconds for one in measured)
     members = ";".join(row.members)
-    params = {"members": members[:6000], "seed": row.seed, "device": row.device, "checkpoint": row.checkpoint}
+    params = {
+        "members": members[:6000],
+        "method": row.method,
+        "seed": row.seed,
+        "device": row.device,
+        "checkpoint": row.checkpoint or "none",
+        "draws": len(measured),
+    }
     tracking.log(run, params=params, metrics=metrics)
     tracking.finish(run)
 

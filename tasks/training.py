@@ -1,4 +1,4 @@
-"""Train the classifier behind the utility, the generator, and its pruned copy."""
+"""Train the classifier behind the utility, the generator, and its pruned copy; measure what they make."""
 
 from __future__ import annotations
 
@@ -6,61 +6,67 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.runstore import StageRecord
-from tasks.config import ClassifierConfig, GeneratorConfig, PruningConfig, SamplingConfig
+from tasks.config import CreditConfig
 from tasks.stage import WORKER, in_worker, run_stage
 
 ARCHITECTURE = {"block_channels", "layers_per_block"}
 
 
 @task(cache_policy=NO_CACHE)
-def train_classifier(data: StageRecord, config: ClassifierConfig, seed: int) -> StageRecord:
-    """Digest of the classifier, its accuracy on validation images, and their Inception Score."""
+def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
+    """Digest of the classifier, and its accuracy on validation images."""
+    steps = config.classifier.steps
     inputs = {
         "images": data.outputs["classifier"],
         "validation": data.outputs["validation"],
-        "steps": config.steps,
-        "seed": seed,
+        "steps": steps,
+        "seed": config.seed,
     }
-    work = in_worker("Train classifier", config.steps, "fit_classifier", *inputs.values())
+    work = in_worker("Train classifier", steps, "fit_classifier", *inputs.values())
     return run_stage("classifier", inputs=inputs, modules=(WORKER,), compute=work)
 
 
 @task(cache_policy=NO_CACHE)
-def train_generator(
-    data: StageRecord, classifier: StageRecord, config: GeneratorConfig, sampling: SamplingConfig, seed: int
-) -> StageRecord:
-    """Digest of the base model and of images it makes, its size and its utility."""
+def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
+    """Digest of the base model, and its size."""
     inputs = {
         "train": data.outputs["train"],
-        "classifier": classifier.outputs["classifier"],
-        "architecture": config.model_dump(include=ARCHITECTURE),
-        "training": config.model_dump(exclude=ARCHITECTURE),
-        "sampling": sampling.model_dump(),
-        "seed": seed,
+        "architecture": config.generator.model_dump(include=ARCHITECTURE),
+        "training": config.generator.model_dump(exclude=ARCHITECTURE),
+        "seed": config.seed,
     }
-    work = in_worker("Train generator", config.steps, "fit_generator", *inputs.values())
+    work = in_worker("Train generator", config.generator.steps, "fit_generator", *inputs.values())
     return run_stage("train", inputs=inputs, modules=(WORKER,), compute=work)
 
 
 @task(cache_policy=NO_CACHE)
-def prune(
-    data: StageRecord,
-    base: StageRecord,
-    classifier: StageRecord,
-    config: PruningConfig,
-    generator: GeneratorConfig,
-    sampling: SamplingConfig,
-    seed: int,
-) -> StageRecord:
-    """Digest of the pruned and recovered model, its size and utility, and its utility before recovery."""
+def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRecord:
+    """Digest of the pruned model before and after recovery, and its size."""
+    recovery = config.pruning.recovery_steps
     inputs = {
         "train": data.outputs["train"],
         "base": base.outputs["model"],
-        "classifier": classifier.outputs["classifier"],
-        "ratio": config.ratio,
-        "training": generator.model_dump(exclude={*ARCHITECTURE, "steps"}) | {"steps": config.recovery_steps},
-        "sampling": sampling.model_dump(),
-        "seed": seed,
+        "ratio": config.pruning.ratio,
+        "training": config.generator.model_dump(exclude={*ARCHITECTURE, "steps"}) | {"steps": recovery},
+        "seed": config.seed,
     }
-    work = in_worker("Recover pruned model", config.recovery_steps, "prune_generator", *inputs.values())
+    work = in_worker("Recover pruned model", recovery, "prune_generator", *inputs.values())
     return run_stage("prune", inputs=inputs, modules=(WORKER,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def measure_models(
+    base: StageRecord, pruned: StageRecord, data: StageRecord, classifier: StageRecord, config: CreditConfig
+) -> StageRecord:
+    """Utility of the models and of real images, and digests of images that the models make."""
+    models = {"base": base.outputs["model"], "broken": pruned.outputs["broken"], "pruned": pruned.outputs["model"]}
+    inputs = {
+        "models": models,
+        "validation": data.outputs["validation"],
+        "classifier": classifier.outputs["classifier"],
+        "property": config.property,
+        "sampling": config.sampling.model_dump(exclude={"draws"}),
+        "seed": config.seed,
+    }
+    work = in_worker("Measure models", len(models), "measure_models", *inputs.values())
+    return run_stage("measure", inputs=inputs, modules=(WORKER,), compute=work)

@@ -126,48 +126,56 @@ class Splits:
 
 
 def split_items(items: ImageSet, *, validation: float, classifier: float, seed: int) -> Splits:
-    """Draw the held-out parts label by label, so that each part shows every label.
+    """Hold items out, each by its own id, so that what one contributor changes moves nobody else's items.
+
+    An item's place in [0, 1) is drawn by its id and the seed; the lowest places are held out. Where that
+    leaves a part without a label, or a contributor without an item to train on, the nearest item steps in.
 
     Args:
-        validation: share of each label's items for validation, in (0, 1).
-        classifier: share of each label's items for the classifier, in (0, 1).
+        validation: share of items for validation, in (0, 1).
+        classifier: share of items for the classifier, in (0, 1).
 
     Raises:
         InputError: a label has too few items to be in every part.
     """
-    generator = np.random.default_rng([seed, 1])
-    provided = items.membership.sum(axis=0)  # (contributors,) items each still has in training
-    parts: dict[str, list[int]] = {"validation": [], "classifier": []}
+    place = np.array([_place(identity, seed) for identity in items.ids])  # (items,) in [0, 1)
+    part = np.where(place < validation, _VALIDATION, np.where(place < validation + classifier, _CLASSIFIER, _TRAIN))
+    for member in range(len(items.contributors)):
+        own = np.flatnonzero(items.membership[:, member])
+        if not (part[own] == _TRAIN).any():
+            # Nobody's last image is held out: a contributor without training images has no credit.
+            part[own[place[own].argmax()]] = _TRAIN
     for label, name in enumerate(items.label_names):
-        candidates = generator.permutation(np.flatnonzero(items.labels == label))
-        wanted = {
-            "validation": max(1, round(validation * len(candidates))),
-            "classifier": max(1, round(classifier * len(candidates))),
-        }
-        queue = list(candidates)
-        for part, count in wanted.items():
-            taken: list[int] = []
-            kept: list[int] = []
-            for item in queue:
-                # Nobody's last image is held out: a contributor without training images has no credit.
-                spare = provided[items.membership[item]].min() > 1
-                if spare and len(taken) < count:
-                    taken.append(int(item))
-                    provided[items.membership[item]] -= 1
-                else:
-                    kept.append(int(item))
-            queue = kept
-            parts[part] += taken
-            if not taken or not queue:
-                raise InputError(
-                    f"each label needs images for training, validation and the classifier, and each contributor keeps "
-                    f"one for training; of the {len(candidates)} distinct image(s) of label {name!r} too few can be "
-                    "spared. Add images of it or merge the label into another."
-                )
-    held_out = set(parts["validation"]) | set(parts["classifier"])
-    train = np.array([i for i in range(len(items)) if i not in held_out])
+        candidates = np.flatnonzero(items.labels == label)
+        if not (part[candidates] == _TRAIN).any():
+            part[candidates[place[candidates].argmax()]] = _TRAIN
+        for wanted in (_VALIDATION, _CLASSIFIER):
+            if not (part[candidates] == wanted).any():
+                spare = [item for item in candidates if part[item] == _TRAIN and _can_spare(items, part, int(item))]
+                if len(spare) > 1:
+                    part[min(spare, key=lambda item: place[item])] = wanted
+        missing = {_VALIDATION, _CLASSIFIER, _TRAIN} - set(part[candidates].tolist())
+        if missing:
+            raise InputError(
+                f"each label needs images for training, validation and the classifier, and each contributor keeps "
+                f"one for training; of the {len(candidates)} distinct image(s) of label {name!r} too few can be "
+                "spared. Add images of it or merge the label into another."
+            )
     return Splits(
-        train=items.take(train),
-        validation=items.take(np.array(sorted(parts["validation"]))),
-        classifier=items.take(np.array(sorted(parts["classifier"]))),
+        train=items.take(np.flatnonzero(part == _TRAIN)),
+        validation=items.take(np.flatnonzero(part == _VALIDATION)),
+        classifier=items.take(np.flatnonzero(part == _CLASSIFIER)),
     )
+
+
+_TRAIN, _VALIDATION, _CLASSIFIER = 0, 1, 2
+
+
+def _place(identity: str, seed: int) -> float:
+    return int(hashlib.sha256(f"{seed}:{identity}".encode()).hexdigest()[:13], 16) / 16**13
+
+
+def _can_spare(items: ImageSet, part: np.ndarray, item: int) -> bool:
+    """Every contributor of an item has another one to train on."""
+    owners = items.membership[item]
+    return bool((items.membership[part == _TRAIN][:, owners].sum(axis=0) > 1).all())

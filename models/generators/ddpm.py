@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from models.pruning import fit_to_weights
 from models.serialization import pack, unpack
@@ -20,7 +19,8 @@ from models.serialization import pack, unpack
 Progress = Callable[[int], None]
 """Called with the number of steps done since the last call."""
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""From noisy images `(models, batch, c, h, w)` and times `(models, batch)` to velocities shaped like the images."""
 
 DIFFUSION_STEPS = 1000
 GROUPS = 4
@@ -116,33 +116,29 @@ class DDPM:
         Raises:
             ValueError: the loss is no longer finite.
         """
-        data = torch.from_numpy(images).to(self.device).float().div_(127.5).sub_(1)  # (items, c, h, w) in [-1, 1]
-        generator = torch.Generator(self.device).manual_seed(seed)
-        optimizer = torch.optim.AdamW(self.unet.parameters(), lr=learning_rate)
-        average = AveragedModel(self.unet, multi_avg_fn=_ema(ema_decay))
+        # The U-Net stays in evaluation mode: it has no layer that behaves otherwise in training, and in training
+        # mode diffusers copies the input of every shortcut.
+        training = train(
+            lambda noisy, times: self.unet(noisy[0], times[0]).sample[None],
+            list(self.unet.parameters()),
+            [scaled(images, self.device)],
+            self.scheduler,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            ema_decay=ema_decay,
+            seeds=[seed],
+        )
         losses = []
-        self.unet.train()
-        for batch in _batches(len(data), batch_size, steps, generator):
-            clean = data[batch]
-            noise = torch.randn(clean.shape, generator=generator, device=self.device)
-            times = torch.randint(DIFFUSION_STEPS, (len(clean),), generator=generator, device=self.device)
-            noisy = self.scheduler.add_noise(clean, noise, times)
-            velocity = self.scheduler.get_velocity(clean, noise, times)
-            loss = torch.nn.functional.mse_loss(self.unet(noisy, times).sample, velocity)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            average.update_parameters(self.unet)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
+        for (loss,) in training:
+            losses.append(loss)
+            if not math.isfinite(loss):
                 raise ValueError(
-                    f"training diverged: the loss of step {len(losses)} is {losses[-1]}; lower the learning rate, "
+                    f"training diverged: the loss of step {len(losses)} is {loss}; lower the learning rate, "
                     f"which is {learning_rate}"
                 )
             if progress is not None:
                 progress(1)
-        self.unet.load_state_dict(average.module.state_dict())
-        self.unet.eval()
         return losses
 
     @torch.inference_mode()
@@ -189,18 +185,68 @@ class DDPM:
         return model
 
 
+def scaled(images: np.ndarray, device: torch.device) -> Tensor:
+    """Images of uint8 as floats in [-1, 1]."""
+    return torch.from_numpy(images).to(device).float().div_(127.5).sub_(1)
+
+
+def train(
+    predict: Predict,
+    parameters: list[Tensor],
+    sets: Sequence[Tensor],
+    scheduler: DDIMScheduler,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    ema_decay: float,
+    seeds: Sequence[int],
+) -> Iterator[list[float]]:
+    """Train models side by side, each on its own images from its own seed: see `DDPM.fit`.
+
+    Args:
+        predict: all models at once.
+        parameters: every weight of every model; what one model predicts depends on its own weights only.
+        sets: for each model its images, `(items, c, h, w)` in [-1, 1].
+        seeds: for each model that of its batches, timesteps and noise.
+
+    Yields:
+        The loss of each model, after each step. When the last step has been taken up, the parameters
+        become their averages; a caller that stops earlier leaves them in between.
+    """
+    device = sets[0].device
+    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+    plans = [
+        _batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)
+    ]
+    weights = [parameter.detach() for parameter in parameters]
+    average = [weight.clone() for weight in weights]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
+    for step, batches in enumerate(zip(*plans, strict=True)):
+        clean = torch.stack(
+            [data[batch] for data, batch in zip(sets, batches, strict=True)]
+        )  # (models, batch, c, h, w)
+        noise, times = torch.empty_like(clean), torch.empty(clean.shape[:2], dtype=torch.long, device=device)
+        for model, generator in enumerate(generators):
+            noise[model] = torch.randn(clean.shape[1:], generator=generator, device=device)
+            times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator, device=device)
+        every = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
+        noisy, velocity = scheduler.add_noise(*every), scheduler.get_velocity(*every)
+        error = predict(noisy.view_as(clean), times) - velocity.view_as(clean)
+        losses = error.square().flatten(1).mean(1)  # (models,)
+        optimizer.zero_grad()
+        # The sum gives each model the gradient of its own loss.
+        losses.sum().backward()
+        optimizer.step()
+        # The first step replaces the average: the weights before it are not part of it.
+        torch._foreach_lerp_(average, weights, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
+        yield losses.tolist()
+    torch._foreach_copy_(weights, average)
+
+
 def _batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
     """Batches of positions, epoch after epoch; a set smaller than a batch is repeated within it."""
     needed = steps * batch_size
     epochs = -(-needed // items)
     order = torch.cat([torch.randperm(items, generator=generator, device=generator.device) for _ in range(epochs)])
     return list(order[:needed].view(steps, batch_size))
-
-
-def _ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    @torch.no_grad()
-    def update(averaged: Tensors, current: Tensors, step: Tensor | int) -> None:
-        weight = 1 - min(decay, (1 + int(step)) / (10 + int(step)))
-        torch._foreach_lerp_(averaged, current, weight)
-
-    return update

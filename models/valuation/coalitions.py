@@ -55,7 +55,7 @@ def size_weights(sizes: np.ndarray, n_players: int) -> np.ndarray:
 
 
 def sample_coalitions(
-    n_players: int, n_coalitions: int, *, seed: int, sizes: Sizes = "shapley", paired: bool = True
+    n_players: int, n_coalitions: int, *, seed: int, sizes: Sizes = "leverage", paired: bool = True
 ) -> np.ndarray:
     """Draw distinct coalitions.
 

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from models.errors import InputError
 from models.valuation.coalitions import size_weights
@@ -132,6 +131,8 @@ def _fit(units: Units, estimator: Estimator, ridge: float) -> Fit:
 
 def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
     """`mixed`, unless another ranks left-out coalitions better by more than chance (a leave-one-out LDS)."""
+    if len(units.response) <= units.centred.shape[1]:
+        return "mixed", "no more observations than contributors", fit_mixed(units)
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
     fits = {name: _fit(units, name, ridge) for name in candidates}
     scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}
@@ -143,10 +144,17 @@ def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
 
 def _rank_correlation(predicted: np.ndarray, actual: np.ndarray) -> float:
     """Spearman correlation; -1 where either is constant."""
-    first, second = rankdata(predicted), rankdata(actual)
+    first, second = _ranks(predicted), _ranks(actual)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return -1.0
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks, equal values sharing their mean rank; scipy.stats has it, and takes a second to import."""
+    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[position]
+    return ranks
 
 
 def _variance(fit: Fit, noise: dict[str, np.ndarray], n_bootstrap: int, seed: int) -> np.ndarray:

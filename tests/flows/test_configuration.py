@@ -17,7 +17,7 @@ def test_presets_load() -> None:
         assert load_config(file=None, preset=name, name=None).name == name
     default = load_config(file=None, preset=None, name="mine")
     assert default.name == "mine"
-    assert default.coalitions.count == 48
+    assert default.coalitions.count == 62
     assert default.payout.minor_units == 100_000
 
 

@@ -44,7 +44,9 @@ def coalition_rows(home: Path) -> dict[str, tuple]:
     """Key, utility and time of recording of every finished coalition."""
     try:
         with sqlite3.connect(f"file:{home / 'royalty.db'}?mode=ro", uri=True) as database:
-            return {row[0]: row for row in database.execute("select key, utility, wall_seconds from coalitions")}
+            return {
+                row[0]: row for row in database.execute("select key, coalition, utility, created_at from measurements")
+            }
     except sqlite3.OperationalError:
         return {}
 
@@ -136,7 +138,8 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
     children = f"tags.`mlflow.parentRunId` = '{result['mlflow_run']}'"
     stages = client.search_runs([experiments["royalty"]], children)
-    assert {run.info.run_name for run in stages} == {"ingest", "classifier", "train", "prune", "credit", "pay"}
+    names = {"ingest", "classifier", "train", "prune", "measure", "credit", "pay"}
+    assert {run.info.run_name for run in stages} == names
     coalitions = client.search_runs([experiments["royalty-coalitions"]], children, order_by=["metrics.utility DESC"])
     assert len(coalitions) == result["reused"]
     assert {run.info.status for run in [*stages, *coalitions]} == {"FINISHED"}

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from infra.artifacts import ArtifactStore, StoreError, write_whole
 from infra.keys import code_version, digest_of
 from infra.ledger import Ledger, LedgerConflict
-from infra.runstore import CoalitionRecord, ConfigConflict, RunStore, StageRecord, open_database
+from infra.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord, open_database
 from infra.tables import Base, Entry
 from infra.workspace import check_home
 
@@ -77,9 +77,23 @@ def test_stage_is_recorded_once_and_found(runs: RunStore) -> None:
 
 
 def test_coalition_rows(runs: RunStore) -> None:
-    record = CoalitionRecord("k", ["ann"], 0, 3, 1.25, 1.0, 0.5, 0.1, 1.6, "cpu", "abc")
-    runs.record_coalition(record)
-    assert runs.coalitions(["k", "missing"]) == {"k": record}
+    record = CoalitionRecord("k", ["ann"], "sparsified", 0, 3, 1.0, "cpu", "abc")
+    failed = CoalitionRecord("f", ["bob"], "sparsified", 0, 3, 1.0, "cpu", None, "diverged")
+    for row in (record, failed, record):
+        runs.record_coalition(row)
+    assert runs.coalitions(["k", "f", "missing", "k"]) == {"k": record, "f": failed}
+    measured = MeasurementRecord("m", "k", "inception-score", 0, 1.25, 0.5, 0.1)
+    runs.record_measurement(measured)
+    assert runs.measurements(["m"]) == {"m": measured}
+
+
+def test_the_latest_anchor_of_a_name_serves(runs: RunStore) -> None:
+    assert runs.anchor("demo") is None
+    for stages in ({"train": "a"}, {"train": "a"}, {"train": "b"}):
+        runs.record_anchor("demo", stages)
+    assert runs.anchor("demo").stages == {"train": "b"}
+    runs.record_anchor("other", {"train": "c"})
+    assert runs.anchor("demo").stages == {"train": "b"}
 
 
 def test_name_stands_for_one_configuration(runs: RunStore) -> None:

@@ -76,6 +76,16 @@ def test_splits_are_disjoint_and_leave_everybody_something(seed: int, count: int
         assert set(part.labels.tolist()) == {0, 1}
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_what_one_contributor_changes_moves_nobody_elses_items(seed: int) -> None:
+    owners = [[f"c{i % 4}"] for i in range(80)]
+    before = split_items(image_set(owners), validation=0.1, classifier=0.25, seed=seed)
+    after = split_items(image_set([*owners, *[["c3"]] * 30]), validation=0.1, classifier=0.25, seed=seed)
+    assert [before.train.digest_of(member) for member in range(3)] == [after.train.digest_of(m) for m in range(3)]
+    assert before.train.digest_of(3) != after.train.digest_of(3)
+
+
 def test_label_with_too_few_images_is_refused() -> None:
     with pytest.raises(InputError, match=r"2 distinct .* of label 'even' too few"):
         split_items(image_set([["a"], ["b"], ["a"]]), validation=0.3, classifier=0.3, seed=0)

@@ -1,0 +1,220 @@
+"""Training of many small models of one shape at once.
+
+A net of few channels on small images spends much of a step outside the arithmetic: calls, copies, and
+convolutions too small to fill the processor. A stack of nets pays for each call once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.generators.ddpm import DDPM, DIFFUSION_STEPS, Progress, scaled, train
+
+LANES = 8
+"""Stacks are as wide as a multiple of this.
+
+Widths of layers are multiples of the groups of the group norms, four, so every tensor of such a stack is a
+multiple of 32 numbers. No model has numbers in the rest that a vector loop leaves to a scalar loop, whose
+last bit may differ: the position in the stack has no influence.
+"""
+
+
+@dataclass(frozen=True)
+class StackedFit:
+    """How the training of several models went.
+
+    Attributes:
+        losses: float64, `(models, steps)`: mean squared error of the predicted velocity.
+        diverged: for each model the first step, counted from 1, whose loss is not finite, or None. The
+            weights of a model that diverged are worth nothing.
+    """
+
+    losses: np.ndarray
+    diverged: tuple[int | None, ...]
+
+
+def fit_stacked(
+    models: Sequence[DDPM],
+    image_sets: Sequence[np.ndarray],
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    ema_decay: float,
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+    width: int = LANES,
+) -> StackedFit:
+    """Train every model in place, on its own images from its own seed, as `DDPM.fit` does up to rounding.
+
+    On one thread of a CPU what a model learns depends, to the last bit, on its own weights, images and seed
+    and on `width`; not on the other models, their number or their order. The kernels chosen depend on
+    the width, so every stack has the same one: the last is filled up with copies of its last model.
+
+    Args:
+        models: of one shape, pruned widths included, and on one device.
+        image_sets: for each model uint8 `(items, channels, height, width)`, at least one item.
+        seeds: for each model that of its batches, timesteps and noise.
+        progress: counts the steps of each model: `len(models) * steps` in all.
+        width: models trained at once, a multiple of 8; memory grows with it.
+
+    Raises:
+        ValueError: models of several shapes, a set without images or of another shape, not one set and one
+            seed for each model, or a width that is no multiple of 8. No model has been touched then.
+    """
+    _check(models, image_sets, seeds, width)
+    losses = np.empty((len(models), steps))
+    for start in range(0, len(models), width):
+        end = min(start + width, len(models))
+        chosen = [min(index, end - 1) for index in range(start, start + width)]
+        nets = StackedUNets([models[index].unet for index in chosen])
+        training = train(
+            nets,
+            [nets.weights],
+            [scaled(image_sets[index], models[index].device) for index in chosen],
+            models[start].scheduler,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            ema_decay=ema_decay,
+            seeds=[seeds[index] for index in chosen],
+        )
+        for step, row in enumerate(training):
+            losses[start:end, step] = row[: end - start]
+            if progress is not None:
+                progress(end - start)
+        nets.unstack([model.unet for model in models[start:end]])
+    failed = ~np.isfinite(losses)
+    diverged = tuple(int(row.argmax()) + 1 if row.any() else None for row in failed)
+    return StackedFit(losses=losses, diverged=diverged)
+
+
+class StackedUNets:
+    """The forward pass of the U-Nets of `DDPM.build`, for several of one shape at once.
+
+    Images in between are `(batch, models * channels, h, w)`, the channels of a model side by side, so that
+    a convolution of every model is one grouped convolution and a group norm one with more groups. The
+    time embeddings are `(models, batch, features)`.
+    """
+
+    def __init__(self, unets: Sequence[UNet2DModel]) -> None:
+        self.unet = unets[0]
+        self.width = len(unets)
+        tensors = zip(*(unet.parameters() for unet in unets), strict=True)
+        blocks = [torch.stack(same).detach().flatten() for same in tensors]
+        self.sizes = [len(block) for block in blocks]
+        # One vector, filled up to whole vector registers: the optimizer takes one call, and no rest.
+        blocks.append(torch.zeros(-sum(self.sizes) % 64, device=blocks[0].device))
+        self.weights = torch.cat(blocks).requires_grad_()
+        times = torch.arange(DIFFUSION_STEPS, device=self.weights.device)
+        self.time_features: Tensor = self.unet.time_proj(times)  # (diffusion steps, features)
+        self.layers: dict[nn.Parameter, Tensor] = {}
+
+    def __call__(self, noisy: Tensor, times: Tensor) -> Tensor:
+        """Velocities `(models, batch, c, h, w)` of images of that shape at times `(models, batch)`."""
+        self.layers = self._split()
+        unet = self.unet
+        embedding = functional.silu(self._linear(unet.time_embedding.linear_1, self.time_features[times]))
+        # Every block applies the nonlinearity to the embedding first; once is enough.
+        embedding = functional.silu(self._linear(unet.time_embedding.linear_2, embedding))
+        # Grouped convolutions of few channels run fastest where the channels of a pixel lie together, and every
+        # layer keeps that order of memory.
+        images = noisy.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        hidden = self._convolve(unet.conv_in, images)
+        skipped = [hidden]
+        for block in unet.down_blocks:
+            for resnet in block.resnets:
+                hidden = self._resnet(resnet, hidden, embedding)
+                skipped.append(hidden)
+            for sampler in block.downsamplers or ():
+                hidden = self._convolve(sampler.conv, hidden)
+                skipped.append(hidden)
+        for resnet in unet.mid_block.resnets:
+            hidden = self._resnet(resnet, hidden, embedding)
+        for block in unet.up_blocks:
+            for resnet in block.resnets:
+                hidden = self._resnet(resnet, self._join(hidden, skipped.pop()), embedding)
+            for sampler in block.upsamplers or ():
+                hidden = self._convolve(sampler.conv, functional.interpolate(hidden, scale_factor=2.0, mode="nearest"))
+        hidden = self._convolve(unet.conv_out, functional.silu(self._normalize(unet.conv_norm_out, hidden)))
+        return self._apart(hidden).permute(3, 0, 4, 1, 2).contiguous()
+
+    @torch.no_grad()
+    def unstack(self, unets: Sequence[UNet2DModel]) -> None:
+        """Write the weights into the first U-Nets of the stack."""
+        layers = self._split()
+        for index, unet in enumerate(unets):
+            for parameter, stacked in zip(unet.parameters(), layers.values(), strict=True):
+                parameter.copy_(stacked[index])
+
+    def _split(self) -> dict[nn.Parameter, Tensor]:
+        """For each parameter of the first U-Net that of every model, `(models, *shape)`, views of the one vector."""
+        views = torch.split(self.weights, [*self.sizes, len(self.weights) - sum(self.sizes)])
+        parameters = list(self.unet.parameters())
+        return {
+            parameter: view.view(self.width, *parameter.shape)
+            for parameter, view in zip(parameters, views[:-1], strict=True)
+        }
+
+    def _resnet(self, resnet: Any, images: Tensor, embedding: Tensor) -> Tensor:
+        hidden = self._convolve(resnet.conv1, functional.silu(self._normalize(resnet.norm1, images)))
+        shift = self._linear(resnet.time_emb_proj, embedding)  # (models, batch, channels)
+        hidden = hidden + shift.transpose(0, 1).flatten(1)[:, :, None, None]
+        hidden = self._convolve(resnet.conv2, functional.silu(self._normalize(resnet.norm2, hidden)))
+        return hidden + (images if resnet.conv_shortcut is None else self._convolve(resnet.conv_shortcut, images))
+
+    def _convolve(self, layer: Any, images: Tensor) -> Tensor:
+        weight, bias = self.layers[layer.weight].flatten(0, 1), self.layers[layer.bias].flatten()
+        return functional.conv2d(images, weight, bias, layer.stride, layer.padding, groups=self.width)
+
+    def _normalize(self, layer: Any, images: Tensor) -> Tensor:
+        weight, bias = self.layers[layer.weight].flatten(), self.layers[layer.bias].flatten()
+        return functional.group_norm(images, self.width * layer.num_groups, weight, bias, layer.eps)
+
+    def _linear(self, layer: Any, features: Tensor) -> Tensor:
+        weight, bias = self.layers[layer.weight], self.layers[layer.bias]
+        return torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
+
+    def _join(self, first: Tensor, second: Tensor) -> Tensor:
+        """Concatenate the channels of each model."""
+        return torch.cat([self._apart(first), self._apart(second)], dim=4).flatten(3).permute(0, 3, 1, 2)
+
+    def _apart(self, images: Tensor) -> Tensor:
+        """A view `(batch, h, w, models, channels)`, in the order of memory."""
+        batch, channels, height, width = images.shape
+        return images.permute(0, 2, 3, 1).reshape(batch, height, width, self.width, channels // self.width)
+
+
+def _check(models: Sequence[DDPM], image_sets: Sequence[np.ndarray], seeds: Sequence[int], width: int) -> None:
+    if width < 1 or width % LANES:
+        raise ValueError(f"a stack is as wide as a multiple of {LANES}, got {width}; leave `width` at its default")
+    if not len(models) == len(image_sets) == len(seeds):
+        raise ValueError(
+            f"every model has one image set and one seed, got {len(models)} models, {len(image_sets)} sets and "
+            f"{len(seeds)} seeds; give as many of each"
+        )
+    for index, (model, images) in enumerate(zip(models, image_sets, strict=True)):
+        shape = (model.architecture.channels, model.architecture.image_size, model.architecture.image_size)
+        if len(images) == 0 or images.shape[1:] != shape:
+            raise ValueError(
+                f"an image set holds at least one image of shape {shape}, that of model {index} is an array of "
+                f"shape {images.shape}; leave out models without images and resize the others"
+            )
+        if _shape(model) != _shape(models[0]):
+            raise ValueError(
+                f"models of one stack have the same layers and widths, model {index} differs from model 0: "
+                f"{model.architecture} against {models[0].architecture}, {model.unet.num_parameters()} weights "
+                f"against {models[0].unet.num_parameters()}; train models of different shapes in separate calls"
+            )
+
+
+def _shape(model: DDPM) -> object:
+    return model.architecture, [tuple(parameter.shape) for parameter in model.unet.parameters()]

@@ -1,0 +1,90 @@
+"""How certain credit is, whether that is enough, and how many coalitions would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.valuation.shapley import ShapleyEstimate
+
+MOST = 100
+"""Forecasts end at this many times the coalitions measured so far."""
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What the coalitions measured so far tell.
+
+    Attributes:
+        coalitions: distinct ones, without nobody and everybody.
+        relative_stderr: the largest standard error of a credit over the standard deviation of all credits.
+        stability: expected share of the contributors of highest credit that a repetition would name again.
+        width: mean width of the confidence intervals, in units of the utility.
+        reached: the target holds; False without one.
+        needed: coalitions after which the target is expected to hold; None without one, or if out of reach.
+    """
+
+    coalitions: int
+    relative_stderr: float
+    stability: float | None
+    width: float
+    reached: bool
+    needed: int | None
+
+    def width_at(self, coalitions: int) -> float:
+        """Expected mean width of the intervals: standard errors fall with the square root of the coalitions."""
+        return float(self.width * np.sqrt(self.coalitions / coalitions))
+
+
+def certainty_of(
+    estimate: ShapleyEstimate,
+    masks: np.ndarray,
+    *,
+    stderr: float | None,
+    top: int | None,
+    stability: float,
+    seed: int,
+) -> Certainty:
+    """Judge an estimate against a target.
+
+    Args:
+        masks: bool, `(m, n)`, the coalitions it came from.
+        stderr: target for the relative standard error; None: no such target.
+        top: how many contributors of highest credit are to be named stably; None: no such target.
+        stability: target for the expected share of them that a repetition names again.
+        seed: of the draws of repetitions.
+    """
+    coalitions = len(np.unique(masks, axis=0))
+    noise = np.random.default_rng(seed).normal(size=(1000, len(estimate.values)))
+
+    def meets(scale: float) -> bool:
+        good = stderr is None or _relative(estimate) * scale <= stderr
+        return good and (top is None or _stability(estimate, top, noise * scale) >= stability)
+
+    targeted = stderr is not None or top is not None
+    factors = np.geomspace(1, MOST, 200)
+    enough = next((factor for factor in factors if meets(1 / np.sqrt(factor))), None) if targeted else None
+    return Certainty(
+        coalitions=coalitions,
+        relative_stderr=_relative(estimate),
+        stability=None if top is None else _stability(estimate, top, noise),
+        width=float((estimate.ci_high - estimate.ci_low).mean()),
+        reached=targeted and meets(1.0),
+        needed=None if enough is None else int(np.ceil(coalitions * enough / 2) * 2),
+    )
+
+
+def _relative(estimate: ShapleyEstimate) -> float:
+    spread, largest = float(estimate.values.std()), float(estimate.stderr.max())
+    if largest == 0:
+        return 0.0
+    return largest / spread if spread > 0 else float("inf")
+
+
+def _stability(estimate: ShapleyEstimate, top: int, noise: np.ndarray) -> float:
+    """A repetition errs as much as the estimate does, so the two differ by twice the variance."""
+    repeated = estimate.values + np.sqrt(2) * estimate.stderr * noise  # (repetitions, n)
+    named = np.argsort(-estimate.values, kind="stable")[:top]
+    again = np.argsort(-repeated, axis=1, kind="stable")[:, :top]
+    return float(np.isin(again, named).mean())

@@ -1,0 +1,88 @@
+"""What runs in a process of its own: the models of some coalitions, trained side by side and measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from infra.progress import Advance
+from infra.runstore import CoalitionRecord, MeasurementRecord
+from infra.settings import Settings
+from infra.workspace import Workspace, open_workspace
+from models.generators.ddpm import DDPM
+from models.retraining import Outcome, coalition_models
+from tasks.plan import CoalitionPlan, MeasurePlan
+from tasks.worker import best_device, load_classifier, load_images, utility_of
+
+
+def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: Settings, advance: Advance) -> None:
+    """Train what has no checkpoint yet, measure what was not measured yet, and record both.
+
+    Args:
+        plans: of one start, method and training.
+        threads: of the processor.
+    """
+    torch.set_num_threads(threads)
+    space = open_workspace(settings)
+    trained = space.runs.coalitions(plan.key for plan in plans)
+    fresh = _train(space, [plan for plan in plans if plan.key not in trained])
+    measured = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
+    for plan in plans:
+        outcome = fresh.get(plan.key)
+        checkpoint = trained[plan.key].checkpoint if outcome is None else None
+        model = DDPM.from_bytes(space.artifacts.get(checkpoint)) if checkpoint else outcome and outcome.model
+        if model:
+            model.to(best_device())
+            for measure in plan.measures:
+                if measure.key not in measured:
+                    _measure(space, plan, measure, model)
+        advance(1)
+
+
+def _train(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, Outcome]:
+    """Train and record the models, by key of their plan."""
+    if not plans:
+        return {}
+    data, first = load_images(space, plans[0].train), plans[0]
+    masks = np.array([[name in plan.members for name in data.contributors] for plan in plans])
+    start = DDPM.from_bytes(space.artifacts.get(first.start)).to(best_device())
+    began = time.perf_counter()
+    seeds = [plan.seed for plan in plans]
+    outcomes = coalition_models(first.method, start, data, masks, first.training, seeds)
+    seconds = (time.perf_counter() - began) / len(plans)
+    for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
+        space.runs.record_coalition(
+            CoalitionRecord(
+                key=plan.key,
+                members=list(plan.members),
+                method=plan.method,
+                seed=outcome.seed,
+                items=len(data.of_coalition(mask)),
+                train_seconds=seconds,
+                device=best_device(),
+                checkpoint=space.artifacts.put(outcome.model.to_bytes()) if outcome.model else None,
+                failure=outcome.failure,
+            )
+        )
+    return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}
+
+
+def _measure(space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: DDPM) -> None:
+    began = time.perf_counter()
+    images = model.sample(measure.images, seed=measure.draw, steps=measure.steps)
+    sampled = time.perf_counter()
+    utility = utility_of(images, load_classifier(space, measure.judge), measure.property)
+    space.runs.record_measurement(
+        MeasurementRecord(
+            key=measure.key,
+            coalition=plan.key,
+            property=measure.property,
+            draw=measure.draw,
+            utility=utility,
+            sample_seconds=sampled - began,
+            measure_seconds=time.perf_counter() - sampled,
+        )
+    )
