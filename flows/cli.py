@@ -172,14 +172,11 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
         return
     now = verdict.certainty
     console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s of a worker each")
-    console.print(
-        f"Now       intervals {now.width:.2f} wide on average, largest standard error {now.relative_stderr:.2f}"
-    )
-    console.print("          of the spread of credit")
-    console.print(
-        f"Expected  {verdict.expected} coalitions of at most {verdict.budget}, {verdict.expected_hours:.2f} hours more on "
-        f"{verdict.workers} worker(s), intervals {verdict.expected_width:.2f} wide"
-    )
+    console.print(f"Now       intervals {now.width:.2f} wide on average")
+    console.print(f"          largest standard error {now.relative_stderr:.2f} of the spread of credit")
+    console.print(f"Expected  {verdict.expected} coalitions of at most {verdict.budget}")
+    console.print(f"          {verdict.expected_hours:.2f} hours more on {verdict.workers} worker(s)")
+    console.print(f"          intervals {verdict.expected_width:.2f} wide on average")
     if now.needed is not None and now.needed > verdict.budget:
         console.print(f"The target takes about {now.needed} coalitions; raise `coalitions.count` or relax it.")
 

@@ -88,7 +88,7 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(royalty: Run, co
     assert done.stderr == ""
     for text in ("Train generator", "Measure coalitions", "blurred-scanner", "orchestration", "report.html", "MLflow"):
         assert text in done.stdout
-    shown = done.stdout.replace(str(home), "")
+    shown = done.stdout.replace(str(home), "").replace("standard error", "")
     assert not re.search("warn|error|traceback|prefect|telemetry", shown, re.IGNORECASE)
     assert processes_of(home) == []
 
