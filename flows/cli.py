@@ -20,12 +20,17 @@ import typer
 
 if TYPE_CHECKING:
     from flows.credit import CreditResult
+    from flows.evaluate import Judgement
     from tasks.config import PayoutConfig
     from tasks.stopping import Verdict
 
 STARTED = time.perf_counter()
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+evaluate_app = typer.Typer(no_args_is_help=True, help="Judge credit by models retrained without it.")
+app.add_typer(evaluate_app, name="evaluate")
 
 
 @app.callback()
@@ -35,6 +40,9 @@ def royalty() -> None:
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
 Preset = Annotated[str | None, typer.Option(help="A configuration that comes with the package.")]
+Presets = Annotated[
+    list[str] | None, typer.Option("--preset", help="A configuration that comes with the package; several, in turn.")
+]
 Name = Annotated[str | None, typer.Option(help="Name of this run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
 
@@ -85,6 +93,38 @@ def revalue(
     _print_result(result, configuration.payout, as_json)
 
 
+@evaluate_app.command()
+def lds(config: ConfigFile = None, preset: Presets = None, name: Name = None, as_json: AsJson = False) -> None:
+    """Rank correlation of credit with models retrained on held-out coalitions, beside the paper's baselines."""
+    _evaluate("lds", config, preset, name, as_json)
+
+
+@evaluate_app.command()
+def counterfactual(
+    config: ConfigFile = None, preset: Presets = None, name: Name = None, as_json: AsJson = False
+) -> None:
+    """Change of the property when the contributors of highest credit are left out, or alone are kept."""
+    _evaluate("counterfactual", config, preset, name, as_json)
+
+
+def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: str | None, as_json: bool) -> None:
+    from flows.configuration import load_config
+
+    wanted: list[str | None] = [*(presets or [None])]
+    named = name if len(wanted) == 1 else None  # each of several keeps its own
+    configurations = [load_config(file=config, preset=preset, name=named) for preset in wanted]
+    judged = []
+    with _working(None, show_progress=not as_json):
+        from flows import evaluate
+
+        for configuration in configurations:
+            judged.append(getattr(evaluate, kind)(configuration))
+            if not as_json:
+                _print_judgement(kind, judged[-1])
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(one) for one in judged]) + "\n")
+
+
 @contextmanager
 def _working(known: str | None, *, show_progress: bool) -> Iterator[None]:
     """Servers, progress and signals around a flow.
@@ -131,7 +171,7 @@ def main() -> None:
 
 
 def _print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
-    from infra.terminal import console, print_credit, print_timing
+    from infra.terminal import console, print_table, print_timing
 
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
@@ -148,7 +188,7 @@ def _print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> 
         )
         for row in result.rows
     ]
-    print_credit(columns, cells)
+    print_table(columns, cells)
     busy = sum(timing.busy for timing in result.timings)
     print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)
     for note in result.notes:
@@ -156,6 +196,43 @@ def _print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> 
     console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
     console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _print_judgement(kind: str, judged: Judgement) -> None:
+    from infra.terminal import console, print_table
+
+    if kind == "lds":
+        alphas = sorted({row["alpha"] for row in judged.rows})
+        best: dict[str, dict[float, dict[str, Any]]] = {}
+        for row in judged.rows:  # of one method the last has the most coalitions
+            best.setdefault(row["method"], {})[row["alpha"]] = row
+        order = sorted(best.items(), key=lambda item: -sum(row["lds"] for row in item[1].values()))
+        cells = [
+            (
+                method,
+                str(rows[alphas[0]]["trained"] or ""),
+                f"{rows[alphas[0]]['seconds']:.0f}",
+                *(f"{rows[a]['lds']:+.2f}  {rows[a]['low']:+.2f} to {rows[a]['high']:+.2f}" for a in alphas),
+            )
+            for method, rows in order
+        ]
+        heads = ("Method", "Coalitions", "Seconds", *(f"LDS, alpha {alpha:g}" for alpha in alphas))
+    else:
+        heads = ("Method", "Done", "Change", "Range", "Seeds")
+        cells = [
+            (
+                row["method"],
+                row["done"],
+                f"{row['change']:+.1%}",
+                f"{row['low']:+.1%} to {row['high']:+.1%}",
+                str(row["seeds"]),
+            )
+            for row in judged.rows
+        ]
+    console.print(f"{judged.name}: judged by {judged.retrained} of {judged.planned} held-out models")
+    print_table(heads, cells)
+    console.print(f"Table       {judged.folder}/{kind}.csv", soft_wrap=True)
+    console.print(f"MLflow run  {judged.mlflow_run}")
 
 
 def _print_forecast(verdict: Verdict, as_json: bool) -> None:

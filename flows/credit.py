@@ -20,6 +20,7 @@ from infra.progress import progress
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import check_home, open_workspace
+from models.training import Method
 from tasks.anchor import describe_anchor, load_anchor, record_anchor
 from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
@@ -70,6 +71,10 @@ class Game:
     base: StageRecord
     pruned: StageRecord
 
+    def start(self, method: Method) -> StageRecord:
+        """The model that coalitions trained by a method start from."""
+        return self.base if method in ("finetune", "retrain") else self.pruned
+
     @property
     def stages(self) -> dict[str, StageRecord]:
         return {stage.name: stage for stage in (self.data, self.judge, self.base, self.pruned)}
@@ -112,7 +117,7 @@ def prepare(config: CreditConfig) -> Game:
     data = ingest(config.data, config.seed)
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
-    open_workspace(settings()).runs.claim_name(config.name, config.model_dump(mode="json"))
+    open_workspace(settings()).runs.claim_name(config.name, config.claimed())
     classifier = train_classifier(data, config)
     base = train_generator(data, config)
     pruned = prune(data, base, config)
@@ -123,8 +128,8 @@ def prepare(config: CreditConfig) -> Game:
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
     """Everybody's and nobody's coalition, and all that may be measured, in the order of measuring."""
     coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
-    start = game.pruned if config.coalitions.starts_pruned else game.base
-    return plan_coalitions(coalitions, game.data, start, game.judge, config)
+    method, seeds = config.coalitions.method, range(config.seed, config.seed + config.coalitions.seeds)
+    return plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
 
 
 def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
@@ -141,7 +146,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     estimate = estimate_credit(game.data, plans, config)
     payout = pay(estimate, config.payout, config.payout.name or config.name)
     stages = {**game.stages, measured.name: measured, estimate.name: estimate, payout.name: payout}
-    described = config.model_dump(mode="json")
+    described = config.claimed()
     stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
     timings = [*map(stage_timing, stages.values()), fan_out]
     notes = [*notes, verdict.sentence]

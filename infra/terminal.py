@@ -36,8 +36,8 @@ def bars() -> Iterator[Display]:
         yield display
 
 
-def print_credit(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print contributors with credit, interval and money, as the rows come."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows as they come, the first column to the left."""
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")

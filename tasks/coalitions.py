@@ -15,6 +15,7 @@ from infra.processes import run_in_process
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
+from models.training import Method
 from models.valuation.coalitions import sample_coalitions
 from tasks.config import CoalitionConfig, CreditConfig
 from tasks.plan import CoalitionPlan, MeasurePlan
@@ -42,13 +43,15 @@ def plan_coalitions(
     start: StageRecord,
     classifier: StageRecord,
     config: CreditConfig,
+    method: Method,
+    seeds: Sequence[int],
 ) -> list[CoalitionPlan]:
     """One plan for each coalition and training seed.
 
     Its key covers the images of its members, and those of others only by the model that it starts from.
     """
     digests = dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))
-    method, training = config.coalitions.method, config.coalitions.training(config.generator)
+    training = config.coalitions.training(method, config.generator)
     shared = {
         "start": start.outputs["model"],
         "method": method,
@@ -59,8 +62,7 @@ def plan_coalitions(
     measure_code = code_version("models.generators.ddpm", "models.properties.classifier", "models.properties.registry")
     plans = []
     for members in coalitions:
-        for repetition in range(config.coalitions.seeds):
-            seed = config.seed + repetition
+        for seed in seeds:
             own = {"members": {name: digests[name] for name in members}, "seed": seed, **unlearned}
             key = digest_of({**own, **shared})
             measures = tuple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from babel.numbers import format_currency, get_currency_precision, is_currency
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -42,6 +42,7 @@ class DigitsSource(StageConfig):
     shares: Literal["dirichlet", "by-class"] = "dirichlet"
     concentration: Annotated[float, Field(gt=0)] = 1.0
     blurred_sigma: Annotated[float, Field(ge=0)] = 1.0
+    mislabelled: bool = False
     planted: bool = False
     held_out: HeldOut = HeldOut()
 
@@ -119,22 +120,17 @@ class CoalitionConfig(StageConfig):
     unlearning: UnlearningConfig = UnlearningConfig()
     timeout_minutes: Rate = 60.0
 
-    @property
-    def starts_pruned(self) -> bool:
-        """Whether coalitions start from the pruned model, rather than the whole one."""
-        return self.method not in ("finetune", "retrain")
-
-    def training(self, generator: GeneratorConfig) -> Training:
-        """What the method trains with."""
+    def training(self, method: Method, generator: GeneratorConfig) -> Training:
+        """What a method trains with."""
         settings = {
             **self.model_dump(include=TRAINING),
             "steps": self.finetune_steps,
             "timesteps": self.unlearning.timesteps,
             "damping": self.unlearning.damping,
         }
-        if self.method == "retrain":
+        if method == "retrain":
             settings |= generator.model_dump(include=TRAINING)
-        elif self.method == "gradient-ascent":
+        elif method == "gradient-ascent":
             settings |= self.unlearning.model_dump(include=TRAINING)
         return Training(**settings)
 
@@ -168,6 +164,38 @@ class CreditEstimateConfig(StageConfig):
     ridge: Annotated[float, Field(ge=0)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     bootstrap: Annotated[int, Field(ge=100)] = 1000
+
+
+class GradientConfig(StageConfig):
+    """Settings of the gradient baselines: see `models.valuation.gradients` and `models.valuation.influence`."""
+
+    images: Annotated[int, Field(ge=1)] = 64
+    timesteps: Steps = 100
+    projection: Annotated[int, Field(ge=1)] = 4096
+    damping: Rate = 0.5
+
+
+class EvaluationConfig(StageConfig):
+    """How credit is judged: see `flows.evaluate`.
+
+    Attributes:
+        alphas, subsets, seeds: sizes of held-out coalitions as shares of all contributors, how many of each
+            size, and how many trainings of each.
+        minutes: for the training of held-out coalitions, all workers together; what is trained when they
+            are over is judged on. None: as long as it takes.
+        shapley: coalitions for the Shapley credit by each method.
+    """
+
+    alphas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
+    subsets: Annotated[int, Field(ge=3)] = 40
+    seeds: Annotated[int, Field(ge=1)] = 3
+    minutes: Rate | None = 90.0
+    shapley: dict[Method, Annotated[int, Field(ge=2, multiple_of=2)]] = {
+        "sparsified": 160,
+        "finetune": 96,
+        "retrain": 48,
+    }
+    gradients: GradientConfig = GradientConfig()
 
 
 class PayoutConfig(StageConfig):
@@ -224,6 +252,11 @@ class CreditConfig(StageConfig):
     stopping: StoppingConfig = StoppingConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
     payout: PayoutConfig = PayoutConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def claimed(self) -> dict[str, Any]:
+        """What the name stands for: all but how the result is judged."""
+        return self.model_dump(mode="json", exclude={"evaluation"})
 
     @model_validator(mode="after")
     def _size_fits_levels(self) -> CreditConfig:

@@ -117,7 +117,7 @@ def _compose(
         policy=POLICIES[payout.policy].description,
         diagnostics=tuple(_diagnostics(credit["diagnostics"])),
         notes=(*_notes(data), *_failures(credit["failed"]), *notes),
-        settings=tuple(_settings(config.model_dump(mode="json"))),
+        settings=tuple(_settings(config.claimed())),
         timings=tuple(timings),
         identifiers=(
             ("MLflow run", track["run"]),

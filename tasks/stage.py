@@ -17,11 +17,11 @@ WORKER = "tasks.worker"
 
 
 def in_worker(title: str, total: int, function: str, *arguments: Any) -> Callable[[Workspace], dict[str, Any]]:
-    """A computation that runs a function of `tasks.worker` in a process of its own, and shows its progress."""
+    """A computation that runs a function, `module.name`, in a process of its own, and shows its progress."""
 
     def compute(_space: Workspace) -> dict[str, Any]:
         with progress(title, total) as advance:
-            return dict(run_in_process(f"{WORKER}.{function}", *arguments, settings(), advance=advance))
+            return dict(run_in_process(function, *arguments, settings(), advance=advance))
 
     return compute
 

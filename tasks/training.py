@@ -22,7 +22,7 @@ def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
         "steps": steps,
         "seed": config.seed,
     }
-    work = in_worker("Train classifier", steps, "fit_classifier", *inputs.values())
+    work = in_worker("Train classifier", steps, f"{WORKER}.fit_classifier", *inputs.values())
     return run_stage("classifier", inputs=inputs, modules=(WORKER,), compute=work)
 
 
@@ -35,7 +35,7 @@ def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
         "training": config.generator.model_dump(exclude=ARCHITECTURE),
         "seed": config.seed,
     }
-    work = in_worker("Train generator", config.generator.steps, "fit_generator", *inputs.values())
+    work = in_worker("Train generator", config.generator.steps, f"{WORKER}.fit_generator", *inputs.values())
     return run_stage("train", inputs=inputs, modules=(WORKER,), compute=work)
 
 
@@ -50,7 +50,7 @@ def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRe
         "training": config.generator.model_dump(exclude={*ARCHITECTURE, "steps"}) | {"steps": recovery},
         "seed": config.seed,
     }
-    work = in_worker("Recover pruned model", recovery, "prune_generator", *inputs.values())
+    work = in_worker("Recover pruned model", recovery, f"{WORKER}.prune_generator", *inputs.values())
     return run_stage("prune", inputs=inputs, modules=(WORKER,), compute=work)
 
 
@@ -68,5 +68,5 @@ def measure_models(
         "sampling": config.sampling.model_dump(exclude={"draws"}),
         "seed": config.seed,
     }
-    work = in_worker("Measure models", len(models), "measure_models", *inputs.values())
+    work = in_worker("Measure models", len(models), f"{WORKER}.measure_models", *inputs.values())
     return run_stage("measure", inputs=inputs, modules=(WORKER,), compute=work)

@@ -13,6 +13,7 @@ from models.data.items import ImageSet, Splits, item_id, split_items
 Shares = Literal["dirichlet", "by-class"]
 
 BLURRED = "blurred-scanner"
+MISLABELLED = "mislabelled-scanner"
 NOISE = "planted-noise"
 COPIER = "planted-copier"
 
@@ -23,6 +24,7 @@ def digits(
     shares: Shares,
     concentration: float,
     blurred_sigma: float,
+    mislabelled: bool,
     planted: bool,
     validation: float,
     classifier: float,
@@ -35,6 +37,8 @@ def digits(
         shares: `dirichlet` draws for each digit how it is shared out; `by-class` gives a digit to one.
         concentration: of the symmetric Dirichlet distribution; smaller is more unequal.
         blurred_sigma: Gaussian blur, in pixels, of one contributor's scans; 0 leaves them sharp.
+        mislabelled: the labels of the second largest share are drawn anew; without conditioning on labels a
+            generator does not see them.
         planted: adds a contributor of uniform noise and one who copies another's images.
         validation: share of the images held out for validation.
         classifier: share of the images held out for the classifier.
@@ -56,6 +60,12 @@ def digits(
         train = train.copy()
         train[scanned] = gaussian_filter(train[scanned].astype(float), (0, blurred_sigma, blurred_sigma)).round()
         owners[scanned] = BLURRED
+    if mislabelled:
+        names, counts = np.unique(owners[owners != BLURRED], return_counts=True)
+        wrong = owners == names[counts.argmax()]
+        labels = labels.copy()
+        labels[wrong] = generator.integers(len(label_names), size=int(wrong.sum()))
+        owners[wrong] = MISLABELLED
     if planted:
         train, labels, owners = _plant(train, labels, owners, generator)
     return Splits(

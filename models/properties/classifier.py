@@ -76,6 +76,13 @@ class Classifier:
         parts = [self.net(_scaled(images[at : at + batch_size])).double().softmax(dim=1) for at in starts]
         return torch.cat(parts).numpy()
 
+    @torch.inference_mode()
+    def features(self, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+        """Activations before the last layer: float32, `(n, features)`."""
+        starts = range(0, len(images), batch_size)
+        parts = [self.net[:-1](_scaled(images[at : at + batch_size])) for at in starts]
+        return torch.cat(parts).numpy()
+
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Share of images whose most probable class is their label."""
         return float((self.probabilities(images).argmax(axis=1) == labels).mean())

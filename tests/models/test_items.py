@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.digits import BLURRED, COPIER, NOISE, digits
+from models.data.digits import BLURRED, COPIER, MISLABELLED, NOISE, digits
 from models.data.items import ImageSet, item_id, split_items
 from models.errors import InputError
 
@@ -16,6 +16,7 @@ DIGITS = {
     "shares": "dirichlet",
     "concentration": 0.5,
     "blurred_sigma": 1.0,
+    "mislabelled": False,
     "planted": False,
     "validation": 0.1,
     "classifier": 0.25,
@@ -113,6 +114,14 @@ def test_planted_contributors() -> None:
     assert noise.sum() > 0
     assert abs(train.images[noise].astype(float).mean() - 127.5) < 10
     assert len(train) == len(plain) + noise.sum()
+
+
+def test_mislabelled_contributor_has_the_same_images() -> None:
+    plain, train = digits(**DIGITS).train, digits(**DIGITS | {"mislabelled": True}).train
+    assert train.ids == plain.ids
+    wrong = train.membership[:, train.contributors.index(MISLABELLED)]
+    assert (train.labels[~wrong] == plain.labels[~wrong]).all()
+    assert (train.labels[wrong] == plain.labels[wrong]).mean() < 0.3
 
 
 def test_by_class_gives_each_digit_to_one() -> None:

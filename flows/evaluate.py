@@ -1,0 +1,138 @@
+"""Judge credit by models that are retrained in full on held-out coalitions of contributors.
+
+The linear datamodeling score (LDS) asks whether the sum of its members' credit ranks held-out
+coalitions as their retrained models do; the counterfactual asks what leaving out the contributors of
+highest credit does. Retrained models are kept, so that every later method is judged on the same ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow
+
+from flows.credit import THREADS, Game, measure_all, prepare
+from infra.settings import settings
+from models.training import Method
+from tasks.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
+from tasks.config import CreditConfig
+from tasks.evaluate import (
+    Credit,
+    attribute,
+    baselines,
+    compare,
+    counterfactual_coalitions,
+    held_out,
+    held_out_seeds,
+    in_turn,
+    leave_one_out,
+    leave_one_out_credit,
+    score,
+    shapley_credit,
+)
+from tasks.judgement import write_counterfactual, write_lds
+from tasks.plan import CoalitionPlan
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an evaluation found.
+
+    Attributes:
+        rows: the table, a method and size of coalition, or counterfactual, each.
+        retrained: held-out models in all; `planned` of which were asked for.
+        folder: holds the table and, of LDS, the plot.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    retrained: int
+    planned: int
+    folder: str
+    mlflow_run: str
+
+
+@flow(name="evaluate-lds", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+def lds(config: CreditConfig) -> Judgement:
+    """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
+    game = prepare(config)
+    credits = all_credits(config, game)
+    chosen = held_out(game.data, config)
+    plans = planned(config, game, in_turn(chosen), "retrain", held_out_seeds(config), by_seed=True)
+    measure_within(plans, config)
+    scored = score(game.data, chosen, plans, credits)
+    left = len(unfinished(plans))
+    written = write_lds(config, scored)
+    return Judgement(
+        name=config.name,
+        rows=scored.outputs["rows"],
+        retrained=len(plans) - left,
+        planned=len(plans),
+        folder=written.outputs["folder"],
+        mlflow_run=written.outputs["run"],
+    )
+
+
+@flow(name="evaluate-counterfactual", task_runner=THREADS)  # type: ignore[arg-type]
+def counterfactual(config: CreditConfig) -> Judgement:
+    """Change of the property when the contributors of highest credit are left out, or alone are kept."""
+    game = prepare(config)
+    credits = all_credits(config, game)
+    final = list({credit.method: credit for credit in credits}.values())
+    asked = counterfactual_coalitions(game.data, final)
+    plans = planned(config, game, list(dict.fromkeys(asked.values())), "retrain", held_out_seeds(config), by_seed=True)
+    measure_within(plans, config)
+    rows = compare(asked, plans)
+    left = len(unfinished(plans))
+    written = write_counterfactual(config, rows)
+    return Judgement(
+        name=config.name,
+        rows=rows,
+        retrained=len(plans) - left,
+        planned=len(plans),
+        folder=written.outputs["folder"],
+        mlflow_run=written.outputs["run"],
+    )
+
+
+def all_credits(config: CreditConfig, game: Game) -> list[Credit]:
+    """Credit by Shapley values with growing numbers of coalitions, by leaving one out, and by the baselines."""
+    credits = []
+    seeds = [config.seed]
+    for method, count in config.evaluation.shapley.items():
+        sampled = config.coalitions.model_copy(update={"count": count})
+        coalitions = draw_coalitions(game.data, sampled, config.seed)
+        plans = planned(config, game, coalitions, method, seeds)
+        measure_all(unfinished(plans), config.coalitions.timeout_minutes)
+        credits += shapley_credit(game.data, plans, method, config)
+    for method in config.evaluation.shapley:
+        plans = planned(config, game, leave_one_out(game.data), method, seeds)
+        measure_all(unfinished(plans), config.coalitions.timeout_minutes)
+        credits.append(leave_one_out_credit(game.data, plans, f"leave-one-out, {method}"))
+    return [*credits, *baselines(attribute(game.data, game.base, game.judge, config))]
+
+
+def planned(
+    config: CreditConfig,
+    game: Game,
+    coalitions: Sequence[Members],
+    method: Method,
+    seeds: Sequence[int],
+    by_seed: bool = False,
+) -> list[CoalitionPlan]:
+    """Plans for coalitions and seeds; those of one seed together, if asked for."""
+    plans = plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
+    return sorted(plans, key=lambda plan: plan.seed) if by_seed else plans
+
+
+def measure_within(plans: Sequence[CoalitionPlan], config: CreditConfig) -> None:
+    """Train as many as the time allows, in the order of the plans."""
+    limit = config.evaluation.minutes
+    end = float("inf") if limit is None else time.monotonic() + 60 * limit
+    pending, together = unfinished(plans), SIDE_BY_SIDE * settings().workers
+    while pending and time.monotonic() < end:
+        measure_all(pending[:together], config.coalitions.timeout_minutes)
+        pending = pending[together:]

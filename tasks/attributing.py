@@ -1,0 +1,107 @@
+"""What runs in a process of its own: the baseline attributions, aggregated to contributors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from infra.progress import Advance
+from infra.settings import Settings
+from infra.workspace import open_workspace
+from models.generators.ddpm import DDPM
+from models.properties.registry import PropertyName
+from models.valuation.gradients import journey_gradients, loss_gradients
+from models.valuation.influence import relative_influence, renormalized_influence, trak
+from models.valuation.similarity import (
+    aggregate,
+    embedding_distance,
+    feature_similarity,
+    gradient_similarity,
+    pixel_similarity,
+)
+from tasks.worker import best_device, load_classifier, load_images, utility_of
+
+PARTS = 7
+"""Steps of the progress of one attribution."""
+
+
+def attribute(
+    train: str,
+    base: str,
+    judge: str,
+    measured: PropertyName,
+    sampling: dict[str, int],
+    gradients: dict[str, Any],
+    seed: int,
+    settings: Settings,
+    advance: Advance,
+) -> dict[str, Any]:
+    """Scores of contributors by each baseline, higher being more valuable, and the seconds that each took.
+
+    Scores are of images that the base model makes, averaged over them (section 4.3). Similarities are
+    aggregated by average and by maximum, influences by sum, as in the paper.
+
+    Args:
+        gradients: `images` that the model makes for the gradient methods, `timesteps`, `projection`, `damping`.
+    """
+    space = open_workspace(settings)
+    data, classifier = load_images(space, train), load_classifier(space, judge)
+    model = DDPM.from_bytes(space.artifacts.get(base)).to(best_device())
+    began = time.perf_counter()
+    generated = model.sample(sampling["images"], seed=seed, steps=sampling["steps"])
+    scores: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
+
+    def keep(method: str, items: np.ndarray, spent: float, *ways: Any) -> None:
+        for how in ways:
+            title = f"{method} ({how})"
+            scores[title] = aggregate(items, data.membership, how).tolist()
+            seconds[title] = spent
+        advance(1)
+
+    keep("pixel similarity", pixel_similarity(data.images, generated), 0.0, "average", "maximum")
+    own, made = classifier.features(data.images), classifier.features(generated)
+    keep("encoder similarity", feature_similarity(own, made), 0.0, "average", "maximum")
+    cluster = classifier.probabilities(generated).argmax(axis=1)
+    keep("embedding distance", embedding_distance(own, made, cluster), 0.0, "average", "maximum")
+    common = {key: gradients[key] for key in ("timesteps", "projection")} | {"seed": seed}
+    some = generated[: gradients["images"]]
+
+    clock = time.perf_counter()
+    simple = loss_gradients(model, data.images, loss="simple", **common)
+    query = loss_gradients(model, some, loss="simple", **common)
+    spent, damping = time.perf_counter() - clock, gradients["damping"]
+    keep("gradient similarity", gradient_similarity(simple, query), spent, "average", "maximum")
+    scores["relative influence (sum)"] = _summed(relative_influence(simple, query, damping=damping), data.membership)
+    scores["renormalized influence (sum)"] = _summed(
+        renormalized_influence(simple, query, damping=damping), data.membership
+    )
+    keep("TRAK", trak(simple, query, damping=damping), spent, "sum")
+    clock = time.perf_counter()
+    journey = journey_gradients(
+        model,
+        n=gradients["images"],
+        seed=seed,
+        steps=sampling["steps"],
+        projection=gradients["projection"],
+        projection_seed=seed,
+    )
+    keep("Journey-TRAK", trak(simple, journey, damping=damping), spent + time.perf_counter() - clock, "sum")
+    clock = time.perf_counter()
+    square = loss_gradients(model, data.images, loss="square", **common)
+    asked = loss_gradients(model, some, loss="square", **common)
+    keep("D-TRAK", trak(square, asked, damping=damping), time.perf_counter() - clock, "sum")
+    seconds |= {f"{name} influence (sum)": spent for name in ("relative", "renormalized")}
+
+    for member, _ in enumerate(data.contributors):
+        images = data.images[data.membership[:, member]]
+        scores.setdefault("property of own images", []).append(utility_of(images, classifier, measured))
+        scores.setdefault("number of images", []).append(float(len(images)))
+    seconds |= {"property of own images": 0.0, "number of images": 0.0}
+    return {"scores": scores, "seconds": seconds, "busy_seconds": time.perf_counter() - began}
+
+
+def _summed(items: np.ndarray, membership: np.ndarray) -> list[float]:
+    return list(map(float, aggregate(items, membership, "sum")))

@@ -1,0 +1,128 @@
+"""Certainty of credit: closed forms of the target and the forecast, and a forecast that comes true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.valuation.certainty import MOST, Certainty, certainty_of
+from models.valuation.coalitions import sample_coalitions
+from models.valuation.shapley import ShapleyEstimate, estimate_shapley
+from tests.models.games import noisy, random_additive
+
+MASKS = sample_coalitions(6, 20, seed=0)
+VALUES = np.array([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
+"""Of spread 1: a standard error is also a relative one."""
+
+STEP = 1.03
+"""Forecasts are found on a grid finer than this ratio, and rounded up to pairs."""
+
+
+def judge(
+    values: np.ndarray, error: np.ndarray | float, *, stderr: float | None = None, top: int | None = None, **options
+) -> Certainty:
+    """The certainty of 20 coalitions that gave these values, with intervals of four standard errors."""
+    errors = np.broadcast_to(error, values.shape)
+    estimate = ShapleyEstimate(values, errors, values - 2 * errors, values + 2 * errors, 22, {})
+    return certainty_of(estimate, MASKS, stderr=stderr, top=top, **{"stability": 0.9, "seed": 0, **options})
+
+
+@pytest.mark.parametrize(("target", "holds"), [(0.41, True), (0.4, True), (0.39, False)])
+def test_target_is_held_by_the_largest_standard_error(target: float, holds: bool) -> None:
+    found = judge(VALUES, np.array([0.1, 0.2, 0.4, 0.3, 0.2, 0.1]), stderr=target)
+    assert found.relative_stderr == pytest.approx(0.4)
+    assert found.reached is holds
+    assert found.coalitions == 20
+    assert found.needed is not None
+    assert (found.needed == 20) is holds
+
+
+def test_without_a_target_nothing_is_reached_or_needed() -> None:
+    found = judge(VALUES, 0.01)
+    assert (found.reached, found.needed, found.stability) == (False, None, None)
+
+
+@pytest.mark.parametrize("target", [0.4, 0.2, 0.1])
+def test_needed_coalitions_are_the_inverse_square_of_the_standard_error(target: float) -> None:
+    """Half the standard error takes four times the coalitions."""
+    found = judge(VALUES, 0.8, stderr=target)
+    exact = 20 * (0.8 / target) ** 2
+    assert found.needed is not None
+    assert exact <= found.needed <= STEP * exact + 2
+    assert found.needed % 2 == 0
+
+
+def test_what_takes_more_than_the_farthest_forecast_is_out_of_reach() -> None:
+    furthest = 0.8 / np.sqrt(MOST)
+    assert judge(VALUES, 0.8, stderr=1.01 * furthest).needed is not None
+    assert judge(VALUES, 0.8, stderr=0.99 * furthest).needed is None
+
+
+def test_errors_count_in_units_of_the_spread() -> None:
+    assert judge(10 * VALUES, 0.8).relative_stderr == pytest.approx(0.08)
+    assert judge(VALUES + 5, 0.8).relative_stderr == pytest.approx(0.8)
+
+
+def test_equal_credit_with_doubt_meets_no_target_and_without_doubt_every_one() -> None:
+    doubtful = judge(np.ones(6), 0.1, stderr=1e6)
+    assert doubtful.relative_stderr == float("inf")
+    assert (doubtful.reached, doubtful.needed) == (False, None)
+    for values in (np.ones(6), VALUES):
+        sure = judge(values, 0.0, stderr=1e-9, top=3)
+        assert (sure.relative_stderr, sure.stability, sure.width) == (0.0, 1.0, 0.0)
+        assert (sure.reached, sure.needed) == (True, 20)
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 6])
+def test_top_far_apart_is_named_again_and_a_tied_one_by_chance(top: int) -> None:
+    apart = np.array([3.0, 6.0, 1.0, 5.0, 2.0, 4.0])
+    assert judge(apart, 0.01, top=top).stability == 1
+    assert judge(np.ones(6), 1.0, top=top).stability == pytest.approx(top / 6, abs=0.03)
+
+
+def test_stability_of_two_is_the_chance_that_their_order_stays() -> None:
+    """The difference of two repeated credits errs by sqrt(2) sqrt(2) standard errors: P(N(1, 2) > 0) at half each."""
+    found = judge(np.array([0.0, 1.0]), 0.5, top=1)
+    assert found.stability == pytest.approx(0.8413, abs=0.03)
+
+
+def test_both_targets_hold_or_neither_does() -> None:
+    apart = np.arange(6.0)
+    assert judge(apart, 0.01, stderr=0.5, top=2).reached
+    assert not judge(apart, 0.01, stderr=0.001, top=2).reached
+    assert not judge(apart, 1.0, stderr=1.0, top=2, stability=0.99).reached
+    loose, strict = judge(apart, 1.0, stderr=1.0, top=2).needed, judge(apart, 1.0, stderr=1.0, top=2, stability=0.95)
+    assert loose is not None
+    assert strict.needed is not None
+    assert 20 < loose < strict.needed
+
+
+def test_width_falls_with_the_square_root_of_the_coalitions() -> None:
+    found = judge(VALUES, np.array([0.1, 0.3, 0.1, 0.3, 0.1, 0.3]))
+    assert found.width == pytest.approx(0.8)
+    assert [found.width_at(count) for count in (20, 80, 5)] == pytest.approx([0.8, 0.4, 1.6])
+
+
+def test_coalitions_measured_again_count_once() -> None:
+    estimate = ShapleyEstimate(VALUES, VALUES * 0, VALUES, VALUES, 42, {})
+    twice = np.vstack([MASKS, MASKS])
+    assert certainty_of(estimate, twice, stderr=None, top=None, stability=0.9, seed=0).coalitions == 20
+
+
+def test_forecast_of_a_pilot_comes_true() -> None:
+    """Standard errors at 12 coalitions a contributor, foretold from 3 a contributor, on noisy additive games."""
+    players, ratios = 10, []
+    for seed in range(9):
+        game = random_additive(players, seed)
+        utility = noisy(game.utility, players, game.spread, seed)
+        null, grand = (float(end) for end in utility(np.repeat([[False], [True]], players, axis=1)))
+        found = []
+        for count in (3 * players, 12 * players):
+            masks = sample_coalitions(players, count, seed=seed)
+            estimate = estimate_shapley(masks, utility(masks), null, grand)
+            found.append(certainty_of(estimate, masks, stderr=None, top=None, stability=0.9, seed=0))
+        pilot, whole = found
+        foretold = pilot.relative_stderr * pilot.width_at(12 * players) / pilot.width
+        ratios.append((foretold / whole.relative_stderr, pilot.width_at(12 * players) / whole.width))
+    for ratio in np.median(ratios, axis=0):
+        assert 1 / 1.5 < ratio < 1.5
