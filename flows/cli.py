@@ -110,7 +110,7 @@ def counterfactual(
 def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: str | None, as_json: bool) -> None:
     from flows.configuration import load_config
 
-    wanted: list[str | None] = [*(presets or [None])]
+    wanted: list[str | None] = list(presets) if presets else [None]
     named = name if len(wanted) == 1 else None  # each of several keeps its own
     configurations = [load_config(file=config, preset=preset, name=named) for preset in wanted]
     judged = []
@@ -212,11 +212,11 @@ def _print_judgement(kind: str, judged: Judgement) -> None:
                 method,
                 str(rows[alphas[0]]["trained"] or ""),
                 f"{rows[alphas[0]]['seconds']:.0f}",
-                *(f"{rows[a]['lds']:+.2f}  {rows[a]['low']:+.2f} to {rows[a]['high']:+.2f}" for a in alphas),
+                *(f"{rows[a]['lds']:+.2f} ±{(rows[a]['high'] - rows[a]['low']) / 2:.2f}" for a in alphas),
             )
             for method, rows in order
         ]
-        heads = ("Method", "Coalitions", "Seconds", *(f"LDS, alpha {alpha:g}" for alpha in alphas))
+        heads = ("Method", "Trained", "Seconds", *(f"LDS at {alpha:g}" for alpha in alphas))
     else:
         heads = ("Method", "Done", "Change", "Range", "Seeds")
         cells = [
