@@ -124,4 +124,4 @@ def _unlearned(method: Method, start: DDPM, data: ImageSet, mask: np.ndarray, tr
             failure = f"{error}, from two seeds"
         else:
             return Outcome(model, attempt)
-    return Outcome(None, seed, failure)
+    return Outcome(None, attempt, failure)

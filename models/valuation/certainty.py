@@ -21,6 +21,7 @@ class Certainty:
         relative_stderr: the largest standard error of a credit over the standard deviation of all credits.
         stability: expected share of the contributors of highest credit that a repetition would name again.
         width: mean width of the confidence intervals, in units of the utility.
+        excess: mean variance that these coalitions leave over that of as many in perfect balance, 1 or more.
         reached: the target holds; False without one.
         needed: coalitions after which the target is expected to hold; None without one, or if out of reach.
     """
@@ -29,12 +30,13 @@ class Certainty:
     relative_stderr: float
     stability: float | None
     width: float
+    excess: float
     reached: bool
     needed: int | None
 
     def width_at(self, coalitions: int) -> float:
-        """Expected mean width of the intervals: standard errors fall with the square root of the coalitions."""
-        return float(self.width * np.sqrt(self.coalitions / coalitions))
+        """Expected mean width of the intervals."""
+        return self.width * _fall(coalitions / self.coalitions, self.excess)
 
 
 def certainty_of(
@@ -55,7 +57,8 @@ def certainty_of(
         stability: target for the expected share of them that a repetition names again.
         seed: of the draws of repetitions.
     """
-    coalitions = len(np.unique(masks, axis=0))
+    distinct = np.unique(masks, axis=0)
+    coalitions, excess = len(distinct), _excess(distinct)
     noise = np.random.default_rng(seed).normal(size=(1000, len(estimate.values)))
 
     def meets(scale: float) -> bool:
@@ -64,15 +67,35 @@ def certainty_of(
 
     targeted = stderr is not None or top is not None
     factors = np.geomspace(1, MOST, 200)
-    enough = next((factor for factor in factors if meets(1 / np.sqrt(factor))), None) if targeted else None
+    enough = next((factor for factor in factors if meets(_fall(factor, excess))), None) if targeted else None
     return Certainty(
         coalitions=coalitions,
         relative_stderr=_relative(estimate),
         stability=None if top is None else _stability(estimate, top, noise),
         width=float((estimate.ci_high - estimate.ci_low).mean()),
+        excess=excess,
         reached=targeted and meets(1.0),
         needed=None if enough is None else int(np.ceil(coalitions * enough / 2) * 2),
     )
+
+
+def _fall(factor: float, excess: float) -> float:
+    """Standard errors with so many times the coalitions, over those of now.
+
+    They fall with the square root of the coalitions, and faster at first: few coalitions cannot balance all
+    contributors against each other. The excess over balance falls with the square of the coalitions of
+    `sample_coalitions`.
+    """
+    return float(np.sqrt((1 + (excess - 1) / factor**2) / (factor * excess)))
+
+
+def _excess(masks: np.ndarray) -> float:
+    """The mean variance of least squares is that of the inverse information: arithmetic over harmonic mean."""
+    centred = masks - masks.mean(axis=1, keepdims=True)
+    information = np.linalg.eigvalsh(centred.T @ centred)[1:]  # (n - 1,); of what all share there is none
+    if information[0] <= 1e-9 * information[-1]:
+        return 1.0  # too few coalitions for least squares: nothing is known of their balance
+    return float(information.mean() * (1 / information).mean())
 
 
 def _relative(estimate: ShapleyEstimate) -> float:

@@ -26,6 +26,8 @@ NEGLIGIBLE = 1e-6
 _SHRINKAGES = np.logspace(-16, 2, 145)
 """Noise over variance of effects, times the mean eigenvalue."""
 
+_ROUNDING = 1e-14
+
 
 @dataclass(frozen=True)
 class Units:
@@ -82,6 +84,7 @@ class Fit:
         predicted: `(units,)`, centred @ effects of a fit without that unit.
         freedom: degrees of freedom of the variance.
         condition: of the matrix that was inverted.
+        noise: variance of a unit's response about the fit.
         exact: all coalitions were measured, so that only noise is left to be uncertain about.
     """
 
@@ -93,6 +96,7 @@ class Fit:
     predicted: np.ndarray
     freedom: float
     condition: float
+    noise: float = 0.0
     exact: bool = False
 
 
@@ -129,7 +133,7 @@ def fit_fixed(units: Units, *, ridge: float = 0.0) -> Fit:
     Args:
         ridge: times the number of units, on the diagonal; draws effects to zero, so credit to equal shares.
     """
-    model = _Model.of(units, units.anonymous(1), units.centred)
+    model = _Projected.of(units, units.anonymous(1), units.centred).model(np.ones(units.centred.shape[1]))
     shrinkage = np.array([ridge * len(units.response)])
     return _average(units, [(model, shrinkage, np.ones(1), None)])
 
@@ -143,12 +147,14 @@ def fit_mixed(units: Units) -> Fit:
     together, by as much as lowers the expected error.
     """
     count, n_players = units.centred.shape
+    varies = n_players > 3 and count > 2 * n_players
     varying = units.centred * _size_contrast(units)[:, None]
+    design = np.hstack([units.centred, varying]) if varies else units.centred
     tried = []
     for degree in (1, 3) if n_players > 5 and count > 10 else (1,):
-        for ratio in RATIOS if n_players > 3 and count > 2 * n_players else RATIOS[:1]:
-            design = np.hstack([units.centred, ratio * varying]) if ratio else units.centred
-            model = _Model.of(units, units.anonymous(degree), design)
+        projected = _Projected.of(units, units.anonymous(degree), design)
+        for ratio in RATIOS if varies else RATIOS[:1]:
+            model = projected.model(np.repeat([1.0, ratio], n_players)[: design.shape[1]])
             tried.append((model, *model.profile()))
     criteria = np.array([criterion for _, _, criterion, _ in tried])  # (models, shrinkages)
     posterior = np.exp((criteria.min() - criteria) / 2)
@@ -186,6 +192,7 @@ def fit_moments(units: Units) -> Fit:
         predicted=np.einsum("un,nu->u", units.centred, others),
         freedom=max(count - 1.0, 1.0),
         condition=1.0,
+        noise=float((units.weights * (left_out - units.centred @ effects) ** 2).mean()),
     )
 
 
@@ -200,36 +207,53 @@ def fit_complete(units: Units) -> Fit:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A design with the anonymous columns taken out, whitened, and the eigenvectors of its matrix.
+class _Projected:
+    """A whitened design and response, the anonymous columns taken out of both.
 
     Attributes:
         basis: orthonormal anonymous columns, `(units, columns)`.
         design: `(units, terms)`; the first n terms are the effects.
         response: `(units,)`.
-        eigenvalues, vectors: `(kept,)` and `(terms, kept)`; centred rows leave at least one direction empty.
+        gram, cross: design'design and design'response.
         scale: sum of squares of the whole response: anonymous columns are expected to explain no more.
     """
 
     basis: np.ndarray
     design: np.ndarray
     response: np.ndarray
-    eigenvalues: np.ndarray
-    vectors: np.ndarray
+    gram: np.ndarray
+    cross: np.ndarray
     scale: float
 
     @classmethod
-    def of(cls, units: Units, anonymous: np.ndarray, design: np.ndarray) -> _Model:
+    def of(cls, units: Units, anonymous: np.ndarray, design: np.ndarray) -> _Projected:
         root = np.sqrt(units.weights)
         basis, _ = np.linalg.qr(anonymous * root[:, None])
         whitened = design * root[:, None]
         whitened -= basis @ (basis.T @ whitened)
         whole = units.response * root
         response = whole - basis @ (basis.T @ whole)
-        eigenvalues, vectors = np.linalg.eigh(whitened.T @ whitened)
-        kept = eigenvalues > 1e-10 * max(float(eigenvalues[-1]), np.finfo(float).tiny)
         scale = float(whole @ whole) + np.finfo(float).tiny
-        return cls(basis, whitened, response, eigenvalues[kept], vectors[:, kept], scale)
+        return cls(basis, whitened, response, whitened.T @ whitened, whitened.T @ response, scale)
+
+    def model(self, factors: np.ndarray) -> _Model:
+        """With each term multiplied by a factor, `(terms,)`; those of factor zero are left out."""
+        used = np.flatnonzero(factors)
+        eigenvalues, vectors = np.linalg.eigh(self.gram[np.ix_(used, used)] * np.outer(factors[used], factors[used]))
+        # Centred rows leave at least one direction empty.
+        kept = eigenvalues > 1e-10 * max(float(eigenvalues[-1]), np.finfo(float).tiny)
+        scaled = np.zeros((len(factors), int(kept.sum())))
+        scaled[used] = vectors[:, kept] * factors[used, None]
+        return _Model(self, eigenvalues[kept], scaled)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Eigenvalues of a design's matrix, `(kept,)`, and its eigenvectors in all terms of the design, `(terms, kept)`."""
+
+    projected: _Projected
+    eigenvalues: np.ndarray
+    scaled: np.ndarray
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Shrinkages, and for each -2 log likelihood (up to a constant) with BIC's price, and the noise variance.
@@ -237,16 +261,15 @@ class _Model:
         With effects of variance noise/shrinkage, and the noise that fits best, it is
         (count - columns) log(left/scale) + sum of log(1 + eigenvalue/shrinkage).
         """
-        count, columns = self.basis.shape
-        along = self.design @ self.vectors / np.sqrt(self.eigenvalues)  # (units, kept), orthonormal
-        explained = along.T @ self.response
+        data, (count, columns) = self.projected, self.projected.basis.shape
+        explained = (self.scaled.T @ data.cross) ** 2 / self.eigenvalues  # (kept,)
         shrinkages = _SHRINKAGES * (self.eigenvalues.mean() if len(self.eigenvalues) else 1.0)
         shrunk = shrinkages[:, None] / (self.eigenvalues + shrinkages[:, None])  # (shrinkages, kept)
-        unexplained = float(((self.response - along @ explained) ** 2).sum())
-        floor = max(1e-30 * self.scale, np.finfo(float).tiny)
-        left = np.maximum(unexplained + shrunk @ explained**2, floor)
+        # Below the rounding error of the difference nothing is known.
+        unexplained = max(float(data.response @ data.response) - float(explained.sum()), _ROUNDING * data.scale)
+        left = unexplained + shrunk @ explained
         spread = np.log1p(self.eigenvalues / shrinkages[:, None]).sum(axis=1)
-        criterion = (count - columns) * np.log(left / self.scale) + spread + columns * np.log(count)
+        criterion = (count - columns) * np.log(left / data.scale) + spread + columns * np.log(count)
         return shrinkages, criterion, left / max(count - columns, 1)
 
 
@@ -261,18 +284,19 @@ def _average(units: Units, parts: list[tuple[_Model, np.ndarray, np.ndarray, np.
     linear, fitted, hat = np.zeros((n_players, count)), np.zeros(count), np.zeros(count)
     means, variances, weights, spent = [], [], [], 0.0
     for model, shrinkages, share, noise in parts:
+        data = model.projected
         inverse = 1 / (model.eigenvalues + shrinkages[:, None])  # (shrinkages, kept)
-        projected = model.design @ model.vectors  # (units, kept)
+        projected = data.design @ model.scaled  # (units, kept)
         # Rows sum to zero, so effects that sum to zero lose nothing.
         effects = model.vectors[:n_players] - model.vectors[:n_players].mean(axis=0)  # (n, kept)
         mean = share @ inverse  # (kept,)
         linear += (effects * mean) @ projected.T
-        fitted += share.sum() * (units.response * root - model.response) + projected @ (
-            mean * (projected.T @ model.response)
+        fitted += share.sum() * (units.response * root - data.response) + projected @ (
+            mean * (projected.T @ data.response)
         )
-        hat += share.sum() * (model.basis**2).sum(axis=1) + (projected**2) @ mean
-        spent += share.sum() * model.basis.shape[1] + float((share @ (inverse * model.eigenvalues)).sum())
-        means.append((inverse * (projected.T @ model.response)) @ effects.T)  # (shrinkages, n)
+        hat += share.sum() * (data.basis**2).sum(axis=1) + (projected**2) @ mean
+        spent += share.sum() * data.basis.shape[1] + float((share @ (inverse * model.eigenvalues)).sum())
+        means.append((inverse * (projected.T @ data.response)) @ effects.T)  # (shrinkages, n)
         variances.append(np.zeros_like(means[-1]) if noise is None else noise[:, None] * (inverse @ effects.T**2))
         weights.append(share)
     linear *= root
@@ -293,8 +317,9 @@ def _average(units: Units, parts: list[tuple[_Model, np.ndarray, np.ndarray, np.
         residual=residual / np.sqrt(spare),
         left_out=left_out,
         predicted=units.centred @ effects - own * left_out,
-        freedom=max(count - (model.basis.shape[1] if given else spent), 1.0),
+        freedom=max(count - (model.projected.basis.shape[1] if given else spent), 1.0),
         condition=float(model.eigenvalues.max() / model.eigenvalues.min()) if len(model.eigenvalues) else np.inf,
+        noise=float((units.weights * residual**2 / spare).mean()),
     )
 
 

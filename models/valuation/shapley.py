@@ -98,8 +98,10 @@ def estimate_shapley(
     else:
         chosen, why, fit = estimator, "asked for", _fit(units, estimator, ridge)
     noise = {source: fit.linear**2 @ units.variance_of(cells) for source, cells in repeats.variance.items()}  # (n,)
-    # The total that is shared out is noisy too, which residuals of the effects do not show.
-    variance = _variance(fit, noise, n_bootstrap, seed) + 2 * repeats.null_and_grand / n_players**2
+    # The total that is shared out is noisy too, which residuals of the effects do not show: by as much as
+    # repetitions differ, or else at most as much as the fit leaves unexplained.
+    ends = repeats.null_and_grand if noise else fit.noise * (2 if units.paired else 1)
+    variance = _variance(fit, noise, n_bootstrap, seed) + 2 * ends / n_players**2
     values = total / n_players + fit.effects
     stderr = np.sqrt(variance)
     reach = float(stdtrit(fit.freedom, (1 + confidence) / 2)) * stderr
@@ -131,8 +133,8 @@ def _fit(units: Units, estimator: Estimator, ridge: float) -> Fit:
 
 def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
     """`mixed`, unless another ranks left-out coalitions better by more than chance (a leave-one-out LDS)."""
-    if len(units.response) <= units.centred.shape[1]:
-        return "mixed", "no more observations than contributors", fit_mixed(units)
+    if len(units.response) <= 2 * units.centred.shape[1]:
+        return "mixed", "fewer than two observations a contributor", fit_mixed(units)
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
     fits = {name: _fit(units, name, ridge) for name in candidates}
     scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}

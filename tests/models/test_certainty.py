@@ -10,7 +10,9 @@ from models.valuation.coalitions import sample_coalitions
 from models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from tests.models.games import noisy, random_additive
 
-MASKS = sample_coalitions(6, 20, seed=0)
+MASKS = sample_coalitions(6, 62, seed=0)
+"""All there are, and so in perfect balance."""
+
 VALUES = np.array([-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
 """Of spread 1: a standard error is also a relative one."""
 
@@ -21,9 +23,9 @@ STEP = 1.03
 def judge(
     values: np.ndarray, error: np.ndarray | float, *, stderr: float | None = None, top: int | None = None, **options
 ) -> Certainty:
-    """The certainty of 20 coalitions that gave these values, with intervals of four standard errors."""
+    """The certainty of 62 coalitions that gave these values, with intervals of four standard errors."""
     errors = np.broadcast_to(error, values.shape)
-    estimate = ShapleyEstimate(values, errors, values - 2 * errors, values + 2 * errors, 22, {})
+    estimate = ShapleyEstimate(values, errors, values - 2 * errors, values + 2 * errors, 64, {})
     return certainty_of(estimate, MASKS, stderr=stderr, top=top, **{"stability": 0.9, "seed": 0, **options})
 
 
@@ -32,9 +34,9 @@ def test_target_is_held_by_the_largest_standard_error(target: float, holds: bool
     found = judge(VALUES, np.array([0.1, 0.2, 0.4, 0.3, 0.2, 0.1]), stderr=target)
     assert found.relative_stderr == pytest.approx(0.4)
     assert found.reached is holds
-    assert found.coalitions == 20
+    assert found.coalitions == 62
     assert found.needed is not None
-    assert (found.needed == 20) is holds
+    assert (found.needed == 62) is holds
 
 
 def test_without_a_target_nothing_is_reached_or_needed() -> None:
@@ -46,7 +48,7 @@ def test_without_a_target_nothing_is_reached_or_needed() -> None:
 def test_needed_coalitions_are_the_inverse_square_of_the_standard_error(target: float) -> None:
     """Half the standard error takes four times the coalitions."""
     found = judge(VALUES, 0.8, stderr=target)
-    exact = 20 * (0.8 / target) ** 2
+    exact = 62 * (0.8 / target) ** 2
     assert found.needed is not None
     assert exact <= found.needed <= STEP * exact + 2
     assert found.needed % 2 == 0
@@ -70,7 +72,7 @@ def test_equal_credit_with_doubt_meets_no_target_and_without_doubt_every_one() -
     for values in (np.ones(6), VALUES):
         sure = judge(values, 0.0, stderr=1e-9, top=3)
         assert (sure.relative_stderr, sure.stability, sure.width) == (0.0, 1.0, 0.0)
-        assert (sure.reached, sure.needed) == (True, 20)
+        assert (sure.reached, sure.needed) == (True, 62)
 
 
 @pytest.mark.parametrize("top", [1, 2, 3, 6])
@@ -94,27 +96,38 @@ def test_both_targets_hold_or_neither_does() -> None:
     loose, strict = judge(apart, 1.0, stderr=1.0, top=2).needed, judge(apart, 1.0, stderr=1.0, top=2, stability=0.95)
     assert loose is not None
     assert strict.needed is not None
-    assert 20 < loose < strict.needed
+    assert 62 < loose < strict.needed
 
 
 def test_width_falls_with_the_square_root_of_the_coalitions() -> None:
     found = judge(VALUES, np.array([0.1, 0.3, 0.1, 0.3, 0.1, 0.3]))
     assert found.width == pytest.approx(0.8)
-    assert [found.width_at(count) for count in (20, 80, 5)] == pytest.approx([0.8, 0.4, 1.6])
+    assert [found.width_at(count) for count in (62, 248)] == pytest.approx([0.8, 0.4])
 
 
 def test_coalitions_measured_again_count_once() -> None:
-    estimate = ShapleyEstimate(VALUES, VALUES * 0, VALUES, VALUES, 42, {})
+    estimate = ShapleyEstimate(VALUES, VALUES * 0, VALUES, VALUES, 126, {})
     twice = np.vstack([MASKS, MASKS])
-    assert certainty_of(estimate, twice, stderr=None, top=None, stability=0.9, seed=0).coalitions == 20
+    assert certainty_of(estimate, twice, stderr=None, top=None, stability=0.9, seed=0).coalitions == 62
 
 
-def test_forecast_of_a_pilot_comes_true() -> None:
-    """Standard errors at 12 coalitions a contributor, foretold from 3 a contributor, on noisy additive games."""
-    players, ratios = 10, []
-    for seed in range(9):
+def test_width_falls_faster_while_coalitions_are_out_of_balance() -> None:
+    """Two coalitions of one member each, of three: information 1 and 1/3, which in balance is 2/3 twice."""
+    estimate = ShapleyEstimate(np.arange(3.0), np.ones(3), np.zeros(3), np.ones(3), 4, {})
+    masks = np.eye(3, dtype=bool)[:2]
+    found = certainty_of(estimate, masks, stderr=None, top=None, stability=0.9, seed=0)
+    assert found.excess == pytest.approx(4 / 3)
+    assert found.width_at(4) == pytest.approx(np.sqrt((1 + (1 / 3) / 4) / 2 / (4 / 3)))
+    assert judge(VALUES, 0.1).excess == pytest.approx(1)
+
+
+@pytest.mark.parametrize("players", [12, 40])
+def test_forecast_of_a_pilot_comes_true(players: int) -> None:
+    """At 12 coalitions a contributor, foretold from 3 a contributor, on noisy additive games."""
+    ratios = []
+    for seed in range(7):
         game = random_additive(players, seed)
-        utility = noisy(game.utility, players, game.spread, seed)
+        utility = noisy(game.utility, players, 0.5 * game.spread, seed)
         null, grand = (float(end) for end in utility(np.repeat([[False], [True]], players, axis=1)))
         found = []
         for count in (3 * players, 12 * players):
@@ -122,7 +135,7 @@ def test_forecast_of_a_pilot_comes_true() -> None:
             estimate = estimate_shapley(masks, utility(masks), null, grand)
             found.append(certainty_of(estimate, masks, stderr=None, top=None, stability=0.9, seed=0))
         pilot, whole = found
-        foretold = pilot.relative_stderr * pilot.width_at(12 * players) / pilot.width
-        ratios.append((foretold / whole.relative_stderr, pilot.width_at(12 * players) / whole.width))
+        fall = pilot.width_at(12 * players) / pilot.width
+        ratios.append((pilot.relative_stderr * fall / whole.relative_stderr, pilot.width * fall / whole.width))
     for ratio in np.median(ratios, axis=0):
         assert 1 / 1.5 < ratio < 1.5

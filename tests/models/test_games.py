@@ -8,6 +8,9 @@ from math import factorial
 import numpy as np
 import pytest
 
+from models.valuation.coalitions import sample_coalitions
+from models.valuation.semivalues import exact_shapley
+from models.valuation.shapley import estimate_shapley
 from tests.models import games
 from tests.models.games import Game
 
@@ -51,6 +54,16 @@ SMALL = [
 def test_closed_form_is_the_definition(game: Game) -> None:
     assert game.shapley.shape == (game.n_players,)
     np.testing.assert_allclose(game.shapley, brute_force(game), rtol=0, atol=game.tolerance)
+
+
+@pytest.mark.parametrize("game", SMALL, ids=lambda game: game.name)
+def test_all_coalitions_give_the_closed_form(game: Game) -> None:
+    """By the exact sum, and by the estimators, of which each gives the same from all coalitions."""
+    np.testing.assert_allclose(exact_shapley(game.utility, game.n_players), game.shapley, rtol=0, atol=1e-10)
+    masks = sample_coalitions(game.n_players, 2**game.n_players, seed=0)
+    ends = game.utility(np.repeat([[False], [True]], game.n_players, axis=1))
+    estimate = estimate_shapley(masks, game.utility(masks), *ends)
+    np.testing.assert_allclose(estimate.values, game.shapley, rtol=0, atol=1e-10)
 
 
 def test_the_definition_is_the_average_over_orders_of_arrival() -> None:
