@@ -288,7 +288,7 @@ def _average(units: Units, parts: list[tuple[_Model, np.ndarray, np.ndarray, np.
         inverse = 1 / (model.eigenvalues + shrinkages[:, None])  # (shrinkages, kept)
         projected = data.design @ model.scaled  # (units, kept)
         # Rows sum to zero, so effects that sum to zero lose nothing.
-        effects = model.vectors[:n_players] - model.vectors[:n_players].mean(axis=0)  # (n, kept)
+        effects = model.scaled[:n_players] - model.scaled[:n_players].mean(axis=0)  # (n, kept)
         mean = share @ inverse  # (kept,)
         linear += (effects * mean) @ projected.T
         fitted += share.sum() * (units.response * root - data.response) + projected @ (
