@@ -100,15 +100,7 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
 def look(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
     """How certain the credit is with these coalitions, and how many the target takes."""
     measured = gather(open_workspace(settings()), data.outputs["contributors"], plans)
-    estimate = measured.estimate(config.credit, config.seed)
-    return certainty_of(
-        estimate,
-        measured.masks,
-        stderr=config.stopping.stderr,
-        top=config.stopping.top,
-        stability=config.stopping.stability,
-        seed=config.seed,
-    )
+    return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
 @task(cache_policy=NO_CACHE)
@@ -119,6 +111,7 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
     failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
     inputs = {
         "config": config.credit.model_dump(),
+        "stopping": config.stopping.model_dump(),
         "measurements": rows,
         "failed": digest_of(failures),
         "seed": config.seed,
@@ -144,20 +137,23 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
             "evaluations": estimate.n_evaluations,
             "failed": [list(members) for members in measured.failed],
             "diagnostics": estimate.diagnostics,
-            "certainty": asdict(
-                certainty_of(
-                    estimate,
-                    measured.masks,
-                    stderr=config.stopping.stderr,
-                    top=config.stopping.top,
-                    stability=config.stopping.stability,
-                    seed=config.seed,
-                )
-            ),
+            "certainty": asdict(_certainty(estimate, measured, config)),
         }
 
     modules = (__name__, "models.valuation.shapley", "models.valuation.certainty")
     return run_stage("credit", inputs=inputs, modules=modules, compute=compute)
+
+
+def _certainty(estimate: ShapleyEstimate, measured: Measured, config: CreditConfig) -> Certainty:
+    stopping = config.stopping
+    return certainty_of(
+        estimate,
+        measured.masks,
+        stderr=stopping.stderr,
+        top=stopping.top,
+        stability=stopping.stability,
+        seed=config.seed,
+    )
 
 
 def load_table(space: Workspace, digest: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from tasks.config import FolderSource, PayoutConfig
 
 
 def test_presets_load() -> None:
-    assert preset_names() == ["by-class", "digits", "planted"]
+    assert preset_names() == ["by-class", "digits", "planted", "shares"]
     for name in preset_names():
         assert load_config(file=None, preset=name, name=None).name == name
     default = load_config(file=None, preset=None, name="mine")

@@ -13,17 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from PIL import Image
 from safetensors.numpy import load_file
-from sklearn.datasets import load_digits
 
 from infra.ledger import Ledger
 from infra.runstore import open_database
-from tests.conftest import ROYALTY, SMALL
+from tests.conftest import FOLDER, ROYALTY, SMALL, save_digits
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -190,22 +187,9 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
 
 def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
     """A user's own images: three people's digits, one image brought by two of them."""
-    scans, rows = load_digits(), ["file_name,contributor,label"]
-    (tmp_path / "images" / "sub").mkdir(parents=True)
     people = ["zoë", "=cmd", "<b>bob</b>"]
-    for index in range(60):
-        owner = people[index % 3] if index else "zoë;=cmd"
-        name = f"sub/{index}.png" if index % 2 else f"{index}.png"
-        Image.fromarray((scans.images[index] * 15).astype(np.uint8)).save(tmp_path / "images" / name)
-        rows.append(f"{name},{owner},{scans.target[index] // 4}")
-    (tmp_path / "images" / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
-    (tmp_path / "mine.yaml").write_text(
-        SMALL.replace(
-            "data: {source: digits, contributors: 3, concentration: 1.0}",
-            "data: {source: folder, path: images, size: 8}",
-        )
-        + "payout: {pool: 5000, currency: JPY}\n"
-    )
+    save_digits(tmp_path / "images", ["zoë;=cmd", *(people[index % 3] for index in range(1, 60))])
+    (tmp_path / "mine.yaml").write_text(FOLDER + "payout: {pool: 5000, currency: JPY}\n")
     result = result_of(royalty("run", "--config", "mine.yaml", "--json"))
     assert sum(int(row["amount"]) for row in result["rows"]) == 5000
     html = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")

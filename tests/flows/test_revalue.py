@@ -1,0 +1,144 @@
+"""What is kept is used again: by a run after its forecast, for another property, and when images change."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from infra.ledger import Ledger
+from infra.runstore import open_database
+from tests.conftest import FOLDER, save_digits
+from tests.flows.test_credit import Run, result_of
+
+PEOPLE = ("ann", "bob", "cy", "dee")
+CONFIG = FOLDER.replace("count: 12", "count: 12, seeds: 2") + "stopping: {stderr: 1000.0, pilot: 6}\n"
+"""A target that any coalitions meet, so that the pilot of 6, and both ends, are all there are: 16 models."""
+
+MODELS = (6 + 2) * 2
+
+
+def table(home: Path, name: str) -> dict[str, dict[str, Any]]:
+    """Every row of a table by its key."""
+    with sqlite3.connect(home / "royalty.db") as database:
+        database.row_factory = sqlite3.Row
+        return {row["key"]: dict(row) for row in database.execute(f"select * from {name}")}
+
+
+def kept(home: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Models and measurements."""
+    return table(home, "coalition_models"), table(home, "measurements")
+
+
+def entries(home: Path, kind: str) -> list[tuple[str, int]]:
+    with sqlite3.connect(home / "royalty.db") as database:
+        query = "select contributor, amount_minor from entries where kind = ? order by contributor"
+        return database.execute(query, [kind]).fetchall()
+
+
+def owed(result: dict[str, Any]) -> dict[str, int]:
+    """The amounts of a result, in cents."""
+    return {row["contributor"]: round(100 * float(row["amount"])) for row in sorted(result["rows"], key=_contributor)}
+
+
+def _contributor(row: dict[str, Any]) -> str:
+    return str(row["contributor"])
+
+
+def without_measurements(home: Path, copy: Path) -> None:
+    """A copy of a home that remembers the anchor, and nothing of any coalition."""
+    shutil.copytree(home, copy)
+    with sqlite3.connect(copy / "royalty.db") as database:
+        database.execute("delete from measurements")
+        database.execute("delete from coalition_models")
+
+
+def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: Run, tmp_path: Path) -> None:
+    home, anew = tmp_path / "home", tmp_path / "anew"
+    files = save_digits(tmp_path / "images", [PEOPLE[index % 4] for index in range(80)])
+    (tmp_path / "mine.yaml").write_text(CONFIG)
+    (tmp_path / "entropy.yaml").write_text(
+        CONFIG.replace("sampling: {images: 64", "sampling: {draws: 2, images: 64") + "property: class-entropy\n"
+    )
+
+    forecast = result_of(royalty("run", "--config", "mine.yaml", "--forecast", "--json"))
+    pilot = kept(home)
+    assert [len(rows) for rows in pilot] == [MODELS, MODELS]
+    assert (forecast["budget"], forecast["certainty"]["coalitions"]) == (12, 6)
+    assert forecast["seconds"] > 0
+    width = forecast["certainty"]["width"]
+    assert forecast["expected"] == {
+        "coalitions": 6,
+        "hours": 0,
+        "interval_width": pytest.approx(width),
+        "target_within_budget": True,
+    }
+    assert entries(home, "payment") == []
+
+    first = result_of(royalty("run", "--config", "mine.yaml", "--json"))
+    assert (first["measured"], first["reused"]) == (0, MODELS)
+    assert kept(home) == pilot
+    assert first["ended"].startswith("The target ended the measuring after 6 of at most 12 coalitions: the largest")
+    assert first["ended"] in first["notes"]
+    html = (Path(first["folder"]) / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"Variance from training seeds</dt><dd>\d+%", html)
+    assert "Variance from sampling images" not in html
+
+    other = result_of(royalty("run", "--config", "entropy.yaml", "--json"))
+    models, measurements = kept(home)
+    assert other["measured"] == MODELS
+    assert models == pilot[0]
+    added = [row for key, row in measurements.items() if key not in pilot[1]]
+    assert {row["property"] for row in added} == {"class-entropy"}
+    assert {(row["coalition"], row["draw"]) for row in added} == {(key, draw) for key in models for draw in (0, 1)}
+    assert len(added) == 2 * MODELS
+    html = (Path(other["folder"]) / "report.html").read_text(encoding="utf-8")
+    for source in ("the draw of coalitions", "training seeds", "sampling images"):
+        assert re.search(rf"Variance from {source}</dt><dd>\d+%", html)
+
+    without_measurements(home, anew)
+    before = kept(home)
+    for file in files[::4]:
+        Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file)
+    revalued = result_of(royalty("revalue", "--config", "mine.yaml", "--json"))
+    after = kept(home)
+    with_ann = [key for key, row in before[0].items() if "ann" in json.loads(row["members"])]
+    assert 2 < len(with_ann) < MODELS
+    assert (revalued["measured"], revalued["reused"]) == (len(with_ann), MODELS - len(with_ann))
+    for old, new in zip(before, after, strict=True):
+        assert {key: new[key] for key in old} == old
+        assert len(new) == len(old) + len(with_ann)
+    assert all("ann" in json.loads(row["members"]) for key, row in after[0].items() if key not in before[0])
+
+    whole = result_of(royalty("revalue", "--config", "mine.yaml", "--json", ROYALTY_HOME=str(anew)))
+    assert whole["measured"] == MODELS
+    assert whole["table"] == revalued["table"] != first["table"], "what was reused is worth what it would be anew"
+    assert whole["rows"] == revalued["rows"]
+
+    items = [{row["contributor"]: row["items"] for row in result["rows"]} for result in (first, revalued)]
+    removed, added_items = (brought["ann"] for brought in items)
+    share = (removed + added_items) / (sum(items[0].values()) + added_items)
+    (note,) = [note for note in revalued["notes"] if "Revalued" in note]
+    assert re.search(r"from the models of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, 0 day\(s\) old", note)
+    assert f"{added_items} training image(s) were added and {removed} removed, {share:.1%} of all" in note
+    assert "the images of ann changed" in note
+    assert note in (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
+
+    assert Ledger(open_database(f"sqlite:///{home / 'royalty.db'}")).balance("mine") == owed(revalued)
+    assert entries(home, "reversal") == [(name, -amount) for name, amount in owed(first).items()]
+
+
+def test_revaluation_of_what_never_ran_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
+    refused = royalty("revalue", "--name", "nobody-ran-this")
+    assert refused.returncode == 1
+    assert "there is none named 'nobody-ran-this'" in refused.stderr
+    assert "royalty run" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert table(tmp_path / "home", "stages") == {}
+    assert kept(tmp_path / "home") == ({}, {})
