@@ -55,6 +55,8 @@ class Report:
     Attributes:
         utility_name, utility_meaning: what was measured, and in words.
         null_utility, grand_utility, real_utility: of nobody's model, of everybody's, and of held-out real images.
+        coalitions: distinct ones that were measured, nobody and everybody included.
+        coalition_model, interval_covers: what the model of a coalition is, and what the intervals depend on.
         generated: PNG bytes of a sheet of generated images.
         notes: sentences about the data, such as shared copies.
         settings: name and value of every setting.
@@ -70,6 +72,8 @@ class Report:
     grand_utility: float
     real_utility: float
     coalitions: int
+    coalition_model: str
+    interval_covers: str
     confidence: float
     rows: tuple[ContributorRow, ...]
     models: tuple[ModelRow, ...]

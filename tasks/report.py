@@ -20,6 +20,7 @@ from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.payout import POLICIES
 from models.properties.registry import PROPERTIES
+from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
 from tasks.credit import load_table
 from tasks.stage import run_stage
@@ -35,6 +36,19 @@ DIAGNOSTICS = {
     "variance_sampling": "Variance from sampling images",
     "estimator": "Estimator",
     "why": "Why this one",
+}
+
+
+COALITION_MODELS: dict[Method, str] = {
+    "sparsified": "a smaller copy of the full model, pruned and recovered on everybody's images, then finetuned on the "
+    "coalition's images alone: far cheaper than training one from nothing, and an approximation of it",
+    "finetune": "the full model, finetuned on the coalition's images alone: cheaper than training one from nothing, "
+    "and an approximation of it",
+    "retrain": "trained from nothing on the coalition's images alone",
+    "gradient-ascent": "a smaller copy of the full model, pruned and recovered on everybody's images, in which the "
+    "images of everybody else were unlearned by steps that raise their loss: an approximation",
+    "influence": "a smaller copy of the full model, pruned and recovered on everybody's images, in which the images of "
+    "everybody else were unlearned by one step along their influence: an approximation",
 }
 
 
@@ -97,7 +111,9 @@ def _compose(
         null_utility=credit["null_utility"],
         grand_utility=credit["grand_utility"],
         real_utility=utility["real"],
-        coalitions=credit["evaluations"],
+        coalitions=credit["certainty"]["coalitions"] + 2,
+        coalition_model=COALITION_MODELS[config.coalitions.method],
+        interval_covers=_covered(config),
         confidence=config.credit.confidence,
         rows=_rows(
             load_table(space, credit["table"]),
@@ -164,6 +180,17 @@ def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
             "once and belongs to every coalition that holds one of its contributors, so that they share its credit."
         )
     return tuple(notes)
+
+
+def _covered(config: CreditConfig) -> str:
+    """What differs between the measurements that the intervals come from."""
+    sources = ["which coalitions happened to be measured"]
+    if config.coalitions.seeds > 1:
+        sources.append("the seeds that models were trained from")
+    if config.sampling.draws > 1:
+        sources.append("the images that were drawn from them")
+    once = config.coalitions.seeds == 1
+    return ", ".join(sources) + (", each trained once" if once else "")
 
 
 def _failures(failed: Sequence[Sequence[str]]) -> Iterator[str]:

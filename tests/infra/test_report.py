@@ -27,6 +27,8 @@ def report() -> Report:
         grand_utility=3.0,
         real_utility=9.0,
         coalitions=50,
+        coalition_model="the pruned model, finetuned",
+        interval_covers="which coalitions happened to be measured",
         confidence=0.95,
         rows=(
             row,
