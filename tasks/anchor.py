@@ -54,11 +54,8 @@ def describe_anchor(anchor: Anchor, data: StageRecord) -> str:
     before, after = (_items(space, stage.outputs["train"]) for stage in (anchor.stages["ingest"], data))
     days = (datetime.now(UTC) - anchor.created_at).days
     added, removed = len(after - before), len(before - after)
-    changed = [
-        name
-        for name, digest in zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True)
-        if digest not in anchor.stages["ingest"].outputs["contributor_digests"]
-    ]
+    then, now = _brought(anchor.stages["ingest"]), _brought(data)
+    changed = sorted(name for name in then | now if then.get(name) != now.get(name))
     return (
         f"Revalued from the models of {anchor.created_at:%Y-%m-%d %H:%M} UTC, {days} day(s) old. Since then "
         f"{added} training image(s) were added and {removed} removed, {(added + removed) / len(after | before):.1%} of "
@@ -68,3 +65,8 @@ def describe_anchor(anchor: Anchor, data: StageRecord) -> str:
 
 def _items(space: Workspace, digest: str) -> set[str]:
     return set(ImageSet.from_bytes(space.artifacts.get(digest)).ids)
+
+
+def _brought(data: StageRecord) -> dict[str, str]:
+    """Digest of each contributor's images, by name."""
+    return dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))

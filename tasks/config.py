@@ -78,7 +78,7 @@ class SamplingConfig(StageConfig):
     """How a generator is sampled when a property of it is measured, and from how many seeds."""
 
     images: Annotated[int, Field(ge=16)] = 512
-    steps: Steps = 10
+    steps: Steps = 5
     draws: Annotated[int, Field(ge=1, le=100)] = 1
 
 

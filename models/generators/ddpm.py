@@ -1,4 +1,4 @@
-"""Denoising diffusion in pixel space (Ho et al. 2020), sampled by DDIM (Song et al. 2020)."""
+"""Denoising diffusion in pixel space (Ho et al. 2020), sampled by UniPC (Zhao et al. 2023)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor, nn
 
 from models.pruning import fit_to_weights
@@ -43,7 +44,7 @@ class DDPM:
         self.unet = unet
         self.architecture = architecture
         # Velocity prediction (Salimans & Ho 2022) on a cosine schedule learns faster on small images than
-        # noise prediction on the linear one, and 10 sampling steps give what 50 give.
+        # noise prediction on the linear one.
         self.scheduler = DDIMScheduler(
             num_train_timesteps=DIFFUSION_STEPS,
             beta_schedule="squaredcos_cap_v2",
@@ -141,11 +142,21 @@ class DDPM:
                 progress(1)
         return losses
 
+    def solver(self, steps: int) -> UniPCMultistepScheduler:
+        """The sampler at its start. It remembers its last steps: every batch has one of its own.
+
+        A step costs one pass through the net, as one of DDIM does. Five of second order give images closer to
+        those of 50 steps of DDIM than 10 of DDIM: `tests/benchmarks/sampling_variance.py`.
+        """
+        solver = UniPCMultistepScheduler.from_config(self.scheduler.config)
+        solver.set_timesteps(steps)
+        return solver
+
     @torch.inference_mode()
     def sample(
         self, n: int, *, seed: int, steps: int, batch_size: int = 256, progress: Progress | None = None
     ) -> np.ndarray:
-        """Generate images by deterministic DDIM.
+        """Generate images, deterministically from the initial noise.
 
         The initial noise of batch b depends on `seed` and b alone, so two models sampled with one seed
         start from the same noise and differ only by what they learned.
@@ -154,15 +165,14 @@ class DDPM:
             uint8, `(n, channels, height, width)`.
         """
         shape = (self.architecture.channels, self.architecture.image_size, self.architecture.image_size)
-        scheduler = copy.deepcopy(self.scheduler)
-        scheduler.set_timesteps(steps)
         images = []
         for index, start in enumerate(range(0, n, batch_size)):
             generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             latent = torch.randn((size, *shape), generator=generator, device=self.device)
-            for time in scheduler.timesteps:
-                latent = scheduler.step(self.unet(latent, time).sample, time, latent).prev_sample
+            solver = self.solver(steps)
+            for time in solver.timesteps:
+                latent = solver.step(self.unet(latent, time).sample, time, latent).prev_sample
             images.append(((latent.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy())
             if progress is not None:
                 progress(size)

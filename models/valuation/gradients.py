@@ -6,7 +6,6 @@ linearity. The loss is that of `DDPM.fit`, the mean squared error of the predict
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -197,17 +196,15 @@ def _mean_gradients(model: DDPM, noisy: Tensor, times: Tensor, target: Tensor, b
 def _sampling_paths(model: DDPM, *, n: int, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of `DDPM.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
     shape = (model.architecture.channels, model.architecture.image_size, model.architecture.image_size)
-    scheduler = copy.deepcopy(model.scheduler)
-    scheduler.set_timesteps(steps)
     for index, start in enumerate(range(0, n, SAMPLING_BATCH)):
         generator = torch.Generator(model.device).manual_seed(seed * 1_000_003 + index)
         size = min(SAMPLING_BATCH, n - start)
         latent = torch.randn((size, *shape), generator=generator, device=model.device)
-        path = []
-        for time in scheduler.timesteps:
+        solver, path = model.solver(steps), []
+        for time in solver.timesteps:
             path.append(latent)
-            latent = scheduler.step(model.unet(latent, time).sample, time, latent).prev_sample
-        yield scheduler.timesteps.to(model.device), torch.stack(path, dim=1), latent.clamp(-1, 1)
+            latent = solver.step(model.unet(latent, time).sample, time, latent).prev_sample
+        yield solver.timesteps.to(model.device), torch.stack(path, dim=1), latent.clamp(-1, 1)
 
 
 def _parameters(model: DDPM) -> int:
