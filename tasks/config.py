@@ -77,7 +77,7 @@ class GeneratorConfig(StageConfig):
 class SamplingConfig(StageConfig):
     """How a generator is sampled when a property of it is measured, and from how many seeds."""
 
-    images: Annotated[int, Field(ge=16)] = 512
+    images: Annotated[int, Field(ge=16)] = 1024
     steps: Steps = 5
     draws: Annotated[int, Field(ge=1, le=100)] = 1
 
