@@ -7,6 +7,7 @@ what is heavy loads while the server starts.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import time
@@ -276,6 +277,7 @@ def _mendable(error: Exception) -> bool:
 def _interrupt(number: int, frame: Any) -> None:
     from infra.processes import stop_all
 
+    logging.disable()  # the tasks that wait for a worker are cancelled one by one, which says nothing new
     stop_all()
     sys.stderr.write("\nroyalty: interrupted; what is finished is kept, and the same command goes on from there\n")
     raise KeyboardInterrupt
