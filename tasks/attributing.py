@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 
 from infra.progress import Advance
 from infra.settings import Settings
@@ -22,9 +23,6 @@ from models.valuation.similarity import (
     pixel_similarity,
 )
 from tasks.worker import best_device, load_classifier, load_images, utility_of
-
-PARTS = 7
-"""Steps of the progress of one attribution."""
 
 
 def attribute(
@@ -46,6 +44,7 @@ def attribute(
     Args:
         gradients: `images` that the model makes for the gradient methods, `timesteps`, `projection`, `damping`.
     """
+    torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
     space = open_workspace(settings)
     data, classifier = load_images(space, train), load_classifier(space, judge)
     model = DDPM.from_bytes(space.artifacts.get(base)).to(best_device())

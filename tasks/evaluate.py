@@ -16,7 +16,6 @@ from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.judging import datamodeling_score, held_out_coalitions, only_top, relative_change, without_top
-from tasks.attributing import PARTS
 from tasks.coalitions import Members
 from tasks.config import CreditConfig
 from tasks.credit import gather
@@ -24,6 +23,9 @@ from tasks.plan import CoalitionPlan
 from tasks.stage import in_worker, run_stage
 
 ATTRIBUTING = "tasks.attributing"
+PARTS = 7
+"""Steps of its progress."""
+
 HELD_OUT_SEED = 1000
 """Added to the run's seed: held-out models are trained from seeds that no credit has seen."""
 
