@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from infra.servers import prefect_server
 from infra.settings import Settings
@@ -25,6 +27,27 @@ coalitions: {count: 12, finetune_steps: 4, batch_size: 16}
 credit: {bootstrap: 100}
 """
 """A configuration that runs the whole flow in seconds."""
+
+FOLDER = SMALL.replace(
+    "data: {source: digits, contributors: 3, concentration: 1.0}", "data: {source: folder, path: images, size: 8}"
+)
+"""The same on a folder of images beside the configuration."""
+
+
+def save_digits(folder: Path, owners: Sequence[str]) -> list[Path]:
+    """A folder of digits, one a contributor listed, half of them in a folder of its own; their files."""
+    from sklearn.datasets import load_digits  # takes seconds to import, which most tests need not wait for
+
+    scans, rows = load_digits(), ["file_name,contributor,label"]
+    files: list[Path] = []
+    (folder / "sub").mkdir(parents=True)
+    for index, owner in enumerate(owners):
+        name = f"sub/{index}.png" if index % 2 else f"{index}.png"
+        files.append(folder / name)
+        Image.fromarray((scans.images[index] * 15).astype(np.uint8)).save(files[-1])
+        rows.append(f"{name},{owner},{scans.target[index] // 4}")
+    (folder / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    return files
 
 
 @pytest.fixture(scope="session")

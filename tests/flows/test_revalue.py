@@ -18,8 +18,13 @@ from tests.conftest import FOLDER, save_digits
 from tests.flows.test_credit import Run, result_of
 
 PEOPLE = ("ann", "bob", "cy", "dee")
-CONFIG = FOLDER.replace("count: 12", "count: 12, seeds: 2") + "stopping: {stderr: 1000.0, pilot: 6}\n"
-"""A target that any coalitions meet, so that the pilot of 6, and both ends, are all there are: 16 models."""
+CONFIG = (
+    FOLDER.replace("steps: 60", "steps: 400")
+    .replace("recovery_steps: 5", "recovery_steps: 40")
+    .replace("count: 12", "count: 12, seeds: 2")
+    + "stopping: {stderr: 1000.0, pilot: 6}\n"
+)
+"""Trained for long enough that credit is positive; a target that the pilot of 6 coalitions meets already."""
 
 MODELS = (6 + 2) * 2
 
@@ -59,9 +64,10 @@ def without_measurements(home: Path, copy: Path) -> None:
         database.execute("delete from coalition_models")
 
 
+@pytest.mark.timeout(600)  # six runs of the command line
 def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: Run, tmp_path: Path) -> None:
     home, anew = tmp_path / "home", tmp_path / "anew"
-    files = save_digits(tmp_path / "images", [PEOPLE[index % 4] for index in range(80)])
+    files = save_digits(tmp_path / "images", [PEOPLE[index % 4] for index in range(160)])
     (tmp_path / "mine.yaml").write_text(CONFIG)
     (tmp_path / "entropy.yaml").write_text(
         CONFIG.replace("sampling: {images: 64", "sampling: {draws: 2, images: 64") + "property: class-entropy\n"
