@@ -187,6 +187,8 @@ def measure_until(
 
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
     """Fan the coalitions out over the task runner, a few to a process."""
+    if not pending:
+        return
     groups = shares(pending)
     with progress("Measure coalitions", len(pending)) as advance:
         futures = measure_together.map(groups, unmapped(timeout_minutes))
