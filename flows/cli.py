@@ -7,7 +7,6 @@ what is heavy loads while the server starts.
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import sys
 import time
@@ -148,8 +147,13 @@ def _working(known: str | None, *, show_progress: bool) -> Iterator[None]:
     with session(show_progress=show_progress) as wait_for_server:
         import flows.credit  # noqa: F401  heavy; meanwhile the server starts
 
+        from prefect.exceptions import TerminationSignal
+
         wait_for_server()
-        yield
+        try:
+            yield
+        except TerminationSignal:
+            _interrupt(signal.SIGTERM, None)
 
 
 @app.command()
@@ -277,7 +281,6 @@ def _mendable(error: Exception) -> bool:
 def _interrupt(number: int, frame: Any) -> None:
     from infra.processes import stop_all
 
-    logging.disable()  # the tasks that wait for a worker are cancelled one by one, which says nothing new
     stop_all()
     sys.stderr.write("\nroyalty: interrupted; what is finished is kept, and the same command goes on from there\n")
     raise KeyboardInterrupt

@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import flow, unmapped
+from prefect.exceptions import TerminationSignal
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from infra.processes import stop_all
 from infra.progress import progress
 from infra.runstore import StageRecord
 from infra.settings import settings
@@ -193,6 +195,10 @@ def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> Non
     with progress("Measure coalitions", len(pending)) as advance:
         futures = measure_together.map(groups, unmapped(timeout_minutes))
         sizes = {future.task_run_id: len(group) for future, group in zip(futures, groups, strict=True)}
-        for future in as_completed(list(futures)):
-            future.result()
-            advance(sizes[future.task_run_id])
+        try:
+            for future in as_completed(list(futures)):
+                future.result()
+                advance(sizes[future.task_run_id])
+        except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
+            stop_all()
+            raise

@@ -43,6 +43,8 @@ def score_against_compute(
             fontsize=8,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter("{x:,.0f}")
     axes.set_xlabel("training, sampling and measuring, seconds of one worker")
     axes.set_ylabel("LDS")
     axes.set_title(title, loc="left", color=INK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -87,6 +88,7 @@ def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: fl
 def stop_all() -> None:
     """End every process, and refuse new ones: for an interrupted command line."""
     _stopped.set()
+    logging.disable()  # what waits for a worker is cancelled, one by one, which says nothing new
     for process in list(_running):
         process.kill()
 
