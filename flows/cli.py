@@ -145,9 +145,9 @@ def _working(known: str | None, *, show_progress: bool) -> Iterator[None]:
         # imports the main module too, which is this one.
         preload(__name__, "tasks.measuring")
     with session(show_progress=show_progress) as wait_for_server:
-        import flows.credit  # noqa: F401  heavy; meanwhile the server starts
-
         from prefect.exceptions import TerminationSignal
+
+        import flows.credit  # noqa: F401  heavy; meanwhile the server starts
 
         wait_for_server()
         try:
