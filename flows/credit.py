@@ -98,6 +98,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
         return value(config, prepare(config), notes=[])
     check_home(settings().root)
     anchor = load_anchor(config.name)
+    open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
     data = ingest(config.data, config.seed)
     game = Game(data, *(anchor.stages[name] for name in ("classifier", "train", "prune")))
     return value(config, game, notes=[describe_anchor(anchor, data)])
