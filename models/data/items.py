@@ -149,10 +149,13 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
         candidates = np.flatnonzero(items.labels == label)
         if not (part[candidates] == _TRAIN).any():
             part[candidates[place[candidates].argmax()]] = _TRAIN
-        for wanted in (_VALIDATION, _CLASSIFIER):
+        for wanted, other in ((_VALIDATION, _CLASSIFIER), (_CLASSIFIER, _VALIDATION)):
             if not (part[candidates] == wanted).any():
-                spare = [item for item in candidates if part[item] == _TRAIN and _can_spare(items, part, int(item))]
-                if len(spare) > 1:
+                trained = candidates[part[candidates] == _TRAIN]
+                spare = [item for item in trained if len(trained) > 1 and _can_spare(items, part, int(item))]
+                held = candidates[part[candidates] == other]
+                spare = spare or (held.tolist() if len(held) > 1 else [])
+                if spare:
                     part[min(spare, key=lambda item: place[item])] = wanted
         missing = {_VALIDATION, _CLASSIFIER, _TRAIN} - set(part[candidates].tolist())
         if missing:

@@ -24,6 +24,7 @@ def test_classifier_knows_digits_and_not_noise() -> None:
         shares="dirichlet",
         concentration=1.0,
         blurred_sigma=0,
+        mislabelled=False,
         planted=False,
         validation=0.1,
         classifier=0.25,
