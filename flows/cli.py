@@ -255,7 +255,7 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
     now = verdict.certainty
     console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s of a worker each")
     console.print(f"Now       intervals {now.width:.2f} wide on average")
-    console.print(f"          largest standard error {now.relative_stderr:.2f} of the spread of credit")
+    console.print(f"          {now.error}")
     console.print(f"Expected  {verdict.expected} coalitions of at most {verdict.budget}")
     console.print(f"          {verdict.expected_hours:.2f} hours more on {verdict.workers} worker(s)")
     console.print(f"          intervals {verdict.expected_width:.2f} wide on average")

@@ -177,7 +177,7 @@ def measure_until(
         The verdict, and the plans that had something left to do.
     """
     fresh: list[CoalitionPlan] = []
-    end = first_look(game.data, config) if config.stopping.has_target else len(plans)
+    end = min(first_look(game.data, config), len(plans)) if config.stopping.has_target else len(plans)
     while True:
         pending = unfinished(plans[:end])
         fresh += pending

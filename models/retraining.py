@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,6 @@ def coalition_models(
     masks: np.ndarray,
     training: Training,
     seeds: Sequence[int],
-    progress: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
     """The model of each coalition.
 
@@ -55,17 +54,15 @@ def coalition_models(
         start: the model that all coalitions start from; for `retrain`, one of the shape to train.
         masks: bool, `(coalitions, contributors of the data)`.
         seeds: of each coalition's training.
-        progress: called with the number of coalitions done since the last call.
     """
     if method in ("gradient-ascent", "influence"):
-        outcomes = []
-        for mask, seed in zip(masks, seeds, strict=True):
-            outcomes.append(_unlearned(method, start, data, mask, training, seed))
-            if progress is not None:
-                progress(1)
-        return outcomes
-    outcomes = [Outcome(start.untrained(seed=seed), seed) for seed in seeds]
-    somebody = [row for row, mask in enumerate(masks) if mask.any()]
+        return [_unlearned(method, start, data, mask, training, seed) for mask, seed in zip(masks, seeds, strict=True)]
+    outcomes = {
+        row: Outcome(start.untrained(seed=seed), seed)
+        for row, (mask, seed) in enumerate(zip(masks, seeds, strict=True))
+        if not mask.any()
+    }
+    somebody = [row for row in range(len(masks)) if row not in outcomes]
     for attempt in (0, OTHER_SEED):
         pending = [row for row in somebody if attempt == 0 or outcomes[row].failure]
         models = [
@@ -86,9 +83,7 @@ def coalition_models(
         for row, model, step in zip(pending, models, fit.diverged, strict=True):
             failure = None if step is None else f"the loss of step {step} is not finite, from two seeds"
             outcomes[row] = Outcome(None if failure else model, seeds[row] + attempt, failure)
-    if progress is not None:
-        progress(len(masks))
-    return outcomes
+    return [outcomes[row] for row in range(len(masks))]
 
 
 def _unlearned(method: Method, start: DDPM, data: ImageSet, mask: np.ndarray, training: Training, seed: int) -> Outcome:

@@ -142,7 +142,8 @@ class StoppingConfig(StageConfig):
         stderr: largest standard error of a credit, as a share of the standard deviation of all credits.
         top, stability: so many contributors of highest credit, and the least expected share of them that a
             repetition would name again.
-        pilot: coalitions measured before the first look; None: three a contributor.
+        pilot: coalitions measured before the first look, at least two less than twice as many as contributors;
+            None: three a contributor.
         step: coalitions between looks.
     """
 

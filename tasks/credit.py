@@ -134,7 +134,6 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
             "table": space.artifacts.put(table.to_parquet(index=False)),
             "null_utility": measured.null,
             "grand_utility": measured.grand,
-            "evaluations": estimate.n_evaluations,
             "failed": [list(members) for members in measured.failed],
             "diagnostics": estimate.diagnostics,
             "certainty": asdict(_certainty(estimate, measured, config)),

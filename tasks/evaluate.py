@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -236,7 +235,3 @@ def _seconds(space: Workspace, plans: Sequence[CoalitionPlan]) -> float:
     models = space.runs.coalitions(plan.key for plan in plans).values()
     rows = space.runs.measurements(measure.key for plan in plans for measure in plan.measures).values()
     return sum(row.train_seconds for row in models) + sum(row.sample_seconds + row.measure_seconds for row in rows)
-
-
-def load_scores(space: Workspace, digest: str) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))

@@ -52,7 +52,7 @@ class Verdict:
     def sentence(self) -> str:
         """What ended the measuring."""
         now = self.certainty
-        found = f"the largest standard error is {now.relative_stderr:.2f} of the spread of credit"
+        found = now.error
         if now.stability is not None:
             found += f", and a repetition would name {now.stability:.0%} of the top contributors again"
         if now.reached:
@@ -65,7 +65,7 @@ class Verdict:
 def first_look(data: StageRecord, config: CreditConfig) -> int:
     """Plans to measure before the certainty is judged for the first time."""
     contributors = len(data.outputs["contributors"])
-    pilot = config.stopping.pilot or 2 * -(-3 * contributors // 2)
+    pilot = max(config.stopping.pilot or 2 * -(-3 * contributors // 2), 2 * (contributors - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
 
 

@@ -33,8 +33,8 @@ class StackedFit:
 
     Attributes:
         losses: float64, `(models, steps)`: mean squared error of the predicted velocity.
-        diverged: for each model the first step, counted from 1, whose loss is not finite, or None. The
-            weights of a model that diverged are worth nothing.
+        diverged: for each model the first step, counted from 1, whose loss is not finite, or else the last, if
+            the weights it left are not; or None. The weights of a model that diverged are worth nothing.
     """
 
     losses: np.ndarray
@@ -93,6 +93,8 @@ def fit_stacked(
                 progress(end - start)
         nets.unstack([model.unet for model in models[start:end]])
     failed = ~np.isfinite(losses)
+    for row, model in enumerate(models):
+        failed[row, -1:] |= not all(weight.isfinite().all() for weight in model.unet.parameters())
     diverged = tuple(int(row.argmax()) + 1 if row.any() else None for row in failed)
     return StackedFit(losses=losses, diverged=diverged)
 

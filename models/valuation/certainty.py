@@ -18,7 +18,8 @@ class Certainty:
 
     Attributes:
         coalitions: distinct ones, without nobody and everybody.
-        relative_stderr: the largest standard error of a credit over the standard deviation of all credits.
+        relative_stderr: the largest standard error of a credit over the standard deviation of all credits;
+            None where all credits are equal, but not known to be.
         stability: expected share of the contributors of highest credit that a repetition would name again.
         width: mean width of the confidence intervals, in units of the utility.
         excess: mean variance that these coalitions leave over that of as many in perfect balance, 1 or more.
@@ -27,12 +28,19 @@ class Certainty:
     """
 
     coalitions: int
-    relative_stderr: float
+    relative_stderr: float | None
     stability: float | None
     width: float
     excess: float
     reached: bool
     needed: int | None
+
+    @property
+    def error(self) -> str:
+        """The relative standard error in words."""
+        if self.relative_stderr is None:
+            return "all credits are equal so far"
+        return f"the largest standard error is {self.relative_stderr:.2f} of the spread of credit"
 
     def width_at(self, coalitions: int) -> float:
         """Expected mean width of the intervals."""
@@ -60,9 +68,10 @@ def certainty_of(
     distinct = np.unique(masks, axis=0)
     coalitions, excess = len(distinct), _excess(distinct)
     noise = np.random.default_rng(seed).normal(size=(1000, len(estimate.values)))
+    relative = _relative(estimate)
 
     def meets(scale: float) -> bool:
-        good = stderr is None or _relative(estimate) * scale <= stderr
+        good = stderr is None or (relative is not None and relative * scale <= stderr)
         return good and (top is None or _stability(estimate, top, noise * scale) >= stability)
 
     targeted = stderr is not None or top is not None
@@ -70,7 +79,7 @@ def certainty_of(
     enough = next((factor for factor in factors if meets(_fall(factor, excess))), None) if targeted else None
     return Certainty(
         coalitions=coalitions,
-        relative_stderr=_relative(estimate),
+        relative_stderr=relative,
         stability=None if top is None else _stability(estimate, top, noise),
         width=float((estimate.ci_high - estimate.ci_low).mean()),
         excess=excess,
@@ -98,11 +107,11 @@ def _excess(masks: np.ndarray) -> float:
     return float(information.mean() * (1 / information).mean())
 
 
-def _relative(estimate: ShapleyEstimate) -> float:
+def _relative(estimate: ShapleyEstimate) -> float | None:
     spread, largest = float(estimate.values.std()), float(estimate.stderr.max())
     if largest == 0:
         return 0.0
-    return largest / spread if spread > 0 else float("inf")
+    return largest / spread if spread > 0 else None
 
 
 def _stability(estimate: ShapleyEstimate, top: int, noise: np.ndarray) -> float:

@@ -65,7 +65,7 @@ def sample_coalitions(
     are told apart by fewer coalitions.
 
     Args:
-        n_coalitions: at least `n_players`, and even if paired. When all 2^n - 2 coalitions are no more
+        n_coalitions: at least `2 (n_players - 1)`, and even if paired. When all 2^n - 2 coalitions are no more
             than that, each of them is given once, and the estimate has no sampling error.
         sizes: see `size_distribution`.
         paired: each coalition is followed by its complement. Whatever a coalition and its complement
@@ -83,8 +83,8 @@ def sample_coalitions(
     least = 2 * (n_players - 1)
     if n_coalitions < least or (paired and n_coalitions % 2):
         raise InputError(
-            f"coalitions come in pairs, at least {least} of them for {n_players} contributors, got {n_coalitions}; "
-            f"{4 * n_players} is a good number to start with"
+            f"{n_players} contributors take at least {least} coalitions{', an even number' if paired else ''}, got "
+            f"{n_coalitions}; {4 * n_players} is a good number to start with"
         )
     if n_players <= _ENUMERABLE and n_coalitions >= 2**n_players - 2:
         return _all_coalitions(n_players)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -69,7 +69,10 @@ def estimate_shapley(
     Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in
     `mixed`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`.
 
-    When all 2^n - 2 coalitions are given, the values are exact whatever the estimator.
+    When all 2^n - 2 coalitions are given, the values are exact whatever the estimator. Their intervals then are
+    about what another training seed would give: what repetitions say, or without any, an upper bound that takes
+    all that `mixed` leaves unexplained for noise, interactions of contributors too. Two contributors leave nothing
+    to tell noise by: without repetitions their intervals have no width.
 
     Args:
         masks: bool, `(m, n)`; in any order, complementary pairs are found.
@@ -93,6 +96,11 @@ def estimate_shapley(
     units = to_units(repeats.masks, repeats.utilities)
     if len(repeats.masks) == 2**n_players - 2:
         chosen, why, fit = "enumeration", "all coalitions were measured", fit_complete(units)
+        if not repeats.variance:
+            left = fit_mixed(units)
+            fit = replace(
+                fit, variance=left.noise * (fit.linear**2).sum(axis=1), freedom=left.freedom, noise=left.noise
+            )
     elif estimator == "auto":
         chosen, why, fit = _best_ranking(units, ridge)
     else:
@@ -161,10 +169,10 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _variance(fit: Fit, noise: dict[str, np.ndarray], n_bootstrap: int, seed: int) -> np.ndarray:
     """Variance of the effects, `(n,)`."""
-    if fit.exact:
-        return sum(noise.values(), np.zeros(len(fit.effects)))
     if fit.variance is not None:
         return fit.variance
+    if fit.exact:
+        return sum(noise.values(), np.zeros(len(fit.effects)))
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(fit.residual), n_bootstrap))
     replicates = (fit.linear * fit.residual) @ signs  # (n, bootstrap)
     variance: np.ndarray = replicates.var(axis=1, ddof=1)
