@@ -93,8 +93,8 @@ def fit_stacked(
                 progress(end - start)
         nets.unstack([model.unet for model in models[start:end]])
     failed = ~np.isfinite(losses)
-    for row, model in enumerate(models):
-        failed[row, -1:] |= not all(weight.isfinite().all() for weight in model.unet.parameters())
+    for place, model in enumerate(models):
+        failed[place, -1:] |= not all(weight.isfinite().all() for weight in model.unet.parameters())
     diverged = tuple(int(row.argmax()) + 1 if row.any() else None for row in failed)
     return StackedFit(losses=losses, diverged=diverged)
 
