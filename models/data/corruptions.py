@@ -1,0 +1,307 @@
+"""Plants in a clean labelled set the corruptions that LAVA is measured by (Just et al. 2023, section 4 and B)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.ndimage import zoom
+from torch import Tensor
+
+from models.errors import InputError
+
+Trigger = Literal["square", "watermark", "blend"]
+CorruptionName = Literal[
+    "flipped-labels",
+    "noise",
+    "backdoor-square",
+    "backdoor-watermark",
+    "backdoor-blend",
+    "irrelevant-class",
+    "poison-frogs",
+]
+
+WATERMARK_OPACITY = 0.3
+BLEND_OPACITY = 0.2
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A set with planted harm, in the order of the clean one.
+
+    Attributes:
+        images: uint8, `(items, channels, height, width)`.
+        labels: int64, `(items,)`.
+        planted: bool, `(items,)`; where the image, the label or both are not the clean ones.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    planted: np.ndarray
+
+
+def flip_labels(images: np.ndarray, labels: np.ndarray, *, share: float, seed: int) -> Corrupted:
+    """Give a share of the items another label, each of the others as likely.
+
+    Every planted label is wrong. The paper shuffles to a random class, which may be the right one, so that with
+    ten classes a tenth of what it counts as mislabelled is not.
+
+    Args:
+        share: of the items, in (0, 1); the nearest whole number of them.
+
+    Raises:
+        InputError: the share, or a set of fewer than two classes.
+    """
+    classes = _classes(images, labels)
+    generator = np.random.default_rng(seed)
+    planted = _draw(np.arange(len(labels)), share, len(labels), generator)
+    shift = generator.integers(1, len(classes), size=int(planted.sum()))
+    flipped = labels.astype(np.int64)
+    flipped[planted] = classes[(np.searchsorted(classes, labels[planted]) + shift) % len(classes)]
+    return Corrupted(images.copy(), flipped, planted)
+
+
+def add_noise(images: np.ndarray, labels: np.ndarray, *, share: float, seed: int, sigma: float = 64.0) -> Corrupted:
+    """Add white Gaussian noise to a share of the images; labels stay right.
+
+    Args:
+        share: of the items, in (0, 1).
+        sigma: deviation in grey levels of 0..255, before clipping. The paper says only that it is strong.
+
+    Raises:
+        InputError: the share, the deviation, or a set of fewer than two classes.
+    """
+    _classes(images, labels)
+    if not 1 <= sigma < np.inf:
+        raise InputError(f"sigma is at least one grey level of 255, not {sigma}; strong noise has 64 or so.")
+    generator = np.random.default_rng(seed)
+    planted = _draw(np.arange(len(labels)), share, len(labels), generator)
+    noisy = images.copy()
+    noise = generator.normal(0, sigma, size=(int(planted.sum()), *images.shape[1:]))
+    noisy[planted] = (images[planted] + noise).round().clip(0, 255)
+    return Corrupted(noisy, labels.astype(np.int64), planted)
+
+
+def backdoor(
+    images: np.ndarray, labels: np.ndarray, *, share: float, seed: int, target_label: int, trigger: Trigger
+) -> Corrupted:
+    """Put a trigger on images of other classes and call them the target: what a model learns is the trigger.
+
+    Args:
+        share: of all items, in (0, 1), though only items of other classes are drawn.
+        target_label: what every image with the trigger is labelled.
+        trigger: see `with_trigger`.
+
+    Raises:
+        InputError: the share, more items than other classes have, an absent target, or fewer than two classes.
+    """
+    _check_label(target_label, _classes(images, labels))
+    generator = np.random.default_rng(seed)
+    planted = _draw(np.flatnonzero(labels != target_label), share, len(labels), generator)
+    shown, called = images.copy(), labels.astype(np.int64)
+    shown[planted] = with_trigger(images[planted], trigger)
+    called[planted] = target_label
+    return Corrupted(shown, called, planted)
+
+
+def with_trigger(images: np.ndarray, trigger: Trigger) -> np.ndarray:
+    """The images with the trigger of a backdoor, as an attacker would show them to the trained model too.
+
+    Args:
+        trigger: `square`, a chequered patch in the lower right corner, a sixth of the side (Trojan square, Liu et
+            al. 2017); `watermark`, thin white lines across the image at an opacity of 0.3 (Trojan watermark,
+            ibid.); `blend`, one picture of soft patches over the image at an opacity of 0.2 (Chen et al. 2017,
+            whose picture of Hello Kitty is not ours to ship).
+
+    Returns:
+        uint8, of the images' shape.
+    """
+    channels, height, width = images.shape[1:]
+    row, column = np.indices((height, width))
+    if trigger == "square":
+        side = max(2, round(min(height, width) / 6))
+        opacity = ((row >= height - side) & (column >= width - side)).astype(float)
+        picture = 255.0 * ((row + column) % 2)
+    elif trigger == "watermark":
+        spacing = max(4, min(height, width) // 4)
+        opacity = WATERMARK_OPACITY * (((row + column) % spacing == 0) | ((row - column) % (2 * spacing) == 0))
+        picture = np.full((height, width), 255.0)
+    else:
+        opacity = np.full((height, width), BLEND_OPACITY)
+        # The seed is part of the picture: every set, and every attacked test image, gets the same one.
+        patches = np.random.default_rng(0).choice([0.0, 255.0], size=(channels, 4, 4))
+        picture = zoom(patches, (1, height / 4, width / 4), order=1)
+    shown: np.ndarray = ((1 - opacity) * images + opacity * picture).round().astype(np.uint8)
+    return shown
+
+
+def poison_frogs(
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    target: np.ndarray,
+    poison_class: int,
+    count: int,
+    features: Callable[[Tensor], Tensor],
+    seed: int,
+    steps: int = 100,
+    learning_rate: float = 1.0,
+    opacity: float = 0.3,
+    beta: float = 0.1,
+) -> Corrupted:
+    """Make images of one class collide with a target image in feature space, labels untouched (Shafahi et al. 2018).
+
+    From a base b, an image of the poison class with the target t shining through, descends
+
+        |f(x) - f(t)|^2 / |f(b) - f(t)|^2 + beta |x - b|^2
+
+    by their forward step on the first term and backward step on the second (algorithm 1), in pixels of [0, 1]. The
+    first term is relative, which theirs is not, so that `beta` and `learning_rate` serve any encoder; and a step
+    that would raise the sum is not taken, and halves the rate of its image.
+
+    Args:
+        target: uint8, `(channels, height, width)`; the image, of another class and not of this set, that a model
+            shall take for one of the poison class.
+        poison_class: label of the images that are changed.
+        count: of them; the paper takes 50 of 50,000.
+        features: from float images in [0, 1], `(n, channels, height, width)`, to `(n, dimensions)`; differentiable,
+            each image on its own; the `embed` of an encoder.
+        steps: of descent, each one pass forth and back through `features`.
+        learning_rate: of the first step.
+        opacity: of the target in the base, in [0, 1): the watermark of section 3.3; 0 leaves it out.
+        beta: weight of staying near the base.
+
+    Raises:
+        InputError: a count that the class does not have, an absent class, an opacity out of range, a target of
+            another shape, or fewer than two classes.
+    """
+    _check_label(poison_class, _classes(images, labels))
+    bases = np.flatnonzero(labels == poison_class)
+    if not 0 < count <= len(bases):
+        raise InputError(f"between 1 and {len(bases)} images of label {poison_class} can be poisoned, not {count}.")
+    if not 0 <= opacity < 1:
+        raise InputError(f"the opacity of the target is in [0, 1), not {opacity}; 0.3 is usual.")
+    if target.dtype != np.uint8 or target.shape != images.shape[1:]:
+        raise InputError(
+            f"the target is uint8 of the images' shape {images.shape[1:]}, not {target.dtype} of {target.shape}."
+        )
+    planted = np.zeros(len(labels), dtype=bool)
+    planted[np.random.default_rng(seed).choice(bases, size=count, replace=False)] = True
+    goal = torch.from_numpy(target).float()[None] / 255
+    base = torch.lerp(torch.from_numpy(images[planted]).float() / 255, goal, opacity)  # (count, c, h, w)
+    poison = _collide(base, goal, features, steps=steps, learning_rate=learning_rate, beta=beta)
+    shown = images.copy()
+    shown[planted] = (poison * 255).round().to(torch.uint8).numpy()
+    return Corrupted(shown, labels.astype(np.int64), planted)
+
+
+def _collide(
+    base: Tensor,
+    goal: Tensor,
+    features: Callable[[Tensor], Tensor],
+    *,
+    steps: int,
+    learning_rate: float,
+    beta: float,
+) -> Tensor:
+    """Forward-backward splitting from the base, each image with a rate of its own; `(count, c, h, w)` in [0, 1]."""
+    with torch.no_grad():
+        aim = features(goal).to(base.device)  # (1, dimensions)
+        start = (
+            (features(base).to(base.device) - aim).square().sum(1).clamp_min(torch.finfo(torch.float32).tiny)
+        )  # (count,)
+
+    def objective(x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_()
+        collision = (features(x).to(base.device) - aim).square().sum(1) / start
+        (gradient,) = torch.autograd.grad(collision.sum(), x)
+        distance = (x.detach() - base).square().flatten(1).sum(1)
+        return collision.detach() + beta * distance, gradient
+
+    x = base
+    height, slope = objective(x)
+    rate = torch.full((len(base), 1, 1, 1), learning_rate)
+    for _ in range(steps):
+        forward = x - rate * slope
+        # The proximal step of beta |x - b|^2; the paper's has half the pull, which is that of beta / 2.
+        trial = ((forward + 2 * rate * beta * base) / (1 + 2 * rate * beta)).clamp(0, 1)
+        trial_height, trial_slope = objective(trial)
+        lower = trial_height < height
+        wide = lower.view(-1, 1, 1, 1)
+        x, slope = torch.where(wide, trial, x), torch.where(wide, trial_slope, slope)
+        height, rate = torch.where(lower, trial_height, height), torch.where(wide, rate, rate / 2)
+    return x
+
+
+def irrelevant_class(images: np.ndarray, labels: np.ndarray, *, removed: int, seed: int) -> Corrupted:
+    """Take a class away, and spread its images evenly over the others, where they are irrelevant.
+
+    The other labels keep their numbers, so the number of the class is missing from them: a classifier of the
+    result has one class less to tell apart.
+
+    Args:
+        removed: the label of the class; all its images are planted.
+
+    Raises:
+        InputError: an absent class, or fewer than two others to spread it over.
+    """
+    classes = _classes(images, labels)
+    _check_label(removed, classes)
+    others = classes[classes != removed]
+    if len(others) < 2:
+        raise InputError(
+            "an irrelevant class is spread over at least two others; there is one. Add a class, or leave this out."
+        )
+    planted = labels == removed
+    spread = labels.astype(np.int64)
+    spread[planted] = np.random.default_rng(seed).permutation(np.resize(others, int(planted.sum())))
+    return Corrupted(images.copy(), spread, planted)
+
+
+CORRUPTIONS: Mapping[CorruptionName, Callable[..., Corrupted]] = {
+    "flipped-labels": flip_labels,
+    "noise": add_noise,
+    "backdoor-square": partial(backdoor, trigger="square"),
+    "backdoor-watermark": partial(backdoor, trigger="watermark"),
+    "backdoor-blend": partial(backdoor, trigger="blend"),
+    "irrelevant-class": irrelevant_class,
+    "poison-frogs": poison_frogs,
+}
+"""All take `images, labels` and `seed=`; what else is each one's own, and a setting that it has not is an error."""
+
+
+def _classes(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The labels that occur, sorted."""
+    if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+        raise InputError(
+            f"a labelled set is uint8 images, (items, channels, height, width), with one label an item; these are "
+            f"{images.dtype} of shape {images.shape} with labels of shape {labels.shape}."
+        )
+    classes = np.unique(labels)
+    if len(classes) < 2:
+        raise InputError(f"corruptions are planted among at least two classes; there is {len(classes)}. Add another.")
+    return classes
+
+
+def _check_label(label: int, classes: np.ndarray) -> None:
+    if label not in classes:
+        raise InputError(f"no item has label {label}; choose one of {', '.join(map(str, classes.tolist()))}.")
+
+
+def _draw(candidates: np.ndarray, share: float, items: int, generator: np.random.Generator) -> np.ndarray:
+    """Where a share of all items falls, without repeats, among the candidates: bool, `(items,)`."""
+    if not 0 < share < 1:
+        raise InputError(f"share is the part of the items to corrupt, in (0, 1), not {share}.")
+    count = round(share * items)
+    if not 0 < count <= len(candidates):
+        raise InputError(
+            f"a share of {share} of {items} items is {count}; between 1 and {len(candidates)} can be corrupted here. "
+            "Choose a share between."
+        )
+    planted = np.zeros(items, dtype=bool)
+    planted[generator.choice(candidates, size=count, replace=False)] = True
+    return planted

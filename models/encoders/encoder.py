@@ -1,0 +1,95 @@
+"""What values images in a feature space: an encoder, and how images are made ready for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.errors import InputError
+
+Progress = Callable[[int], None]
+"""Called with the number of images embedded since the last call."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Encoder(Protocol):
+    """A fixed map from images to vectors; the features of an image do not depend on its neighbours in a batch.
+
+    Attributes:
+        name: stands for all that the features depend on, input size and learned weights included: two encoders
+            of one name give one image the same features.
+        dimensions: of a feature vector.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
+        """Embed uint8 images, `(items, channels, height, width)`; float32, `(items, dimensions)`."""
+        ...
+
+
+def unit(images: np.ndarray, device: torch.device) -> Tensor:
+    """Images of uint8 as floats in [0, 1].
+
+    Raises:
+        InputError: they are not uint8 of four axes.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4:
+        raise InputError(
+            f"an encoder takes uint8 images, (items, channels, height, width); these are {images.dtype} of shape "
+            f"{images.shape}. Add the missing axis, or round to 0..255."
+        )
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)
+
+
+def imagenet_input(images: Tensor, size: int) -> Tensor:
+    """Images in [0, 1] as a net trained on ImageNet expects them; differentiable.
+
+    Greyscale is repeated to three channels. The whole image becomes a square of `size` pixels, whatever its sides,
+    by bilinear interpolation, with antialiasing where it shrinks. The mean and deviation of ImageNet's channels
+    are taken out last.
+
+    Returns:
+        float32, `(items, 3, size, size)`.
+
+    Raises:
+        InputError: the images have neither one channel nor three.
+    """
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise InputError(f"images have one channel or three; these have {channels}. Drop the transparency.")
+    colour = images.expand(-1, 3, -1, -1)
+    if colour.shape[-2:] != (size, size):
+        colour = nn.functional.interpolate(colour, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (colour - mean) / std
+
+
+@torch.inference_mode()
+def in_batches(
+    embed: Callable[[Tensor], Tensor],
+    images: np.ndarray,
+    dimensions: int,
+    *,
+    device: torch.device,
+    batch_size: int,
+    progress: Progress | None,
+) -> np.ndarray:
+    """Apply `embed` to images in [0, 1], a batch at a time; float32, `(items, dimensions)`."""
+    features = np.empty((len(images), dimensions), dtype=np.float32)
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        features[start : start + len(batch)] = embed(unit(batch, device)).float().cpu().numpy()
+        if progress is not None:
+            progress(len(batch))
+    return features

@@ -1,0 +1,43 @@
+"""Plain pixels as features: the baseline of every encoder, and enough for digits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from models.encoders.encoder import Progress
+from models.errors import InputError
+
+
+class Pixels:
+    """Pixels in [0, 1], channel by channel and row by row, of images of one shape.
+
+    Args:
+        shape: `(channels, height, width)`.
+    """
+
+    name = "pixels"
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self.dimensions = math.prod(shape)
+
+    def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
+        """float32, `(items, dimensions)`.
+
+        Raises:
+            InputError: the images are not uint8 of this shape.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != self.shape:
+            raise InputError(
+                f"pixels are compared between uint8 images of shape {self.shape}; these are {images.dtype} of shape "
+                f"{images.shape[1:]}. Resize them, or choose an encoder that does."
+            )
+        features = np.empty((len(images), self.dimensions), dtype=np.float32)
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            np.divide(batch.reshape(len(batch), -1), 255, out=features[start : start + len(batch)], dtype=np.float32)
+            if progress is not None:
+                progress(len(batch))
+        return features

@@ -1,0 +1,102 @@
+"""Values of single training items, and what every method that gives them asks of its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.errors import InputError
+
+
+@dataclass(frozen=True)
+class ItemValues:
+    """What each training item is worth.
+
+    Attributes:
+        values: float64, `(items,)`, in the order of the training items; higher is more valuable.
+        diagnostics: of the method; numbers, or small arrays of them.
+    """
+
+    values: np.ndarray
+    diagnostics: dict[str, Any]
+
+
+def check_labelled(
+    train_features: np.ndarray, train_labels: np.ndarray, val_features: np.ndarray, val_labels: np.ndarray
+) -> None:
+    """Refuse what no method can value by.
+
+    Args:
+        train_features, val_features: `(items, dimensions)`, floating point.
+        train_labels, val_labels: `(items,)`, integers.
+
+    Raises:
+        InputError: no items; another number of labels than items; features of other dimensions, not finite,
+            or all the same; a training label that validation lacks.
+    """
+    check_features(train_features, val_features)
+    check_labels(train_labels, len(train_features), "training")
+    check_labels(val_labels, len(val_features), "validation")
+    check_unseen(train_labels, val_labels)
+    if (train_features == train_features[0]).all() and (val_features == train_features[0]).all():
+        raise InputError("all items have the same features, so none can be told from another; choose another encoder")
+
+
+def check_unseen(train_labels: np.ndarray, val_labels: np.ndarray) -> None:
+    unseen = np.setdiff1d(train_labels, val_labels)
+    if len(unseen):
+        raise InputError(
+            f"every training label has validation items to be compared with; none has label {unseen[0]}"
+            f"{f' ({len(unseen)} such labels)' if len(unseen) > 1 else ''}. Add validation items, or take "
+            "`--unseen-label worst`, which gives such items the lowest value"
+        )
+
+
+def check_features(train_features: np.ndarray, val_features: np.ndarray, first: int = 0) -> None:
+    """Check training features, of which the first has this number, and validation features."""
+    for title, features in (("training", train_features), ("validation", val_features)):
+        if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
+            raise InputError(
+                f"features are floating-point numbers, (items, dimensions); {title} features are {features.dtype} of "
+                f"shape {features.shape}"
+            )
+        if 0 in features.shape:
+            raise InputError(f"items are compared by their features; {title} features have shape {features.shape}")
+        check_finite(features, title, first if title == "training" else 0)
+    if train_features.shape[1] != val_features.shape[1]:
+        raise InputError(
+            f"training and validation items are compared dimension by dimension; got {train_features.shape[1]} and "
+            f"{val_features.shape[1]} dimensions. Embed both with one encoder"
+        )
+
+
+def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
+    """Refuse rows that are not finite; `first` is the number of the first row."""
+    if not np.isfinite(features.sum()):  # cheap, and finite unless a number is not, or the sum overflows
+        for row in np.flatnonzero(~np.isfinite(features).all(axis=1)):
+            column = int(np.flatnonzero(~np.isfinite(features[row]))[0])
+            raise InputError(
+                f"features are finite numbers; {title} row {first + int(row)} has {features[row, column]} in "
+                f"dimension {column}"
+            )
+
+
+def check_labels(labels: np.ndarray, items: int, title: str) -> None:
+    if labels.shape != (items,) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"each item has one label, an integer; got {items} {title} items and {labels.dtype} labels of shape "
+            f"{labels.shape}"
+        )
+
+
+def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
+    """Values of all items from those of the known ones: the others share the lowest value.
+
+    Args:
+        known: bool, `(items,)`; `values` are of the items where it is True.
+    """
+    every = np.full(len(known), values.values.min())
+    every[known] = values.values
+    return ItemValues(every, {**values.diagnostics, "unseen_labels": int((~known).sum())})

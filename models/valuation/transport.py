@@ -1,0 +1,277 @@
+"""Entropic optimal transport between point clouds, to a stated accuracy and in bounded memory.
+
+The problem: least <P, C> + epsilon KL(P | a b') over couplings P of the weights a of n sources and b of m
+targets. With dual potentials f, `(n,)`, and g, `(m,)`, its solution is
+P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon), and Sinkhorn's algorithm solves in turn for the f that
+gives P its row sums, and the g that gives it its column sums.
+
+Here one pass over tiles of C does both. In a tile of whole rows the new f is known once the tile is, and with
+it that tile's part of the column sums, from the same exponentials. So an iteration costs one matrix
+product and one exponential an entry, rows are exact after it, and the marginal error of the columns comes
+with it. Between passes g is extrapolated from the last few (Anderson mixing), which takes a fifth to a
+tenth of the plain iterations where epsilon is small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.errors import InputError
+
+TILE = 2**20
+"""Entries of a tile: it and what is made of it stay close to the processor, and bound the memory."""
+
+MEMORY = 8
+"""Passes that are mixed; more gain little."""
+
+COARSEST = 0.1
+"""Share of the cost's scale at which epsilon starts to fall to where it is wanted: no exponential underflows."""
+
+_FALL = 3.0
+_WORSE = 4.0
+
+
+class NotConverged(InputError):
+    """The marginal error stayed above the tolerance."""
+
+
+class Cost(Protocol):
+    """A cost matrix that is made tile by tile."""
+
+    shape: tuple[int, int]
+    scale: float
+    """Root mean square or mean of the entries, about."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Rows, their entries `(rows, m)` without the group's part, and their groups `(rows,)`."""
+
+    @property
+    def offsets(self) -> Tensor:
+        """What is added to all entries of a group of rows, `(groups, m)`."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """A solution.
+
+    Attributes:
+        source, target: float64, the dual potentials, `(n,)` and `(m,)`, in units of the cost; fixed up to a
+            constant, which here makes the mean of `target` zero.
+        distance: <P, C>, the cost of the coupling without its entropy.
+        dual: value of the regularized problem.
+        marginal_error: sum over columns of |mass - what it should be|, in [0, 2]; that of rows is zero.
+        iterations: passes over the cost.
+        flow: mass that goes from each group of rows to each target, `(groups, m)`.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    distance: float
+    dual: float
+    marginal_error: float
+    iterations: int
+    flow: np.ndarray
+
+
+def solve_transport(
+    cost: Cost,
+    source_weights: np.ndarray,
+    target_weights: np.ndarray,
+    *,
+    epsilon: float,
+    tolerance: float,
+    max_iterations: int,
+    start: np.ndarray | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Transport:
+    """Solve until the marginal error is at most the tolerance.
+
+    Args:
+        source_weights, target_weights: `(n,)` and `(m,)`, positive, each summing to one.
+        epsilon: of the entropy, in units of the cost.
+        start: potential of the targets to start from, `(m,)`; then epsilon does not fall to its value, it starts there.
+        progress: called with 1 after each pass.
+
+    Raises:
+        NotConverged: the tolerance was not reached in that many passes.
+    """
+    device = cost.device
+    kind = cost.offsets.dtype
+    a = torch.as_tensor(source_weights, dtype=torch.float64, device=device)
+    b = torch.as_tensor(target_weights, dtype=torch.float64, device=device)
+    g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64, device=device)
+    stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
+    mixing, iterations, error = _Mixing(), 0, np.inf
+    for current in [*stages, *[epsilon] * max(max_iterations - len(stages), 0)]:
+        sweep = _sweep(cost, a, b, g, current, kind)
+        iterations += 1
+        if progress is not None:
+            progress(1)
+        columns = sweep.flow.sum(dim=0)
+        error = float((columns - b).abs().sum())
+        if current == epsilon and error <= tolerance:
+            shift = g.mean()
+            dual = float(a @ sweep.source + b @ g)
+            return Transport(
+                source=(sweep.source + shift).cpu().numpy(),
+                target=(g - shift).cpu().numpy(),
+                distance=sweep.distance,
+                dual=dual,
+                marginal_error=error,
+                iterations=iterations,
+                flow=sweep.flow.cpu().numpy(),
+            )
+        # A column that no mass reaches at all moves as far as numbers go, and is looked at again.
+        step = -current * torch.log(columns.clamp_min(torch.finfo(kind).tiny) / b)
+        g = mixing.next(g, step - step.mean()) if current == epsilon else g + step - step.mean()
+    raise NotConverged(
+        f"transport is solved to a marginal error of at most {tolerance:g}; after {iterations} passes it is "
+        f"{error:.2g}. Allow more passes (`max_iterations`), raise the tolerance or epsilon, or give float64 features"
+    )
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    source: Tensor
+    flow: Tensor
+    distance: float
+
+
+def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: torch.dtype) -> _Sweep:
+    """The potential of the sources that g leads to, and the coupling of both."""
+    offsets = cost.offsets
+    tilted = ((g + epsilon * b.log()).to(kind) - offsets) / epsilon  # (groups, m)
+    source = torch.empty_like(a)
+    flow = torch.zeros(offsets.shape, dtype=torch.float64, device=a.device)
+    distance = 0.0
+    for rows, entries, groups in cost.tiles():
+        plan = tilted[groups] if len(tilted) > 1 else tilted.expand(len(groups), -1).clone()
+        plan.add_(entries, alpha=-1 / epsilon)
+        highest = plan.amax(dim=1, keepdim=True)  # (rows, 1)
+        plan.sub_(highest).exp_()
+        total = plan.sum(dim=1)
+        source[rows] = -epsilon * (highest[:, 0] + total.log()).double()
+        mass = a[rows].to(kind) / total
+        by_group = torch.zeros(len(offsets), len(groups), dtype=kind, device=a.device)
+        by_group[groups, torch.arange(len(groups), device=a.device)] = mass
+        flow += by_group @ plan
+        distance += float(mass @ torch.linalg.vecdot(plan, entries))
+    return _Sweep(source, flow, distance + float((flow * offsets).sum()))
+
+
+class _Mixing:
+    """Anderson mixing (type II) of a fixed-point iteration, started over when it leads astray."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+        self.points: list[Tensor] = []
+
+    def next(self, point: Tensor, step: Tensor) -> Tensor:
+        if self.steps and float(step.norm()) > _WORSE * float(self.steps[-1].norm()):
+            self.steps, self.points = [], []
+        self.steps = [*self.steps, step][-MEMORY:]
+        self.points = [*self.points, point + step][-MEMORY:]
+        if len(self.steps) == 1:
+            return self.points[-1]
+        steps = torch.stack(self.steps).diff(dim=0)  # (memory, m)
+        points = torch.stack(self.points).diff(dim=0)
+        gram = steps @ steps.T
+        gram += 1e-10 * gram.trace() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        mixed: Tensor = self.points[-1] - torch.linalg.solve(gram, steps @ step) @ points
+        return mixed
+
+
+def _falling(epsilon: float, start: float) -> list[float]:
+    """Values from the start down, the wanted one not included."""
+    values = []
+    while start > epsilon:
+        values.append(start)
+        start /= _FALL
+    return values
+
+
+class MatrixCost:
+    """A small cost matrix that is there: `(n, m)`."""
+
+    def __init__(self, matrix: np.ndarray) -> None:
+        self.matrix = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64))
+        self.shape = (len(matrix), matrix.shape[1])
+        self.scale = float(np.abs(matrix).mean())
+        self.offsets = torch.zeros(1, self.shape[1], dtype=torch.float64)
+        self.groups = torch.zeros(self.shape[0], dtype=torch.long)
+
+    @property
+    def device(self) -> torch.device:
+        return self.matrix.device
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        yield slice(0, self.shape[0]), self.matrix, self.groups
+
+
+class PointCost:
+    """Euclidean distance of features plus what their labels are apart: feature_weight |x_i - x'_j| + offsets[y_i, j].
+
+    A cost of one tile is kept between passes; larger ones are made again in each, so that memory does not
+    grow with n times m.
+    """
+
+    def __init__(
+        self,
+        sources: np.ndarray,
+        targets: np.ndarray,
+        *,
+        feature_weight: float = 1.0,
+        offsets: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        centre: np.ndarray | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take points, `(n, d)` and `(m, d)`, memory maps too.
+
+        Args:
+            offsets: `(groups, m)`; `groups`: `(n,)`, a row of it for each source.
+            centre: `(d,)`, taken off both clouds: distances of numbers near zero lose fewer digits.
+        """
+        kind = np.float64 if sources.dtype == np.float64 else np.float32
+        self.device = device or torch.device("cpu")
+        self.shape = (len(sources), len(targets))
+        self.sources, self.kind = sources, kind
+        self.centre = np.zeros(sources.shape[1], kind) if centre is None else centre.astype(kind)
+        self.targets = self._points(targets)
+        self.feature_weight = feature_weight
+        plain = np.zeros((1, len(targets))) if offsets is None else offsets
+        self.offsets = torch.from_numpy(plain.astype(kind)).to(self.device)
+        every = np.zeros(len(sources), dtype=np.int64) if groups is None else groups
+        self.groups = torch.from_numpy(every).to(self.device)
+        self.height = max(TILE // len(targets), 1)
+        self.kept = self._entries(slice(0, len(sources))) if len(sources) <= self.height else None
+        self.scale = feature_weight * _spread(sources, targets, self.centre) + float(np.abs(plain).mean())
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        for start in range(0, self.shape[0], self.height):
+            rows = slice(start, min(start + self.height, self.shape[0]))
+            yield rows, self._entries(rows) if self.kept is None else self.kept, self.groups[rows]
+
+    def _entries(self, rows: slice) -> Tensor:
+        entries = torch.cdist(self._points(self.sources[rows]), self.targets)
+        return entries if self.feature_weight == 1 else entries.mul_(self.feature_weight)
+
+    def _points(self, features: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(features, dtype=self.kind) - self.centre).to(self.device)
+
+
+def _spread(sources: np.ndarray, targets: np.ndarray, centre: np.ndarray) -> float:
+    """Root mean square distance of a source and a target."""
+    first: np.ndarray = sources - centre
+    second: np.ndarray = targets - centre
+    squares = (first**2).sum(axis=1).mean() + (second**2).sum(axis=1).mean()
+    return float(np.sqrt(max(squares - 2 * first.mean(axis=0) @ second.mean(axis=0), 0.0)))
