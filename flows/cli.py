@@ -44,6 +44,9 @@ Presets = Annotated[
     list[str] | None, typer.Option("--preset", help="A configuration that comes with the package; several, in turn.")
 ]
 Name = Annotated[str | None, typer.Option(help="Name of this run.")]
+SourceOf = Annotated[
+    Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
 
 
@@ -107,6 +110,36 @@ def counterfactual(
     _evaluate("counterfactual", config, preset, name, as_json)
 
 
+@evaluate_app.command()
+def detection(
+    train: SourceOf = None,
+    val: SourceOf = None,
+    config: ConfigFile = None,
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plant corruptions in a clean image set, the embedded digits unless given, and look for them by value."""
+    from flows.configuration import load_detection_config
+
+    configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
+    with _working(None, show_progress=not as_json):
+        from flows.transport import detection
+
+        result = detection(configuration)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from infra.terminal import console, print_table
+
+    cells: dict[str, list[str]] = {}
+    for row in result.rows:
+        cells.setdefault(row["method"], [row["method"]]).append(f"{row['first_fifth']:.0%}  {row['auroc']:.2f}")
+    print_table(("Method", *configuration.corruptions), list(map(tuple, cells.values())))
+    console.print("Planted items found in the fifth of lowest value, and AUROC")
+    console.print(f"Tables      {result.folder}/detection.csv, accuracy.csv", soft_wrap=True)
+    console.print(f"MLflow run  {result.mlflow_run}")
+
+
 def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: str | None, as_json: bool) -> None:
     from flows.configuration import load_config
 
@@ -123,6 +156,42 @@ def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: s
                 _print_judgement(kind, judged[-1])
     if as_json:
         sys.stdout.write(json.dumps([asdict(one) for one in judged]) + "\n")
+
+
+@app.command()
+def value(
+    method: Annotated[str, typer.Argument(help="lava, sava or knn-shapley.")],
+    train: SourceOf = None,
+    val: SourceOf = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write the values to.")] = None,
+    config: ConfigFile = None,
+    name: Name = None,
+    unseen_label: Annotated[
+        str | None, typer.Option(help="A training label that validation lacks: error, or worst.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Value every training item by a clean validation set: optimal transport, or nearest neighbours."""
+    from flows.configuration import load_value_config
+
+    given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
+    configuration = load_value_config(config, given)
+    with _working(None, show_progress=not as_json):
+        from flows.transport import value
+
+        result = value(configuration, out)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from infra.terminal import console
+
+    console.print(f"{result.items} items valued by {method}; higher is better")
+    for key, found in result.diagnostics.items():
+        if isinstance(found, int | float | str):
+            shown = f"{found:.4g}" if isinstance(found, float) else found
+            console.print(f"  {key.replace('_', ' ')}  {shown}")
+    console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
+    console.print(f"MLflow run  {result.mlflow_run}")
 
 
 @contextmanager

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from tasks.config import CreditConfig, StageConfig
+from tasks.detection_config import DetectionConfig
+from tasks.value_config import ValueConfig
 
 KEYS = {key for model in StageConfig.__subclasses__() for key in model.model_fields}
+
+Config = TypeVar("Config", bound=StageConfig)
 
 
 class ConfigError(ValueError):
@@ -46,11 +51,44 @@ def load_config(*, file: Path | None, preset: str | None, name: str | None) -> C
         values = _parse(chosen, files("flows.presets").joinpath(f"{chosen}.yaml").read_text(encoding="utf-8"))
     if name is not None:
         values["name"] = name
+    return _validated(CreditConfig, values, str(file or preset or "digits"))
+
+
+def load_value_config(file: Path | None, given: Mapping[str, Any]) -> ValueConfig:
+    """The configuration of a valuation: what is given, over what a file says.
+
+    Relative paths in the file are looked up from where the file lies.
+
+    Raises:
+        ConfigError: as of `load_config`.
+    """
+    values = _over_file(file, given)
+    values.setdefault("name", f"values-{values.get('method')}")
+    return _validated(ValueConfig, values, str(file or "the command line"))
+
+
+def load_detection_config(file: Path | None, given: Mapping[str, Any]) -> DetectionConfig:
+    """The configuration of an evaluation by planted corruptions, likewise."""
+    return _validated(DetectionConfig, _over_file(file, given), str(file or "the command line"))
+
+
+def _over_file(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if file is not None:
+        values = _parse(str(file), _read(file))
+        for side in ("train", "val"):
+            if isinstance(values.get(side), str):
+                values[side] = str(file.absolute().parent / Path(values[side]).expanduser())
+        values.setdefault("name", file.stem)
+    return values | {key: value for key, value in given.items() if value is not None}
+
+
+def _validated(kind: type[Config], values: Mapping[str, Any], source: str) -> Config:
     try:
-        return CreditConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problems = [_explain(problem) for problem in error.errors()]
-        raise ConfigError(f"{file or preset or 'digits'}: " + "; ".join(problems)) from None
+        raise ConfigError(f"{source}: " + "; ".join(problems)) from None
 
 
 def _read(file: Path) -> str:

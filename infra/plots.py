@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
@@ -47,11 +49,52 @@ def score_against_compute(
     axes.xaxis.set_minor_formatter("{x:,.0f}")
     axes.set_xlabel("training, sampling and measuring, seconds of one worker")
     axes.set_ylabel("LDS")
+    axes.margins(x=0.16)
+    return _png(figure, axes, title)
+
+
+def spread_of_values(title: str, groups: Mapping[str, np.ndarray]) -> bytes:
+    """The distribution of values in each group: median, middle half, and the middle 98%, each group a row."""
+    figure = Figure(figsize=(7.2, 1.2 + 0.34 * len(groups)), dpi=144, layout="constrained")
+    axes = figure.add_subplot()
+    for row, values in enumerate(groups.values()):
+        low, first, middle, third, high = np.quantile(values, [0.01, 0.25, 0.5, 0.75, 0.99])
+        axes.plot([low, high], [row, row], color=COLOURS[0], linewidth=1)
+        axes.plot([first, third], [row, row], color=COLOURS[0], linewidth=6, alpha=0.45, solid_capstyle="butt")
+        axes.plot([middle], [row], color=COLOURS[0], marker="o", markersize=4)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.invert_yaxis()
+    axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlabel("value; higher is better (median, middle half, middle 98% of the items)")
+    return _png(figure, axes, title)
+
+
+def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
+    """Share of planted items found over the share of items looked at, lowest value first.
+
+    Args:
+        curves: by name, `(items,)`, the share found among the first one, two, ... items.
+    """
+    figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
+    axes = figure.add_subplot()
+    for index, (name, found) in enumerate(curves.items()):
+        looked = np.arange(1, len(found) + 1) / len(found)
+        style = "solid" if index < len(COLOURS) else (0, (3, 2))
+        axes.plot(looked, found, color=COLOURS[index % len(COLOURS)], linewidth=1.6, linestyle=style, label=name)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.set_xlabel("items looked at, lowest value first")
+    axes.set_ylabel("planted items found")
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure, axes, title)
+
+
+def _png(figure: Figure, axes: Any, title: str) -> bytes:
     axes.set_title(title, loc="left", color=INK)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.16)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()

@@ -39,7 +39,13 @@ def preload(*modules: str) -> None:
         forkserver.ensure_running()
 
 
-def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: float | None = None) -> Any:
+def run_in_process(
+    function: str,
+    *arguments: Any,
+    advance: Advance,
+    timeout: float | None = None,
+    mendable: tuple[type[Exception], ...] = (),
+) -> Any:
     """Call a function in a fresh process and return its picklable result.
 
     Args:
@@ -47,6 +53,7 @@ def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: fl
             that one uses. Called with the arguments and, last, a function to report progress with.
         advance: called here with what the function reports.
         timeout: seconds after which the process is killed.
+        mendable: exceptions that a user can mend: they are raised here as they were there.
 
     Raises:
         ProcessFailed: with the traceback, the signal or the time limit.
@@ -56,7 +63,7 @@ def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: fl
     if _stopped.is_set():
         raise ProcessFailed("the run was interrupted")
     receiver, sender = _context.Pipe(duplex=False)
-    process = _context.Process(target=_call, args=(sender, function, arguments), daemon=True)
+    process = _context.Process(target=_call, args=(sender, function, arguments, (StoreError, *mendable)), daemon=True)
     process.start()
     _running.add(process)
     sender.close()
@@ -75,8 +82,8 @@ def run_in_process(function: str, *arguments: Any, advance: Advance, timeout: fl
                 advance(content)
             elif kind == "result":
                 return content
-            elif kind == "store":
-                raise StoreError(content)
+            elif kind == "mendable":
+                raise content
             else:
                 raise ProcessFailed(content)
     finally:
@@ -93,7 +100,7 @@ def stop_all() -> None:
         process.kill()
 
 
-def _call(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
+def _call(sender: Connection, function: str, arguments: tuple[Any, ...], mendable: tuple[type[Exception], ...]) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
@@ -101,8 +108,8 @@ def _call(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None
         module, _, name = function.rpartition(".")
         work: Callable[..., Any] = getattr(importlib.import_module(module), name)
         message = ("result", work(*arguments, lambda steps: sender.send(("progress", steps))))
-    except StoreError as error:
-        message = ("store", str(error))
+    except mendable as error:
+        message = ("mendable", error)
     except Exception:  # noqa: BLE001  whatever it is, the parent raises it
         message = ("failure", traceback.format_exc())
     sender.send(message)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from infra.artifacts import ArtifactStore, StoreError, write_whole
+from infra.embeddings import EmbeddingStore
 from infra.ledger import Ledger
 from infra.runstore import RunStore, open_database
 from infra.settings import Settings
@@ -20,6 +21,7 @@ FREE_SPACE = 256 * 2**20
 class Workspace:
     root: Path
     artifacts: ArtifactStore
+    embeddings: EmbeddingStore
     runs: RunStore
     ledger: Ledger
 
@@ -29,7 +31,8 @@ def open_workspace(settings: Settings) -> Workspace:
     """Open the stores, creating what is missing."""
     root = settings.root
     engine = open_database(settings.run_store_url)
-    return Workspace(root, ArtifactStore(root / "artifacts"), RunStore(engine), Ledger(engine))
+    stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
+    return Workspace(root, *stores, RunStore(engine), Ledger(engine))
 
 
 def check_home(root: Path) -> None:

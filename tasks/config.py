@@ -19,6 +19,7 @@ TRAINING = {"steps", "batch_size", "learning_rate", "ema_decay"}
 Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+RunName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
 
 
 class StageConfig(BaseModel):
@@ -241,7 +242,7 @@ class CreditConfig(StageConfig):
     `name` stands for one configuration in a run store: another one needs another name.
     """
 
-    name: str = Field(default="digits", pattern=r"^[\w][\w.-]{0,63}$")
+    name: RunName = "digits"
     seed: int = Field(default=0, ge=0, lt=2**31)
     data: Source = DigitsSource()
     classifier: ClassifierConfig = ClassifierConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from infra.keys import code_version, digest_of
@@ -12,18 +13,27 @@ from infra.progress import progress
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
+from models.errors import InputError
 
 WORKER = "tasks.worker"
 
 
 def in_worker(title: str, total: int, function: str, *arguments: Any) -> Callable[[Workspace], dict[str, Any]]:
-    """A computation that runs a function, `module.name`, in a process of its own, and shows its progress."""
+    """A computation that runs a function, `module.name`, in a process of its own, and shows its progress.
+
+    Args:
+        total: steps of the progress; 0 shows none.
+    """
 
     def compute(_space: Workspace) -> dict[str, Any]:
-        with progress(title, total) as advance:
-            return dict(run_in_process(function, *arguments, settings(), advance=advance))
+        with progress(title, total) if total else nullcontext(_unseen) as advance:
+            return dict(run_in_process(function, *arguments, settings(), advance=advance, mendable=(InputError,)))
 
     return compute
+
+
+def _unseen(_steps: int) -> None:
+    """Progress that nobody watches."""
 
 
 def run_stage(

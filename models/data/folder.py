@@ -50,31 +50,34 @@ class Manifest:
         return digest.hexdigest()
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path, *, credited: bool = True) -> Manifest:
     """Read and check `metadata.csv` (UTF-8), and `contributors.csv` where there is one.
+
+    Args:
+        credited: every image has a contributor, of whom there are two, and a label. Otherwise either may be missing.
 
     Raises:
         InputError: naming file, row and remedy.
     """
     metadata = folder / METADATA
-    records = _read_csv(metadata, {"file_name", "contributor", "label"})
+    records = _read_csv(metadata, {"file_name", "contributor", "label"} if credited else {"file_name"})
     rows: list[Row] = []
     seen: dict[Path, int] = {}
     root = folder.resolve()
     for line, record in records:
         where = f"{metadata}, row {line}"
         name = record["file_name"].strip()
-        listed = unicodedata.normalize("NFC", record["contributor"])
+        listed = unicodedata.normalize("NFC", record.get("contributor", ""))
+        label = record.get("label", "").strip()
         contributors = tuple(part.strip() for part in listed.split(SEPARATOR) if part.strip())
-        if not contributors:
+        if credited and not contributors:
             raise InputError(f"{where}: every image has a contributor, and {name!r} has none; name one or drop the row")
         if len(set(contributors)) < len(contributors):
-            raise InputError(f"{where}: contributor listed twice in {record['contributor']!r}; list each once")
+            raise InputError(f"{where}: contributor listed twice in {listed!r}; list each once")
         if not name:
-            raise InputError(
-                f"{where}: contributor {contributors[0]!r} has no image here; fill in `file_name` or drop the row"
-            )
-        if not record["label"].strip():
+            whose = f"contributor {contributors[0]!r} has" if contributors else "there is"
+            raise InputError(f"{where}: {whose} no image here; fill in `file_name` or drop the row")
+        if credited and not label:
             raise InputError(f"{where}: {name!r} has no label; fill it in: the Inception Score needs one an image")
         try:
             file = (root / name).resolve()
@@ -94,7 +97,9 @@ def read_manifest(folder: Path) -> Manifest:
                 f"contributors with {SEPARATOR!r}"
             )
         seen[file] = line
-        rows.append(Row(line, file, contributors, record["label"].strip()))
+        rows.append(Row(line, file, contributors, label))
+    if not credited:
+        return Manifest(folder, tuple(rows))
     known = {name for row in rows for name in row.contributors}
     _check_contributors(folder, known)
     if len(known) < 2:
@@ -114,7 +119,27 @@ def image_folder(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> Splits:
-    """Decode the images of a manifest: the largest centred square of each, resized to `size` by `size`.
+    """Decode the images of a manifest, and split them.
+
+    Raises:
+        InputError: see `decode_images`; images of one label only.
+    """
+    images, ids = decode_images(manifest, size=size, progress=progress)
+    names = sorted({row.label for row in manifest.rows})
+    if len(names) < 2:
+        raise InputError(
+            f"{manifest.folder / METADATA}: the Inception Score tells labels apart, and every image has the label "
+            f"{names[0]!r}; label what the images show"
+        )
+    labels = np.array([names.index(row.label) for row in manifest.rows])
+    whole = ImageSet.merge(images, ids, labels, names, [row.contributors for row in manifest.rows])
+    return split_items(whole, validation=validation, classifier=classifier, seed=seed)
+
+
+def decode_images(
+    manifest: Manifest, *, size: int, progress: Callable[[int], None] | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """The largest centred square of each image, resized to `size` by `size`, and the `item_id` of each.
 
     All images are greyscale (mode L) or all are colour (mode RGB), as the first one is.
 
@@ -137,15 +162,7 @@ def image_folder(
         images.append(np.asarray(square).reshape(size, size, MODES[mode]).transpose(2, 0, 1))
         if progress is not None:
             progress(1)
-    names = sorted({row.label for row in manifest.rows})
-    if len(names) < 2:
-        raise InputError(
-            f"{manifest.folder / METADATA}: the Inception Score tells labels apart, and every image has the label "
-            f"{names[0]!r}; label what the images show"
-        )
-    labels = np.array([names.index(row.label) for row in manifest.rows])
-    whole = ImageSet.merge(np.stack(images), ids, labels, names, [row.contributors for row in manifest.rows])
-    return split_items(whole, validation=validation, classifier=classifier, seed=seed)
+    return np.stack(images), ids
 
 
 def _decode(metadata: Path, row: Row) -> Image.Image:

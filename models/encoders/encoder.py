@@ -33,6 +33,10 @@ class Encoder(Protocol):
     @property
     def dimensions(self) -> int: ...
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Features of images in [0, 1], `(items, channels, height, width)`; differentiable."""
+        ...
+
     def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
         """Embed uint8 images, `(items, channels, height, width)`; float32, `(items, dimensions)`."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from torch import Tensor
 
 from models.encoders.encoder import Progress
 from models.errors import InputError
@@ -22,6 +23,10 @@ class Pixels:
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
         self.dimensions = math.prod(shape)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Pixels of images in [0, 1], `(items, channels, height, width)`; differentiable."""
+        return images.flatten(1)
 
     def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
         """float32, `(items, dimensions)`.

@@ -87,6 +87,7 @@ class Ground:
             offsets=offsets,
             groups=groups,
             centre=self.centre,
+            scale=self.scale,
             device=device,
         )
 
@@ -153,6 +154,8 @@ def survey(
 
 def chunks(features: np.ndarray, labels: np.ndarray | None) -> Iterator[Batch]:
     """An array or memory map, a part at a time."""
+    if labels is not None:
+        check_labels(labels, len(features), "training")
     for start in range(0, max(len(features), 1), CHUNK):
         rows = slice(start, start + CHUNK)
         yield np.asarray(features[rows]), None if labels is None else labels[rows]

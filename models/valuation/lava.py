@@ -139,13 +139,12 @@ def exact_difference(
     for pair, rows in enumerate(np.stack([first, second], axis=1)):
         labels = None if train_labels is None else train_labels[rows]
         cost = ground.cost((train_features[rows], labels), (val_features, val_labels))
-        ((_, entries, groups),) = cost.tiles()
-        costs = (entries + cost.offsets[groups]).double().numpy()  # (2, m)
+        costs = torch.cat([entries + cost.offsets[groups] for _, entries, groups in cost.tiles()]).double().numpy()
         sent = np.exp((found.source[rows, None] + found.target - costs) / ground.epsilon) / targets
         least = sent.min(axis=0)
         best[pair], shared[pair] = least.argmax(), least.max()
         if shared[pair] >= least_shared:
-            differences[pair] = -(costs[0, best[pair]] - costs[1, best[pair]]) * count / (count - 1)
+            differences[pair] = -(costs[0, best[pair]] - costs[1, best[pair]]) * count / max(count - 1, 1)
     return ExactDifference(differences, best, shared)
 
 

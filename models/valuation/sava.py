@@ -1,24 +1,25 @@
 """SAVA: LAVA in batches, for training sets of any size.
 
 Kessler et al. 2025. Each batch of training items is transported to each batch of validation items, and then the
-batches of one side to those of the other, at the cost of those distances. An item's value is its calibrated
-gradient within its batch, weighted by where its batch goes, and that of its batch among all.
+batches of one side to those of the other, at the cost of those distances. An item's value is its gradient
+within its batch, weighted by where its batch goes, and that of its batch among all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from models.errors import InputError
+from models.serialization import pack, unpack
 from models.valuation.ground import Batch, Ground, Options, chunks, survey
 from models.valuation.items import ItemValues
 from models.valuation.lava import MAX_ITERATIONS, calibrated
-from models.valuation.transport import MatrixCost, solve_transport
+from models.valuation.transport import MatrixCost, Transport, solve_transport
 
 SHARE = 16
 """Batches of training items that are valued one after the other, each starting where the last one ended."""
@@ -64,6 +65,36 @@ class Plan:
     val: tuple[Batch, ...]
     rows: tuple[np.ndarray, ...] | None
 
+    def to_bytes(self) -> bytes:
+        arrays = {"centre": self.ground.centre, "label_distances": self.ground.label_distances}
+        if self.ground.labels is not None:
+            arrays["labels"] = self.ground.labels
+        for index, (features, labels) in enumerate(self.val):
+            arrays[f"val {index}"] = features
+            if labels is not None:
+                arrays[f"val labels {index}"] = labels
+        for index, rows in enumerate(self.rows or ()):
+            arrays[f"rows {index}"] = rows
+        numbers = {"scale": self.ground.scale, "epsilon": self.ground.epsilon, "items": self.ground.items}
+        counts = {"val": len(self.val), "rows": None if self.rows is None else len(self.rows)}
+        return pack(arrays, {"options": asdict(self.ground.options), "ground": numbers, "counts": counts})
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Plan:
+        arrays, kept = unpack(payload)
+        ground = Ground(
+            options=Options(**kept["options"]),
+            **kept["ground"],
+            centre=arrays["centre"],
+            labels=arrays.get("labels"),
+            label_distances=arrays["label_distances"],
+        )
+        counts = kept["counts"]
+        val = tuple((arrays[f"val {index}"], arrays.get(f"val labels {index}")) for index in range(counts["val"]))
+        if counts["rows"] is None:
+            return cls(ground, val, None)
+        return cls(ground, val, tuple(arrays[f"rows {index}"] for index in range(counts["rows"])))
+
 
 @dataclass(frozen=True)
 class Share:
@@ -71,7 +102,8 @@ class Share:
 
     Attributes:
         distances: `(batches, validation batches)`, transport cost.
-        gradients: float32, for each batch `(items, validation batches)`, calibrated gradients within it.
+        gradients: float32, for each batch `(items, validation batches)`, dual potentials less their mean: how the
+            distance of the batch changes with the share of an item in it.
         marginal_error: the largest.
         iterations: passes over the costs, in all.
     """
@@ -80,6 +112,17 @@ class Share:
     gradients: tuple[np.ndarray, ...]
     marginal_error: float
     iterations: int
+
+    def to_bytes(self) -> bytes:
+        arrays = {f"gradients {index}": own for index, own in enumerate(self.gradients)}
+        numbers = {"marginal_error": self.marginal_error, "iterations": self.iterations}
+        return pack({**arrays, "distances": self.distances}, numbers)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Share:
+        arrays, numbers = unpack(payload)
+        distances = arrays["distances"]
+        return cls(distances, tuple(arrays[f"gradients {index}"] for index in range(len(distances))), **numbers)
 
 
 def sava_values(
@@ -101,7 +144,7 @@ def sava_values(
 ) -> ItemValues:
     """Value of each training item; higher is better, and one batch a side gives `lava_values`.
 
-    For item l of batch i: -calibrated(sum over j of P_ij / P_i calibrated(f^ij)_l + F_i), with f^ij the potentials
+    For item l of batch i: -calibrated(sum over j of P_ij / P_i (f^ij_l - mean f^ij) + F_i), with f^ij the potentials
     of batch i against validation batch j, and P the plan and F the potential of the transport of batches.
     Gradients within a batch sum to zero, so that without F a batch of nothing but bad items would be worth
     as much as any other.
@@ -163,7 +206,7 @@ def batchwise_lava_values(
     plan = plan_values(train, (val_features, val_labels), options, Batching(batch_size, False, seed), device)
     batches = (take(train, rows) for rows in plan.rows or ())
     shares = [value_share(plan, share, device, progress) for share in _shares(batches)]
-    gradients = [batch.mean(axis=1, dtype=np.float64) for share in shares for batch in share.gradients]
+    gradients = [calibrated(batch.mean(axis=1, dtype=np.float64)) for share in shares for batch in share.gradients]
     distance = float(np.concatenate([share.distances for share in shares]).mean())
     return ItemValues(-_in_order(plan, gradients), {**_diagnostics(plan, shares), "distance": distance})
 
@@ -225,7 +268,7 @@ def value_share(
             )
             starts[column] = found.target
             row.append(found.distance)
-            own.append(calibrated(found.source).astype(np.float32))
+            own.append((found.source - found.source.mean()).astype(np.float32))
             error, iterations = max(error, found.marginal_error), iterations + found.iterations
         distances.append(row)
         gradients.append(np.stack(own, axis=1))
@@ -257,7 +300,9 @@ def join(plan: Plan, shares: Sequence[Share]) -> ItemValues:
         batch.astype(np.float64) @ own + potential
         for batch, own, potential in zip(gradients, sent, outer.source, strict=True)
     ]
-    return ItemValues(-calibrated(_in_order(plan, whole)), {**_diagnostics(plan, shares), "distance": outer.distance})
+    return ItemValues(
+        -calibrated(_in_order(plan, whole)), {**_diagnostics(plan, shares, outer), "distance": outer.distance}
+    )
 
 
 def _check_batches(train: Iterable[Batch], labels: np.ndarray | None) -> None:
@@ -296,10 +341,11 @@ def _in_order(plan: Plan, parts: Sequence[np.ndarray]) -> np.ndarray:
     return ordered
 
 
-def _diagnostics(plan: Plan, shares: Sequence[Share]) -> dict[str, Any]:
+def _diagnostics(plan: Plan, shares: Sequence[Share], *outer: Transport) -> dict[str, Any]:
+    solved: list[Share | Transport] = [*shares, *outer]
     return {
-        "marginal_error": max(share.marginal_error for share in shares),
-        "iterations": sum(share.iterations for share in shares),
+        "marginal_error": max(one.marginal_error for one in solved),
+        "iterations": sum(one.iterations for one in solved),
         "batches": sum(len(share.gradients) for share in shares),
         **plan.ground.diagnostics(),
     }

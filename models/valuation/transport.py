@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice, repeat
 from typing import Protocol
 
 import numpy as np
@@ -111,7 +112,7 @@ def solve_transport(
     g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64, device=device)
     stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
     mixing, iterations, error = _Mixing(), 0, np.inf
-    for current in [*stages, *[epsilon] * max(max_iterations - len(stages), 0)]:
+    for current in islice(chain(stages, repeat(epsilon)), max_iterations):
         sweep = _sweep(cost, a, b, g, current, kind)
         iterations += 1
         if progress is not None:
@@ -169,15 +170,22 @@ def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: to
 
 
 class _Mixing:
-    """Anderson mixing (type II) of a fixed-point iteration, started over when it leads astray."""
+    """Anderson mixing (type II) of a fixed-point iteration, started over from the best point when it leads astray."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
         self.points: list[Tensor] = []
+        self.least = np.inf
+        self.best: Tensor | None = None
 
     def next(self, point: Tensor, step: Tensor) -> Tensor:
-        if self.steps and float(step.norm()) > _WORSE * float(self.steps[-1].norm()):
-            self.steps, self.points = [], []
+        length = float(step.norm())
+        if self.best is not None and not length <= _WORSE * self.least:
+            # What comes next counts as best, so that starting over leads one plain iteration further each time.
+            self.steps, self.points, self.least = [], [], np.inf
+            return self.best
+        if length < self.least:
+            self.least, self.best = length, point + step
         self.steps = [*self.steps, step][-MEMORY:]
         self.points = [*self.points, point + step][-MEMORY:]
         if len(self.steps) == 1:
@@ -185,7 +193,9 @@ class _Mixing:
         steps = torch.stack(self.steps).diff(dim=0)  # (memory, m)
         points = torch.stack(self.points).diff(dim=0)
         gram = steps @ steps.T
-        gram += 1e-10 * gram.trace() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        # Steps are all the same where the precision of the cost ends, or where there is one target.
+        ridge = 1e-10 * gram.trace() + torch.finfo(gram.dtype).tiny
+        gram += ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         mixed: Tensor = self.points[-1] - torch.linalg.solve(gram, steps @ step) @ points
         return mixed
 
@@ -233,6 +243,7 @@ class PointCost:
         offsets: np.ndarray | None = None,
         groups: np.ndarray | None = None,
         centre: np.ndarray | None = None,
+        scale: float | None = None,
         device: torch.device | None = None,
     ) -> None:
         """Take points, `(n, d)` and `(m, d)`, memory maps too.
@@ -240,6 +251,7 @@ class PointCost:
         Args:
             offsets: `(groups, m)`; `groups`: `(n,)`, a row of it for each source.
             centre: `(d,)`, taken off both clouds: distances of numbers near zero lose fewer digits.
+            scale: of the cost, where it is known; else all sources are read for it.
         """
         kind = np.float64 if sources.dtype == np.float64 else np.float32
         self.device = device or torch.device("cpu")
@@ -254,7 +266,9 @@ class PointCost:
         self.groups = torch.from_numpy(every).to(self.device)
         self.height = max(TILE // len(targets), 1)
         self.kept = self._entries(slice(0, len(sources))) if len(sources) <= self.height else None
-        self.scale = feature_weight * _spread(sources, targets, self.centre) + float(np.abs(plain).mean())
+        if scale is None:
+            scale = feature_weight * _spread(sources, targets, self.centre) + float(np.abs(plain).mean())
+        self.scale = scale
 
     def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         for start in range(0, self.shape[0], self.height):

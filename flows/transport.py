@@ -1,0 +1,134 @@
+"""Value training items by a clean validation set: optimal transport (LAVA, SAVA), or nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, unmapped
+from prefect.exceptions import TerminationSignal
+from prefect.futures import as_completed
+
+from flows.credit import THREADS
+from infra.processes import stop_all
+from infra.progress import progress
+from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.workspace import check_home
+from tasks.detecting import detect, read_digits, write_detection
+from tasks.detection_config import DetectionConfig
+from tasks.value_config import ValueConfig
+from tasks.valuing import (
+    check_out,
+    embed,
+    join_shares,
+    plan_shares,
+    read,
+    value_all,
+    value_share,
+    write_values,
+)
+
+
+@dataclass(frozen=True)
+class ValueResult:
+    """What a valuation left.
+
+    Attributes:
+        items: how many were valued.
+        table: digest of the table of values.
+        folder: holds `values.parquet` and its pictures.
+        diagnostics: of the method, such as `marginal_error`.
+    """
+
+    name: str
+    items: int
+    table: str
+    folder: str
+    mlflow_run: str
+    diagnostics: dict[str, Any]
+
+
+@flow(name="transport", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+def value(config: ValueConfig, out: Path | None = None) -> ValueResult:
+    """Value every item of one set by another. What is finished already, here or in another run, is reused."""
+    check_out(out)
+    check_home(settings().root)
+    sides = read_sides(config)
+    valued = value_in_shares(config, sides) if config.method == "sava" else value_all(config, sides)
+    written = write_values(config, sides, valued, out)
+    return ValueResult(
+        name=config.name,
+        items=valued.outputs["items"],
+        table=valued.outputs["table"],
+        folder=written.outputs["folder"],
+        mlflow_run=written.outputs["run"],
+        diagnostics=valued.outputs["diagnostics"],
+    )
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """What an evaluation by planted corruptions left.
+
+    Attributes:
+        rows: a corruption and method each: `auroc`, and `first_fifth`, the share of the planted items that is found
+            among the fifth of lowest value.
+        accuracy: of a classifier trained without the items of lowest value, by corruption, method and share removed.
+        folder: holds both tables and the curves.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    accuracy: list[dict[str, Any]]
+    folder: str
+    mlflow_run: str
+
+
+@flow(name="evaluate-detection", task_runner=THREADS)  # type: ignore[arg-type]
+def detection(config: DetectionConfig) -> DetectionResult:
+    """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
+    check_home(settings().root)
+    if config.train is None or config.val is None:
+        kept = read_digits().outputs
+        sides = {side: kept[side]["items"] for side in ("train", "val")}
+    else:
+        read_from = {"train": config.train, "val": config.val}
+        sides = {side: read(path, config.encoding.size).outputs["items"] for side, path in read_from.items()}
+    written = write_detection(config, [detect(corruption, config, sides) for corruption in config.corruptions])
+    return DetectionResult(
+        name=config.name,
+        rows=written.outputs["rows"],
+        accuracy=written.outputs["accuracy"],
+        folder=written.outputs["folder"],
+        mlflow_run=written.outputs["run"],
+    )
+
+
+def read_sides(config: ValueConfig) -> dict[str, str]:
+    """Digests of the items of both sides, and the name of what embedded their images."""
+    train, val = (read(path, config.encoding.size) for path in (config.train, config.val))
+    sides = {"train": train.outputs["items"], "val": val.outputs["items"], "encoder": ""}
+    if train.outputs["shape"] is not None or val.outputs["shape"] is not None:
+        embed(train, config.encoding.encoder)
+        sides["encoder"] = embed(val, config.encoding.encoder).outputs["encoder"]
+    return sides
+
+
+def value_in_shares(config: ValueConfig, sides: dict[str, str]) -> StageRecord:
+    """Fan the batches out over the task runner, some to a process."""
+    planned = plan_shares(config, sides)
+    plan, count = planned.outputs["plan"], planned.outputs["shares"]
+    with progress("Value batches", count) as advance:
+        futures = value_share.map(list(range(count)), unmapped(config), unmapped(sides), unmapped(plan))
+        try:
+            for future in as_completed(list(futures)):
+                future.result()
+                advance(1)
+        except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
+            stop_all()
+            raise
+    shares: Sequence[StageRecord] = [future.result() for future in futures]
+    return join_shares(config, sides, plan, shares)

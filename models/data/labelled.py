@@ -1,0 +1,212 @@
+"""Items to be valued: images, or features that are there already, with a label and contributors where known."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageOps
+
+from models.data.folder import METADATA, MODES, SEPARATOR, decode_images, read_manifest
+from models.data.items import item_id
+from models.errors import InputError
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Items in the order of their source; copies stay copies.
+
+    Attributes:
+        ids: of images the `item_id`, of features their `ids` or row numbers.
+        images: uint8, `(items, channels, height, width)`; None for features.
+        features: floating point, `(items, dimensions)`; None for images.
+        labels: names or integers, `(items,)`; None if the source has none.
+        contributors: one text an item, several separated by `;`; None if the source names none.
+    """
+
+    ids: tuple[str, ...]
+    images: np.ndarray | None
+    features: np.ndarray | None
+    labels: np.ndarray | None
+    contributors: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
+    """Read an `.npz` file, a Parquet file with an image column, or a folder of images with `metadata.csv`.
+
+    Images become squares of `size`: the largest centred square of each, resized. All are greyscale or all are
+    colour, as the first one is.
+
+    Raises:
+        InputError: a source of another kind, or one that is not as described; names the row.
+    """
+    if path.is_dir():
+        return _read_folder(path, size, progress)
+    if not path.is_file():
+        raise InputError(f"there is nothing at {path}; give a folder of images, a Parquet file or an .npz file")
+    if path.suffix == ".npz":
+        return _read_arrays(path)
+    if path.suffix == ".parquet":
+        return _read_parquet(path, size, progress)
+    raise InputError(
+        f"items are read from a folder with {METADATA}, a .parquet or an .npz file; {path.name!r} is none of them"
+    )
+
+
+def count_items(path: Path) -> int:
+    """How many images `read_items` will report the progress of."""
+    if path.is_dir():
+        return len(read_manifest(path, credited=False).rows)
+    if path.suffix == ".parquet":
+        return int(_open_parquet(path).metadata.num_rows)
+    return 0
+
+
+def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Labels of both sides as integers, equal labels as equal integers; None where a side has none."""
+    if train is None or val is None:
+        return None, None
+    if train.dtype.kind != val.dtype.kind:
+        raise InputError(
+            f"labels of both sides are names, or integers; training has {train[0]!r} and validation {val[0]!r}"
+        )
+    names, place = np.unique(np.concatenate([train, val]), return_inverse=True)
+    if train.dtype.kind == "i":
+        place = names[place]
+    return place[: len(train)].astype(np.int64), place[len(train) :].astype(np.int64)
+
+
+def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
+    manifest = read_manifest(folder, credited=False)
+    images, ids = decode_images(manifest, size=size, progress=progress)
+    labels = [row.label for row in manifest.rows]
+    if any(labels) and not all(labels):
+        row = manifest.rows[labels.index("")]
+        raise InputError(
+            f"{folder / METADATA}, row {row.line}: {row.file.name!r} has no label and others have; fill it in, or drop "
+            "the column to compare features alone"
+        )
+    owners = [SEPARATOR.join(row.contributors) for row in manifest.rows]
+    return Items(
+        ids=tuple(ids),
+        images=images,
+        features=None,
+        labels=np.array(labels) if all(labels) else None,
+        contributors=tuple(owners) if any(owners) else None,
+    )
+
+
+def _read_arrays(path: Path) -> Items:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            kept = {name: arrays[name] for name in ("features", "labels", "ids") if name in arrays}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as plain arrays ({error}); save it with numpy.savez") from None
+    if "features" not in kept:
+        raise InputError(f"{path} has no array `features`; save one, (items, dimensions)")
+    features, labels = kept["features"], kept.get("labels")
+    if labels is not None and np.issubdtype(labels.dtype, np.unsignedinteger):
+        labels = labels.astype(np.int64)
+    ids = kept.get("ids", np.arange(len(features)))
+    for name, array in (("labels", labels), ("ids", ids)):
+        if array is not None and array.shape != (len(features),):
+            raise InputError(
+                f"{path}: `{name}` has shape {array.shape}; one is needed for each of {len(features)} rows"
+            )
+    if labels is not None and labels.dtype.kind not in "iU":
+        raise InputError(f"{path}: labels are integers or text, got {labels.dtype}")
+    return Items(tuple(map(str, ids.tolist())), None, features, labels, None)
+
+
+def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
+    file = _open_parquet(path)
+    column = _image_column(path, file.schema_arrow)
+    texts = [name for name in ("label", "contributor") if name in file.schema_arrow.names]
+    images = np.empty((0,), dtype=np.uint8)
+    ids: list[str] = []
+    found: dict[str, list[object]] = {name: [] for name in texts}
+    mode = ""
+    for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
+        for cell in batch.column(column).to_pylist():
+            row = len(ids)
+            image = _decode_cell(path, row, cell)
+            mode = mode or image.mode
+            if image.mode != mode or mode not in MODES:
+                wanted = f"{mode} as the first image is" if mode in MODES else f"one of {', '.join(MODES)}"
+                raise InputError(f"{path}, row {row}: an image of mode {image.mode}; every image must be {wanted}")
+            if not row:
+                images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
+            ids.append(item_id(np.asarray(image)))
+            square = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+            images[row] = np.asarray(square).reshape(size, size, MODES[mode]).transpose(2, 0, 1)
+            if progress is not None:
+                progress(1)
+        for name in texts:
+            found[name] += batch.column(name).to_pylist()
+    if not ids:
+        raise InputError(f"{path} has no rows; there is nothing to value")
+    labels = _label_names(path, file.schema_arrow, found["label"]) if "label" in found else None
+    owners = tuple(map(str, found["contributor"])) if "contributor" in found else None
+    return Items(tuple(ids), images, None, labels, owners)
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path} cannot be read as Parquet ({error}); write it anew") from None
+
+
+def _image_column(path: Path, schema: pa.Schema) -> str:
+    """The one column with encoded images: binary, or a struct with `bytes` as Hugging Face writes it."""
+    found = [
+        field.name
+        for field in schema
+        if pa.types.is_binary(field.type)
+        or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
+    ]
+    if len(found) != 1:
+        raise InputError(
+            f"{path} has {len(found)} columns of encoded images ({', '.join(schema.names)}); keep one, binary or a "
+            "struct with `bytes`"
+        )
+    return str(found[0])
+
+
+def _decode_cell(path: Path, row: int, cell: Any) -> Image.Image:
+    payload: bytes | None = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not payload:
+        raise InputError(f"{path}, row {row}: there is no image; images are embedded in the file as bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(payload)) as image:
+                image.load()
+                return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path}, row {row}: not an image that can be read ({error}); replace or drop it") from None
+
+
+def _label_names(path: Path, schema: pa.Schema, values: Sequence[object]) -> np.ndarray:
+    """Labels by the names that Hugging Face keeps beside the columns, or as they are."""
+    missing = next((row for row, value in enumerate(values) if value is None), None)
+    if missing is not None:
+        raise InputError(f"{path}, row {missing}: no label and others have; fill it in, or drop the column")
+    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = described.get("info", {}).get("features", {}).get("label", {}).get("names")
+    if names and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
+        return np.array([names[int(str(value))] for value in values])
+    return np.array(values)

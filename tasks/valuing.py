@@ -1,0 +1,141 @@
+"""Value items: read and embed them, and value them in one process or in shares."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from infra.artifacts import write_whole
+from infra.keys import digest_of
+from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.workspace import Workspace, open_workspace
+from models.data.folder import read_manifest
+from models.data.labelled import count_items
+from models.encoders.registry import EncoderName
+from models.errors import InputError
+from tasks.stage import in_worker, run_stage
+from tasks.value_config import ValueConfig
+
+VALUING = "tasks.valuing_worker"
+
+
+@task(cache_policy=NO_CACHE)
+def read(path: Path, size: int) -> StageRecord:
+    """Digest of the items of a source, and how many they are."""
+    inputs = {"files": _digest(path), "size": size}
+    work = in_worker(f"Read {path.name}", count_items(path), f"{VALUING}.read", str(path), size)
+    return run_stage("read-items", inputs=inputs, modules=("models.data.labelled",), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def embed(items: StageRecord, encoder: EncoderName) -> StageRecord:
+    """Name of the encoder whose features of the images are kept now."""
+    inputs = {"items": items.outputs["items"], "encoder": encoder}
+    work = in_worker("Embed", items.outputs["count"], f"{VALUING}.embed", *inputs.values())
+    return run_stage("embed", inputs=inputs, modules=("models.encoders.registry",), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def value_all(config: ValueConfig, sides: dict[str, str]) -> StageRecord:
+    """Digest of the table of values, and the diagnostics of the method."""
+    work = in_worker("Value items", 1, f"{VALUING}.value", config, sides)
+    return run_stage("value", inputs=_inputs(config, sides), modules=(VALUING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def plan_shares(config: ValueConfig, sides: dict[str, str]) -> StageRecord:
+    """Digest of SAVA's plan, and how many shares the work has."""
+    work = in_worker("Compare labels", 1, f"{VALUING}.plan", config, sides)
+    return run_stage("plan-shares", inputs=_inputs(config, sides), modules=(VALUING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE, retries=1)
+def value_share(share: int, config: ValueConfig, sides: dict[str, str], plan: str) -> StageRecord:
+    """Digest of what one share found."""
+    threads = max(1, (os.cpu_count() or 1) // settings().workers)  # all workers together use each core once
+    work = in_worker("Value share", 0, f"{VALUING}.value_one_share", config, sides, plan, share, threads)
+    return run_stage("value-share", inputs={"plan": plan, "share": share}, modules=(VALUING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def join_shares(config: ValueConfig, sides: dict[str, str], plan: str, shares: Sequence[StageRecord]) -> StageRecord:
+    """Digest of the table of values, and the diagnostics of the method."""
+    found = [share.outputs["share"] for share in shares]
+    work = in_worker("Join shares", 1, f"{VALUING}.join_shares", config, sides, plan, found)
+    inputs = {**_inputs(config, sides), "plan": plan, "shares": found}
+    return run_stage("value", inputs=inputs, modules=(VALUING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def write_values(config: ValueConfig, sides: dict[str, str], valued: StageRecord, out: Path | None) -> StageRecord:
+    """The folder with `values.parquet`, and the MLflow run that holds it; the table is copied to `out` too."""
+    space = open_workspace(settings())
+    payload = space.artifacts.get(valued.outputs["table"])
+    inputs = {"name": config.name, "value": valued.key}
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
+        from tasks.value_report import pictures
+
+        tracking = open_tracking(settings())
+        note = f"Value of every training item by {config.method}: higher is better. `values.parquet` holds all of them."
+        tags = {"git.commit": code_commit(), "royalty.values": valued.outputs["table"]}
+        run = tracking.start(tracking.RUNS, config.name, key=digest_of(inputs), note=note, tags=tags)
+        tracking.log(run, params=_flat(config), metrics=_numbers(valued.outputs["diagnostics"]))
+        for side in ("train", "val"):
+            tracking.dataset(run, side, sides[side], {"items": sides[side]})
+        tracking.file(run, "values.parquet", payload)
+        shown = pictures(space, config, sides, valued)
+        for file, picture in shown.items():
+            tracking.file(run, file, picture)
+        tracking.finish(run)
+        return {"run": run, "pictures": {file: space.artifacts.put(picture) for file, picture in shown.items()}}
+
+    record = run_stage("write-values", inputs=inputs, modules=(__name__,), compute=compute)
+    folder = space.root / "runs" / config.name
+    write_whole(folder / "values.parquet", payload)
+    for file, digest in record.outputs["pictures"].items():
+        write_whole(folder / file, space.artifacts.get(digest))
+    if out is not None:
+        write_whole(out, payload)
+    return record.with_outputs(folder=str(folder))
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse, before any work, a place that the table cannot be written to."""
+    if out is not None and (out.is_dir() or not os.access(out.absolute().parent, os.W_OK)):
+        raise InputError(
+            f"the table of values is written to {out}: a folder, or in one that cannot be written; name a file"
+        )
+
+
+def _inputs(config: ValueConfig, sides: dict[str, str]) -> dict[str, Any]:
+    settled = config.model_dump(mode="json", exclude={"name", "train", "val"})
+    return {"config": settled, "sides": sides}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of what a source holds."""
+    if path.is_dir():
+        return read_manifest(path, credited=False).digest()
+    if not path.is_file():
+        raise InputError(f"there is nothing at {path}; give a folder of images, a Parquet file or an .npz file")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flat(config: ValueConfig) -> dict[str, Any]:
+    values = config.model_dump(mode="json", exclude={"encoding", "valuing", "train", "val"})
+    values |= {f"encoding.{key}": value for key, value in config.encoding.model_dump().items()}
+    return values | config.valuing.model_dump()
+
+
+def _numbers(diagnostics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in diagnostics.items() if isinstance(value, int | float)}

@@ -1,0 +1,239 @@
+"""What runs in a process of its own: items are read, embedded and valued. Imports no orchestration."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from infra.progress import Advance
+from infra.settings import Settings
+from infra.workspace import Workspace, open_workspace
+from models.data.labelled import Items, numbered, read_items
+from models.encoders.encoder import Encoder
+from models.encoders.registry import build_encoder
+from models.encoders.representation import represent
+from models.errors import InputError
+from models.serialization import pack, unpack
+from models.valuation.items import ItemValues, with_lowest
+from models.valuation.knn_shapley import knn_shapley_values
+from models.valuation.lava import lava_values
+from models.valuation.sava import Plan, Share, join, plan_values, share_rows, take, value_share
+from tasks.value_config import ValueConfig
+from tasks.worker import best_device
+
+EMBEDDED_TOGETHER = 4096
+"""Images to a shard of embeddings: what a kill costs at most."""
+
+
+def read(path: str, size: int, settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Read and keep the items of a source."""
+    space = open_workspace(settings)
+    return keep_items(space, read_items(Path(path), size=size, progress=advance))
+
+
+def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
+    """Store items; their digest, their number, and the shape of their images."""
+    arrays = {
+        name: array for name, array in (("images", items.images), ("features", items.features)) if array is not None
+    }
+    texts = {
+        "ids": items.ids,
+        "labels": None if items.labels is None else items.labels.tolist(),
+        "contributors": items.contributors,
+    }
+    shape = None if items.images is None else list(items.images.shape[1:])
+    return {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
+
+
+def embed(items: str, encoder: str, settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Embed the images that no earlier valuation embedded; the name that stands for the encoder."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    space = open_workspace(settings)
+    loaded = load_items(space, items)
+    if loaded.images is None:
+        raise InputError("one side has images and the other features; give both as images, or both as features")
+    began = time.perf_counter()
+    net = build_encoder(encoder, shape=shape_of(loaded.images), device=best_device())
+    embedded = embed_missing(space, net, loaded.images, loaded.ids, advance)
+    return {"encoder": net.name, "embedded": embedded, "busy_seconds": time.perf_counter() - began}
+
+
+def embed_missing(space: Workspace, net: Encoder, images: np.ndarray, ids: Sequence[str], advance: Advance) -> int:
+    """Embed and keep the images whose ids have no embedding by this encoder yet; how many those were."""
+    found, _ = space.embeddings.lookup(net.name, ids)
+    missing = np.flatnonzero(~found)
+    advance(int(found.sum()))
+    for start in range(0, len(missing), EMBEDDED_TOGETHER):
+        rows = missing[start : start + EMBEDDED_TOGETHER]
+        features = net.features(images[rows], progress=advance)
+        space.embeddings.add(net.name, [ids[row] for row in rows], features)
+    return len(missing)
+
+
+def value(config: ValueConfig, sides: dict[str, str], settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Value all items in this process."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    space = open_workspace(settings)
+    began = time.perf_counter()
+    loaded = load_sides(space, config, sides)
+    if config.method == "knn-shapley":
+        if loaded.train_labels is None or loaded.val_labels is None:
+            raise InputError("KNN-Shapley compares labels, and there are none; value by `lava` or `sava`")
+        values = knn_shapley_values(
+            loaded.train_features,
+            loaded.train_labels,
+            loaded.val_features,
+            loaded.val_labels,
+            k=config.valuing.neighbours,
+        )
+    else:
+        values = lava_values(
+            loaded.train_features,
+            loaded.train_labels,
+            loaded.val_features,
+            loaded.val_labels,
+            **asdict(config.valuing.options),
+            device=torch.device(best_device()),
+        )
+    advance(1)
+    return _store(space, loaded, values, began)
+
+
+def plan(config: ValueConfig, sides: dict[str, str], settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Survey all items, and divide the work into shares."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    space = open_workspace(settings)
+    began = time.perf_counter()
+    loaded = load_sides(space, config, sides)
+    planned = plan_values(
+        (loaded.train_features, loaded.train_labels),
+        (loaded.val_features, loaded.val_labels),
+        config.valuing.options,
+        config.batching,
+        torch.device(best_device()),
+    )
+    advance(1)
+    return {
+        "plan": space.artifacts.put(planned.to_bytes()),
+        "shares": len(share_rows(planned)),
+        "busy_seconds": time.perf_counter() - began,
+    }
+
+
+def value_one_share(
+    config: ValueConfig, sides: dict[str, str], planned: str, share: int, threads: int, settings: Settings, _: Advance
+) -> dict[str, Any]:
+    """Value the batches of one share."""
+    torch.set_num_threads(threads)
+    space = open_workspace(settings)
+    began = time.perf_counter()
+    loaded, whole = load_sides(space, config, sides), Plan.from_bytes(space.artifacts.get(planned))
+    train = loaded.train_features, loaded.train_labels
+    batches = (take(train, rows) for rows in share_rows(whole)[share])
+    valued = value_share(whole, batches, torch.device(best_device()))
+    return {"share": space.artifacts.put(valued.to_bytes()), "busy_seconds": time.perf_counter() - began}
+
+
+def join_shares(
+    config: ValueConfig, sides: dict[str, str], planned: str, shares: list[str], settings: Settings, advance: Advance
+) -> dict[str, Any]:
+    """Put the values of all shares together."""
+    space = open_workspace(settings)
+    began = time.perf_counter()
+    valued = [Share.from_bytes(space.artifacts.get(share)) for share in shares]
+    values = join(Plan.from_bytes(space.artifacts.get(planned)), valued)
+    advance(1)
+    return _store(space, load_sides(space, config, sides), values, began)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of a valuation as the methods take them.
+
+    Attributes:
+        train: all training items, those with an unseen label too.
+        known: bool, `(items,)`, which of them are in `train_features`.
+    """
+
+    train: Items
+    known: np.ndarray
+    train_features: np.ndarray
+    train_labels: np.ndarray | None
+    val_features: np.ndarray
+    val_labels: np.ndarray | None
+
+
+def load_sides(space: Workspace, config: ValueConfig, sides: dict[str, str]) -> Sides:
+    """Load features and labels.
+
+    Args:
+        sides: `train` and `val`, digests of items, and `encoder`, the name of what embedded them, "" for features.
+    """
+    train, val = load_items(space, sides["train"]), load_items(space, sides["val"])
+    labels, val_labels = numbered(train.labels, val.labels)
+    known = np.ones(len(train), dtype=bool)
+    if labels is not None and val_labels is not None and config.unseen_label == "worst":
+        known = np.isin(labels, val_labels)
+        if not known.any():
+            raise InputError("no training item has a label that validation has; were both sides labelled alike?")
+    features, val_features = (_features(space, items, sides["encoder"]) for items in (train, val))
+    features, labels = features[known] if not known.all() else features, None if labels is None else labels[known]
+    if sides["encoder"]:
+        features, val_features = represent(features, val_features, val_labels, config.encoding.representation)
+    return Sides(train, known, features, labels, val_features, val_labels)
+
+
+def load_items(space: Workspace, digest: str) -> Items:
+    arrays, texts = unpack(space.artifacts.get(digest))
+    return Items(
+        ids=tuple(texts["ids"]),
+        images=arrays.get("images"),
+        features=arrays.get("features"),
+        labels=None if texts["labels"] is None else np.array(texts["labels"]),
+        contributors=None if texts["contributors"] is None else tuple(texts["contributors"]),
+    )
+
+
+def load_values(space: Workspace, digest: str) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
+
+
+def _features(space: Workspace, items: Items, encoder: str) -> np.ndarray:
+    if items.features is not None:
+        return items.features
+    found, features = space.embeddings.lookup(encoder, items.ids)
+    if not found.all():
+        raise InputError(f"{int((~found).sum())} of the images have no embedding; was a part of the home deleted?")
+    return features
+
+
+def shape_of(images: np.ndarray) -> tuple[int, int, int]:
+    _, channels, height, width = images.shape
+    return channels, height, width
+
+
+def _store(space: Workspace, sides: Sides, values: ItemValues, began: float) -> dict[str, Any]:
+    """Keep the table of values, in the order of the items."""
+    every = values if sides.known.all() else with_lowest(values, sides.known)
+    items = sides.train
+    columns: dict[str, Any] = {"id": items.ids}
+    if items.labels is not None:
+        columns["label"] = items.labels
+    if items.contributors is not None:
+        columns["contributor"] = items.contributors
+    table = pd.DataFrame({**columns, "value": every.values})
+    return {
+        "table": space.artifacts.put(table.to_parquet(index=False)),
+        "items": len(table),
+        "diagnostics": every.diagnostics,
+        "busy_seconds": time.perf_counter() - began,
+    }

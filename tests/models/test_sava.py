@@ -1,0 +1,251 @@
+"""SAVA values: LAVA in one batch, close to it in many, and the work divided without a trace."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from models.errors import InputError
+from models.valuation import ground, sava
+from models.valuation.ground import Batch, Options
+from models.valuation.lava import calibrated, lava_values
+from models.valuation.sava import (
+    Batching,
+    batchwise_lava_values,
+    join,
+    plan_values,
+    sava_values,
+    share_rows,
+    take,
+    value_share,
+)
+
+Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+TIGHT = {"tolerance": 1e-8, "max_iterations": 3000}
+
+
+def blobs(seed: int = 0, items: int = 90, validation: int = 48, classes: int = 3, flipped: float = 0.0) -> Problem:
+    """Items around one centre a class; of training items, the first share of a random order has other labels."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(classes, 4))
+    labels, val_labels = np.arange(items) % classes, np.arange(validation) % classes
+    train = centres[labels] + 0.6 * generator.normal(size=(items, 4))
+    val = centres[val_labels] + 0.6 * generator.normal(size=(validation, 4))
+    wrong = generator.permutation(items)[: int(flipped * items)]
+    labels[wrong] = (labels[wrong] + generator.integers(1, classes, size=len(wrong))) % classes
+    return train, labels, val, val_labels
+
+
+def in_batches(problem: Problem, rows: list[np.ndarray]) -> list[Batch]:
+    return [(problem[0][own], problem[1][own]) for own in rows]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("batch_size", [90, 10_000])
+def test_one_batch_a_side_is_lava(batch_size: int, labelled: bool) -> None:
+    train, labels, val, val_labels = blobs(flipped=0.1)
+    given = (train, labels, val, val_labels) if labelled else (train, None, val, None)
+    whole = lava_values(*given, **TIGHT)
+    found = sava_values(*given, batch_size=batch_size, **TIGHT)
+    np.testing.assert_allclose(found.values, whole.values, atol=1e-6)
+    assert found.diagnostics["batches"] == 1
+    for name in ("distance", "epsilon", "scale"):
+        assert found.diagnostics[name] == pytest.approx(whole.diagnostics[name])
+    assert found.diagnostics["label_distances"] == whole.diagnostics["label_distances"]
+    naive = batchwise_lava_values(*given, batch_size=batch_size, tolerance=1e-8)
+    np.testing.assert_allclose(naive.values, whole.values, atol=1e-6)
+
+
+def test_values_are_put_together_as_documented() -> None:
+    train, labels, val, val_labels = blobs(items=60, validation=25, flipped=0.2)
+    options, batching = Options(1.0, 1.0, 0.1, 1e-8, 3000), Batching(24, True, 0)
+    plan = plan_values((train, labels), (val, val_labels), options, batching)
+    assert [len(rows) for rows in plan.rows] == [20, 20, 20]
+    share = value_share(plan, (take((train, labels), rows) for rows in plan.rows))
+    assert share.distances.shape == (3, 2)
+    # The transport of batches, iterated plainly; those of validation have 13 and 12 items.
+    b = np.array([len(features) for features, _ in plan.val]) / 25
+    epsilon, f, g = 0.1 * share.distances.std(), np.zeros(3), np.zeros(2)
+    for _ in range(5000):
+        f = -epsilon * np.log((np.exp((g - share.distances) / epsilon) * b).sum(axis=1))
+        g = -epsilon * np.log((np.exp((f[:, None] - share.distances) / epsilon) / 3).sum(axis=0))
+    sent = np.exp((f[:, None] + g - share.distances) / epsilon) * b
+    whole = np.empty(60)
+    for rows, own, where, potential in zip(plan.rows, share.gradients, sent, f, strict=True):
+        np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-6)
+        whole[rows] = own @ where + potential
+    values = sava_values(train, labels, val, val_labels, batch_size=24, **TIGHT).values
+    np.testing.assert_allclose(values, -calibrated(whole), atol=1e-5)
+    assert values.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_batches_of_unequal_size_weigh_by_their_items() -> None:
+    """On a line to one side of validation every transport is known: distance is mean less mean."""
+    train, val = np.random.default_rng(0).random((12, 1)), np.random.default_rng(1).random((6, 1)) + 2
+    batches = [(train[:9], None), (train[9:], None)]
+    found = sava_values(batches, None, val, None, batch_size=3, **TIGHT)
+    np.testing.assert_allclose(found.values, (train[:, 0] - train.mean()) * 12 / 11, atol=1e-5)
+    assert found.diagnostics["distance"] == pytest.approx(val.mean() - train.mean(), abs=1e-6)
+
+
+def test_permuted_items_have_permuted_values() -> None:
+    problem = blobs(flipped=0.1)
+    rows = np.array_split(np.arange(90), 3)
+    values = sava_values(in_batches(problem, rows), None, *problem[2:], batch_size=20, **TIGHT).values
+    generator = np.random.default_rng(0)
+    shuffled = [generator.permutation(own) for own in rows][::-1]
+    again = sava_values(in_batches(problem, shuffled), None, *problem[2:], batch_size=20, **TIGHT).values
+    np.testing.assert_allclose(again, values[np.concatenate(shuffled)], atol=1e-5)
+
+
+def test_given_batches_are_as_good_as_drawn_ones() -> None:
+    problem = blobs(flipped=0.1)
+    rows = Batching(25, True, 3).rows(90, problem[1])
+    drawn = sava_values(*problem, batch_size=25, seed=3)
+    given = sava_values(in_batches(problem, list(rows)), None, *problem[2:], batch_size=25, seed=3)
+    np.testing.assert_allclose(given.values, drawn.values[np.concatenate(rows)], atol=1e-6)
+    assert given.diagnostics["batches"] == drawn.diagnostics["batches"] == 4
+
+
+def test_a_memory_map_is_an_array(tmp_path: Path) -> None:
+    problem = blobs()
+    np.save(tmp_path / "train.npy", problem[0])
+    mapped = np.load(tmp_path / "train.npy", mmap_mode="r")
+    values = sava_values(mapped, *problem[1:], batch_size=30).values
+    np.testing.assert_array_equal(values, sava_values(*problem, batch_size=30).values)
+
+
+@pytest.mark.parametrize(("batch_size", "epsilon"), [(350, 0.1), (200, 0.3)])
+def test_close_to_lava_of_all_with_flipped_labels_worth_least(batch_size: int, epsilon: float) -> None:
+    train, labels, val, val_labels = blobs(0, 1000, 300, classes=5, flipped=0.1)
+    given = train.astype(np.float32), labels, val.astype(np.float32), val_labels
+    whole = lava_values(*given, epsilon=epsilon).values
+    values = sava_values(*given, batch_size=batch_size, epsilon=epsilon).values
+    close = spearmanr(values, whole).statistic
+    assert close >= 0.95
+    naive = batchwise_lava_values(*given, batch_size=batch_size, epsilon=epsilon).values
+    assert spearmanr(naive, whole).statistic < close
+    wrong = labels != np.arange(1000) % 5
+    assert wrong[np.argsort(values)[:60]].mean() > 0.4
+
+
+def test_a_batch_of_nothing_but_bad_items_is_worth_less() -> None:
+    train, labels, val, val_labels = blobs()
+    bad = np.arange(60, 90)
+    labels[bad] = (labels[bad] + 1) % 3
+    batches = in_batches((train, labels, val, val_labels), np.array_split(np.arange(90), 3))
+    values = sava_values(batches, None, val, val_labels, batch_size=24).values
+    assert values[bad].mean() < values[:60].mean() - 0.1
+    assert spearmanr(values, lava_values(train, labels, val, val_labels).values).statistic > 0.8
+
+
+def test_lava_of_batches_sees_no_batch_among_others() -> None:
+    problem = blobs(flipped=0.1)
+    values = batchwise_lava_values(*problem, batch_size=30).values
+    rows = Batching(30, False, 0).rows(90, problem[1])
+    sums = [values[own].sum() for own in rows]
+    np.testing.assert_allclose(sums, 0, atol=1e-4)
+    found = sava_values(*problem, batch_size=30, stratify=False).values
+    assert max(abs(found[own].sum()) for own in rows) > 0.1
+
+
+def test_more_labels_than_a_batch_holds() -> None:
+    problem = blobs(0, items=80, validation=40, classes=20)
+    found = sava_values(*problem, batch_size=8)
+    assert found.values.shape == (80,)
+    assert np.isfinite(found.values).all()
+    assert found.diagnostics["batches"] == 10
+    assert np.array(found.diagnostics["label_distances"]).shape == (20, 20)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sava, "SHARE", 2)
+    train, labels, val, val_labels = blobs(flipped=0.1)
+    given = (train, labels, val, val_labels) if labelled else (train, None, val, None)
+    whole = sava_values(*given, batch_size=20)
+    plan = plan_values(given[:2], given[2:], Options(1.0, 1.0, 0.1, 1e-3, 500), Batching(20, True, 0))
+    groups = share_rows(plan)
+    assert [len(group) for group in groups] == [2, 2, 1]
+    shares = [value_share(plan, [take(given[:2], rows) for rows in group]) for group in reversed(groups)]
+    joined = join(plan, shares[::-1])
+    np.testing.assert_array_equal(joined.values, whole.values)
+    assert joined.diagnostics == whole.diagnostics
+
+
+def test_batches_and_errors_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sava, "SHARE", 2)
+    seen: list[int] = []
+    found = sava_values(*blobs(), batch_size=20, tolerance=1e-5, progress=seen.append).diagnostics
+    assert seen == [1] * 5
+    assert found["batches"] == 5
+    assert 0 < found["marginal_error"] <= 1e-5
+    assert found["iterations"] >= 5 * 3
+
+
+@pytest.mark.parametrize(("items", "size"), [(90, 20), (7, 3), (5, 10), (100, 1)])
+def test_labels_are_dealt_evenly(items: int, size: int) -> None:
+    labels = np.random.default_rng(0).integers(4, size=items)
+    rows = Batching(size, True, 0).rows(items, labels)
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(items))
+    sizes = [len(own) for own in rows]
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1
+    for label in range(4):
+        even = (labels == label).sum() / len(rows)
+        assert all(abs((labels[own] == label).sum() - even) < 1 for own in rows)
+    assert all((np.diff(own) > 0).all() for own in rows)
+
+
+def test_the_seed_and_nothing_else_draws_batches() -> None:
+    labels = np.arange(60) % 3
+    for stratify in (True, False):
+        drawn = [Batching(20, stratify, seed).rows(60, labels) for seed in (0, 0, 1)]
+        np.testing.assert_array_equal(drawn[0], drawn[1])
+        assert any((one != other).any() for one, other in zip(drawn[0], drawn[2], strict=True))
+    plain = Batching(20, False, 0).rows(60, labels)
+    np.testing.assert_array_equal(plain, Batching(20, True, 0).rows(60, None))
+    assert any((np.bincount(labels[own], minlength=3) != [7, 7, 6]).any() for own, _ in pairwise(plain))
+
+
+def test_batches_that_can_be_read_once_are_refused() -> None:
+    problem = blobs()
+    batches = in_batches(problem, np.array_split(np.arange(90), 3))
+    with pytest.raises(InputError, match="batches are read twice"):
+        sava_values(iter(batches), None, *problem[2:])
+    with pytest.raises(InputError, match="leave train_labels at None"):
+        sava_values(batches, problem[1], *problem[2:])
+    with pytest.raises(InputError, match="no training items"):
+        sava_values([], None, *problem[2:])
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_batches_of_nothing_are_refused(size: int) -> None:
+    for value in (sava_values, batchwise_lava_values):
+        with pytest.raises(InputError, match=f"at least 1 item, got a batch size of {size}"):
+            value(*blobs(), batch_size=size)
+
+
+def test_what_lava_refuses_is_refused_in_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels, val, val_labels = blobs()
+    rows = np.array_split(np.arange(90), 3)
+    train[70, 1] = np.nan
+    batches = in_batches((train, labels, val, val_labels), rows)
+    monkeypatch.setattr(ground, "CHUNK", 40)
+    for given in ((train, labels), (batches, None)):
+        with pytest.raises(InputError, match="training row 70 has nan in dimension 1"):
+            sava_values(*given, val, val_labels)
+    train[70, 1] = 0
+    mixed = [*in_batches((train, labels, val, val_labels), rows[:2]), (train[rows[2]], None)]
+    with pytest.raises(InputError, match="give both, or neither"):
+        sava_values(mixed, None, val, val_labels)
+    labels[70] = 5
+    with pytest.raises(InputError, match="none has label 5"):
+        sava_values(in_batches((train, labels, val, val_labels), rows), None, val, val_labels)
+    with pytest.raises(InputError, match="epsilon is a finite number above 0, got 0"):
+        sava_values(train, labels, val, val_labels, epsilon=0.0)
