@@ -26,7 +26,7 @@ class EncodingConfig(StageConfig):
     """
 
     encoder: EncoderName = "efficientnet-lite0"
-    representation: Representation = "features"
+    representation: Representation = "both"
     size: Annotated[int, Field(ge=8, le=512)] = 32
 
 
@@ -39,7 +39,7 @@ class Valuing(StageConfig):
         neighbours: of KNN-Shapley.
     """
 
-    label_weight: Annotated[float, Field(ge=0)] = 1.0
+    label_weight: Annotated[float, Field(ge=0)] = 1.5
     feature_weight: Rate = 1.0
     epsilon: Rate = 0.1
     tolerance: Annotated[float, Field(gt=0, lt=2)] = 1e-3

@@ -7,6 +7,7 @@ the features of all training items of label y with those of all validation items
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,11 @@ from models.valuation.transport import PointCost, solve_transport
 CLASS_SAMPLE = 2000
 """Items of a label, of each side, that a label distance comes from at most."""
 
+SCALE_SAMPLE = 1000
+"""Items of each side that the scale of the cost comes from at most."""
+
 CHUNK = 65_536
 """Rows that are looked at together."""
-
-_PASSES = 1000
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 
@@ -58,8 +60,7 @@ class Ground:
 
     Attributes:
         options: as asked for.
-        scale: of the cost: feature_weight times the root mean square distance of a training and a validation
-            item, plus label_weight times their mean label distance.
+        scale: standard deviation of the cost of a training and a validation item.
         epsilon: of the entropy, in units of the cost.
         centre: `(d,)`, mean of the validation features.
         labels: of validation, sorted, `(labels,)`; None: features alone are compared.
@@ -76,7 +77,7 @@ class Ground:
     items: int
 
     def cost(self, train: Batch, val: Batch, device: torch.device | None = None) -> PointCost:
-        offsets = groups = None
+        offsets = groups = targets = None
         if self.labels is not None and train[1] is not None and val[1] is not None:
             groups, targets = np.searchsorted(self.labels, train[1]), np.searchsorted(self.labels, val[1])
             offsets = self.options.label_weight * self.label_distances[:, targets]
@@ -86,6 +87,7 @@ class Ground:
             feature_weight=self.options.feature_weight,
             offsets=offsets,
             groups=groups,
+            target_groups=targets,
             centre=self.centre,
             scale=self.scale,
             device=device,
@@ -106,8 +108,9 @@ def survey(
     """Look at all training items once: check them, and find the scale of the cost and the label distances.
 
     Label distances are debiased: W(mu, nu) = OT(mu, nu) - OT(mu, mu)/2 - OT(nu, nu)/2, regularized by
-    epsilon times the scale of the features, so that a label is at distance zero from itself. They come from at
-    most 2,000 items of a label, drawn by the seed.
+    epsilon times the standard deviation of the distances of features, so that a label is at distance zero from
+    itself. They come from at most 2,000 items of a label, and deviations from at most 1,000 of each side, drawn by
+    the seed.
 
     Raises:
         InputError: see `models.valuation.items`.
@@ -134,21 +137,25 @@ def survey(
         raise InputError("there are no training items to value")
     check_finite(features, "validation")
     centre = features.mean(axis=0, dtype=np.float64)
-    spread = np.sqrt(seen.mean_square(centre) + ((features - centre) ** 2).sum(axis=1, dtype=np.float64).mean())
-    if not spread > 1e-6 * np.sqrt(max(float(centre @ centre), np.finfo(float).tiny)):
+    some, some_labels = seen.sample(None)
+    others = _sample(np.ones(len(features), dtype=bool), SCALE_SAMPLE, seen.generator)
+    if (some == some[0]).all() and (features[others] == some[0]).all():
         raise InputError("all items have the same features, so none can be told from another; choose another encoder")
+    first, second = (torch.from_numpy(side - centre).double() for side in (some, features[others]))
+    apart: np.ndarray = torch.cdist(first, second).numpy()
+    spread = _deviation(apart)
     distances = np.zeros((1, 1))
-    between = 0.0
     if known is not None and options.label_weight > 0:
-        own = [features[_sample(labels == label, seen.generator)] for label in known]
-        distances = _label_distances(
-            seen.samples(known), own, options.epsilon * spread, options.tolerance, centre, device
-        )
-        shares = np.array([seen.counts.get(int(label), 0) for label in known]) / seen.items
-        between = float(shares @ distances @ np.array([(labels == label).mean() for label in known]))
+        own = [features[_sample(labels == label, CLASS_SAMPLE, seen.generator)] for label in known]
+        with _one_thread():
+            distances = _label_distances(seen.samples(known), own, spread, options, centre, device)
     elif known is not None:
         distances = np.zeros((len(known), len(known)))
-    scale = float(options.feature_weight * spread + options.label_weight * between)
+    cost = options.feature_weight * apart
+    if known is not None and labels is not None and some_labels is not None:
+        rows, columns = np.searchsorted(known, some_labels), np.searchsorted(known, labels[others])
+        cost = cost + options.label_weight * distances[np.ix_(rows, columns)]
+    scale = _deviation(cost)
     return Ground(options, scale, options.epsilon * scale, centre, known, distances, seen.items)
 
 
@@ -162,60 +169,65 @@ def chunks(features: np.ndarray, labels: np.ndarray | None) -> Iterator[Batch]:
 
 
 class _Seen:
-    """What is kept of training items while they pass by."""
+    """What is kept of training items while they pass by: a sample of each label, and of all.
+
+    Every item draws a number, and those of the lowest are a sample, whatever else passes by.
+    """
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator
         self.items = 0
-        self.counts: dict[int, int] = {}
-        self._sum: np.ndarray | float = 0.0
-        self._squares = 0.0
-        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._kept: dict[int | None, tuple[np.ndarray, np.ndarray | None, np.ndarray]] = {}
 
     def add(self, features: np.ndarray, labels: np.ndarray | None) -> None:
         self.items += len(features)
-        self._sum = self._sum + features.sum(axis=0, dtype=np.float64)
-        self._squares += float(np.einsum("id,id->", features, features, dtype=np.float64))
-        if labels is None:
-            return
-        # The items of a label that draw the lowest numbers are a sample of it, whatever else passes by.
         drawn = self.generator.random(len(features))
-        for label in np.unique(labels).tolist():
+        self._keep(None, features, labels, drawn, SCALE_SAMPLE)
+        for label in [] if labels is None else np.unique(labels).tolist():
             rows = np.flatnonzero(labels == label)
-            self.counts[label] = self.counts.get(label, 0) + len(rows)
-            rows = rows[np.argsort(drawn[rows])[:CLASS_SAMPLE]]
-            kept, numbers = features[rows], drawn[rows]
-            if label in self._kept:
-                before = self._kept[label]
-                kept, numbers = np.concatenate([before[0], kept]), np.concatenate([before[1], numbers])
-                lowest = np.argsort(numbers)[:CLASS_SAMPLE]
-                kept, numbers = kept[lowest], numbers[lowest]
-            self._kept[label] = (kept, numbers)
+            self._keep(label, features[rows], None, drawn[rows], CLASS_SAMPLE)
 
-    def mean_square(self, centre: np.ndarray) -> float:
-        """Mean square distance of the training items from a point."""
-        mean = self._sum / self.items
-        return max(float(self._squares / self.items - 2 * mean @ centre + centre @ centre), 0.0)
+    def sample(self, label: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features and labels of the items kept of a label, or of all."""
+        return self._kept[label][:2]
 
     def samples(self, labels: np.ndarray) -> list[np.ndarray | None]:
-        """Items of each label, None for a label without any."""
+        """Features of the items kept of each label, None for a label without any."""
         return [self._kept[label][0] if label in self._kept else None for label in labels.tolist()]
+
+    def _keep(
+        self, label: int | None, features: np.ndarray, labels: np.ndarray | None, drawn: np.ndarray, most: int
+    ) -> None:
+        lowest = np.argsort(drawn)[:most]
+        kept = features[lowest], None if labels is None else labels[lowest], drawn[lowest]
+        before = self._kept.get(label)
+        if before is not None:
+            both = np.concatenate([before[2], kept[2]])
+            lowest = np.argsort(both)[:most]
+            named = None if kept[1] is None or before[1] is None else np.concatenate([before[1], kept[1]])[lowest]
+            kept = np.concatenate([before[0], kept[0]])[lowest], named, both[lowest]
+        self._kept[label] = kept
 
 
 def _label_distances(
     train: list[np.ndarray | None],
     val: list[np.ndarray],
-    epsilon: float,
-    tolerance: float,
+    spread: float,
+    options: Options,
     centre: np.ndarray,
     device: torch.device | None,
 ) -> np.ndarray:
     """Debiased distances, `(training labels, validation labels)`; zero where a label has no training items."""
 
     def transport(first: np.ndarray, second: np.ndarray) -> float:
-        cost = PointCost(first, second, centre=centre, device=device)
-        weights = (np.full(count, 1 / count) for count in cost.shape)
-        return solve_transport(cost, *weights, epsilon=epsilon, tolerance=tolerance, max_iterations=_PASSES).dual
+        cost = PointCost(first, second, centre=centre, scale=spread, device=device)
+        return solve_transport(
+            cost,
+            *(np.full(count, 1 / count) for count in cost.shape),
+            epsilon=options.epsilon * spread,
+            tolerance=options.tolerance,
+            max_iterations=options.max_iterations,
+        ).dual
 
     own_val = [transport(points, points) for points in val]
     distances = np.zeros((len(train), len(val)))
@@ -227,6 +239,22 @@ def _label_distances(
     return np.maximum(distances, 0.0)
 
 
-def _sample(members: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _sample(members: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
     rows = np.flatnonzero(members)
-    return rows if len(rows) <= CLASS_SAMPLE else np.sort(generator.choice(rows, CLASS_SAMPLE, replace=False))
+    return rows if len(rows) <= most else np.sort(generator.choice(rows, most, replace=False))
+
+
+def _deviation(cost: np.ndarray) -> float:
+    """Standard deviation, or where all are the same their size, or one."""
+    return float(cost.std()) or float(np.abs(cost).mean()) or 1.0
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Transports of a few hundred points each take longer to share out than to compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -40,8 +40,8 @@ def lava_values(
     Args:
         train_features, val_features: `(items, d)`, float32, or float64 for smaller tolerances; memory maps too.
         train_labels, val_labels: integers, `(items,)`; both None: labels are not compared.
-        epsilon: weight of the entropy, as a share of the scale of the cost: the root mean square distance of a
-            training and a validation item, plus their mean label distance. Smaller is closer to exact
+        epsilon: weight of the entropy, as a share of the scale of the cost, its standard deviation over pairs of a
+            training and a validation item: what all pairs are apart moves nothing. Smaller is closer to exact
             transport, which takes more passes; larger is smoother, each item judged by more validation items.
         tolerance: marginal error at most: the share of mass that is not where it should be, in (0, 2).
         progress: called with 1 after each pass over the cost.

@@ -10,6 +10,10 @@ it that tile's part of the column sums, from the same exponentials. So an iterat
 product and one exponential an entry, rows are exact after it, and the marginal error of the columns comes
 with it. Between passes g is extrapolated from the last few (Anderson mixing), which takes a fifth to a
 tenth of the plain iterations where epsilon is small.
+
+Where groups of points, such as labels, lie far apart, hardly any mass goes between them, and Sinkhorn's
+algorithm takes for ever to find what the groups are apart: columns are nearly right whatever that is. So
+each pass also solves the same problem between groups, whose coupling is a small matrix, by Newton's method.
 """
 
 from __future__ import annotations
@@ -31,11 +35,18 @@ TILE = 2**20
 MEMORY = 8
 """Passes that are mixed; more gain little."""
 
-COARSEST = 0.1
+NEWTON = 6
+"""Steps on the coupling of groups after each pass, and how far one may go, in units of epsilon."""
+
+FARTHEST = 4.0
+
+COARSEST = 1.0
 """Share of the cost's scale at which epsilon starts to fall to where it is wanted: no exponential underflows."""
 
+_LEAST_SLOPE = 1e-12
+"""Mass between groups below which rounding says more than it does."""
+
 _FALL = 3.0
-_WORSE = 4.0
 
 
 class NotConverged(InputError):
@@ -47,7 +58,10 @@ class Cost(Protocol):
 
     shape: tuple[int, int]
     scale: float
-    """Root mean square or mean of the entries, about."""
+    """Standard deviation of the entries, about."""
+
+    target_groups: Tensor
+    """Group of each target, `(m,)`."""
 
     @property
     def device(self) -> torch.device: ...
@@ -70,6 +84,7 @@ class Transport:
         distance: <P, C>, the cost of the coupling without its entropy.
         dual: value of the regularized problem.
         marginal_error: sum over columns of |mass - what it should be|, in [0, 2]; that of rows is zero.
+        drift: how much farther apart Newton's method would move two groups of targets, in units of the cost.
         iterations: passes over the cost.
         flow: mass that goes from each group of rows to each target, `(groups, m)`.
     """
@@ -79,6 +94,7 @@ class Transport:
     distance: float
     dual: float
     marginal_error: float
+    drift: float
     iterations: int
     flow: np.ndarray
 
@@ -94,7 +110,7 @@ def solve_transport(
     start: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Transport:
-    """Solve until the marginal error is at most the tolerance.
+    """Solve until the marginal error is at most the tolerance, and groups drift by at most that share of the scale.
 
     Args:
         source_weights, target_weights: `(n,)` and `(m,)`, positive, each summing to one.
@@ -111,29 +127,35 @@ def solve_transport(
     b = torch.as_tensor(target_weights, dtype=torch.float64, device=device)
     g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64, device=device)
     stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
-    mixing, iterations, error = _Mixing(), 0, np.inf
+    mixing = _Mixing(8 * torch.finfo(kind).eps * cost.scale)
+    iterations, error = 0, np.inf
     for current in islice(chain(stages, repeat(epsilon)), max_iterations):
         sweep = _sweep(cost, a, b, g, current, kind)
         iterations += 1
         if progress is not None:
             progress(1)
+        dual = float(a @ sweep.source + b @ g)
         columns = sweep.flow.sum(dim=0)
         error = float((columns - b).abs().sum())
-        if current == epsilon and error <= tolerance:
+        # A column that no mass reaches at all moves as far as numbers go, and is looked at again.
+        ratio = columns.clamp_min(torch.finfo(kind).tiny) / b
+        between = _between(sweep.flow, ratio, b, cost.target_groups)
+        drift = current * float(between.max() - between.min())
+        if current == epsilon and error <= tolerance and drift <= tolerance * cost.scale:
             shift = g.mean()
-            dual = float(a @ sweep.source + b @ g)
             return Transport(
                 source=(sweep.source + shift).cpu().numpy(),
                 target=(g - shift).cpu().numpy(),
                 distance=sweep.distance,
                 dual=dual,
                 marginal_error=error,
+                drift=drift,
                 iterations=iterations,
                 flow=sweep.flow.cpu().numpy(),
             )
-        # A column that no mass reaches at all moves as far as numbers go, and is looked at again.
-        step = -current * torch.log(columns.clamp_min(torch.finfo(kind).tiny) / b)
-        g = mixing.next(g, step - step.mean()) if current == epsilon else g + step - step.mean()
+        step = current * (between[cost.target_groups] - ratio.log())
+        step -= step.mean()
+        g = mixing.next(g, step, dual) if current == epsilon else g + step
     raise NotConverged(
         f"transport is solved to a marginal error of at most {tolerance:g}; after {iterations} passes it is "
         f"{error:.2g}. Allow more passes (`max_iterations`), raise the tolerance or epsilon, or give float64 features"
@@ -169,34 +191,69 @@ def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: to
     return _Sweep(source, flow, distance + float((flow * offsets).sum()))
 
 
-class _Mixing:
-    """Anderson mixing (type II) of a fixed-point iteration, started over from the best point when it leads astray."""
+def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor) -> Tensor:
+    """What to add to the potentials of each group of targets, over epsilon, so that every group gets its mass.
 
-    def __init__(self) -> None:
+    Args:
+        flow: `(source groups, m)`, with rows that send their mass.
+        ratio: `(m,)`, the mass of each column over what it should be.
+
+    Returns:
+        `(target groups,)`, of mean zero.
+    """
+    count = int(groups.max()) + 1
+    shift = torch.zeros(count, dtype=torch.float64, device=b.device)
+    if count == 1:
+        return shift
+    wanted = shift.index_add(0, groups, b)
+    coupling = torch.zeros(len(flow), count, dtype=torch.float64, device=b.device)
+    coupling.index_add_(1, groups, flow / ratio)  # columns have their mass
+    sent = flow.sum(dim=1, keepdim=True)
+    coupling, sent = coupling[sent[:, 0] > 0], sent[sent[:, 0] > 0]
+    for _ in range(NEWTON):
+        tilted = coupling * (shift - shift.max()).exp()
+        share = tilted / tilted.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+        got = (sent * share).sum(dim=0)
+        slopes, ways = torch.linalg.eigh(got.diag() - share.T @ (sent * share))
+        step = ways @ ((ways.T @ (wanted - got)) / (slopes.clamp_min(0) + _LEAST_SLOPE))
+        step -= step.mean()
+        shift = shift + step * min(1.0, FARTHEST / max(float(step.abs().max()), _LEAST_SLOPE))
+    return shift - shift.mean()
+
+
+class _Mixing:
+    """Anderson mixing (type II) of an iteration that only ever raises the dual value.
+
+    What is extrapolated may lower it; then the plain iteration goes on from the point before, without memory.
+
+    Args:
+        slack: how much lower the value may be for its rounding.
+    """
+
+    def __init__(self, slack: float) -> None:
+        self.slack = slack
         self.steps: list[Tensor] = []
         self.points: list[Tensor] = []
-        self.least = np.inf
-        self.best: Tensor | None = None
+        self.dual = -np.inf
+        self.plain: Tensor | None = None
 
-    def next(self, point: Tensor, step: Tensor) -> Tensor:
-        length = float(step.norm())
-        if self.best is not None and not length <= _WORSE * self.least:
-            # What comes next counts as best, so that starting over leads one plain iteration further each time.
-            self.steps, self.points, self.least = [], [], np.inf
-            return self.best
-        if length < self.least:
-            self.least, self.best = length, point + step
+    def next(self, point: Tensor, step: Tensor, dual: float) -> Tensor:
+        """The next point, from one, where its plain iteration leads, and its value."""
+        if self.plain is not None and not dual >= self.dual - self.slack:
+            plain, self.plain, self.steps, self.points = self.plain, None, [], []
+            return plain
+        self.dual, self.plain = dual, point + step
         self.steps = [*self.steps, step][-MEMORY:]
-        self.points = [*self.points, point + step][-MEMORY:]
+        self.points = [*self.points, self.plain][-MEMORY:]
         if len(self.steps) == 1:
-            return self.points[-1]
+            return self.plain
         steps = torch.stack(self.steps).diff(dim=0)  # (memory, m)
         points = torch.stack(self.points).diff(dim=0)
         gram = steps @ steps.T
         # Steps are all the same where the precision of the cost ends, or where there is one target.
         ridge = 1e-10 * gram.trace() + torch.finfo(gram.dtype).tiny
         gram += ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        mixed: Tensor = self.points[-1] - torch.linalg.solve(gram, steps @ step) @ points
+        mixed: Tensor = self.plain - torch.linalg.solve(gram, steps @ step) @ points
         return mixed
 
 
@@ -215,7 +272,8 @@ class MatrixCost:
     def __init__(self, matrix: np.ndarray) -> None:
         self.matrix = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64))
         self.shape = (len(matrix), matrix.shape[1])
-        self.scale = float(np.abs(matrix).mean())
+        self.scale = _spread(self.matrix)
+        self.target_groups = torch.zeros(self.shape[1], dtype=torch.long)
         self.offsets = torch.zeros(1, self.shape[1], dtype=torch.float64)
         self.groups = torch.zeros(self.shape[0], dtype=torch.long)
 
@@ -242,6 +300,7 @@ class PointCost:
         feature_weight: float = 1.0,
         offsets: np.ndarray | None = None,
         groups: np.ndarray | None = None,
+        target_groups: np.ndarray | None = None,
         centre: np.ndarray | None = None,
         scale: float | None = None,
         device: torch.device | None = None,
@@ -250,8 +309,9 @@ class PointCost:
 
         Args:
             offsets: `(groups, m)`; `groups`: `(n,)`, a row of it for each source.
+            target_groups: `(m,)`, which targets lie together.
             centre: `(d,)`, taken off both clouds: distances of numbers near zero lose fewer digits.
-            scale: of the cost, where it is known; else all sources are read for it.
+            scale: standard deviation of the cost, where it is known; else that of the first tile.
         """
         kind = np.float64 if sources.dtype == np.float64 else np.float32
         self.device = device or torch.device("cpu")
@@ -264,28 +324,30 @@ class PointCost:
         self.offsets = torch.from_numpy(plain.astype(kind)).to(self.device)
         every = np.zeros(len(sources), dtype=np.int64) if groups is None else groups
         self.groups = torch.from_numpy(every).to(self.device)
+        apart = np.zeros(len(targets), dtype=np.int64) if target_groups is None else target_groups
+        self.target_groups = torch.from_numpy(apart).to(self.device)
         self.height = max(TILE // len(targets), 1)
         self.kept = self._entries(slice(0, len(sources))) if len(sources) <= self.height else None
-        if scale is None:
-            scale = feature_weight * _spread(sources, targets, self.centre) + float(np.abs(plain).mean())
-        self.scale = scale
+        self.scale = self._first_spread() if scale is None else scale
 
     def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         for start in range(0, self.shape[0], self.height):
             rows = slice(start, min(start + self.height, self.shape[0]))
             yield rows, self._entries(rows) if self.kept is None else self.kept, self.groups[rows]
 
+    def _first_spread(self) -> float:
+        _, entries, groups = next(self.tiles())
+        return _spread(entries + self.offsets[groups])
+
     def _entries(self, rows: slice) -> Tensor:
         entries = torch.cdist(self._points(self.sources[rows]), self.targets)
         return entries if self.feature_weight == 1 else entries.mul_(self.feature_weight)
 
     def _points(self, features: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(features, dtype=self.kind) - self.centre).to(self.device)
+        centred: np.ndarray = np.subtract(features, self.centre, dtype=self.kind)
+        return torch.from_numpy(centred).to(self.device)
 
 
-def _spread(sources: np.ndarray, targets: np.ndarray, centre: np.ndarray) -> float:
-    """Root mean square distance of a source and a target."""
-    first: np.ndarray = sources - centre
-    second: np.ndarray = targets - centre
-    squares = (first**2).sum(axis=1).mean() + (second**2).sum(axis=1).mean()
-    return float(np.sqrt(max(squares - 2 * first.mean(axis=0) @ second.mean(axis=0), 0.0)))
+def _spread(entries: Tensor) -> float:
+    """Standard deviation, or where all are the same their size, or one."""
+    return float(entries.std(correction=0)) or float(entries.abs().mean()) or 1.0

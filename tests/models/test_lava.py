@@ -22,6 +22,8 @@ from models.valuation.transport import NotConverged, solve_transport
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 TIGHT = {"tolerance": 1e-9, "max_iterations": 5000}
+LAWS = {**TIGHT, "epsilon": 0.5}
+"""A few items far apart take thousands of passes to this accuracy where epsilon is small."""
 
 
 def blobs(
@@ -73,7 +75,7 @@ def test_a_set_moved_by_t_comes_to_distance_t(dimensions: int) -> None:
 
 def test_identical_sets_are_as_far_apart_as_entropy_keeps_them() -> None:
     points, labels, _, _ = blobs(apart=0.5)
-    found = lava_values(points, labels, points, labels, **TIGHT).diagnostics
+    found = lava_values(points, labels, points, labels, **LAWS).diagnostics
     between = np.array(found["label_distances"])
     np.testing.assert_allclose(np.diag(between), 0, atol=1e-7)
     np.testing.assert_allclose(between, between.T, atol=1e-7)
@@ -102,7 +104,7 @@ def test_labels_of_one_point_each_have_closed_forms(feature_weight: float, label
     between = 5.0 if label_weight else 0.0
     np.testing.assert_allclose(found["label_distances"], [[0, between], [between, 0]], atol=1e-6)
     apart = 5 * (feature_weight + label_weight)
-    assert found["scale"] == pytest.approx(5 * feature_weight / np.sqrt(2) + label_weight * 2.5)
+    assert found["scale"] == pytest.approx(apart / 2)
     assert found["epsilon"] == pytest.approx(0.5 * found["scale"])
     assert found["distance"] == pytest.approx(apart / (1 + np.exp(apart / found["epsilon"])))
 
@@ -110,13 +112,11 @@ def test_labels_of_one_point_each_have_closed_forms(feature_weight: float, label
 @pytest.mark.parametrize("weight", [1.0, 0.4])
 def test_values_are_minus_the_calibrated_potentials_of_a_peer(weight: float) -> None:
     train, labels, val, val_labels = blobs(1, apart=0.5)  # far apart, a class leaves the others' potentials open
-    found = lava_values(train, labels, val, val_labels, label_weight=2.0, feature_weight=weight, **TIGHT)
+    found = lava_values(train, labels, val, val_labels, label_weight=2.0, feature_weight=weight, **LAWS)
     between = np.array(found.diagnostics["label_distances"])
     cost = weight * ot.dist(train, val, metric="euclidean") + 2.0 * between[labels][:, val_labels]
     epsilon = found.diagnostics["epsilon"]
-    assert epsilon == pytest.approx(
-        0.1 * (weight * np.sqrt((ot.dist(train, val)).mean()) + 2.0 * between[labels][:, val_labels].mean())
-    )
+    assert epsilon == pytest.approx(0.5 * cost.std())
     _, log = ot.bregman.sinkhorn_log(
         np.full(24, 1 / 24), np.full(18, 1 / 18), cost, epsilon, numItermax=100_000, stopThr=1e-12, log=True
     )
@@ -127,10 +127,11 @@ def test_values_are_minus_the_calibrated_potentials_of_a_peer(weight: float) -> 
 
 def test_label_distances_are_debiased_transport_of_features() -> None:
     train, labels, val, val_labels = blobs(2)
-    found = lava_values(train, labels, val, val_labels, feature_weight=0.5, **TIGHT).diagnostics
+    found = lava_values(train, labels, val, val_labels, feature_weight=0.5, **LAWS).diagnostics
+    epsilon = 0.5 * ot.dist(train, val, metric="euclidean").std()
 
     def entropic(first: np.ndarray, second: np.ndarray) -> float:
-        cost, epsilon = ot.dist(first, second, metric="euclidean"), 0.1 * np.sqrt(ot.dist(train, val).mean())
+        cost = ot.dist(first, second, metric="euclidean")
         a, b = np.full(len(first), 1 / len(first)), np.full(len(second), 1 / len(second))
         plan = ot.bregman.sinkhorn_log(a, b, cost, epsilon, numItermax=100_000, stopThr=1e-12)
         return float((plan * cost).sum() + epsilon * (plan * np.log(plan / np.outer(a, b))).sum())
@@ -144,7 +145,7 @@ def test_label_distances_are_debiased_transport_of_features() -> None:
 
 def test_values_are_derivatives_of_the_distance() -> None:
     train, labels, val, val_labels = blobs(3, items=8)
-    options = Options(1.0, 1.0, 0.1, 1e-11, 5000)
+    options = Options(1.0, 1.0, 0.5, 1e-11, 5000)
     common = survey(chunks(train, labels), (val, val_labels), options)
 
     def distance(item: int, mass: float) -> float:
@@ -161,7 +162,7 @@ def test_values_are_derivatives_of_the_distance() -> None:
             max_iterations=5000,
         ).dual
 
-    values = lava_values(train, labels, val, val_labels, tolerance=1e-11, max_iterations=5000).values
+    values = lava_values(train, labels, val, val_labels, epsilon=0.5, tolerance=1e-11, max_iterations=5000).values
     differences = [(distance(item, 1e-4) - distance(item, -1e-4)) / 2e-4 for item in range(8)]
     np.testing.assert_allclose(values, -np.array(differences), atol=1e-5)
 
@@ -177,8 +178,8 @@ def test_permuted_items_have_permuted_values_that_sum_to_zero(problem: Problem, 
     train, labels, val, val_labels = problem
     generator = np.random.default_rng(seed)
     order, val_order = generator.permutation(len(train)), generator.permutation(len(val))
-    values = lava_values(*problem, **TIGHT).values
-    permuted = lava_values(train[order], labels[order], val[val_order], val_labels[val_order], **TIGHT).values
+    values = lava_values(*problem, **LAWS).values
+    permuted = lava_values(train[order], labels[order], val[val_order], val_labels[val_order], **LAWS).values
     np.testing.assert_allclose(permuted, values[order], atol=1e-5)
     assert values.sum() == pytest.approx(0, abs=1e-9)
 
@@ -187,8 +188,8 @@ def test_permuted_items_have_permuted_values_that_sum_to_zero(problem: Problem, 
 @given(problems, st.floats(-100, 100), st.floats(0.01, 100))
 def test_moved_and_scaled_features_scale_values(problem: Problem, by: float, factor: float) -> None:
     train, labels, val, val_labels = problem
-    found = lava_values(*problem, **TIGHT)
-    changed = lava_values(factor * (train + by), labels, factor * (val + by), val_labels, **TIGHT)
+    found = lava_values(*problem, **LAWS)
+    changed = lava_values(factor * (train + by), labels, factor * (val + by), val_labels, **LAWS)
     np.testing.assert_allclose(changed.values / factor, found.values, atol=1e-4)
     for name in ("distance", "scale", "epsilon"):
         assert changed.diagnostics[name] / factor == pytest.approx(found.diagnostics[name], rel=1e-5)
@@ -198,8 +199,8 @@ def test_moved_and_scaled_features_scale_values(problem: Problem, by: float, fac
 @given(problems, st.integers(2, 3))
 def test_a_repeated_training_set_is_as_far_away(problem: Problem, times: int) -> None:
     train, labels, val, val_labels = problem
-    found = lava_values(*problem, **TIGHT)
-    repeated = lava_values(np.tile(train, (times, 1)), np.tile(labels, times), val, val_labels, **TIGHT)
+    found = lava_values(*problem, **LAWS)
+    repeated = lava_values(np.tile(train, (times, 1)), np.tile(labels, times), val, val_labels, **LAWS)
     assert repeated.diagnostics["distance"] == pytest.approx(found.diagnostics["distance"], abs=1e-5)
     n = len(train)
     factor = (times * n / (times * n - 1)) / (n / (n - 1))
@@ -210,18 +211,18 @@ def test_a_repeated_training_set_is_as_far_away(problem: Problem, times: int) ->
 @given(problems, st.permutations([-7, 0, 40_000]))
 def test_names_of_labels_say_nothing(problem: Problem, names: list[int]) -> None:
     train, labels, val, val_labels = problem
-    renamed = lava_values(train, np.array(names)[labels], val, np.array(names)[val_labels], **TIGHT).values
-    np.testing.assert_allclose(renamed, lava_values(*problem, **TIGHT).values, atol=1e-5)
+    renamed = lava_values(train, np.array(names)[labels], val, np.array(names)[val_labels], **LAWS).values
+    np.testing.assert_allclose(renamed, lava_values(*problem, **LAWS).values, atol=1e-5)
 
 
 def test_without_labels_is_with_labels_of_no_weight() -> None:
     problem = blobs()
-    off = lava_values(*without_labels(problem), **TIGHT)
-    unweighted = lava_values(*problem, label_weight=0.0, **TIGHT)
-    np.testing.assert_allclose(off.values, unweighted.values, atol=1e-7)
+    off = lava_values(*without_labels(problem), **LAWS)
+    unweighted = lava_values(*problem, label_weight=0.0, **LAWS)
+    np.testing.assert_allclose(off.values, unweighted.values, atol=1e-5)
     assert off.diagnostics["labels"] == "off: items without labels"
     assert unweighted.diagnostics["labels"] == "compared"
-    assert np.abs(lava_values(*problem, **TIGHT).values - off.values).max() > 0.01
+    assert np.abs(lava_values(*problem, **LAWS).values - off.values).max() > 0.01
 
 
 def test_an_outlier_and_a_mislabelled_item_are_worth_least() -> None:

@@ -102,13 +102,13 @@ def test_groups_add_their_part_and_keep_count_of_where_they_go() -> None:
     offsets, groups = generator.random((4, 30)), generator.integers(4, size=40)
     cost = PointCost(*given, feature_weight=0.7, offsets=offsets, groups=groups)
     matrix = 0.7 * distances(given) + offsets[groups]
-    found, same = solve(cost, 0.05), solve(MatrixCost(matrix), 0.05 * cost.scale / matrix.mean())
+    found, same = solve(cost, 0.05), solve(MatrixCost(matrix), 0.05 * cost.scale / matrix.std())
     np.testing.assert_allclose(found.source, same.source, atol=1e-7)
     assert found.distance == pytest.approx(same.distance)
     sent = coupling(found, matrix, 0.05 * cost.scale, even(40), even(30))
     expected = np.stack([sent[groups == group].sum(axis=0) for group in range(4)])
     np.testing.assert_allclose(found.flow, expected, atol=1e-10)
-    assert cost.scale == pytest.approx(0.7 * np.sqrt((distances(given) ** 2).mean()) + offsets.mean())
+    assert cost.scale == pytest.approx(matrix.std())
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-7])
@@ -116,7 +116,7 @@ def test_marginal_error_is_that_of_the_potentials(tolerance: float) -> None:
     matrix = distances(clouds())
     a, b = (np.random.default_rng(3).dirichlet(np.full(n, 5.0)) for n in matrix.shape)
     found = solve(MatrixCost(matrix), 0.05, tolerance=tolerance, weights=(a, b))
-    sent = coupling(found, matrix, 0.05 * matrix.mean(), a, b)
+    sent = coupling(found, matrix, 0.05 * matrix.std(), a, b)
     np.testing.assert_allclose(sent.sum(axis=1), a, atol=1e-12)
     assert found.marginal_error == pytest.approx(np.abs(sent.sum(axis=0) - b).sum(), abs=1e-12)
     assert 0 < found.marginal_error <= tolerance
@@ -140,6 +140,7 @@ def test_more_accuracy_than_float32_has_is_an_error(targets: int) -> None:
 def test_tiles_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     given, groups = clouds(), np.arange(40) % 3
     options = {"offsets": np.random.default_rng(0).random((3, 30)), "groups": groups}
+    options["scale"] = PointCost(*given, **options).scale
     whole = solve(PointCost(*given, **options), 0.05)
     for tile in (7 * 30, 1):
         monkeypatch.setattr(transport, "TILE", tile)
@@ -180,7 +181,7 @@ def test_mixing_that_leads_astray_is_taken_back(seed: int) -> None:
     assert found.distance == pytest.approx(ot.emd2(even(8), even(6), distances(given)), rel=0.01)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.05])
+@pytest.mark.parametrize("share", [0.6, 0.12])
 def test_float32_is_close_to_float64(share: float) -> None:
     given = clouds(sources=200, targets=100, kind=np.float32)
     single = solve(PointCost(*given), share, tolerance=1e-5)
