@@ -65,7 +65,8 @@ def detect(
 ) -> dict[str, Any]:
     """Detection by each method, and the accuracy of a classifier trained without what it values least.
 
-    The classifier is linear, on the encoder's features; it is judged by validation images that no method saw.
+    The classifier is linear, on principal components of the encoder's features; it is judged by validation images
+    that no method saw.
     """
     torch.set_num_threads(os.cpu_count() or 1)
     space = open_workspace(settings)
@@ -78,6 +79,15 @@ def detect(
     clean = np.random.default_rng(config.seed).random(len(val_images)) >= config.test
     features, val_features = (_embedded(space, net, each) for each in (planted.images, val_images))
     shown, val_shown = represent(features, val_features[clean], val_labels[clean], config.encoding.representation)
+    components, _ = represent(np.concatenate([features, val_features[~clean]]), val_features[clean], None, "principal")
+    own, test, test_labels = components[: len(features)], components[len(features) :], val_labels[~clean]
+
+    def accuracy_without(gone: np.ndarray) -> float:
+        left = np.delete(np.arange(len(own)), gone)
+        head = fit_head(own[left], planted.labels[left])
+        return float((head.classes[head.logits(test).argmax(axis=1)] == test_labels).mean())
+
+    whole = accuracy_without(np.empty(0, dtype=int))
     advance(1)
     rows, curves, accuracy = [], {}, []
     for method in config.methods:
@@ -100,17 +110,9 @@ def detect(
         curves[method] = found.rates[np.linspace(0, len(values) - 1, min(CURVE, len(values))).astype(int)].tolist()
         order = np.argsort(values, kind="stable")
         for removed in (0.0, *config.removed):
-            left = order[round(removed * len(order)) :]
-            head = fit_head(features[left], planted.labels[left], penalty=1e-2)
-            predicted = head.classes[head.logits(val_features[~clean]).argmax(axis=1)]
-            accuracy.append(
-                {
-                    "corruption": corruption,
-                    "method": method,
-                    "removed": removed,
-                    "accuracy": float((predicted == val_labels[~clean]).mean()),
-                }
-            )
+            gone = order[: round(removed * len(order))]
+            reached = accuracy_without(gone) if len(gone) else whole
+            accuracy.append({"corruption": corruption, "method": method, "removed": removed, "accuracy": reached})
         advance(1)
     return {"rows": rows, "curves": curves, "accuracy": accuracy, "busy_seconds": time.perf_counter() - began}
 

@@ -43,8 +43,8 @@ FARTHEST = 4.0
 COARSEST = 1.0
 """Share of the cost's scale at which epsilon starts to fall to where it is wanted: no exponential underflows."""
 
-_LEAST_SLOPE = 1e-12
-"""Mass between groups below which rounding says more than it does."""
+ROUNDING = 256
+"""Machine epsilons of mass between groups below which rounding says more than it does: they stay where they are."""
 
 _FALL = 3.0
 
@@ -139,7 +139,7 @@ def solve_transport(
         error = float((columns - b).abs().sum())
         # A column that no mass reaches at all moves as far as numbers go, and is looked at again.
         ratio = columns.clamp_min(torch.finfo(kind).tiny) / b
-        between = _between(sweep.flow, ratio, b, cost.target_groups)
+        between = _between(sweep.flow, ratio, b, cost.target_groups, ROUNDING * torch.finfo(kind).eps)
         drift = current * float(between.max() - between.min())
         if current == epsilon and error <= tolerance and drift <= tolerance * cost.scale:
             shift = g.mean()
@@ -191,12 +191,13 @@ def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: to
     return _Sweep(source, flow, distance + float((flow * offsets).sum()))
 
 
-def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor) -> Tensor:
+def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: float) -> Tensor:
     """What to add to the potentials of each group of targets, over epsilon, so that every group gets its mass.
 
     Args:
         flow: `(source groups, m)`, with rows that send their mass.
         ratio: `(m,)`, the mass of each column over what it should be.
+        least: slope of the mass of groups, by how far apart they are, that can be told from rounding.
 
     Returns:
         `(target groups,)`, of mean zero.
@@ -215,9 +216,9 @@ def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor) -> Tensor:
         share = tilted / tilted.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
         got = (sent * share).sum(dim=0)
         slopes, ways = torch.linalg.eigh(got.diag() - share.T @ (sent * share))
-        step = ways @ ((ways.T @ (wanted - got)) / (slopes.clamp_min(0) + _LEAST_SLOPE))
-        step -= step.mean()
-        shift = shift + step * min(1.0, FARTHEST / max(float(step.abs().max()), _LEAST_SLOPE))
+        step = ways @ torch.where(slopes > least, (ways.T @ (wanted - got)) / slopes, 0.0)
+        longest = float(step.abs().max())
+        shift = shift + step * (FARTHEST / longest if longest > FARTHEST else 1.0)
     return shift - shift.mean()
 
 

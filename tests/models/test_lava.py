@@ -457,3 +457,20 @@ def test_items_of_unseen_labels_share_the_lowest_value() -> None:
     found = with_lowest(ItemValues(np.array([0.5, -2.0]), {"scale": 1.0}), np.array([False, True, False, True]))
     np.testing.assert_array_equal(found.values, [-2, 0.5, -2, -2])
     assert found.diagnostics == {"scale": 1.0, "unseen_labels": 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_labels_are_apart_is_found_where_hardly_any_mass_goes_between_them(seed: int) -> None:
+    """Columns are nearly right whatever it is: Sinkhorn's algorithm alone stops far from it."""
+    problem = blobs(seed, items=90, validation=60, spread=0.4, apart=3)
+    found = lava_values(*problem, epsilon=0.3)
+    converged = lava_values(*problem, epsilon=0.3, **TIGHT)
+    assert found.diagnostics["iterations"] < 30
+    np.testing.assert_allclose(found.values, converged.values, atol=1e-3 * converged.diagnostics["scale"])
+
+
+def test_labels_too_far_apart_to_tell_are_left_where_they_are() -> None:
+    train, labels, _, _ = (part.astype(np.float32) if part.dtype.kind == "f" else part for part in blobs(apart=50))
+    found = lava_values(train, labels, train, labels)
+    assert found.diagnostics["marginal_error"] <= 1e-3
+    assert np.isfinite(found.values).all()

@@ -1,0 +1,105 @@
+"""Valuing items and judging values, from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.conftest import save_digits
+
+
+def save_arrays(folder: Path) -> tuple[str, str]:
+    """Blobs, the first ten of whose training labels are wrong."""
+    generator = np.random.default_rng(0)
+    centres = 3 * generator.normal(size=(3, 6))
+    for name, items in (("train", 120), ("val", 60)):
+        labels = np.arange(items) % 3
+        features = (centres[labels] + generator.normal(size=(items, 6))).astype(np.float32)
+        if name == "train":
+            labels[:10] = (labels[:10] + 1) % 3
+        np.savez(folder / f"{name}.npz", features=features, labels=labels)
+    return "train.npz", "val.npz"
+
+
+def test_values_of_arrays(royalty, tmp_path: Path) -> None:
+    train, val = save_arrays(tmp_path)
+    found = {}
+    for method in ("lava", "sava"):
+        done = royalty("value", method, "--train", train, "--val", val, "--out", f"{method}.parquet", "--json")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert result["items"] == 120
+        assert result["diagnostics"]["marginal_error"] <= 1e-3
+        table = pd.read_parquet(tmp_path / f"{method}.parquet")
+        assert list(table) == ["id", "label", "value"]
+        assert set(table["value"].to_numpy().argsort()[:10]) == set(range(10))
+        folder = Path(result["folder"])
+        assert pd.read_parquet(folder / "values.parquet").equals(table)
+        assert (folder / "values.png").read_bytes().startswith(b"\x89PNG")
+        found[method] = table["value"]
+    np.testing.assert_allclose(found["sava"], found["lava"], rtol=1e-4, atol=1e-4)  # one batch a side
+
+    np.savez(tmp_path / "two.npz", **{key: part[part_of("val", tmp_path) < 2] for key, part in load(val, tmp_path)})
+    refused = royalty("value", "knn-shapley", "--train", train, "--val", "two.npz", "--out", "none.parquet")
+    assert refused.returncode == 1
+    assert "none has label 2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "none.parquet").exists()
+    lowest = royalty(
+        "value", "knn-shapley", "--train", train, "--val", "two.npz", "--out", "k.parquet", "--unseen-label", "worst"
+    )
+    assert lowest.returncode == 0, lowest.stderr
+    table = pd.read_parquet(tmp_path / "k.parquet")
+    assert (table["value"][table["label"] == 2] == table["value"].min()).all()
+
+
+def load(name: str, folder: Path) -> list[tuple[str, np.ndarray]]:
+    with np.load(folder / name) as arrays:
+        return [(key, arrays[key]) for key in ("features", "labels")]
+
+
+def part_of(name: str, folder: Path) -> np.ndarray:
+    return dict(load(f"{name}.npz", folder))["labels"]
+
+
+def test_images_are_embedded_once(royalty, tmp_path: Path) -> None:
+    save_digits(tmp_path / "images", ["ann", "bob"] * 10)
+    (tmp_path / "v.yaml").write_text("train: images\nval: images\nencoding: {encoder: pixels, size: 8}\n")
+    for method, batches in (("lava", None), ("sava", 1)):
+        done = royalty("value", method, "--config", "v.yaml", "--name", method, "--out", "out.parquet", "--json")
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert result["diagnostics"].get("batches") == batches
+        assert (Path(result["folder"]) / "items.png").read_bytes().startswith(b"\x89PNG")
+        assert list(pd.read_parquet(tmp_path / "out.parquet")) == ["id", "label", "contributor", "value"]
+    shards = list((tmp_path / "home" / "embeddings").rglob("*.rows"))
+    assert len(shards) == 1
+
+
+def test_planted_corruptions_are_found(royalty, tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text(
+        "items: 200\nval_items: 120\ncorruptions: [flipped-labels, noise]\nmethods: [lava, random]\nremoved: [0.25]\n"
+        "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
+    )
+    done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    auroc = {(row["corruption"], row["method"]): row["auroc"] for row in result["rows"]}
+    assert len(auroc) == 4
+    assert auroc["flipped-labels", "lava"] > 0.65
+    assert 0.2 < auroc["flipped-labels", "random"] < 0.8
+    assert {row["removed"] for row in result["accuracy"]} == {0.0, 0.25}
+    folder = Path(result["folder"])
+    assert {file.name for file in folder.iterdir()} >= {"detection.csv", "accuracy.csv", "noise.png"}
+
+
+def test_what_cannot_be_valued_is_refused_before_any_work(royalty, tmp_path: Path) -> None:
+    train, val = save_arrays(tmp_path)
+    for arguments, message in (
+        (("lava", "--train", train), "`val`: field required"),
+        (("shapely", "--train", train, "--val", val), "`method`: input should be 'lava', 'sava' or 'knn-shapley'"),
+    ):
+        done = royalty("value", *arguments)
+        assert (done.returncode, message in done.stderr) == (1, True), done.stderr
+    assert not (tmp_path / "home").exists()
