@@ -26,6 +26,7 @@ from tasks.valuing import (
     join_shares,
     plan_shares,
     read,
+    train_encoder,
     value_all,
     value_share,
     write_values,
@@ -112,8 +113,10 @@ def read_sides(config: ValueConfig) -> dict[str, str]:
     train, val = (read(path, config.encoding.size) for path in (config.train, config.val))
     sides = {"train": train.outputs["items"], "val": val.outputs["items"], "encoder": ""}
     if train.outputs["shape"] is not None or val.outputs["shape"] is not None:
-        embed(train, config.encoding.encoder)
-        sides["encoder"] = embed(val, config.encoding.encoder).outputs["encoder"]
+        name = config.encoding.encoder
+        model = train_encoder(val, config).outputs["model"] if name == "preact-resnet18" else ""
+        embed(train, name, model)
+        sides["encoder"] = embed(val, name, model).outputs["encoder"]
     return sides
 
 

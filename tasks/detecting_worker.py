@@ -34,7 +34,7 @@ from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import batchwise_lava_values, sava_values
 from tasks.detection_config import DetectionConfig, Looking
-from tasks.valuing_worker import embed_missing, keep_items, load_items, shape_of
+from tasks.valuing_worker import embed_missing, keep_items, load_items, shape_of, trained_encoder
 from tasks.worker import best_device
 
 BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
@@ -72,11 +72,15 @@ def detect(
     space = open_workspace(settings)
     began = time.perf_counter()
     images, labels, val_images, val_labels = _drawn(space, config, sides)
-    net = build_encoder(config.encoding.encoder, shape=shape_of(images), device=best_device())
+    clean = np.random.default_rng(config.seed).random(len(val_images)) >= config.test
+    net: Encoder = (
+        trained_encoder(config.encoding, val_images[clean], val_labels[clean], config.seed, lambda _steps: None)
+        if config.encoding.encoder == "preact-resnet18"
+        else build_encoder(config.encoding.encoder, shape=shape_of(images), device=best_device())
+    )
     planted = _plant(config, corruption, net, images, labels, val_images, val_labels)
     keep = np.isin(val_labels, planted.labels)  # a class that was removed is in neither side
-    val_images, val_labels = val_images[keep], val_labels[keep]
-    clean = np.random.default_rng(config.seed).random(len(val_images)) >= config.test
+    val_images, val_labels, clean = val_images[keep], val_labels[keep], clean[keep]
     features, val_features = (_embedded(space, net, each) for each in (planted.images, val_images))
     shown, val_shown = represent(features, val_features[clean], val_labels[clean], config.encoding.representation)
     components, _ = represent(np.concatenate([features, val_features[~clean]]), val_features[clean], None, "principal")

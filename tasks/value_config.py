@@ -11,7 +11,7 @@ from models.encoders.registry import EncoderName
 from models.encoders.representation import Representation
 from models.valuation.ground import Options
 from models.valuation.sava import Batching
-from tasks.config import Rate, RunName, StageConfig
+from tasks.config import Rate, RunName, StageConfig, Steps
 
 ValueMethod = Literal["lava", "sava", "knn-shapley"]
 
@@ -20,12 +20,15 @@ class EncodingConfig(StageConfig):
     """How images become vectors; features that are given stay as they are.
 
     Attributes:
-        encoder: of the registry.
+        encoder: of the registry; or `preact-resnet18`, a classifier that is trained on the validation images.
+        width, steps: of that classifier: channels of its first stage, and steps of training.
         representation: see `models.encoders.representation`.
         size: side of the square that images are resized to when they are read.
     """
 
-    encoder: EncoderName = "efficientnet-lite0"
+    encoder: EncoderName | Literal["preact-resnet18"] = "efficientnet-lite0"
+    width: Annotated[int, Field(ge=4, le=128)] = 16
+    steps: Steps = 600
     representation: Representation = "both"
     size: Annotated[int, Field(ge=8, le=512)] = 32
 

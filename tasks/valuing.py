@@ -18,12 +18,12 @@ from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.data.folder import read_manifest
 from models.data.labelled import count_items
-from models.encoders.registry import EncoderName
 from models.errors import InputError
 from tasks.stage import in_worker, run_stage
 from tasks.value_config import ValueConfig
 
 VALUING = "tasks.valuing_worker"
+ENCODERS = ("models.encoders.registry", "models.encoders.preact_resnet")
 
 
 @task(cache_policy=NO_CACHE)
@@ -35,11 +35,22 @@ def read(path: Path, size: int) -> StageRecord:
 
 
 @task(cache_policy=NO_CACHE)
-def embed(items: StageRecord, encoder: EncoderName) -> StageRecord:
+def train_encoder(val: StageRecord, config: ValueConfig) -> StageRecord:
+    """Digest of an encoder that learned from the validation images."""
+    encoding = config.encoding
+    inputs = {"val": val.outputs["items"], "encoding": encoding.model_dump(), "seed": config.seed}
+    work = in_worker(
+        "Train encoder", encoding.steps, f"{VALUING}.train_encoder", val.outputs["items"], encoding, config.seed
+    )
+    return run_stage("train-encoder", inputs=inputs, modules=("models.encoders.preact_resnet",), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def embed(items: StageRecord, encoder: str, model: str) -> StageRecord:
     """Name of the encoder whose features of the images are kept now."""
-    inputs = {"items": items.outputs["items"], "encoder": encoder}
+    inputs = {"items": items.outputs["items"], "encoder": encoder, "model": model}
     work = in_worker("Embed", items.outputs["count"], f"{VALUING}.embed", *inputs.values())
-    return run_stage("embed", inputs=inputs, modules=("models.encoders.registry",), compute=work)
+    return run_stage("embed", inputs=inputs, modules=ENCODERS, compute=work)
 
 
 @task(cache_policy=NO_CACHE)

@@ -19,6 +19,7 @@ from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
 from models.data.labelled import Items, numbered, read_items
 from models.encoders.encoder import Encoder
+from models.encoders.preact_resnet import PreActResNet18
 from models.encoders.registry import build_encoder
 from models.encoders.representation import represent
 from models.errors import InputError
@@ -27,7 +28,7 @@ from models.valuation.items import ItemValues, with_lowest
 from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import Plan, Share, join, plan_values, share_rows, take, value_share
-from tasks.value_config import ValueConfig
+from tasks.value_config import EncodingConfig, ValueConfig
 from tasks.worker import best_device
 
 EMBEDDED_TOGETHER = 4096
@@ -54,7 +55,31 @@ def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
     return {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
 
 
-def embed(items: str, encoder: str, settings: Settings, advance: Advance) -> dict[str, Any]:
+def train_encoder(
+    items: str, encoding: EncodingConfig, seed: int, settings: Settings, advance: Advance
+) -> dict[str, Any]:
+    """Train a classifier on labelled images; its last activations are features."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    space = open_workspace(settings)
+    loaded = load_items(space, items)
+    labels, _ = numbered(loaded.labels, loaded.labels)
+    if loaded.images is None or labels is None:
+        raise InputError("`encoding.encoder: preact-resnet18` is trained on validation images with labels; add labels")
+    began = time.perf_counter()
+    net = trained_encoder(encoding, loaded.images, labels, seed, advance)
+    return {"model": space.artifacts.put(net.to_bytes()), "busy_seconds": time.perf_counter() - began}
+
+
+def trained_encoder(
+    encoding: EncodingConfig, images: np.ndarray, labels: np.ndarray, seed: int, advance: Advance
+) -> PreActResNet18:
+    names, targets = np.unique(labels, return_inverse=True)
+    net = PreActResNet18(images.shape[1], len(names), width=encoding.width, seed=seed).to(best_device())
+    net.fit(images, targets, steps=encoding.steps, seed=seed, progress=advance)
+    return net
+
+
+def embed(items: str, encoder: str, model: str, settings: Settings, advance: Advance) -> dict[str, Any]:
     """Embed the images that no earlier valuation embedded; the name that stands for the encoder."""
     torch.set_num_threads(os.cpu_count() or 1)
     space = open_workspace(settings)
@@ -62,7 +87,11 @@ def embed(items: str, encoder: str, settings: Settings, advance: Advance) -> dic
     if loaded.images is None:
         raise InputError("one side has images and the other features; give both as images, or both as features")
     began = time.perf_counter()
-    net = build_encoder(encoder, shape=shape_of(loaded.images), device=best_device())
+    net: Encoder = (
+        PreActResNet18.from_bytes(space.artifacts.get(model)).to(best_device())
+        if model
+        else build_encoder(encoder, shape=shape_of(loaded.images), device=best_device())
+    )
     embedded = embed_missing(space, net, loaded.images, loaded.ids, advance)
     return {"encoder": net.name, "embedded": embedded, "busy_seconds": time.perf_counter() - began}
 

@@ -73,8 +73,13 @@ def test_images_are_embedded_once(royalty, tmp_path: Path) -> None:
         assert result["diagnostics"].get("batches") == batches
         assert (Path(result["folder"]) / "items.png").read_bytes().startswith(b"\x89PNG")
         assert list(pd.read_parquet(tmp_path / "out.parquet")) == ["id", "label", "contributor", "value"]
+    (tmp_path / "p.yaml").write_text(
+        "train: images\nval: images\nencoding: {encoder: preact-resnet18, size: 8, width: 4, steps: 3}\n"
+    )
+    done = royalty("value", "knn-shapley", "--config", "p.yaml")
+    assert done.returncode == 0, done.stderr
     shards = list((tmp_path / "home" / "embeddings").rglob("*.rows"))
-    assert len(shards) == 1
+    assert len(shards) == 2  # one an encoder
 
 
 def test_planted_corruptions_are_found(royalty, tmp_path: Path) -> None:
