@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
+STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)))
 INK, FAINT = "#222222", "#d9d9d9"
 
 
@@ -79,8 +80,9 @@ def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
     axes = figure.add_subplot()
     for index, (name, found) in enumerate(curves.items()):
         looked = np.arange(1, len(found) + 1) / len(found)
-        style = "solid" if index < len(COLOURS) else (0, (3, 2))
-        axes.plot(looked, found, color=COLOURS[index % len(COLOURS)], linewidth=1.6, linestyle=style, label=name)
+        again, colour = divmod(index, len(COLOURS))
+        style = STYLES[again % len(STYLES)]
+        axes.plot(looked, found, color=COLOURS[colour], linewidth=1.6, linestyle=style, label=name)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
