@@ -23,6 +23,9 @@ from tasks.stage import in_worker, run_stage
 from tasks.value_config import ValueConfig
 
 VALUING = "tasks.valuing_worker"
+SHOWN_ROWS = 100_000
+"""Values in MLflow's own table at most, which it keeps as JSON; longer ones are in the file beside it alone."""
+
 ENCODERS = ("models.encoders.registry", "models.encoders.preact_resnet")
 
 
@@ -94,6 +97,7 @@ def write_values(config: ValueConfig, sides: dict[str, str], valued: StageRecord
     def compute(space: Workspace) -> dict[str, Any]:
         from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
         from tasks.value_report import pictures
+        from tasks.valuing_worker import load_values
 
         tracking = open_tracking(settings())
         note = f"Value of every training item by {config.method}: higher is better. `values.parquet` holds all of them."
@@ -103,6 +107,9 @@ def write_values(config: ValueConfig, sides: dict[str, str], valued: StageRecord
         for side in ("train", "val"):
             tracking.dataset(run, side, sides[side], {"items": sides[side]})
         tracking.file(run, "values.parquet", payload)
+        table = load_values(space, valued.outputs["table"])
+        if len(table) <= SHOWN_ROWS:
+            tracking.table(run, table, "values.json")
         shown = pictures(space, config, sides, valued)
         for file, picture in shown.items():
             tracking.file(run, file, picture)

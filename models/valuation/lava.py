@@ -126,6 +126,8 @@ def exact_difference(
     Raises:
         InputError: as `lava_values`; positions that are not there.
     """
+    if len(first) != len(second):
+        raise InputError(f"pairs have two items each; got {len(first)} first and {len(second)} second ones")
     for title, items in (("first", first), ("second", second)):
         if len(items) and not (items.min() >= 0 and items.max() < len(train_features)):
             raise InputError(
