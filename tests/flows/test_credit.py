@@ -211,7 +211,7 @@ def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path,
     config.write_text(SMALL.replace("count: 12", "count: 2"))
     few = royalty("run", "--config", str(config))
     assert few.returncode == 1
-    assert "at least 4 of them for 3 contributors, got 2" in few.stderr
+    assert "3 contributors take at least 4 coalitions, got 2" in few.stderr
     assert coalition_rows(home) == {}
     assert "Traceback" not in few.stderr
     with sqlite3.connect(home / "royalty.db") as database:
