@@ -133,9 +133,9 @@ def detection(
 
     cells: dict[str, list[str]] = {}
     for row in result.rows:
-        cells.setdefault(row["method"], [row["method"]]).append(f"{row['first_fifth']:.0%}  {row['auroc']:.2f}")
-    print_table(("Method", *configuration.corruptions), list(map(tuple, cells.values())))
-    console.print("Planted items found in the fifth of lowest value, and AUROC")
+        cells.setdefault(row["method"], [row["method"]]).append(f"{row['auroc']:.2f}")
+    heads = [name.replace("-", "\n") for name in configuration.corruptions]
+    print_table(("AUROC", *heads), list(map(tuple, cells.values())))
     console.print(f"Tables      {result.folder}/detection.csv, accuracy.csv", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
 
