@@ -15,7 +15,7 @@ PENALTY = 1e-2
 """Of the head: features outnumber the items of a small validation set."""
 
 DIRECTIONS = 64
-"""Principal directions kept; with 32 or 128 corruptions of CIFAR-10 were found about as well."""
+"""Principal directions kept."""
 
 
 def represent(

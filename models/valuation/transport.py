@@ -128,7 +128,7 @@ def solve_transport(
     g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64, device=device)
     stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
     mixing = _Mixing(8 * torch.finfo(kind).eps * cost.scale)
-    iterations, error = 0, np.inf
+    iterations, error, drift = 0, np.inf, np.inf
     for current in islice(chain(stages, repeat(epsilon)), max_iterations):
         sweep = _sweep(cost, a, b, g, current, kind)
         iterations += 1
@@ -158,7 +158,8 @@ def solve_transport(
         g = mixing.next(g, step, dual) if current == epsilon else g + step
     raise NotConverged(
         f"transport is solved to a marginal error of at most {tolerance:g}; after {iterations} passes it is "
-        f"{error:.2g}. Allow more passes (`max_iterations`), raise the tolerance or epsilon, or give float64 features"
+        f"{error:.2g}, and groups drift by {drift / cost.scale:.2g} of the scale. "
+        "Allow more passes (`max_iterations`), raise the tolerance or epsilon, or give float64 features"
     )
 
 
