@@ -169,6 +169,10 @@ def value(
     unseen_label: Annotated[
         str | None, typer.Option(help="A training label that validation lacks: error, or worst.")
     ] = None,
+    incremental: Annotated[
+        bool,
+        typer.Option("--incremental", help="By sava: keep the last valuation of this name, and value what is new."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Value every training item by a clean validation set: optimal transport, or nearest neighbours."""
@@ -179,7 +183,7 @@ def value(
     with _working(None, show_progress=not as_json):
         from flows.transport import value
 
-        result = value(configuration, out)
+        result = value(configuration, out, incremental)
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return

@@ -23,7 +23,7 @@ from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import check_home, open_workspace
 from models.training import Method
-from tasks.anchor import describe_anchor, load_anchor, record_anchor
+from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
 from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit
@@ -101,7 +101,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
     data = ingest(config.data, config.seed)
     game = Game(data, *(anchor.stages[name] for name in ("classifier", "train", "prune")))
-    return value(config, game, notes=[describe_anchor(anchor, data)])
+    return value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
 
 
 @flow(name="forecast", task_runner=THREADS)  # type: ignore[arg-type]

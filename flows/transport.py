@@ -9,11 +9,11 @@ from typing import Any
 
 from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
-from prefect.futures import as_completed
+from prefect.futures import PrefectFutureList, as_completed
 
 from flows.credit import THREADS
 from infra.processes import stop_all
-from infra.progress import progress
+from infra.progress import Advance, progress
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import check_home
@@ -21,11 +21,14 @@ from tasks.detecting import detect, read_digits, write_detection
 from tasks.detection_config import DetectionConfig
 from tasks.value_config import ValueConfig
 from tasks.valuing import (
+    agree_shares,
+    check_incremental,
     check_out,
     embed,
     join_shares,
     plan_shares,
     read,
+    solve_share,
     train_encoder,
     value_all,
     value_share,
@@ -53,12 +56,18 @@ class ValueResult:
 
 
 @flow(name="transport", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
-def value(config: ValueConfig, out: Path | None = None) -> ValueResult:
-    """Value every item of one set by another. What is finished already, here or in another run, is reused."""
+def value(config: ValueConfig, out: Path | None = None, incremental: bool = False) -> ValueResult:
+    """Value every item of one set by another. What is finished already, here or in another run, is reused.
+
+    Args:
+        incremental: by SAVA, after training items came or went: keep the batches of the last valuation of this name,
+            their division and their cost, and transport new ones alone.
+    """
     check_out(out)
     check_home(settings().root)
+    check_incremental(config, incremental)
     sides = read_sides(config)
-    valued = value_in_shares(config, sides) if config.method == "sava" else value_all(config, sides)
+    valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
     written = write_values(config, sides, valued, out)
     return ValueResult(
         name=config.name,
@@ -120,18 +129,26 @@ def read_sides(config: ValueConfig) -> dict[str, str]:
     return sides
 
 
-def value_in_shares(config: ValueConfig, sides: dict[str, str]) -> StageRecord:
-    """Fan the batches out over the task runner, some to a process."""
-    planned = plan_shares(config, sides)
-    plan, count = planned.outputs["plan"], planned.outputs["shares"]
-    with progress("Value batches", count) as advance:
-        futures = value_share.map(list(range(count)), unmapped(config), unmapped(sides), unmapped(plan))
-        try:
-            for future in as_completed(list(futures)):
-                future.result()
-                advance(1)
-        except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
-            stop_all()
-            raise
-    shares: Sequence[StageRecord] = [future.result() for future in futures]
-    return join_shares(config, sides, plan, shares)
+def value_in_shares(config: ValueConfig, sides: dict[str, str], incremental: bool) -> StageRecord:
+    """Fan the batches out over the task runner, some to a process: first their transports, then their values."""
+    planned = plan_shares(config, sides, incremental)
+    shares = list(range(len(planned.outputs["shares"])))
+    given = unmapped(config), unmapped(sides), unmapped(planned)
+    with progress("Transport batches", len(shares)) as advance:
+        solved = finished(solve_share.map(shares, *given), advance)
+    agreed = agree_shares(planned, solved)
+    with progress("Value items", len(shares)) as advance:
+        valued = finished(value_share.map(shares, *given, unmapped(agreed)), advance)
+    return join_shares(config, sides, planned, agreed, valued)
+
+
+def finished(futures: PrefectFutureList[StageRecord], advance: Advance) -> Sequence[StageRecord]:
+    """Results in order, waited for in whatever order they come."""
+    try:
+        for future in as_completed(list(futures)):
+            future.result()
+            advance(1)
+    except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
+        stop_all()
+        raise
+    return [future.result() for future in futures]

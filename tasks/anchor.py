@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.errors import InputError
+from tasks.stage import in_worker, run_stage
+
+MOVING = "tasks.moving"
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,15 @@ def load_anchor(name: str) -> Anchor:
     )
 
 
-def describe_anchor(anchor: Anchor, data: StageRecord) -> str:
+@task(cache_policy=NO_CACHE)
+def measure_drift(anchor: Anchor, data: StageRecord) -> StageRecord:
+    """How far the training images are from those of the anchor, by SAVA's distance."""
+    sets = anchor.stages["ingest"].outputs["train"], data.outputs["train"]
+    work = in_worker("Compare images", 0, f"{MOVING}.moved", *sets)
+    return run_stage("drift", inputs={"before": sets[0], "after": sets[1]}, modules=(MOVING,), compute=work)
+
+
+def describe_anchor(anchor: Anchor, data: StageRecord, moved: StageRecord) -> str:
     """How old the anchor is, and how far the training images have moved since."""
     space = open_workspace(settings())
     before, after = (_items(space, stage.outputs["train"]) for stage in (anchor.stages["ingest"], data))
@@ -59,7 +73,8 @@ def describe_anchor(anchor: Anchor, data: StageRecord) -> str:
     return (
         f"Revalued from the models of {anchor.created_at:%Y-%m-%d %H:%M} UTC, {days} day(s) old. Since then "
         f"{added} training image(s) were added and {removed} removed, {(added + removed) / len(after | before):.1%} of "
-        f"all; the images of {', '.join(changed) or 'nobody'} changed."
+        f"all; the images of {', '.join(changed) or 'nobody'} changed. By optimal transport of their features, all "
+        f"together moved by {moved.outputs['share']:.2%} of what two images are apart."
     )
 
 

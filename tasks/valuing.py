@@ -64,27 +64,59 @@ def value_all(config: ValueConfig, sides: dict[str, str]) -> StageRecord:
 
 
 @task(cache_policy=NO_CACHE)
-def plan_shares(config: ValueConfig, sides: dict[str, str]) -> StageRecord:
-    """Digest of SAVA's plan, and how many shares the work has."""
-    work = in_worker("Compare labels", 1, f"{VALUING}.plan", config, sides)
-    return run_stage("plan-shares", inputs=_inputs(config, sides), modules=(VALUING,), compute=work)
+def plan_shares(config: ValueConfig, sides: dict[str, str], incremental: bool) -> StageRecord:
+    """Digest of SAVA's plan, and what each share of the work holds."""
+    inputs = {**_inputs(config, sides), "kept": _kept(config, sides) if incremental else {}}
+    work = in_worker("Compare labels", 1, f"{VALUING}.plan", config, sides, inputs["kept"])
+    record = run_stage("plan-shares", inputs=inputs, modules=(VALUING,), compute=work)
+    # From its plan any later valuation of this name can go on; what is found for its batches is kept by itself.
+    open_workspace(settings()).runs.record_anchor(_anchor(config), {record.name: record.key})
+    return record
 
 
 @task(cache_policy=NO_CACHE, retries=1)
-def value_share(share: int, config: ValueConfig, sides: dict[str, str], plan: str) -> StageRecord:
-    """Digest of what one share found."""
-    threads = max(1, (os.cpu_count() or 1) // settings().workers)  # all workers together use each core once
-    work = in_worker("Value share", 0, f"{VALUING}.value_one_share", config, sides, plan, share, threads)
-    return run_stage("value-share", inputs={"plan": plan, "share": share}, modules=(VALUING,), compute=work)
+def solve_share(share: int, config: ValueConfig, sides: dict[str, str], planned: StageRecord) -> StageRecord:
+    """Digest of what the transports of one share found."""
+    found = planned.outputs
+    work = in_worker("Solve share", 0, f"{VALUING}.solve_one_share", config, sides, found["plan"], share, _threads())
+    inputs = {"ground": found["ground"], "batches": found["shares"][share]}
+    return run_stage("solve-share", inputs=inputs, modules=(VALUING,), compute=work)
 
 
 @task(cache_policy=NO_CACHE)
-def join_shares(config: ValueConfig, sides: dict[str, str], plan: str, shares: Sequence[StageRecord]) -> StageRecord:
+def agree_shares(planned: StageRecord, solved: Sequence[StageRecord]) -> StageRecord:
+    """Digest of what all shares say together."""
+    plan, shares = planned.outputs["plan"], [share.outputs["share"] for share in solved]
+    work = in_worker("Agree", 1, f"{VALUING}.agree_shares", plan, shares)
+    return run_stage("agree-shares", inputs={"plan": plan, "shares": shares}, modules=(VALUING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE, retries=1)
+def value_share(
+    share: int, config: ValueConfig, sides: dict[str, str], planned: StageRecord, agreed: StageRecord
+) -> StageRecord:
+    """Digest of the values of one share."""
+    given = planned.outputs["plan"], agreed.outputs["agreement"]
+    work = in_worker("Value share", 0, f"{VALUING}.value_one_share", config, sides, *given, share, _threads())
+    inputs = {"plan": given[0], "agreement": given[1], "share": share}
+    return run_stage("value-share", inputs=inputs, modules=(VALUING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def join_shares(
+    config: ValueConfig,
+    sides: dict[str, str],
+    planned: StageRecord,
+    agreed: StageRecord,
+    valued: Sequence[StageRecord],
+) -> StageRecord:
     """Digest of the table of values, and the diagnostics of the method."""
-    found = [share.outputs["share"] for share in shares]
-    work = in_worker("Join shares", 1, f"{VALUING}.join_shares", config, sides, plan, found)
-    inputs = {**_inputs(config, sides), "plan": plan, "shares": found}
-    return run_stage("value", inputs=inputs, modules=(VALUING,), compute=work)
+    given = planned.outputs["plan"], agreed.outputs["agreement"], [share.outputs["values"] for share in valued]
+    work = in_worker("Join shares", 1, f"{VALUING}.join_shares", config, sides, *given)
+    inputs = {**_inputs(config, sides), "plan": given[0], "agreement": given[1], "shares": given[2]}
+    record = run_stage("value", inputs=inputs, modules=(VALUING,), compute=work)
+    diagnostics = {**record.outputs["diagnostics"], "batches_kept": planned.outputs["kept"]}
+    return record.with_outputs(diagnostics=diagnostics)
 
 
 @task(cache_policy=NO_CACHE)
@@ -132,6 +164,51 @@ def check_out(out: Path | None) -> None:
         raise InputError(
             f"the table of values is written to {out}: a folder, or in one that cannot be written; name a file"
         )
+
+
+def check_incremental(config: ValueConfig, incremental: bool) -> None:
+    """Refuse, before any work, to go on from a valuation that is not there or has no batches."""
+    if not incremental:
+        return
+    if config.method != "sava":
+        raise InputError(
+            f"`--incremental` keeps what was found for batches of items, and {config.method} values all items at once; "
+            "leave it out, or value by `sava`"
+        )
+    space = open_workspace(settings())
+    if space.runs.anchor(_anchor(config)) is None:
+        raise InputError(
+            f"`--incremental` goes on from an earlier valuation; there is none by SAVA named {config.name!r} in "
+            f"{space.root}. Value once without it, or give the name of one (`--name`)"
+        )
+
+
+def _anchor(config: ValueConfig) -> str:
+    return f"values:{config.name}"
+
+
+def _kept(config: ValueConfig, sides: dict[str, str]) -> dict[str, str]:
+    """Digests of the plan to extend and of the training items that it was made for."""
+    runs = open_workspace(settings()).runs
+    anchor = runs.anchor(_anchor(config))
+    before = None if anchor is None else runs.stage(anchor.stages["plan-shares"])
+    if before is None:
+        raise InputError(f"the earlier valuation {config.name!r} is gone; value without `--incremental`")
+    now = _inputs(config, sides)
+    then = {"config": before.inputs["config"], "sides": before.inputs["sides"]}
+    changed = [name for name in now["config"] if now["config"][name] != then["config"].get(name)]
+    changed += [f"`{side}`" for side in ("val", "encoder") if now["sides"][side] != then["sides"][side]]
+    if changed:
+        raise InputError(
+            f"only training items may change between valuations that go on from each other; of {config.name!r}, "
+            f"{', '.join(changed)} did. Value without `--incremental`, or under a name of its own"
+        )
+    return {"plan": before.outputs["plan"], "train": before.inputs["sides"]["train"]}
+
+
+def _threads() -> int:
+    """Of each worker: all together use each core once."""
+    return max(1, (os.cpu_count() or 1) // settings().workers)
 
 
 def _inputs(config: ValueConfig, sides: dict[str, str]) -> dict[str, Any]:

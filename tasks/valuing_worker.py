@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from infra.keys import digest_of
 from infra.progress import Advance
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
@@ -27,7 +29,19 @@ from models.serialization import pack, unpack
 from models.valuation.items import ItemValues, with_lowest
 from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
-from models.valuation.sava import Plan, Share, join, plan_values, share_rows, take, value_share
+from models.valuation.sava import (
+    Agreement,
+    Plan,
+    Share,
+    Valued,
+    agree,
+    extend_plan,
+    join,
+    plan_values,
+    solve_share,
+    take,
+    value_share,
+)
 from tasks.value_config import EncodingConfig, ValueConfig
 from tasks.worker import best_device
 
@@ -93,19 +107,29 @@ def embed(items: str, encoder: str, model: str, settings: Settings, advance: Adv
         else build_encoder(encoder, shape=shape_of(loaded.images), device=best_device())
     )
     embedded = embed_missing(space, net, loaded.images, loaded.ids, advance)
-    return {"encoder": net.name, "embedded": embedded, "busy_seconds": time.perf_counter() - began}
+    return {
+        "encoder": embedding_key(net, loaded.images),
+        "embedded": embedded,
+        "busy_seconds": time.perf_counter() - began,
+    }
 
 
 def embed_missing(space: Workspace, net: Encoder, images: np.ndarray, ids: Sequence[str], advance: Advance) -> int:
     """Embed and keep the images whose ids have no embedding by this encoder yet; how many those were."""
-    found, _ = space.embeddings.lookup(net.name, ids)
+    key = embedding_key(net, images)
+    found, _ = space.embeddings.lookup(key, ids)
     missing = np.flatnonzero(~found)
     advance(int(found.sum()))
     for start in range(0, len(missing), EMBEDDED_TOGETHER):
         rows = missing[start : start + EMBEDDED_TOGETHER]
         features = net.features(images[rows], progress=advance)
-        space.embeddings.add(net.name, [ids[row] for row in rows], features)
+        space.embeddings.add(key, [ids[row] for row in rows], features)
     return len(missing)
+
+
+def embedding_key(net: Encoder, images: np.ndarray) -> str:
+    """What features of items depend on beside their ids, which are of images before they were resized."""
+    return f"{net.name}@{images.shape[-1]}"
 
 
 def value(config: ValueConfig, sides: dict[str, str], settings: Settings, advance: Advance) -> dict[str, Any]:
@@ -137,49 +161,98 @@ def value(config: ValueConfig, sides: dict[str, str], settings: Settings, advanc
     return _store(space, loaded, values, began)
 
 
-def plan(config: ValueConfig, sides: dict[str, str], settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Survey all items, and divide the work into shares."""
+def plan(
+    config: ValueConfig, sides: dict[str, str], kept: dict[str, str], settings: Settings, advance: Advance
+) -> dict[str, Any]:
+    """Survey all items, and divide the work into shares.
+
+    Args:
+        kept: `plan` and `train`, digests of the plan to extend and of the items it was made for; empty: a new one.
+    """
     torch.set_num_threads(os.cpu_count() or 1)
     space = open_workspace(settings)
     began = time.perf_counter()
     loaded = load_sides(space, config, sides)
-    planned = plan_values(
-        (loaded.train_features, loaded.train_labels),
-        (loaded.val_features, loaded.val_labels),
-        config.valuing.options,
-        config.batching,
-        torch.device(best_device()),
-    )
+    names = loaded.names
+    if kept:
+        before = load_sides(space, config, {**sides, "train": kept["train"]}).names
+        old = Plan.from_bytes(space.artifacts.get(kept["plan"]))
+        planned, shares = extend_plan(old, before, names, loaded.train_labels, config.batching)
+    else:
+        train, val = (loaded.train_features, loaded.train_labels), (loaded.val_features, loaded.val_labels)
+        device = torch.device(best_device())
+        planned, shares = plan_values(train, val, config.valuing.options, config.batching, device), 0
     advance(1)
     return {
         "plan": space.artifacts.put(planned.to_bytes()),
-        "shares": len(share_rows(planned)),
+        "ground": hashlib.sha256(planned.common().to_bytes()).hexdigest(),
+        "shares": [digest_of([[names[row] for row in batch] for batch in share]) for share in planned.shares],
+        "kept": sum(map(len, planned.shares[:shares])),
         "busy_seconds": time.perf_counter() - began,
     }
 
 
-def value_one_share(
+def solve_one_share(
     config: ValueConfig, sides: dict[str, str], planned: str, share: int, threads: int, settings: Settings, _: Advance
 ) -> dict[str, Any]:
-    """Value the batches of one share."""
+    """Transport the batches of one share."""
     torch.set_num_threads(threads)
     space = open_workspace(settings)
     began = time.perf_counter()
     loaded, whole = load_sides(space, config, sides), Plan.from_bytes(space.artifacts.get(planned))
     train = loaded.train_features, loaded.train_labels
-    batches = (take(train, rows) for rows in share_rows(whole)[share])
-    valued = value_share(whole, batches, torch.device(best_device()))
-    return {"share": space.artifacts.put(valued.to_bytes()), "busy_seconds": time.perf_counter() - began}
+    batches = (take(train, rows) for rows in whole.shares[share])
+    solved = solve_share(whole, batches, torch.device(best_device()))
+    return {"share": space.artifacts.put(solved.to_bytes()), "busy_seconds": time.perf_counter() - began}
+
+
+def agree_shares(planned: str, shares: list[str], settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Transport the batches of both sides, and average the potentials."""
+    space = open_workspace(settings)
+    solved = [Share.from_bytes(space.artifacts.get(share)) for share in shares]
+    agreed = agree(Plan.from_bytes(space.artifacts.get(planned)), solved)
+    advance(1)
+    return {"agreement": space.artifacts.put(agreed.to_bytes())}
+
+
+def value_one_share(
+    config: ValueConfig,
+    sides: dict[str, str],
+    planned: str,
+    agreed: str,
+    share: int,
+    threads: int,
+    settings: Settings,
+    _: Advance,
+) -> dict[str, Any]:
+    """Value the items of one share."""
+    torch.set_num_threads(threads)
+    space = open_workspace(settings)
+    began = time.perf_counter()
+    loaded, whole = load_sides(space, config, sides), Plan.from_bytes(space.artifacts.get(planned))
+    train = loaded.train_features, loaded.train_labels
+    batches = (take(train, rows) for rows in whole.shares[share])
+    first = sum(map(len, whole.shares[:share]))
+    agreement = Agreement.from_bytes(space.artifacts.get(agreed))
+    valued = value_share(whole, agreement, batches, first, torch.device(best_device()))
+    return {"values": space.artifacts.put(valued.to_bytes()), "busy_seconds": time.perf_counter() - began}
 
 
 def join_shares(
-    config: ValueConfig, sides: dict[str, str], planned: str, shares: list[str], settings: Settings, advance: Advance
+    config: ValueConfig,
+    sides: dict[str, str],
+    planned: str,
+    agreed: str,
+    shares: list[str],
+    settings: Settings,
+    advance: Advance,
 ) -> dict[str, Any]:
     """Put the values of all shares together."""
     space = open_workspace(settings)
     began = time.perf_counter()
-    valued = [Share.from_bytes(space.artifacts.get(share)) for share in shares]
-    values = join(Plan.from_bytes(space.artifacts.get(planned)), valued)
+    valued = [Valued.from_bytes(space.artifacts.get(share)) for share in shares]
+    agreement = Agreement.from_bytes(space.artifacts.get(agreed))
+    values = join(Plan.from_bytes(space.artifacts.get(planned)), agreement, valued)
     advance(1)
     return _store(space, load_sides(space, config, sides), values, began)
 
@@ -199,6 +272,15 @@ class Sides:
     train_labels: np.ndarray | None
     val_features: np.ndarray
     val_labels: np.ndarray | None
+
+    @property
+    def names(self) -> list[str]:
+        """What tells the known training items apart: pixels, or features where there are none, and label."""
+        ids: Sequence[str] = self.train.ids
+        if self.train.features is not None:  # their ids may be row numbers, which another item may have tomorrow
+            ids = [hashlib.sha256(row.tobytes()).hexdigest() for row in self.train.features]
+        labels = [""] * len(ids) if self.train.labels is None else self.train.labels.tolist()
+        return [f"{own} {label}" for own, label, known in zip(ids, labels, self.known, strict=True) if known]
 
 
 def load_sides(space: Workspace, config: ValueConfig, sides: dict[str, str]) -> Sides:

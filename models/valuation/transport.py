@@ -163,6 +163,23 @@ def solve_transport(
     )
 
 
+def source_potential(
+    cost: Cost, source_weights: np.ndarray, target_weights: np.ndarray, target: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Potential of the sources that one of the targets leads to, which gives the rows their mass, in one pass.
+
+    Args:
+        target: `(m,)`, of any problem with these targets; weights and epsilon as of `solve_transport`.
+
+    Returns:
+        float64: the potential, `(n,)`, and the mass that the columns then have, `(m,)`.
+    """
+    arrays = source_weights, target_weights, target
+    a, b, g = (torch.as_tensor(array, dtype=torch.float64, device=cost.device) for array in arrays)
+    sweep = _sweep(cost, a, b, g, epsilon, cost.offsets.dtype)
+    return sweep.source.cpu().numpy(), sweep.flow.sum(dim=0).cpu().numpy()
+
+
 @dataclass(frozen=True)
 class _Sweep:
     source: Tensor

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,17 @@ from models.valuation.ground import Options
 from models.valuation.lava import MAX_ITERATIONS, lava_values
 from models.valuation.sava import (
     SHARE,
+    Agreement,
     Batching,
     Plan,
     Share,
+    Valued,
+    agree,
     batchwise_lava_values,
     join,
     plan_values,
     sava_values,
-    share_rows,
+    solve_share,
     take,
     value_share,
 )
@@ -155,7 +159,7 @@ def nearness(items: int, targets: int, sizes: Sequence[int]) -> None:
 
 def begin(plan: Plan, written: Written) -> None:
     torch.set_num_threads(1)
-    _worker.update(plan=plan, train=opened(written), shares=share_rows(plan))
+    _worker.update(plan=plan, train=opened(written))
 
 
 def ready(seconds: float) -> int:
@@ -164,10 +168,18 @@ def ready(seconds: float) -> int:
     return os.getpid()
 
 
-def one_share(number: int) -> tuple[Share, int, float]:
+def solved(number: int) -> tuple[Share, int, float]:
     started = time.process_time()
-    rows = _worker["shares"][number]
-    share = value_share(_worker["plan"], (take(_worker["train"], batch) for batch in rows))
+    plan, train = _worker["plan"], _worker["train"]
+    share = solve_share(plan, (take(train, batch) for batch in plan.shares[number]))
+    return share, os.getpid(), time.process_time() - started
+
+
+def valued(number: int, agreed: Agreement) -> tuple[Valued, int, float]:
+    started = time.process_time()
+    plan, train = _worker["plan"], _worker["train"]
+    first = sum(map(len, plan.shares[:number]))
+    share = value_share(plan, agreed, (take(train, batch) for batch in plan.shares[number]), first)
     return share, os.getpid(), time.process_time() - started
 
 
@@ -177,7 +189,7 @@ def workers(folder: Path, items: int, targets: int, batch: int) -> None:
     started = time.perf_counter()
     plan = plan_values(opened(written), validation(targets), options, Batching(batch, True, 0))
     planned = time.perf_counter() - started
-    shares = len(share_rows(plan))
+    shares = len(plan.shares)
     print(
         f"{items:,} x {targets:,} in batches of {batch:,}, {shares} shares of at most {SHARE}, one thread each; "
         f"the plan, made once for all, took {planned:.1f} s"
@@ -191,13 +203,15 @@ def workers(folder: Path, items: int, targets: int, batch: int) -> None:
             while len(set(pool.map(ready, [0.2] * processes))) < processes:
                 pass
             start, started = time.perf_counter() - started, time.perf_counter()
-            done = list(pool.map(one_share, range(shares)))
+            found = list(pool.map(solved, range(shares)))
+            agreed = agree(plan, [share for share, _, _ in found])
+            done = list(pool.map(partial(valued, agreed=agreed), range(shares)))
             clock = time.perf_counter() - started
         busy: dict[int, float] = {}
-        for _, process, seconds in done:
+        for _, process, seconds in (*found, *done):
             busy[process] = busy.get(process, 0.0) + seconds
         busiest = max(busy.values())
-        values.append(join(plan, [share for share, _, _ in done]).values)
+        values.append(join(plan, agreed, [share for share, _, _ in done]).values)
         first = first or (clock, busiest)
         ratio = first[0] / clock
         print(

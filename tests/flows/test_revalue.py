@@ -134,6 +134,9 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert re.search(r"from the models of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, 0 day\(s\) old", note)
     assert f"{added_items} training image(s) were added and {removed} removed, {share:.1%} of all" in note
     assert "the images of ann changed" in note
+    moved = re.search(r"all together moved by (\d+\.\d\d)% of what two images are apart", note)
+    assert moved is not None
+    assert 0 < float(moved[1]) < 50
     assert note in (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
 
     assert Ledger(open_database(f"sqlite:///{home / 'royalty.db'}")).balance("mine") == owed(revalued)

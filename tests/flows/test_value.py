@@ -1,11 +1,13 @@
 """Valuing items and judging values, from the command line."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from models.valuation.sava import Batching
 from tests.conftest import save_digits
 
 
@@ -61,6 +63,40 @@ def load(name: str, folder: Path) -> list[tuple[str, np.ndarray]]:
 
 def part_of(name: str, folder: Path) -> np.ndarray:
     return dict(load(f"{name}.npz", folder))["labels"]
+
+
+def test_only_new_batches_are_transported(royalty, tmp_path: Path) -> None:
+    train, val = save_arrays(tmp_path)
+    (tmp_path / "v.yaml").write_text(f"train: {train}\nval: {val}\nvaluing: {{batch_size: 5}}\n")
+    sava = ("value", "sava", "--config", "v.yaml", "--json")
+    early = royalty(*sava, "--incremental")
+    assert early.returncode == 1
+    assert "there is none by SAVA named" in early.stderr
+    first = json.loads(royalty(*sava).stdout)["diagnostics"]
+    assert (first["batches"], first["batches_kept"]) == (24, 0)
+    features, labels = (array for _, array in load(train, tmp_path))
+    # Two shares: items of the first 16 batches stay; one item of a later one goes, and eleven come.
+    gone = int(np.flatnonzero(~np.isin(np.arange(120), first_share(features, labels)))[0])
+    more = np.concatenate([np.delete(features, gone, axis=0)[::-1], features[:11] + 0.1])
+    np.savez(tmp_path / train, features=more, labels=np.concatenate([np.delete(labels, gone)[::-1], labels[:11]]))
+    done = royalty(*sava, "--incremental")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["items"], result["diagnostics"]["batches_kept"]) == (130, 16)
+    assert result["diagnostics"]["scale"] == first["scale"]
+    assert result["diagnostics"]["iterations"] > 0
+    with sqlite3.connect(tmp_path / "home" / "royalty.db") as database:
+        counted = dict(database.execute("select name, count(*) from stages group by name").fetchall())
+    assert counted["solve-share"] == 3  # two at first, and then one for what is new
+    other = royalty(*sava, "--incremental", "--val", train)
+    assert other.returncode == 1
+    assert "`val` did" in other.stderr
+    whole = royalty("value", "lava", "--config", "v.yaml", "--incremental")
+    assert "lava values all items at once" in whole.stderr
+
+
+def first_share(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.concatenate(Batching(5, True, 0).rows(len(features), labels)[:16])
 
 
 def test_images_are_embedded_once(royalty, tmp_path: Path) -> None:

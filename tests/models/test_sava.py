@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,12 +15,18 @@ from models.valuation import ground, sava
 from models.valuation.ground import Batch, Options
 from models.valuation.lava import calibrated, lava_values
 from models.valuation.sava import (
+    Agreement,
     Batching,
+    Plan,
+    Share,
+    Valued,
+    agree,
     batchwise_lava_values,
+    extend_plan,
     join,
     plan_values,
     sava_values,
-    share_rows,
+    solve_share,
     take,
     value_share,
 )
@@ -66,19 +73,26 @@ def test_values_are_put_together_as_documented() -> None:
     options, batching = Options(1.0, 1.0, 0.5, 1e-8, 3000), Batching(24, True, 0)
     plan = plan_values((train, labels), (val, val_labels), options, batching)
     assert [len(rows) for rows in plan.rows] == [20, 20, 20]
-    share = value_share(plan, (take((train, labels), rows) for rows in plan.rows))
+    share = solve_share(plan, [take((train, labels), rows) for rows in plan.rows])
     assert share.distances.shape == (3, 2)
     # The transport of batches, iterated plainly; those of validation have 13 and 12 items.
     b = np.array([len(features) for features, _ in plan.val]) / 25
-    epsilon, f, g = 0.5 * share.distances.std(), np.zeros(3), np.zeros(2)
+    epsilon, f, g = plan.ground.epsilon, np.zeros(3), np.zeros(2)
     for _ in range(5000):
         f = -epsilon * np.log((np.exp((g - share.distances) / epsilon) * b).sum(axis=1))
         g = -epsilon * np.log((np.exp((f[:, None] - share.distances) / epsilon) / 3).sum(axis=0))
     sent = np.exp((f[:, None] + g - share.distances) / epsilon) * b
-    whole = np.empty(60)
-    for rows, own, where, potential in zip(plan.rows, share.gradients, sent, f, strict=True):
-        np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-6)
-        whole[rows] = own @ where + potential
+    whole = np.zeros(60)
+    for j, own in enumerate(plan.val):
+        # Potentials of the targets are averaged over batches; each that of a transport of its own.
+        alone = [plan_values(take((train, labels), rows), own, options, batching) for rows in plan.rows]
+        solved = [replace(one, ground=plan.ground, val=(own,)) for one in alone]
+        each = [solve_share(one, [take((train, labels), rows)]) for one, rows in zip(solved, plan.rows, strict=True)]
+        mean = np.mean([one.potentials[0] for one in each], axis=0)
+        for i, rows in enumerate(plan.rows):
+            cost = np.linalg.norm(train[rows][:, None] - own[0], axis=2)
+            cost += plan.ground.label_distances[labels[rows]][:, own[1]]
+            whole[rows] -= sent[i, j] * epsilon * np.log(np.exp((mean - cost) / epsilon).mean(axis=1))
     values = sava_values(train, labels, val, val_labels, batch_size=24, **TIGHT).values
     np.testing.assert_allclose(values, -calibrated(whole), atol=1e-5)
     assert values.sum() == pytest.approx(0, abs=1e-9)
@@ -170,12 +184,74 @@ def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatc
     given = (train, labels, val, val_labels) if labelled else (train, None, val, None)
     whole = sava_values(*given, batch_size=20)
     plan = plan_values(given[:2], given[2:], Options(1.0, 1.0, 0.1, 1e-3, 500), Batching(20, True, 0))
-    groups = share_rows(plan)
-    assert [len(group) for group in groups] == [2, 2, 1]
-    shares = [value_share(plan, [take(given[:2], rows) for rows in group]) for group in reversed(groups)]
-    joined = join(plan, shares[::-1])
+    assert [len(share) for share in plan.shares] == [2, 2, 1]
+    plan = Plan.from_bytes(plan.to_bytes())
+    shares = [solve_share(plan, [take(given[:2], rows) for rows in share]) for share in reversed(plan.shares)]
+    agreed = agree(plan, [Share.from_bytes(share.to_bytes()) for share in shares[::-1]])
+    agreed = Agreement.from_bytes(agreed.to_bytes())
+    valued = [
+        value_share(plan, agreed, [take(given[:2], rows) for rows in share], first)
+        for share, first in zip(plan.shares, (0, 2, 4), strict=True)
+    ]
+    joined = join(plan, agreed, [Valued.from_bytes(share.to_bytes()) for share in valued])
     np.testing.assert_array_equal(joined.values, whole.values)
     assert joined.diagnostics == whole.diagnostics
+
+
+def test_batches_that_are_still_whole_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sava, "SHARE", 2)
+    train, labels, val, val_labels = blobs(items=600, validation=150)
+    names = [f"item {row}" for row in range(600)]
+    batching = Batching(100, True, 0)
+    plan = plan_values((train, labels), (val, val_labels), Options(1.0, 1.0, 0.1, 1e-3, 500), batching)
+    shares = [solve_share(plan, [take((train, labels), rows) for rows in share]) for share in plan.shares]
+    # One item of the second share leaves, seven come, and all stand in another order.
+    gone = int(plan.shares[1][0][3])
+    order = np.random.default_rng(1).permutation(np.delete(np.arange(600), gone))
+    more = blobs(seed=5, items=7)
+    now = np.concatenate([train[order], more[0]]), np.concatenate([labels[order], more[1]])
+    after = [names[row] for row in order] + [f"new {row}" for row in range(7)]
+    extended, kept = extend_plan(plan, names, after, now[1], batching)
+    assert kept == 2
+    np.testing.assert_array_equal(np.sort(np.concatenate(extended.rows)), np.arange(606))
+    assert extended.ground.items == 606
+    for share, was in zip(extended.shares[:2], (plan.shares[0], plan.shares[2]), strict=True):
+        for rows, before in zip(share, was, strict=True):
+            assert [after[row] for row in rows] == [names[row] for row in before]
+            np.testing.assert_array_equal(now[0][rows], train[before])
+    fresh = {after[row] for share in extended.shares[2:] for rows in share for row in rows}
+    lost = {names[row] for rows in plan.shares[1] for row in rows} - {names[gone]}
+    assert fresh == lost | {f"new {row}" for row in range(7)}
+    new = [solve_share(extended, [take(now, rows) for rows in share]) for share in extended.shares[2:]]
+    agreed = agree(extended, [shares[0], shares[2], *new])
+    firsts = np.cumsum([0, *map(len, extended.shares)])
+    valued = [
+        value_share(extended, agreed, [take(now, rows) for rows in share], int(first))
+        for share, first in zip(extended.shares, firsts, strict=False)
+    ]
+    values = join(extended, agreed, valued).values
+    assert spearmanr(values, lava_values(*now, val, val_labels).values).statistic > 0.9
+
+
+def test_copies_are_kept_as_often_as_they_were_there() -> None:
+    train, labels, val, val_labels = blobs(items=6)
+    names = ["a", "a", "b", "b", "c", "c"]
+    plan = plan_values((train, labels), (val, val_labels), Options(1.0, 1.0, 0.1, 1e-3, 500), Batching(6, True, 0))
+    same, kept = extend_plan(plan, names, names[::-1], labels, Batching(6, True, 0))
+    assert (kept, len(same.shares)) == (1, 1)
+    fewer, kept = extend_plan(plan, names, ["a", "b", "b", "c", "c"], labels[:5], Batching(6, True, 0))
+    assert kept == 0
+    np.testing.assert_array_equal(np.concatenate(fewer.rows), np.arange(5))
+
+
+def test_a_division_into_small_batches_ranks_as_the_whole_does() -> None:
+    """Whatever each batch happens to hold: the potentials are shared."""
+    train, labels, val, val_labels = blobs(0, 1200, 300, classes=4, flipped=0.2)
+    whole = lava_values(train, labels, val, val_labels).values
+    for stratify in (True, False):
+        found = sava_values(train, labels, val, val_labels, batch_size=100, stratify=stratify)
+        assert spearmanr(found.values, whole).statistic > 0.95
+        assert found.diagnostics["marginal_error"] <= 1e-3 < found.diagnostics["joint_error"] < 0.5
 
 
 def test_batches_and_errors_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
