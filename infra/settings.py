@@ -17,6 +17,7 @@ class Settings(BaseSettings):
         home: folder of every store this package keeps.
         database_url: of the run store and ledger; SQLite under `home` unless given.
         mlflow_uri: tracking server; SQLite under `home` unless given.
+        weights: folder of weights that were fetched; `weights` under `home` unless given.
         workers: coalitions measured at once; one a core unless given.
     """
 
@@ -25,11 +26,16 @@ class Settings(BaseSettings):
     home: Path = Path(".royalty")
     database_url: str = ""
     mlflow_uri: str = ""
+    weights: Path | None = None
     workers: PositiveInt = os.cpu_count() or 1
 
     @property
     def root(self) -> Path:
         return self.home.expanduser().absolute()
+
+    @property
+    def weights_root(self) -> Path:
+        return self.root / "weights" if self.weights is None else self.weights.expanduser().absolute()
 
     @property
     def run_store_url(self) -> str:

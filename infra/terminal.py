@@ -36,6 +36,20 @@ def bars() -> Iterator[Display]:
         yield display
 
 
+@contextmanager
+def received(title: str) -> Iterator[Advance]:
+    """A line that says how much was received; it takes bytes."""
+    total = 0
+    with console.status(title) as status:
+
+        def advance(count: int) -> None:
+            nonlocal total
+            total += count
+            status.update(f"{title}, {total / 1e6:.1f} MB")
+
+        yield advance
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows as they come, the first column to the left."""
     table = Table(box=SIMPLE_HEAD)

@@ -12,6 +12,7 @@ import torch
 
 from infra.progress import Advance
 from infra.settings import Settings
+from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
 from models.data.corruptions import CORRUPTIONS, Corrupted, CorruptionName
 from models.data.items import item_id
@@ -69,14 +70,16 @@ def detect(
     that no method saw.
     """
     torch.set_num_threads(os.cpu_count() or 1)
-    space = open_workspace(settings)
+    space, weights = open_workspace(settings), WeightsStore(settings.weights_root)
     began = time.perf_counter()
     images, labels, val_images, val_labels = _drawn(space, config, sides)
     clean = np.random.default_rng(config.seed).random(len(val_images)) >= config.test
     net: Encoder = (
         trained_encoder(config.encoding, val_images[clean], val_labels[clean], config.seed, lambda _steps: None)
         if config.encoding.encoder == "preact-resnet18"
-        else build_encoder(config.encoding.encoder, shape=shape_of(images), device=best_device())
+        else build_encoder(
+            config.encoding.encoder, shape=shape_of(images), device=best_device(), weights=weights.locate
+        )
     )
     planted = _plant(config, corruption, net, images, labels, val_images, val_labels)
     keep = np.isin(val_labels, planted.labels)  # a class that was removed is in neither side

@@ -18,6 +18,7 @@ import torch
 from infra.keys import digest_of
 from infra.progress import Advance
 from infra.settings import Settings
+from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
 from models.data.labelled import Items, numbered, read_items
 from models.encoders.encoder import Encoder
@@ -100,11 +101,11 @@ def embed(items: str, encoder: str, model: str, settings: Settings, advance: Adv
     loaded = load_items(space, items)
     if loaded.images is None:
         raise InputError("one side has images and the other features; give both as images, or both as features")
-    began = time.perf_counter()
+    began, weights = time.perf_counter(), WeightsStore(settings.weights_root)
     net: Encoder = (
         PreActResNet18.from_bytes(space.artifacts.get(model)).to(best_device())
         if model
-        else build_encoder(encoder, shape=shape_of(loaded.images), device=best_device())
+        else build_encoder(encoder, shape=shape_of(loaded.images), device=best_device(), weights=weights.locate)
     )
     embedded = embed_missing(space, net, loaded.images, loaded.ids, advance)
     return {

@@ -1,0 +1,267 @@
+"""Weights of other people's models: what there is, fetched when asked for, and verified whenever they are used."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from infra.artifacts import StoreError
+
+RECORD = "weights.json"
+CHUNK = 2**20
+TIMEOUT = 60
+"""Seconds without a byte after which a server is given up."""
+
+
+class WeightsError(StoreError):
+    """Weights are missing, have changed, or could not be fetched; the message gives the remedy."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of a source.
+
+    Attributes:
+        path: in the folder of its weights; an archive is unpacked there instead.
+        url: where it is fetched from.
+        sha256: its digest, or the beginning of it, as its publisher states it; empty where none does.
+        megabytes: its size, as its publisher states it; 0 where none does.
+    """
+
+    path: str
+    url: str
+    sha256: str = ""
+    megabytes: float = 0
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Weights that a name stands for.
+
+    Attributes:
+        use: what they are for.
+        licence: of the weights, by its SPDX name where there is one.
+    """
+
+    use: str
+    licence: str
+    files: tuple[WeightsFile, ...]
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """One line of the list: what is known of weights, and whether they are here.
+
+    Attributes:
+        megabytes: on disk, or as published; None if neither is known.
+    """
+
+    name: str
+    use: str
+    licence: str
+    source: str
+    megabytes: float | None
+    present: bool
+
+
+def _hub(repository: str, *paths: str, revision: str = "main") -> tuple[WeightsFile, ...]:
+    base = f"https://huggingface.co/{repository}/resolve/{revision}"
+    return tuple(WeightsFile(path, f"{base}/{path}") for path in paths)
+
+
+def _pyiqa(metric: str, checkpoint: str) -> WeightsSource:
+    base = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
+    licence = "PolyForm-Noncommercial-1.0.0 and NTU S-Lab, of pyiqa; see also the authors of the metric"
+    return WeightsSource(f"image quality, {metric}", licence, (WeightsFile("model.pth", f"{base}/{checkpoint}"),))
+
+
+TORCHVISION = "https://download.pytorch.org/models"
+DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
+
+SOURCES: Mapping[str, WeightsSource] = {
+    "clip": WeightsSource(
+        "encoder, CLIP ViT-B/32", "MIT", _hub("openai/clip-vit-base-patch32", "config.json", "pytorch_model.bin")
+    ),
+    "dinov2": WeightsSource(
+        "encoder, DINOv2 ViT-S/14", "Apache-2.0", _hub("facebook/dinov2-small", "config.json", "model.safetensors")
+    ),
+    "alexnet": WeightsSource(
+        "encoder, AlexNet on ImageNet; and the network under LPIPS, whose linear heads come with its package",
+        "BSD-3-Clause, of torchvision; learned from ImageNet",
+        (WeightsFile("model.pth", f"{TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79", 233.1),),
+    ),
+    "densenet121": WeightsSource(
+        "encoder, DenseNet121 on ImageNet",
+        "BSD-3-Clause, of torchvision; learned from ImageNet",
+        (WeightsFile("model.pth", f"{TORCHVISION}/densenet121-a639ec97.pth", "a639ec97", 30.8),),
+    ),
+    "dreamsim": WeightsSource(
+        "distance, DreamSim on OpenCLIP ViT-B/32",
+        "MIT",
+        (WeightsFile("checkpoint.zip", f"{DREAMSIM}/dreamsim_open_clip_vitb32_checkpoint.zip"),),
+    ),
+    "pyiqa:maniqa": _pyiqa("MANIQA learned on KonIQ-10k", "ckpt_koniq10k.pt"),
+    "pyiqa:maniqa-pipal": _pyiqa("MANIQA learned on PIPAL", "MANIQA_PIPAL-ae6d356b.pth"),
+    "pyiqa:maniqa-kadid": _pyiqa("MANIQA learned on KADID-10k", "ckpt_kadid10k.pt"),
+    "pyiqa:cnniqa": _pyiqa("CNNIQA learned on KonIQ-10k", "CNNIQA_koniq10k-e6f14c91.pth"),
+    "pyiqa:hyperiqa": _pyiqa("HyperIQA learned on KonIQ-10k", "HyperIQA-resnet50-koniq10k-c96c41b1.pth"),
+    "pyiqa:nima": _pyiqa("NIMA learned on AVA", "NIMA_InceptionV2_ava-b0c77c00.pth"),
+    "pyiqa:nima-koniq": _pyiqa("NIMA learned on KonIQ-10k", "NIMA_koniq-250367ae.pth"),
+    "pyiqa:nima-spaq": _pyiqa("NIMA learned on SPAQ", "NIMA-spaq-46a7fcb7.pth"),
+}
+
+
+class WeightsStore:
+    """Weights in `root/<name>/`, with `weights.json` beside them: each file's source, size and SHA-256.
+
+    A folder is there whole or not at all. A digest that no publisher states is recorded when the file is first
+    fetched, and holds from then on; the folder may be copied to a machine without a network.
+    """
+
+    def __init__(self, root: Path, sources: Mapping[str, WeightsSource] = SOURCES) -> None:
+        self.root, self.sources = root, sources
+        self._verified: set[str] = set()
+
+    def rows(self) -> list[WeightsRow]:
+        """What there is, in the order of the registry; nothing is verified."""
+        listed = []
+        for name, source in self.sources.items():
+            folder = self._folder(name)
+            present = (folder / RECORD).exists()
+            if present:
+                size: float | None = sum(entry["bytes"] for entry in _record(folder)["files"].values()) / 1e6
+            else:
+                known = [file.megabytes for file in source.files]
+                size = sum(known) if all(known) else None
+            urls = " ".join(file.url for file in source.files)
+            listed.append(WeightsRow(name, source.use, source.licence, urls, size, present))
+        return listed
+
+    def locate(self, name: str) -> Path:
+        """The folder of weights, verified once by this store.
+
+        Raises:
+            WeightsError: no weights have this name, they were not fetched, or a file is not what was fetched.
+        """
+        self._source(name)
+        folder = self._folder(name)
+        if not (folder / RECORD).exists():
+            raise WeightsError(
+                f"the weights {name} are not in {self.root}, and nothing is downloaded unasked; "
+                f"fetch them by `royalty weights fetch {name}`"
+            )
+        if name not in self._verified:
+            for path, entry in _record(folder)["files"].items():
+                if not (folder / path).is_file() or _digest(folder / path) != entry["sha256"]:
+                    raise WeightsError(
+                        f"{folder / path} is not the file that was fetched; delete {folder}, and fetch it anew by "
+                        f"`royalty weights fetch {name}`"
+                    )
+            self._verified.add(name)
+        return folder
+
+    def fetch(self, name: str, *, progress: Callable[[int], None] | None = None) -> Path:
+        """Download what is missing; the folder, verified.
+
+        Args:
+            progress: called with the number of bytes received since the last call.
+
+        Raises:
+            WeightsError: no weights have this name, the source does not answer, a file is not what its publisher
+                states, or the folder cannot be written. What was there before stays as it was.
+        """
+        source, folder = self._source(name), self._folder(name)
+        if (folder / RECORD).exists():
+            return self.locate(name)
+        temporary: Path | None = None
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=".partial-"))
+            for file in source.files:
+                _download(file, temporary / file.path, progress)
+            stored = sorted(path for path in temporary.rglob("*") if path.is_file())
+            entries = {
+                path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+                for path in stored
+            }
+            record = {"name": name, "sources": [file.url for file in source.files], "files": entries}
+            (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        except OSError as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(
+                f"cannot write {folder}: {error.strerror}; set ROYALTY_WEIGHTS to a folder with room"
+            ) from error
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+        return self.locate(name)
+
+    def _source(self, name: str) -> WeightsSource:
+        if name in self.sources:
+            return self.sources[name]
+        nearest = difflib.get_close_matches(name, self.sources, cutoff=0.4)
+        hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(self.sources)}."
+        raise WeightsError(f"no weights are called {name!r}; {hint}")
+
+    def _folder(self, name: str) -> Path:
+        return self.root / name.replace(":", "-")  # a colon is no part of a file name everywhere
+
+
+def _download(file: WeightsFile, path: Path, progress: Callable[[int], None] | None) -> None:
+    """Fetch one file, check it, and unpack it if it is an archive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(file.url, timeout=TIMEOUT) as answer, path.open("wb") as stream:
+            expected = answer.headers.get("Content-Length")
+            while chunk := answer.read(CHUNK):
+                stream.write(chunk)
+                digest.update(chunk)
+                if progress is not None:
+                    progress(len(chunk))
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        cause = getattr(error, "reason", "") or error
+        raise WeightsError(
+            f"{file.url} could not be fetched: {cause}. Fetch it where there is a network, and copy the folder here"
+        ) from error
+    received = path.stat().st_size
+    if expected is not None and received != int(expected):
+        raise WeightsError(f"{file.url} ended after {received} of {expected} bytes; fetch it again")
+    if not digest.hexdigest().startswith(file.sha256):
+        raise WeightsError(
+            f"{file.url} has the SHA-256 {digest.hexdigest()}, and its publisher states {file.sha256}; it was not kept"
+        )
+    if path.suffix == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(path.parent)  # which keeps every member inside this folder
+        except zipfile.BadZipFile as error:
+            raise WeightsError(f"{file.url} is no archive, as its name says; fetch it again") from error
+        path.unlink()
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{folder / RECORD} is damaged; delete {folder}, and fetch it anew") from error
+    return record
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
