@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -56,12 +56,19 @@ def unit(images: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)
 
 
-def imagenet_input(images: Tensor, size: int) -> Tensor:
-    """Images in [0, 1] as a net trained on ImageNet expects them; differentiable.
+def prepared(
+    images: Tensor,
+    size: int,
+    *,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+) -> Tensor:
+    """Images in [0, 1] as a net expects them, one trained on ImageNet unless said otherwise; differentiable.
 
     Greyscale is repeated to three channels. The whole image becomes a square of `size` pixels, whatever its sides,
-    by bilinear interpolation, with antialiasing where it shrinks. The mean and deviation of ImageNet's channels
-    are taken out last.
+    with antialiasing where it shrinks; what bicubic interpolation overshoots is clipped. The mean and deviation
+    of the channels are taken out last.
 
     Returns:
         float32, `(items, 3, size, size)`.
@@ -69,14 +76,22 @@ def imagenet_input(images: Tensor, size: int) -> Tensor:
     Raises:
         InputError: the images have neither one channel nor three.
     """
-    channels = images.shape[1]
-    if channels not in (1, 3):
-        raise InputError(f"images have one channel or three; these have {channels}. Drop the transparency.")
-    colour = images.expand(-1, 3, -1, -1)
+    colour = as_colour(images)
     if colour.shape[-2:] != (size, size):
-        colour = nn.functional.interpolate(colour, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (colour - mean) / std
+        colour = nn.functional.interpolate(colour, (size, size), mode=interpolation, antialias=True).clamp(0, 1)
+    center, spread = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    return (colour - center) / spread
+
+
+def as_colour(images: Tensor) -> Tensor:
+    """Three channels, `(items, 3, height, width)`; greyscale is repeated.
+
+    Raises:
+        InputError: the images have neither one channel nor three.
+    """
+    if images.shape[1] not in (1, 3):
+        raise InputError(f"images have one channel or three; these have {images.shape[1]}. Drop the transparency.")
+    return images.expand(-1, 3, -1, -1)
 
 
 @torch.inference_mode()

@@ -1,35 +1,36 @@
-"""The encoders that come with the product, by name."""
+"""The encoders, by name: embedded ones, and those whose weights are fetched."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from models.checkpoints import Weights, no_weights
 from models.encoders.efficientnet import EfficientNetLite0
 from models.encoders.encoder import Encoder
+from models.encoders.hub import alexnet, clip, densenet121, dinov2
 from models.encoders.pixels import Pixels
-from models.errors import InputError
+from models.errors import by_name
 
-EncoderName = Literal["efficientnet-lite0", "pixels"]
+EncoderName = Literal["efficientnet-lite0", "pixels", "clip", "dinov2", "alexnet", "densenet121"]
 Shape = tuple[int, int, int]
 
-ENCODERS: Mapping[EncoderName, Callable[[Shape, str], Encoder]] = {
-    "efficientnet-lite0": lambda shape, device: EfficientNetLite0().to(device),
-    "pixels": lambda shape, device: Pixels(shape),
+ENCODERS: Mapping[EncoderName, Callable[[Shape, str, Weights], Encoder]] = {
+    "efficientnet-lite0": lambda shape, device, weights: EfficientNetLite0().to(device),
+    "pixels": lambda shape, device, weights: Pixels(shape),
+    "clip": lambda shape, device, weights: clip(weights("clip")).to(device),
+    "dinov2": lambda shape, device, weights: dinov2(weights("dinov2")).to(device),
+    "alexnet": lambda shape, device, weights: alexnet(weights("alexnet")).to(device),
+    "densenet121": lambda shape, device, weights: densenet121(weights("densenet121")).to(device),
 }
-"""From the shape of the images, `(channels, height, width)`, and a torch device, of which each takes what it needs."""
+"""From the shape of the images, `(channels, height, width)`, a torch device, and folders of weights, of which each
+takes what it needs."""
 
 
-def build_encoder(name: str, *, shape: Shape, device: str = "cpu") -> Encoder:
+def build_encoder(name: str, *, shape: Shape, device: str = "cpu", weights: Weights = no_weights) -> Encoder:
     """The encoder of a name, with its default settings, for images of a shape.
 
     Raises:
-        InputError: no encoder has this name.
+        InputError: no encoder has this name, it takes weights and none are given, or a package is missing.
     """
-    for known, build in ENCODERS.items():
-        if known == name:
-            return build(shape, device)
-    nearest = difflib.get_close_matches(name, ENCODERS, cutoff=0.4)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(ENCODERS)}."
-    raise InputError(f"no encoder is called {name!r}; {hint}")
+    return by_name(name, ENCODERS, "encoder")(shape, device, weights)

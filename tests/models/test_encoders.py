@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits, load_sample_images
 
 from models.encoders.efficientnet import EfficientNetLite0
-from models.encoders.encoder import Encoder, imagenet_input
+from models.encoders.encoder import Encoder, prepared
 from models.encoders.pixels import Pixels
 from models.encoders.preact_resnet import PreActResNet18
 from models.encoders.registry import build_encoder
@@ -56,14 +56,14 @@ def test_greyscale_is_its_colour_copy(lite: EfficientNetLite0) -> None:
 
 def test_input_is_resized_and_normalized() -> None:
     grey = torch.full((2, 1, 48, 20), 0.5)
-    shown = imagenet_input(grey, 32)
+    shown = prepared(grey, 32)
     assert shown.shape == (2, 3, 32, 32)
     expected = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(shown, expected.view(1, 3, 1, 1).expand(2, 3, 32, 32))
     # Antialiasing: one line in four is white; a quarter of its size is an even grey, not the black between them.
     lines = (torch.arange(128) % 4 == 0).float().expand(1, 3, 128, 128)
-    even = imagenet_input(torch.full((1, 3, 32, 32), 0.25), 32)
-    torch.testing.assert_close(imagenet_input(lines, 32)[..., 2:-2], even[..., 2:-2])
+    even = prepared(torch.full((1, 3, 32, 32), 0.25), 32)
+    torch.testing.assert_close(prepared(lines, 32)[..., 2:-2], even[..., 2:-2])
 
 
 def test_imagenet_weights_recognize_a_temple_and_a_flower() -> None:
@@ -95,8 +95,8 @@ def test_names_find_encoders_and_the_nearest() -> None:
     assert (lite.name, lite.dimensions) == ("efficientnet-lite0-64", 1280)
     with pytest.raises(InputError, match="did you mean efficientnet-lite0"):
         build_encoder("efficientnet_lite", shape=SHAPE)
-    with pytest.raises(InputError, match="there are efficientnet-lite0, pixels"):
-        build_encoder("clip", shape=SHAPE)
+    with pytest.raises(InputError, match="there are efficientnet-lite0, pixels, clip"):
+        build_encoder("vgg", shape=SHAPE)
 
 
 def test_pixels_are_pixels() -> None:

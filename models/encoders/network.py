@@ -1,0 +1,50 @@
+"""A network that learned elsewhere, as an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.encoders.encoder import Progress, in_batches, prepared
+
+
+class NetworkEncoder:
+    """Features that `read` takes from a net in evaluation mode.
+
+    Args:
+        net: a module; it is put into evaluation mode and gets no gradient of its own.
+        name: stands for the net, its weights and its size, as `Encoder` asks.
+        size: side of the square that images are resized to.
+        read: from the net and prepared images, `(items, 3, size, size)`, to features, `(items, dimensions)`.
+        prepare: further arguments of `models.encoders.encoder.prepared`.
+    """
+
+    def __init__(
+        self, net: Any, *, name: str, size: int, read: Callable[[Any, Tensor], Tensor], **prepare: Any
+    ) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.name, self.size = name, size
+        self.device = torch.device("cpu")
+        self._read, self._prepare = read, prepare
+        with torch.inference_mode():
+            self.dimensions: int = self.embed(torch.zeros(1, 3, size, size)).shape[1]
+
+    def to(self, device: str) -> Self:
+        self.device = torch.device(device)
+        self.net.to(self.device)
+        return self
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Features of images in [0, 1], `(items, 1 or 3, height, width)`; differentiable."""
+        shown = prepared(images.to(self.device), self.size, **self._prepare)
+        return self._read(self.net, shown.contiguous(memory_format=torch.channels_last))
+
+    def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
+        """Embed uint8 images, `(items, 1 or 3, height, width)`; float32, `(items, dimensions)`."""
+        return in_batches(
+            self.embed, images, self.dimensions, device=self.device, batch_size=batch_size, progress=progress
+        )
