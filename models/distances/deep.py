@@ -1,0 +1,40 @@
+"""The embedded encoder's own deep-feature distance: LPIPS's formula on EfficientNet-Lite0, without learned weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from models.distances.distance import stacked
+from models.encoders.efficientnet import NAME, efficientnet_lite0
+from models.encoders.network import NetworkEncoder
+
+STRIDES = (8, 16, 32)
+"""Of the stages whose last activations are compared: textures and parts, parts, and objects."""
+
+
+class EfficientNetLayers(NetworkEncoder):
+    """Activations at three depths and at every place, which pooled features have lost.
+
+    At 64 pixels these are 40 x 8 x 8 + 112 x 4 x 4 + 320 x 2 x 2 = 5632 numbers, 22 KiB an image.
+
+    Args:
+        size: side of the square that images are resized to, a multiple of 32.
+
+    Raises:
+        InputError: the size is no multiple of 32.
+    """
+
+    def __init__(self, *, size: int = 64) -> None:
+        super().__init__(efficientnet_lite0(size), name=f"{NAME}-layers-{size}", size=size, read=_layers)
+
+
+def _layers(net: Any, shown: Tensor) -> Tensor:
+    wanted = [shown.shape[-1] // stride for stride in STRIDES]
+    ends: dict[int, Tensor] = {}
+    active = net._swish(net._bn0(net._conv_stem(shown)))
+    for block in net._blocks:
+        active = block(active)
+        ends[active.shape[-1]] = active  # the last of each side is the end of its stage
+    return stacked([ends[side] for side in wanted])

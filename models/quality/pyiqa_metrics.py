@@ -1,0 +1,147 @@
+"""Image quality without a reference by the metrics of the `pyiqa` package, MANIQA (Yang et al. 2022) among them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.checkpoints import Weights, hub_extra, load_exactly, read_checkpoint, weights_digest
+from models.encoders.encoder import Progress, as_colour, in_batches
+from models.errors import InputError, by_name
+
+METRICS: Mapping[str, bool] = {
+    "maniqa": True,
+    "maniqa-pipal": True,
+    "maniqa-kadid": True,
+    "cnniqa": True,
+    "hyperiqa": True,
+    "nima": True,
+    "nima-koniq": True,
+    "nima-spaq": True,
+    "piqe": False,
+}
+"""Metrics on offer, and whether they have weights.
+
+They are those whose weights, of the backbone too, are in one checkpoint, or that have none. Others take further files,
+from places of their own.
+"""
+
+BATCH = 8
+"""Images scored at once: MANIQA makes twenty crops of each."""
+
+
+class PyiqaQuality:
+    """A metric of pyiqa, mapped to [0, 1] by the range that pyiqa declares for it.
+
+    A score s becomes (s - low) / (high - low), and what lies outside is clipped: pyiqa calls many of its ranges rough.
+    Where pyiqa says that lower is better, this is taken from 1. Greyscale is repeated to three channels; images keep
+    their size, unless the metric resizes them.
+
+    Args:
+        net: a network of pyiqa: from images in [0, 1], `(items, 3, height, width)`, to `(items, 1)` scores.
+        name: of the metric, as pyiqa calls it.
+
+    Raises:
+        InputError: pyiqa is not installed, has no metric of this name, or declares no range with two ends for it.
+    """
+
+    def __init__(self, net: Any, name: str) -> None:
+        self.net = net.eval().requires_grad_(False)
+        declared = _declared(name)
+        self.low, self.high = _range(name, str(declared.get("score_range")))
+        self.falling = bool(declared.get("lower_better", False))
+        self.name = f"pyiqa-{name}-{weights_digest(net, str(dict(declared)))}"
+        self.device = torch.device("cpu")
+
+    def to(self, device: str) -> PyiqaQuality:
+        self.device = torch.device(device)
+        self.net.to(self.device)
+        return self
+
+    def scores(self, images: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
+        """Scores of uint8 images, `(items, 1 or 3, height, width)`; float32, `(items,)`, in [0, 1], higher is better.
+
+        Raises:
+            InputError: the images are not uint8 of one or three channels, or the metric has no number for one.
+        """
+        raw = in_batches(self._score, images, 1, device=self.device, batch_size=BATCH, progress=progress)[:, 0]
+        unknown = np.flatnonzero(~np.isfinite(raw))
+        if len(unknown):
+            raise InputError(
+                f"{self.name} has no score for image {unknown[0]}, of shape {images.shape[1:]}; leave out images of "
+                "one colour, enlarge small ones, or choose another quality"
+            )
+        risen = ((raw - self.low) / (self.high - self.low)).clip(0, 1)
+        return 1 - risen if self.falling else risen
+
+    def _score(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.net(as_colour(images)).reshape(-1, 1)
+        return scores
+
+
+def pyiqa_quality(name: str, weights: Weights) -> PyiqaQuality:
+    """A metric of pyiqa; its checkpoint is `model.pth` in the folder of weights called `pyiqa:` and its name.
+
+    Raises:
+        InputError: pyiqa is not installed, the metric is not on offer, or the file is not its checkpoint.
+    """
+    learned = by_name(name, METRICS, "quality of pyiqa on offer")
+    options = dict(_declared(name)["metric_opts"])
+    folder = weights(f"pyiqa:{name}") if learned else None
+    with _offline():
+        from pyiqa.archs import build_network
+        from pyiqa.archs.arch_util import clean_state_dict
+
+        net = build_network({**options, "pretrained": None} if learned else options)
+    if folder is not None:
+        state = read_checkpoint(folder / "model.pth")
+        load_exactly(net, clean_state_dict(state.get("params", state)), folder / "model.pth")
+    return PyiqaQuality(net, name)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Networks are built without weights, and without a word.
+
+    pyiqa's constructors ask a hub for the weights of their backbones even where a checkpoint replaces all of them.
+    """
+    import timm
+
+    logger, create = logging.getLogger("pyiqa"), timm.create_model
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    timm.create_model = partial(_untrained, create)
+    try:
+        yield
+    finally:
+        timm.create_model = create
+        logger.setLevel(level)
+
+
+def _untrained(create: Any, *arguments: Any, **options: Any) -> Any:
+    return create(*arguments, **{**options, "pretrained": False})
+
+
+def _declared(name: str) -> Mapping[str, Any]:
+    with hub_extra():
+        from pyiqa.default_model_configs import DEFAULT_CONFIGS
+    declared: Mapping[str, Any] = by_name(name, DEFAULT_CONFIGS, "metric of pyiqa")
+    return declared
+
+
+def _range(name: str, declared: str) -> tuple[float, float]:
+    try:
+        low, high = (float(end.strip().removeprefix("~")) for end in declared.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"a quality lies in [0, 1], and pyiqa declares no range with two ends for {name}, but {declared!r}; "
+            "choose another"
+        ) from error
+    return low, high
