@@ -37,7 +37,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"a folder of weights holds {path.name}, and {path.parent} does not; fetch it anew") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
         raise InputError(
             f"{path} is damaged, or holds more than tensors, which is never run; delete its folder and fetch it anew"
         ) from error

@@ -72,8 +72,8 @@ def dreamsim(folder: Path) -> DreamSimEncoder:
         net = PeftModel.from_pretrained(base, str(adapter), torch_device="cpu").merge_and_unload()
     except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{folder} holds no DreamSim, or one with more than tensors, which is never run: {error}. "
-            "Delete it and fetch it anew"
+            f"{folder} holds no DreamSim, or one with more than tensors, which is never run; delete it and fetch it "
+            f"anew. The cause: {str(error).splitlines()[0]}"
         ) from error
     return DreamSimEncoder(net)
 

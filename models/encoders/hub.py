@@ -5,11 +5,13 @@ Each takes a module, and has a function that reads one from a folder of weights;
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from models.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
@@ -146,8 +148,11 @@ def _transformer(kind: Any, folder: Path) -> Any:
         net, report = kind.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder} holds no {kind.__name__}: {error}. Delete it and fetch it anew") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{folder} holds no {kind.__name__}, or one with more than tensors, which is never run; delete it and "
+            f"fetch it anew. The cause: {str(error).splitlines()[0]}"
+        ) from error
     if report["missing_keys"]:
         raise InputError(
             f"{folder} lacks weights of a {kind.__name__}, {sorted(report['missing_keys'])[0]} among them; "
