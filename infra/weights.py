@@ -82,8 +82,8 @@ def _hub(repository: str, *paths: str, revision: str = "main") -> tuple[WeightsF
 
 def _pyiqa(metric: str, checkpoint: str) -> WeightsSource:
     base = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
-    licence = "PolyForm-Noncommercial-1.0.0 and NTU S-Lab, of pyiqa; see also the authors of the metric"
-    return WeightsSource(f"image quality, {metric}", licence, (WeightsFile("model.pth", f"{base}/{checkpoint}"),))
+    licence = "PolyForm-Noncommercial"  # of pyiqa; the metric's authors may ask for more
+    return WeightsSource(f"quality, {metric}", licence, (WeightsFile("model.pth", f"{base}/{checkpoint}"),))
 
 
 TORCHVISION = "https://download.pytorch.org/models"
@@ -97,13 +97,13 @@ SOURCES: Mapping[str, WeightsSource] = {
         "encoder, DINOv2 ViT-S/14", "Apache-2.0", _hub("facebook/dinov2-small", "config.json", "model.safetensors")
     ),
     "alexnet": WeightsSource(
-        "encoder, AlexNet on ImageNet; and the network under LPIPS, whose linear heads come with its package",
-        "BSD-3-Clause, of torchvision; learned from ImageNet",
+        "encoder, AlexNet on ImageNet; and under LPIPS",
+        "BSD-3-Clause",
         (WeightsFile("model.pth", f"{TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79", 233.1),),
     ),
     "densenet121": WeightsSource(
         "encoder, DenseNet121 on ImageNet",
-        "BSD-3-Clause, of torchvision; learned from ImageNet",
+        "BSD-3-Clause",
         (WeightsFile("model.pth", f"{TORCHVISION}/densenet121-a639ec97.pth", "a639ec97", 30.8),),
     ),
     "dreamsim": WeightsSource(
@@ -111,14 +111,14 @@ SOURCES: Mapping[str, WeightsSource] = {
         "MIT",
         (WeightsFile("checkpoint.zip", f"{DREAMSIM}/dreamsim_open_clip_vitb32_checkpoint.zip"),),
     ),
-    "pyiqa:maniqa": _pyiqa("MANIQA learned on KonIQ-10k", "ckpt_koniq10k.pt"),
-    "pyiqa:maniqa-pipal": _pyiqa("MANIQA learned on PIPAL", "MANIQA_PIPAL-ae6d356b.pth"),
-    "pyiqa:maniqa-kadid": _pyiqa("MANIQA learned on KADID-10k", "ckpt_kadid10k.pt"),
-    "pyiqa:cnniqa": _pyiqa("CNNIQA learned on KonIQ-10k", "CNNIQA_koniq10k-e6f14c91.pth"),
-    "pyiqa:hyperiqa": _pyiqa("HyperIQA learned on KonIQ-10k", "HyperIQA-resnet50-koniq10k-c96c41b1.pth"),
-    "pyiqa:nima": _pyiqa("NIMA learned on AVA", "NIMA_InceptionV2_ava-b0c77c00.pth"),
-    "pyiqa:nima-koniq": _pyiqa("NIMA learned on KonIQ-10k", "NIMA_koniq-250367ae.pth"),
-    "pyiqa:nima-spaq": _pyiqa("NIMA learned on SPAQ", "NIMA-spaq-46a7fcb7.pth"),
+    "pyiqa:maniqa": _pyiqa("MANIQA on KonIQ-10k", "ckpt_koniq10k.pt"),
+    "pyiqa:maniqa-pipal": _pyiqa("MANIQA on PIPAL", "MANIQA_PIPAL-ae6d356b.pth"),
+    "pyiqa:maniqa-kadid": _pyiqa("MANIQA on KADID-10k", "ckpt_kadid10k.pt"),
+    "pyiqa:cnniqa": _pyiqa("CNNIQA on KonIQ-10k", "CNNIQA_koniq10k-e6f14c91.pth"),
+    "pyiqa:hyperiqa": _pyiqa("HyperIQA on KonIQ-10k", "HyperIQA-resnet50-koniq10k-c96c41b1.pth"),
+    "pyiqa:nima": _pyiqa("NIMA on AVA", "NIMA_InceptionV2_ava-b0c77c00.pth"),
+    "pyiqa:nima-koniq": _pyiqa("NIMA on KonIQ-10k", "NIMA_koniq-250367ae.pth"),
+    "pyiqa:nima-spaq": _pyiqa("NIMA on SPAQ", "NIMA-spaq-46a7fcb7.pth"),
 }
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +147,10 @@ def _loaded(net: nn.Module, path: Path) -> nn.Module:
 
 def _transformer(kind: Any, folder: Path) -> Any:
     try:
-        net, report = kind.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
-        )
+        with _silence():
+            net, report = kind.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, weights_only=True, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise InputError(
             f"{folder} holds no {kind.__name__}, or one with more than tensors, which is never run; delete it and "
@@ -159,6 +162,22 @@ def _transformer(kind: Any, folder: Path) -> Any:
             "delete it and fetch it anew"
         )
     return net
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """transformers draws a bar, and reports the text side of CLIP as left over, which it is."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _transformer_name(kind: str, net: Any, size: int | None = None) -> str:
