@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from models.data.folder import SEPARATOR
 from models.errors import InputError
 
 
@@ -54,20 +56,22 @@ def check_unseen(train_labels: np.ndarray, val_labels: np.ndarray) -> None:
         )
 
 
-def check_features(train_features: np.ndarray, val_features: np.ndarray, first: int = 0) -> None:
-    """Check training features, of which the first has this number, and validation features."""
-    for title, features in (("training", train_features), ("validation", val_features)):
+def check_features(
+    train_features: np.ndarray, val_features: np.ndarray, first: int = 0, *, title: str = "validation"
+) -> None:
+    """Check training features, of which the first has this number, and those they are compared with, by their title."""
+    for side, features in (("training", train_features), (title, val_features)):
         if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
             raise InputError(
-                f"features are floating-point numbers, (items, dimensions); {title} features are {features.dtype} of "
+                f"features are floating-point numbers, (items, dimensions); {side} features are {features.dtype} of "
                 f"shape {features.shape}"
             )
         if 0 in features.shape:
-            raise InputError(f"items are compared by their features; {title} features have shape {features.shape}")
-        check_finite(features, title, first if title == "training" else 0)
+            raise InputError(f"items are compared by their features; {side} features have shape {features.shape}")
+        check_finite(features, side, first if side == "training" else 0)
     if train_features.shape[1] != val_features.shape[1]:
         raise InputError(
-            f"training and validation items are compared dimension by dimension; got {train_features.shape[1]} and "
+            f"training and {title} items are compared dimension by dimension; got {train_features.shape[1]} and "
             f"{val_features.shape[1]} dimensions. Embed both with one encoder"
         )
 
@@ -89,6 +93,31 @@ def check_labels(labels: np.ndarray, items: int, title: str) -> None:
             f"each item has one label, an integer; got {items} {title} items and {labels.dtype} labels of shape "
             f"{labels.shape}"
         )
+
+
+def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[str, float]:
+    """The value of each contributor, by name in their order: an item's is divided equally among its contributors.
+
+    Args:
+        values: `(items,)`.
+        contributors: one text an item, several names separated by `;`.
+
+    Returns:
+        Values that sum to those of the items.
+
+    Raises:
+        InputError: another number of texts than items; an item of nobody.
+    """
+    if len(contributors) != len(values):
+        raise InputError(f"each item has its contributors; got {len(values)} items and {len(contributors)} texts")
+    totals: dict[str, float] = {}
+    for row, (value, text) in enumerate(zip(values.tolist(), contributors, strict=True)):
+        names = {name.strip() for name in text.split(SEPARATOR)} - {""}
+        if not names:
+            raise InputError(f"every item has a contributor, and row {row} has {text!r}; name one or drop the row")
+        for name in names:
+            totals[name] = totals.get(name, 0.0) + value / len(names)
+    return {name: totals[name] for name in sorted(totals)}
 
 
 def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:

@@ -1,0 +1,198 @@
+"""GMValuator: the value of a training item by how near it is to what a generator made (Yang et al. 2024).
+
+No training and no access to the generator: generated images are matched with training images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import entr, logsumexp
+
+from models.errors import InputError
+from models.valuation.items import ItemValues, check_features
+from models.valuation.neighbours import Index, build_index
+
+__all__ = ["Contributions", "Distances", "GMValues", "build_index", "gmvaluator_values"]
+
+Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From rows of generated images, `(b,)`, and of items, `(b, recall_k)`, their distances, `(b, recall_k)`; lower is
+nearer."""
+
+BATCH = 512
+"""Generated images matched at a time."""
+
+RECALLED = 2
+"""Items recalled for each that is kept, where distances of another kind rank them again."""
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Which items stand behind which generated images: a row for each neighbour, all arrays of one length.
+
+    Attributes:
+        generated: int64, rows of the generated images, ascending.
+        item: int64, rows of the training items.
+        distance: float64, by which the item was ranked; lower is nearer.
+        score: float64, what the item is worth by this image, descending within an image; not negative.
+    """
+
+    generated: np.ndarray
+    item: np.ndarray
+    distance: np.ndarray
+    score: np.ndarray
+
+    def of(self, generated: int) -> Contributions:
+        """Those of one generated image, the highest score first; none if there is no such image."""
+        rows = slice(*np.searchsorted(self.generated, [generated, generated + 1]))
+        return Contributions(self.generated[rows], self.item[rows], self.distance[rows], self.score[rows])
+
+
+@dataclass(frozen=True)
+class GMValues(ItemValues):
+    """Values of items, with the contributions that they are sums of."""
+
+    contributions: Contributions
+
+
+def gmvaluator_values(
+    train_features: np.ndarray,
+    generated_features: np.ndarray,
+    *,
+    k: int = 100,
+    recall_k: int | None = None,
+    distances: Distances | None = None,
+    quality: np.ndarray | None = None,
+    temperature: float = 1.0,
+    index: Index | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> GMValues:
+    """Sum over generated images j of V_ij = q_j exp(-d_ij / T) / sum over the k nearest of exp(-d / T); 0 outside.
+
+    For each generated image, the nearest items in the embedding are recalled, ranked again by `distances`, and the
+    k nearest of them share its quality (GMValuator, eq. 4 to 7).
+
+    Args:
+        train_features: `(items, dimensions)`.
+        generated_features: `(generated, dimensions)`, by the same encoder. Vectors are scaled to length one.
+        k: items that share an image; where there are fewer items, all do.
+        recall_k: items recalled, at least k; by default k, and 2 k where `distances` ranks them again.
+        distances: finite numbers; called in batches of images. By default the Euclidean distance of the embeddings,
+            in [0, 2].
+        quality: q, `(generated,)`, in [0, 1]; by default 1.
+        temperature: T, in the units of the distances; lower gives more to the nearest. Where it is far above the
+            differences of the distances, the k share equally, as `effective_neighbours` tells.
+        index: of `build_index` on the same training features; by default built here.
+        progress: called with the number of generated images done since the last call.
+
+    Returns:
+        values not negative, higher is better, which sum to the qualities; diagnostics:
+        `effective_neighbours`, exp of the entropy of the shares, from 1 to k, mean over images; `quality_lost`,
+        1 - mean quality, the share of value that low quality took; `recall`, the share of the true `recall_k`
+        nearest that the index finds; `index`, its kind; `k` as used and `k_asked`; `recall_k`; `temperature`;
+        `zero_items`, those in no neighbourhood or with a value that underflows.
+
+    Raises:
+        InputError: no training items or generated images; features of different dimensions, not finite or of length
+            zero; k below 1; `recall_k` below k; quality or temperature out of range; distances that are not finite
+            or of another shape; an index of other items.
+    """
+    _check_features(train_features, generated_features)
+    if k < 1:
+        raise InputError(f"at least one item shares a generated image; got k = {k}. Take 100, or fewer")
+    if recall_k is not None and recall_k < k:
+        raise InputError(f"the k nearest are among those recalled, so recall_k is at least k = {k}; got {recall_k}")
+    if not 0 < temperature < np.inf:
+        raise InputError(f"temperature is a positive number; got {temperature}. Take the spread of the distances")
+    n, m = len(train_features), len(generated_features)
+    quality = _checked_quality(quality, m)
+    if index is None:
+        index = build_index(train_features)
+    elif (len(index), index.dimensions) != train_features.shape:
+        raise InputError(
+            f"the index is of the training features, {train_features.shape}; got one of "
+            f"{(len(index), index.dimensions)}. Build it again"
+        )
+    kept = min(k, n)
+    recalled = min(recall_k or (k if distances is None else RECALLED * k), n)
+
+    items = np.empty((m, kept), dtype=np.int64)
+    ranked, scores, effective = np.empty((m, kept)), np.empty((m, kept)), np.empty(m)
+    for start in range(0, m, BATCH):
+        images = np.arange(start, min(start + BATCH, m))
+        apart, rows = index.search(generated_features[images], recalled)  # (images, recalled)
+        if distances is not None:
+            apart = _checked_distances(distances(images, rows), images, rows)
+            order = np.argsort(apart, axis=1, kind="stable")  # of equal distances, the nearer in the embedding
+            apart, rows = (np.take_along_axis(array, order, axis=1) for array in (apart, rows))
+        items[images], ranked[images] = rows[:, :kept], apart[:, :kept]
+        shares = softmin(apart[:, :kept], temperature)
+        effective[images] = np.exp(entr(shares).sum(axis=1))
+        scores[images] = quality[images, None] * shares
+        if progress is not None:
+            progress(len(images))
+
+    values = np.bincount(items.ravel(), weights=scores.ravel(), minlength=n)
+    diagnostics = {
+        "effective_neighbours": float(effective.mean()),
+        "quality_lost": float(1 - quality.mean()),
+        "recall": index.recall(generated_features, recalled),
+        "index": index.kind,
+        "k": kept,
+        "k_asked": k,
+        "recall_k": recalled,
+        "temperature": temperature,
+        "zero_items": int((values == 0).sum()),
+    }
+    contributions = Contributions(np.repeat(np.arange(m), kept), items.ravel(), ranked.ravel(), scores.ravel())
+    return GMValues(values, diagnostics, contributions)
+
+
+def softmin(distances: np.ndarray, temperature: float) -> np.ndarray:
+    """exp(-d / T) over its sum in each row; rows sum to one however large or small d / T is.
+
+    Args:
+        distances: `(rows, k)`, finite, ascending in each row.
+    """
+    with np.errstate(over="ignore"):  # a gap that is infinite for this temperature has a share of 0
+        logits = (distances[:, :1] - distances) / temperature
+    shares: np.ndarray = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+    return shares
+
+
+def _check_features(train: np.ndarray, generated: np.ndarray) -> None:
+    for title, features in (("training", train), ("generated", generated)):
+        if features.ndim == 2 and len(features) == 0:
+            raise InputError(f"training items are matched with generated images; there are no {title} ones")
+    check_features(train, generated, title="generated")
+
+
+def _checked_quality(quality: np.ndarray | None, images: int) -> np.ndarray:
+    if quality is None:
+        return np.ones(images)
+    if quality.shape != (images,):
+        raise InputError(f"each generated image has one quality; got {images} images and shape {quality.shape}")
+    bad = np.flatnonzero(~((quality >= 0) & (quality <= 1)))
+    if len(bad):
+        raise InputError(
+            f"qualities lie in [0, 1]; generated row {bad[0]} has {quality[bad[0]]}. Scale the metric to that range"
+        )
+    return quality.astype(np.float64)
+
+
+def _checked_distances(apart: np.ndarray, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    if apart.shape != rows.shape:
+        raise InputError(
+            f"the metric gives a distance for each pair; got shape {apart.shape} for {rows.shape[0]} generated images "
+            f"by {rows.shape[1]} items"
+        )
+    bad = np.argwhere(~np.isfinite(apart))
+    if len(bad):
+        image, place = bad[0]
+        raise InputError(
+            f"distances are finite; generated row {images[image]} and training row {rows[image, place]} are "
+            f"{apart[image, place]} apart. Look at these images, or take another metric"
+        )
+    return apart.astype(np.float64)

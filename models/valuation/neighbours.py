@@ -1,0 +1,212 @@
+"""Nearest neighbours by direction: exact for sets that a matrix product scans fast, by product quantization above."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import faiss
+import numpy as np
+import torch
+
+from models.errors import InputError
+from models.serialization import pack, unpack
+from models.valuation.exact import Exact, faiss_threads, nearest_first, on_device
+from models.valuation.items import check_finite
+
+Kind = Literal["auto", "flat", "ivfpq"]
+
+EXACT_BELOW = 500_000
+"""Items up to which "auto" is exact search."""
+
+CODE_BYTES = 32
+"""Of a quantized vector, one for each of as many pieces of it."""
+
+CENTROIDS = 256
+"""Of a piece, as a byte tells apart."""
+
+PER_CENTROID = 39
+"""Items that faiss asks for at least to place a centroid."""
+
+MOST_PER_CENTROID = 64
+"""Items that lists are learned from at most; more take longer and change little."""
+
+PROBES = 32
+"""Lists searched for a query."""
+
+CANDIDATES = 4
+"""Items kept by quantized distance for each neighbour asked for, then ranked by exact distance."""
+
+SAMPLE = 200
+"""Queries that recall is measured on."""
+
+ROUNDING = 1e-6
+"""Of distances between vectors of length one."""
+
+
+class Index:
+    """Items to be searched by Euclidean distance between vectors of length one: sqrt(2 - 2 cosine), in [0, 2].
+
+    The length of a feature vector says how much contrast an image has; only its direction is compared.
+    """
+
+    def __init__(self, exact: Exact, lists: faiss.Index | None = None, device: torch.device | None = None) -> None:
+        self.exact = exact
+        self._lists = lists
+        if lists is not None:
+            self._refined = faiss.IndexRefine(on_device(lists, device), exact.flat)
+            self._refined.k_factor = CANDIDATES
+
+    @property
+    def kind(self) -> Kind:
+        return "flat" if self._lists is None else "ivfpq"
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.exact.centre)
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def search(self, queries: np.ndarray, k: int, *, threads: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest items of each query, nearest first; of equal distances the lowest row first.
+
+        Args:
+            queries: floating point, `(queries, dimensions)`.
+            k: from 1 to the number of items.
+            threads: of faiss; by default as many as torch uses.
+
+        Returns:
+            distances, float64, and rows of the items, int64, both `(queries, k)`. Of "ivfpq", the nearest of the
+            items that quantization kept, at their exact distances; a query for which it kept fewer than k is
+            searched exactly.
+
+        Raises:
+            InputError: k out of range; queries of other dimensions, not finite or of length zero.
+        """
+        if not 1 <= k <= len(self):
+            raise InputError(f"neighbours are from 1 to the number of items, {len(self)}; got {k}. Ask for fewer")
+        if queries.ndim != 2 or queries.shape[1] != self.dimensions:
+            raise InputError(
+                f"queries have the dimensions of the items, {self.dimensions}; got shape {queries.shape}. Embed both "
+                "with one encoder"
+            )
+        own = unit_vectors(queries, "query")
+        if self._lists is None:
+            return self.exact.search(own, k, threads=threads)
+        with faiss_threads(threads):
+            squared, rows = self._refined.search(self.exact.centred(own), k)
+        distances, rows = nearest_first(squared, rows)
+        short = (rows < 0).any(axis=1)
+        if short.any():
+            distances[short], rows[short] = self.exact.search(own[short], k, threads=threads)
+        return distances, rows
+
+    def recall(self, queries: np.ndarray, k: int, *, threads: int | None = None) -> float:
+        """Share of the k nearest items that `search` finds, in [0, 1]; 1 of exact search.
+
+        Measured against exact search on at most 200 queries, evenly spaced among those given; items as near as
+        the k-th count for one another.
+
+        Raises:
+            InputError: as `search`.
+        """
+        if self.kind == "flat":
+            return 1.0
+        sample = queries[np.linspace(0, len(queries) - 1, min(len(queries), SAMPLE)).astype(np.int64)]
+        found, _ = self.search(sample, k, threads=threads)
+        nearest, _ = self.exact.search(unit_vectors(sample, "query"), k, threads=threads)
+        return float((found <= nearest[:, -1:] + ROUNDING).mean())
+
+    def to_bytes(self) -> bytes:
+        """The vectors, and what was trained on them."""
+        arrays = {"vectors": self.exact.vectors, "centre": self.exact.centre}
+        if self._lists is not None:
+            arrays["lists"] = faiss.serialize_index(self._lists)
+        return pack(arrays, {"kind": self.kind})
+
+    @classmethod
+    def from_bytes(cls, payload: bytes, device: torch.device | None = None) -> Index:
+        arrays, description = unpack(payload)
+        exact = Exact(arrays["vectors"], device, centre=arrays["centre"])
+        lists = faiss.deserialize_index(arrays["lists"]) if description["kind"] == "ivfpq" else None
+        return cls(exact, lists, device)
+
+
+def build_index(
+    features: np.ndarray,
+    *,
+    kind: Kind = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+    device: torch.device | None = None,
+) -> Index:
+    """Make items ready to be searched.
+
+    Args:
+        features: floating point, `(items, dimensions)`.
+        kind: "flat" compares with every item. "ivfpq" divides the items into lists, 4 sqrt(items) of them, and
+            compares with quantized vectors in those nearest to the query. "auto" is "flat" up to 500,000 items.
+        seed: of what "ivfpq" learns; the same seed and number of threads give the same index.
+        threads: of faiss; by default as many as torch uses.
+        device: as for `Exact`.
+
+    Raises:
+        InputError: another kind; features that are not finite, or of length zero; fewer than 9,984 items for "ivfpq".
+    """
+    if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating) or 0 in features.shape:
+        raise InputError(
+            f"items are compared by floating-point features, (items, dimensions); got {features.dtype} of shape "
+            f"{features.shape}"
+        )
+    if kind not in ("auto", "flat", "ivfpq"):
+        raise InputError(f'neighbours are searched by kind "auto", "flat" or "ivfpq"; got {kind!r}')
+    exact = Exact(unit_vectors(features, "training"), device)
+    if kind == "flat" or (kind == "auto" and len(exact) <= EXACT_BELOW):
+        return Index(exact, None, device)
+    if len(exact) < CENTROIDS * PER_CENTROID:
+        raise InputError(
+            f'"ivfpq" learns {CENTROIDS} centroids from {CENTROIDS * PER_CENTROID} items or more; got {len(exact)}. '
+            'Take "flat", which is exact and fast enough'
+        )
+    return Index(exact, _train(exact.vectors, seed, threads, device), device)
+
+
+def unit_vectors(features: np.ndarray, title: str) -> np.ndarray:
+    """Vectors scaled to length one, float32.
+
+    Raises:
+        InputError: one is not finite, or has no direction; its row is named.
+    """
+    check_finite(features, title)
+    lengths = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
+    bad = np.flatnonzero((lengths == 0) | ~np.isfinite(lengths))
+    if len(bad):
+        raise InputError(
+            f"features are compared by their direction, which a vector of length {lengths[bad[0]]:g} has not: "
+            f"{title} row {bad[0]}{f' and {len(bad) - 1} others' if len(bad) > 1 else ''}. Leave such images out, or "
+            "choose another encoder"
+        )
+    unit: np.ndarray = np.divide(
+        features, lengths[:, None], out=np.empty(features.shape, np.float32), casting="same_kind"
+    )
+    return unit
+
+
+def _train(vectors: np.ndarray, seed: int, threads: int | None, device: torch.device | None) -> faiss.Index:
+    items, dimensions = vectors.shape
+    # A rotation spreads what the vectors vary by over all pieces, and fills up dimensions that do not divide.
+    width = math.ceil(dimensions / CODE_BYTES) * CODE_BYTES
+    rotation = faiss.RandomRotationMatrix(dimensions, width)
+    rotation.init(seed)
+    lists = min(round(4 * math.sqrt(items)), items // PER_CENTROID)
+    quantized = faiss.IndexIVFPQ(faiss.IndexFlatL2(width), width, lists, CODE_BYTES, 8)
+    quantized.cp.seed = quantized.pq.cp.seed = seed
+    quantized.cp.max_points_per_centroid = MOST_PER_CENTROID
+    quantized.nprobe = PROBES
+    index = faiss.IndexPreTransform(rotation, quantized)
+    with faiss_threads(threads):
+        trained = on_device(index, device)
+        trained.train(vectors)
+        trained.add(vectors)
+    return trained if trained is index else faiss.index_gpu_to_cpu(trained)
