@@ -13,7 +13,7 @@ from scipy.special import entr, logsumexp
 
 from models.errors import InputError
 from models.valuation.items import ItemValues, check_features
-from models.valuation.neighbours import Index, build_index
+from models.valuation.neighbours import Index, build_index, lengths_of
 
 __all__ = ["Contributions", "Distances", "GMValues", "build_index", "gmvaluator_values"]
 
@@ -167,6 +167,7 @@ def _check_features(train: np.ndarray, generated: np.ndarray) -> None:
         if features.ndim == 2 and len(features) == 0:
             raise InputError(f"training items are matched with generated images; there are no {title} ones")
     check_features(train, generated, title="generated")
+    lengths_of(generated, "generated")  # the index would find a bad one late, and name its row within a batch
 
 
 def _checked_quality(quality: np.ndarray | None, images: int) -> np.ndarray:

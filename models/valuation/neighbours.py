@@ -29,7 +29,7 @@ PER_CENTROID = 39
 """Items that faiss asks for at least to place a centroid."""
 
 MOST_PER_CENTROID = 64
-"""Items that lists are learned from at most; more take longer and change little."""
+"""Items that place a centroid at most; more take longer and change little."""
 
 PROBES = 32
 """Lists searched for a query."""
@@ -173,13 +173,22 @@ def build_index(
 
 
 def unit_vectors(features: np.ndarray, title: str) -> np.ndarray:
-    """Vectors scaled to length one, float32.
+    """Vectors scaled to length one, float32; raises as `lengths_of`."""
+    lengths = lengths_of(features, title)
+    unit: np.ndarray = np.divide(
+        features, lengths[:, None], out=np.empty(features.shape, np.float32), casting="same_kind"
+    )
+    return unit
+
+
+def lengths_of(features: np.ndarray, title: str) -> np.ndarray:
+    """Lengths of vectors that have a direction, float64, `(items,)`.
 
     Raises:
-        InputError: one is not finite, or has no direction; its row is named.
+        InputError: a vector is not finite, or of length zero; its row is named.
     """
     check_finite(features, title)
-    lengths = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
+    lengths: np.ndarray = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
     bad = np.flatnonzero((lengths == 0) | ~np.isfinite(lengths))
     if len(bad):
         raise InputError(
@@ -187,10 +196,7 @@ def unit_vectors(features: np.ndarray, title: str) -> np.ndarray:
             f"{title} row {bad[0]}{f' and {len(bad) - 1} others' if len(bad) > 1 else ''}. Leave such images out, or "
             "choose another encoder"
         )
-    unit: np.ndarray = np.divide(
-        features, lengths[:, None], out=np.empty(features.shape, np.float32), casting="same_kind"
-    )
-    return unit
+    return lengths
 
 
 def _train(vectors: np.ndarray, seed: int, threads: int | None, device: torch.device | None) -> faiss.Index:
@@ -202,7 +208,7 @@ def _train(vectors: np.ndarray, seed: int, threads: int | None, device: torch.de
     lists = min(round(4 * math.sqrt(items)), items // PER_CENTROID)
     quantized = faiss.IndexIVFPQ(faiss.IndexFlatL2(width), width, lists, CODE_BYTES, 8)
     quantized.cp.seed = quantized.pq.cp.seed = seed
-    quantized.cp.max_points_per_centroid = MOST_PER_CENTROID
+    quantized.cp.max_points_per_centroid = quantized.pq.cp.max_points_per_centroid = MOST_PER_CENTROID
     quantized.nprobe = PROBES
     index = faiss.IndexPreTransform(rotation, quantized)
     with faiss_threads(threads):
