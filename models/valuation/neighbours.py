@@ -16,8 +16,9 @@ from models.valuation.items import check_finite
 
 Kind = Literal["auto", "flat", "ivfpq"]
 
-EXACT_BELOW = 500_000
-"""Items up to which "auto" is exact search."""
+EXACT_BELOW = 200_000
+"""Items up to which "auto" is exact search. With the time to learn, "ivfpq" draws level near 100,000 for 10,000 queries
+(tests.benchmarks.gmvaluator_scale), later for fewer."""
 
 CODE_BYTES = 16
 """Of a quantized vector, one for each of as many pieces of it."""
@@ -149,7 +150,7 @@ def build_index(
     Args:
         features: floating point, `(items, dimensions)`.
         kind: "flat" compares with every item. "ivfpq" divides the items into lists, 4 sqrt(items) of them, and
-            compares with quantized vectors in those nearest to the query. "auto" is "flat" up to 500,000 items.
+            compares with quantized vectors in those nearest to the query. "auto" is "flat" up to 200,000 items.
         seed: of what "ivfpq" learns; the same seed and number of threads give the same index.
         threads: of faiss; by default as many as torch uses.
         device: as for `Exact`.
