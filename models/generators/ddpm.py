@@ -14,16 +14,15 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor, nn
 
+from models.generators.generator import Progress, batches, quantized, scaled
 from models.pruning import fit_to_weights
 from models.serialization import pack, unpack
-
-Progress = Callable[[int], None]
-"""Called with the number of steps done since the last call."""
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """From noisy images `(models, batch, c, h, w)` and times `(models, batch)` to velocities shaped like the images."""
 
 DIFFUSION_STEPS = 1000
+SAMPLING_STEPS = 20
 GROUPS = 4
 
 
@@ -154,7 +153,7 @@ class DDPM:
 
     @torch.inference_mode()
     def sample(
-        self, n: int, *, seed: int, steps: int, batch_size: int = 256, progress: Progress | None = None
+        self, n: int, *, seed: int, steps: int = SAMPLING_STEPS, batch_size: int = 256, progress: Progress | None = None
     ) -> np.ndarray:
         """Generate images, deterministically from the initial noise.
 
@@ -173,7 +172,7 @@ class DDPM:
             solver = self.solver(steps)
             for time in solver.timesteps:
                 latent = solver.step(self.unet(latent, time).sample, time, latent).prev_sample
-            images.append(((latent.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy())
+            images.append(quantized(latent))
             if progress is not None:
                 progress(size)
         return np.concatenate(images)
@@ -193,11 +192,6 @@ class DDPM:
         fit_to_weights(model.unet, state)
         model.unet.load_state_dict(state)
         return model
-
-
-def scaled(images: np.ndarray, device: torch.device) -> Tensor:
-    """Images of uint8 as floats in [-1, 1]."""
-    return torch.from_numpy(images).to(device).float().div_(127.5).sub_(1)
 
 
 def train(
@@ -226,16 +220,12 @@ def train(
     """
     device = sets[0].device
     generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-    plans = [
-        _batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)
-    ]
+    plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
     weights = [parameter.detach() for parameter in parameters]
     average = [weight.clone() for weight in weights]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
-    for step, batches in enumerate(zip(*plans, strict=True)):
-        clean = torch.stack(
-            [data[batch] for data, batch in zip(sets, batches, strict=True)]
-        )  # (models, batch, c, h, w)
+    for step, chosen in enumerate(zip(*plans, strict=True)):
+        clean = torch.stack([data[batch] for data, batch in zip(sets, chosen, strict=True)])  # (models, batch, c, h, w)
         noise, times = torch.empty_like(clean), torch.empty(clean.shape[:2], dtype=torch.long, device=device)
         for model, generator in enumerate(generators):
             noise[model] = torch.randn(clean.shape[1:], generator=generator, device=device)
@@ -252,11 +242,3 @@ def train(
         torch._foreach_lerp_(average, weights, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
         yield losses.tolist()
     torch._foreach_copy_(weights, average)
-
-
-def _batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Batches of positions, epoch after epoch; a set smaller than a batch is repeated within it."""
-    needed = steps * batch_size
-    epochs = -(-needed // items)
-    order = torch.cat([torch.randperm(items, generator=generator, device=generator.device) for _ in range(epochs)])
-    return list(order[:needed].view(steps, batch_size))

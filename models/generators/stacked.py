@@ -16,7 +16,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.generators.ddpm import DDPM, DIFFUSION_STEPS, Progress, scaled, train
+from models.generators.ddpm import DDPM, DIFFUSION_STEPS, train
+from models.generators.generator import Progress, scaled
 
 LANES = 8
 """Stacks are as wide as a multiple of this.

@@ -1,0 +1,145 @@
+"""The beta-VAE of small images (Higgins et al. 2017), in the architecture that GMValuator was judged with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.generators.generator import Progress, batches
+from models.generators.latent import LatentGenerator, Shape
+
+LATENTS = 32
+HIDDEN = 256
+
+
+class BetaVAE(LatentGenerator):
+    """An encoder of four convolutions, a normal code of 32 numbers, and the encoder's mirror image.
+
+    The decoder is Gaussian with unit variance around its means, which lie in [-1, 1] as the pixels do; samples
+    are those means. Four layers of stride 2 take 32 to 2: smaller images get a border, see `LatentGenerator`.
+
+    Args:
+        shape: `(channels, height, width)`, sides of at most 32.
+        beta: weight of the divergence from the prior; smaller gives sharper images, larger more typical ones.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, shape: Shape, *, beta: float = 1.0, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            super().__init__(shape, LATENTS, _decoder(shape[0]))
+            self.encoder = _encoder(shape[0])
+            for layer in self.modules():
+                # With torch's own initial weights a signal fades over so many layers, and the code is ignored for good.
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                    _initialize(layer)
+        self.beta = beta
+
+    def forward(self, pictures: Tensor, noise: Tensor) -> Tensor:
+        """Loss of each image: minus the evidence lower bound, up to a constant, in nats, `(n,)`.
+
+        |x - decoder(z)|^2 / 2 + beta KL(q(z|x) | N(0, I)), at z = mean + deviation * noise.
+
+        Args:
+            pictures: in [-1, 1], `(n, channels, 32, 32)`, as `framed` makes them.
+            noise: standard normal, `(n, 32)`.
+        """
+        mean, log_variance = self.encoder(pictures).chunk(2, dim=1)
+        decoded = self.decoder(mean + (log_variance / 2).exp() * noise)
+        error = (decoded - pictures).square().flatten(1).sum(dim=1) / 2
+        divergence: Tensor = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
+        return error + self.beta * divergence
+
+    def fit(
+        self,
+        images: np.ndarray,
+        *,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[float]:
+        """Train by Adam from the current weights; a training in parts leaves checkpoints between them.
+
+        Args:
+            images: uint8, `(items, channels, height, width)`, at least one.
+            seed: of batches and noise.
+            progress: called after each step with 1.
+
+        Returns:
+            The loss of each step, the mean over its batch.
+
+        Raises:
+            InputError: images that are not of the generator's shape.
+            ValueError: the loss is no longer finite.
+        """
+        data = self.framed(images)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
+        losses: list[float] = []
+        for batch in batches(len(data), batch_size, steps, generator):
+            noise = torch.randn((batch_size, LATENTS), generator=generator, device=self.device)
+            loss = self(data[batch], noise).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise ValueError(
+                    f"training diverged: the loss of step {len(losses)} is {losses[-1]}; lower the learning rate, "
+                    f"which is {learning_rate}"
+                )
+            if progress is not None:
+                progress(1)
+        return losses
+
+    def description(self) -> dict[str, object]:
+        return {"shape": self.shape, "beta": self.beta}
+
+
+def _initialize(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
+    """Weights that keep the variance of what passes through a layer and a ReLU (He et al. 2015)."""
+    terms = layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):
+        terms = layer.in_channels * 4  # of the 16 places of a kernel, 4 fall on a pixel at stride 2
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / terms))
+    nn.init.zeros_(layer.bias)
+
+
+def _encoder(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 4, 2, 1),  # (n, 32, 16, 16)
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 4, 2, 1),  # (n, 32, 8, 8)
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 4, 2, 1),  # (n, 64, 4, 4)
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 4, 2, 1),  # (n, 64, 2, 2)
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64 * 2 * 2, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, 2 * LATENTS),  # means and logarithms of variances
+    )
+
+
+def _decoder(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(LATENTS, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, 64 * 2 * 2),
+        nn.ReLU(),
+        nn.Unflatten(1, (64, 2, 2)),
+        nn.ConvTranspose2d(64, 64, 4, 2, 1),  # (n, 64, 4, 4)
+        nn.ReLU(),
+        nn.ConvTranspose2d(64, 32, 4, 2, 1),  # (n, 32, 8, 8)
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, 32, 4, 2, 1),  # (n, 32, 16, 16)
+        nn.ReLU(),
+        nn.ConvTranspose2d(32, channels, 4, 2, 1),  # (n, channels, 32, 32)
+        nn.Tanh(),
+    )

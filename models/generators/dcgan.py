@@ -1,0 +1,127 @@
+"""The small convolutional GAN of digits (Radford et al. 2016), in the architecture that GMValuator was judged with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.errors import InputError
+from models.generators.generator import Progress, batches
+from models.generators.latent import LatentGenerator, Shape
+
+CODES = 100
+SLOPE = 0.2
+MOMENTA = (0.5, 0.999)
+
+
+class DCGAN(LatentGenerator):
+    """A generator from codes of 100 numbers and the discriminator that it learns from.
+
+    The 8,192 numbers between the dense and the convolutional layers are 128 channels of 8 by 8, so pictures are
+    of 32 by 32 also where the images are of 28: see `LatentGenerator`.
+
+    Args:
+        shape: `(channels, height, width)`, sides of at most 32.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, shape: Shape, *, seed: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            super().__init__(shape, CODES, _decoder(shape[0]))
+            self.discriminator = _discriminator(shape[0])
+        self.eval()
+
+    def fit(
+        self,
+        images: np.ndarray,
+        *,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[tuple[float, float]]:
+        """Train both by Adam from the current weights, one step each in turn (Goodfellow et al. 2014).
+
+        The generator raises the odds that its images are taken for real ones (the loss that does not saturate).
+
+        Args:
+            images: uint8, `(items, channels, height, width)`, at least one.
+            batch_size: at least 2, since batches are normalized.
+            seed: of batches and codes.
+            progress: called after each step with 1.
+
+        Returns:
+            The losses of each step, of discriminator and generator: mean cross entropies. They balance, and do
+            not say how good the images are.
+
+        Raises:
+            InputError: images that are not of the generator's shape, or a batch of one.
+            ValueError: a loss is no longer finite.
+        """
+        if batch_size < 2:
+            raise InputError(f"batches are normalized, so they have at least 2 images; got {batch_size}. Take 64")
+        data = self.framed(images)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        judging, making = (
+            torch.optim.Adam(part.parameters(), lr=learning_rate, betas=MOMENTA, fused=True)
+            for part in (self.discriminator, self.decoder)
+        )
+        losses: list[tuple[float, float]] = []
+        self.train()
+        for batch in batches(len(data), batch_size, steps, generator):
+            made = self.decoder(torch.randn((batch_size, CODES), generator=generator, device=self.device))
+            softplus = nn.functional.softplus  # of minus a logit and of a logit: cross entropies to real and to made
+            judged = (
+                softplus(-self.discriminator(data[batch])).mean() + softplus(self.discriminator(made.detach())).mean()
+            )
+            judging.zero_grad()
+            judged.backward()  # type: ignore[no-untyped-call]
+            judging.step()
+            fooled = softplus(-self.discriminator(made)).mean()
+            making.zero_grad()
+            fooled.backward()  # type: ignore[no-untyped-call]
+            making.step()
+            losses.append((judged.item(), fooled.item()))
+            if not math.isfinite(sum(losses[-1])):
+                raise ValueError(
+                    f"training diverged: the losses of step {len(losses)} are {losses[-1]}; lower the learning rate, "
+                    f"which is {learning_rate}"
+                )
+            if progress is not None:
+                progress(1)
+        self.eval()
+        return losses
+
+
+def _decoder(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(CODES, 8192),
+        nn.Unflatten(1, (128, 8, 8)),
+        nn.BatchNorm2d(128),
+        nn.ReLU(),
+        nn.ConvTranspose2d(128, 64, 4, 2, 1),  # (n, 64, 16, 16)
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.ConvTranspose2d(64, channels, 4, 2, 1),  # (n, channels, 32, 32)
+        nn.Tanh(),
+    )
+
+
+def _discriminator(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, 64, 4, 2, 1),  # (n, 64, 16, 16)
+        nn.LeakyReLU(SLOPE),
+        nn.Conv2d(64, 128, 4, 2, 1),  # (n, 128, 8, 8)
+        nn.BatchNorm2d(128),
+        nn.LeakyReLU(SLOPE),
+        nn.Flatten(),
+        nn.Linear(8192, 1024),
+        nn.BatchNorm1d(1024),
+        nn.LeakyReLU(SLOPE),
+        nn.Linear(1024, 1),
+    )

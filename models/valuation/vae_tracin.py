@@ -1,0 +1,119 @@
+"""VAE-TracIn: influence of training images on what a VAE generates (Kong & Chaudhuri 2021).
+
+TracIn (Pruthi et al. 2020) for the loss of a VAE: the sum over checkpoints of the learning rate times the inner
+product of two gradients, that of the training image's loss and that of the generated one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+
+from models.errors import InputError
+from models.generators.beta_vae import LATENTS, BetaVAE
+from models.valuation.items import ItemValues
+
+Checkpoint = tuple[float, BetaVAE]
+"""Learning rate of the steps around a checkpoint, and the model there."""
+
+
+def vae_tracin_scores(
+    checkpoints: Sequence[Checkpoint],
+    images: np.ndarray,
+    generated: np.ndarray,
+    *,
+    draws: int = 4,
+    seed: int,
+    batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Influence of each training image on each generated one: sum over t of eta_t <grad l_t(x_i), grad l_t(x_j)>.
+
+    A positive score means that a step of gradient descent on the training image lowers the loss of the generated
+    one; after a training by Adam, whose steps are other ones, that holds roughly. The loss is that of
+    `BetaVAE.forward`, averaged over a few draws of the noise, which all images share: a score depends on its two
+    images alone, and copies have equal ones.
+
+    Memory is that of all gradients of generated images at one checkpoint, 1.5 MB each, and of a batch of those of
+    training images, which are computed once a checkpoint.
+
+    Args:
+        checkpoints: at least one, of a training on `images`.
+        images: uint8, `(items, channels, height, width)`.
+        generated: uint8, `(generated, channels, height, width)`.
+        draws: of the noise, at least 1.
+        seed: of the noise.
+        batch_size: images whose gradients are computed at once.
+        progress: called with the number of training images done since the last call, at every checkpoint.
+
+    Returns:
+        float64, `(generated, items)`; higher is more valuable.
+
+    Raises:
+        InputError: no checkpoint, a learning rate not above 0, no draws, or images that are not of the models' shape.
+    """
+    if not checkpoints:
+        raise InputError(
+            "influence is summed over checkpoints of a training; got none. Give the trained model at least"
+        )
+    if draws < 1:
+        raise InputError(f"the loss is averaged over at least 1 draw of the noise, got {draws}; 4 is usual")
+    for rate, _ in checkpoints:
+        if not 0 < rate < float("inf"):
+            raise InputError(f"learning rates are above 0 and finite, got {rate}; give those of the training")
+    noise = torch.randn((draws, LATENTS), generator=torch.Generator().manual_seed(seed))
+    scores = np.zeros((len(generated), len(images)))
+    for rate, model in checkpoints:
+        queries = torch.cat(list(loss_gradients(model, generated, noise, batch_size)))  # (generated, parameters)
+        start = 0
+        for rows in loss_gradients(model, images, noise, batch_size):
+            scores[:, start : start + len(rows)] += rate * (queries @ rows.T).double().cpu().numpy()
+            start += len(rows)
+            if progress is not None:
+                progress(len(rows))
+    return scores
+
+
+def vae_tracin_values(
+    checkpoints: Sequence[Checkpoint],
+    images: np.ndarray,
+    generated: np.ndarray,
+    *,
+    draws: int = 4,
+    seed: int,
+    batch_size: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> ItemValues:
+    """Mean over the generated images of `vae_tracin_scores`, whose arguments and errors these are.
+
+    Returns:
+        Values, higher is better, below 0 where an image works against the generated ones; with `checkpoints`.
+    """
+    scores = vae_tracin_scores(
+        checkpoints, images, generated, draws=draws, seed=seed, batch_size=batch_size, progress=progress
+    )
+    return ItemValues(scores.mean(axis=0), {"checkpoints": len(checkpoints)})
+
+
+def loss_gradients(model: BetaVAE, images: np.ndarray, noise: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Gradient of each image's loss, a batch of images at a time: `(images, parameters)`, in their order.
+
+    Args:
+        noise: `(draws, 32)`, shared by all images; the loss is averaged over it.
+    """
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    shared = noise.to(model.device)
+
+    def loss(weights: dict[str, Tensor], picture: Tensor) -> Tensor:
+        shown = picture.expand(len(shared), *picture.shape)
+        losses: Tensor = functional_call(model, weights, (shown, shared))
+        return losses.mean()
+
+    gradients = vmap(grad(loss), in_dims=(None, 0))
+    for pictures in model.framed(images).split(batch_size):
+        by_name = gradients(parameters, pictures)
+        yield torch.cat([gradient.flatten(1) for gradient in by_name.values()], dim=1)
