@@ -22,7 +22,7 @@ class Sampler(Protocol):
 
 def scaled(images: np.ndarray, device: torch.device) -> Tensor:
     """Images of uint8 as floats in [-1, 1]."""
-    return torch.from_numpy(images).to(device).float().div_(127.5).sub_(1)
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(127.5).sub_(1)
 
 
 def quantized(images: Tensor) -> np.ndarray:

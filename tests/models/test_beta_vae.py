@@ -76,7 +76,7 @@ def test_training_learns_and_repeats_exactly() -> None:
     torch.testing.assert_close(torch.random.get_rng_state(), state)
     assert losses[0] == losses[1]
     assert sum(done) == 60
-    assert np.mean(losses[0][-5:]) < 0.5 * np.mean(losses[0][:5])
+    assert np.mean(losses[0][-5:]) < 0.7 * np.mean(losses[0][:5])
     np.testing.assert_array_equal(models[0].sample(4, seed=2), models[1].sample(4, seed=2))
     assert (models[0].sample(4, seed=2) != models[0].sample(4, seed=1)).any()
     assert BetaVAE((1, 28, 28), seed=0).fit(images, steps=2, **TRAINING, seed=4) != losses[0][:2]

@@ -21,9 +21,9 @@ def grey(n: int, level: int = 200) -> np.ndarray:
 def test_training_moves_samples_towards_the_images() -> None:
     model, done = DCGAN((1, 28, 28), seed=0), []
     before = float(model.sample(16, seed=1).mean())
-    losses = model.fit(grey(20), steps=12, **TRAINING, seed=3, progress=done.append)
-    assert len(losses) == sum(done) == 12
-    assert abs(model.sample(16, seed=1).mean() - 200) < 0.7 * abs(before - 200)
+    losses = model.fit(grey(20), steps=8, **TRAINING, seed=3, progress=done.append)
+    assert len(losses) == sum(done) == 8
+    assert abs(model.sample(16, seed=1).mean() - 200) < 0.8 * abs(before - 200)
 
 
 def test_training_repeats_exactly_and_leaves_the_global_generator() -> None:

@@ -19,11 +19,11 @@ def test_digits_are_balanced_centred_and_told_apart_by_their_means() -> None:
     assert images.max() == 255
     assert not images[:, :, 0].any()  # white on black, with a margin
     # MNIST is centred by the mass of its pixels: rows and columns in the wrong order would still be, labels not.
-    pixels = images[:, 0] / 255.0
+    pixels, labels = images[::5, 0] / 255.0, labels[::5]
     mass = pixels.sum(axis=(1, 2))
     rows = (pixels.sum(axis=2) @ np.arange(28)) / mass
     assert abs(np.median(rows) - 13.5) < 1
-    flat = pixels.reshape(5000, -1)
+    flat = pixels.reshape(1000, -1)
     means = np.stack([flat[labels == digit].mean(axis=0) for digit in range(10)])
     nearest = (np.square(means).sum(axis=1) - 2 * flat @ means.T).argmin(axis=1)
     assert (nearest == labels).mean() > 0.75
