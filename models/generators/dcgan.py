@@ -84,7 +84,7 @@ class DCGAN(LatentGenerator):
             judging.step()
             fooled = softplus(-self.discriminator(made)).mean()
             making.zero_grad()
-            fooled.backward()  # type: ignore[no-untyped-call]
+            fooled.backward(inputs=list(self.decoder.parameters()))  # type: ignore[no-untyped-call]
             making.step()
             losses.append((judged.item(), fooled.item()))
             if not math.isfinite(sum(losses[-1])):
