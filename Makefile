@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.[cpu]'
 	$(VENV)/bin/python -m infra.servers
 	touch $@
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from tasks.config import CreditConfig, StageConfig
 from tasks.detection_config import DetectionConfig
+from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.value_config import ValueConfig
 
 KEYS = {key for model in StageConfig.__subclasses__() for key in model.model_fields}
@@ -67,6 +68,13 @@ def load_value_config(file: Path | None, given: Mapping[str, Any]) -> ValueConfi
     return _validated(ValueConfig, values, str(file or "the command line"))
 
 
+def load_gmvaluator_config(file: Path | None, given: Mapping[str, Any]) -> GMValuatorConfig:
+    """The configuration of a match of generated images, likewise."""
+    values = _over_file(file, given)
+    values.setdefault("name", "values-gmvaluator")
+    return _validated(GMValuatorConfig, values, str(file or "the command line"))
+
+
 def load_detection_config(file: Path | None, given: Mapping[str, Any]) -> DetectionConfig:
     """The configuration of an evaluation by planted corruptions, likewise."""
     return _validated(DetectionConfig, _over_file(file, given), str(file or "the command line"))
@@ -76,7 +84,7 @@ def _over_file(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if file is not None:
         values = _parse(str(file), _read(file))
-        for side in ("train", "val"):
+        for side in ("train", "val", "generated"):
             if isinstance(values.get(side), str):
                 values[side] = str(file.absolute().parent / Path(values[side]).expanduser())
         values.setdefault("name", file.stem)

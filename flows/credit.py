@@ -27,6 +27,7 @@ from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anc
 from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit
+from tasks.gmvaluator import match_grand_model
 from tasks.ingest import ingest
 from tasks.pay import pay
 from tasks.plan import CoalitionPlan
@@ -148,7 +149,8 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
 
     estimate = estimate_credit(game.data, plans, config)
     payout = pay(estimate, config.payout, config.payout.name or config.name)
-    stages = {**game.stages, measured.name: measured, estimate.name: estimate, payout.name: payout}
+    matched = match_grand_model(game.data, plans, config)
+    stages = {**game.stages, **{stage.name: stage for stage in (measured, estimate, payout, matched)}}
     described = config.claimed()
     stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
     timings = [*map(stage_timing, stages.values()), fan_out]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from babel.numbers import format_currency, get_currency_precision, is_currency
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from models.choices import DistanceName, EncoderName, QualityName
 from models.properties.registry import PropertyName
 from models.training import Method, Training
 from models.valuation.coalitions import Sizes
@@ -236,6 +237,31 @@ class PayoutConfig(StageConfig):
         return str(format_currency(Decimal(minor).scaleb(-self.digits), self.currency, locale="en"))
 
 
+class Matching(StageConfig):
+    """How generated images are matched; see `models.valuation.gmvaluator.gmvaluator_values`.
+
+    Attributes:
+        encoder: in whose embedding items are recalled.
+        rerank: distance by which the recalled are ranked again; `none` keeps the order of the embedding.
+        quality: judge of generated images: `realism` on the features of the encoder, a metric of
+            `models.quality.registry`, or `none`.
+        k, recall_k, temperature: of the valuation. A temperature is in units of the distance that ranks.
+    """
+
+    encoder: EncoderName = "efficientnet-lite0"
+    rerank: Literal["none"] | DistanceName = "encoder"
+    quality: Literal["none", "realism"] | QualityName = "realism"
+    k: Annotated[int, Field(ge=1)] = 100
+    recall_k: Annotated[int, Field(ge=1)] | None = None
+    temperature: Rate = 1.0
+
+    @model_validator(mode="after")
+    def _recalls_enough(self) -> Matching:
+        if self.recall_k is not None and self.recall_k < self.k:
+            raise ValueError(f"`recall_k` is at least `k`, which is {self.k}; got {self.recall_k}")
+        return self
+
+
 class CreditConfig(StageConfig):
     """One configuration a stage; the defaults credit the embedded digits.
 
@@ -253,6 +279,7 @@ class CreditConfig(StageConfig):
     coalitions: CoalitionConfig = CoalitionConfig()
     stopping: StoppingConfig = StoppingConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
+    matching: Matching = Matching()
     payout: PayoutConfig = PayoutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

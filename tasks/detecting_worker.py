@@ -35,7 +35,7 @@ from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import batchwise_lava_values, sava_values
 from tasks.detection_config import DetectionConfig, Looking
-from tasks.valuing_worker import embed_missing, keep_items, load_items, shape_of, trained_encoder
+from tasks.valuing_worker import embed_missing, embedding_key, keep_items, load_items, shape_of, trained_encoder
 from tasks.worker import best_device
 
 BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
@@ -171,7 +171,7 @@ def _plant(
 def _embedded(space: Workspace, net: Encoder, images: np.ndarray) -> np.ndarray:
     ids = [item_id(image) for image in images]
     embed_missing(space, net, images, ids, lambda _steps: None)
-    return space.embeddings.lookup(net.name, ids)[1]
+    return space.embeddings.lookup(embedding_key(net, images), ids)[1]
 
 
 Method = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ItemValues]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.encoders.registry import EncoderName
+from models.choices import EncoderName
 from models.encoders.representation import Representation
 from models.valuation.ground import Options
 from models.valuation.sava import Batching

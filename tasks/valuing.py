@@ -16,7 +16,7 @@ from infra.keys import digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
-from models.data.folder import read_manifest
+from models.data.folder import list_images
 from models.data.labelled import count_items
 from models.errors import InputError
 from tasks.stage import in_worker, run_stage
@@ -135,7 +135,7 @@ def write_values(config: ValueConfig, sides: dict[str, str], valued: StageRecord
         note = f"Value of every training item by {config.method}: higher is better. `values.parquet` holds all of them."
         tags = {"git.commit": code_commit(), "royalty.values": valued.outputs["table"]}
         run = tracking.start(tracking.RUNS, config.name, key=digest_of(inputs), note=note, tags=tags)
-        tracking.log(run, params=_flat(config), metrics=_numbers(valued.outputs["diagnostics"]))
+        tracking.log(run, params=_flat(config), metrics=numbers(valued.outputs["diagnostics"]))
         for side in ("train", "val"):
             tracking.dataset(run, side, sides[side], {"items": sides[side]})
         tracking.file(run, "values.parquet", payload)
@@ -219,7 +219,7 @@ def _inputs(config: ValueConfig, sides: dict[str, str]) -> dict[str, Any]:
 def _digest(path: Path) -> str:
     """SHA-256 of what a source holds."""
     if path.is_dir():
-        return read_manifest(path, credited=False).digest()
+        return list_images(path).digest()
     if not path.is_file():
         raise InputError(f"there is nothing at {path}; give a folder of images, a Parquet file or an .npz file")
     with path.open("rb") as stream:
@@ -232,5 +232,5 @@ def _flat(config: ValueConfig) -> dict[str, Any]:
     return values | config.valuing.model_dump()
 
 
-def _numbers(diagnostics: dict[str, Any]) -> dict[str, float]:
+def numbers(diagnostics: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in diagnostics.items() if isinstance(value, int | float)}

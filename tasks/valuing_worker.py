@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -45,6 +45,14 @@ from models.valuation.sava import (
 )
 from tasks.value_config import EncodingConfig, ValueConfig
 from tasks.worker import best_device
+
+
+class Named(Protocol):
+    """An encoder, or another judge of images, whose name stands for all that it finds depends on."""
+
+    @property
+    def name(self) -> str: ...
+
 
 EMBEDDED_TOGETHER = 4096
 """Images to a shard of embeddings: what a kill costs at most."""
@@ -128,9 +136,10 @@ def embed_missing(space: Workspace, net: Encoder, images: np.ndarray, ids: Seque
     return len(missing)
 
 
-def embedding_key(net: Encoder, images: np.ndarray) -> str:
-    """What features of items depend on beside their ids, which are of images before they were resized."""
-    return f"{net.name}@{images.shape[-1]}"
+def embedding_key(net: Named, images: np.ndarray) -> str:
+    """What is found of images depends on beside their ids, which are of images before they were resized."""
+    channels, size, _ = shape_of(images)
+    return f"{net.name}@{channels}x{size}"
 
 
 def value(config: ValueConfig, sides: dict[str, str], settings: Settings, advance: Advance) -> dict[str, Any]:
@@ -297,7 +306,7 @@ def load_sides(space: Workspace, config: ValueConfig, sides: dict[str, str]) -> 
         known = np.isin(labels, val_labels)
         if not known.any():
             raise InputError("no training item has a label that validation has; were both sides labelled alike?")
-    features, val_features = (_features(space, items, sides["encoder"]) for items in (train, val))
+    features, val_features = (features_of(space, items, sides["encoder"]) for items in (train, val))
     features, labels = features[known] if not known.all() else features, None if labels is None else labels[known]
     if sides["encoder"]:
         features, val_features = represent(features, val_features, val_labels, config.encoding.representation)
@@ -319,7 +328,7 @@ def load_values(space: Workspace, digest: str) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
 
 
-def _features(space: Workspace, items: Items, encoder: str) -> np.ndarray:
+def features_of(space: Workspace, items: Items, encoder: str) -> np.ndarray:
     if items.features is not None:
         return items.features
     found, features = space.embeddings.lookup(encoder, items.ids)

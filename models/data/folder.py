@@ -110,6 +110,21 @@ def read_manifest(folder: Path, *, credited: bool = True) -> Manifest:
     return Manifest(folder, tuple(rows))
 
 
+def list_images(folder: Path) -> Manifest:
+    """What `metadata.csv` lists; without one, all images in the folder and in those within it, in order of their paths.
+
+    Raises:
+        InputError: as `read_manifest`; no images.
+    """
+    if (folder / METADATA).exists():
+        return read_manifest(folder, credited=False)
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+    if not files:
+        raise InputError(f"{folder} holds neither {METADATA} nor any image; name a folder of images")
+    return Manifest(folder, tuple(Row(line, file, (), "") for line, file in enumerate(files, start=1)))
+
+
 def image_folder(
     manifest: Manifest,
     *,

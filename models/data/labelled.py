@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from models.data.folder import METADATA, MODES, SEPARATOR, decode_images, read_manifest
-from models.data.items import item_id
+from models.data.folder import METADATA, MODES, SEPARATOR, decode_images, list_images
+from models.data.items import ImageSet, item_id
 from models.errors import InputError
 
 Progress = Callable[[int], None]
@@ -43,9 +43,21 @@ class Items:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @classmethod
+    def of_set(cls, data: ImageSet) -> Items:
+        """The items of a credited set."""
+        names = np.array(data.contributors)
+        owners = tuple(SEPARATOR.join(names[own].tolist()) for own in data.membership)
+        return cls(data.ids, data.images, None, np.array(data.label_names)[data.labels], owners)
+
+    @classmethod
+    def of_images(cls, images: np.ndarray) -> Items:
+        """Images of nobody, such as generated ones."""
+        return cls(tuple(item_id(image) for image in images), images, None, None, None)
+
 
 def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
-    """Read an `.npz` file, a Parquet file with an image column, or a folder of images with `metadata.csv`.
+    """Read an `.npz` file, a Parquet file with images, or a folder of images, with `metadata.csv` or without.
 
     Images become squares of `size`: the largest centred square of each, resized. All are greyscale or all are
     colour, as the first one is.
@@ -69,7 +81,7 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
 def count_items(path: Path) -> int:
     """How many images `read_items` will report the progress of."""
     if path.is_dir():
-        return len(read_manifest(path, credited=False).rows)
+        return len(list_images(path).rows)
     if path.suffix == ".parquet":
         return int(_open_parquet(path).metadata.num_rows)
     return 0
@@ -90,7 +102,7 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
 
 
 def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
-    manifest = read_manifest(folder, credited=False)
+    manifest = list_images(folder)
     images, ids = decode_images(manifest, size=size, progress=progress)
     labels = [row.label for row in manifest.rows]
     if any(labels) and not all(labels):

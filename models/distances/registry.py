@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from models.checkpoints import Weights, no_weights
+from models.choices import DistanceName
 from models.distances.deep import EfficientNetLayers
 from models.distances.distance import Distance, FeatureDistance, euclidean, squared_euclidean
 from models.distances.dreamsim import dreamsim, dreamsim_distance
@@ -13,8 +13,6 @@ from models.distances.lpips import lpips_alex, lpips_distance
 from models.encoders.pixels import Pixels
 from models.encoders.registry import Shape
 from models.errors import by_name
-
-DistanceName = Literal["l2", "encoder", "lpips", "dreamsim"]
 
 DISTANCES: Mapping[DistanceName, Callable[[Shape, str, Weights], Distance]] = {
     "l2": lambda shape, device, weights: FeatureDistance("l2", Pixels(shape), euclidean),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from models.checkpoints import Weights, no_weights
+from models.choices import EncoderName
 from models.encoders.efficientnet import EfficientNetLite0
 from models.encoders.encoder import Encoder
 from models.encoders.hub import alexnet, clip, densenet121, dinov2
 from models.encoders.pixels import Pixels
 from models.errors import by_name
 
-EncoderName = Literal["efficientnet-lite0", "pixels", "clip", "dinov2", "alexnet", "densenet121"]
 Shape = tuple[int, int, int]
 
 ENCODERS: Mapping[EncoderName, Callable[[Shape, str, Weights], Encoder]] = {

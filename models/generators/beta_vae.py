@@ -51,7 +51,8 @@ class BetaVAE(LatentGenerator):
         decoded = self.decoder(mean + (log_variance / 2).exp() * noise)
         error = (decoded - pictures).square().flatten(1).sum(dim=1) / 2
         divergence: Tensor = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1) / 2
-        return error + self.beta * divergence
+        losses: Tensor = error + self.beta * divergence
+        return losses
 
     def fit(
         self,
@@ -107,7 +108,8 @@ def _initialize(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
     if isinstance(layer, nn.ConvTranspose2d):
         terms = layer.in_channels * 4  # of the 16 places of a kernel, 4 fall on a pixel at stride 2
     nn.init.normal_(layer.weight, std=math.sqrt(2 / terms))
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _encoder(channels: int) -> nn.Module:

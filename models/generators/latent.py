@@ -63,7 +63,7 @@ class LatentGenerator(nn.Module):
         codes = torch.randn((n, self.codes), generator=generator, device=self.device)
         top, left = self._corner()
         window = (..., slice(top, top + self.shape[1]), slice(left, left + self.shape[2]))
-        return np.concatenate([quantized(self.decoder(part)[window]) for part in codes.split(SAMPLING_BATCH)])
+        return np.concatenate([quantized(self.decoder(part)[window]) for part in torch.split(codes, SAMPLING_BATCH)])
 
     def to_bytes(self) -> bytes:
         """Weights and description as one safetensors payload."""
@@ -74,7 +74,7 @@ class LatentGenerator(nn.Module):
     def from_bytes(cls, payload: bytes) -> Self:
         """The generator that `to_bytes` saved."""
         weights, description = unpack(payload)
-        model = cls(**description, seed=0)
+        model = cls(**{**description, "seed": 0})
         model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         return model
 

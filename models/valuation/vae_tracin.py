@@ -114,6 +114,6 @@ def loss_gradients(model: BetaVAE, images: np.ndarray, noise: Tensor, batch_size
         return losses.mean()
 
     gradients = vmap(grad(loss), in_dims=(None, 0))
-    for pictures in model.framed(images).split(batch_size):
+    for pictures in torch.split(model.framed(images), batch_size):
         by_name = gradients(parameters, pictures)
         yield torch.cat([gradient.flatten(1) for gradient in by_name.values()], dim=1)

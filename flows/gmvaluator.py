@@ -1,0 +1,66 @@
+"""Value training images by the generated images that they stand behind: GMValuator, without training anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.credit import THREADS
+from infra.settings import settings
+from infra.workspace import check_home
+from tasks.gmvaluator import match, write_matches
+from tasks.gmvaluator_config import GMValuatorConfig
+from tasks.valuing import check_out, embed, read
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """What a match left.
+
+    Attributes:
+        items, generated: how many training images were valued, by how many generated ones.
+        table, contributions: digests of the tables of values, and of who stands behind which image.
+        contributors: total value by name, highest first; None if the training set names none.
+        folder: holds both tables and the pictures.
+        diagnostics: see `models.valuation.gmvaluator.gmvaluator_values`.
+    """
+
+    name: str
+    items: int
+    generated: int
+    table: str
+    contributions: str
+    contributors: dict[str, float] | None
+    folder: str
+    mlflow_run: str
+    diagnostics: dict[str, Any]
+
+
+@flow(name="gmvaluator", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult:
+    """Embed both sets, match them, and write what was found. What is finished already is reused."""
+    check_out(out)
+    check_home(settings().root)
+    train, generated = read(config.train, config.size), read(config.generated, config.size)
+    encoder = ""
+    if train.outputs["shape"] is not None or generated.outputs["shape"] is not None:
+        embed(train, config.matching.encoder, "")
+        encoder = embed(generated, config.matching.encoder, "").outputs["encoder"]
+    matched = match(train.outputs, generated.outputs, encoder, config.matching)
+    sides = {"train": train.outputs["items"], "generated": generated.outputs["items"]}
+    written = write_matches(config, sides, matched, out)
+    found = matched.outputs
+    return MatchResult(
+        name=config.name,
+        items=found["items"],
+        generated=found["generated"],
+        table=found["table"],
+        contributions=found["contributions"],
+        contributors=found["contributors"],
+        folder=written.outputs["folder"],
+        mlflow_run=written.outputs["run"],
+        diagnostics=found["diagnostics"],
+    )

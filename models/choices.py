@@ -1,0 +1,22 @@
+"""What can be chosen by name, apart from what builds it: a configuration is checked before torch is imported."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+EncoderName = Literal["efficientnet-lite0", "pixels", "clip", "dinov2", "alexnet", "densenet121"]
+
+DistanceName = Literal["l2", "encoder", "lpips", "dreamsim"]
+
+QualityName = Literal[
+    "maniqa",
+    "pyiqa:maniqa",
+    "pyiqa:maniqa-pipal",
+    "pyiqa:maniqa-kadid",
+    "pyiqa:cnniqa",
+    "pyiqa:hyperiqa",
+    "pyiqa:nima",
+    "pyiqa:nima-koniq",
+    "pyiqa:nima-spaq",
+    "pyiqa:piqe",
+]

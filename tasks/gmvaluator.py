@@ -1,0 +1,100 @@
+"""Match generated images with training images: sample, match, and write what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from infra.artifacts import write_whole
+from infra.keys import digest_of
+from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.workspace import Workspace, open_workspace
+from tasks.config import CreditConfig, Matching
+from tasks.gmvaluator_config import GMValuatorConfig
+from tasks.plan import CoalitionPlan
+from tasks.stage import in_worker, run_stage
+from tasks.valuing import SHOWN_ROWS, numbers
+
+MATCHING = "tasks.gmvaluator_worker"
+
+
+@task(cache_policy=NO_CACHE)
+def match_grand_model(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> StageRecord:
+    """Digests of the tables of values and contributions, by what everybody's model makes."""
+    grand = next(plan for plan in plans if len(plan.members) == len(data.outputs["contributors"]))
+    model = open_workspace(settings()).runs.coalitions([grand.key])[grand.key].checkpoint
+    images, steps = config.sampling.images, config.sampling.steps
+    given = data.outputs["train"], model, images, steps, config.seed, config.matching
+    work = in_worker("Match images", images, f"{MATCHING}.match_model", *given)
+    inputs = {"train": given[0], "model": model, "images": images, "steps": steps, "seed": config.seed}
+    inputs |= {"matching": config.matching.model_dump()}
+    return run_stage("gmvaluator", inputs=inputs, modules=(MATCHING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def match(train: Mapping[str, Any], generated: Mapping[str, Any], encoder: str, matching: Matching) -> StageRecord:
+    """Digests of the tables of values and contributions.
+
+    Args:
+        train, generated: outputs of the stages that read or made the items.
+    """
+    inputs = {"train": train["items"], "generated": generated["items"], "encoder": encoder}
+    work = in_worker("Match images", generated["count"], f"{MATCHING}.match", *inputs.values(), matching)
+    inputs |= {"matching": matching.model_dump()}
+    return run_stage("gmvaluator", inputs=inputs, modules=(MATCHING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def write_matches(
+    config: GMValuatorConfig, sides: dict[str, str], matched: StageRecord, out: Path | None
+) -> StageRecord:
+    """The folder with the tables and the sheet of images, and the MLflow run that holds them.
+
+    Args:
+        sides: `train` and `generated`, digests of items.
+    """
+    space = open_workspace(settings())
+    found = matched.outputs
+    tables = {
+        "values.parquet": space.artifacts.get(found["table"]),
+        "contributions.parquet": space.artifacts.get(found["contributions"]),
+    }
+    inputs = {"name": config.name, "match": matched.key}
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
+        from tasks.gmvaluator_report import pictures
+        from tasks.valuing_worker import load_values
+
+        tracking = open_tracking(settings())
+        note = "Value of every training image by what was generated near it (GMValuator): higher is better."
+        tags = {"git.commit": code_commit(), "royalty.values": found["table"]}
+        run = tracking.start(tracking.RUNS, config.name, key=digest_of(inputs), note=note, tags=tags)
+        tracking.log(
+            run, params={**config.matching.model_dump(), "size": config.size}, metrics=numbers(found["diagnostics"])
+        )
+        for side, digest in sides.items():
+            tracking.dataset(run, side, digest, {"items": digest})
+        table = load_values(space, found["table"])
+        if len(table) <= SHOWN_ROWS:
+            tracking.table(run, table, "values.json")
+        shown = pictures(space, config.name, sides, found)
+        for file, payload in {**tables, **shown}.items():
+            tracking.file(run, file, payload)
+        tracking.finish(run)
+        return {"run": run, "pictures": {file: space.artifacts.put(picture) for file, picture in shown.items()}}
+
+    record = run_stage("write-matches", inputs=inputs, modules=(__name__, "tasks.gmvaluator_report"), compute=compute)
+    folder = space.root / "runs" / config.name
+    for file, payload in tables.items():
+        write_whole(folder / file, payload)
+    for file, digest in record.outputs["pictures"].items():
+        write_whole(folder / file, space.artifacts.get(digest))
+    if out is not None:
+        write_whole(out, tables["values.parquet"])
+    return record.with_outputs(folder=str(folder))
