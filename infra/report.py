@@ -49,6 +49,39 @@ class ModelRow:
 
 
 @dataclass(frozen=True)
+class MatchRow:
+    """A generated image, and what stands behind it.
+
+    Attributes:
+        image, strip: PNG bytes of it, and of the training images of highest score, side by side.
+        names: contributors, and the share of the image's value that each has, largest first.
+    """
+
+    image: bytes
+    strip: bytes
+    names: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Who stands behind what everybody's model makes (GMValuator).
+
+    Attributes:
+        images: generated images that were matched.
+        shown: some of them.
+        shares: of all value, by contributor, in the order of credit.
+        agreement: rank correlation of these shares with credit, Spearman's; None where either does not vary.
+        diagnostics: name and value of what says how far to trust it.
+    """
+
+    images: int
+    shown: tuple[MatchRow, ...]
+    shares: tuple[tuple[str, float], ...]
+    agreement: float | None
+    diagnostics: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """All that the report says. Rows come in the order of credit, highest first.
 
@@ -58,6 +91,7 @@ class Report:
         coalitions: distinct ones that were measured, nobody and everybody included.
         coalition_model, interval_covers: what the model of a coalition is, and what the intervals depend on.
         generated: PNG bytes of a sheet of generated images.
+        matches: who stands behind what everybody's model makes.
         notes: sentences about the data, such as shared copies.
         settings: name and value of every setting.
         timings: stage, wall seconds, compute seconds (training, sampling, measuring), reused.
@@ -78,6 +112,7 @@ class Report:
     rows: tuple[ContributorRow, ...]
     models: tuple[ModelRow, ...]
     generated: bytes
+    matches: Matches
     pool: str
     pool_name: str
     statement: str

@@ -28,7 +28,7 @@ def match_grand_model(data: StageRecord, plans: Sequence[CoalitionPlan], config:
     """Digests of the tables of values and contributions, by what everybody's model makes."""
     grand = next(plan for plan in plans if len(plan.members) == len(data.outputs["contributors"]))
     model = open_workspace(settings()).runs.coalitions([grand.key])[grand.key].checkpoint
-    images, steps = config.sampling.images, config.sampling.steps
+    images, steps = config.matching.images, config.sampling.steps
     given = data.outputs["train"], model, images, steps, config.seed, config.matching
     work = in_worker("Match images", images, f"{MATCHING}.match_model", *given)
     inputs = {"train": given[0], "model": model, "images": images, "steps": steps, "seed": config.seed}

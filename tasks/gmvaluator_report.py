@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,15 @@ import pandas as pd
 
 from infra.pictures import sheet
 from infra.plots import spread_of_values
+from infra.report import Matches, MatchRow
 from infra.workspace import Workspace
+from models.criteria import rank_agreement
+from models.valuation.items import contributor_values
 from tasks.gmvaluator_worker import load_contributions
 from tasks.valuing_worker import load_items, load_values
 
-SHOWN, BEHIND = 12, 8
-"""Generated images, and training images beside each."""
+SHOWN, BEHIND, NAMED = 12, 8, 3
+"""Generated images, training images beside each, and contributors named of them."""
 
 
 def pictures(space: Workspace, name: str, sides: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, bytes]:
@@ -32,6 +35,44 @@ def pictures(space: Workspace, name: str, sides: Mapping[str, str], found: Mappi
             rows += [alike(generated.images[[image]], own), blank, own, padding]
         made["behind.png"] = sheet(np.concatenate(rows), columns=BEHIND + 2)
     return made
+
+
+def match_section(space: Workspace, found: Mapping[str, Any], credits: Sequence[tuple[str, float]]) -> Matches:
+    """What a report says of a match.
+
+    Args:
+        found: outputs of the match.
+        credits: name and credit of each contributor, in the order of the report.
+    """
+    items, generated = (load_items(space, found["sides"][side]) for side in ("train", "generated"))
+    if items.images is None or generated.images is None or items.contributors is None:
+        raise ValueError("a report shows images and their contributors")
+    behind = load_contributions(space, found["contributions"])
+    rows = []
+    for image, nearby in nearest(behind)[::2]:
+        scores = behind.loc[behind["generated"] == image, ["item", "score"]]
+        owners = [items.contributors[row] for row in scores["item"]]
+        own = contributor_values(scores["score"].to_numpy(), owners)
+        whole = sum(own.values()) or 1.0
+        named = sorted(((name, value / whole) for name, value in own.items()), key=lambda pair: -pair[1])
+        made, strip = sheet(generated.images[[image]], 1), sheet(items.images[nearby], BEHIND)
+        rows.append(MatchRow(made, strip, tuple(named[:NAMED])))
+    total = sum(found["contributors"].values()) or 1.0
+    shares = tuple((name, found["contributors"].get(name, 0.0) / total) for name, _ in credits)
+    values, others = np.array([share for _, share in shares]), np.array([credit for _, credit in credits])
+    diagnostics = found["diagnostics"]
+    return Matches(
+        images=found["generated"],
+        shown=tuple(rows),
+        shares=shares,
+        agreement=rank_agreement(values, others).spearman if np.ptp(values) and np.ptp(others) else None,
+        diagnostics=(
+            ("Training images that share a generated one, effectively", f"{diagnostics['effective_neighbours']:.1f}"),
+            ("Value lost to generated images of low quality", f"{diagnostics['quality_lost']:.0%}"),
+            ("Nearest images that the index found", f"{diagnostics['recall']:.1%}"),
+            ("Training images that stand behind none", str(diagnostics["zero_items"])),
+        ),
+    )
 
 
 def nearest(contributions: pd.DataFrame) -> list[tuple[int, np.ndarray]]:

@@ -23,6 +23,7 @@ from models.properties.registry import PROPERTIES
 from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
 from tasks.credit import load_table
+from tasks.gmvaluator_report import match_section
 from tasks.stage import run_stage
 
 STRIP = 12
@@ -74,7 +75,12 @@ def write_report(
         tracking.finish(run)
         return {"report": space.artifacts.put(html)}
 
-    record = run_stage("report", inputs=inputs, modules=(__name__, "infra.report", "infra.pictures"), compute=compute)
+    record = run_stage(
+        "report",
+        inputs=inputs,
+        modules=(__name__, "infra.report", "infra.pictures", "tasks.gmvaluator_report"),
+        compute=compute,
+    )
     space = open_workspace(settings())
     folder = space.root / "runs" / name
     for file, payload in _files(space, stages, space.artifacts.get(record.outputs["report"])).items():
@@ -86,6 +92,8 @@ def _files(space: Workspace, stages: Mapping[str, StageRecord], html: bytes) -> 
     return {
         "credit.parquet": space.artifacts.get(stages["credit"].outputs["table"]),
         "payout.csv": space.artifacts.get(stages["pay"].outputs["payout"]),
+        "values.parquet": space.artifacts.get(stages["gmvaluator"].outputs["table"]),
+        "contributions.parquet": space.artifacts.get(stages["gmvaluator"].outputs["contributions"]),
         "report.html": html,
     }
 
@@ -103,6 +111,8 @@ def _compose(
     payout, measured = config.payout, PROPERTIES[config.property]
     generated = np.frombuffer(space.artifacts.get(measure["images"]["base"]), np.uint8).reshape(measure["shape"])
     utility = measure["utility"]
+    table = load_table(space, credit["table"])
+    credits = list(zip(table["contributor"], table["credit"], strict=True))
     return Report(
         title=name,
         created_at=datetime.now(UTC).isoformat(timespec="minutes"),
@@ -116,7 +126,7 @@ def _compose(
         interval_covers=_covered(config),
         confidence=config.credit.confidence,
         rows=_rows(
-            load_table(space, credit["table"]),
+            table,
             ImageSet.from_bytes(space.artifacts.get(data["train"])),
             payout,
             pay["amounts"],
@@ -127,6 +137,7 @@ def _compose(
             ModelRow("pruned, recovered", pruned["parameters"], pruned["multiply_adds"], utility["pruned"]),
         ),
         generated=sheet(generated, 16),
+        matches=match_section(space, stages["gmvaluator"].outputs, credits),
         pool=payout.formatted(payout.minor_units),
         pool_name=payout.name or name,
         statement=pay["statement"],
@@ -144,6 +155,7 @@ def _compose(
             ("Pruned model", pruned["model"]),
             ("Credit table", credit["table"]),
             ("Payout table", pay["payout"]),
+            ("Values of images", stages["gmvaluator"].outputs["table"]),
         ),
     )
 

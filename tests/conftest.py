@@ -25,6 +25,7 @@ sampling: {images: 64, steps: 4}
 pruning: {recovery_steps: 5}
 coalitions: {count: 12, finetune_steps: 4, batch_size: 16}
 credit: {bootstrap: 100}
+matching: {encoder: pixels, rerank: none, images: 16}
 """
 """A configuration that runs the whole flow in seconds."""
 

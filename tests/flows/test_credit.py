@@ -109,7 +109,7 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(royalty: Run, co
 
     _check_mlflow(home, result, table)
     html = (folder / "report.html").read_text()
-    for text in (result["mlflow_run"], "blurred-scanner", "€1,000.00", "Inception Score"):
+    for text in (result["mlflow_run"], "blurred-scanner", "€1,000.00", "Inception Score", "What stands behind"):
         assert text in html
 
     (folder / "report.html").unlink()
@@ -135,7 +135,7 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
     children = f"tags.`mlflow.parentRunId` = '{result['mlflow_run']}'"
     stages = client.search_runs([experiments["royalty"]], children)
-    names = {"ingest", "classifier", "train", "prune", "measure", "credit", "pay"}
+    names = {"ingest", "classifier", "train", "prune", "measure", "credit", "pay", "gmvaluator"}
     assert {run.info.run_name for run in stages} == names
     coalitions = client.search_runs([experiments["royalty-coalitions"]], children, order_by=["metrics.utility DESC"])
     assert len(coalitions) == result["reused"]
@@ -145,7 +145,8 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     for model in models:
         assert load_file(Path(model.artifact_location.removeprefix("file://")) / "model.safetensors")
     files = {entry.path for entry in client.list_artifacts(result["mlflow_run"])}
-    assert files == {"report.html", "credit.parquet", "payout.csv", "credit.json"}
+    tables = {"credit.parquet", "payout.csv", "values.parquet", "contributions.parquet"}
+    assert files == {"report.html", "credit.json", *tables}
     assert parent.data.metrics["grand_utility"] - parent.data.metrics["null_utility"] == pytest.approx(
         table["credit"].sum(), abs=1e-9
     )

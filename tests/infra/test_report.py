@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from infra.pictures import sheet
-from infra.report import ContributorRow, ModelRow, Report, render_report
+from infra.report import ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
 
 PICTURE = sheet(np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8), 12)
 
@@ -37,6 +37,13 @@ def report() -> Report:
         ),
         models=(ModelRow("base", 1000, 5000, 3.1), ModelRow("pruned", 500, 2500, 2.9)),
         generated=PICTURE,
+        matches=Matches(
+            images=256,
+            shown=(MatchRow(PICTURE, PICTURE, (("<b>ann</b>", 0.6), ("bob", 0.25))),),
+            shares=(("ann", 0.61), ("<script>alert(2)</script>", 0.3), ("cy", 0.09)),
+            agreement=0.42,
+            diagnostics=(("Effectively", "13.4"),),
+        ),
         pool="€1,000.00",
         pool_name="may",
         statement="abc123",
@@ -76,6 +83,9 @@ def test_says_what_was_credited_paid_and_how(report: Report) -> None:
     html = render_report(report)
     for text in ("€750.00", "€1,000.00", "may", "abc123", "f00", "Inception Score", "not distinguishable", "A note."):
         assert text in html
+    for text in ("256", "&lt;b&gt;ann&lt;/b&gt;", "61.0%", "rank correlation with credit", "+0.42", "13.4"):
+        assert text in html
+    assert "rank correlation" not in render_report(replace(report, matches=replace(report.matches, agreement=None)))
     assert [row.distinguishable for row in report.rows] == [True, False, True]
 
 

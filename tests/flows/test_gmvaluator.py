@@ -1,0 +1,83 @@
+"""Matching generated images with training images, from the command line."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from models.data.folder import METADATA
+from tests.conftest import save_digits
+from tests.flows.test_credit import Run
+
+CONFIG = "train: images\ngenerated: made\nsize: 8\nmatching: {encoder: pixels, rerank: l2, k: 5, temperature: 0.5}\n"
+
+
+def stages(home: Path) -> int:
+    with sqlite3.connect(home / "royalty.db") as database:
+        return int(database.execute("select count(*) from stages").fetchone()[0])
+
+
+def test_generated_images_are_matched_once_with_those_behind_them(royalty: Run, tmp_path: Path) -> None:
+    files = save_digits(tmp_path / "images", ["ann", "bob", "ann;cy"] * 10)
+    (tmp_path / "made" / "more").mkdir(parents=True)  # a folder of images and nothing else
+    for index in (3, 10, 20):
+        Image.open(files[index]).save(tmp_path / "made" / "more" / f"{index}.png")
+    (tmp_path / "m.yaml").write_text(CONFIG)
+    done = royalty("value", "gmvaluator", "--config", "m.yaml", "--out", "out.parquet", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["items"], result["generated"]) == (30, 3)
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert list(table) == ["id", "label", "contributor", "value"]
+    assert result["diagnostics"]["quality_lost"] == 0  # each is a copy of a training image
+    assert table["value"].sum() == pytest.approx(3)
+    assert (table["value"] == 0).sum() >= 30 - 15
+    folder = Path(result["folder"])
+    behind = pd.read_parquet(folder / "contributions.parquet")
+    assert len(behind) == 15
+    first = behind.groupby("generated").first()
+    assert sorted(first["item"]) == [3, 10, 20]  # a copy of an image stands behind it first, at no distance
+    assert (first["distance"] == 0).all()
+    shares = result["contributors"]
+    assert sum(shares.values()) == pytest.approx(3)
+    halves = table["value"].to_numpy()[2::3].sum() / 2
+    assert shares["cy"] == pytest.approx(halves)
+    assert shares["bob"] == pytest.approx(table["value"].to_numpy()[1::3].sum())
+    assert {"values.png", "behind.png", "values.parquet"} <= {file.name for file in folder.iterdir()}
+
+    count = stages(tmp_path / "home")
+    again = royalty("value", "gmvaluator", "--config", "m.yaml", "--json")
+    assert json.loads(again.stdout)["table"] == result["table"]
+    assert stages(tmp_path / "home") == count
+
+
+def test_what_cannot_be_matched_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
+    save_digits(tmp_path / "images", ["ann", "bob"] * 4)
+    (tmp_path / "nothing").mkdir()
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "train.npz", features=rng.random((9, 4), dtype=np.float32))
+    np.savez(tmp_path / "other.npz", features=rng.random((9, 5), dtype=np.float32))
+    zero = rng.random((9, 4), dtype=np.float32)
+    zero[6] = 0
+    np.savez(tmp_path / "zero.npz", features=zero)
+    (tmp_path / "clip.yaml").write_text("size: 8\nmatching: {encoder: clip}\n")
+    match = ("value", "gmvaluator", "--out", "none.parquet")
+    for arguments, message in (
+        (("--train", "images", "--generated", "nothing"), f"holds neither {METADATA} nor any image"),
+        (("--train", "images", "--generated", "train.npz"), "give both as images, or both as features"),
+        (("--train", "train.npz", "--generated", "other.npz"), "4 and 5 dimensions"),
+        (("--train", "train.npz", "--generated", "zero.npz"), "generated row 6"),
+        (("--train", "images", "--generated", "images", "--config", "clip.yaml"), "royalty weights fetch clip"),
+        (("--train", "images", "--generated", "images", "--val", "images"), "`--val` says nothing to"),
+        (("--train", "images"), "`generated`: field required"),
+    ):
+        done = royalty(*match, *arguments)
+        assert (done.returncode, message in done.stderr) == (1, True), done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "none.parquet").exists()
