@@ -26,8 +26,9 @@ MATCHING = "tasks.gmvaluator_worker"
 @task(cache_policy=NO_CACHE)
 def match_grand_model(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> StageRecord:
     """Digests of the tables of values and contributions, by what everybody's model makes."""
-    grand = next(plan for plan in plans if len(plan.members) == len(data.outputs["contributors"]))
-    model = open_workspace(settings()).runs.coalitions([grand.key])[grand.key].checkpoint
+    everybody = [plan.key for plan in plans if len(plan.members) == len(data.outputs["contributors"])]
+    trained = open_workspace(settings()).runs.coalitions(everybody)
+    model = next(trained[key].checkpoint for key in everybody if trained[key].checkpoint)  # without one, no credit
     images, steps = config.matching.images, config.sampling.steps
     given = data.outputs["train"], model, images, steps, config.seed, config.matching
     work = in_worker("Match images", images, f"{MATCHING}.match_model", *given)

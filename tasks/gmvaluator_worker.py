@@ -26,7 +26,7 @@ from models.generators.ddpm import DDPM
 from models.quality.quality import Quality
 from models.quality.realism import quality_of, realism_scores
 from models.quality.registry import build_quality
-from models.valuation.gmvaluator import GMValues, gmvaluator_values
+from models.valuation.gmvaluator import GMValues, build_index, gmvaluator_values
 from models.valuation.items import contributor_values
 from tasks.config import Matching
 from tasks.valuing_worker import embed, embed_missing, embedding_key, features_of, keep_items, load_items, shape_of
@@ -88,6 +88,7 @@ def match(
         distances=pairs,
         quality=_quality(space, matching.quality, made, *features, weights=weights),
         temperature=matching.temperature,
+        index=build_index(features[0], device=torch.device(best_device())),
         progress=advance,
     )
     return {**_store(space, items, made, found), **_busy(began)}

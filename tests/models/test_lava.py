@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from models.errors import InputError
 from models.valuation import ground, transport
@@ -474,3 +475,16 @@ def test_labels_too_far_apart_to_tell_are_left_where_they_are() -> None:
     found = lava_values(train, labels, train, labels)
     assert found.diagnostics["marginal_error"] <= 1e-3
     assert np.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize(("first", "second", "shift"), [(1.0, 1.0, 2.0), (1.0, 2.5, 0.0), (0.5, 1.5, 1.0)])
+def test_distance_of_gaussians_on_a_line(first: float, second: float, shift: float) -> None:
+    """W1 is the mean distance of equal quantiles: E|(s2 - s1) Z + m|, of a folded normal variable."""
+    quantiles = norm.ppf((np.arange(600) + 0.5) / 600)[:, None]
+    found = lava_values(first * quantiles, None, second * quantiles + shift, None, epsilon=0.005, tolerance=1e-4)
+    spread = abs(second - first)
+    folded = abs(shift)
+    if spread:
+        folded = spread * np.sqrt(2 / np.pi) * np.exp(-((shift / spread) ** 2) / 2)
+        folded += shift * (1 - 2 * norm.cdf(-shift / spread))
+    assert found.diagnostics["distance"] == pytest.approx(folded, rel=0.01)
