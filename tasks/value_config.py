@@ -9,8 +9,8 @@ from pydantic import Field
 
 from models.choices import EncoderName
 from models.encoders.representation import Representation
+from models.valuation.batches import Batching
 from models.valuation.ground import Options
-from models.valuation.sava import Batching
 from tasks.config import Rate, RunName, StageConfig, Steps
 
 ValueMethod = Literal["lava", "sava", "knn-shapley"]

@@ -27,22 +27,11 @@ from models.encoders.registry import build_encoder
 from models.encoders.representation import represent
 from models.errors import InputError
 from models.serialization import pack, unpack
+from models.valuation.batches import Agreement, Plan, Share, Valued, extend_plan, plan_values, take
 from models.valuation.items import ItemValues, with_lowest
 from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
-from models.valuation.sava import (
-    Agreement,
-    Plan,
-    Share,
-    Valued,
-    agree,
-    extend_plan,
-    join,
-    plan_values,
-    solve_share,
-    take,
-    value_share,
-)
+from models.valuation.sava import agree, join, solve_share, value_share
 from tasks.value_config import EncodingConfig, ValueConfig
 from tasks.worker import best_device
 

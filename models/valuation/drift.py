@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from models.valuation.batches import Batching, Plan, plan_values, take
 from models.valuation.ground import Batch, Options
 from models.valuation.lava import MAX_ITERATIONS
-from models.valuation.sava import Batching, Plan, plan_values, solve_share, take, transport_of_batches
+from models.valuation.sava import solve_share, transport_of_batches
 
 SAMPLE = 1000
 """Items of each side that the typical distance comes from at most."""

@@ -21,24 +21,10 @@ import torch
 from scipy.stats import spearmanr
 
 from models.detection import detection
+from models.valuation.batches import SHARE, Agreement, Batching, Plan, Share, Valued, plan_values, take
 from models.valuation.ground import Options
 from models.valuation.lava import MAX_ITERATIONS, lava_values
-from models.valuation.sava import (
-    SHARE,
-    Agreement,
-    Batching,
-    Plan,
-    Share,
-    Valued,
-    agree,
-    batchwise_lava_values,
-    join,
-    plan_values,
-    sava_values,
-    solve_share,
-    take,
-    value_share,
-)
+from models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
 from tests.benchmarks.lava_speed import (
     EPSILON,
     FLIPPED,

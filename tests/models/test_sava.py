@@ -11,25 +11,11 @@ import pytest
 from scipy.stats import spearmanr
 
 from models.errors import InputError
-from models.valuation import ground, sava
+from models.valuation import batches, ground
+from models.valuation.batches import Agreement, Batching, Plan, Share, Valued, extend_plan, plan_values, take
 from models.valuation.ground import Batch, Options
 from models.valuation.lava import calibrated, lava_values
-from models.valuation.sava import (
-    Agreement,
-    Batching,
-    Plan,
-    Share,
-    Valued,
-    agree,
-    batchwise_lava_values,
-    extend_plan,
-    join,
-    plan_values,
-    sava_values,
-    solve_share,
-    take,
-    value_share,
-)
+from models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -179,7 +165,7 @@ def test_more_labels_than_a_batch_holds() -> None:
 
 @pytest.mark.parametrize("labelled", [True, False])
 def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sava, "SHARE", 2)
+    monkeypatch.setattr(batches, "SHARE", 2)
     train, labels, val, val_labels = blobs(flipped=0.1)
     given = (train, labels, val, val_labels) if labelled else (train, None, val, None)
     whole = sava_values(*given, batch_size=20)
@@ -199,7 +185,7 @@ def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatc
 
 
 def test_batches_that_are_still_whole_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sava, "SHARE", 2)
+    monkeypatch.setattr(batches, "SHARE", 2)
     train, labels, val, val_labels = blobs(items=600, validation=150)
     names = [f"item {row}" for row in range(600)]
     batching = Batching(100, True, 0)
@@ -255,7 +241,7 @@ def test_a_division_into_small_batches_ranks_as_the_whole_does() -> None:
 
 
 def test_batches_and_errors_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sava, "SHARE", 2)
+    monkeypatch.setattr(batches, "SHARE", 2)
     seen: list[int] = []
     found = sava_values(*blobs(), batch_size=20, tolerance=1e-5, progress=seen.append).diagnostics
     assert seen == [1] * 5
