@@ -15,6 +15,8 @@ from models.generators.latent import LatentGenerator, Shape
 CODES = 100
 SLOPE = 0.2
 MOMENTA = (0.5, 0.999)
+DEVIATION = 0.02
+"""Of initial weights."""
 
 
 class DCGAN(LatentGenerator):
@@ -33,6 +35,13 @@ class DCGAN(LatentGenerator):
             torch.manual_seed(seed)
             super().__init__(shape, CODES, _decoder(shape[0]))
             self.discriminator = _discriminator(shape[0])
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                    # As Radford et al. do: with torch's own initial weights 300 steps give checkerboards, not digits.
+                    nn.init.normal_(layer.weight, std=DEVIATION)
+                    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer here has one
+                elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                    nn.init.normal_(layer.weight, mean=1.0, std=DEVIATION)
         self.eval()
 
     def fit(
