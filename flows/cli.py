@@ -7,16 +7,17 @@ what is heavy loads while the server starts.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from flows.cli_criteria import add_criteria
+from flows.command import AsJson, ConfigFile, Name, SourceOf, working
 
 if TYPE_CHECKING:
     from flows.credit import CreditResult
@@ -29,7 +30,8 @@ STARTED = time.perf_counter()
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-evaluate_app = typer.Typer(no_args_is_help=True, help="Judge credit by models retrained without it.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Judge credit and values by what is known to be true.")
+add_criteria(evaluate_app)
 app.add_typer(evaluate_app, name="evaluate")
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights of other people's models, which are fetched when asked.")
@@ -41,16 +43,10 @@ def royalty() -> None:
     """Credit, value and pay the people whose images trained a generative model."""
 
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
 Preset = Annotated[str | None, typer.Option(help="A configuration that comes with the package.")]
 Presets = Annotated[
     list[str] | None, typer.Option("--preset", help="A configuration that comes with the package; several, in turn.")
 ]
-Name = Annotated[str | None, typer.Option(help="Name of this run.")]
-SourceOf = Annotated[
-    Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
 
 
 @app.command()
@@ -67,7 +63,7 @@ def run(
     from flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name)
-    with _working(configuration.name, show_progress=not as_json):
+    with working(configuration.name, show_progress=not as_json):
         from flows import credit
 
         verdict = credit.forecast(configuration) if forecast else None
@@ -92,7 +88,7 @@ def revalue(
     from flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name)
-    with _working(None, show_progress=not as_json):
+    with working(None, show_progress=not as_json):
         from flows.credit import revalue
 
         result = revalue(configuration, retrain_base)
@@ -125,7 +121,7 @@ def detection(
     from flows.configuration import load_detection_config
 
     configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
-    with _working(None, show_progress=not as_json):
+    with working(None, show_progress=not as_json):
         from flows.transport import detection
 
         result = detection(configuration)
@@ -150,7 +146,7 @@ def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: s
     named = name if len(wanted) == 1 else None  # each of several keeps its own
     configurations = [load_config(file=config, preset=preset, name=named) for preset in wanted]
     judged = []
-    with _working(None, show_progress=not as_json):
+    with working(None, show_progress=not as_json):
         from flows import evaluate
 
         for configuration in configurations:
@@ -189,7 +185,7 @@ def value(
 
     given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
     configuration = load_value_config(config, given)
-    with _working(None, show_progress=not as_json):
+    with working(None, show_progress=not as_json):
         from flows.transport import value
 
         result = value(configuration, out, incremental)
@@ -216,7 +212,7 @@ def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json
     from flows.configuration import load_gmvaluator_config
 
     configuration = load_gmvaluator_config(config, given)
-    with _working(None, show_progress=not as_json):
+    with working(None, show_progress=not as_json):
         from flows.gmvaluator import gmvaluator
 
         result = gmvaluator(configuration, out)
@@ -241,37 +237,6 @@ def _print_diagnostics(diagnostics: Mapping[str, Any]) -> None:
         if isinstance(found, int | float | str):
             shown = f"{found:.4g}" if isinstance(found, float) else found
             console.print(f"  {key.replace('_', ' ')}  {shown}")
-
-
-@contextmanager
-def _working(known: str | None, *, show_progress: bool) -> Iterator[None]:
-    """Servers, progress and signals around a flow.
-
-    Args:
-        known: a run that has nothing left to train if the run store knows its name.
-    """
-    from infra.processes import preload
-    from infra.session import session
-    from infra.settings import settings
-    from infra.workspace import check_home, open_workspace
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    check_home(settings().root)
-    if known is None or not open_workspace(settings()).runs.knows(known):
-        # There will be work to do, and its imports can be had while the server starts. A child process
-        # imports the main module too, which is this one.
-        preload(__name__, "tasks.measuring")
-    with session(show_progress=show_progress) as wait_for_server:
-        from prefect.exceptions import TerminationSignal
-
-        import flows.credit  # noqa: F401  heavy; meanwhile the server starts
-
-        wait_for_server()
-        try:
-            yield
-        except TerminationSignal:
-            _interrupt(signal.SIGTERM, None)
 
 
 @weights_app.command("list")
@@ -428,11 +393,3 @@ def _mendable(error: Exception) -> bool:
     return isinstance(
         error, ConfigError | DatabaseError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError
     )
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    from infra.processes import stop_all
-
-    stop_all()
-    sys.stderr.write("\nroyalty: interrupted; what is finished is kept, and the same command goes on from there\n")
-    raise KeyboardInterrupt

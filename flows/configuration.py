@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.config import CreditConfig, StageConfig
+from tasks.criteria_config import CriteriaConfig
 from tasks.detection_config import DetectionConfig
 from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.value_config import ValueConfig
@@ -78,6 +79,11 @@ def load_gmvaluator_config(file: Path | None, given: Mapping[str, Any]) -> GMVal
 def load_detection_config(file: Path | None, given: Mapping[str, Any]) -> DetectionConfig:
     """The configuration of an evaluation by planted corruptions, likewise."""
     return _validated(DetectionConfig, _over_file(file, given), str(file or "the command line"))
+
+
+def load_criteria_config(file: Path | None, given: Mapping[str, Any]) -> CriteriaConfig:
+    """The configuration of an evaluation by the criteria of GMValuator's paper, likewise."""
+    return _validated(CriteriaConfig, _over_file(file, given), str(file or "the command line"))
 
 
 def _over_file(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from infra.artifacts import write_whole
-from infra.keys import digest_of
 from infra.runstore import StageRecord
-from infra.settings import settings
-from infra.workspace import Workspace, open_workspace
+from infra.workspace import Workspace
 from models.data.corruptions import CorruptionName
 from tasks.detection_config import DetectionConfig
+from tasks.publishing import publish
 from tasks.stage import in_worker, run_stage
 
 DETECTING = "tasks.detecting_worker"
@@ -43,35 +40,26 @@ def write_detection(config: DetectionConfig, found: Sequence[StageRecord]) -> St
     """The folder with `detection.csv`, `accuracy.csv` and a plot of each corruption, and the MLflow run with them."""
     rows = pd.DataFrame([row for record in found for row in record.outputs["rows"]])
     accuracy = pd.DataFrame([row for record in found for row in record.outputs["accuracy"]])
-    inputs = {"name": config.name, "found": [record.key for record in found]}
 
-    def compute(space: Workspace) -> dict[str, Any]:
+    def pictures(_: Workspace) -> dict[str, bytes]:
         from infra.plots import detection_curves  # matplotlib takes a second to import
-        from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
 
-        tables = {"detection": rows, "accuracy": accuracy}
-        files = {f"{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+        drawn = {}
         for record in found:
             name = record.outputs["rows"][0]["corruption"]
             curves = {method: np.array(rates) for method, rates in record.outputs["curves"].items()}
-            files[f"{name}.png"] = detection_curves(f"{config.name}: {name}", curves)
-        tracking = open_tracking(settings())
-        note = f"Detection of planted corruptions by values of items, evaluation {config.name!r}."
-        tags = {"git.commit": code_commit()}
-        run = tracking.start(tracking.RUNS, config.name, key=digest_of(inputs), note=note, tags=tags)
-        tracking.log(run, params={"name": config.name, **config.valuing.model_dump(), **config.encoding.model_dump()})
-        looked = [row for record in found for row in record.outputs["rows"]]
-        tracking.log(run, metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in looked})
-        for name, table in tables.items():
-            tracking.table(run, table, f"{name}.json")
-        for file, payload in files.items():
-            tracking.file(run, file, payload)
-        tracking.finish(run)
-        return {"run": run, "files": {file: space.artifacts.put(payload) for file, payload in files.items()}}
+            drawn[f"{name}.png"] = detection_curves(f"{config.name}: {name}", curves)
+        return drawn
 
-    record = run_stage("write-detection", inputs=inputs, modules=(__name__,), compute=compute)
-    space = open_workspace(settings())
-    folder = space.root / "runs" / config.name
-    for file, digest in record.outputs["files"].items():
-        write_whole(folder / file, space.artifacts.get(digest))
-    return record.with_outputs(folder=str(folder), rows=rows.to_dict("records"), accuracy=accuracy.to_dict("records"))
+    record = publish(
+        "write-detection",
+        config.name,
+        inputs={"name": config.name, "found": [record.key for record in found]},
+        modules=(__name__,),
+        note=f"Detection of planted corruptions by values of items, evaluation {config.name!r}.",
+        params={"name": config.name, **config.valuing.model_dump(), **config.encoding.model_dump()},
+        metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in rows.to_dict("records")},
+        tables={"detection": rows, "accuracy": accuracy},
+        pictures=pictures,
+    )
+    return record.with_outputs(rows=rows.to_dict("records"), accuracy=accuracy.to_dict("records"))

@@ -27,13 +27,7 @@ def pictures(space: Workspace, name: str, sides: Mapping[str, str], found: Mappi
     made = {"values.png": spread_of_values(f"{name}: value by GMValuator", {"all items": values})}
     items, generated = load_items(space, sides["train"]), load_items(space, sides["generated"])
     if items.images is not None and generated.images is not None:
-        rows = []
-        for image, behind in nearest(load_contributions(space, found["contributions"])):
-            own = items.images[behind]
-            blank = np.full_like(own[:1], 255)
-            padding = np.repeat(blank, BEHIND - len(own), axis=0)
-            rows += [alike(generated.images[[image]], own), blank, own, padding]
-        made["behind.png"] = sheet(np.concatenate(rows), columns=BEHIND + 2)
+        made["behind.png"] = behind(items.images, generated.images, load_contributions(space, found["contributions"]))
     return made
 
 
@@ -47,10 +41,10 @@ def match_section(space: Workspace, found: Mapping[str, Any], credits: Sequence[
     items, generated = (load_items(space, found["sides"][side]) for side in ("train", "generated"))
     if items.images is None or generated.images is None or items.contributors is None:
         raise ValueError("a report shows images and their contributors")
-    behind = load_contributions(space, found["contributions"])
+    known = load_contributions(space, found["contributions"])
     rows = []
-    for image, nearby in nearest(behind)[::2]:
-        scores = behind.loc[behind["generated"] == image, ["item", "score"]]
+    for image, nearby in nearest(known)[::2]:
+        scores = known.loc[known["generated"] == image, ["item", "score"]]
         owners = [items.contributors[row] for row in scores["item"]]
         own = contributor_values(scores["score"].to_numpy(), owners)
         whole = sum(own.values()) or 1.0
@@ -73,6 +67,17 @@ def match_section(space: Workspace, found: Mapping[str, Any], credits: Sequence[
             ("Training images that stand behind none", str(diagnostics["zero_items"])),
         ),
     )
+
+
+def behind(images: np.ndarray, generated: np.ndarray, contributions: pd.DataFrame) -> bytes:
+    """A sheet of generated images, each beside the training images of highest score behind it."""
+    rows = []
+    for image, chosen in nearest(contributions):
+        own = images[chosen]
+        blank = np.full_like(own[:1], 255)
+        padding = np.repeat(blank, BEHIND - len(own), axis=0)
+        rows += [alike(generated[[image]], own), blank, own, padding]
+    return sheet(np.concatenate(rows), columns=BEHIND + 2)
 
 
 def nearest(contributions: pd.DataFrame) -> list[tuple[int, np.ndarray]]:

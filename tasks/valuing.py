@@ -34,7 +34,7 @@ def read(path: Path, size: int) -> StageRecord:
     """Digest of the items of a source, and how many they are."""
     inputs = {"files": _digest(path), "size": size}
     work = in_worker(f"Read {path.name}", count_items(path), f"{VALUING}.read", str(path), size)
-    return run_stage("read-items", inputs=inputs, modules=("models.data.labelled",), compute=work)
+    return run_stage("read-items", inputs=inputs, modules=(VALUING,), compute=work)
 
 
 @task(cache_policy=NO_CACHE)

@@ -54,7 +54,7 @@ def read(path: str, size: int, settings: Settings, advance: Advance) -> dict[str
 
 
 def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
-    """Store items; their digest, their number, and the shape of their images."""
+    """Store items; their digest, their number, the shape of their images, and whether they have labels."""
     arrays = {
         name: array for name, array in (("images", items.images), ("features", items.features)) if array is not None
     }
@@ -64,7 +64,8 @@ def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
         "contributors": items.contributors,
     }
     shape = None if items.images is None else list(items.images.shape[1:])
-    return {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
+    kept = {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
+    return kept | {"labelled": items.labels is not None}
 
 
 def train_encoder(

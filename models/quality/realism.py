@@ -15,6 +15,35 @@ TILE = 2048
 """Generated images, and training images, of which the distances are held at a time."""
 
 
+class Manifold:
+    """What realism compares with, computed once for any number of generated images.
+
+    Args:
+        features: of the training images, `(items, dimensions)`, as the encoder gives them: lengths are compared too.
+        k: from 1 to the number of training items less one.
+
+    Raises:
+        InputError: k out of range.
+    """
+
+    def __init__(self, features: np.ndarray, *, k: int = 3) -> None:
+        if not 1 <= k < len(features):
+            raise InputError(f"k counts other training images, of which there are {len(features) - 1}; got {k}. Take 3")
+        self.exact = Exact(features)
+        radii = _radii(self.exact, features, k)
+        counted = np.flatnonzero(radii <= np.median(radii))
+        self.real, self.radii = self.exact.vectors[counted], radii[counted].astype(np.float32)
+        self.lengths = self.exact.squares[counted]
+
+    def realism(self, features: np.ndarray) -> np.ndarray:
+        """Scores of generated images, `(generated, dimensions)`, as of `realism_scores`."""
+        scores = np.empty(len(features))
+        for start in range(0, len(scores), TILE):
+            images = slice(start, min(start + TILE, len(scores)))
+            scores[images] = _best(self.exact.centred(features[images]), self.real, self.lengths, self.radii)
+        return scores
+
+
 def realism_scores(train_features: np.ndarray, generated_features: np.ndarray, *, k: int = 3) -> np.ndarray:
     """max over i of r_i / |g - x_i| (eq. 3): how far inside the manifold of the training images g lies.
 
@@ -35,20 +64,7 @@ def realism_scores(train_features: np.ndarray, generated_features: np.ndarray, *
         InputError: features that are not finite, empty or of different dimensions; k out of range.
     """
     check_features(train_features, generated_features, title="generated")
-    if not 1 <= k < len(train_features):
-        raise InputError(
-            f"k counts other training images, of which there are {len(train_features) - 1}; got {k}. Take 3"
-        )
-    exact = Exact(train_features)
-    radii = _radii(exact, train_features, k)
-    counted = np.flatnonzero(radii <= np.median(radii))
-    real, radii = exact.vectors[counted], radii[counted].astype(np.float32)
-    lengths = exact.squares[counted]
-    scores = np.empty(len(generated_features))
-    for start in range(0, len(scores), TILE):
-        images = slice(start, min(start + TILE, len(scores)))
-        scores[images] = _best(exact.centred(generated_features[images]), real, lengths, radii)
-    return scores
+    return Manifold(train_features, k=k).realism(generated_features)
 
 
 def quality_of(realism: np.ndarray) -> np.ndarray:

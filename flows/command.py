@@ -1,0 +1,58 @@
+"""What the commands of `royalty` share: their options, and the servers, progress and signals around a flow."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
+Name = Annotated[str | None, typer.Option(help="Name of this run.")]
+SourceOf = Annotated[
+    Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
+
+
+@contextmanager
+def working(known: str | None, *, show_progress: bool) -> Iterator[None]:
+    """Servers, progress and signals around a flow.
+
+    Args:
+        known: a run that has nothing left to train if the run store knows its name.
+    """
+    from infra.processes import preload
+    from infra.session import session
+    from infra.settings import settings
+    from infra.workspace import check_home, open_workspace
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    check_home(settings().root)
+    if known is None or not open_workspace(settings()).runs.knows(known):
+        # There will be work to do, and its imports can be had while the server starts. A child process
+        # imports the main module too.
+        preload("flows.cli", "tasks.measuring")
+    with session(show_progress=show_progress) as wait_for_server:
+        from prefect.exceptions import TerminationSignal
+
+        import flows.credit  # noqa: F401  heavy; meanwhile the server starts
+
+        wait_for_server()
+        try:
+            yield
+        except TerminationSignal:
+            _interrupt(signal.SIGTERM, None)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    from infra.processes import stop_all
+
+    stop_all()
+    sys.stderr.write("\nroyalty: interrupted; what is finished is kept, and the same command goes on from there\n")
+    raise KeyboardInterrupt
