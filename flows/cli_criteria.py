@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,15 @@ HELP = {
     "outliers": "Where images with noise, planted before the training, rank by value.",
     "efficiency": "Seconds for a generated image, beside VAE-TracIn.",
 }
+
+COLUMNS = {
+    "identity": ("generator", "method", "k", "share", "stderr"),
+    "attributes": ("generator", "method", "attributes", "k", "share", "stderr", "chance"),
+    "membership": ("generator", "method", "trained", "held_out", "t", "p", "effect"),
+    "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
+    "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
+}
+"""What a terminal shows of the rows; the tables on disk have all."""
 
 
 def add_criteria(evaluate: typer.Typer) -> None:
@@ -56,7 +65,7 @@ def _command(criterion: str) -> Any:
 def _print(result: CriteriaResult) -> None:
     from infra.terminal import console, print_table
 
-    columns = list(dict.fromkeys(column for row in result.rows for column in row))
+    columns = COLUMNS[result.criterion]
     print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in result.rows])
     if result.accuracy is not None:
         console.print(f"Classes by a classifier that is right about {result.accuracy:.1%} of the images it did not see")
@@ -64,6 +73,6 @@ def _print(result: CriteriaResult) -> None:
     console.print(f"MLflow run  {result.mlflow_run}")
 
 
-def _cells(row: Mapping[str, Any], columns: list[str]) -> list[str]:
+def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     found = [row.get(column, "") for column in columns]
     return [f"{value:.3g}" if isinstance(value, float) else str(value) for value in found]

@@ -28,7 +28,7 @@ class GeneratorSteps(StageConfig):
 
     ddpm: Steps = 800
     beta_vae: Steps = 1600
-    dcgan: Steps = 1500
+    dcgan: Steps = 1000
 
     def of(self, generator: GeneratorName) -> int:
         return int(getattr(self, generator.replace("-", "_")))

@@ -63,7 +63,7 @@ def halve(items: str, label: str | None, seed: int, settings: Settings, advance:
     whole = load_items(space, items)
     labels = labelled(whole)[1]
     names = labels.astype(str)
-    chosen = str(labels.min()) if label is None else label
+    chosen = str(np.unique(labels)[0]) if label is None else label
     own = np.flatnonzero(names == chosen)
     if len(own) < 4:
         raise InputError(
