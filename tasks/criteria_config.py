@@ -54,7 +54,7 @@ class CriteriaConfig(StageConfig):
             them, are the classes of its images, which a classifier finds otherwise.
         size: side of the square that images of a source are resized to; digits keep their 28.
         items: training images drawn, the same share of each class; None: all.
-        images: generated images by which identity, attributes and efficiency are judged.
+        images: generated images by which identity, attributes and efficiency are judged; given ones are all taken.
         valued_by: generated images by which all items are valued, for membership and outliers.
         ks: most valuable items of a generated image that are looked at; the largest is the k of the valuation.
         rerank: distances by which the recalled are ranked again, each a method of its own.
