@@ -35,7 +35,7 @@ from tasks.report import write_report
 from tasks.stopping import Verdict, assess, first_look
 from tasks.timing import Timing, fan_out_timing, stage_timing
 from tasks.track import prepare_tracking, track
-from tasks.training import measure_models, prune, train_classifier, train_generator
+from tasks.training import check_property, measure_models, prune, train_classifier, train_generator
 
 THREADS = ThreadPoolTaskRunner[Any](max_workers=settings().workers)
 
@@ -120,6 +120,7 @@ def prepare(config: CreditConfig) -> Game:
     check_home(settings().root)
     data = ingest(config.data, config.seed)
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
+    check_property(config.property)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())
     classifier = train_classifier(data, config)

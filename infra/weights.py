@@ -88,6 +88,7 @@ def _pyiqa(metric: str, checkpoint: str) -> WeightsSource:
 
 TORCHVISION = "https://download.pytorch.org/models"
 DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
+AESTHETIC = "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main"
 
 SOURCES: Mapping[str, WeightsSource] = {
     "clip": WeightsSource(
@@ -105,6 +106,21 @@ SOURCES: Mapping[str, WeightsSource] = {
         "encoder, DenseNet121 on ImageNet",
         "BSD-3-Clause",
         (WeightsFile("model.pth", f"{TORCHVISION}/densenet121-a639ec97.pth", "a639ec97", 30.8),),
+    ),
+    "inception-v3": WeightsSource(
+        "encoder, Inception v3 on ImageNet; and its classes",
+        "BSD-3-Clause",
+        (WeightsFile("model.pth", f"{TORCHVISION}/inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", 103.9),),
+    ),
+    "clip-large": WeightsSource(
+        "encoder, CLIP ViT-L/14; and under the aesthetic score",
+        "MIT",
+        _hub("openai/clip-vit-large-patch14", "config.json", "model.safetensors"),
+    ),
+    "aesthetic": WeightsSource(
+        "property, LAION's linear aesthetic score on CLIP ViT-L/14",
+        "MIT",
+        (WeightsFile("model.pth", f"{AESTHETIC}/sa_0_4_vit_l_14_linear.pth"),),
     ),
     "dreamsim": WeightsSource(
         "distance, DreamSim on OpenCLIP ViT-B/32",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-EncoderName = Literal["efficientnet-lite0", "pixels", "clip", "dinov2", "alexnet", "densenet121"]
+EncoderName = Literal[
+    "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "alexnet", "densenet121", "inception-v3"
+]
 
 DistanceName = Literal["l2", "encoder", "lpips", "dreamsim"]
 
@@ -19,4 +21,17 @@ QualityName = Literal[
     "pyiqa:nima-koniq",
     "pyiqa:nima-spaq",
     "pyiqa:piqe",
+]
+
+PropertyName = Literal[
+    "inception-score",
+    "class-entropy",
+    "fid",
+    "kid",
+    "precision",
+    "recall",
+    "cluster-entropy",
+    "diversity",
+    "aesthetic",
+    "aesthetic-p90",
 ]

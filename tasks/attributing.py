@@ -12,7 +12,6 @@ from infra.progress import Advance
 from infra.settings import Settings
 from infra.workspace import open_workspace
 from models.generators.ddpm import DDPM
-from models.properties.registry import PropertyName
 from models.valuation.gradients import journey_gradients, loss_gradients
 from models.valuation.influence import relative_influence, renormalized_influence, trak
 from models.valuation.similarity import (
@@ -22,14 +21,15 @@ from models.valuation.similarity import (
     gradient_similarity,
     pixel_similarity,
 )
-from tasks.worker import best_device, load_classifier, load_images, utility_of
+from tasks.worker import best_device, load_classifier, load_images, load_property
 
 
 def attribute(
     train: str,
     base: str,
     judge: str,
-    measured: PropertyName,
+    reference: str,
+    measured: str,
     sampling: dict[str, int],
     gradients: dict[str, Any],
     seed: int,
@@ -39,7 +39,8 @@ def attribute(
     """Scores of contributors by each baseline, higher being more valuable, and the seconds that each took.
 
     Scores are of images that the base model makes, averaged over them (section 4.3). Similarities are
-    aggregated by average and by maximum, influences by sum, as in the paper.
+    aggregated by average and by maximum, influences by sum, as in the paper. The property of a contributor's own
+    images is left out where it is not defined for as few images as some have.
 
     Args:
         gradients: `images` that the model makes for the gradient methods, `timesteps`, `projection`, `damping`.
@@ -59,6 +60,9 @@ def attribute(
             scores[title] = aggregate(items, data.membership, how).tolist()
             seconds[title] = spent
         advance(1)
+
+    def keep_contributors(method: str, values: list[float]) -> None:
+        scores[method], seconds[method] = values, 0.0
 
     keep("pixel similarity", pixel_similarity(data.images, generated), 0.0, "average", "maximum")
     own, made = classifier.features(data.images), classifier.features(generated)
@@ -94,11 +98,11 @@ def attribute(
     keep("D-TRAK", trak(square, asked, damping=damping), time.perf_counter() - clock, "sum")
     seconds |= {f"{name} influence (sum)": spent for name in ("relative", "renormalized")}
 
-    for member, _ in enumerate(data.contributors):
-        images = data.images[data.membership[:, member]]
-        scores.setdefault("property of own images", []).append(utility_of(images, classifier, measured))
-        scores.setdefault("number of images", []).append(float(len(images)))
-    seconds |= {"property of own images": 0.0, "number of images": 0.0}
+    credited = load_property(space, measured, judge, reference, settings=settings)
+    brought = [data.images[data.membership[:, member]] for member, _ in enumerate(data.contributors)]
+    if min(map(len, brought)) >= credited.least:
+        keep_contributors("property of own images", [credited.of(images) for images in brought])
+    keep_contributors("number of images", [float(len(images)) for images in brought])
     return {"scores": scores, "seconds": seconds, "busy_seconds": time.perf_counter() - began}
 
 

@@ -15,6 +15,7 @@ from infra.processes import run_in_process
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
+from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from models.valuation.coalitions import sample_coalitions
 from tasks.config import CoalitionConfig, CreditConfig
@@ -59,14 +60,15 @@ def plan_coalitions(
         "code": code_version("models.retraining"),
     }
     unlearned = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
-    measure_code = code_version("models.generators.ddpm", "models.properties.classifier", "models.properties.registry")
+    measured = chosen_property(config.property)
+    measure_code = code_version("models.generators.ddpm", "models.properties.classifier", *measured.modules)
     plans = []
     for members in coalitions:
         for seed in seeds:
             own = {"members": {name: digests[name] for name in members}, "seed": seed, **unlearned}
             key = digest_of({**own, **shared})
             measures = tuple(
-                _measure_plan(key, classifier, config, config.seed + draw, measure_code)
+                _measure_plan(key, classifier, config, measured, config.seed + draw, measure_code)
                 for draw in range(config.sampling.draws)
             )
             plans.append(
@@ -77,7 +79,9 @@ def plan_coalitions(
     return plans
 
 
-def _measure_plan(coalition: str, classifier: StageRecord, config: CreditConfig, draw: int, code: str) -> MeasurePlan:
+def _measure_plan(
+    coalition: str, classifier: StageRecord, config: CreditConfig, measured: Chosen, draw: int, code: str
+) -> MeasurePlan:
     described = {
         "property": config.property,
         "judge": classifier.outputs["classifier"],
@@ -85,7 +89,10 @@ def _measure_plan(coalition: str, classifier: StageRecord, config: CreditConfig,
         "steps": config.sampling.steps,
         "draw": draw,
     }
-    return MeasurePlan(key=digest_of({"coalition": coalition, "code": code, **described}), **described)
+    reference = classifier.inputs["images"]
+    compared = {"reference": reference} if measured.known.compares else {}
+    key = digest_of({"coalition": coalition, "code": code, **described, **compared})
+    return MeasurePlan(key=key, reference=reference, **described)
 
 
 @task(cache_policy=NO_CACHE, retries=1)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from babel.numbers import format_currency, get_currency_precision, is_currency
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.choices import DistanceName, EncoderName, QualityName
-from models.properties.registry import PropertyName
+from models.properties.registry import chosen_property
 from models.training import Method, Training
 from models.valuation.coalitions import Sizes
 from models.valuation.shapley import Estimator
@@ -20,6 +20,14 @@ TRAINING = {"steps", "batch_size", "learning_rate", "ema_decay"}
 Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+def _known_property(written: str) -> str:
+    chosen_property(written)
+    return written
+
+
+PropertyChoice = Annotated[str, AfterValidator(_known_property)]
 RunName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
 
 
@@ -284,7 +292,7 @@ class CreditConfig(StageConfig):
     data: Source = DigitsSource()
     classifier: ClassifierConfig = ClassifierConfig()
     generator: GeneratorConfig = GeneratorConfig()
-    property: PropertyName = "inception-score"
+    property: PropertyChoice = "inception-score"
     sampling: SamplingConfig = SamplingConfig()
     pruning: PruningConfig = PruningConfig()
     coalitions: CoalitionConfig = CoalitionConfig()

@@ -15,6 +15,7 @@ from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.judging import datamodeling_score, held_out_coalitions, only_top, relative_change, without_top
+from models.properties.registry import chosen_property
 from tasks.coalitions import Members
 from tasks.config import CreditConfig
 from tasks.credit import gather
@@ -78,13 +79,16 @@ def attribute(data: StageRecord, base: StageRecord, classifier: StageRecord, con
         "train": data.outputs["train"],
         "base": base.outputs["model"],
         "classifier": classifier.outputs["classifier"],
+        "reference": classifier.inputs["images"],
         "property": config.property,
         "sampling": config.sampling.model_dump(exclude={"draws"}),
         "gradients": config.evaluation.gradients.model_dump(),
         "seed": config.seed,
     }
     work = in_worker("Baselines", PARTS, f"{ATTRIBUTING}.attribute", *inputs.values())
-    return run_stage("attribute", inputs=inputs, modules=(ATTRIBUTING,), compute=work)
+    return run_stage(
+        "attribute", inputs=inputs, modules=(ATTRIBUTING, *chosen_property(config.property).modules), compute=work
+    )
 
 
 def baselines(attributed: StageRecord) -> Iterator[Credit]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from infra.runstore import CoalitionRecord, MeasurementRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
 from models.generators.ddpm import DDPM
+from models.properties.property import Property
 from models.retraining import Outcome, coalition_models
 from tasks.plan import CoalitionPlan, MeasurePlan
-from tasks.worker import best_device, load_classifier, load_images, utility_of
+from tasks.worker import best_device, load_images, load_property
 
 
 def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: Settings, advance: Advance) -> None:
@@ -30,6 +32,7 @@ def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: S
     trained = space.runs.coalitions(plan.key for plan in plans)
     fresh = _train(space, [plan for plan in plans if plan.key not in trained])
     measured = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
+    property_of = cache(partial(load_property, space, settings=settings))
     for plan in plans:
         outcome = fresh.get(plan.key)
         checkpoint = trained[plan.key].checkpoint if outcome is None else None
@@ -38,7 +41,7 @@ def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: S
             model.to(best_device())
             for measure in plan.measures:
                 if measure.key not in measured:
-                    _measure(space, plan, measure, model)
+                    _measure(space, plan, measure, model, property_of)
         advance(1)
 
 
@@ -70,11 +73,13 @@ def _train(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, Outcom
     return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}
 
 
-def _measure(space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: DDPM) -> None:
+def _measure(
+    space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: DDPM, property_of: Callable[..., Property]
+) -> None:
     began = time.perf_counter()
     images = model.sample(measure.images, seed=measure.draw, steps=measure.steps)
     sampled = time.perf_counter()
-    utility = utility_of(images, load_classifier(space, measure.judge), measure.property)
+    utility = property_of(measure.property, measure.judge, measure.reference).of(images)
     space.runs.record_measurement(
         MeasurementRecord(
             key=measure.key,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.properties.registry import PropertyName
 from models.training import Method, Training
 
 
@@ -14,13 +13,16 @@ class MeasurePlan:
 
     Attributes:
         key: of the measurement's row in the run store.
+        property: as in the configuration.
         judge: digest of the classifier behind the property.
+        reference: digest of the real images that it may compare with.
         draw: seed of the images' initial noise.
     """
 
     key: str
-    property: PropertyName
+    property: str
     judge: str
+    reference: str
     images: int
     steps: int
     draw: int

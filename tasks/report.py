@@ -19,7 +19,7 @@ from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.payout import POLICIES
-from models.properties.registry import PROPERTIES
+from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
 from tasks.credit import load_table
@@ -108,7 +108,7 @@ def _compose(
 ) -> Report:
     data, base, pruned, credit = (stages[stage].outputs for stage in ("ingest", "train", "prune", "credit"))
     pay, track, measure = (stages[stage].outputs for stage in ("pay", "track", "measure"))
-    payout, measured = config.payout, PROPERTIES[config.property]
+    payout, measured = config.payout, chosen_property(config.property)
     generated = np.frombuffer(space.artifacts.get(measure["images"]["base"]), np.uint8).reshape(measure["shape"])
     utility = measure["utility"]
     table = load_table(space, credit["table"])
@@ -117,7 +117,7 @@ def _compose(
         title=name,
         created_at=datetime.now(UTC).isoformat(timespec="minutes"),
         utility_name=measured.title,
-        utility_meaning=measured.meaning,
+        utility_meaning=measured.known.meaning,
         null_utility=credit["null_utility"],
         grand_utility=credit["grand_utility"],
         real_utility=utility["real"],
@@ -143,7 +143,12 @@ def _compose(
         statement=pay["statement"],
         policy=POLICIES[payout.policy].description,
         diagnostics=tuple(_diagnostics(credit["diagnostics"])),
-        notes=(*_notes(data), *_failures(credit["failed"]), *notes),
+        notes=(
+            *_notes(data),
+            _resolution(config, measured, measure["utility_stderr"]["pruned"]),
+            *_failures(credit["failed"]),
+            *notes,
+        ),
         settings=tuple(_settings(config.claimed())),
         timings=tuple(timings),
         identifiers=(
@@ -192,6 +197,13 @@ def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
             "once and belongs to every coalition that holds one of its contributors, so that they share its credit."
         )
     return tuple(notes)
+
+
+def _resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:
+    return (
+        f"Each model is measured on {config.sampling.images} generated images; other {config.sampling.images} of the "
+        f"pruned model would change its {measured.title} by a standard error of {stderr:.2g}."
+    )
 
 
 def _covered(config: CreditConfig) -> str:

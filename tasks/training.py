@@ -6,10 +6,30 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.weights import WeightsStore
+from models.properties.registry import chosen_property
 from tasks.config import CreditConfig
 from tasks.stage import WORKER, in_worker, run_stage
 
 ARCHITECTURE = {"block_channels", "layers_per_block"}
+
+
+def check_property(property_: str) -> None:
+    """Refuse, before anything is trained, a property whose weights or function are not here.
+
+    Raises:
+        InputError: the user's function cannot be imported or called.
+        WeightsError: weights are missing; the message says how to fetch them.
+    """
+    chosen = chosen_property(property_)
+    weights = WeightsStore(settings().weights_root)
+    for name in chosen.weights:
+        weights.locate(name)
+    if ":" in property_:
+        from models.properties.custom import load_function  # which imports torch, as every property does
+
+        load_function(property_)
 
 
 @task(cache_policy=NO_CACHE)
@@ -64,9 +84,11 @@ def measure_models(
         "models": models,
         "validation": data.outputs["validation"],
         "classifier": classifier.outputs["classifier"],
+        "reference": classifier.inputs["images"],
         "property": config.property,
         "sampling": config.sampling.model_dump(exclude={"draws"}),
         "seed": config.seed,
     }
     work = in_worker("Measure models", len(models), f"{WORKER}.measure_models", *inputs.values())
-    return run_stage("measure", inputs=inputs, modules=(WORKER,), compute=work)
+    modules = WORKER, *chosen_property(config.property).modules
+    return run_stage("measure", inputs=inputs, modules=modules, compute=work)

@@ -14,11 +14,13 @@ import torch
 
 from infra.progress import Advance
 from infra.settings import Settings
+from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.generators.ddpm import DDPM, Architecture
 from models.properties.classifier import Classifier
-from models.properties.registry import PROPERTIES, PropertyName
+from models.properties.property import Context, Property
+from models.properties.registry import chosen_property
 from models.pruning import prune_by_magnitude, size_of
 
 SHEET = 64
@@ -82,26 +84,33 @@ def measure_models(
     models: dict[str, str],
     validation: str,
     judge: str,
-    measured: PropertyName,
+    reference: str,
+    measured: str,
     sampling: dict[str, int],
     seed: int,
     settings: Settings,
     advance: Advance,
 ) -> dict[str, Any]:
-    """The utility of each model and of real images, and some images of each model."""
+    """The utility of each model and of real images, its standard errors, and some images of each model."""
     space = open_workspace(settings)
-    classifier, held_out = load_classifier(space, judge), load_images(space, validation)
     start = time.perf_counter()
-    utilities = {"real": utility_of(held_out.images, classifier, measured)}
+    credited = load_property(space, measured, judge, reference, settings=settings)
+    utilities, errors = {"real": credited.of(load_images(space, validation).images)}, {}
     sheets = {}
     for name, digest in models.items():
         model = DDPM.from_bytes(space.artifacts.get(digest)).to(best_device())
         images = model.sample(sampling["images"], seed=seed, steps=sampling["steps"])
-        utilities[name] = utility_of(images, classifier, measured)
+        utilities[name], errors[name] = credited.measure(images, error=True)
         sheets[name] = space.artifacts.put(images[:SHEET].tobytes())
         advance(1)
     shape = list(images[:SHEET].shape)
-    return {"utility": utilities, "images": sheets, "shape": shape, "busy_seconds": time.perf_counter() - start}
+    return {
+        "utility": utilities,
+        "utility_stderr": errors,
+        "images": sheets,
+        "shape": shape,
+        "busy_seconds": time.perf_counter() - start,
+    }
 
 
 def best_device() -> str:
@@ -116,9 +125,19 @@ def load_classifier(space: Workspace, digest: str) -> Classifier:
     return Classifier.from_bytes(space.artifacts.get(digest))
 
 
-def utility_of(images: np.ndarray, classifier: Classifier, name: PropertyName) -> float:
-    """The global model property that is credited, of generated images."""
-    return PROPERTIES[name].of(classifier.probabilities(images))
+def load_property(space: Workspace, written: str, judge: str, reference: str, *, settings: Settings) -> Property:
+    """The global model property that is credited.
+
+    Args:
+        judge, reference: digests of the classifier, and of the real images that it may compare with.
+    """
+    context = Context(
+        reference=load_images(space, reference).images,
+        classifier=load_classifier(space, judge).probabilities,
+        device=best_device(),
+        weights=WeightsStore(settings.weights_root).locate,
+    )
+    return chosen_property(written).build(context)
 
 
 def store(space: Workspace, model: DDPM) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from models.choices import EncoderName
 from models.encoders.efficientnet import EfficientNetLite0
 from models.encoders.encoder import Encoder
 from models.encoders.hub import alexnet, clip, densenet121, dinov2
+from models.encoders.inception import inception_v3
 from models.encoders.pixels import Pixels
 from models.errors import by_name
 
@@ -18,9 +19,11 @@ ENCODERS: Mapping[EncoderName, Callable[[Shape, str, Weights], Encoder]] = {
     "efficientnet-lite0": lambda shape, device, weights: EfficientNetLite0().to(device),
     "pixels": lambda shape, device, weights: Pixels(shape),
     "clip": lambda shape, device, weights: clip(weights("clip")).to(device),
+    "clip-large": lambda shape, device, weights: clip(weights("clip-large")).to(device),
     "dinov2": lambda shape, device, weights: dinov2(weights("dinov2")).to(device),
     "alexnet": lambda shape, device, weights: alexnet(weights("alexnet")).to(device),
     "densenet121": lambda shape, device, weights: densenet121(weights("densenet121")).to(device),
+    "inception-v3": lambda shape, device, weights: inception_v3(weights("inception-v3")).to(device),
 }
 """From the shape of the images, `(channels, height, width)`, a torch device, and folders of weights, of which each
 takes what it needs."""

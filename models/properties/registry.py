@@ -1,45 +1,207 @@
-"""The global model properties that can be credited, by name."""
+"""The global model properties that can be credited: their names, and what each can be measured by.
+
+A property is chosen as `name`, `name@network` for another network than the first on offer, or `package.module:function`
+for a function of the user's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from models.choices import DistanceName, EncoderName, PropertyName
+from models.errors import InputError, by_name
 
-from models.properties.class_entropy import class_entropy
-from models.properties.inception_score import inception_score
+if TYPE_CHECKING:
+    from models.properties.property import Context, Property
 
-PropertyName = Literal["inception-score", "class-entropy"]
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+CLASSIFIERS: Mapping[str, tuple[str, ...]] = {"classifier": (), "inception-v3": ("inception-v3",)}
+"""What sorts images into classes, and the weights that each takes; the first is the default, here and below."""
+
+ENCODERS: Mapping[EncoderName, tuple[str, ...]] = {
+    "efficientnet-lite0": (),
+    "inception-v3": ("inception-v3",),
+    "clip": ("clip",),
+    "clip-large": ("clip-large",),
+    "dinov2": ("dinov2",),
+    "alexnet": ("alexnet",),
+    "densenet121": ("densenet121",),
+    "pixels": (),
+}
+
+DISTANCES: Mapping[DistanceName, tuple[str, ...]] = {
+    "encoder": (),
+    "lpips": ("alexnet",),
+    "dreamsim": ("dreamsim",),
+    "l2": (),
+}
+
+AESTHETIC: Mapping[str, tuple[str, ...]] = {"clip-large": ("clip-large", "aesthetic")}
 
 
 @dataclass(frozen=True)
-class Property:
-    """A scalar of the images that a model makes; higher is better.
+class Known:
+    """What is known of a property before anything heavy is imported.
 
     Attributes:
-        of: from class probabilities of generated images, `(images, classes)`.
+        title, meaning: for readers of a report.
+        builder: `module:function` from a `Context` and the name of a network to the property. Named rather than
+            imported: a configuration is checked without torch, and a measurement's key covers its own property's code.
+        networks: what it can be measured by.
+        compares: whether it depends on the reference images.
+        code: further modules that it runs.
     """
 
     title: str
     meaning: str
-    of: Callable[[np.ndarray], float]
+    builder: str
+    networks: Mapping[Any, tuple[str, ...]]
+    compares: bool = False
+    code: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> str:
+        """The default."""
+        return str(next(iter(self.networks)))
 
 
-PROPERTIES: dict[PropertyName, Property] = {
-    "inception-score": Property(
+@dataclass(frozen=True)
+class Chosen:
+    """A property and the network that measures it."""
+
+    known: Known
+    network: str
+
+    @property
+    def title(self) -> str:
+        return self.known.title + (f", by {self.network}" if self.network != self.known.network else "")
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights that it takes."""
+        return self.known.networks[self.network]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules whose code decides its value."""
+        return (self.known.builder.partition(":")[0], *self.known.code)
+
+    def build(self, context: Context) -> Property:
+        """The property, ready to measure.
+
+        Raises:
+            InputError: its network, enough reference images or the user's function are not to be had.
+        """
+        module, _, function = self.known.builder.partition(":")
+        built: Property = getattr(importlib.import_module(module), function)(context, self.network)
+        return built
+
+
+PROPERTIES: dict[PropertyName, Known] = {
+    "inception-score": Known(
         "Inception Score",
         "How recognizable and how varied the generated images are, to a classifier trained on images that the "
         "generator never saw: 1 when all look alike to it, the number of classes when each image is clearly of one "
         "class and all classes are equally common.",
-        inception_score,
+        "models.properties.inception_score:build",
+        CLASSIFIERS,
     ),
-    "class-entropy": Property(
+    "class-entropy": Known(
         "class entropy",
         "How evenly the generated images spread over the classes that a classifier sorts them into, one trained on "
         "images that the generator never saw: 0 when all are of one class, the logarithm of the number of classes "
         "when all are equally common.",
-        class_entropy,
+        "models.properties.class_entropy:build",
+        CLASSIFIERS,
+    ),
+    "fid": Known(
+        "FID, negated",
+        "How alike the generated images and real ones that the generator never saw are in the features of a network, "
+        "by their mean and covariance: 0 when both are the same, below 0 otherwise. Fewer images give lower numbers, "
+        "so it compares models by equal numbers of images only.",
+        "models.properties.fid:build",
+        ENCODERS,
+        compares=True,
+    ),
+    "kid": Known(
+        "KID, negated",
+        "How alike the generated images and real ones that the generator never saw are in the features of a network, "
+        "by a kernel that sees more than mean and covariance: 0 on average when both are drawn alike, below 0 "
+        "otherwise. The number of images does not shift it.",
+        "models.properties.kid:build",
+        ENCODERS,
+        compares=True,
+    ),
+    "precision": Known(
+        "precision",
+        "The share of generated images that are as near to a real one, in the features of a network, as that one's "
+        "third nearest real neighbour: from 0 to 1.",
+        "models.properties.manifold:precision",
+        ENCODERS,
+        compares=True,
+    ),
+    "recall": Known(
+        "recall",
+        "The share of real images, which the generator never saw, that are as near to a generated one, in the features "
+        "of a network, as that one's third nearest generated neighbour: from 0 to 1.",
+        "models.properties.manifold:recall",
+        ENCODERS,
+        compares=True,
+    ),
+    "cluster-entropy": Known(
+        "cluster entropy",
+        "How evenly the generated images spread over 20 clusters of real images that the generator never saw, by the "
+        "features of a network, in bits: 0 when all are in one cluster, 4.32 when all clusters are equally common.",
+        "models.properties.cluster_entropy:build",
+        ENCODERS,
+        compares=True,
+    ),
+    "diversity": Known(
+        "diversity",
+        "The mean perceptual distance between two generated images: 0 when all are the same.",
+        "models.properties.diversity:build",
+        DISTANCES,
+    ),
+    "aesthetic": Known(
+        "aesthetic score",
+        "How pleasing people find the generated images, as LAION's predictor sees it, from about 1 to 10: the mean.",
+        "models.properties.aesthetic:mean",
+        AESTHETIC,
+    ),
+    "aesthetic-p90": Known(
+        "aesthetic score, 0.9 quantile",
+        "How pleasing people find the best tenth of the generated images, as LAION's predictor sees it, from about 1 "
+        "to 10: the score that nine in ten images do not reach.",
+        "models.properties.aesthetic:upper",
+        AESTHETIC,
     ),
 }
+
+
+def chosen_property(written: str) -> Chosen:
+    """What a configuration's `property` stands for; a user's function is not imported yet.
+
+    Raises:
+        InputError: no property or no network of it has this name, or it is no import path.
+    """
+    if ":" in written:
+        return _own_function(written)
+    name, at, network = written.partition("@")
+    known = by_name(name, PROPERTIES, "property")
+    if not at:
+        return Chosen(known, known.network)
+    by_name(network, known.networks, f"network for {name}")
+    return Chosen(known, network)
+
+
+def _own_function(path: str) -> Chosen:
+    if not IMPORT_PATH.fullmatch(path):
+        raise InputError(f"a property of your own is `package.module:function`, got {path!r}")
+    meaning = f"What the function {path} makes of the generated images; higher is more valuable."
+    known = Known(path, meaning, "models.properties.custom:build", {path: ()}, code=(path.partition(":")[0],))
+    return Chosen(known, path)

@@ -21,19 +21,20 @@ class Manifold:
     Args:
         features: of the training images, `(items, dimensions)`, as the encoder gives them: lengths are compared too.
         k: from 1 to the number of training items less one.
+        counted: share of the training items, those of the smallest radii, that are compared with.
 
     Raises:
         InputError: k out of range.
     """
 
-    def __init__(self, features: np.ndarray, *, k: int = 3) -> None:
+    def __init__(self, features: np.ndarray, *, k: int = 3, counted: float = 0.5) -> None:
         if not 1 <= k < len(features):
             raise InputError(f"k counts other training images, of which there are {len(features) - 1}; got {k}. Take 3")
         self.exact = Exact(features)
         radii = _radii(self.exact, features, k)
-        counted = np.flatnonzero(radii <= np.median(radii))
-        self.real, self.radii = self.exact.vectors[counted], radii[counted].astype(np.float32)
-        self.lengths = self.exact.squares[counted]
+        kept = np.flatnonzero(radii <= np.quantile(radii, counted))
+        self.real, self.radii = self.exact.vectors[kept], radii[kept].astype(np.float32)
+        self.lengths = self.exact.squares[kept]
 
     def realism(self, features: np.ndarray) -> np.ndarray:
         """Scores of generated images, `(generated, dimensions)`, as of `realism_scores`."""
@@ -44,7 +45,9 @@ class Manifold:
         return scores
 
 
-def realism_scores(train_features: np.ndarray, generated_features: np.ndarray, *, k: int = 3) -> np.ndarray:
+def realism_scores(
+    train_features: np.ndarray, generated_features: np.ndarray, *, k: int = 3, counted: float = 0.5
+) -> np.ndarray:
     """max over i of r_i / |g - x_i| (eq. 3): how far inside the manifold of the training images g lies.
 
     r_i is the distance of training image i to its k-th nearest other one. Only the half of the images with the
@@ -55,6 +58,8 @@ def realism_scores(train_features: np.ndarray, generated_features: np.ndarray, *
         train_features: `(items, dimensions)`, as the encoder gives them: lengths are compared too.
         generated_features: `(generated, dimensions)`.
         k: from 1 to the number of training items less one.
+        counted: the share of training images, those of smallest r_i, that count, above 0 to 1; precision and recall
+            take all.
 
     Returns:
         float64, `(generated,)`, in [0, 1e6], higher is more real; from 1 on, g lies within r_i of some image i. An
@@ -64,7 +69,7 @@ def realism_scores(train_features: np.ndarray, generated_features: np.ndarray, *
         InputError: features that are not finite, empty or of different dimensions; k out of range.
     """
     check_features(train_features, generated_features, title="generated")
-    return Manifold(train_features, k=k).realism(generated_features)
+    return Manifold(train_features, k=k, counted=counted).realism(generated_features)
 
 
 def quality_of(realism: np.ndarray) -> np.ndarray:

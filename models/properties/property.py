@@ -1,0 +1,125 @@
+"""What a global model property is: a number of the images that a model makes, and how much it varies by their draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.checkpoints import Weights, no_weights
+from models.errors import InputError
+
+Rows = np.ndarray
+"""What a property is computed from, one row an image: probabilities, features or scores."""
+
+GROUPS = 20
+"""Of images that the jackknife leaves out in turn; its standard error has itself a relative one of 1 / sqrt(2 * 19)."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What images are measured with.
+
+    Attributes:
+        reference: real images that no generator saw, uint8, `(images, channels, height, width)`.
+        classifier: from uint8 images to probabilities of classes, `(images, classes)`.
+        device: of torch.
+        weights: folders of weights, of which each network takes what it needs.
+    """
+
+    reference: np.ndarray
+    classifier: Callable[[np.ndarray], np.ndarray]
+    device: str = "cpu"
+    weights: Weights = no_weights
+
+
+@dataclass(frozen=True)
+class Property:
+    """A scalar of the images that a model makes; higher is more valuable.
+
+    Attributes:
+        read: from uint8 images to rows. A row depends on its own image only.
+        statistic: from rows to the property.
+        error: from rows to the standard error of the property, over draws of as many images; None: the jackknife.
+        least: fewest images that it is defined for.
+    """
+
+    read: Callable[[np.ndarray], Rows]
+    statistic: Callable[[Rows], float]
+    error: Callable[[Rows], float] | None = None
+    least: int = 2
+
+    def of(self, images: np.ndarray) -> float:
+        """The property of uint8 images, `(images, channels, height, width)`.
+
+        Raises:
+            InputError: too few images, or the property is not finite.
+        """
+        return self.measure(images)[0]
+
+    def stderr(self, images: np.ndarray) -> float:
+        """Standard error of the property over draws of as many images, the reference being kept; at least 0.
+
+        Raises:
+            InputError: too few images: twice the fewest that the property is defined for are needed.
+        """
+        return self.measure(images, error=True)[1]
+
+    def measure(self, images: np.ndarray, *, error: bool = False) -> tuple[float, float]:
+        """The property and, where asked for, its standard error, else nan; each image is read once."""
+        needed = 2 * self.least if error else self.least
+        if len(images) < needed:
+            raise InputError(
+                f"{'the error of ' * error}this property takes at least {needed} images, got {len(images)}; "
+                "raise `sampling.images`"
+            )
+        rows = self.read(images)
+        value = self._finite(self.statistic(rows), len(images))
+        if not error:
+            return value, math.nan
+        stderr = jackknife(rows, self.statistic) if self.error is None else self.error(rows)
+        return value, self._finite(stderr, len(images))
+
+    def _finite(self, number: float, images: int) -> float:
+        if not math.isfinite(number):
+            raise InputError(
+                f"a property and its error are finite numbers, and of these {images} images one is {number}; make "
+                "more images, or choose another `property`"
+            )
+        return float(number)
+
+    def images_for(self, images: np.ndarray, stderr: float) -> int:
+        """How many images give a standard error, from that of these: it falls with the root of their number.
+
+        Args:
+            images: a pilot; the more of them, the surer the answer.
+            stderr: wanted, above 0, in units of the property.
+
+        Raises:
+            InputError: the error wanted is not above 0, or the pilot is too small.
+        """
+        if not stderr > 0:
+            raise InputError(f"a standard error to reach is above 0, got {stderr}")
+        return max(self.least, math.ceil(len(images) * (self.stderr(images) / stderr) ** 2))
+
+
+def jackknife(rows: Rows, statistic: Callable[[Rows], float], *, groups: int = GROUPS) -> float:
+    """Standard error of a statistic by leaving out groups of rows (Efron and Stein 1981; Shao and Wu 1989).
+
+    sqrt((g - 1)/g sum (s_i - mean s)^2) over the g statistics s_i of all rows but group i. Unlike the bootstrap it
+    repeats no row: copies would collapse what nearest neighbours and covariances of few rows are about.
+
+    Args:
+        groups: at most; fewer rows are left out one by one. Row i is in group i modulo that number.
+    """
+    groups = min(groups, len(rows))
+    group = np.arange(len(rows)) % groups
+    left = np.array([statistic(rows[group != out]) for out in range(groups)])
+    return float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
+
+
+def error_of_mean(values: np.ndarray) -> float:
+    """Standard error of the mean of values, one an image."""
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
