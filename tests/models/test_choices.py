@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib import import_module
 from typing import get_args
 
-from models.choices import DistanceName, EncoderName, QualityName
+import pytest
+
+from infra.weights import SOURCES
+from models.choices import DistanceName, EncoderName, PropertyName, QualityName
 from models.distances.registry import DISTANCES
 from models.encoders.registry import ENCODERS
+from models.errors import InputError
+from models.properties import registry as properties
+from models.properties.registry import PROPERTIES, chosen_property
 from models.quality.registry import QUALITIES
 
 
 def test_every_name_can_be_built_and_every_build_has_a_name() -> None:
     for names, built in ((EncoderName, ENCODERS), (DistanceName, DISTANCES), (QualityName, QUALITIES)):
         assert set(get_args(names)) == set(built)
+
+
+def test_every_property_can_be_built_by_every_network_on_offer() -> None:
+    assert set(get_args(PropertyName)) == set(PROPERTIES)
+    assert set(properties.ENCODERS) == set(ENCODERS)
+    assert set(properties.DISTANCES) == set(DISTANCES)
+    for known in PROPERTIES.values():
+        module, _, function = known.builder.partition(":")
+        assert callable(getattr(import_module(module), function))
+        assert {name for weights in known.networks.values() for name in weights} <= set(SOURCES)
+
+
+def test_a_property_is_checked_without_torch() -> None:
+    script = "import sys, tasks.config; tasks.config.CreditConfig(property='fid@clip')\n"
+    subprocess.run([sys.executable, "-c", f"{script}assert 'torch' not in sys.modules"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("fed", "no property is called 'fed'; did you mean fid"),
+        ("fid@", "no network for fid is called ''"),
+        ("fid@clip-larg", "no network for fid is called 'clip-larg'; did you mean clip-large"),
+        ("inception-score@clip", "no network for inception-score is called 'clip'; there are classifier, inception-v3"),
+        ("my.metrics:", "`package.module:function`, got 'my.metrics:'"),
+        ("my/metrics.py:brightness", "`package.module:function`"),
+    ],
+)
+def test_a_property_that_there_is_not(written: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        chosen_property(written)
+
+
+def test_the_title_names_a_network_that_is_not_the_default() -> None:
+    assert chosen_property("fid").title == chosen_property("fid@efficientnet-lite0").title == "FID, negated"
+    assert chosen_property("fid@inception-v3").title == "FID, negated, by inception-v3"
+    assert chosen_property("aesthetic").weights == ("clip-large", "aesthetic")

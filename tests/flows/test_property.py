@@ -1,0 +1,42 @@
+"""Runs that credit a property other than the default: FID by the embedded encoder, and a function of the user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import SMALL
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+OWN = """
+def darkness(images):
+    return 255 - images.mean()
+"""
+
+
+def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
+    """The second run finds the models of the first; a function that is not there is refused before any training."""
+    (tmp_path / "own.py").write_text(OWN)
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
+    for name, written in (("fid", "fid"), ("dark", "own:darkness"), ("none", "own:light"), ("clip", "kid@clip")):
+        (tmp_path / f"{name}.yaml").write_text(f"{SMALL}property: {written}\n")
+
+    for name, message in (("none", "own has no light; it has darkness"), ("clip", "royalty weights fetch clip")):
+        refused = royalty("run", "--config", f"{name}.yaml", **path)
+        assert refused.returncode == 1
+        assert message in refused.stderr
+    assert not list((tmp_path / "home").glob("**/runs/*/report.html"))
+
+    fid = royalty("run", "--config", "fid.yaml", "--json", **path)
+    assert fid.returncode == 0, fid.stderr
+    own = royalty("run", "--config", "dark.yaml", "--json", **path)
+    assert own.returncode == 0, own.stderr
+    for completed, title in ((fid, "FID, negated"), (own, "own:darkness")):
+        result = json.loads(completed.stdout)
+        assert title in (Path(result["folder"]) / "report.html").read_text()
+        assert any(row["credit"] for row in result["rows"])
+    assert {timing["part"]: timing["reused"] for timing in result["timings"]}["train"]  # by the second run
