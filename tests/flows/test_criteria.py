@@ -136,7 +136,7 @@ def test_a_classifier_names_classes_as_the_training_set_does(home: Settings) -> 
     space = open_workspace(home)
     levels = np.repeat([20, 230], 30).astype(np.uint8)
     images = np.broadcast_to(levels[:, None, None, None], (60, 1, 8, 8)).copy()
-    images[:, :, 0, 0] = np.arange(60)
+    images[:, 0, 0, 0] = np.arange(60)
     plain = Items.of_images(images)
     labels = np.where(levels < 100, "dark", "light")
     source = keep_items(space, Items(plain.ids, images, None, labels, None))["items"]
