@@ -1,37 +1,272 @@
-"""Money: sums to the cent, keeps the order of credit."""
+"""Money: sums to the cent, keeps the order of credit, stays within floor and cap, and says what it holds back."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+from random import Random
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.payout import divide_pool
+from models.apportionment import bounded_shares, largest_remainder
+from models.errors import InputError
+from models.payout import Division, Terms, divide_pool
+from models.policies import POLICIES, Credit, tiers
 
-credits = st.dictionaries(st.text(min_size=1, max_size=5), st.floats(-1e6, 1e6), min_size=1, max_size=40)
+
+def exactly(**values: float) -> dict[str, Credit]:
+    return {name: Credit(value, value, value) for name, value in values.items()}
 
 
-@given(credit=credits, pool=st.integers(0, 10**12))
-def test_division_is_exact_fair_and_ordered(credit: dict[str, float], pool: int) -> None:
-    if not any(value > 0 for value in credit.values()):
-        with pytest.raises(ValueError, match="positive credit"):
-            divide_pool(pool, credit)
+def amounts(division: Division) -> dict[str, int]:
+    return {name: settlement.amount for name, settlement in division.settlements.items()}
+
+
+numbers = st.floats(-1e6, 1e6)
+widths = st.sampled_from([0.0, 1e-3, 1.0]) | st.floats(0, 1e6)
+credit_of = st.builds(lambda value, below, above: Credit(value, value - below, value + above), numbers, widths, widths)
+tables = st.lists(credit_of, min_size=1, max_size=12).map(lambda rows: {f"c{i}": row for i, row in enumerate(rows)})
+portions = st.builds(Fraction, st.integers(0, 1000), st.just(1000))
+
+
+Problem = tuple[int, dict[str, Credit], Terms, dict[str, int]]
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    table, cap = draw(tables), draw(portions)
+    terms = Terms(
+        policy=draw(st.sampled_from(sorted(POLICIES))),
+        negative=draw(st.sampled_from(["zero", "carry", "refuse"])),
+        floor=min(cap, draw(portions) / len(table)),
+        cap=cap,
+        minimum=draw(st.integers(0, 10_000)),
+        disputed=draw(st.frozensets(st.sampled_from(sorted(table)))),
+    )
+    brought = draw(st.dictionaries(st.sampled_from(sorted(table)), st.integers(-5000, 5000)))
+    return draw(st.integers(0, 10**6) | st.integers(0, 10**15)), table, terms, brought
+
+
+@settings(max_examples=200, deadline=None)
+@given(problem=problems())
+def test_division_is_exact_ordered_bounded_and_accounts_for_everything(problem: Problem) -> None:
+    check(*problem)
+
+
+def test_so_are_those_of_thousands_of_tables() -> None:
+    random = Random(0)
+    for _ in range(4000):
+        table = {}
+        for index in range(random.randint(1, 30)):
+            value = random.choice([random.gauss(0.3, 1), random.lognormvariate(0, 2), random.randint(-1, 3)])
+            width = random.choice([0, random.random(), 5 * random.random()])
+            table[f"c{index}"] = Credit(value, value - width, value + width)
+        cap = Fraction(random.choice([1, random.random(), 2 / len(table) * random.random()])).limit_denominator(1000)
+        cap = min(cap, Fraction(1))
+        terms = Terms(
+            policy=random.choice(list(POLICIES)),
+            negative=random.choice(["zero", "carry", "refuse"]),
+            floor=min(cap, Fraction(random.randint(0, 1000), 1000 * len(table))),
+            cap=cap,
+            minimum=random.choice([0, random.randint(0, 10_000)]),
+            disputed=frozenset(name for name in table if random.random() < 0.1),
+        )
+        brought = {name: random.randint(-5000, 5000) for name in table if random.random() < 0.3}
+        check(random.choice([0, 1, 99, 100_000, random.randint(0, 10**15)]), table, terms, brought)
+
+
+def check(pool: int, table: dict[str, Credit], terms: Terms, brought: dict[str, int]) -> None:
+    weights = POLICIES[terms.policy].weigh(table)
+    negative = [name for name, weight in weights.items() if weight < 0]
+    if (negative and terms.negative == "refuse") or not any(weight > 0 for weight in weights.values()):
+        with pytest.raises(InputError, match="negative credit" if negative and terms.negative == "refuse" else "has a"):
+            divide_pool(pool, table, terms, brought)
         return
-    amounts = divide_pool(pool, credit)
-    assert sum(amounts.values()) == pool
-    total = sum(value for value in credit.values() if value > 0)
-    for name, value in credit.items():
-        assert amounts[name] >= 0
-        assert value > 0 or amounts[name] == 0
-        assert amounts[name] == pytest.approx(pool * max(value, 0) / total, abs=1.001, rel=1e-9)
-    ranked = sorted(credit, key=lambda name: credit[name])
-    assert [amounts[name] for name in ranked] == sorted(amounts.values())
+    division = divide_pool(pool, table, terms, brought)
+    rows = division.settlements
+    assert rows.keys() == table.keys()
+    assert [table[name].value for name in rows] == sorted((credit.value for credit in table.values()), reverse=True)
+
+    out = division.reserve + sum(row.amount + row.held + row.carried for row in rows.values())
+    assert out == pool + sum(max(account, 0) for account in brought.values())
+    assert division.reserve == pool - sum(row.share for row in rows.values()) + sum(row.taken for row in rows.values())
+
+    shares = [share for _, share in sorted((weights[name], row.share) for name, row in rows.items())]
+    assert shares == sorted(shares)
+    if terms.policy != "lower-bound":
+        for first in table:
+            for second in table:
+                assert table[first].value <= table[second].value or rows[first].share >= rows[second].share
+
+    for name, row in rows.items():
+        account = brought.get(name, 0)
+        assert min(row.share, row.amount, row.held, row.carried, row.taken, row.debt) >= 0
+        assert row.share <= terms.cap * pool
+        assert row.share >= int(terms.floor * pool) if weights[name] > 0 else row.share == 0
+        assert row.amount + row.held + row.carried + row.taken == row.share + max(account, 0)
+        assert row.amount == 0 or row.amount >= terms.minimum
+        assert row.carried < max(terms.minimum, 1)
+        assert (row.held == 0 and "in dispute, held" not in row.reasons) or name in terms.disputed
+        assert account + row.account == row.carried - row.debt
+        assert row.debt == 0 or row.amount == row.held == row.carried == 0, "who owes is paid nothing"
+    placed = sum(shares)
+    assert placed == pool or placed == int(terms.cap * pool) * sum(weight > 0 for weight in weights.values())
 
 
-def test_known_division() -> None:
-    assert divide_pool(100, {"a": 1.0, "b": 1.0, "c": 1.0, "d": -5.0}) == {"a": 34, "b": 33, "c": 33, "d": 0}
+@settings(max_examples=100)
+@given(table=tables, pool=st.integers(0, 10**12))
+def test_defaults_are_in_proportion_to_positive_credit(table: dict[str, Credit], pool: int) -> None:
+    total = sum(credit.value for credit in table.values() if credit.value > 0)
+    if not total:
+        return
+    division = divide_pool(pool, table)
+    assert division.reserve == 0
+    for name, row in division.settlements.items():
+        assert row.amount == pytest.approx(pool * max(table[name].value, 0) / total, abs=1.001, rel=1e-9)
+        assert not row.reasons
 
 
-def test_negative_pool_is_refused() -> None:
-    with pytest.raises(ValueError, match="got -1"):
-        divide_pool(-1, {"a": 1.0})
+@settings(max_examples=100, deadline=None)
+@given(
+    weights=st.lists(st.integers(1, 1000).map(Fraction), min_size=1, max_size=8),
+    low=st.integers(0, 100),
+    span=st.integers(0, 500),
+    spare=st.integers(0, 2000),
+)
+def test_bounded_shares_are_those_of_one_scale_found_by_bisection(
+    weights: list[Fraction], low: int, span: int, spare: int
+) -> None:
+    high, total = low + span, low * len(weights) + spare
+    shares = bounded_shares(total, weights, low=low, high=high)
+    if high * len(weights) <= total:
+        assert shares == [high] * len(weights)
+        return
+    assert sum(shares) == total
+    least, most = 0.0, float(high + 1)
+    for _ in range(100):
+        scale = (least + most) / 2
+        placed = sum(min(max(scale * weight, low), high) for weight in weights)
+        least, most = (scale, most) if placed < total else (least, scale)
+    assert [float(share) for share in shares] == pytest.approx(
+        [float(min(max(scale * weight, low), high)) for weight in weights], abs=1e-6
+    )
+
+
+def test_largest_remainder_prefers_large_remainders_then_large_shares_then_the_earlier() -> None:
+    assert largest_remainder([Fraction(6, 5), Fraction(19, 5)]) == [1, 4]
+    assert largest_remainder([Fraction(1, 2), Fraction(5, 2), Fraction(1, 2), Fraction(1, 2)]) == [1, 3, 0, 0]
+    assert largest_remainder([]) == []
+
+
+def test_known_divisions() -> None:
+    table = exactly(a=1.0, b=1.0, c=1.0, d=-5.0)
+    assert amounts(divide_pool(100, table)) == {"a": 34, "b": 33, "c": 33, "d": 0}
+    table = exactly(a=6.0, b=3.0, c=1.0)
+    capped = divide_pool(100, table, Terms(cap=Fraction(1, 2)))
+    assert amounts(capped) == {"a": 50, "b": 38, "c": 12}  # 37.5 and 12.5: equal remainders, the larger first
+    assert capped.settlements["a"].reasons == ("lowered to the cap",)
+    floored = divide_pool(100, table, Terms(floor=Fraction(1, 5)))
+    assert amounts(floored) == {"a": 53, "b": 27, "c": 20}
+    assert floored.settlements["c"].reasons == ("raised to the floor",)
+    unplaced = divide_pool(100, table, Terms(cap=Fraction(3, 10)))
+    assert amounts(unplaced) == {"a": 30, "b": 30, "c": 30}
+    assert unplaced.reserve == 10
+
+
+def test_lower_bound_pays_what_is_certain_and_charges_only_what_is() -> None:
+    table = {"wide": Credit(9, -1, 19), "sure": Credit(4, 3, 5), "some": Credit(2, 1, 3), "bad": Credit(-3, -4, -2)}
+    terms = Terms(policy="lower-bound", negative="carry")
+    division = divide_pool(400, table, terms)
+    assert amounts(division) == {"wide": 0, "sure": 300, "some": 100, "bad": 0}
+    assert division.settlements["bad"].debt == 200
+    vague = {**table, "bad": Credit(-3, -7, 1)}
+    assert divide_pool(400, vague, terms).settlements["bad"].debt == 0
+
+
+def test_tiers_are_told_apart_from_their_first_and_do_not_chain() -> None:
+    chain = {"a": Credit(10, 8, 12), "b": Credit(8, 6, 10), "c": Credit(6, 4, 7.5), "d": Credit(-1, -2, 0)}
+    assert tiers(chain) == [["a", "b"], ["c"], ["d"]]
+    division = divide_pool(240, dict(reversed(chain.items())), Terms(policy="equal-tiers"))
+    assert amounts(division) == {"d": 0, "c": 60, "b": 90, "a": 90}
+    apart = exactly(a=3.0, b=2.0, c=-1.0)
+    assert divide_pool(100, apart, Terms(policy="equal-tiers")) == divide_pool(100, apart)
+    together = {name: Credit(credit.value, -9, 9) for name, credit in apart.items()}
+    assert amounts(divide_pool(99, together, Terms(policy="equal-tiers"))) == {"a": 33, "b": 33, "c": 33}
+
+
+def test_small_amounts_add_up_over_pools_until_they_are_paid() -> None:
+    table, terms, account, paid = exactly(big=9.0, small=1.0), Terms(minimum=25), 0, []
+    for _ in range(4):
+        row = divide_pool(100, table, terms, {"small": account}).settlements["small"]
+        account += row.account
+        paid.append(row.amount)
+    assert paid == [0, 0, 30, 0]
+    assert account == 10
+
+
+def test_a_debt_is_taken_off_the_next_payments_and_stays_in_reserve() -> None:
+    terms = Terms(negative="carry")
+    first = divide_pool(100, exactly(a=4.0, b=-2.0), terms)
+    assert amounts(first) == {"a": 100, "b": 0}
+    assert first.settlements["b"].debt == -first.settlements["b"].account == 50
+    second = divide_pool(100, exactly(a=7.0, b=3.0), terms, {"b": -50})
+    assert amounts(second) == {"a": 70, "b": 0}
+    assert second.reserve == 30
+    assert second.settlements["b"].reasons == ("less what was owed", "still in debt")
+    third = divide_pool(100, exactly(a=7.0, b=3.0), terms, {"b": -20})
+    assert amounts(third) == {"a": 70, "b": 10}
+    assert third.settlements["b"].account == 20
+
+
+def test_what_is_disputed_is_held_and_changes_nobody_elses_amount() -> None:
+    table = exactly(a=6.0, b=3.0, c=1.0)
+    division = divide_pool(100, table, Terms(disputed=frozenset({"b"}), minimum=50))
+    assert amounts(division) == {"a": 60, "b": 0, "c": 0}
+    assert {name: (row.held, row.carried) for name, row in division.settlements.items()} == {
+        "a": (0, 0),
+        "b": (30, 0),
+        "c": (0, 10),
+    }
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        (Terms(negative="refuse"), r"that of e, d is negative.*`negative: zero`"),
+        (Terms(floor=Fraction(2, 5)), r"3 times 0.4 is more than the pool; lower it to 0.3333"),
+        (Terms(floor=Fraction(1, 2), cap=Fraction(1, 4)), r"the floor not above the cap; got 0.5 and 0.25"),
+        (Terms(cap=Fraction(3, 2)), r"shares of the pool.*got 0 and 1.5"),
+        (Terms(disputed=frozenset({"zed"})), r"'zed' contributed nothing; there are a, b, c, d, e"),
+    ],
+)
+def test_terms_that_cannot_be_met_are_refused(terms: Terms, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        divide_pool(100, exactly(a=1.0, b=1.0, c=1.0, d=-5.0, e=-0.1), terms)
+
+
+@pytest.mark.parametrize(
+    ("pool", "table", "policy", "says"),
+    [
+        (-1, exactly(a=1.0), "proportional", "got -1"),
+        (1, exactly(a=0.0, b=-1.0), "proportional", "none of the 2 contributors has any;"),
+        (1, {"a": Credit(1, -1, 3)}, "lower-bound", "has any that is certain; measure more"),
+        (1, {}, "equal-tiers", "none of the 0 contributors"),
+        (1, {"a": Credit(1, 0, float("inf"))}, "proportional", "'a' has 1 in 0 to inf"),
+        (1, exactly(a=float("nan")), "proportional", "'a' has nan in nan to nan"),
+        (1, {"a": Credit(1, 2, 3)}, "proportional", "'a' has 1 in 2 to 3"),
+    ],
+)
+def test_pools_and_credits_that_cannot_be_divided(pool: int, table: dict[str, Credit], policy: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        divide_pool(pool, table, Terms(policy=policy))
+
+
+def test_description_says_what_applies_and_nothing_else() -> None:
+    plain = Terms().description(str)
+    assert plain.startswith("The pool is divided in proportion to positive credit. Payment follows")
+    assert plain.count(".") == 4
+    every = Terms("equal-tiers", "carry", Fraction(1, 100), Fraction(3, 10), 500, frozenset({"zoë"}))
+    text = every.description(lambda minor: f"€{minor / 100:.2f}")
+    for part in ("told apart", "is a debt", "0.01 of the pool", "0.3 of the pool", "€5.00", "held: zoë"):
+        assert part in text

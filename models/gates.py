@@ -1,0 +1,73 @@
+"""Gates: credit that is not certain enough, or not whole, is not paid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Gate = Literal["efficiency_gap", "interval_width", "failed_share"]
+
+GATES: dict[Gate, tuple[str, str]] = {
+    "efficiency_gap": (
+        "what credits sum to differs from what there is to divide by",
+        "estimate the credit anew, and look at the condition number of its regression",
+    ),
+    "interval_width": (
+        "the mean width of intervals is, in standard deviations of credit,",
+        "measure more coalitions",
+    ),
+    "failed_share": (
+        "the share of coalitions whose training failed is",
+        "lower `coalitions.learning_rate`, so that fewer diverge",
+    ),
+}
+"""What each gate measures, and what helps when it stops a payout."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A gate whose measure exceeds its limit."""
+
+    gate: Gate
+    value: float
+    limit: float
+
+    @property
+    def sentence(self) -> str:
+        measured, remedy = GATES[self.gate]
+        return f"{measured} {self.value:.3g}, and `payout.limits.{self.gate}` is {self.limit:.3g}: {remedy}"
+
+
+def measure_gates(
+    values: np.ndarray, low: np.ndarray, high: np.ndarray, *, efficiency_gap: float, failed: int, trained: int
+) -> dict[Gate, float]:
+    """What the gates look at; lower is better, and 0 is perfect.
+
+    Args:
+        values, low, high: `(contributors,)`, credits and the ends of their intervals.
+        efficiency_gap: |sum of credits - what there is to divide|, in units of the utility.
+        failed, trained: coalitions whose training failed, and all that were trained or failed.
+
+    Returns:
+        `efficiency_gap` as given; `interval_width`, the mean width over the standard deviation of credits, infinite
+        where all credits are equal but not known to be; `failed_share`, in [0, 1].
+    """
+    width, spread = float((high - low).mean()), float(values.std())
+    relative = width / spread if spread > 0 else (0.0 if width == 0 else float("inf"))
+    return {"efficiency_gap": efficiency_gap, "interval_width": relative, "failed_share": failed / trained}
+
+
+def breaches(measured: Mapping[Gate, float], limits: Mapping[Gate, float | None]) -> tuple[Breach, ...]:
+    """The gates that do not let a payout pass: their measure is above the limit, or is no number.
+
+    Args:
+        limits: None is no limit.
+    """
+    return tuple(
+        Breach(gate, measured[gate], limit)
+        for gate, limit in limits.items()
+        if limit is not None and not measured[gate] <= limit
+    )
