@@ -185,6 +185,46 @@ def test_other_amounts_for_one_valuation_are_refused(ledger: Ledger) -> None:
     assert ledger.balance("may") == {"ann": 60}
 
 
+def test_accounts_are_brought_forward_once_and_again_to_the_same_pool(ledger: Ledger) -> None:
+    names = ["ann", "bob"]
+    ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60, "bob": 0}, accounts={"bob": 4})
+    assert ledger.accounts("may", "EUR", names) == {}
+    assert ledger.accounts("june", "JPY", names) == ledger.accounts("june", "EUR", ["ann"]) == {}
+    brought = ledger.accounts("june", "EUR", names)
+    assert brought == {"bob": 4}
+    june = {"pool": "june", "valuation": "v2", "currency": "EUR", "amounts": {"ann": 50, "bob": 9}}
+    statement = ledger.post(**june, accounts={"bob": -4}, brought=brought)
+    assert ledger.accounts("july", "EUR", names) == {}
+    assert ledger.accounts("june", "EUR", names) == brought
+    assert ledger.post(**june, accounts={"bob": -4}, brought=brought) == statement
+    with pytest.raises(LedgerConflict, match="to hold or carry over another amount"):
+        ledger.post(**june, accounts={"bob": -3}, brought=brought)
+
+
+def test_two_pools_do_not_bring_forward_the_same(ledger: Ledger) -> None:
+    ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"bob": 0}, accounts={"bob": 4})
+    brought = ledger.accounts("june", "EUR", ["bob"])
+    ledger.post(pool="july", valuation="v2", currency="EUR", amounts={"bob": 4}, accounts={"bob": -4}, brought=brought)
+    posting = {"pool": "june", "valuation": "v3", "currency": "EUR", "amounts": {"bob": 4}, "accounts": {"bob": -4}}
+    with pytest.raises(LedgerConflict, match="accounts changed while 'june' was divided"):
+        ledger.post(**posting, brought=brought)
+    assert ledger.balance("june") == {}
+    assert ledger.accounts("june", "EUR", ["bob"]) == {}
+
+
+def test_what_was_brought_from_a_valuation_since_replaced_is_owed(ledger: Ledger) -> None:
+    ledger.post(
+        pool="may", valuation="v1", currency="EUR", amounts={"ann": 90, "bob": 0}, held={"cy": 6}, accounts={"bob": 4}
+    )
+    brought = ledger.accounts("june", "EUR", ["bob"])
+    ledger.post(pool="june", valuation="v2", currency="EUR", amounts={"bob": 24}, accounts={"bob": -4}, brought=brought)
+    ledger.post(pool="may", valuation="v3", currency="EUR", amounts={"ann": 99, "bob": 0}, accounts={"bob": 1})
+    assert ledger.balance("may") == {"ann": 99, "bob": 0}
+    assert ledger.balance("may", "held") == {"cy": 0}
+    assert ledger.balance("may", "account") == {"bob": 1}
+    assert ledger.accounts("july", "EUR", ["bob"]) == {"bob": -3}
+
+
 amounts = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000), min_size=1)
 
 
