@@ -22,6 +22,7 @@ from infra.progress import progress
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import check_home, open_workspace
+from models.errors import InputError
 from models.training import Method
 from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
 from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
@@ -138,7 +139,11 @@ def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
 
 
 def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
-    """Measure coalitions until they are enough; then credit, pay, log and report."""
+    """Measure coalitions until they are enough; then credit, pay, log and report.
+
+    Raises:
+        InputError: credit does not pass the gates or the terms of the payout; all but the payout is done.
+    """
     measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
     plans = plan(config, game)
     pending = unfinished(plans)
@@ -157,6 +162,11 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     timings = [*map(stage_timing, stages.values()), fan_out]
     notes = [*notes, verdict.sentence]
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes)
+    if payout.outputs["refusal"]:
+        raise InputError(
+            f"nothing was paid from the pool {config.payout.name or config.name!r}: {payout.outputs['refusal']}. The "
+            f"credit is in {report.outputs['folder']}"
+        )
     return CreditResult(
         name=config.name,
         rows=payout.outputs["rows"],

@@ -92,6 +92,10 @@ class Report:
         coalition_model, interval_covers: what the model of a coalition is, and what the intervals depend on.
         generated: PNG bytes of a sheet of generated images.
         matches: who stands behind what everybody's model makes.
+        paid: of the pool, now.
+        statement: of the ledger; None where nothing was posted.
+        refusal: why nothing is paid, if nothing is.
+        remarks: names, and why they are paid another amount than the policy alone gives.
         notes: sentences about the data, such as shared copies.
         settings: name and value of every setting.
         timings: stage, wall seconds, compute seconds (training, sampling, measuring), reused.
@@ -113,10 +117,13 @@ class Report:
     models: tuple[ModelRow, ...]
     generated: bytes
     matches: Matches
+    paid: str
     pool: str
     pool_name: str
-    statement: str
+    statement: str | None
+    refusal: str | None
     policy: str
+    remarks: tuple[tuple[str, str], ...]
     diagnostics: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]

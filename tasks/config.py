@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,8 @@ from babel.numbers import format_currency, get_currency_precision, is_currency
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.choices import DistanceName, EncoderName, QualityName
+from models.payout import Negative, Terms
+from models.policies import PolicyName
 from models.properties.registry import chosen_property
 from models.training import Method, Training
 from models.valuation.coalitions import Sizes
@@ -19,6 +22,7 @@ TRAINING = {"steps", "batch_size", "learning_rate", "ema_decay"}
 
 Steps = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+Limit = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -209,13 +213,33 @@ class EvaluationConfig(StageConfig):
     gradients: GradientConfig = GradientConfig()
 
 
+class LimitsConfig(StageConfig):
+    """The most that gates let pass to a payout, by what `models.gates.measure_gates` measures; None: any."""
+
+    efficiency_gap: Limit | None = None
+    interval_width: Limit | None = None
+    failed_share: Limit | None = None
+
+
 class PayoutConfig(StageConfig):
-    """The pool and the policy; the pool is named after the run unless it has a name of its own."""
+    """The pool, and the terms of its division: see `models.payout.Terms`.
+
+    Attributes:
+        name: of the pool; by default that of the run.
+        minimum: in the currency, as the pool is.
+        disputed: names of contributors.
+    """
 
     pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
     currency: str = "EUR"
     name: str | None = None
-    policy: Literal["proportional"] = "proportional"
+    policy: PolicyName = "proportional"
+    negative: Negative = "zero"
+    floor: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
+    cap: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+    minimum: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal(0)
+    disputed: tuple[str, ...] = ()
+    limits: LimitsConfig = LimitsConfig()
 
     @field_validator("currency")
     @classmethod
@@ -226,11 +250,18 @@ class PayoutConfig(StageConfig):
 
     @model_validator(mode="after")
     def _whole_minor_units(self) -> PayoutConfig:
-        if self.pool != self.pool.quantize(Decimal(1).scaleb(-self.digits)):
-            raise ValueError(
-                f"a pool is a whole number of the smallest units of {self.currency}, which has {self.digits} decimals; "
-                f"got {self.pool}"
-            )
+        for what, amount in (("pool", self.pool), ("minimum payment", self.minimum)):
+            if amount != amount.quantize(Decimal(1).scaleb(-self.digits)):
+                raise ValueError(
+                    f"a {what} is a whole number of the smallest units of {self.currency}, which has {self.digits} "
+                    f"decimals; got {amount}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> PayoutConfig:
+        if self.floor > self.cap:
+            raise ValueError(f"`floor` is at most `cap`, which is {self.cap}; got {self.floor}")
         return self
 
     @property
@@ -241,8 +272,22 @@ class PayoutConfig(StageConfig):
     def minor_units(self) -> int:
         return int(self.pool.scaleb(self.digits))
 
+    @property
+    def terms(self) -> Terms:
+        return Terms(
+            policy=self.policy,
+            negative=self.negative,
+            floor=Fraction(self.floor),
+            cap=Fraction(self.cap),
+            minimum=int(self.minimum.scaleb(self.digits)),
+            disputed=frozenset(self.disputed),
+        )
+
+    def major_units(self, minor: int) -> Decimal:
+        return Decimal(minor).scaleb(-self.digits)
+
     def formatted(self, minor: int) -> str:
-        return str(format_currency(Decimal(minor).scaleb(-self.digits), self.currency, locale="en"))
+        return str(format_currency(self.major_units(minor), self.currency, locale="en"))
 
 
 class Matching(StageConfig):

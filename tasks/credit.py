@@ -135,6 +135,7 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
             "null_utility": measured.null,
             "grand_utility": measured.grand,
             "failed": [list(members) for members in measured.failed],
+            "trained": len(plans),
             "diagnostics": estimate.diagnostics,
             "certainty": asdict(_certainty(estimate, measured, config)),
         }

@@ -18,7 +18,6 @@ from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
-from models.payout import POLICIES
 from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
@@ -129,7 +128,7 @@ def _compose(
             table,
             ImageSet.from_bytes(space.artifacts.get(data["train"])),
             payout,
-            pay["amounts"],
+            pay["settlements"],
         ),
         models=(
             ModelRow("base", base["parameters"], base["multiply_adds"], utility["base"]),
@@ -138,10 +137,13 @@ def _compose(
         ),
         generated=sheet(generated, 16),
         matches=match_section(space, stages["gmvaluator"].outputs, credits),
+        paid=_paid(payout, pay),
         pool=payout.formatted(payout.minor_units),
         pool_name=payout.name or name,
         statement=pay["statement"],
-        policy=POLICIES[payout.policy].description,
+        refusal=pay["refusal"],
+        policy=payout.terms.description(payout.formatted),
+        remarks=tuple(_remarks(payout, pay)),
         diagnostics=tuple(_diagnostics(credit["diagnostics"])),
         notes=(
             *_notes(data),
@@ -166,13 +168,13 @@ def _compose(
 
 
 def _rows(
-    table: pd.DataFrame, train: ImageSet, payout: PayoutConfig, amounts: Mapping[str, int]
+    table: pd.DataFrame, train: ImageSet, payout: PayoutConfig, settlements: Mapping[str, Mapping[str, Any]]
 ) -> tuple[ContributorRow, ...]:
     rows = []
     for row in table.to_dict("records"):
         member = train.contributors.index(row["contributor"])
         items = np.flatnonzero(train.membership[:, member])[:STRIP]
-        amount = amounts[row["contributor"]]
+        settled = settlements.get(row["contributor"])  # nobody is, where the payout was refused
         rows.append(
             ContributorRow(
                 name=row["contributor"],
@@ -181,12 +183,29 @@ def _rows(
                 stderr=row["stderr"],
                 ci_low=row["ci_low"],
                 ci_high=row["ci_high"],
-                share=amount / payout.minor_units if payout.minor_units else 0.0,
-                amount=payout.formatted(amount),
+                share=settled["share"] / payout.minor_units if settled and payout.minor_units else 0.0,
+                amount=payout.formatted(settled["amount"]) if settled else "none",
                 strip=sheet(train.images[items], STRIP),
             )
         )
     return tuple(rows)
+
+
+def _paid(payout: PayoutConfig, pay: Mapping[str, Any]) -> str:
+    if pay["refusal"]:
+        return "none"
+    return payout.formatted(sum(settled["amount"] for settled in pay["settlements"].values()))
+
+
+def _remarks(payout: PayoutConfig, pay: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Who is paid another amount than the policy alone gives, why, and where the rest is."""
+    for name, settled in pay["settlements"].items():
+        parts = {"held": settled["held"], "carried over": settled["carried"], "owed": settled["debt"]}
+        rest = [f"{payout.formatted(amount)} {part}" for part, amount in parts.items() if amount]
+        if settled["reasons"]:
+            yield name, "; ".join([*settled["reasons"], *rest])
+    if pay["reserve"]:
+        yield "Reserve", f"{payout.formatted(pay['reserve'])} of the pool, left over by the cap or taken for debts"
 
 
 def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -44,10 +44,13 @@ def report() -> Report:
             agreement=0.42,
             diagnostics=(("Effectively", "13.4"),),
         ),
+        paid="€999.00",
         pool="€1,000.00",
         pool_name="may",
         statement="abc123",
+        refusal=None,
         policy="In proportion to positive credit.",
+        remarks=(("<i>cy</i>", "in dispute, held"),),
         diagnostics=(("Pairs", "24"),),
         notes=("A note.",),
         settings=(("seed", "0"),),
@@ -83,10 +86,20 @@ def test_says_what_was_credited_paid_and_how(report: Report) -> None:
     html = render_report(report)
     for text in ("€750.00", "€1,000.00", "may", "abc123", "f00", "Inception Score", "not distinguishable", "A note."):
         assert text in html
+    for text in ("€999.00", "<bdi>&lt;i&gt;cy&lt;/i&gt;</bdi>: in dispute, held"):
+        assert text in html
+    assert "Nothing is paid" not in html
     for text in ("256", "&lt;b&gt;ann&lt;/b&gt;", "61.0%", "rank correlation with credit", "+0.42", "13.4"):
         assert text in html
     assert "rank correlation" not in render_report(replace(report, matches=replace(report.matches, agreement=None)))
     assert [row.distinguishable for row in report.rows] == [True, False, True]
+
+
+def test_a_refused_payout_is_said_in_place_of_a_statement(report: Report) -> None:
+    html = render_report(replace(report, refusal="credit <is> too vague", statement=None, paid="none"))
+    assert "<strong>Nothing is paid.</strong> credit &lt;is&gt; too vague." in html
+    assert "statement <code>" not in html
+    assert "refused</caption>" in html
 
 
 def test_sheet_is_as_wide_as_its_images() -> None:
