@@ -1,0 +1,55 @@
+"""Paying: what gates stop is not posted, and what is small adds up over pools."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from infra.runstore import StageRecord
+from infra.settings import Settings
+from infra.workspace import Workspace, open_workspace
+from tasks.config import LimitsConfig, PayoutConfig
+from tasks.pay import pay
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    here = Settings(home=tmp_path)
+    for module in ("tasks.pay", "tasks.stage"):
+        monkeypatch.setattr(f"{module}.settings", lambda: here)
+    return open_workspace(here)
+
+
+def credited(space: Workspace, big: float = 9.0) -> StageRecord:
+    columns = {"contributor": ["big", "small"], "items": [1, 1], "credit": [big, 1.0], "stderr": [0.5, 0.5]}
+    table = pd.DataFrame({**columns, "ci_low": [big - 1, 0.0], "ci_high": [big + 1, 2.0]})
+    outputs = {"table": space.artifacts.put(table.to_parquet(index=False)), "failed": [["big"]], "trained": 4}
+    return StageRecord("credit", "k", {}, {**outputs, "diagnostics": {"efficiency_gap": 0.0}}, 0.0)
+
+
+def test_a_gate_stops_the_payout_and_nothing_is_posted(space: Workspace) -> None:
+    limits = LimitsConfig(failed_share=0.2, interval_width=0.1, efficiency_gap=0)
+    refused = pay.fn(credited(space), PayoutConfig(limits=limits), "may").outputs
+    assert "`payout.limits.failed_share` is 0.2" in refused["refusal"]
+    assert "0.5, and `payout.limits.interval_width` is 0.1" in refused["refusal"]
+    assert "efficiency_gap" not in refused["refusal"]
+    assert refused["statement"] is None
+    assert [row["amount"] for row in refused["rows"]] == [None, None]
+    assert space.ledger.balance("may") == {}
+
+
+def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.15"))
+    first = pay.fn(credited(space), config, "may")
+    assert [row["amount"] for row in first.outputs["rows"]] == ["0.90", "0.00"]
+    second = pay.fn(credited(space), config, "june")
+    assert [row["amount"] for row in second.outputs["rows"]] == ["0.90", "0.20"]
+    assert space.ledger.accounts("july", "EUR", ["small"]) == {}
+    for pool, record in (("may", first), ("june", second)):
+        again = pay.fn(credited(space), config, pool)
+        assert again.reused
+        assert again.outputs["rows"] == record.outputs["rows"]
+        assert again.outputs["statement"] == record.outputs["statement"]
