@@ -9,6 +9,7 @@ EncoderName = Literal[
 ]
 
 DistanceName = Literal["l2", "encoder", "lpips", "dreamsim"]
+RerankName = Literal["none", DistanceName]
 
 QualityName = Literal[
     "maniqa",
@@ -22,6 +23,7 @@ QualityName = Literal[
     "pyiqa:nima-spaq",
     "pyiqa:piqe",
 ]
+JudgeName = Literal["none", "realism", QualityName]
 
 PropertyName = Literal[
     "inception-score",

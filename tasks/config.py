@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from babel.numbers import format_currency, get_currency_precision, is_currency
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.choices import DistanceName, EncoderName, QualityName
+from models.choices import EncoderName, JudgeName, RerankName
 from models.payout import Negative, Terms
 from models.policies import PolicyName
 from models.properties.registry import chosen_property
@@ -303,8 +303,8 @@ class Matching(StageConfig):
     """
 
     encoder: EncoderName = "efficientnet-lite0"
-    rerank: Literal["none"] | DistanceName = "encoder"
-    quality: Literal["none", "realism"] | QualityName = "realism"
+    rerank: RerankName = "encoder"
+    quality: JudgeName = "realism"
     k: Annotated[int, Field(ge=1)] = 100
     recall_k: Annotated[int, Field(ge=1)] | None = None
     temperature: Rate = 0.1

@@ -8,12 +8,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from models.choices import DistanceName, EncoderName, QualityName
+from models.choices import EncoderName, JudgeName, RerankName
 from tasks.config import Matching, Rate, RunName, Share, StageConfig, Steps
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
 GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)
-Rerank = Literal["none"] | DistanceName
 
 ATTRIBUTES = {
     "loop": ("0", "6", "8", "9"),
@@ -76,9 +75,9 @@ class CriteriaConfig(StageConfig):
     images: Annotated[int, Field(ge=2)] = 100
     valued_by: Annotated[int, Field(ge=2)] = 1000
     ks: Annotated[tuple[Steps, ...], Field(min_length=1)] = (30, 50, 100)
-    rerank: Annotated[tuple[Rerank, ...], Field(min_length=1)] = ("none", "l2", "encoder")
+    rerank: Annotated[tuple[RerankName, ...], Field(min_length=1)] = ("none", "l2", "encoder")
     encoder: EncoderName = "efficientnet-lite0"
-    quality: Literal["none", "realism"] | QualityName = "realism"
+    quality: JudgeName = "realism"
     temperature: Rate = 1.0
     classifier: Steps = 1000
     tracin: TracInConfig | None = TracInConfig()
@@ -87,7 +86,7 @@ class CriteriaConfig(StageConfig):
     noisy: Share = 0.02
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
-    def matching(self, rerank: Rerank, *, quality: str | None = None) -> Matching:
+    def matching(self, rerank: RerankName, *, quality: str | None = None) -> Matching:
         """Settings of one method; `quality` takes the place of the configured one."""
         return Matching(
             encoder=self.encoder,

@@ -19,6 +19,7 @@ from infra.progress import Advance
 from infra.settings import Settings
 from infra.weights import WeightsStore
 from infra.workspace import open_workspace
+from models.choices import RerankName
 from models.distances.distance import Distance
 from models.distances.registry import build_distance
 from models.encoders.registry import build_encoder
@@ -27,7 +28,7 @@ from models.quality.realism import Manifold, quality_of
 from models.quality.registry import build_quality
 from models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
 from models.valuation.vae_tracin import vae_tracin_scores
-from tasks.criteria_config import CriteriaConfig, Rerank
+from tasks.criteria_config import CriteriaConfig
 from tasks.criteria_worker import load_checkpoints
 from tasks.generating_worker import images_of
 from tasks.valuing_worker import load_items, shape_of
@@ -81,7 +82,7 @@ class _Method:
         prepared: seconds that it took to get ready: to embed all training images, and to build what searches them.
     """
 
-    def __init__(self, config: CriteriaConfig, rerank: Rerank, images: np.ndarray, weights: WeightsStore) -> None:
+    def __init__(self, config: CriteriaConfig, rerank: RerankName, images: np.ndarray, weights: WeightsStore) -> None:
         self.config, shape, device, locate = config, shape_of(images), best_device(), weights.locate
         self.encoder = build_encoder(config.encoder, shape=shape, device=device, weights=locate)
         self.distance = None

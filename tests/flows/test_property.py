@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from tests.conftest import SMALL
@@ -29,7 +31,8 @@ def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
         refused = royalty("run", "--config", f"{name}.yaml", **path)
         assert refused.returncode == 1
         assert message in refused.stderr
-    assert not list((tmp_path / "home").glob("**/runs/*/report.html"))
+    with closing(sqlite3.connect(tmp_path / "home" / "royalty.db")) as database:
+        assert {name for (name,) in database.execute("select name from stages")} == {"ingest"}
 
     fid = royalty("run", "--config", "fid.yaml", "--json", **path)
     assert fid.returncode == 0, fid.stderr

@@ -45,7 +45,7 @@ def test_a_property_is_checked_without_torch() -> None:
         ("fed", "no property is called 'fed'; did you mean fid"),
         ("fid@", "no network for fid is called ''"),
         ("fid@clip-larg", "no network for fid is called 'clip-larg'; did you mean clip-large"),
-        ("inception-score@clip", "no network for inception-score is called 'clip'; there are classifier, inception-v3"),
+        ("inception-score@clip", "no network for inception-score is called 'clip'; did you mean classifier"),
         ("my.metrics:", "`package.module:function`, got 'my.metrics:'"),
         ("my/metrics.py:brightness", "`package.module:function`"),
     ],
