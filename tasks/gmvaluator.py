@@ -17,8 +17,8 @@ from infra.workspace import Workspace, open_workspace
 from tasks.config import CreditConfig, Matching
 from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.plan import CoalitionPlan
+from tasks.publishing import SHOWN_ROWS, numbers
 from tasks.stage import in_worker, run_stage
-from tasks.valuing import SHOWN_ROWS, numbers
 
 MATCHING = "tasks.gmvaluator_worker"
 

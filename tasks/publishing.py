@@ -14,6 +14,9 @@ from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from tasks.stage import run_stage
 
+SHOWN_ROWS = 100_000
+"""Values in MLflow's own table at most, which it keeps as JSON; longer ones are in the file beside it alone."""
+
 
 def publish(
     stage: str,
@@ -61,3 +64,8 @@ def publish(
     for file, digest in record.outputs["files"].items():
         write_whole(folder / file, space.artifacts.get(digest))
     return record.with_outputs(folder=str(folder))
+
+
+def numbers(diagnostics: Mapping[str, Any]) -> dict[str, float]:
+    """The diagnostics that are single numbers, for MLflow's metrics."""
+    return {name: float(value) for name, value in diagnostics.items() if isinstance(value, int | float)}

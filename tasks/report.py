@@ -22,7 +22,6 @@ from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
 from tasks.credit import load_table
-from tasks.gmvaluator_report import match_section
 from tasks.stage import run_stage
 
 STRIP = 12
@@ -105,6 +104,8 @@ def _compose(
     timings: Sequence[tuple[str, str, str, str]],
     notes: Sequence[str],
 ) -> Report:
+    from tasks.gmvaluator_report import match_section  # torch and what comes with it take seconds to import
+
     data, base, pruned, credit = (stages[stage].outputs for stage in ("ingest", "train", "prune", "credit"))
     pay, track, measure = (stages[stage].outputs for stage in ("pay", "track", "measure"))
     payout, measured = config.payout, chosen_property(config.property)

@@ -19,13 +19,11 @@ from infra.workspace import Workspace, open_workspace
 from models.data.folder import list_images
 from models.data.labelled import count_items
 from models.errors import InputError
+from tasks.publishing import SHOWN_ROWS, numbers
 from tasks.stage import in_worker, run_stage
 from tasks.value_config import ValueConfig
 
 VALUING = "tasks.valuing_worker"
-SHOWN_ROWS = 100_000
-"""Values in MLflow's own table at most, which it keeps as JSON; longer ones are in the file beside it alone."""
-
 ENCODERS = ("models.encoders.registry", "models.encoders.preact_resnet")
 
 
@@ -230,7 +228,3 @@ def _flat(config: ValueConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json", exclude={"encoding", "valuing", "train", "val"})
     values |= {f"encoding.{key}": value for key, value in config.encoding.model_dump().items()}
     return values | config.valuing.model_dump()
-
-
-def numbers(diagnostics: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in diagnostics.items() if isinstance(value, int | float)}

@@ -40,3 +40,8 @@ def test_numerics_and_workers_import_no_orchestration() -> None:
     script = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
     script += "assert not {'prefect', 'mlflow'} & set(sys.modules), 'orchestration was imported'"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_a_run_with_nothing_to_do_waits_for_no_torch() -> None:
+    script = "import sys, flows.credit\nassert not {'torch', 'diffusers', 'mlflow', 'faiss'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
