@@ -84,8 +84,7 @@ def write_criterion(
         from infra.plots import detection_curves, spread_of_values  # matplotlib takes a second to import
         from tasks.generating_worker import images_of
         from tasks.gmvaluator_report import behind
-        from tasks.gmvaluator_worker import load_contributions
-        from tasks.valuing_worker import load_items
+        from tasks.stored_items import load_contributions, load_items
 
         drawn = {}
         if items is not None:

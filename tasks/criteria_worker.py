@@ -33,8 +33,7 @@ from models.valuation.vae_tracin import Checkpoint, vae_tracin_scores
 from tasks.criteria_config import TracInConfig
 from tasks.detecting_worker import CURVE
 from tasks.generating_worker import TRAINING, images_of, labelled
-from tasks.gmvaluator_worker import load_contributions
-from tasks.valuing_worker import load_items, load_values
+from tasks.stored_items import load_contributions, load_items, load_values
 from tasks.worker import best_device
 
 ATTRIBUTE_KS = (5, 10, 15)

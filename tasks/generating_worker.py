@@ -25,7 +25,8 @@ from models.generators.dcgan import DCGAN
 from models.generators.ddpm import DDPM, Architecture
 from models.properties.classifier import Classifier
 from tasks.criteria_config import GeneratorName
-from tasks.valuing_worker import keep_items, load_items, shape_of
+from tasks.stored_items import keep_items, load_items
+from tasks.valuing_worker import shape_of
 from tasks.worker import best_device
 
 BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99

@@ -70,7 +70,7 @@ def write_matches(
     def compute(space: Workspace) -> dict[str, Any]:
         from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
         from tasks.gmvaluator_report import pictures
-        from tasks.valuing_worker import load_values
+        from tasks.stored_items import load_values
 
         tracking = open_tracking(settings())
         note = "Value of every training image by what was generated near it (GMValuator): higher is better."

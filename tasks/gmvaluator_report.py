@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from infra.pictures import sheet
-from infra.plots import spread_of_values
 from infra.report import Matches, MatchRow
 from infra.workspace import Workspace
 from models.criteria import rank_agreement
 from models.valuation.items import contributor_values
-from tasks.gmvaluator_worker import load_contributions
-from tasks.valuing_worker import load_items, load_values
+from tasks.stored_items import load_contributions, load_items, load_values
 
 SHOWN, BEHIND, NAMED = 12, 8, 3
 """Generated images, training images beside each, and contributors named of them."""
@@ -23,6 +21,8 @@ SHOWN, BEHIND, NAMED = 12, 8, 3
 
 def pictures(space: Workspace, name: str, sides: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, bytes]:
     """PNGs by file name."""
+    from infra.plots import spread_of_values  # matplotlib takes a second to import
+
     values = load_values(space, found["table"])["value"].to_numpy()
     made = {"values.png": spread_of_values(f"{name}: value by GMValuator", {"all items": values})}
     items, generated = load_items(space, sides["train"]), load_items(space, sides["generated"])

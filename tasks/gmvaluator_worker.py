@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Callable
@@ -29,7 +28,8 @@ from models.quality.registry import build_quality
 from models.valuation.gmvaluator import GMValues, build_index, gmvaluator_values
 from models.valuation.items import contributor_values
 from tasks.config import Matching
-from tasks.valuing_worker import embed, embed_missing, embedding_key, features_of, keep_items, load_items, shape_of
+from tasks.stored_items import keep_items, load_items
+from tasks.valuing_worker import embed, embed_missing, embedding_key, features_of, shape_of
 from tasks.worker import best_device
 
 SCORED_TOGETHER = 256
@@ -92,11 +92,6 @@ def match(
         progress=advance,
     )
     return {**_store(space, items, made, found), **_busy(began)}
-
-
-def load_contributions(space: Workspace, digest: str) -> pd.DataFrame:
-    """Rows of `generated`, `item`, positions, and `distance` and `score`."""
-    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
 
 
 @dataclass

@@ -8,8 +8,8 @@ from infra.pictures import sheet
 from infra.plots import spread_of_values
 from infra.runstore import StageRecord
 from infra.workspace import Workspace
+from tasks.stored_items import load_items, load_values
 from tasks.value_config import ValueConfig
-from tasks.valuing_worker import load_items, load_values
 
 SHOWN = 8
 """Images of each end of each label."""

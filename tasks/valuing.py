@@ -126,8 +126,8 @@ def write_values(config: ValueConfig, sides: dict[str, str], valued: StageRecord
 
     def compute(space: Workspace) -> dict[str, Any]:
         from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
+        from tasks.stored_items import load_values
         from tasks.value_report import pictures
-        from tasks.valuing_worker import load_values
 
         tracking = open_tracking(settings())
         note = f"Value of every training item by {config.method}: higher is better. `values.parquet` holds all of them."

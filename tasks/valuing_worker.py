@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import time
 from collections.abc import Sequence
@@ -26,12 +25,12 @@ from models.encoders.preact_resnet import PreActResNet18
 from models.encoders.registry import build_encoder
 from models.encoders.representation import represent
 from models.errors import InputError
-from models.serialization import pack, unpack
 from models.valuation.batches import Agreement, Plan, Share, Valued, extend_plan, plan_values, take
 from models.valuation.items import ItemValues, with_lowest
 from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import agree, join, solve_share, value_share
+from tasks.stored_items import keep_items, load_items
 from tasks.value_config import EncodingConfig, ValueConfig
 from tasks.worker import best_device
 
@@ -51,21 +50,6 @@ def read(path: str, size: int, settings: Settings, advance: Advance) -> dict[str
     """Read and keep the items of a source."""
     space = open_workspace(settings)
     return keep_items(space, read_items(Path(path), size=size, progress=advance))
-
-
-def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
-    """Store items; their digest, their number, the shape of their images, and whether they have labels."""
-    arrays = {
-        name: array for name, array in (("images", items.images), ("features", items.features)) if array is not None
-    }
-    texts = {
-        "ids": items.ids,
-        "labels": None if items.labels is None else items.labels.tolist(),
-        "contributors": items.contributors,
-    }
-    shape = None if items.images is None else list(items.images.shape[1:])
-    kept = {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
-    return kept | {"labelled": items.labels is not None}
 
 
 def train_encoder(
@@ -301,21 +285,6 @@ def load_sides(space: Workspace, config: ValueConfig, sides: dict[str, str]) -> 
     if sides["encoder"]:
         features, val_features = represent(features, val_features, val_labels, config.encoding.representation)
     return Sides(train, known, features, labels, val_features, val_labels)
-
-
-def load_items(space: Workspace, digest: str) -> Items:
-    arrays, texts = unpack(space.artifacts.get(digest))
-    return Items(
-        ids=tuple(texts["ids"]),
-        images=arrays.get("images"),
-        features=arrays.get("features"),
-        labels=None if texts["labels"] is None else np.array(texts["labels"]),
-        contributors=None if texts["contributors"] is None else tuple(texts["contributors"]),
-    )
-
-
-def load_values(space: Workspace, digest: str) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
 
 
 def features_of(space: Workspace, items: Items, encoder: str) -> np.ndarray:

@@ -28,7 +28,7 @@ from tasks.criteria_worker import (
 )
 from tasks.efficiency_worker import PARTS, time_methods
 from tasks.generating_worker import classify, draw, fit, fit_classifier, halve, plant, sample
-from tasks.valuing_worker import keep_items, load_items
+from tasks.stored_items import keep_items, load_items
 from tests.conftest import save_digits
 
 SMALL = """

@@ -1,0 +1,48 @@
+"""Items and tables of values, kept as artifacts and loaded again without torch."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from infra.workspace import Workspace
+from models.data.labelled import Items
+from models.serialization import pack, unpack
+
+
+def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
+    """Store items; their digest, their number, the shape of their images, and whether they have labels."""
+    arrays = {
+        name: array for name, array in (("images", items.images), ("features", items.features)) if array is not None
+    }
+    texts = {
+        "ids": items.ids,
+        "labels": None if items.labels is None else items.labels.tolist(),
+        "contributors": items.contributors,
+    }
+    shape = None if items.images is None else list(items.images.shape[1:])
+    kept = {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
+    return kept | {"labelled": items.labels is not None}
+
+
+def load_items(space: Workspace, digest: str) -> Items:
+    arrays, texts = unpack(space.artifacts.get(digest))
+    return Items(
+        ids=tuple(texts["ids"]),
+        images=arrays.get("images"),
+        features=arrays.get("features"),
+        labels=None if texts["labels"] is None else np.array(texts["labels"]),
+        contributors=None if texts["contributors"] is None else tuple(texts["contributors"]),
+    )
+
+
+def load_values(space: Workspace, digest: str) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
+
+
+def load_contributions(space: Workspace, digest: str) -> pd.DataFrame:
+    """Rows of `generated`, `item`, positions, and `distance` and `score`."""
+    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
