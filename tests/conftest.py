@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+# The suite runs in several processes, each of which starts more: with a thread a core in every one they take each
+# other's time, up to ten times of it. To be set before anything that reads them is imported.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
@@ -52,14 +58,41 @@ def save_digits(folder: Path, owners: Sequence[str]) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server of this test session, for tests that are not about starting one."""
-    home = tmp_path_factory.mktemp("prefect-server")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session that all its processes share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def locked(file: Path, kind: int) -> Iterator[None]:
+    """Hold a lock on a file; one that the death of this process ends, too."""
+    with file.open("a") as stream:
+        fcntl.flock(stream, kind)
+        yield
+
+
+@pytest.fixture(scope="session")
+def prefect_url(shared_folder: Path) -> Iterator[str]:
+    """A Prefect server of this test session, for tests that are not about starting one.
+
+    The first process to need it starts it, and keeps it until no other uses it.
+    """
+    home, address = shared_folder / "prefect-server", shared_folder / "prefect-url"
+    users, starting = shared_folder / "prefect-users", shared_folder / "prefect-starting"
     os.environ["PREFECT_HOME"] = str(home / "prefect")
-    server = prefect_server(Settings(home=home))
-    server.wait_until_ready()
-    yield f"{server.url}/api"
-    server.stop()
+    server = None
+    with locked(users, fcntl.LOCK_SH):
+        with locked(starting, fcntl.LOCK_EX):
+            if not address.exists():
+                server = prefect_server(Settings(home=home))
+                server.wait_until_ready()
+                address.write_text(f"{server.url}/api", encoding="utf-8")
+        yield address.read_text(encoding="utf-8")
+    if server is not None:
+        with locked(users, fcntl.LOCK_EX):
+            address.unlink()
+            server.stop()
 
 
 @pytest.fixture
