@@ -119,7 +119,7 @@ class Server:
 
 def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
     """Prefect's server over `home/prefect`, on a free port."""
-    port = _free_port()
+    port = free_port()
     database = settings.root / "prefect" / "prefect.db"
     if TEMPLATE.exists() and not database.exists():
         write_whole(database, TEMPLATE.read_bytes())
@@ -131,14 +131,15 @@ def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
 
 def mlflow_server(settings: Settings) -> Server:
     """MLflow's server over the tracking store, on a free port."""
-    port = _free_port()
+    port = free_port()
     folder = settings.root / "mlflow"
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]
     return Server(command, port=port, health="/health", log=folder / "server.log")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

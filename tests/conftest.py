@@ -1,9 +1,10 @@
-"""What tests share: a home of their own, and one Prefect server for all that need one."""
+"""What tests share: a home of their own, and one Prefect and one PostgreSQL server for all that need one."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infra.postgres import Postgres, throwaway_postgres
 from infra.servers import prefect_server
 from infra.settings import Settings
 
@@ -93,6 +95,19 @@ def prefect_url(shared_folder: Path) -> Iterator[str]:
         with locked(users, fcntl.LOCK_EX):
             address.unlink()
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of this test session; who stops it starts it again."""
+    with throwaway_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """URL of an empty database of this test's."""
+    return postgres.create_database(f"test_{secrets.token_hex(8)}")
 
 
 @pytest.fixture
