@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli_evaluate import evaluate_app
+from flows.cli_trace import trace
 from flows.cli_value import value
 from flows.cli_weights import weights_app
 from flows.command import AsJson, ConfigFile, Name, working
@@ -86,6 +87,7 @@ def revalue(
 
 
 app.command()(value)
+app.command()(trace)
 
 
 @app.command()

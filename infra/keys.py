@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import subprocess
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -42,6 +43,18 @@ def code_version(*modules: str) -> str:
         pending += [imported for imported in _imports(tree) if imported.split(".")[0] == "models"]
     libraries = {library: version(library) for library in NUMERIC_LIBRARIES}
     return digest_of({"sources": sources, "libraries": libraries})
+
+
+@lru_cache
+def code_commit() -> str:
+    """The git commit that this package runs from, marked where files differ from it, or its version."""
+    here = Path(__file__).parent
+    described = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        capture_output=True,
+        text=True,
+    )
+    return described.stdout.strip() if described.returncode == 0 else f"royalty {version('royalty')}"
 
 
 def _parse(name: str) -> ast.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +15,25 @@ from infra.tables import Entry, Statement
 
 class LedgerConflict(ValueError):
     """A posting contradicts what the ledger holds."""
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A statement as it was posted; a later one of its pool has reversed it unless it is `active`.
+
+    Attributes:
+        valuation: digest of the credit table.
+        paid: minor units by contributor.
+    """
+
+    id: str
+    pool: str
+    valuation: str
+    sequence: int
+    created_at: str
+    currency: str
+    paid: Mapping[str, int]
+    active: bool = True
 
 
 REVERSALS = {"payment": "reversal", "held": "held-reversal", "account": "account-reversal"}
@@ -129,6 +149,20 @@ class Ledger:
         """
         with Session(self.engine) as session:
             return _accounts(session, pool, currency, contributors)
+
+    def statements(self) -> list[Posted]:
+        """All statements, in the order of posting."""
+        with Session(self.engine) as session:
+            latest: dict[str, Posted] = {}
+            found: list[Posted] = []
+            for row in session.scalars(select(Statement).order_by(Statement.created_at, Statement.sequence)):
+                own = _entries(session, row.id)
+                paid = {entry.contributor: entry.amount_minor for entry in own if entry.kind == "payment"}
+                currency = own[0].currency if own else ""
+                posted = Posted(row.id, row.pool, row.valuation, row.sequence, row.created_at, currency, paid)
+                found.append(posted)
+                latest[row.pool] = posted
+            return [replace(one, active=latest[one.pool].id == one.id) for one in found]
 
     @staticmethod
     def _check_same(

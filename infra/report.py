@@ -175,18 +175,27 @@ def template_digest() -> str:
     return hashlib.sha256(b"".join(entry.read_bytes() for entry in templates)).hexdigest()
 
 
-def render_report(report: Report) -> str:
-    """The report as one HTML file that loads nothing from elsewhere."""
-    environment = Environment(
+def environment() -> Environment:
+    """Templates in which every value is escaped, and none that is missing passes for empty."""
+    made = Environment(
         loader=PackageLoader("infra"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": _number, "percent": _percent, "date": _date, "picture": _picture}
+    made.filters |= {"number": _number, "percent": _percent, "date": _date, "picture": _picture}
+    return made
+
+
+def render_report(report: Report) -> str:
+    """The report as one HTML file that loads nothing from elsewhere."""
     ends = [end for row in report.rows for end in (row.ci_low, row.ci_high)]
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        credit_axis=Axis.over([0.0, *ends]),
-        utility_axis=Axis.over([report.null_utility, report.grand_utility, report.real_utility]),
-        decimals=_decimals(max(abs(row.credit) for row in report.rows)),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            credit_axis=Axis.over([0.0, *ends]),
+            utility_axis=Axis.over([report.null_utility, report.grand_utility, report.real_utility]),
+            decimals=_decimals(max(abs(row.credit) for row in report.rows)),
+        )
     )
 
 

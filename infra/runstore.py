@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from infra import tables
 from infra.artifacts import StoreError
+from infra.keys import code_commit
+from infra.lineage import Edge, content_of
 from infra.tables import now
 
 Row = TypeVar("Row", tables.Coalition, tables.Measurement)
@@ -102,6 +104,12 @@ class RunStore:
         with Session(self.engine) as session:
             return session.get(tables.Run, name) is not None
 
+    def config(self, name: str) -> Mapping[str, Any] | None:
+        """The configuration that a name stands for."""
+        with Session(self.engine) as session:
+            run = session.get(tables.Run, name)
+            return None if run is None else dict(run.config)
+
     def claim_name(self, name: str, config: Mapping[str, Any]) -> None:
         """Bind a name to a configuration.
 
@@ -129,7 +137,19 @@ class RunStore:
                 return None
             return StageRecord(row.name, row.key, row.inputs, row.outputs, row.seconds, reused=True)
 
-    def record_stage(self, record: StageRecord) -> None:
+    def contents(self, keys: Collection[str]) -> dict[str, str]:
+        """Digest of all that each of these rows says now; see `infra.lineage.content_of`."""
+        wanted, said = list(keys), dict[str, str]()
+        kinds: tuple[type[Any], ...] = (tables.Stage, tables.Coalition, tables.Measurement)
+        with Session(self.engine) as session:
+            for kind in kinds:
+                for start in range(0, len(wanted), MOST_KEYS):
+                    rows = session.scalars(select(kind).where(kind.key.in_(wanted[start : start + MOST_KEYS])))
+                    said |= {row.key: content_of(row) for row in rows}
+        return said
+
+    def record_stage(self, record: StageRecord, edges: Iterable[Edge] = (), flow_run: str | None = None) -> None:
+        """Record a stage, what it came from, and by which flow run it was made, all or nothing."""
         row = tables.Stage(
             key=record.key,
             name=record.name,
@@ -137,21 +157,33 @@ class RunStore:
             outputs=dict(record.outputs),
             seconds=record.seconds,
         )
-        self._insert(row)
+        self._insert(row, edges, flow_run)
+
+    def stages(self, *names: str) -> list[StageRecord]:
+        """Finished stages of these names, or of all, oldest first."""
+        with Session(self.engine) as session:
+            chosen = select(tables.Stage)
+            chosen = chosen.where(tables.Stage.name.in_(names)) if names else chosen
+            rows = session.scalars(chosen.order_by(tables.Stage.created_at, tables.Stage.key))
+            return [StageRecord(row.name, row.key, row.inputs, row.outputs, row.seconds, reused=True) for row in rows]
 
     def coalitions(self, keys: Iterable[str]) -> dict[str, CoalitionRecord]:
         """The finished coalitions among these keys, failed ones included."""
         return self._records(tables.Coalition, CoalitionRecord, keys)
 
+    def all_coalitions(self) -> list[CoalitionRecord]:
+        with Session(self.engine) as session:
+            return [_as_record(CoalitionRecord, row) for row in session.scalars(select(tables.Coalition))]
+
     def measurements(self, keys: Iterable[str]) -> dict[str, MeasurementRecord]:
         """The finished measurements among these keys."""
         return self._records(tables.Measurement, MeasurementRecord, keys)
 
-    def record_coalition(self, record: CoalitionRecord) -> None:
-        self._insert(tables.Coalition(**asdict(record)))
+    def record_coalition(self, record: CoalitionRecord, edges: Iterable[Edge] = ()) -> None:
+        self._insert(tables.Coalition(**asdict(record)), edges)
 
-    def record_measurement(self, record: MeasurementRecord) -> None:
-        self._insert(tables.Measurement(**asdict(record)))
+    def record_measurement(self, record: MeasurementRecord, edges: Iterable[Edge] = ()) -> None:
+        self._insert(tables.Measurement(**asdict(record)), edges)
 
     def anchor(self, name: str) -> AnchorRecord | None:
         """The latest anchor of a name."""
@@ -171,18 +203,26 @@ class RunStore:
         """Rows of a table as records, by key."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Record] = {}
-        names = [field.name for field in fields(record)]
         with Session(self.engine) as session:
             for start in range(0, len(wanted), MOST_KEYS):
                 rows = session.scalars(select(table).where(table.key.in_(wanted[start : start + MOST_KEYS])))
-                found |= {row.key: record(**{name: getattr(row, name) for name in names}) for row in rows}
+                found |= {row.key: _as_record(record, row) for row in rows}
         return found
 
-    def _insert(self, row: tables.Stage | tables.Coalition | tables.Measurement) -> None:
+    def _insert(
+        self,
+        row: tables.Stage | tables.Coalition | tables.Measurement,
+        edges: Iterable[Edge],
+        flow_run: str | None = None,
+    ) -> None:
         """Two processes may finish one key; the outputs are equal, so the first row stands."""
+        origin = tables.Origin(run=row.key, content=content_of(row), flow_run=flow_run, commit=code_commit())
         try:
             with Session(self.engine) as session, session.begin():
                 session.add(row)
+                session.flush()  # a key that is there is found out before anything is said of it
+                session.add(origin)
+                session.add_all(tables.Edge(**asdict(edge)) for edge in edges)
         except IntegrityError:
             with Session(self.engine) as session:
                 if session.get(type(row), row.key) is None:
@@ -192,6 +232,10 @@ class RunStore:
                 f"cannot write the run store: {error.orig}. Free some space or mend the database; what is finished is "
                 "kept and the next run goes on from there"
             ) from error
+
+
+def _as_record(record: type[Record], row: Any) -> Record:
+    return record(**{field.name: getattr(row, field.name) for field in fields(record)})
 
 
 def open_database(url: str) -> Engine:

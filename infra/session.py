@@ -41,6 +41,11 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
         yield wait_for_server
 
 
+def configured() -> None:
+    """Set the environment of Prefect and MLflow for a command that starts no server."""
+    configure(settings())
+
+
 def serve_pages() -> None:
     """Run both servers until interrupted."""
     check_home(settings().root)

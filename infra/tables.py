@@ -83,6 +83,29 @@ class Anchor(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
+class Edge(Base):
+    """`child` came from `parent`; see `infra.lineage`."""
+
+    __tablename__ = "lineage"
+
+    child: Mapped[str] = mapped_column(primary_key=True)
+    parent: Mapped[str] = mapped_column(primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    run: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class Origin(Base):
+    """By which flow run and commit a row of the run store was made, and the digest of what it said then."""
+
+    __tablename__ = "origins"
+
+    run: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[str]
+    flow_run: Mapped[str | None]
+    commit: Mapped[str]
+    created_at: Mapped[str] = mapped_column(default=now)
+
+
 class Statement(Base):
     """One division of one pool by one valuation."""
 

@@ -8,12 +8,20 @@ from contextlib import contextmanager
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from infra.progress import Advance, Display
+from infra.provenance import Trace
 
 console = Console(highlight=False)
+
+MARKS = {"verified": ("green", "✓"), "recorded": ("dim", "·"), "changed": ("red", "✗"), "missing": ("red", "✗")}
+DIGITS = 64
+"""Of a SHA-256, the first quarter of which is printed."""
+ALIKE = 6
+"""Steps of one title that are printed at least."""
 
 
 @contextmanager
@@ -72,3 +80,31 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
     table.add_row("whole job", f"{total:.1f} s", f"{busy:.1f} s", "")
     table.add_row("orchestration", f"{total - busy:.1f} s", "", f"{(total - busy) / total:.1%} of the job")
     console.print(table)
+
+
+def print_trace(trace: Trace) -> None:
+    """Print the steps, of many alike the first few and every one with a problem; then what does not match, loudly."""
+    commits = {step.commit for step in trace.steps if step.commit}
+    for title, steps in trace.groups:
+        shown = [step for index, step in enumerate(steps) if index < ALIKE or step.problem or step.asked]
+        for step in shown:
+            colour, mark = MARKS[step.state]
+            asked = "  [bold]← asked for[/]" if step.asked else ""
+            identity = step.id[:16] if len(step.id) == DIGITS else step.id
+            console.print(f"[{colour}]{mark}[/] [bold]{escape(title)}[/]  {escape(identity)}  {step.state}{asked}")
+            differ = len(commits) > 1 or title == "Run"  # by each step only where they differ
+            entries = [*step.facts, ("Code", step.commit if differ else None), ("Prefect flow run", step.flow_run)]
+            entries += [("MLflow run", step.mlflow_url or step.mlflow_run)]
+            for name, value in entries:
+                if value:
+                    console.print(Padding(f"[dim]{escape(name)}[/]  {escape(value)}", (0, 0, 0, 4)))
+            if step.problem:
+                console.print(Padding(f"[bold red]{escape(step.problem)}[/]", (0, 0, 0, 4)))
+        if len(steps) > len(shown):
+            console.print(f"  and {len(steps) - len(shown)} more like these; `--json` and `--html` hold them all")
+    if trace.problems:
+        console.print(f"[bold white on red] {len(trace.problems)} DO NOT MATCH [/] what was recorded:")
+        for problem in trace.problems:
+            console.print(f"[red]✗[/] {escape(problem)}", soft_wrap=True)
+    else:
+        console.print(f"All of it matches: {trace.hashed} were hashed, or compared with a second record.")

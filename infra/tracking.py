@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +143,3 @@ def _build_database(path: Path) -> None:
         MlflowClient(tracking_uri=f"sqlite:///{built}")
         with suppress(FileExistsError):
             path.hardlink_to(built)
-
-
-def code_commit() -> str:
-    """The git commit that this package runs from, marked where files differ from it, or its version."""
-    here = Path(__file__).parent
-    described = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-    )
-    return described.stdout.strip() if described.returncode == 0 else f"royalty {version('royalty')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from infra.artifacts import ArtifactStore, StoreError, write_whole
 from infra.embeddings import EmbeddingStore
 from infra.ledger import Ledger
+from infra.lineage import Lineage
 from infra.runstore import RunStore, open_database
 from infra.settings import Settings
 
@@ -24,6 +26,12 @@ class Workspace:
     embeddings: EmbeddingStore
     runs: RunStore
     ledger: Ledger
+    lineage: Lineage
+
+    def keeps(self, digests: Collection[str]) -> set[str]:
+        """Which of these are artifacts, or keys of rows."""
+        kept = {digest for digest in digests if self.artifacts.path(digest).exists()}
+        return kept | self.lineage.known_rows([digest for digest in digests if digest not in kept])
 
 
 @lru_cache
@@ -32,7 +40,7 @@ def open_workspace(settings: Settings) -> Workspace:
     root = settings.root
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
-    return Workspace(root, *stores, RunStore(engine), Ledger(engine))
+    return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine))
 
 
 def check_home(root: Path) -> None:

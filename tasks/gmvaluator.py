@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.artifacts import write_whole
-from infra.keys import digest_of
+from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
@@ -68,7 +68,7 @@ def write_matches(
     inputs = {"name": config.name, "match": matched.key}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
+        from infra.tracking import open_tracking  # MLflow takes seconds to import
         from tasks.gmvaluator_report import pictures
         from tasks.stored_items import load_values
 

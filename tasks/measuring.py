@@ -57,6 +57,7 @@ def _train(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, Outcom
     outcomes = coalition_models(first.method, start, data, masks, first.training, seeds)
     seconds = (time.perf_counter() - began) / len(plans)
     for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
+        checkpoint = space.artifacts.put(outcome.model.to_bytes()) if outcome.model else None
         space.runs.record_coalition(
             CoalitionRecord(
                 key=plan.key,
@@ -66,9 +67,10 @@ def _train(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, Outcom
                 items=len(data.of_coalition(mask)),
                 train_seconds=seconds,
                 device=best_device(),
-                checkpoint=space.artifacts.put(outcome.model.to_bytes()) if outcome.model else None,
+                checkpoint=checkpoint,
                 failure=outcome.failure,
-            )
+            ),
+            plan.edges(checkpoint),
         )
     return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}
 
@@ -89,5 +91,6 @@ def _measure(
             utility=utility,
             sample_seconds=sampled - began,
             measure_seconds=time.perf_counter() - sampled,
-        )
+        ),
+        measure.edges(plan.key),
     )

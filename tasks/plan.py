@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from infra.lineage import Edge
 from models.training import Method, Training
 
 
@@ -27,6 +28,11 @@ class MeasurePlan:
     steps: int
     draw: int
 
+    def edges(self, coalition: str) -> list[Edge]:
+        """What the measurement came from."""
+        parents = {"model": coalition, "judge": self.judge, "reference": self.reference}
+        return [Edge(self.key, parent, role, self.key) for role, parent in parents.items()]
+
 
 @dataclass(frozen=True)
 class CoalitionPlan:
@@ -47,3 +53,8 @@ class CoalitionPlan:
     training: Training
     seed: int
     measures: tuple[MeasurePlan, ...]
+
+    def edges(self, checkpoint: str | None) -> list[Edge]:
+        """What the model came from, and its checkpoint from it."""
+        edges = [Edge(self.key, self.start, "start", self.key), Edge(self.key, self.train, "train", self.key)]
+        return [*edges, Edge(checkpoint, self.key, "checkpoint", self.key)] if checkpoint else edges

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from infra.artifacts import write_whole
-from infra.keys import digest_of
+from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
@@ -43,7 +43,7 @@ def publish(
     """
 
     def compute(space: Workspace) -> dict[str, Any]:
-        from infra.tracking import code_commit, open_tracking  # MLflow takes seconds to import
+        from infra.tracking import open_tracking  # MLflow takes seconds to import
 
         files = {f"{table}.csv": rows.to_csv(index=False).encode() for table, rows in tables.items()}
         files |= pictures(space)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import prefect.runtime
+
 from infra.keys import code_version, digest_of
+from infra.lineage import stage_edges
 from infra.processes import run_in_process
 from infra.progress import progress
 from infra.runstore import StageRecord
@@ -58,5 +61,6 @@ def run_stage(
     start = time.perf_counter()
     outputs = compute(space)
     record = StageRecord(name, key, inputs, outputs, time.perf_counter() - start)
-    space.runs.record_stage(record)
+    edges = stage_edges(key, inputs, outputs, space.keeps)
+    space.runs.record_stage(record, edges, prefect.runtime.flow_run.id)
     return record

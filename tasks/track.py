@@ -9,7 +9,7 @@ import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from infra.keys import digest_of
+from infra.keys import code_commit, digest_of
 from infra.progress import progress
 from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import settings
@@ -42,7 +42,7 @@ def track(
     inputs = {"name": name, "stages": [stage.key for stage in stages], "measurements": keys}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        from infra.tracking import code_commit, open_tracking
+        from infra.tracking import open_tracking
 
         tracking = open_tracking(settings())
         commit, flow_run = code_commit(), str(prefect.runtime.flow_run.id or "none")

@@ -1,0 +1,168 @@
+"""Tracing: from any id the same way, what changed is found, and what is asked badly is answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from infra import tables
+from infra.provenance import Trace, render_trace
+from models.errors import InputError
+from tasks.trace import trace_found
+from tasks.trace_id import identify
+from tests.tracing import Home, made_up
+
+WAY = {
+    "Payout statement": 1,
+    "Policy": 1,
+    "Payout table": 1,
+    "Credit table": 1,
+    "Coalition run": 4,
+    "Pruned model": 1,
+    "Base model": 1,
+    "Classifier that judges": 1,
+    "Training images": 1,
+    "Held-out images": 1,
+    "Images of the classifier": 1,
+    "Run": 1,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return made_up(tmp_path / "home")
+
+
+def traced(home: Home, asked: str) -> Trace:
+    return trace_found(home.space, asked, identify(home.space, asked))
+
+
+def ids(home: Home) -> dict[str, str]:
+    stages = home.stages
+    return {
+        "payout statement": home.statement,
+        "Credit table": stages["credit"].outputs["table"],
+        "Payout table": stages["pay"].outputs["payout"],
+        "Base model": stages["train"].outputs["model"],
+        "Pruned model": stages["prune"].outputs["model"],
+        "Training images": stages["ingest"].outputs["train"],
+        "coalition run": home.coalitions[2],
+        "run": "may",
+        "item": home.item,
+    }
+
+
+def test_every_id_and_its_beginning_gives_the_whole_way(home: Home) -> None:
+    for kind, identity in ids(home).items():
+        for asked in {identity, identity[:8].upper() if kind != "run" else identity}:
+            found = traced(home, asked)
+            assert (found.kind, found.id) == (kind, identity)
+            way = {title: len(steps) for title, steps in found.groups if title != "Item"}
+            assert way == WAY, kind
+            assert found.matches
+            assert [step.title for step in found.steps if step.asked], kind
+            assert found.hashed == 4 + 1 + 1 + 1 + 2 + 1 + 3 + 1  # all but the policy
+
+
+def test_mlflow_runs_lead_to_what_they_show(home: Home) -> None:
+    assert traced(home, "f" * 32).kind == "MLflow run"
+    (base,) = [step for step in traced(home, "dddddddd").steps if step.title == "Base model"]
+    assert base.mlflow_run == "d" * 32
+    assert base.flow_run == "a-flow-run"
+    assert base.mlflow_url is None, "a local store has no address"
+
+
+def test_says_who_paid_whom_for_which_images(home: Home) -> None:
+    said = {step.title: dict(step.facts) for step in traced(home, home.item).steps}
+    assert said["Payout statement"]["ann"] == "€500.00"
+    assert said["Training images"]["By contributor"] == "ann 3, bob 4"
+    assert "proportion" in said["Policy"]["Terms"]
+    assert "seed=0" in said["Run"]["Configuration"]
+    assert any("trained on" in value for value in said["Item"].values())
+
+
+def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
+    store = home.space.artifacts
+    for stage, output, title in (("train", "model", "Base model"), ("credit", "table", "Credit table")):
+        digest = home.stages[stage].outputs[output]
+        path, before = store.path(digest), store.get(digest)
+        path.write_bytes(before + b"x")
+        found = traced(home, "may")
+        assert [(step.title, step.state) for step in found.steps if step.problem] == [(title, "changed")]
+        assert digest[:16] in found.problems[0]
+        path.unlink()
+        assert [(step.title, step.state) for step in traced(home, "may").steps if step.problem] == [(title, "missing")]
+        path.write_bytes(before)
+    assert traced(home, "may").matches
+
+
+def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None:
+    with Session(home.space.runs.engine) as session, session.begin():
+        one = tables.Measurement.coalition == home.coalitions[2]
+        session.execute(update(tables.Measurement).values(utility=9.0).where(one))
+    (problem,) = traced(home, "may").problems
+    assert home.coalitions[2][:16] in problem
+    assert "run store was changed" in problem
+
+
+def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
+    home = made_up(tmp_path / "home")
+    table = home.stages["credit"].outputs["table"]
+    home.space.ledger.post(pool="june", valuation=table, currency="JPY", amounts={"ann": 1000})
+    problems = traced(home, "may").problems
+    assert len(problems) == 1
+    assert "no payout table" in problems[0]
+
+
+def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
+    digest = home.stages["credit"].outputs["table"]
+    near = digest[:6] + "".join("0" if digit != "0" else "1" for digit in digest[6:12])
+    with pytest.raises(InputError, match=rf"nearest: {digest[:16]} \(Credit table"):
+        identify(home.space, near)
+    with pytest.raises(InputError, match=r"nearest: may \(run"):
+        identify(home.space, "mai")
+    with pytest.raises(InputError, match="runs here: may"):
+        identify(home.space, "<script>")
+    for index in range(2):
+        record = dataclasses.replace(home.stages["train"], key="ab" * 30 + f"000{index}")
+        home.space.runs.record_stage(record)
+    with pytest.raises(InputError, match=r"2 ids begin with 'abababab'.*stage 'train'"):
+        identify(home.space, "abababab")
+
+
+def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
+    home = made_up(tmp_path / "home")
+    home.space.artifacts.path(home.stages["train"].outputs["model"]).unlink()
+    trace = traced(home, "may")
+    step = dataclasses.replace(trace.steps[0], id="<script>x</script>")
+    page = render_trace(dataclasses.replace(trace, steps=(step,)))
+    assert "<script>" not in page
+    assert "&lt;script&gt;x" in page
+    assert 'role="alert"' in page
+    assert "1 no longer matches" in page
+
+
+def test_the_command_exits_with_what_it_found(
+    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    assert "no run was ever recorded" in royalty("trace", "may").stderr
+    home = made_up(tmp_path / "home")
+    done = royalty("trace", "may", "--json", "--html", "may.html")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["matches"] is True
+    assert home.statement in (tmp_path / "may.html").read_text(encoding="utf-8")
+    home.space.artifacts.path(home.stages["train"].outputs["model"]).write_bytes(b"another")
+    done = royalty("trace", home.statement[:8])
+    assert done.returncode == 1
+    assert "1 DO NOT MATCH" in done.stdout
+    assert done.stderr == ""
+    unknown = royalty("trace", "nobody")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("royalty: nothing in")
