@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from infra.provenance import Trace, render_trace
 from models.errors import InputError
 from tasks.trace import trace_found
 from tasks.trace_id import identify
+from tests.conftest import ROYALTY
 from tests.tracing import Home, made_up
 
 WAY = {
@@ -149,20 +150,21 @@ def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
     assert "1 no longer matches" in page
 
 
-def test_the_command_exits_with_what_it_found(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    assert "no run was ever recorded" in royalty("trace", "may").stderr
-    home = made_up(tmp_path / "home")
-    done = royalty("trace", "may", "--json", "--html", "may.html")
+def royalty_trace(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The installed command line; it needs no server."""
+    environment = {**os.environ, "ROYALTY_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    command = [ROYALTY, "trace", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_exits_with_what_it_found(tmp_path: Path) -> None:
+    home, page = made_up(tmp_path / "home"), tmp_path / "may.html"
+    done = royalty_trace(tmp_path / "home", "may", "--json", "--html", str(page))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["matches"] is True
-    assert home.statement in (tmp_path / "may.html").read_text(encoding="utf-8")
+    assert home.statement in page.read_text(encoding="utf-8")
     home.space.artifacts.path(home.stages["train"].outputs["model"]).write_bytes(b"another")
-    done = royalty("trace", home.statement[:8])
+    done = royalty_trace(tmp_path / "home", home.statement[:8])
     assert done.returncode == 1
     assert "1 DO NOT MATCH" in done.stdout
     assert done.stderr == ""
-    unknown = royalty("trace", "nobody")
-    assert unknown.returncode == 1
-    assert unknown.stderr.startswith("royalty: nothing in")
