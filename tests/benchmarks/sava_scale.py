@@ -49,7 +49,8 @@ thread(s).
 
 Memory is of a process of its own, GiB. before: resident when the valuation begins. peak: resident at most; what
 ru_maxrss counts, with the pages of the file that happen to be in memory. anonymous: at most without them, seen every
-5 ms: what the process itself needs. The target of {target:g} GiB is for the peak.
+5 ms: what the process itself needs. The target of {target:g} GiB is for the peak. processor: seconds of it, which other work on
+the machine hardly changes.
 """
 
 Written = tuple[str, str]
@@ -81,38 +82,41 @@ def validation(targets: int) -> tuple[np.ndarray, np.ndarray]:
     return features, labels
 
 
-def value_file(written: Written, targets: int, threads: int) -> tuple[Memory, float, dict[str, Any]]:
+def value_file(written: Written, targets: int, threads: int) -> tuple[Memory, float, float, dict[str, Any]]:
     torch.set_num_threads(threads)
     train, labels = opened(written)
     val, val_labels = validation(targets)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     with watched() as memory:
         found = sava_values(train, labels, val, val_labels, epsilon=EPSILON, tolerance=TOLERANCE, batch_size=BATCH)
-    return memory, time.perf_counter() - started, found.diagnostics
+    return memory, time.perf_counter() - started, time.process_time() - busy, found.diagnostics
 
 
 def scale(folder: Path, sizes: Sequence[int], targets: int, threads: int) -> None:
     print(
-        f"{'items':>10}{'seconds':>10}{'ratio':>8}{'pairs of batches':>18}{'passes a pair':>15}{'before':>9}{'peak':>8}"
-        f"{'anonymous':>11}{'of target':>11}"
+        f"{'items':>10}{'seconds':>10}{'ratio':>8}{'processor':>11}{'ratio':>8}{'pairs of batches':>18}{'passes a pair':>15}"
+        f"{'before':>9}{'peak':>8}{'anonymous':>11}{'of target':>11}"
     )
     taken: list[float] = []
+    busy: list[float] = []
     peak = 0.0
     for items in sizes:
         written = write(folder, items)
-        memory, seconds, diagnostics = in_fresh_process(value_file, written, targets, threads)
+        memory, seconds, processor, diagnostics = in_fresh_process(value_file, written, targets, threads)
         taken.append(seconds)
+        busy.append(processor)
         pairs = diagnostics["batches"] * -(-targets // BATCH)
         peak = max(peak, memory.peak / GIB)
         print(
-            f"{items:>10,}{seconds:>10.1f}{seconds / taken[0]:>8.2f}{pairs:>18,}"
+            f"{items:>10,}{seconds:>10.1f}{seconds / taken[0]:>8.2f}{processor:>11.1f}{processor / busy[0]:>8.2f}{pairs:>18,}"
             f"{diagnostics['iterations'] / pairs:>15.2f}{memory.before / GIB:>9.2f}{memory.peak / GIB:>8.2f}"
             f"{memory.anonymous / GIB:>11.2f}{memory.peak / GIB / MEMORY_TARGET:>11.2f}",
             flush=True,
         )
-    ratio = taken[-1] / taken[0]
+    ratio, processor = taken[-1] / taken[0], busy[-1] / busy[0]
     print(
-        f"ten times the items: {ratio:.2f} times the seconds, {verdict(ratio <= RATIO_TARGET)} at most {RATIO_TARGET:g}"
+        f"ten times the items: {ratio:.2f} times the seconds, {processor:.2f} times those of the processor, "
+        f"{verdict(processor <= RATIO_TARGET)} at most {RATIO_TARGET:g}"
     )
     print(f"peak: {peak:.2f} GiB, {verdict(peak <= MEMORY_TARGET)} at most {MEMORY_TARGET:g} GiB\n")
 
