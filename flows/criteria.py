@@ -19,7 +19,16 @@ from infra.workspace import check_home
 from models.errors import InputError
 from tasks.criteria import judge, time_methods, trace, write_criterion
 from tasks.criteria_config import CriteriaConfig
-from tasks.generating import classify, draw_items, halve, plant, sample, train_classifier, train_generator
+from tasks.generating import (
+    classify,
+    draw_items,
+    find_attributes,
+    halve,
+    plant,
+    sample,
+    train_classifier,
+    train_generator,
+)
 from tasks.gmvaluator import match
 from tasks.valuing import embed, read
 
@@ -33,7 +42,8 @@ class CriteriaResult:
 
     Attributes:
         rows: a generator, method and number of contributors each, as `NAME.csv` has them.
-        accuracy: of the classifier of generated images on training images that it did not see; None: labels were given.
+        accuracy: of the classifier of generated images on training images that it did not see, the lowest of several;
+            None: labels or attributes were given.
         folder: holds the tables and pictures.
     """
 
@@ -70,8 +80,8 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
 def attributes(config: CriteriaConfig) -> CriteriaResult:
     """C2: they should have its attributes, one or two at a time."""
     check_home(settings().root)
-    items = drawn(config)
-    sets, accuracy = with_classes(config, items, generate(config, items, config.images))
+    items = drawn(config, config.attribute_columns)
+    sets, accuracy = with_attributes(config, items, generate(config, items, config.images, config.attribute_columns))
     judged = matched(config, items, sets)
     found = judge("attributes", judged, items=items.outputs["items"], attributes=dict(config.attributes))
     return written("attributes", config, found, judged, items, accuracy)
@@ -108,15 +118,16 @@ def efficiency(config: CriteriaConfig) -> CriteriaResult:
     return written("efficiency", config, found, [], None)
 
 
-def drawn(config: CriteriaConfig) -> StageRecord:
-    """The training images."""
-    return draw_items("" if config.train is None else read(config.train, config.size).outputs["items"], config)
+def drawn(config: CriteriaConfig, attributes: Sequence[str] = ()) -> StageRecord:
+    """The training images, with attributes where columns of them are named."""
+    source = "" if config.train is None else read(config.train, config.size, attributes).outputs["items"]
+    return draw_items(source, config)
 
 
-def generate(config: CriteriaConfig, items: StageRecord, images: int) -> list[Made]:
-    """Images that were given, or those of each generator, trained on the items."""
+def generate(config: CriteriaConfig, items: StageRecord, images: int, attributes: Sequence[str] = ()) -> list[Made]:
+    """Images that were given, with attributes if they have them; or those of each generator, trained on the items."""
     if config.generated is not None:
-        return [Made(GIVEN, read(config.generated, config.size), None)]
+        return [Made(GIVEN, read(config.generated, config.size, attributes, needed=False), None)]
     made = []
     for generator in config.generators:
         trained = train_generator(items, generator, config)
@@ -131,6 +142,22 @@ def with_classes(config: CriteriaConfig, items: StageRecord, sets: Sequence[Made
     classifier = train_classifier(items, config)
     seen = [Made(made.generator, classify(made.images, items, classifier), made.trained) for made in sets]
     return seen, classifier.outputs["accuracy"]
+
+
+def with_attributes(
+    config: CriteriaConfig, items: StageRecord, sets: Sequence[Made]
+) -> tuple[list[Made], float | None]:
+    """Generated images with their attributes, and the lowest accuracy of the classifiers that saw them, where some did.
+
+    Where no columns are named, attributes follow from classes.
+    """
+    if not config.attribute_columns:
+        return with_classes(config, items, sets)
+    if all(made.images.outputs["attributes"] for made in sets):
+        return list(sets), None
+    classifiers = {name: train_classifier(items, config, name) for name in config.attribute_columns}
+    seen = [Made(made.generator, find_attributes(made.images, classifiers), made.trained) for made in sets]
+    return seen, min(classifier.outputs["accuracy"] for classifier in classifiers.values())
 
 
 def matched(

@@ -61,6 +61,8 @@ class CriteriaConfig(StageConfig):
         classifier: steps of training of the classifier of generated images.
         tracin: VAE-TracIn beside it, for the beta-VAE; None leaves it out.
         attributes: by name, the labels that have the attribute.
+        attribute_columns: columns of `train` that say of each image whether it has an attribute, in place of
+            `attributes`; see `models.data.attributes`. If `generated` lacks them, a classifier finds each.
         halved: label of the class half of which is held out of training; None: the first.
         noisy: share of the training images that noise is planted in.
     """
@@ -82,6 +84,7 @@ class CriteriaConfig(StageConfig):
     classifier: Steps = 1000
     tracin: TracInConfig | None = TracInConfig()
     attributes: Mapping[str, tuple[str, ...]] = ATTRIBUTES
+    attribute_columns: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     halved: str | None = None
     noisy: Share = 0.02
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -100,6 +103,14 @@ class CriteriaConfig(StageConfig):
     def checkpoints(self) -> int:
         """Parts that a beta-VAE is trained in."""
         return self.tracin.checkpoints if self.tracin else 1
+
+    @model_validator(mode="after")
+    def _columns_of_a_table(self) -> CriteriaConfig:
+        if self.attribute_columns and self.train is None:
+            raise ValueError("`attribute_columns` are columns of the table of `train`; give it, or leave them out")
+        if len(set(self.attribute_columns)) < len(self.attribute_columns):
+            raise ValueError(f"each of `attribute_columns` is named once; got {', '.join(self.attribute_columns)}")
+        return self
 
     @model_validator(mode="after")
     def _enough_steps(self) -> CriteriaConfig:

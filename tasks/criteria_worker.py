@@ -25,7 +25,7 @@ from models.criteria import (
     noise_rank,
     sensitivity,
 )
-from models.data.labelled import numbered
+from models.data.labelled import Items, numbered
 from models.detection import detection
 from models.errors import InputError
 from models.generators.beta_vae import BetaVAE
@@ -126,16 +126,20 @@ def judge_identity(
 def judge_attributes(
     judged: list[Judged], items: str, attributes: Mapping[str, Sequence[str]], settings: Settings, advance: Advance
 ) -> dict[str, Any]:
-    """C2: attributes of the contributors, each alone and each two together, by images that have what is asked."""
+    """C2: attributes of the contributors, each alone and each two together, by images that have what is asked.
+
+    Args:
+        attributes: by name, the labels that have it; for images that were read without attributes of their own.
+    """
     space = open_workspace(settings)
-    has = _attributes(labelled(load_items(space, items))[1], attributes)
-    names = list(attributes)
+    trained = load_items(space, items)
+    has, names = _attributes(trained, attributes), list(trained.attributes or attributes)
     asked = [[column] for column in range(len(names))]
     asked += [[first, second] for second in range(len(names)) for first in range(second)]
     rows = []
     for each in judged:
         made = load_items(space, each["made"])
-        shown = _attributes(labelled(made)[1], attributes)
+        shown = _attributes(made, attributes)
         neighbours = neighbours_of(space, each["contributions"], len(made))
         for columns in asked:
             chosen = np.flatnonzero(shown[:, columns].all(axis=1))
@@ -195,9 +199,11 @@ def scores_of(space: Workspace, contributions: str, images: int) -> np.ndarray:
     return scores
 
 
-def _attributes(labels: np.ndarray, attributes: Mapping[str, Sequence[str]]) -> np.ndarray:
+def _attributes(items: Items, attributes: Mapping[str, Sequence[str]]) -> np.ndarray:
     """Bool, `(images, attributes)`."""
-    names = labels.astype(str)
+    if items.attributes is not None:
+        return np.stack(list(items.attributes.values()), axis=1)
+    names = labelled(items)[1].astype(str)
     return np.stack([np.isin(names, having) for having in attributes.values()], axis=1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -61,9 +63,9 @@ def sample(trained: StageRecord, images: int, config: CriteriaConfig) -> StageRe
 
 
 @task(cache_policy=NO_CACHE)
-def train_classifier(items: StageRecord, config: CriteriaConfig) -> StageRecord:
-    """Digest of a classifier of the training classes, and its accuracy on images that it was not trained on."""
-    inputs = {"items": items.outputs["items"], "steps": config.classifier, "seed": config.seed}
+def train_classifier(items: StageRecord, config: CriteriaConfig, attribute: str = "") -> StageRecord:
+    """Digest of a classifier of the training classes, or of one attribute, and its accuracy on images held out."""
+    inputs = {"items": items.outputs["items"], "attribute": attribute, "steps": config.classifier, "seed": config.seed}
     work = in_worker("Train classifier", config.classifier, f"{GENERATING}.fit_classifier", *inputs.values())
     return run_stage("class-of-images", inputs=inputs, modules=(GENERATING,), compute=work)
 
@@ -75,3 +77,12 @@ def classify(made: StageRecord, items: StageRecord, classifier: StageRecord) -> 
     inputs = digests | {"classifier": classifier.outputs["classifier"]}
     work = in_worker("Classify", 0, f"{GENERATING}.classify", *inputs.values())
     return run_stage("classify", inputs=inputs, modules=(GENERATING,), compute=work)
+
+
+@task(cache_policy=NO_CACHE)
+def find_attributes(made: StageRecord, classifiers: Mapping[str, StageRecord]) -> StageRecord:
+    """Digest of generated images with the attributes that classifiers see."""
+    digests = {name: classifier.outputs["classifier"] for name, classifier in classifiers.items()}
+    inputs = {"made": made.outputs["items"], "classifiers": digests}
+    work = in_worker("Find attributes", 0, f"{GENERATING}.find_attributes", *inputs.values())
+    return run_stage("find-attributes", inputs=inputs, modules=(GENERATING,), compute=work)

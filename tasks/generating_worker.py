@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,9 @@ def draw(source: str, items: int | None, seed: int, settings: Settings, advance:
     """
     space = open_workspace(settings)
     whole = load_items(space, source) if source else _digits()
-    labels = labelled(whole)[1]
+    images = images_of(whole)
+    # With attributes to compare, images need no labels; all are then of one class.
+    labels = labelled(whole)[1] if whole.attributes is None else np.zeros(len(images))
     if items is None:
         return keep_items(space, whole)
     if items > len(labels):
@@ -97,7 +101,7 @@ def fit(
     """Train a generator; digests of its checkpoints, of which the last is the trained one."""
     torch.set_num_threads(os.cpu_count() or 1)
     space, began = open_workspace(settings), time.perf_counter()
-    images = labelled(load_items(space, items))[0]
+    images = images_of(load_items(space, items))
     shape, device = shape_of(images), best_device()
     given = {**TRAINING[generator], "progress": advance}
     model: DDPM | BetaVAE | DCGAN
@@ -135,12 +139,24 @@ def sample(
     return keep_items(space, Items.of_images(made))
 
 
-def fit_classifier(items: str, steps: int, seed: int, settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Train a classifier of the classes on four fifths of the images; its accuracy on the others."""
+def fit_classifier(
+    items: str, attribute: str, steps: int, seed: int, settings: Settings, advance: Advance
+) -> dict[str, Any]:
+    """Train a classifier on four fifths of the images; its accuracy on the others.
+
+    Args:
+        attribute: that is told from its absence; "" tells classes apart.
+    """
     torch.set_num_threads(os.cpu_count() or 1)
     space = open_workspace(settings)
-    images, labels = labelled(load_items(space, items))
+    whole = load_items(space, items)
+    images, labels = (images_of(whole), attributes_of(whole)[attribute]) if attribute else labelled(whole)
     names, targets = np.unique(labels, return_inverse=True)
+    if attribute and len(names) < 2:
+        raise InputError(
+            f"{'all' if names[0] else 'no'} training images have the attribute {attribute!r}, so that it cannot be "
+            "told; leave it out"
+        )
     held_out, own = np.split(_spread(targets, seed), [round(CLASSIFIED * len(targets))])
     classifier = Classifier(images.shape[1], len(names), seed=seed)
     classifier.fit(images[own], targets[own], steps=steps, seed=seed, progress=advance)
@@ -158,6 +174,17 @@ def classify(made: str, items: str, classifier: str, settings: Settings, advance
     return keep_items(space, Items(kept.ids, images, None, names[seen], None))
 
 
+def find_attributes(made: str, classifiers: Mapping[str, str], settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Keep generated images with the attributes that a classifier of each sees in them."""
+    space = open_workspace(settings)
+    kept = load_items(space, made)
+    seen = {}
+    for name, digest in classifiers.items():
+        classifier = Classifier.from_bytes(space.artifacts.get(digest))
+        seen[name] = classifier.probabilities(images_of(kept)).argmax(axis=1) == 1
+    return keep_items(space, replace(kept, attributes=seen))
+
+
 def labelled(items: Items) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of items that are judged by them.
 
@@ -167,6 +194,12 @@ def labelled(items: Items) -> tuple[np.ndarray, np.ndarray]:
     if items.labels is None:
         raise InputError("criteria compare the classes of training images; add labels to the training set")
     return images_of(items), items.labels
+
+
+def attributes_of(items: Items) -> Mapping[str, np.ndarray]:
+    if items.attributes is None:
+        raise InputError("these images were read without attributes; name their columns in `attribute_columns`")
+    return items.attributes
 
 
 def images_of(items: Items) -> np.ndarray:
@@ -181,8 +214,15 @@ def _digits() -> Items:
 
 
 def _rows(items: Items, rows: np.ndarray) -> Items:
-    images, labels = labelled(items)
-    return Items(tuple(items.ids[row] for row in rows), images[rows], None, labels[rows], None)
+    ids, labels, known = tuple(items.ids[row] for row in rows), items.labels, items.attributes
+    return Items(
+        ids,
+        images_of(items)[rows],
+        None,
+        labels=None if labels is None else labels[rows],
+        contributors=None,
+        attributes=None if known is None else {name: has[rows] for name, has in known.items()},
+    )
 
 
 def _spread(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -14,28 +14,33 @@ from models.serialization import pack, unpack
 
 
 def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
-    """Store items; their digest, their number, the shape of their images, and whether they have labels."""
+    """Store items; their digest, their number, the shape of their images, and what is known of each."""
     arrays = {
         name: array for name, array in (("images", items.images), ("features", items.features)) if array is not None
     }
-    texts = {
+    texts: dict[str, Any] = {
         "ids": items.ids,
         "labels": None if items.labels is None else items.labels.tolist(),
         "contributors": items.contributors,
     }
+    if items.attributes is not None:
+        texts["attributes"] = list(items.attributes)
+        arrays |= {f"attribute {name}": own for name, own in items.attributes.items()}
     shape = None if items.images is None else list(items.images.shape[1:])
     kept = {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
-    return kept | {"labelled": items.labels is not None}
+    return kept | {"labelled": items.labels is not None, "attributes": list(items.attributes or [])}
 
 
 def load_items(space: Workspace, digest: str) -> Items:
     arrays, texts = unpack(space.artifacts.get(digest))
+    attributes = texts.get("attributes")
     return Items(
         ids=tuple(texts["ids"]),
         images=arrays.get("images"),
         features=arrays.get("features"),
         labels=None if texts["labels"] is None else np.array(texts["labels"]),
         contributors=None if texts["contributors"] is None else tuple(texts["contributors"]),
+        attributes=None if attributes is None else {name: arrays[f"attribute {name}"] for name in attributes},
     )
 
 

@@ -16,6 +16,7 @@ from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
+from models.data.attributes import table_of
 from models.data.folder import list_images
 from models.data.labelled import count_items
 from models.errors import InputError
@@ -28,10 +29,14 @@ ENCODERS = ("models.encoders.registry", "models.encoders.preact_resnet")
 
 
 @task(cache_policy=NO_CACHE)
-def read(path: Path, size: int) -> StageRecord:
-    """Digest of the items of a source, and how many they are."""
-    inputs = {"files": _digest(path), "size": size}
-    work = in_worker(f"Read {path.name}", count_items(path), f"{VALUING}.read", str(path), size)
+def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True) -> StageRecord:
+    """Digest of the items of a source, and how many they are; with attributes, if they are there or `needed`."""
+    asked: dict[str, Any] = {"attributes": list(attributes), "needed": needed} if attributes else {}
+    if attributes and table_of(path).is_file():
+        asked["table"] = _digest(table_of(path))
+    inputs = {"files": _digest(path), "size": size, **asked}
+    given = str(path), size, tuple(attributes), needed
+    work = in_worker(f"Read {path.name}", count_items(path), f"{VALUING}.read", *given)
     return run_stage("read-items", inputs=inputs, modules=(VALUING,), compute=work)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from infra.progress import Advance
 from infra.settings import Settings
 from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
+from models.data.attributes import read_attributes
 from models.data.labelled import Items, numbered, read_items
 from models.encoders.encoder import Encoder
 from models.encoders.preact_resnet import PreActResNet18
@@ -46,10 +47,13 @@ EMBEDDED_TOGETHER = 4096
 """Images to a shard of embeddings: what a kill costs at most."""
 
 
-def read(path: str, size: int, settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Read and keep the items of a source."""
+def read(
+    path: str, size: int, attributes: Sequence[str], needed: bool, settings: Settings, advance: Advance
+) -> dict[str, Any]:
+    """Read and keep the items of a source, with attributes; see `models.data.attributes`."""
     space = open_workspace(settings)
-    return keep_items(space, read_items(Path(path), size=size, progress=advance))
+    known = read_attributes(Path(path), attributes, needed=needed) if attributes else None
+    return keep_items(space, replace(read_items(Path(path), size=size, progress=advance), attributes=known))
 
 
 def train_encoder(

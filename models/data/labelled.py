@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Items:
         features: floating point, `(items, dimensions)`; None for images.
         labels: names or integers, `(items,)`; None if the source has none.
         contributors: one text an item, several separated by `;`; None if the source names none.
+        attributes: by name, bool, `(items,)`; None where none were asked for.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +40,7 @@ class Items:
     features: np.ndarray | None
     labels: np.ndarray | None
     contributors: tuple[str, ...] | None
+    attributes: Mapping[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,6 +1,6 @@
 """SAVA of a million items: seconds and memory, how near it is to LAVA, and what a second process gains.
 
-python -m tests.benchmarks.sava_scale [--quick] [--threads 2]
+python -m tests.benchmarks.sava_scale [--quick] [--threads 2] [--items 100000 1000000] [--targets 10000]
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ thread(s).
 
 Memory is of a process of its own, GiB. before: resident when the valuation begins. peak: resident at most; what
 ru_maxrss counts, with the pages of the file that happen to be in memory. anonymous: at most without them, seen every
-5 ms: what the process itself needs. The target of {target:g} GiB is for the peak. processor: seconds of it, which other work on
-the machine hardly changes.
+5 ms: what the process itself needs. The target of {target:g} GiB is for the peak. processor: seconds of it, which other
+work on the machine changes far less than those on the clock.
 """
 
 Written = tuple[str, str]
@@ -94,8 +94,8 @@ def value_file(written: Written, targets: int, threads: int) -> tuple[Memory, fl
 
 def scale(folder: Path, sizes: Sequence[int], targets: int, threads: int) -> None:
     print(
-        f"{'items':>10}{'seconds':>10}{'ratio':>8}{'processor':>11}{'ratio':>8}{'pairs of batches':>18}{'passes a pair':>15}"
-        f"{'before':>9}{'peak':>8}{'anonymous':>11}{'of target':>11}"
+        f"{'items':>10}{'seconds':>10}{'ratio':>8}{'processor':>11}{'ratio':>8}{'pairs of batches':>18}"
+        f"{'passes a pair':>15}{'before':>9}{'peak':>8}{'anonymous':>11}{'of target':>11}"
     )
     taken: list[float] = []
     busy: list[float] = []
@@ -108,15 +108,16 @@ def scale(folder: Path, sizes: Sequence[int], targets: int, threads: int) -> Non
         pairs = diagnostics["batches"] * -(-targets // BATCH)
         peak = max(peak, memory.peak / GIB)
         print(
-            f"{items:>10,}{seconds:>10.1f}{seconds / taken[0]:>8.2f}{processor:>11.1f}{processor / busy[0]:>8.2f}{pairs:>18,}"
-            f"{diagnostics['iterations'] / pairs:>15.2f}{memory.before / GIB:>9.2f}{memory.peak / GIB:>8.2f}"
-            f"{memory.anonymous / GIB:>11.2f}{memory.peak / GIB / MEMORY_TARGET:>11.2f}",
+            f"{items:>10,}{seconds:>10.1f}{seconds / taken[0]:>8.2f}{processor:>11.1f}"
+            f"{processor / busy[0]:>8.2f}{pairs:>18,}{diagnostics['iterations'] / pairs:>15.2f}"
+            f"{memory.before / GIB:>9.2f}{memory.peak / GIB:>8.2f}{memory.anonymous / GIB:>11.2f}"
+            f"{memory.peak / GIB / MEMORY_TARGET:>11.2f}",
             flush=True,
         )
     ratio, processor = taken[-1] / taken[0], busy[-1] / busy[0]
     print(
-        f"ten times the items: {ratio:.2f} times the seconds, {processor:.2f} times those of the processor, "
-        f"{verdict(processor <= RATIO_TARGET)} at most {RATIO_TARGET:g}"
+        f"{sizes[-1] / sizes[0]:g} times the items: {ratio:.2f} times the seconds, {processor:.2f} times those of the "
+        f"processor, {verdict(processor <= RATIO_TARGET)} at most {RATIO_TARGET:g}"
     )
     print(f"peak: {peak:.2f} GiB, {verdict(peak <= MEMORY_TARGET)} at most {MEMORY_TARGET:g} GiB\n")
 
@@ -217,6 +218,8 @@ def workers(folder: Path, items: int, targets: int, batch: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a fiftieth of the items")
+    parser.add_argument("--items", type=int, nargs="+", help="sizes of the part `scale`, the last ten times the first")
+    parser.add_argument("--targets", type=int, help="validation items of the parts `scale` and `workers`")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
         "--parts", nargs="*", choices=["scale", "lava", "workers"], default=["scale", "lava", "workers"]
@@ -224,6 +227,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     sizes, targets = ((2_000, 20_000), 2_000) if chosen.quick else ((100_000, 1_000_000), 10_000)
+    sizes, targets = tuple(chosen.items or sizes), chosen.targets or targets
     print(
         TITLE.format(
             d=DIMENSIONS,

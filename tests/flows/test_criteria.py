@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tasks.criteria_worker import (
     trace,
 )
 from tasks.efficiency_worker import PARTS, time_methods
-from tasks.generating_worker import classify, draw, fit, fit_classifier, halve, plant, sample
+from tasks.generating_worker import classify, draw, find_attributes, fit, fit_classifier, halve, plant, sample
 from tasks.stored_items import keep_items, load_items
 from tests.conftest import save_digits
 
@@ -141,7 +142,7 @@ def test_a_classifier_names_classes_as_the_training_set_does(home: Settings) -> 
     labels = np.where(levels < 100, "dark", "light")
     source = keep_items(space, Items(plain.ids, images, None, labels, None))["items"]
     made = keep_items(space, plain)["items"]
-    trained = fit_classifier(source, 40, 0, home, unseen)
+    trained = fit_classifier(source, "", 40, 0, home, unseen)
     assert trained["accuracy"] == 1.0
     seen = load_items(space, classify(made, source, trained["classifier"], home, unseen)["items"])
     assert seen.labels.tolist() == labels.tolist()
@@ -175,6 +176,42 @@ def test_attributes_are_counted_by_hand(home: Settings) -> None:
     assert shares["A"] == pytest.approx((3, (4 / 5 + 3 / 5 + 3 / 5) / 3, 4 / 6))
     assert shares["B"] == pytest.approx((2, 3 / 5, 3 / 6))
     assert shares["A & B"] == pytest.approx((2, 2 / 5, 2 / 6))
+
+
+def test_attributes_of_columns_take_the_place_of_those_of_labels(home: Settings) -> None:
+    space = open_workspace(home)
+    images = np.random.default_rng(0).integers(0, 256, (7, 1, 8, 8)).astype(np.uint8)
+    hats = np.array([True, True, False, True, True, True, False])
+    items, made = (
+        keep_items(space, replace(Items.of_images(shown), attributes={"hat": has}))["items"]
+        for shown, has in ((images[:4], hats[:4]), (images[4:], hats[4:]))
+    )
+    neighbours = np.array([[0, 2], [3, 1], [2, 0]])
+    each = judged_by(made, contributions=keep_contributions(space, neighbours, np.ones((3, 2))))
+    (row,) = judge_attributes([each], items, {"unasked": ("0",)}, home, unseen)["attributes"]
+    assert (row["attributes"], row["images"], row["share"], row["chance"]) == ("hat", 2, 3 / 4, 3 / 4)
+
+
+def test_attributes_are_drawn_with_their_images_and_found_in_others(home: Settings) -> None:
+    space = open_workspace(home)
+    levels = np.repeat([20, 230], 30).astype(np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (60, 1, 8, 8)).copy()
+    images[:, 0, 0, 0] = np.arange(60)
+    plain = Items.of_images(images)
+    known = {"light": levels > 100, "all": np.ones(60, dtype=bool)}
+    source = keep_items(space, replace(plain, attributes=known))["items"]
+    drawn = load_items(space, draw(source, 20, 0, home, unseen)["items"])
+    assert drawn.attributes["light"].tolist() == (drawn.images[:, 0, 1, 1] > 100).tolist()
+    assert 0 < drawn.attributes["light"].sum() < 20
+    made = keep_items(space, plain)["items"]
+    trained = fit_classifier(source, "light", 40, 0, home, unseen)
+    assert trained["accuracy"] == 1.0
+    found = load_items(space, find_attributes(made, {"light": trained["classifier"]}, home, unseen)["items"])
+    assert found.attributes["light"].tolist() == known["light"].tolist()
+    with pytest.raises(InputError, match="all training images have the attribute 'all'"):
+        fit_classifier(source, "all", 1, 0, home, unseen)
+    with pytest.raises(InputError, match="read without attributes"):
+        fit_classifier(made, "light", 1, 0, home, unseen)
 
 
 def test_values_tell_halves_and_noise_apart(home: Settings) -> None:
@@ -230,6 +267,8 @@ def test_images_without_labels_are_refused(home: Settings) -> None:
         ("ks: []", "`ks`"),
         ("size: 30", "`size`: .*multiple of 4"),
         ("noisy: 0.7", "`noisy`"),
+        ("attribute_columns: [hat]", "`attribute_columns` are columns of the table of `train`; give it"),
+        ("train: t\nattribute_columns: [hat, hat]", "each of `attribute_columns` is named once; got hat, hat"),
     ],
 )
 def test_bad_configuration(tmp_path: Path, text: str, message: str) -> None:
@@ -284,6 +323,14 @@ def test_criteria_of_images_that_are_given(royalty, tmp_path: Path) -> None:
     assert (row["generator"], row["share"]) == ("given", 1.0)  # each image is its own nearest
     assert found["identity"]["accuracy"] is None
     assert {row["attributes"] for row in found["attributes"]["rows"]} == {"low", "not-high", "low & not-high"}
+    table = (tmp_path / "images" / "metadata.csv").read_text().splitlines()
+    rows = [f"{row},{'hat' if not line else line % 2}" for line, row in enumerate(table)]
+    (tmp_path / "images" / "metadata.csv").write_text("\n".join(rows))
+    (tmp_path / "c.yaml").write_text(f"{given}attribute_columns: [hat]\nks: [1]\nrerank: [none]\nencoder: pixels\n")
+    by_column = run_all(royalty, "attributes")["attributes"]
+    assert {row["attributes"] for row in by_column["rows"]} == {"hat"}
+    assert {row["chance"] for row in by_column["rows"]} == {0.5}
+    assert by_column["accuracy"] is None
     refused = royalty("evaluate", "outliers", "--config", "c.yaml")
     assert refused.returncode == 1
     assert "trains its generators itself" in refused.stderr
