@@ -40,11 +40,12 @@ class ContributorRow:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model on the way: its size, and the utility of what it makes."""
+    """A model on the way: its size, seconds of one step of sampling all images, and the utility of what it makes."""
 
     name: str
     parameters: int
     multiply_adds: int
+    step_seconds: float
     utility: float
 
 
@@ -115,6 +116,7 @@ class Report:
     confidence: float
     rows: tuple[ContributorRow, ...]
     models: tuple[ModelRow, ...]
+    step_images: int
     generated: bytes
     matches: Matches
     paid: str

@@ -37,3 +37,8 @@ PropertyName = Literal[
     "aesthetic",
     "aesthetic-p90",
 ]
+
+SchedulerName = Literal["ddim", "dpm-solver++", "pndm", "unipc"]
+
+ImportanceName = Literal["magnitude", "taylor", "random"]
+PruningScope = Literal["layer", "global"]

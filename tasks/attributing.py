@@ -30,7 +30,7 @@ def attribute(
     judge: str,
     reference: str,
     measured: str,
-    sampling: dict[str, int],
+    sampling: dict[str, Any],
     gradients: dict[str, Any],
     seed: int,
     settings: Settings,
@@ -50,7 +50,7 @@ def attribute(
     data, classifier = load_images(space, train), load_classifier(space, judge)
     model = DDPM.from_bytes(space.artifacts.get(base)).to(best_device())
     began = time.perf_counter()
-    generated = model.sample(sampling["images"], seed=seed, steps=sampling["steps"])
+    generated = model.sample(sampling.pop("images"), **sampling, seed=seed)
     scores: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
 
@@ -87,7 +87,7 @@ def attribute(
         model,
         n=gradients["images"],
         seed=seed,
-        steps=sampling["steps"],
+        **sampling,
         projection=gradients["projection"],
         projection_seed=seed,
     )

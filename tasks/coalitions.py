@@ -87,6 +87,7 @@ def _measure_plan(
         "judge": classifier.outputs["classifier"],
         "images": config.sampling.images,
         "steps": config.sampling.steps,
+        "scheduler": config.sampling.scheduler,
         "draw": draw,
     }
     reference = classifier.inputs["images"]

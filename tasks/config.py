@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from babel.numbers import format_currency, get_currency_precision, is_currency
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from models.choices import EncoderName, JudgeName, RerankName
+from models.choices import EncoderName, ImportanceName, JudgeName, PruningScope, RerankName, SchedulerName
+from models.errors import by_name
 from models.payout import Negative, Terms
 from models.policies import PolicyName
 from models.properties.registry import chosen_property
@@ -31,7 +32,13 @@ def _known_property(written: str) -> str:
     return written
 
 
+def _known_scheduler(name: str) -> str:
+    known: dict[str, str] = {known: known for known in get_args(SchedulerName)}
+    return by_name(name, known, "scheduler")
+
+
 PropertyChoice = Annotated[str, AfterValidator(_known_property)]
+SchedulerChoice = Annotated[SchedulerName, BeforeValidator(_known_scheduler)]
 RunName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
 
 
@@ -92,14 +99,22 @@ class SamplingConfig(StageConfig):
     """How a generator is sampled when a property of it is measured, and from how many seeds."""
 
     images: Annotated[int, Field(ge=16)] = 1024
+    scheduler: SchedulerChoice = "unipc"
     steps: Steps = 5
     draws: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 class PruningConfig(StageConfig):
-    """Share of each layer's channels to remove, and the steps on all images that follow."""
+    """How a generator is made smaller: see `models.pruning.prune`.
 
-    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    Attributes:
+        ratio: share of the parameters to remove.
+        recovery_steps: on all images, afterwards.
+    """
+
+    ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    importance: ImportanceName = "magnitude"
+    scope: PruningScope = "layer"
     recovery_steps: Annotated[int, Field(ge=1)] = 150
 
 

@@ -29,10 +29,10 @@ def match_grand_model(data: StageRecord, plans: Sequence[CoalitionPlan], config:
     everybody = [plan.key for plan in plans if len(plan.members) == len(data.outputs["contributors"])]
     trained = open_workspace(settings()).runs.coalitions(everybody)
     model = next(trained[key].checkpoint for key in everybody if trained[key].checkpoint)  # without one, no credit
-    images, steps = config.matching.images, config.sampling.steps
-    given = data.outputs["train"], model, images, steps, config.seed, config.matching
+    images, sampling = config.matching.images, config.sampling.model_dump(include={"steps", "scheduler"})
+    given = data.outputs["train"], model, images, sampling, config.seed, config.matching
     work = in_worker("Match images", images, f"{MATCHING}.match_model", *given)
-    inputs = {"train": given[0], "model": model, "images": images, "steps": steps, "seed": config.seed}
+    inputs = {"train": given[0], "model": model, "images": images, "sampling": sampling, "seed": config.seed}
     inputs |= {"matching": config.matching.model_dump()}
     return run_stage("gmvaluator", inputs=inputs, modules=(MATCHING,), compute=work)
 

@@ -40,7 +40,7 @@ def match_model(
     train: str,
     model: str,
     images: int,
-    steps: int,
+    sampling: dict[str, Any],
     seed: int,
     matching: Matching,
     settings: Settings,
@@ -51,7 +51,7 @@ def match_model(
     space = open_workspace(settings)
     began = time.perf_counter()
     data = ImageSet.from_bytes(space.artifacts.get(train))
-    made = DDPM.from_bytes(space.artifacts.get(model)).to(best_device()).sample(images, seed=seed, steps=steps)
+    made = DDPM.from_bytes(space.artifacts.get(model)).to(best_device()).sample(images, seed=seed, **sampling)
     sides = [keep_items(space, items)["items"] for items in (Items.of_set(data), Items.of_images(made))]
     for side in sides:
         found = embed(side, matching.encoder, "", settings, _unseen)

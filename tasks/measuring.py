@@ -79,7 +79,7 @@ def _measure(
     space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: DDPM, property_of: Callable[..., Property]
 ) -> None:
     began = time.perf_counter()
-    images = model.sample(measure.images, seed=measure.draw, steps=measure.steps)
+    images = model.sample(measure.images, seed=measure.draw, steps=measure.steps, scheduler=measure.scheduler)
     sampled = time.perf_counter()
     utility = property_of(measure.property, measure.judge, measure.reference).of(images)
     space.runs.record_measurement(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infra.lineage import Edge
+from models.choices import SchedulerName
 from models.training import Method, Training
 
 
@@ -26,6 +27,7 @@ class MeasurePlan:
     reference: str
     images: int
     steps: int
+    scheduler: SchedulerName
     draw: int
 
     def edges(self, coalition: str) -> list[Edge]:

@@ -110,7 +110,8 @@ def _compose(
     pay, track, measure = (stages[stage].outputs for stage in ("pay", "track", "measure"))
     payout, measured = config.payout, chosen_property(config.property)
     generated = np.frombuffer(space.artifacts.get(measure["images"]["base"]), np.uint8).reshape(measure["shape"])
-    utility = measure["utility"]
+    utility, seconds = measure["utility"], measure["step_seconds"]
+    smaller = pruned["parameters"], pruned["multiply_adds"]
     table = load_table(space, credit["table"])
     credits = list(zip(table["contributor"], table["credit"], strict=True))
     return Report(
@@ -132,10 +133,11 @@ def _compose(
             pay["settlements"],
         ),
         models=(
-            ModelRow("base", base["parameters"], base["multiply_adds"], utility["base"]),
-            ModelRow("pruned", pruned["parameters"], pruned["multiply_adds"], utility["broken"]),
-            ModelRow("pruned, recovered", pruned["parameters"], pruned["multiply_adds"], utility["pruned"]),
+            ModelRow("base", base["parameters"], base["multiply_adds"], seconds["base"], utility["base"]),
+            ModelRow("pruned", *smaller, seconds["broken"], utility["broken"]),
+            ModelRow("pruned, recovered", *smaller, seconds["pruned"], utility["pruned"]),
         ),
+        step_images=config.sampling.images,
         generated=sheet(generated, 16),
         matches=match_section(space, stages["gmvaluator"].outputs, credits),
         paid=_paid(payout, pay),

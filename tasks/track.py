@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from infra.tracking import Tracking
 
 MODEL_NAMES = {"train": "base", "prune": "pruned"}
-METRICS = ("accuracy", "null_utility", "grand_utility")
+METRICS = ("accuracy", "null_utility", "grand_utility", "removed")
 
 
 @task(cache_policy=NO_CACHE)
@@ -73,6 +73,7 @@ def _log_stage(tracking: Tracking, space: Workspace, parent: str, stage: StageRe
     metrics = {key: outputs[key] for key in METRICS if key in outputs}
     metrics |= {key: value for key, value in outputs.get("diagnostics", {}).items() if isinstance(value, float)}
     metrics |= {f"utility_{model}": value for model, value in outputs.get("utility", {}).items()}
+    metrics |= {f"step_seconds_{model}": value for model, value in outputs.get("step_seconds", {}).items()}
     metrics |= {f"utility_stderr_{model}": value for model, value in outputs.get("utility_stderr", {}).items()}
     tracking.log(child, params=_flat(stage.inputs), metrics=metrics | {"seconds": stage.seconds})
     if stage.name == "ingest":

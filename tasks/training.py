@@ -66,7 +66,7 @@ def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRe
     inputs = {
         "train": data.outputs["train"],
         "base": base.outputs["model"],
-        "ratio": config.pruning.ratio,
+        "pruning": config.pruning.model_dump(exclude={"recovery_steps"}),
         "training": config.generator.model_dump(exclude={*ARCHITECTURE, "steps"}) | {"steps": recovery},
         "seed": config.seed,
     }

@@ -21,7 +21,7 @@ from models.generators.ddpm import DDPM, Architecture
 from models.properties.classifier import Classifier
 from models.properties.property import Context, Property
 from models.properties.registry import chosen_property
-from models.pruning import prune_by_magnitude, size_of
+from models.pruning import size_of
 
 SHEET = 64
 """Generated images that are kept to be looked at."""
@@ -63,7 +63,7 @@ def fit_generator(
 def prune_generator(
     train: str,
     base: str,
-    ratio: float,
+    pruning: dict[str, Any],
     training: dict[str, Any],
     seed: int,
     settings: Settings,
@@ -74,10 +74,15 @@ def prune_generator(
     images = load_images(space, train).images
     model = DDPM.from_bytes(space.artifacts.get(base)).to(best_device())
     start = time.perf_counter()
-    prune_by_magnitude(model.unet, ratio)
+    pruned = model.prune(images=images, **pruning, seed=seed)
     broken = space.artifacts.put(model.to_bytes())
     model.fit(images, **training, seed=seed, progress=advance)
-    return {**store(space, model), "broken": broken, "busy_seconds": time.perf_counter() - start}
+    return {
+        **store(space, model),
+        "broken": broken,
+        "removed": pruned.removed,
+        "busy_seconds": time.perf_counter() - start,
+    }
 
 
 def measure_models(
@@ -86,7 +91,7 @@ def measure_models(
     judge: str,
     reference: str,
     measured: str,
-    sampling: dict[str, int],
+    sampling: dict[str, Any],
     seed: int,
     settings: Settings,
     advance: Advance,
@@ -96,10 +101,13 @@ def measure_models(
     start = time.perf_counter()
     credited = load_property(space, measured, judge, reference, settings=settings)
     utilities, errors = {"real": credited.of(load_images(space, validation).images)}, {}
-    sheets = {}
+    sheets, seconds = {}, {}
+    count = sampling.pop("images")
     for name, digest in models.items():
         model = DDPM.from_bytes(space.artifacts.get(digest)).to(best_device())
-        images = model.sample(sampling["images"], seed=seed, steps=sampling["steps"])
+        began = time.perf_counter()
+        images = model.sample(count, **sampling, seed=seed)
+        seconds[name] = (time.perf_counter() - began) / sampling["steps"]
         utilities[name], errors[name] = credited.measure(images, error=True)
         sheets[name] = space.artifacts.put(images[:SHEET].tobytes())
         advance(1)
@@ -107,6 +115,7 @@ def measure_models(
     return {
         "utility": utilities,
         "utility_stderr": errors,
+        "step_seconds": seconds,
         "images": sheets,
         "shape": shape,
         "busy_seconds": time.perf_counter() - start,

@@ -1,4 +1,4 @@
-"""Denoising diffusion in pixel space (Ho et al. 2020), sampled by UniPC (Zhao et al. 2023)."""
+"""Denoising diffusion in pixel space (Ho et al. 2020), sampled by UniPC (Zhao et al. 2023) unless told otherwise."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor, nn
 
+from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.generators.generator import Progress, batches, quantized, scaled
-from models.pruning import fit_to_weights
+from models.generators.schedulers import solver
+from models.pruning import Pruning, fit_to_weights, prune
 from models.serialization import pack, unpack
 
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -24,6 +26,8 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 DIFFUSION_STEPS = 1000
 SAMPLING_STEPS = 20
 GROUPS = 4
+TAYLOR_BATCH = 64
+TAYLOR_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -141,19 +145,55 @@ class DDPM:
                 progress(1)
         return losses
 
-    def solver(self, steps: int) -> UniPCMultistepScheduler:
-        """The sampler at its start. It remembers its last steps: every batch has one of its own.
+    def prune(
+        self,
+        ratio: float,
+        images: np.ndarray,
+        *,
+        importance: ImportanceName = "magnitude",
+        scope: PruningScope = "layer",
+        seed: int = 0,
+    ) -> Pruning:
+        """Remove a share of the parameters, in place: see `models.pruning.prune`.
 
-        A step is one pass through the net, as in DDIM, but of second order: the utilities of coalitions after 5
-        are closer to those after 50 of DDIM than after 10 of DDIM (`tests/benchmarks/sampling_variance.py`).
+        Args:
+            images: uint8, `(items, channels, height, width)`, at least one; Taylor importance is of their loss.
+            seed: of that loss, or of random importance.
         """
-        solver = UniPCMultistepScheduler.from_config(self.scheduler.config)
-        solver.set_timesteps(steps)
-        return solver
+        if importance == "taylor":
+            self._backward(scaled(images, self.device), seed)
+        return prune(self.unet, ratio, importance=importance, scope=scope, seed=seed)
+
+    def _backward(self, data: Tensor, seed: int) -> None:
+        """Leave the gradients of the training loss in the parameters, over some batches."""
+        generator = torch.Generator(self.device).manual_seed(seed)
+        self.unet.zero_grad()
+        for batch in batches(len(data), TAYLOR_BATCH, TAYLOR_BATCHES, generator):
+            clean = data[batch]
+            noise = torch.randn(clean.shape, generator=generator, device=self.device)
+            times = torch.randint(DIFFUSION_STEPS, (len(clean),), generator=generator, device=self.device)
+            predicted = self.unet(self.scheduler.add_noise(clean, noise, times), times).sample
+            loss = nn.functional.mse_loss(predicted, self.scheduler.get_velocity(clean, noise, times))
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def solver(self, steps: int, scheduler: SchedulerName = "unipc") -> Any:
+        """The sampler at its start: see `models.generators.schedulers.solver`.
+
+        UniPC is of second order: the utilities of coalitions after 5 steps are closer to those after 50 of DDIM than
+        after 10 of DDIM (`tests/benchmarks/sampling_variance.py`).
+        """
+        return solver(scheduler, self.scheduler.config, steps, self.device)
 
     @torch.inference_mode()
     def sample(
-        self, n: int, *, seed: int, steps: int = SAMPLING_STEPS, batch_size: int = 256, progress: Progress | None = None
+        self,
+        n: int,
+        *,
+        seed: int,
+        steps: int = SAMPLING_STEPS,
+        scheduler: SchedulerName = "unipc",
+        batch_size: int = 256,
+        progress: Progress | None = None,
     ) -> np.ndarray:
         """Generate images, deterministically from the initial noise.
 
@@ -169,7 +209,7 @@ class DDPM:
             generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             latent = torch.randn((size, *shape), generator=generator, device=self.device)
-            solver = self.solver(steps)
+            solver = self.solver(steps, scheduler)
             for time in solver.timesteps:
                 latent = solver.step(self.unet(latent, time).sample, time, latent).prev_sample
             images.append(quantized(latent))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
+from models.choices import SchedulerName
 from models.generators.ddpm import DDPM
 
 SAMPLING_BATCH = 256
@@ -92,6 +93,7 @@ def journey_gradients(
     n: int,
     seed: int,
     steps: int,
+    scheduler: SchedulerName = "unipc",
     projection: int,
     projection_seed: int,
     batch_size: int = 400,
@@ -99,12 +101,12 @@ def journey_gradients(
 ) -> np.ndarray:
     """Query gradients of Journey-TRAK (equation 17): of the loss at each noisy latent of the sampling path.
 
-    The images are those of `DDPM.sample(n, seed=seed, steps=steps)`. At a step the input is the latent
-    itself, and the velocity to predict is that between the finished image and the noise which the
+    The images are those of `DDPM.sample(n, seed=seed, steps=steps, scheduler=scheduler)`. At a step the input is the
+    latent itself, and the velocity to predict is that between the finished image and the noise which the
     latent holds beside it. The score is linear in the query, so gradients are averaged over the steps.
 
     Args:
-        n, seed, steps: of the images, as they were sampled.
+        n, seed, steps, scheduler: of the images, as they were sampled.
         projection, projection_seed: as `projection` and `seed` of the training gradients.
         batch_size: pairs of image and step that pass through the net at once.
         progress: called with the number of images done since the last call.
@@ -114,7 +116,7 @@ def journey_gradients(
     """
     sketch = CountSketch(_parameters(model), projection, seed=projection_seed, device=model.device)
     rows = []
-    for times, latents, finished in _sampling_paths(model, n=n, seed=seed, steps=steps):
+    for times, latents, finished in _sampling_paths(model, n=n, seed=seed, steps=steps, scheduler=scheduler):
         signal = model.scheduler.alphas_cumprod.to(model.device)[times].view(-1, 1, 1, 1)
         noise = (latents - signal.sqrt() * finished.unsqueeze(1)) / (1 - signal).sqrt()
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * finished.unsqueeze(1)  # (images, steps, c, h, w)
@@ -193,14 +195,16 @@ def _mean_gradients(model: DDPM, noisy: Tensor, times: Tensor, target: Tensor, b
 
 
 @torch.no_grad()
-def _sampling_paths(model: DDPM, *, n: int, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _sampling_paths(
+    model: DDPM, *, n: int, seed: int, steps: int, scheduler: SchedulerName
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of `DDPM.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
     shape = (model.architecture.channels, model.architecture.image_size, model.architecture.image_size)
     for index, start in enumerate(range(0, n, SAMPLING_BATCH)):
         generator = torch.Generator(model.device).manual_seed(seed * 1_000_003 + index)
         size = min(SAMPLING_BATCH, n - start)
         latent = torch.randn((size, *shape), generator=generator, device=model.device)
-        solver, path = model.solver(steps), []
+        solver, path = model.solver(steps, scheduler), []
         for time in solver.timesteps:
             path.append(latent)
             latent = solver.step(model.unet(latent, time).sample, time, latent).prev_sample

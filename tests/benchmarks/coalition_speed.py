@@ -23,7 +23,7 @@ from models.generators.ddpm import DDPM, Architecture
 from models.generators.stacked import LANES, fit_stacked
 from models.properties.classifier import Classifier
 from models.properties.inception_score import inception_score
-from models.pruning import prune_by_magnitude, size_of
+from models.pruning import prune, size_of
 from models.training import Method, Training
 from tasks.config import CreditConfig, DigitsSource
 
@@ -154,7 +154,7 @@ def main() -> None:
     generator = CONFIG.generator
     whole = DDPM.build(Architecture(8, 1, generator.block_channels, generator.layers_per_block), seed=0)
     pruned = copy.deepcopy(whole)
-    prune_by_magnitude(pruned.unet, CONFIG.pruning.ratio)
+    prune(pruned.unet, CONFIG.pruning.ratio)
 
     classifier, rows = Classifier(1, 10, seed=0), []
     nets: dict[Method, DDPM] = {"retrain": whole, "finetune": whole, "sparsified": pruned}

@@ -21,7 +21,7 @@ from models.data.items import ImageSet
 from models.generators.ddpm import DDPM, Architecture
 from models.properties.classifier import Classifier
 from models.properties.inception_score import inception_score
-from models.pruning import prune_by_magnitude
+from models.pruning import prune
 from models.retraining import coalition_models
 from models.training import Training
 from models.valuation.coalitions import sample_coalitions
@@ -127,7 +127,7 @@ def prepare() -> tuple[ImageSet, Classifier, DDPM]:
     model = DDPM.build(Architecture(8, 1, generator.block_channels, generator.layers_per_block), seed=0)
     training = generator.model_dump(exclude={"block_channels", "layers_per_block"})
     model.fit(splits.train.images, **training, seed=0)
-    prune_by_magnitude(model.unet, CONFIG.pruning.ratio)
+    prune(model.unet, CONFIG.pruning.ratio)
     model.fit(splits.train.images, **training | {"steps": CONFIG.pruning.recovery_steps}, seed=0)
     return splits.train, classifier, model
 

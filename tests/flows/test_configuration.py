@@ -55,6 +55,8 @@ def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:
         ("data: {source: folder, path: x, size: 12}\ngenerator: {block_channels: [8, 8, 8, 8]}", "multiple of 8"),
         ("name: ../escape", "`name`"),
         ("seed: -1", "`seed`"),
+        ("sampling: {scheduler: unipcc}", "no scheduler is called 'unipcc'; did you mean unipc"),
+        ("pruning: {importance: size}", r"`pruning.importance`: .*'taylor'.*got 'size'"),
         ("", "is empty"),
         ("- a\n- b", "no mapping"),
         ("data: {source", "is not YAML"),

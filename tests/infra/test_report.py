@@ -35,7 +35,8 @@ def report() -> Report:
             replace(row, name="<script>alert(1)</script>", credit=0.7, ci_low=-0.1, ci_high=1.5, amount="€250.00"),
             replace(row, name="محمد " + "x" * 200, credit=-0.2, ci_low=-0.4, ci_high=-0.1, share=0.0, amount="€0.00"),
         ),
-        models=(ModelRow("base", 1000, 5000, 3.1), ModelRow("pruned", 500, 2500, 2.9)),
+        models=(ModelRow("base", 1000, 5000, 0.25, 3.1), ModelRow("pruned", 500, 2500, 0.1255, 2.9)),
+        step_images=64,
         generated=PICTURE,
         matches=Matches(
             images=256,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.choices import SchedulerName
 from models.generators.ddpm import DDPM, Architecture
-from models.pruning import prune_by_magnitude, size_of
+from models.pruning import prune, size_of
 
 SMALL = Architecture(image_size=8, channels=1, block_channels=(8, 16), layers_per_block=1)
 TRAINING = {"batch_size": 8, "learning_rate": 1e-3, "ema_decay": 0.99}
@@ -61,7 +62,8 @@ def test_sampling_shares_noise_and_ignores_batch_size_of_the_whole(images: np.nd
     assert (two_batches[:4] != two_batches[4:]).any()
 
 
-def test_sampling_solves_the_flow_of_a_gaussian() -> None:
+@pytest.mark.parametrize(("scheduler", "error"), [("ddim", 2.0), ("dpm-solver++", 0.5), ("pndm", 1.0), ("unipc", 0.5)])
+def test_sampling_solves_the_flow_of_a_gaussian(scheduler: SchedulerName, error: float) -> None:
     """Of pixels that are normal the velocity is known, and so is the image that each noise leads to."""
     mean, deviation, model = 0.1, 0.25, DDPM.build(SMALL, seed=0)
 
@@ -75,8 +77,8 @@ def test_sampling_solves_the_flow_of_a_gaussian() -> None:
     expected = ((mean + deviation * start).clamp(-1, 1) + 1) * 127.5
     velocity.device = torch.device("cpu")
     model.unet = velocity
-    errors = np.abs(model.sample(64, seed=4, steps=40) - expected.numpy())
-    assert errors.mean() < 0.5  # rounding alone is 0.25; a solver of first order, DDIM, is off by 1.7
+    errors = np.abs(model.sample(64, seed=4, steps=40, scheduler=scheduler) - expected.numpy())
+    assert errors.mean() < error  # rounding alone is 0.25; DDIM is of first order, and so are the first steps of PNDM
 
 
 def test_set_smaller_than_a_batch_and_a_single_image(images: np.ndarray) -> None:
@@ -88,10 +90,10 @@ def test_set_smaller_than_a_batch_and_a_single_image(images: np.ndarray) -> None
 def test_pruned_model_is_smaller_saved_loaded_and_trained(images: np.ndarray) -> None:
     model = DDPM.build(Architecture(8, 1, (16, 32), 1), seed=0)
     before = size_of(model.unet)
-    prune_by_magnitude(model.unet, 0.3)
+    prune(model.unet, 0.5)
     after = size_of(model.unet)
-    assert after.parameters < 0.75 * before.parameters
-    assert after.multiply_adds < 0.75 * before.multiply_adds
+    assert abs(after.parameters / before.parameters - 0.5) < 0.02
+    assert after.multiply_adds < 0.6 * before.multiply_adds
     loaded = DDPM.from_bytes(model.to_bytes())
     np.testing.assert_array_equal(loaded.sample(4, seed=0, steps=3), model.sample(4, seed=0, steps=3))
     assert loaded.to_bytes() == model.to_bytes()
@@ -103,30 +105,24 @@ def test_two_prunings_do_not_share_state() -> None:
     sizes = []
     for channels in ((16, 32), (8, 16), (16, 32)):
         model = DDPM.build(Architecture(8, 1, channels, 1), seed=0)
-        prune_by_magnitude(model.unet, 0.3)
+        prune(model.unet, 0.3)
         sizes.append(size_of(model.unet))
     assert sizes[0] == sizes[2]
 
 
 def test_colour_and_three_levels() -> None:
     model = DDPM.build(Architecture(16, 3, (8, 8, 16), 1), seed=0)
-    prune_by_magnitude(model.unet, 0.5)
+    prune(model.unet, 0.5)
     assert model.sample(2, seed=0, steps=2).shape == (2, 3, 16, 16)
 
 
 def test_untrained_forgets_everything_but_the_shape(images: np.ndarray) -> None:
     model = DDPM.build(SMALL, seed=0)
-    prune_by_magnitude(model.unet, 0.3)
+    prune(model.unet, 0.3)
     other = DDPM.from_bytes(model.to_bytes())
     other.fit(images, steps=3, **TRAINING, seed=0)
     torch.testing.assert_close(weights(other.untrained(seed=1)), weights(model.untrained(seed=1)), rtol=0, atol=0)
     assert size_of(other.untrained(seed=1).unet) == size_of(model.unet)
-
-
-@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.2])
-def test_bad_ratio_is_refused(ratio: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        prune_by_magnitude(DDPM.build(SMALL, seed=0).unet, ratio)
 
 
 def test_building_leaves_the_global_generator_alone() -> None:

@@ -13,7 +13,7 @@ from models import retraining
 from models.data.items import ImageSet, item_id
 from models.generators.ddpm import DDPM, Architecture
 from models.generators.stacked import StackedFit, fit_stacked
-from models.pruning import prune_by_magnitude
+from models.pruning import prune
 from models.retraining import OTHER_SEED, Outcome, coalition_models
 from models.training import Method, Training
 
@@ -38,7 +38,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def start() -> DDPM:
     model = DDPM.build(Architecture(8, 1, (8,), 1), seed=0)
-    prune_by_magnitude(model.unet, 0.3)
+    prune(model.unet, 0.3)
     return model
 
 

@@ -11,7 +11,7 @@ import torch
 
 from models.generators.ddpm import DDPM, Architecture
 from models.generators.stacked import StackedFit, fit_stacked
-from models.pruning import prune_by_magnitude
+from models.pruning import prune
 
 STEPS = 4
 TRAINING = {"steps": STEPS, "batch_size": 7, "learning_rate": 1e-2, "ema_decay": 0.99}
@@ -30,7 +30,7 @@ def one_thread() -> Iterator[None]:
 def starts() -> list[DDPM]:
     """Models of one pruned shape, in colour and of an odd width at the output, with weights of their own."""
     template = DDPM.build(Architecture(8, 3, (8, 24), 1), seed=0)
-    prune_by_magnitude(template.unet, 0.3)
+    prune(template.unet, 0.6)
     return [template.untrained(seed=seed) for seed in range(COUNT)]
 
 
