@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,14 @@ from tasks.detection_config import DetectionConfig
 from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.value_config import ValueConfig
 
-KEYS = {key for model in StageConfig.__subclasses__() for key in model.model_fields}
+
+def _every_model(of: type[StageConfig]) -> Iterator[type[StageConfig]]:
+    for model in of.__subclasses__():
+        yield model
+        yield from _every_model(model)
+
+
+KEYS = {key for model in _every_model(StageConfig) for key in model.model_fields}
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -126,8 +133,8 @@ def _parse(source: str, text: str) -> dict[str, Any]:
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
-    if path[:1] == ["data"] and len(path) > 1:
-        del path[1]  # the kind of source, which pydantic puts between a union and its fields
+    if path[:1] in (["data"], ["generator"]) and len(path) > 1:
+        del path[1]  # the kind, which pydantic puts between a union and its fields
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], sorted(KEYS), n=1)

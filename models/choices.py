@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+GeneratorKind = Literal["ddpm"]
+
 EncoderName = Literal[
     "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "alexnet", "densenet121", "inception-v3"
 ]

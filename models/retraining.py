@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.data.items import ImageSet
+from models.errors import InputError
 from models.generators.ddpm import DDPM
-from models.generators.stacked import fit_stacked
+from models.generators.generator import Generator
 from models.training import Method, Training
 from models.unlearning import gradient_ascent, influence_unlearning
 
@@ -28,14 +28,14 @@ class Outcome:
         failure: what happened, if there is no model.
     """
 
-    model: DDPM | None
+    model: Generator | None
     seed: int
     failure: str | None = None
 
 
 def coalition_models(
     method: Method,
-    start: DDPM,
+    start: Generator,
     data: ImageSet,
     masks: np.ndarray,
     training: Training,
@@ -54,8 +54,16 @@ def coalition_models(
         start: the model that all coalitions start from; for `retrain`, one of the shape to train.
         masks: bool, `(coalitions, contributors of the data)`.
         seeds: of each coalition's training.
+
+    Raises:
+        InputError: a method that this kind of generator has not.
     """
     if method in ("gradient-ascent", "influence"):
+        if not isinstance(start, DDPM):
+            raise InputError(
+                f"{method} unlearns what a ddpm learned, and this generator is of the kind {start.KIND}; take "
+                "`coalitions: {method: sparsified}`"
+            )
         return [_unlearned(method, start, data, mask, training, seed) for mask, seed in zip(masks, seeds, strict=True)]
     outcomes = {
         row: Outcome(start.untrained(seed=seed), seed)
@@ -66,14 +74,13 @@ def coalition_models(
     for attempt in (0, OTHER_SEED):
         pending = [row for row in somebody if attempt == 0 or outcomes[row].failure]
         models = [
-            start.untrained(seed=seeds[row] + attempt) if method == "retrain" else copy.deepcopy(start)
-            for row in pending
+            start.untrained(seed=seeds[row] + attempt) if method == "retrain" else start.copy() for row in pending
         ]
         if not models:
             break
-        fit = fit_stacked(
+        fit = start.fit_many(
             models,
-            [data.images[data.of_coalition(masks[row])] for row in pending],
+            [data.take(data.of_coalition(masks[row])).shown() for row in pending],
             steps=training.steps,
             batch_size=training.batch_size,
             learning_rate=training.learning_rate,
@@ -91,7 +98,7 @@ def _unlearned(method: Method, start: DDPM, data: ImageSet, mask: np.ndarray, tr
     forgotten = np.setdiff1d(np.arange(len(data)), kept)
     failure = ""
     for attempt in (seed, seed + OTHER_SEED):
-        model = copy.deepcopy(start)
+        model = start.copy()
         if not len(forgotten):
             return Outcome(model, attempt)
         try:

@@ -19,6 +19,12 @@ def pack(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> by
 
 def unpack(payload: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the description that `pack` was given."""
+    return safetensors.numpy.load(payload), description_of(payload)
+
+
+def description_of(payload: bytes) -> dict[str, Any]:
+    """The description that `pack` was given."""
     header_size = int.from_bytes(payload[:8], "little")
     header = json.loads(payload[8 : 8 + header_size])
-    return safetensors.numpy.load(payload), json.loads(header["__metadata__"]["description"])
+    description: dict[str, Any] = json.loads(header["__metadata__"]["description"])
+    return description

@@ -21,7 +21,7 @@ from models.valuation.similarity import (
     gradient_similarity,
     pixel_similarity,
 )
-from tasks.worker import best_device, load_classifier, load_images, load_property
+from tasks.worker import load_classifier, load_images, load_model, load_property
 
 
 def attribute(
@@ -48,7 +48,7 @@ def attribute(
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
     space = open_workspace(settings)
     data, classifier = load_images(space, train), load_classifier(space, judge)
-    model = DDPM.from_bytes(space.artifacts.get(base)).to(best_device())
+    model = load_model(space, base, settings)
     began = time.perf_counter()
     generated = model.sample(sampling.pop("images"), **sampling, seed=seed)
     scores: dict[str, list[float]] = {}
@@ -72,31 +72,36 @@ def attribute(
     common = {key: gradients[key] for key in ("timesteps", "projection")} | {"seed": seed}
     some = generated[: gradients["images"]]
 
-    clock = time.perf_counter()
-    simple = loss_gradients(model, data.images, loss="simple", **common)
-    query = loss_gradients(model, some, loss="simple", **common)
-    spent, damping = time.perf_counter() - clock, gradients["damping"]
-    keep("gradient similarity", gradient_similarity(simple, query), spent, "average", "maximum")
-    scores["relative influence (sum)"] = _summed(relative_influence(simple, query, damping=damping), data.membership)
-    scores["renormalized influence (sum)"] = _summed(
-        renormalized_influence(simple, query, damping=damping), data.membership
-    )
-    keep("TRAK", trak(simple, query, damping=damping), spent, "sum")
-    clock = time.perf_counter()
-    journey = journey_gradients(
-        model,
-        n=gradients["images"],
-        seed=seed,
-        **sampling,
-        projection=gradients["projection"],
-        projection_seed=seed,
-    )
-    keep("Journey-TRAK", trak(simple, journey, damping=damping), spent + time.perf_counter() - clock, "sum")
-    clock = time.perf_counter()
-    square = loss_gradients(model, data.images, loss="square", **common)
-    asked = loss_gradients(model, some, loss="square", **common)
-    keep("D-TRAK", trak(square, asked, damping=damping), time.perf_counter() - clock, "sum")
-    seconds |= {f"{name} influence (sum)": spent for name in ("relative", "renormalized")}
+    if isinstance(model, DDPM):  # gradients are known of that kind
+        clock = time.perf_counter()
+        simple = loss_gradients(model, data.images, loss="simple", **common)
+        query = loss_gradients(model, some, loss="simple", **common)
+        spent, damping = time.perf_counter() - clock, gradients["damping"]
+        keep("gradient similarity", gradient_similarity(simple, query), spent, "average", "maximum")
+        scores["relative influence (sum)"] = _summed(
+            relative_influence(simple, query, damping=damping), data.membership
+        )
+        scores["renormalized influence (sum)"] = _summed(
+            renormalized_influence(simple, query, damping=damping), data.membership
+        )
+        keep("TRAK", trak(simple, query, damping=damping), spent, "sum")
+        clock = time.perf_counter()
+        journey = journey_gradients(
+            model,
+            n=gradients["images"],
+            seed=seed,
+            **sampling,
+            projection=gradients["projection"],
+            projection_seed=seed,
+        )
+        keep("Journey-TRAK", trak(simple, journey, damping=damping), spent + time.perf_counter() - clock, "sum")
+        clock = time.perf_counter()
+        square = loss_gradients(model, data.images, loss="square", **common)
+        asked = loss_gradients(model, some, loss="square", **common)
+        keep("D-TRAK", trak(square, asked, damping=damping), time.perf_counter() - clock, "sum")
+        seconds |= {f"{name} influence (sum)": spent for name in ("relative", "renormalized")}
+    else:
+        advance(4)
 
     credited = load_property(space, measured, judge, reference, settings=settings)
     brought = [data.images[data.membership[:, member]] for member, _ in enumerate(data.contributors)]

@@ -15,6 +15,7 @@ from infra.processes import run_in_process
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
+from models.generators.kinds import module_of
 from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from models.valuation.coalitions import sample_coalitions
@@ -57,11 +58,11 @@ def plan_coalitions(
         "start": start.outputs["model"],
         "method": method,
         "training": asdict(training),
-        "code": code_version("models.retraining"),
+        "code": code_version("models.retraining", module_of(config.generator.kind)),
     }
     unlearned = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
     measured = chosen_property(config.property)
-    measure_code = code_version("models.generators.ddpm", "models.properties.classifier", *measured.modules)
+    measure_code = code_version(module_of(config.generator.kind), "models.properties.classifier", *measured.modules)
     plans = []
     for members in coalitions:
         for seed in seeds:

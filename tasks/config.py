@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from babel.numbers import format_currency, get_currency_precision, is_currency
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from models.choices import EncoderName, ImportanceName, JudgeName, PruningScope, RerankName, SchedulerName
 from models.errors import by_name
+from models.generators.kinds import module_of
 from models.payout import Negative, Terms
 from models.policies import PolicyName
 from models.properties.registry import chosen_property
@@ -84,15 +96,63 @@ class ClassifierConfig(StageConfig):
     steps: Steps = 700
 
 
-class GeneratorConfig(StageConfig):
-    """Architecture and training of the generator: see `models.generators.ddpm`."""
+class GeneratorBase(StageConfig):
+    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it."""
 
+    kind: str
+    steps: int
+    batch_size: Steps
+    learning_rate: Rate
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+
+    def training(self) -> dict[str, Any]:
+        """Arguments of `models.generators.generator.Generator.fit`."""
+        return self.model_dump(mode="json", include=TRAINING)
+
+    def architecture(self) -> dict[str, Any]:
+        """Arguments by which `models.generators.registry.build_generator` builds the kind."""
+        return self.model_dump(mode="json", exclude={"kind", *TRAINING})
+
+    def check_size(self, size: int) -> None:
+        """Refuse images of a size, in pixels, that the kind cannot make.
+
+        Raises:
+            ValueError: with the sizes that it can.
+        """
+
+
+class DDPMConfig(GeneratorBase):
+    """See `models.generators.ddpm`."""
+
+    kind: Literal["ddpm"] = "ddpm"
     block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
     layers_per_block: Annotated[int, Field(ge=1)] = 1
     steps: Steps = 600
     batch_size: Steps = 128
     learning_rate: Rate = 5e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+    def check_size(self, size: int) -> None:
+        halvings = 2 ** (len(self.block_channels) - 1)
+        if size % halvings:
+            raise ValueError(
+                f"each level of the generator halves the image, so with {len(self.block_channels)} "
+                f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
+            )
+
+
+def _known_kind(given: Any) -> Any:
+    if isinstance(given, Mapping) and "kind" in given:
+        module_of(str(given["kind"]))
+    return given
+
+
+def _kind_of(given: Any) -> str:
+    return str(given.get("kind", "ddpm") if isinstance(given, Mapping) else getattr(given, "kind", "ddpm"))
+
+
+GeneratorConfig = Annotated[Annotated[DDPMConfig, Tag("ddpm")], Discriminator(_kind_of), BeforeValidator(_known_kind)]
+"""One model a kind; without `kind` it is a DDPM."""
 
 
 class SamplingConfig(StageConfig):
@@ -149,7 +209,7 @@ class CoalitionConfig(StageConfig):
     unlearning: UnlearningConfig = UnlearningConfig()
     timeout_minutes: Rate = 60.0
 
-    def training(self, method: Method, generator: GeneratorConfig) -> Training:
+    def training(self, method: Method, generator: GeneratorBase) -> Training:
         """What a method trains with."""
         settings = {
             **self.model_dump(include=TRAINING),
@@ -158,7 +218,7 @@ class CoalitionConfig(StageConfig):
             "damping": self.unlearning.damping,
         }
         if method == "retrain":
-            settings |= generator.model_dump(include=TRAINING)
+            settings |= generator.training()
         elif method == "gradient-ascent":
             settings |= self.unlearning.model_dump(include=TRAINING)
         return Training(**settings)
@@ -351,7 +411,7 @@ class CreditConfig(StageConfig):
     seed: int = Field(default=0, ge=0, lt=2**31)
     data: Source = DigitsSource()
     classifier: ClassifierConfig = ClassifierConfig()
-    generator: GeneratorConfig = GeneratorConfig()
+    generator: GeneratorConfig = DDPMConfig()
     property: PropertyChoice = "inception-score"
     sampling: SamplingConfig = SamplingConfig()
     pruning: PruningConfig = PruningConfig()
@@ -367,12 +427,6 @@ class CreditConfig(StageConfig):
         return self.model_dump(mode="json", exclude={"evaluation"})
 
     @model_validator(mode="after")
-    def _size_fits_levels(self) -> CreditConfig:
-        halvings = 2 ** (len(self.generator.block_channels) - 1)
-        size = self.data.size if isinstance(self.data, FolderSource) else 8
-        if size % halvings:
-            raise ValueError(
-                f"each level of the generator halves the image, so with {len(self.generator.block_channels)} "
-                f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
-            )
+    def _generator_can(self) -> CreditConfig:
+        self.generator.check_size(self.data.size if isinstance(self.data, FolderSource) else 8)
         return self

@@ -14,6 +14,7 @@ from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
+from models.generators.kinds import module_of
 from tasks.config import CreditConfig, Matching
 from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.plan import CoalitionPlan
@@ -34,7 +35,7 @@ def match_grand_model(data: StageRecord, plans: Sequence[CoalitionPlan], config:
     work = in_worker("Match images", images, f"{MATCHING}.match_model", *given)
     inputs = {"train": given[0], "model": model, "images": images, "sampling": sampling, "seed": config.seed}
     inputs |= {"matching": config.matching.model_dump()}
-    return run_stage("gmvaluator", inputs=inputs, modules=(MATCHING,), compute=work)
+    return run_stage("gmvaluator", inputs=inputs, modules=(MATCHING, module_of(config.generator.kind)), compute=work)
 
 
 @task(cache_policy=NO_CACHE)

@@ -21,7 +21,6 @@ from models.data.labelled import Items
 from models.distances.distance import Distance
 from models.distances.registry import build_distance
 from models.errors import InputError
-from models.generators.ddpm import DDPM
 from models.quality.quality import Quality
 from models.quality.realism import quality_of, realism_scores
 from models.quality.registry import build_quality
@@ -30,7 +29,7 @@ from models.valuation.items import contributor_values
 from tasks.config import Matching
 from tasks.stored_items import keep_items, load_items
 from tasks.valuing_worker import embed, embed_missing, embedding_key, features_of, shape_of
-from tasks.worker import best_device
+from tasks.worker import best_device, load_model
 
 SCORED_TOGETHER = 256
 """Images to a shard of qualities: what a kill costs at most."""
@@ -51,7 +50,7 @@ def match_model(
     space = open_workspace(settings)
     began = time.perf_counter()
     data = ImageSet.from_bytes(space.artifacts.get(train))
-    made = DDPM.from_bytes(space.artifacts.get(model)).to(best_device()).sample(images, seed=seed, **sampling)
+    made = load_model(space, model, settings).sample(images, seed=seed, **sampling)
     sides = [keep_items(space, items)["items"] for items in (Items.of_set(data), Items.of_images(made))]
     for side in sides:
         found = embed(side, matching.encoder, "", settings, _unseen)

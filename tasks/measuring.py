@@ -13,11 +13,11 @@ from infra.progress import Advance
 from infra.runstore import CoalitionRecord, MeasurementRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
-from models.generators.ddpm import DDPM
+from models.generators.generator import Generator
 from models.properties.property import Property
 from models.retraining import Outcome, coalition_models
 from tasks.plan import CoalitionPlan, MeasurePlan
-from tasks.worker import best_device, load_images, load_property
+from tasks.worker import best_device, load_images, load_model, load_property
 
 
 def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: Settings, advance: Advance) -> None:
@@ -30,28 +30,27 @@ def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: S
     torch.set_num_threads(threads)
     space = open_workspace(settings)
     trained = space.runs.coalitions(plan.key for plan in plans)
-    fresh = _train(space, [plan for plan in plans if plan.key not in trained])
+    fresh = _train(space, [plan for plan in plans if plan.key not in trained], settings)
     measured = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
     property_of = cache(partial(load_property, space, settings=settings))
     for plan in plans:
         outcome = fresh.get(plan.key)
         checkpoint = trained[plan.key].checkpoint if outcome is None else None
-        model = DDPM.from_bytes(space.artifacts.get(checkpoint)) if checkpoint else outcome and outcome.model
+        model = load_model(space, checkpoint, settings) if checkpoint else outcome and outcome.model
         if model:
-            model.to(best_device())
             for measure in plan.measures:
                 if measure.key not in measured:
                     _measure(space, plan, measure, model, property_of)
         advance(1)
 
 
-def _train(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, Outcome]:
+def _train(space: Workspace, plans: Sequence[CoalitionPlan], settings: Settings) -> dict[str, Outcome]:
     """Train and record the models, by key of their plan."""
     if not plans:
         return {}
     data, first = load_images(space, plans[0].train), plans[0]
     masks = np.array([[name in plan.members for name in data.contributors] for plan in plans])
-    start = DDPM.from_bytes(space.artifacts.get(first.start)).to(best_device())
+    start = load_model(space, first.start, settings)
     began = time.perf_counter()
     seeds = [plan.seed for plan in plans]
     outcomes = coalition_models(first.method, start, data, masks, first.training, seeds)
@@ -76,7 +75,7 @@ def _train(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, Outcom
 
 
 def _measure(
-    space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: DDPM, property_of: Callable[..., Property]
+    space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: Generator, property_of: Callable[..., Property]
 ) -> None:
     began = time.perf_counter()
     images = model.sample(measure.images, seed=measure.draw, steps=measure.steps, scheduler=measure.scheduler)

@@ -8,11 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.weights import WeightsStore
+from models.generators.kinds import module_of
 from models.properties.registry import chosen_property
 from tasks.config import CreditConfig
 from tasks.stage import WORKER, in_worker, run_stage
-
-ARCHITECTURE = {"block_channels", "layers_per_block"}
 
 
 def check_property(property_: str) -> None:
@@ -51,12 +50,13 @@ def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
     """Digest of the base model, and its size."""
     inputs = {
         "train": data.outputs["train"],
-        "architecture": config.generator.model_dump(include=ARCHITECTURE),
-        "training": config.generator.model_dump(exclude=ARCHITECTURE),
+        "kind": config.generator.kind,
+        "architecture": config.generator.architecture(),
+        "training": config.generator.training(),
         "seed": config.seed,
     }
     work = in_worker("Train generator", config.generator.steps, f"{WORKER}.fit_generator", *inputs.values())
-    return run_stage("train", inputs=inputs, modules=(WORKER,), compute=work)
+    return run_stage("train", inputs=inputs, modules=(WORKER, module_of(config.generator.kind)), compute=work)
 
 
 @task(cache_policy=NO_CACHE)
@@ -67,11 +67,11 @@ def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRe
         "train": data.outputs["train"],
         "base": base.outputs["model"],
         "pruning": config.pruning.model_dump(exclude={"recovery_steps"}),
-        "training": config.generator.model_dump(exclude={*ARCHITECTURE, "steps"}) | {"steps": recovery},
+        "training": config.generator.training() | {"steps": recovery},
         "seed": config.seed,
     }
     work = in_worker("Recover pruned model", recovery, f"{WORKER}.prune_generator", *inputs.values())
-    return run_stage("prune", inputs=inputs, modules=(WORKER,), compute=work)
+    return run_stage("prune", inputs=inputs, modules=(WORKER, module_of(config.generator.kind)), compute=work)
 
 
 @task(cache_policy=NO_CACHE)
@@ -90,5 +90,5 @@ def measure_models(
         "seed": config.seed,
     }
     work = in_worker("Measure models", len(models), f"{WORKER}.measure_models", *inputs.values())
-    modules = WORKER, *chosen_property(config.property).modules
+    modules = WORKER, module_of(config.generator.kind), *chosen_property(config.property).modules
     return run_stage("measure", inputs=inputs, modules=modules, compute=work)

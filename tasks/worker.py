@@ -17,11 +17,11 @@ from infra.settings import Settings
 from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
-from models.generators.ddpm import DDPM, Architecture
+from models.generators.generator import Generator, Resources
+from models.generators.registry import build_generator, load_generator
 from models.properties.classifier import Classifier
 from models.properties.property import Context, Property
 from models.properties.registry import chosen_property
-from models.pruning import size_of
 
 SHEET = 64
 """Generated images that are kept to be looked at."""
@@ -45,6 +45,7 @@ def fit_classifier(
 
 def fit_generator(
     train: str,
+    kind: str,
     architecture: dict[str, Any],
     training: dict[str, Any],
     seed: int,
@@ -53,10 +54,10 @@ def fit_generator(
 ) -> dict[str, Any]:
     """Train the generator on everybody's images."""
     space = open_workspace(settings)
-    images = load_images(space, train).images
+    shown = load_images(space, train).shown()
     start = time.perf_counter()
-    model = DDPM.build(Architecture(images.shape[-1], images.shape[1], **architecture), seed=seed).to(best_device())
-    losses = model.fit(images, **training, seed=seed, progress=advance)
+    model = build_generator(kind, shown, architecture, seed=seed, resources=resources(settings))
+    losses = model.fit(**vars(shown), **training, seed=seed, progress=advance)
     return {**store(space, model), "losses": thinned(losses), "busy_seconds": time.perf_counter() - start}
 
 
@@ -71,12 +72,12 @@ def prune_generator(
 ) -> dict[str, Any]:
     """Prune the base model, and let it recover on everybody's images."""
     space = open_workspace(settings)
-    images = load_images(space, train).images
-    model = DDPM.from_bytes(space.artifacts.get(base)).to(best_device())
+    shown = load_images(space, train).shown()
+    model = load_model(space, base, settings)
     start = time.perf_counter()
-    pruned = model.prune(images=images, **pruning, seed=seed)
+    pruned = model.prune(images=shown.images, **pruning, seed=seed)
     broken = space.artifacts.put(model.to_bytes())
-    model.fit(images, **training, seed=seed, progress=advance)
+    model.fit(**vars(shown), **training, seed=seed, progress=advance)
     return {
         **store(space, model),
         "broken": broken,
@@ -104,7 +105,7 @@ def measure_models(
     sheets, seconds = {}, {}
     count = sampling.pop("images")
     for name, digest in models.items():
-        model = DDPM.from_bytes(space.artifacts.get(digest)).to(best_device())
+        model = load_model(space, digest, settings)
         began = time.perf_counter()
         images = model.sample(count, **sampling, seed=seed)
         seconds[name] = (time.perf_counter() - began) / sampling["steps"]
@@ -124,6 +125,16 @@ def measure_models(
 
 def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resources(settings: Settings) -> Resources:
+    """What generators of this process work with."""
+    return Resources(weights=WeightsStore(settings.weights_root).locate, device=best_device())
+
+
+def load_model(space: Workspace, digest: str, settings: Settings) -> Generator:
+    """The generator of a digest, of whatever kind."""
+    return load_generator(space.artifacts.get(digest), resources(settings))
 
 
 def load_images(space: Workspace, digest: str) -> ImageSet:
@@ -149,9 +160,9 @@ def load_property(space: Workspace, written: str, judge: str, reference: str, *,
     return chosen_property(written).build(context)
 
 
-def store(space: Workspace, model: DDPM) -> dict[str, Any]:
+def store(space: Workspace, model: Generator) -> dict[str, Any]:
     """Keep a model; its digest and its size."""
-    size = size_of(model.unet)
+    size = model.size()
     return {
         "model": space.artifacts.put(model.to_bytes()),
         "parameters": size.parameters,

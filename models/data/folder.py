@@ -32,6 +32,7 @@ class Row:
     file: Path
     contributors: tuple[str, ...]
     label: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Manifest:
         digest = hashlib.sha256()
         for row in self.rows:
             content = hashlib.sha256(row.file.read_bytes()).hexdigest()
-            digest.update(f"{row.file.name}\n{row.contributors}\n{row.label}\n{content}\n".encode())
+            digest.update(f"{row.file.name}\n{row.contributors}\n{row.label}\n{row.text}\n{content}\n".encode())
         return digest.hexdigest()
 
 
@@ -68,7 +69,7 @@ def read_manifest(folder: Path, *, credited: bool = True) -> Manifest:
         where = f"{metadata}, row {line}"
         name = record["file_name"].strip()
         listed = unicodedata.normalize("NFC", record.get("contributor", ""))
-        label = record.get("label", "").strip()
+        label, text = (record.get(column, "").strip() for column in ("label", "text"))
         contributors = tuple(part.strip() for part in listed.split(SEPARATOR) if part.strip())
         if credited and not contributors:
             raise InputError(f"{where}: every image has a contributor, and {name!r} has none; name one or drop the row")
@@ -97,7 +98,7 @@ def read_manifest(folder: Path, *, credited: bool = True) -> Manifest:
                 f"contributors with {SEPARATOR!r}"
             )
         seen[file] = line
-        rows.append(Row(line, file, contributors, label))
+        rows.append(Row(line, file, contributors, label, text))
     if not credited:
         return Manifest(folder, tuple(rows))
     known = {name for row in rows for name in row.contributors}
@@ -147,7 +148,9 @@ def image_folder(
             f"{names[0]!r}; label what the images show"
         )
     labels = np.array([names.index(row.label) for row in manifest.rows])
-    whole = ImageSet.merge(images, ids, labels, names, [row.contributors for row in manifest.rows])
+    texts = [row.text for row in manifest.rows]
+    owners = [row.contributors for row in manifest.rows]
+    whole = ImageSet.merge(images, ids, labels, names, owners, texts if any(texts) else None)
     return split_items(whole, validation=validation, classifier=classifier, seed=seed)
 
 

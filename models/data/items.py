@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,21 @@ def item_id(pixels: np.ndarray) -> str:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a generator is shown of training images; each kind takes what it learns from.
+
+    Attributes:
+        images: uint8, `(items, channels, height, width)`.
+        labels: int64, `(items,)`.
+        texts: a caption an image.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    texts: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """Unique images, who provided each, and what each shows.
 
@@ -29,6 +45,7 @@ class ImageSet:
         labels: int64, `(items,)`, an index into `label_names`.
         membership: bool, `(items, contributors)`; an item may have several contributors.
         contributors: sorted names, the players; bit i of a coalition is `contributors[i]`.
+        texts: a caption an item, or none of any.
     """
 
     images: np.ndarray
@@ -37,6 +54,7 @@ class ImageSet:
     label_names: tuple[str, ...]
     membership: np.ndarray
     contributors: tuple[str, ...]
+    texts: tuple[str, ...] | None = None
 
     @classmethod
     def merge(
@@ -46,8 +64,9 @@ class ImageSet:
         labels: np.ndarray,
         label_names: Sequence[str],
         owners: Sequence[Sequence[str]],
+        texts: Sequence[str] | None = None,
     ) -> ImageSet:
-        """Build a set from provided images; copies become one item with several contributors.
+        """Build a set from provided images; copies become one item with several contributors, and the first's text.
 
         Items are ordered by id, so that a coalition's images come in one order whatever others bring.
         """
@@ -64,6 +83,7 @@ class ImageSet:
             label_names=tuple(label_names),
             membership=membership,
             contributors=contributors,
+            texts=None if texts is None else tuple(texts[index] for index in first),
         )
 
     def __len__(self) -> int:
@@ -77,7 +97,11 @@ class ImageSet:
             ids=tuple(self.ids[i] for i in items),
             labels=self.labels[items],
             membership=self.membership[items],
+            texts=None if self.texts is None else tuple(self.texts[i] for i in items),
         )
+
+    def shown(self) -> Shown:
+        return Shown(self.images, self.labels, self.texts)
 
     def of_coalition(self, mask: np.ndarray) -> np.ndarray:
         """Positions of the items that at least one member of the coalition provided.
@@ -88,14 +112,15 @@ class ImageSet:
         return np.flatnonzero(self.membership[:, mask].any(axis=1))
 
     def digest_of(self, contributor: int) -> str:
-        """SHA-256 over the sorted items of one contributor: changes when, and only when, they do."""
+        """SHA-256 over the items of one contributor: changes when, and only when, they or what is said of them do."""
         items = np.flatnonzero(self.membership[:, contributor])
-        return hashlib.sha256("".join(sorted(self.ids[i] for i in items)).encode()).hexdigest()
+        said = [[self.ids[i], self.label_names[self.labels[i]], self.texts[i] if self.texts else ""] for i in items]
+        return hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()
 
     def to_bytes(self) -> bytes:
         arrays = {"images": self.images, "labels": self.labels, "membership": self.membership}
         names = {"ids": self.ids, "label_names": self.label_names, "contributors": self.contributors}
-        return pack(arrays, names)
+        return pack(arrays, {**names, "texts": self.texts})
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> ImageSet:
@@ -107,6 +132,7 @@ class ImageSet:
             label_names=tuple(names["label_names"]),
             membership=arrays["membership"],
             contributors=tuple(names["contributors"]),
+            texts=None if names["texts"] is None else tuple(names["texts"]),
         )
 
 

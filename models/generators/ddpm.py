@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +15,19 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
 
 from models.choices import ImportanceName, PruningScope, SchedulerName
-from models.generators.generator import Progress, batches, quantized, scaled
+from models.data.items import Shown
+from models.generators.generator import (
+    NOTHING_ELSE,
+    DivergedError,
+    Fits,
+    Progress,
+    Resources,
+    batches,
+    quantized,
+    scaled,
+)
 from models.generators.schedulers import solver
-from models.pruning import Pruning, fit_to_weights, prune
+from models.pruning import Pruning, Size, fit_to_weights, prune, size_of
 from models.serialization import pack, unpack
 
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -42,6 +52,8 @@ class Architecture:
 
 class DDPM:
     """An unconditional denoising diffusion model of uint8 images, `(n, channels, height, width)`."""
+
+    KIND: ClassVar[str] = "ddpm"
 
     def __init__(self, unet: UNet2DModel, architecture: Architecture) -> None:
         self.unet = unet
@@ -73,6 +85,22 @@ class DDPM:
             )
         return cls(unet.eval(), architecture)
 
+    @classmethod
+    def for_images(
+        cls,
+        shown: Shown,
+        *,
+        block_channels: Sequence[int],
+        layers_per_block: int,
+        seed: int,
+        resources: Resources,
+    ) -> DDPM:
+        """A model of the size of the images: see `build`."""
+        channels, size = shown.images.shape[1:3]
+        return cls.build(Architecture(size, channels, tuple(block_channels), layers_per_block), seed=seed).to(
+            resources.device
+        )
+
     def to(self, device: str) -> DDPM:
         self.unet.to(device)
         return self
@@ -87,6 +115,12 @@ class DDPM:
                     module.reset_parameters()
         return fresh
 
+    def copy(self) -> DDPM:
+        return copy.deepcopy(self)
+
+    def size(self) -> Size:
+        return size_of(self.unet)
+
     @property
     def device(self) -> torch.device:
         device: torch.device = self.unet.device
@@ -96,6 +130,8 @@ class DDPM:
         self,
         images: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
         steps: int,
         batch_size: int,
         learning_rate: float,
@@ -110,6 +146,7 @@ class DDPM:
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
+            labels, texts: nothing is learned from them.
             steps: optimizer steps, at a constant learning rate: the average does what a decay would.
             ema_decay: bound of the decay (1 + t)/(10 + t) of the exponential moving average.
             seed: of batches, timesteps and noise.
@@ -118,7 +155,7 @@ class DDPM:
             The loss of each step: mean squared error of the predicted velocity.
 
         Raises:
-            ValueError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite.
         """
         # The U-Net stays in evaluation mode: it has no layer that behaves otherwise in training, and in training
         # mode diffusers copies the input of every shortcut.
@@ -137,13 +174,16 @@ class DDPM:
         for (loss,) in training:
             losses.append(loss)
             if not math.isfinite(loss):
-                raise ValueError(
-                    f"training diverged: the loss of step {len(losses)} is {loss}; lower the learning rate, "
-                    f"which is {learning_rate}"
-                )
+                raise DivergedError(len(losses), loss, learning_rate)
             if progress is not None:
                 progress(1)
         return losses
+
+    def fit_many(self, models: Sequence[DDPM], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
+        """Side by side: see `models.generators.stacked.fit_stacked`."""
+        from models.generators import stacked  # which imports this module
+
+        return stacked.fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
 
     def prune(
         self,
@@ -220,18 +260,19 @@ class DDPM:
     def to_bytes(self) -> bytes:
         """Weights and architecture as one safetensors payload."""
         weights = {name: tensor.cpu().numpy() for name, tensor in self.unet.state_dict().items()}
-        return pack(weights, asdict(self.architecture))
+        return pack(weights, {"kind": self.KIND, **asdict(self.architecture)})
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> DDPM:
+    def from_bytes(cls, payload: bytes, resources: Resources = NOTHING_ELSE) -> DDPM:
         """The model that `to_bytes` saved, pruned widths included."""
         weights, description = unpack(payload)
+        del description["kind"]
         description["block_channels"] = tuple(description["block_channels"])
         model = cls.build(Architecture(**description), seed=0)
         state = {name: torch.from_numpy(array) for name, array in weights.items()}
         fit_to_weights(model.unet, state)
         model.unet.load_state_dict(state)
-        return model
+        return model.to(resources.device)
 
 
 def train(

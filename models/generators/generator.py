@@ -1,16 +1,73 @@
-"""What generators of images share: how they are asked for images, and how they are shown theirs."""
+"""What a generator of images is, to all that trains, prunes, samples and values it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.checkpoints import Weights, no_weights
+from models.choices import ImportanceName, PruningScope, SchedulerName
+from models.data.items import Shown
+from models.pruning import Pruning, Size
+
 Progress = Callable[[int], None]
 """Called with the number of steps done since the last call."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def computed_anew(_key: str, compute: Callable[[], Arrays]) -> Arrays:
+    """The `Resources.remember` of who keeps nothing."""
+    return compute()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a generator works with that no saved model holds.
+
+    Attributes:
+        weights: the folder of a model that it stands on, by name.
+        remember: returns the arrays that stand for a key, which it computes the first time.
+        device: where it computes.
+    """
+
+    weights: Weights = no_weights
+    remember: Callable[[str, Callable[[], Arrays]], Arrays] = computed_anew
+    device: str = "cpu"
+
+
+NOTHING_ELSE = Resources()
+"""On the CPU, standing on no other model, keeping nothing."""
+
+
+class DivergedError(ValueError):
+    """A training has gone astray: the loss of a step, counted from 1, is not finite."""
+
+    def __init__(self, step: int, loss: float, learning_rate: float) -> None:
+        super().__init__(
+            f"training diverged: the loss of step {step} is {loss}; lower the learning rate, which is {learning_rate}"
+        )
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Fits:
+    """How the training of several models went.
+
+    Attributes:
+        losses: float64, `(models, steps)`; not a number after the step that a training ended with.
+        diverged: for each model the first step, counted from 1, whose loss is not finite, or else the last, if
+            the weights it left are not; or None. The weights of a model that diverged are worth nothing.
+    """
+
+    losses: np.ndarray
+    diverged: tuple[int | None, ...]
 
 
 class Sampler(Protocol):
@@ -18,6 +75,131 @@ class Sampler(Protocol):
 
     def sample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate images, the same from the same seed: uint8, `(n, channels, height, width)`."""
+
+
+class Generator(Protocol):
+    """All that the credit of a generator's contributors asks of it.
+
+    `models.generators.registry` builds one by its kind, and loads one that was saved.
+    """
+
+    KIND: ClassVar[str]
+
+    def fit(
+        self,
+        images: np.ndarray,
+        *,
+        labels: np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        ema_decay: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> list[float]:
+        """Train, or finetune, from the current weights, and keep their average; it starts anew with every call.
+
+        Args:
+            images, labels, texts: see `Shown`.
+            ema_decay: bound of the decay of the average of weights.
+            seed: of all that is drawn.
+
+        Returns:
+            The loss of each step.
+
+        Raises:
+            InputError: images that it cannot learn from.
+            DivergedError: the loss is no longer finite.
+        """
+
+    def fit_many(
+        self,
+        models: Sequence[Self],
+        sets: Sequence[Shown],
+        *,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        ema_decay: float,
+        seeds: Sequence[int],
+    ) -> Fits:
+        """Train models of this kind and shape, in place, each on its own images from its own seed.
+
+        What a model learns depends on nothing of the others. `fit_one_by_one` is this for any kind.
+        """
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int,
+        steps: int = ...,
+        scheduler: SchedulerName = ...,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Generate images: uint8, `(n, channels, height, width)`.
+
+        The initial noise depends on the seed alone, so two models that are sampled with one seed differ only by what
+        they learned.
+
+        Args:
+            steps, scheduler: of the sampler; a kind without one ignores them.
+            progress: called with the number of images done since the last call.
+        """
+
+    def prune(
+        self,
+        ratio: float,
+        images: np.ndarray,
+        *,
+        importance: ImportanceName = ...,
+        scope: PruningScope = ...,
+        seed: int = ...,
+    ) -> Pruning:
+        """Make it smaller, in place.
+
+        Args:
+            ratio: share of the parameters to remove, in (0, 1).
+            images: that it was trained on, for whoever prunes by their loss.
+            importance, scope: see `models.pruning.prune`.
+            seed: of all that is drawn.
+
+        Raises:
+            InputError: what this kind cannot be pruned by.
+        """
+
+    def untrained(self, *, seed: int) -> Self:
+        """A model of this shape, pruned widths included, which has learned from nobody."""
+
+    def copy(self) -> Self:
+        """One to train apart; what no training changes may be shared."""
+
+    def size(self) -> Size: ...
+
+    def to_bytes(self) -> bytes:
+        """All that `from_bytes` needs beside resources: a payload of `models.serialization` whose description has the
+        kind under `kind`; equal models give equal bytes."""
+
+    @classmethod
+    def from_bytes(cls, payload: bytes, resources: Resources = ...) -> Self: ...
+
+
+def fit_one_by_one(
+    models: Sequence[Generator], sets: Sequence[Shown], *, steps: int, seeds: Sequence[int], **training: Any
+) -> Fits:
+    """`Generator.fit_many` for kinds that gain nothing by company."""
+    losses = np.full((len(models), steps), math.nan)
+    diverged: list[int | None] = []
+    for row, (model, shown, seed) in enumerate(zip(models, sets, seeds, strict=True)):
+        try:
+            losses[row] = model.fit(
+                shown.images, labels=shown.labels, texts=shown.texts, steps=steps, seed=seed, **training
+            )
+            diverged.append(None)
+        except DivergedError as error:
+            diverged.append(error.step)
+    return Fits(losses, tuple(diverged))
 
 
 def scaled(images: np.ndarray, device: torch.device) -> Tensor:

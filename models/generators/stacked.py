@@ -7,7 +7,6 @@ convolutions too small to fill the processor. A stack of nets pays for each call
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.generators.ddpm import DDPM, DIFFUSION_STEPS, train
-from models.generators.generator import Progress, scaled
+from models.generators.generator import Fits, Progress, scaled
 
 LANES = 8
 """Stacks are as wide as a multiple of this.
@@ -26,20 +25,6 @@ Widths of layers are multiples of the groups of the group norms, four, so every 
 multiple of 32 numbers. No model has numbers in the rest that a vector loop leaves to a scalar loop, whose
 last bit may differ: the position in the stack has no influence.
 """
-
-
-@dataclass(frozen=True)
-class StackedFit:
-    """How the training of several models went.
-
-    Attributes:
-        losses: float64, `(models, steps)`: mean squared error of the predicted velocity.
-        diverged: for each model the first step, counted from 1, whose loss is not finite, or else the last, if
-            the weights it left are not; or None. The weights of a model that diverged are worth nothing.
-    """
-
-    losses: np.ndarray
-    diverged: tuple[int | None, ...]
 
 
 def fit_stacked(
@@ -53,7 +38,7 @@ def fit_stacked(
     seeds: Sequence[int],
     progress: Progress | None = None,
     width: int = LANES,
-) -> StackedFit:
+) -> Fits:
     """Train every model in place, on its own images from its own seed, as `DDPM.fit` does up to rounding.
 
     On one thread of a CPU what a model learns depends, to the last bit, on its own weights, images and seed
@@ -66,6 +51,9 @@ def fit_stacked(
         seeds: for each model that of its batches, timesteps and noise.
         progress: counts the steps of each model: `len(models) * steps` in all.
         width: models trained at once, a multiple of 8; memory grows with it.
+
+    Returns:
+        The losses are mean squared errors of the predicted velocity.
 
     Raises:
         ValueError: models of several shapes, a set without images or of another shape, not one set and one
@@ -97,7 +85,7 @@ def fit_stacked(
     for place, model in enumerate(models):
         failed[place, -1:] |= not all(weight.isfinite().all() for weight in model.unet.parameters())
     diverged = tuple(int(row.argmax()) + 1 if row.any() else None for row in failed)
-    return StackedFit(losses=losses, diverged=diverged)
+    return Fits(losses=losses, diverged=diverged)
 
 
 class StackedUNets:

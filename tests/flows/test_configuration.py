@@ -53,6 +53,8 @@ def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:
         ("folder: images", "unknown key `folder`"),
         ("data: {source: folder, path: x, folder: y}", "unknown key `data.folder`"),
         ("data: {source: folder, path: x, size: 12}\ngenerator: {block_channels: [8, 8, 8, 8]}", "multiple of 8"),
+        ("generator: {kind: dpm}", "no generator is called 'dpm'; did you mean ddpm"),
+        ("generator: {steps: 0}", "`generator.steps`"),
         ("name: ../escape", "`name`"),
         ("seed: -1", "`seed`"),
         ("sampling: {scheduler: unipcc}", "no scheduler is called 'unipcc'; did you mean unipc"),

@@ -57,6 +57,24 @@ def test_digest_changes_with_own_images_alone() -> None:
     assert before.digest_of(1) != after.digest_of(1)
 
 
+def test_texts_go_with_their_items_and_into_the_digest_of_who_wrote_them() -> None:
+    images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
+    ids = [item_id(image) for image in images]
+
+    def captioned(texts: list[str]) -> ImageSet:
+        return ImageSet.merge(images, ids, np.zeros(3), ["any"], [["ann"], ["bob"], ["bob"]], texts)
+
+    items = captioned(["zero", "one", "two"])
+    assert items.texts is not None
+    assert [items.texts[row] for row in np.argsort(items.images.ravel())] == ["zero", "one", "two"]
+    rows = np.array([2, 0])
+    assert items.take(rows).shown().texts == (items.texts[2], items.texts[0])
+    assert ImageSet.from_bytes(items.to_bytes()).texts == items.texts
+    changed = captioned(["zero", "one", "a two"])
+    assert changed.digest_of(0) == items.digest_of(0)
+    assert changed.digest_of(1) != items.digest_of(1)
+
+
 def test_bytes_round_trip() -> None:
     items = image_set([["ann"], ["zoë", "ann"]])
     again = ImageSet.from_bytes(items.to_bytes())

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import retraining
 from models.data.items import ImageSet, item_id
+from models.generators import stacked
 from models.generators.ddpm import DDPM, Architecture
-from models.generators.stacked import StackedFit, fit_stacked
+from models.generators.generator import Fits
+from models.generators.stacked import fit_stacked
 from models.pruning import prune
 from models.retraining import OTHER_SEED, Outcome, coalition_models
 from models.training import Method, Training
@@ -130,10 +131,10 @@ def test_images_of_others_change_nothing_unless_they_are_unlearned(
         assert same[EVERYBODY]
 
 
-def poisoned(items: int, seeds: Collection[int], tried: list[list[int]]) -> Callable[..., StackedFit]:
+def poisoned(items: int, seeds: Collection[int], tried: list[list[int]]) -> Callable[..., Fits]:
     """Training that diverges, in truth, for a coalition with so many images from these seeds."""
 
-    def fit(models: Sequence[DDPM], image_sets: Sequence[np.ndarray], **options: Any) -> StackedFit:
+    def fit(models: Sequence[DDPM], image_sets: Sequence[np.ndarray], **options: Any) -> Fits:
         tried.append(list(options["seeds"]))
         for model, images, seed in zip(models, image_sets, options["seeds"], strict=True):
             if len(images) == items and seed in seeds:
@@ -157,7 +158,7 @@ def test_what_diverges_is_tried_once_from_another_seed(
     tried: list[list[int]] = []
     (retried,) = saved(coalition_models(method, start, image_set(), MASKS[[PAIR]], TRAINING, [sick + OTHER_SEED]))
     seeds = {sick, sick + OTHER_SEED} if always else {sick}
-    monkeypatch.setattr(retraining, "fit_stacked", poisoned(10, seeds, tried))
+    monkeypatch.setattr(stacked, "fit_stacked", poisoned(10, seeds, tried))
     outcomes = coalition_models(method, start, image_set(), MASKS, TRAINING, SEEDS)
     assert tried == [SEEDS[1:], [sick + OTHER_SEED]]
     failed = outcomes[PAIR]

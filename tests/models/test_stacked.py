@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from models.generators.ddpm import DDPM, Architecture
-from models.generators.stacked import StackedFit, fit_stacked
+from models.generators.generator import Fits
+from models.generators.stacked import fit_stacked
 from models.pruning import prune
 
 STEPS = 4
@@ -45,7 +46,7 @@ def weights(model: DDPM) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.unet.parameters()])
 
 
-def train(starts: list[DDPM], image_sets: list[np.ndarray], chosen: list[int]) -> tuple[list[torch.Tensor], StackedFit]:
+def train(starts: list[DDPM], image_sets: list[np.ndarray], chosen: list[int]) -> tuple[list[torch.Tensor], Fits]:
     """Copies of the chosen models, trained together: their weights, and how it went."""
     models = [copy.deepcopy(starts[index]) for index in chosen]
     fit = fit_stacked(models, [image_sets[index] for index in chosen], **TRAINING, seeds=chosen)

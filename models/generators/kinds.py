@@ -1,0 +1,20 @@
+"""The kinds of generators by their names, apart from what they are made of: naming one imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.choices import GeneratorKind
+from models.errors import by_name
+
+CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {"ddpm": ("models.generators.ddpm", "DDPM")}
+"""Module and class of each kind; see `models.generators.registry`."""
+
+
+def module_of(kind: str) -> str:
+    """The module of a kind: with all that it imports, the code that a result of this kind depends on.
+
+    Raises:
+        InputError: there is no such kind; the nearest are offered.
+    """
+    return by_name(kind, CLASSES, "generator")[0]

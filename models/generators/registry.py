@@ -1,0 +1,49 @@
+"""Every kind of generator: built by its name from settings, and loaded from what was saved.
+
+A kind is imported when it is asked for, so that the code of one is no part of what a run with another depends on.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from models.data.items import Shown
+from models.errors import by_name
+from models.generators.generator import Generator, Resources
+from models.generators.kinds import CLASSES
+from models.serialization import description_of
+
+
+class _Kind(Protocol):
+    @classmethod
+    def for_images(cls, shown: Shown, *, seed: int, resources: Resources, **settings: Any) -> Generator: ...
+
+    @classmethod
+    def from_bytes(cls, payload: bytes, resources: Resources = ...) -> Generator: ...
+
+
+def build_generator(
+    kind: str, shown: Shown, settings: Mapping[str, Any], *, seed: int, resources: Resources
+) -> Generator:
+    """A model of the images' shape, which has learned from nobody.
+
+    Args:
+        settings: of the kind's `for_images`.
+        seed: of its initial weights.
+
+    Raises:
+        InputError: there is no such kind, or images and settings do not go together.
+    """
+    return _class_of(kind).for_images(shown, **settings, seed=seed, resources=resources)
+
+
+def load_generator(payload: bytes, resources: Resources) -> Generator:
+    """What `Generator.to_bytes` saved, of the kind that its description names."""
+    return _class_of(description_of(payload)["kind"]).from_bytes(payload, resources)
+
+
+def _class_of(kind: str) -> _Kind:
+    module, name = by_name(kind, CLASSES, "generator")
+    return cast(_Kind, getattr(importlib.import_module(module), name))
