@@ -30,7 +30,7 @@ from tasks.generating import (
     train_generator,
 )
 from tasks.gmvaluator import match
-from tasks.valuing import embed, read
+from tasks.valuing import alike, embed, read
 
 GIVEN = "given"
 """The generator of images that are not generated here."""
@@ -127,7 +127,12 @@ def drawn(config: CriteriaConfig, attributes: Sequence[str] = ()) -> StageRecord
 def generate(config: CriteriaConfig, items: StageRecord, images: int, attributes: Sequence[str] = ()) -> list[Made]:
     """Images that were given, with attributes if they have them; or those of each generator, trained on the items."""
     if config.generated is not None:
-        return [Made(GIVEN, read(config.generated, config.size, attributes, needed=False), None)]
+        trained, given = alike(items, read(config.generated, config.size, attributes, needed=False))
+        if trained is not items:
+            raise InputError(
+                "training images are greyscale and generated ones have colour; give training images of three channels"
+            )
+        return [Made(GIVEN, given, None)]
     made = []
     for generator in config.generators:
         trained = train_generator(items, generator, config)

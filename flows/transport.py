@@ -22,6 +22,7 @@ from tasks.detection_config import DetectionConfig
 from tasks.value_config import ValueConfig
 from tasks.valuing import (
     agree_shares,
+    alike,
     check_incremental,
     check_out,
     embed,
@@ -105,8 +106,8 @@ def detection(config: DetectionConfig) -> DetectionResult:
         kept = read_digits().outputs
         sides = {side: kept[side]["items"] for side in ("train", "val")}
     else:
-        read_from = {"train": config.train, "val": config.val}
-        sides = {side: read(path, config.encoding.size).outputs["items"] for side, path in read_from.items()}
+        both = alike(*(read(path, config.encoding.size) for path in (config.train, config.val)))
+        sides = {side: record.outputs["items"] for side, record in zip(("train", "val"), both, strict=True)}
     written = write_detection(config, [detect(corruption, config, sides) for corruption in config.corruptions])
     return DetectionResult(
         name=config.name,
@@ -119,7 +120,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
 
 def read_sides(config: ValueConfig) -> dict[str, str]:
     """Digests of the items of both sides, and the name of what embedded their images."""
-    train, val = (read(path, config.encoding.size) for path in (config.train, config.val))
+    train, val = alike(*(read(path, config.encoding.size) for path in (config.train, config.val)))
     sides = {"train": train.outputs["items"], "val": val.outputs["items"], "encoder": ""}
     if train.outputs["shape"] is not None or val.outputs["shape"] is not None:
         name = config.encoding.encoder

@@ -41,6 +41,22 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
 
 
 @task(cache_policy=NO_CACHE)
+def colour(items: StageRecord) -> StageRecord:
+    """Digest of greyscale items as colour ones."""
+    inputs = {"items": items.outputs["items"]}
+    work = in_worker("Repeat channels", 0, f"{VALUING}.colour", inputs["items"])
+    return run_stage("colour", inputs=inputs, modules=(VALUING,), compute=work)
+
+
+def alike(*sides: StageRecord) -> tuple[StageRecord, ...]:
+    """Sides that can be compared: where one has colour, greyscale images of another become colour too."""
+    shapes = [side.outputs["shape"] for side in sides]
+    if not any(shape and shape[0] == 3 for shape in shapes):
+        return sides
+    return tuple(colour(side) if shape and shape[0] == 1 else side for side, shape in zip(sides, shapes, strict=True))
+
+
+@task(cache_policy=NO_CACHE)
 def train_encoder(val: StageRecord, config: ValueConfig) -> StageRecord:
     """Digest of an encoder that learned from the validation images."""
     encoding = config.encoding

@@ -56,6 +56,15 @@ def read(
     return keep_items(space, replace(read_items(Path(path), size=size, progress=advance), attributes=known))
 
 
+def colour(items: str, settings: Settings, advance: Advance) -> dict[str, Any]:
+    """Keep greyscale images as colour ones of three equal channels; their ids stay."""
+    space = open_workspace(settings)
+    loaded = load_items(space, items)
+    if loaded.images is None:
+        raise InputError("one side has images and the other features; give both as images, or both as features")
+    return keep_items(space, replace(loaded, images=np.repeat(loaded.images, 3, axis=1)))
+
+
 def train_encoder(
     items: str, encoding: EncodingConfig, seed: int, settings: Settings, advance: Advance
 ) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
     """Read an `.npz` file, a Parquet file with images, or a folder of images, with `metadata.csv` or without.
 
     Images become squares of `size`: the largest centred square of each, resized. All are greyscale or all are
-    colour, as the first one is.
+    colour, as the first one is. Greyscale images that are compared with colour ones get three equal channels.
 
     Raises:
         InputError: a source of another kind, or one that is not as described; names the row.

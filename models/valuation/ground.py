@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from models.errors import InputError
-from models.valuation.items import check_features, check_finite, check_labels, check_unseen
+from models.valuation.items import check_features, check_finite, check_labels, check_told_apart, check_unseen
 from models.valuation.transport import PointCost, solve_transport
 
 CLASS_SAMPLE = 2000
@@ -139,8 +139,7 @@ def survey(
     centre = features.mean(axis=0, dtype=np.float64)
     some, some_labels = seen.sample(None)
     others = _sample(np.ones(len(features), dtype=bool), SCALE_SAMPLE, seen.generator)
-    if (some == some[0]).all() and (features[others] == some[0]).all():
-        raise InputError("all items have the same features, so none can be told from another; choose another encoder")
+    check_told_apart(some)
     first, second = (torch.from_numpy(side - centre).double() for side in (some, features[others]))
     apart: np.ndarray = torch.cdist(first, second).numpy()
     spread = _deviation(apart)

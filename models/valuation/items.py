@@ -42,8 +42,14 @@ def check_labelled(
     check_labels(train_labels, len(train_features), "training")
     check_labels(val_labels, len(val_features), "validation")
     check_unseen(train_labels, val_labels)
-    if (train_features == train_features[0]).all() and (val_features == train_features[0]).all():
-        raise InputError("all items have the same features, so none can be told from another; choose another encoder")
+    check_told_apart(train_features)
+
+
+def check_told_apart(features: np.ndarray) -> None:
+    if len(features) > 1 and (features == features[0]).all():
+        raise InputError(
+            "all training items have the same features, so none can be told from another; choose another encoder"
+        )
 
 
 def check_unseen(train_labels: np.ndarray, val_labels: np.ndarray) -> None:
@@ -67,7 +73,10 @@ def check_features(
                 f"shape {features.shape}"
             )
         if 0 in features.shape:
-            raise InputError(f"items are compared by their features; {side} features have shape {features.shape}")
+            raise InputError(
+                f"items are compared by their features, and there are no {side} ones: shape {features.shape}. Look at "
+                "what made them"
+            )
         check_finite(features, side, first if side == "training" else 0)
     if train_features.shape[1] != val_features.shape[1]:
         raise InputError(

@@ -156,6 +156,11 @@ def solve_transport(
         step = current * (between[cost.target_groups] - ratio.log())
         step -= step.mean()
         g = mixing.next(g, step, dual) if current == epsilon else g + step
+    if iterations <= len(stages):
+        raise NotConverged(
+            f"epsilon falls to {epsilon:.3g} in {len(stages)} passes before transport is solved at it; "
+            f"`max_iterations` allows {max_iterations}. Allow some dozens"
+        )
     raise NotConverged(
         f"transport is solved to a marginal error of at most {tolerance:g}; after {iterations} passes it is "
         f"{error:.2g}, and groups drift by {drift / cost.scale:.2g} of the scale. "

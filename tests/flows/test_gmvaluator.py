@@ -27,7 +27,8 @@ def test_generated_images_are_matched_once_with_those_behind_them(royalty: Run, 
     files = save_digits(tmp_path / "images", ["ann", "bob", "ann;cy"] * 10)
     (tmp_path / "made" / "more").mkdir(parents=True)  # a folder of images and nothing else
     for index in (3, 10, 20):
-        Image.open(files[index]).save(tmp_path / "made" / "more" / f"{index}.png")
+        # In colour, which the training images have not: they are compared as if they had.
+        Image.open(files[index]).convert("RGB").save(tmp_path / "made" / "more" / f"{index}.png")
     (tmp_path / "m.yaml").write_text(CONFIG)
     done = royalty("value", "gmvaluator", "--config", "m.yaml", "--out", "out.parquet", "--json")
     assert done.returncode == 0, done.stderr

@@ -77,7 +77,7 @@ def test_bad_input_is_refused() -> None:
             realism_scores(train, generated, k=k)
     with pytest.raises(InputError, match=r"training and generated items are compared .* by dimension; got 3 and 2"):
         realism_scores(train, generated[:, :2])
-    with pytest.raises(InputError, match="generated features have shape"):
+    with pytest.raises(InputError, match="there are no generated ones"):
         realism_scores(train, generated[:0])
     generated[2, 1] = np.inf
     with pytest.raises(InputError, match="generated row 2 has inf in dimension 1"):
