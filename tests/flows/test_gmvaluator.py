@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from models.data.folder import METADATA
+from tasks import valuing
 from tests.conftest import save_digits
 from tests.flows.test_credit import Run
 
@@ -56,6 +58,19 @@ def test_generated_images_are_matched_once_with_those_behind_them(royalty: Run, 
     again = royalty("value", "gmvaluator", "--config", "m.yaml", "--json")
     assert json.loads(again.stdout)["table"] == result["table"]
     assert stages(tmp_path / "home") == count
+
+
+@pytest.mark.parametrize(
+    ("channels", "coloured"),
+    [((1, 3), [0]), ((3, 1), [1]), ((1, 1), []), ((3, 3), []), ((None, 3), []), ((None, None), [])],
+)
+def test_greyscale_becomes_colour_where_the_other_side_has_it(
+    monkeypatch: pytest.MonkeyPatch, channels: tuple[int | None, ...], coloured: list[int]
+) -> None:
+    sides = [SimpleNamespace(outputs={"shape": count and [count, 8, 8]}) for count in channels]
+    monkeypatch.setattr(valuing, "colour", lambda side: ("colour", side))
+    expected = tuple(("colour", side) if place in coloured else side for place, side in enumerate(sides))
+    assert valuing.alike(*sides) == expected
 
 
 def test_what_cannot_be_matched_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
