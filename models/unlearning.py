@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call, jvp
 
 from models.generators.ddpm import DDPM
+from models.generators.unets import target_of
 from models.valuation.gradients import diffuse, image_gradients, noise_levels
 
 
@@ -56,7 +57,7 @@ def gradient_ascent(
         times = torch.randint(diffusion_steps, (batch_size,), generator=generator)
         clean, noise, times = (tensor.to(model.device) for tensor in (clean, noise, times))
         output = model.unet(model.scheduler.add_noise(clean, noise, times), times).sample
-        loss = torch.nn.functional.mse_loss(output, model.scheduler.get_velocity(clean, noise, times))
+        loss = torch.nn.functional.mse_loss(output, target_of(model.scheduler, clean, noise, times))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -122,15 +122,45 @@ class GeneratorBase(StageConfig):
 
 
 class DDPMConfig(GeneratorBase):
-    """See `models.generators.ddpm`."""
+    """See `models.generators.unets.Architecture`.
+
+    Attributes:
+        conditional: whether it learns classes, the labels of images.
+    """
 
     kind: Literal["ddpm"] = "ddpm"
     block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
     layers_per_block: Annotated[int, Field(ge=1)] = 1
+    attention: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    head_channels: Annotated[int, Field(ge=1)] | None = None
+    groups: Annotated[int, Field(ge=1)] = 4
+    objective: Literal["velocity", "noise"] = "velocity"
+    conditional: bool = False
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    flip: bool = False
     steps: Steps = 600
     batch_size: Steps = 128
     learning_rate: Rate = 5e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+    @model_validator(mode="after")
+    def _widths_divide(self) -> DDPMConfig:
+        for width in self.block_channels:
+            if width % self.groups:
+                raise ValueError(f"`block_channels` are multiples of `groups`, which is {self.groups}; got {width}")
+        for level in self.attention:
+            if level >= len(self.block_channels):
+                raise ValueError(
+                    f"`attention` lists levels of `block_channels`, 0 to {len(self.block_channels) - 1}; got {level}"
+                )
+            if self.head_channels and self.block_channels[level] % self.head_channels:
+                raise ValueError(
+                    f"widths of levels with attention are multiples of `head_channels`, which is {self.head_channels}; "
+                    f"got {self.block_channels[level]}"
+                )
+        if self.guidance != 1 and not self.conditional:
+            raise ValueError(f"`guidance` is of a `conditional` generator, and this one is not; got {self.guidance}")
+        return self
 
     def check_size(self, size: int) -> None:
         halvings = 2 ** (len(self.block_channels) - 1)

@@ -24,7 +24,8 @@ from models.data.mnist import mnist_digits
 from models.errors import InputError
 from models.generators.beta_vae import BetaVAE
 from models.generators.dcgan import DCGAN
-from models.generators.ddpm import DDPM, Architecture
+from models.generators.ddpm import DDPM
+from models.generators.unets import Architecture
 from models.properties.classifier import Classifier
 from tasks.criteria_config import GeneratorName
 from tasks.stored_items import keep_items, load_items

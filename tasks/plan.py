@@ -27,8 +27,8 @@ class MeasurePlan:
     reference: str
     images: int
     steps: int
-    scheduler: SchedulerName
     draw: int
+    scheduler: SchedulerName = "unipc"
 
     def edges(self, coalition: str) -> list[Edge]:
         """What the measurement came from."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from infra.checkpoints import Checkpoint
+from infra.keys import code_version, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.weights import WeightsStore
@@ -55,8 +57,13 @@ def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
         "training": config.generator.training(),
         "seed": config.seed,
     }
-    work = in_worker("Train generator", config.generator.steps, f"{WORKER}.fit_generator", *inputs.values())
-    return run_stage("train", inputs=inputs, modules=(WORKER, module_of(config.generator.kind)), compute=work)
+    modules = WORKER, module_of(config.generator.kind)
+    checkpoint = digest_of({"inputs": inputs, "code": code_version(*modules)})
+    given = *inputs.values(), checkpoint
+    work = in_worker("Train generator", config.generator.steps, f"{WORKER}.fit_generator", *given)
+    record = run_stage("train", inputs=inputs, modules=modules, compute=work)
+    Checkpoint(settings().root / "checkpoints" / checkpoint).remove()
+    return record
 
 
 @task(cache_policy=NO_CACHE)

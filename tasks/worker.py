@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from infra.checkpoints import Checkpoint
 from infra.progress import Advance
 from infra.settings import Settings
 from infra.weights import WeightsStore
@@ -49,15 +50,17 @@ def fit_generator(
     architecture: dict[str, Any],
     training: dict[str, Any],
     seed: int,
+    checkpoint: str,
     settings: Settings,
     advance: Advance,
 ) -> dict[str, Any]:
-    """Train the generator on everybody's images."""
+    """Train the generator on everybody's images; a training that was killed goes on from its checkpoint."""
     space = open_workspace(settings)
     shown = load_images(space, train).shown()
     start = time.perf_counter()
     model = build_generator(kind, shown, architecture, seed=seed, resources=resources(settings))
-    losses = model.fit(**vars(shown), **training, seed=seed, progress=advance)
+    keeper = Checkpoint(space.root / "checkpoints" / checkpoint)
+    losses = model.fit(**vars(shown), **training, seed=seed, progress=advance, keeper=keeper)
     return {**store(space, model), "losses": thinned(losses), "busy_seconds": time.perf_counter() - start}
 
 
@@ -75,7 +78,7 @@ def prune_generator(
     shown = load_images(space, train).shown()
     model = load_model(space, base, settings)
     start = time.perf_counter()
-    pruned = model.prune(images=shown.images, **pruning, seed=seed)
+    pruned = model.prune(images=shown.images, labels=shown.labels, **pruning, seed=seed)
     broken = space.artifacts.put(model.to_bytes())
     model.fit(**vars(shown), **training, seed=seed, progress=advance)
     return {

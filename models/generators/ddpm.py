@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
+from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.data.items import Shown
+from models.errors import InputError
 from models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
@@ -23,66 +27,50 @@ from models.generators.generator import (
     Progress,
     Resources,
     batches,
+    fit_one_by_one,
     quantized,
     scaled,
 )
+from models.generators.resume import Keeper, pack_training, unpack_training
 from models.generators.schedulers import solver
+from models.generators.unets import (
+    DIFFUSION_STEPS,
+    Architecture,
+    at_random_levels,
+    build_unet,
+    noise_schedule,
+    target_of,
+)
 from models.pruning import Pruning, Size, fit_to_weights, prune, size_of
 from models.serialization import pack, unpack
 
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""From noisy images `(models, batch, c, h, w)` and times `(models, batch)` to velocities shaped like the images."""
+Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to what is learned of them,
+shaped like the images."""
 
-DIFFUSION_STEPS = 1000
 SAMPLING_STEPS = 20
-GROUPS = 4
+UNLABELLED = 0.1
+"""Share of images whose class is not told in training, so that guidance has something to compare with."""
 TAYLOR_BATCH = 64
 TAYLOR_BATCHES = 8
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of the denoising U-Net: square images, one level of the net for each entry of `block_channels`."""
-
-    image_size: int
-    channels: int
-    block_channels: tuple[int, ...]
-    layers_per_block: int
-
-
 class DDPM:
-    """An unconditional denoising diffusion model of uint8 images, `(n, channels, height, width)`."""
+    """A denoising diffusion model of uint8 images, `(n, channels, height, width)`, unconditional or of classes."""
 
     KIND: ClassVar[str] = "ddpm"
 
     def __init__(self, unet: UNet2DModel, architecture: Architecture) -> None:
         self.unet = unet
         self.architecture = architecture
-        # Velocity prediction (Salimans & Ho 2022) on a cosine schedule learns faster on small images than
-        # noise prediction on the linear one.
-        self.scheduler = DDIMScheduler(
-            num_train_timesteps=DIFFUSION_STEPS,
-            beta_schedule="squaredcos_cap_v2",
-            prediction_type="v_prediction",
-            timestep_spacing="trailing",
-        )
+        self.scheduler = noise_schedule(architecture.objective)
 
     @classmethod
     def build(cls, architecture: Architecture, *, seed: int) -> DDPM:
         """A model with random weights, which has learned from nobody."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            unet = UNet2DModel(
-                sample_size=architecture.image_size,
-                in_channels=architecture.channels,
-                out_channels=architecture.channels,
-                block_out_channels=architecture.block_channels,
-                layers_per_block=architecture.layers_per_block,
-                down_block_types=("DownBlock2D",) * len(architecture.block_channels),
-                up_block_types=("UpBlock2D",) * len(architecture.block_channels),
-                norm_num_groups=GROUPS,
-                add_attention=False,
-            )
+            unet = build_unet(architecture)
         return cls(unet.eval(), architecture)
 
     @classmethod
@@ -91,15 +79,29 @@ class DDPM:
         shown: Shown,
         *,
         block_channels: Sequence[int],
-        layers_per_block: int,
+        attention: Sequence[int] = (),
+        conditional: bool = False,
         seed: int,
         resources: Resources,
+        **options: Any,
     ) -> DDPM:
-        """A model of the size of the images: see `build`."""
+        """A model of the size of the images, and of their classes if it is conditional: see `Architecture`.
+
+        Raises:
+            InputError: a conditional model of images that show one class.
+        """
         channels, size = shown.images.shape[1:3]
-        return cls.build(Architecture(size, channels, tuple(block_channels), layers_per_block), seed=seed).to(
-            resources.device
-        )
+        classes = 0
+        if conditional:
+            classes = 0 if shown.labels is None else int(shown.labels.max()) + 1
+            if classes < 2:
+                raise InputError(
+                    f"a conditional generator learns from images of at least two labels, and these have {classes}; "
+                    "label what they show, or leave `conditional` out"
+                )
+        levels = tuple(block_channels), tuple(attention)
+        architecture = Architecture(size, channels, levels[0], attention=levels[1], classes=classes, **options)
+        return cls.build(architecture, seed=seed).to(resources.device)
 
     def to(self, device: str) -> DDPM:
         self.unet.to(device)
@@ -138,6 +140,7 @@ class DDPM:
         ema_decay: float,
         seed: int,
         progress: Progress | None = None,
+        keeper: Keeper | None = None,
     ) -> list[float]:
         """Train on images, from the current weights, and keep the averaged weights.
 
@@ -146,21 +149,26 @@ class DDPM:
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
-            labels, texts: nothing is learned from them.
+            labels: int64, `(items,)`, for a conditional model.
+            texts: nothing is learned from them.
             steps: optimizer steps, at a constant learning rate: the average does what a decay would.
             ema_decay: bound of the decay (1 + t)/(10 + t) of the exponential moving average.
             seed: of batches, timesteps and noise.
+            keeper: keeps the training from time to time. One that it kept is gone on with, and ends, on one thread of
+                a CPU, with the very weights that it would have had; everything else must be as it was.
 
         Returns:
-            The loss of each step: mean squared error of the predicted velocity.
+            The loss of each step: mean squared error of the prediction.
 
         Raises:
+            InputError: a conditional model without labels.
             DivergedError: the loss is no longer finite.
         """
+        classes = self._classes(labels, len(images))
         # The U-Net stays in evaluation mode: it has no layer that behaves otherwise in training, and in training
         # mode diffusers copies the input of every shortcut.
         training = train(
-            lambda noisy, times: self.unet(noisy[0], times[0]).sample[None],
+            lambda noisy, times, told: self.unet(noisy[0], times[0], None if told is None else told[0]).sample[None],
             list(self.unet.parameters()),
             [scaled(images, self.device)],
             self.scheduler,
@@ -169,6 +177,10 @@ class DDPM:
             learning_rate=learning_rate,
             ema_decay=ema_decay,
             seeds=[seed],
+            labels=None if classes is None else [classes],
+            unlabelled=self.architecture.classes,
+            flip=self.architecture.flip,
+            keeper=keeper,
         )
         losses = []
         for (loss,) in training:
@@ -180,7 +192,9 @@ class DDPM:
         return losses
 
     def fit_many(self, models: Sequence[DDPM], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
-        """Side by side: see `models.generators.stacked.fit_stacked`."""
+        """Side by side where the net has neither attention nor classes: see `models.generators.stacked.fit_stacked`."""
+        if not self.architecture.plain:
+            return fit_one_by_one(models, sets, seeds=seeds, **training)
         from models.generators import stacked  # which imports this module
 
         return stacked.fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
@@ -190,6 +204,7 @@ class DDPM:
         ratio: float,
         images: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
         importance: ImportanceName = "magnitude",
         scope: PruningScope = "layer",
         seed: int = 0,
@@ -197,24 +212,39 @@ class DDPM:
         """Remove a share of the parameters, in place: see `models.pruning.prune`.
 
         Args:
-            images: uint8, `(items, channels, height, width)`, at least one; Taylor importance is of their loss.
+            images, labels: as of `fit`; Taylor importance is of their loss.
             seed: of that loss, or of random importance.
         """
         if importance == "taylor":
-            self._backward(scaled(images, self.device), seed)
+            self._backward(scaled(images, self.device), self._classes(labels, len(images)), seed)
         return prune(self.unet, ratio, importance=importance, scope=scope, seed=seed)
 
-    def _backward(self, data: Tensor, seed: int) -> None:
+    def _backward(self, data: Tensor, labels: Tensor | None, seed: int) -> None:
         """Leave the gradients of the training loss in the parameters, over some batches."""
         generator = torch.Generator(self.device).manual_seed(seed)
         self.unet.zero_grad()
         for batch in batches(len(data), TAYLOR_BATCH, TAYLOR_BATCHES, generator):
-            clean = data[batch]
-            noise = torch.randn(clean.shape, generator=generator, device=self.device)
-            times = torch.randint(DIFFUSION_STEPS, (len(clean),), generator=generator, device=self.device)
-            predicted = self.unet(self.scheduler.add_noise(clean, noise, times), times).sample
-            loss = nn.functional.mse_loss(predicted, self.scheduler.get_velocity(clean, noise, times))
+            noisy, times, target = at_random_levels(self.scheduler, data[batch], generator)
+            told = None if labels is None else labels[batch]
+            loss = nn.functional.mse_loss(self.unet(noisy, times, told).sample, target)
             loss.backward()  # type: ignore[no-untyped-call]
+
+    def _classes(self, labels: np.ndarray | None, items: int) -> Tensor | None:
+        """The classes to learn from.
+
+        Raises:
+            InputError: a conditional model without a label an image, or with one that it does not know.
+        """
+        classes = self.architecture.classes
+        if not classes:
+            return None
+        if labels is None or len(labels) != items or labels.min() < 0 or labels.max() >= classes:
+            raise InputError(
+                f"a generator of {classes} classes learns from images with a label from 0 to {classes - 1} each; got "
+                f"{'none' if labels is None else f'{len(labels)} labels up to {labels.max()}'} for {items} images. "
+                "Label every image, or leave `conditional` out"
+            )
+        return torch.from_numpy(labels).to(self.device)
 
     def solver(self, steps: int, scheduler: SchedulerName = "unipc") -> Any:
         """The sampler at its start: see `models.generators.schedulers.solver`.
@@ -238,7 +268,7 @@ class DDPM:
         """Generate images, deterministically from the initial noise.
 
         The initial noise of batch b depends on `seed` and b alone, so two models sampled with one seed
-        start from the same noise and differ only by what they learned.
+        start from the same noise and differ only by what they learned. Classes take turns.
 
         Returns:
             uint8, `(n, channels, height, width)`.
@@ -249,25 +279,59 @@ class DDPM:
             generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             latent = torch.randn((size, *shape), generator=generator, device=self.device)
+            told = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
             solver = self.solver(steps, scheduler)
             for time in solver.timesteps:
-                latent = solver.step(self.unet(latent, time).sample, time, latent).prev_sample
+                latent = solver.step(self._predict(latent, time, told), time, latent).prev_sample
             images.append(quantized(latent))
             if progress is not None:
                 progress(size)
         return np.concatenate(images)
+
+    def _predict(self, latent: Tensor, time: Tensor, told: Tensor) -> Tensor:
+        """What the net says of a batch, guided by its classes if it knows any (Ho & Salimans 2022)."""
+        classes, weight = self.architecture.classes, self.architecture.guidance
+        if not classes:
+            prediction: Tensor = self.unet(latent, time).sample
+            return prediction
+        conditional: Tensor = self.unet(latent, time, told).sample
+        if weight == 1:
+            return conditional
+        free: Tensor = self.unet(latent, time, torch.full_like(told, classes)).sample
+        return free + weight * (conditional - free)
 
     def to_bytes(self) -> bytes:
         """Weights and architecture as one safetensors payload."""
         weights = {name: tensor.cpu().numpy() for name, tensor in self.unet.state_dict().items()}
         return pack(weights, {"kind": self.KIND, **asdict(self.architecture)})
 
+    def export(self, folder: Path) -> None:
+        """Write a pipeline folder that diffusers loads by itself: `DDPMPipeline.from_pretrained(folder)`.
+
+        Raises:
+            InputError: a pruned or conditional model, for which diffusers has no such pipeline.
+        """
+        if any(
+            mine.shape != whole.shape
+            for mine, whole in zip(
+                self.unet.parameters(), DDPM.build(self.architecture, seed=0).unet.parameters(), strict=True
+            )
+        ):
+            raise InputError(
+                "layers of a pruned net have widths of their own, which no configuration of diffusers states; export "
+                "the base model, or give a UNet2DModel the widths by `models.pruning.fit_to_weights`"
+            )
+        if self.architecture.classes:
+            raise InputError("diffusers has no pipeline of a UNet2DModel with classes; save its `unet` by itself")
+        DDPMPipeline(self.unet, DDPMScheduler.from_config(self.scheduler.config)).save_pretrained(folder)
+
     @classmethod
     def from_bytes(cls, payload: bytes, resources: Resources = NOTHING_ELSE) -> DDPM:
         """The model that `to_bytes` saved, pruned widths included."""
         weights, description = unpack(payload)
         del description["kind"]
-        description["block_channels"] = tuple(description["block_channels"])
+        for name in ("block_channels", "attention"):
+            description[name] = tuple(description[name])
         model = cls.build(Architecture(**description), seed=0)
         state = {name: torch.from_numpy(array) for name, array in weights.items()}
         fit_to_weights(model.unet, state)
@@ -286,6 +350,10 @@ def train(
     learning_rate: float,
     ema_decay: float,
     seeds: Sequence[int],
+    labels: Sequence[Tensor] | None = None,
+    unlabelled: int = 0,
+    flip: bool = False,
+    keeper: Keeper | None = None,
 ) -> Iterator[list[float]]:
     """Train models side by side, each on its own images from its own seed: see `DDPM.fit`.
 
@@ -294,6 +362,9 @@ def train(
         parameters: every weight of every model; what one model predicts depends on its own weights only.
         sets: for each model its images, `(items, c, h, w)` in [-1, 1].
         seeds: for each model that of its batches, timesteps and noise.
+        labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
+        flip: whether images are mirrored at random.
+        keeper: see `DDPM.fit`.
 
     Yields:
         The loss of each model, after each step. When the last step has been taken up, the parameters
@@ -305,21 +376,40 @@ def train(
     weights = [parameter.detach() for parameter in parameters]
     average = [weight.clone() for weight in weights]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
+    saved = keeper.load() if keeper else None
+    losses_so_far = unpack_training(saved, optimizer, average, generators) if saved else []
+    done = len(losses_so_far)
+    yield from losses_so_far[:]
     for step, chosen in enumerate(zip(*plans, strict=True)):
+        if step < done:
+            continue
         clean = torch.stack([data[batch] for data, batch in zip(sets, chosen, strict=True)])  # (models, batch, c, h, w)
         noise, times = torch.empty_like(clean), torch.empty(clean.shape[:2], dtype=torch.long, device=device)
         for model, generator in enumerate(generators):
             noise[model] = torch.randn(clean.shape[1:], generator=generator, device=device)
             times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator, device=device)
+        told = None if labels is None else torch.stack([own[batch] for own, batch in zip(labels, chosen, strict=True)])
+        for model, generator in enumerate(generators):
+            if flip:
+                mirrored = torch.rand(batch_size, generator=generator, device=device) < 0.5
+                clean[model, mirrored] = clean[model, mirrored].flip(-1)
+            if told is not None:
+                hidden = torch.rand(batch_size, generator=generator, device=device) < UNLABELLED
+                told[model, hidden] = unlabelled
         every = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
-        noisy, velocity = scheduler.add_noise(*every), scheduler.get_velocity(*every)
-        error = predict(noisy.view_as(clean), times) - velocity.view_as(clean)
+        noisy, target = scheduler.add_noise(*every), target_of(scheduler, *every)
+        error = predict(noisy.view_as(clean), times, told) - target.view_as(clean)
         losses = error.square().flatten(1).mean(1)  # (models,)
         optimizer.zero_grad()
         # The sum gives each model the gradient of its own loss.
-        losses.sum().backward()
+        losses.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         # The first step replaces the average: the weights before it are not part of it.
         torch._foreach_lerp_(average, weights, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
-        yield losses.tolist()
+        row = losses.tolist()
+        if keeper:
+            losses_so_far.append(row)
+            if keeper.due():
+                keeper.save(pack_training(optimizer, average, generators, losses_so_far))
+        yield row
     torch._foreach_copy_(weights, average)

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.checkpoints import Weights, no_weights
 from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.data.items import Shown
+from models.generators.resume import Keeper
 from models.pruning import Pruning, Size
 
 Progress = Callable[[int], None]
@@ -97,6 +98,7 @@ class Generator(Protocol):
         ema_decay: float,
         seed: int,
         progress: Progress | None = None,
+        keeper: Keeper | None = None,
     ) -> list[float]:
         """Train, or finetune, from the current weights, and keep their average; it starts anew with every call.
 
@@ -104,6 +106,7 @@ class Generator(Protocol):
             images, labels, texts: see `Shown`.
             ema_decay: bound of the decay of the average of weights.
             seed: of all that is drawn.
+            keeper: keeps the state of a long training, which goes on from there if it was cut off.
 
         Returns:
             The loss of each step.
@@ -153,6 +156,7 @@ class Generator(Protocol):
         ratio: float,
         images: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
         importance: ImportanceName = ...,
         scope: PruningScope = ...,
         seed: int = ...,
@@ -161,7 +165,7 @@ class Generator(Protocol):
 
         Args:
             ratio: share of the parameters to remove, in (0, 1).
-            images: that it was trained on, for whoever prunes by their loss.
+            images, labels: that it was trained on, for whoever prunes by their loss.
             importance, scope: see `models.pruning.prune`.
             seed: of all that is drawn.
 

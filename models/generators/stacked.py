@@ -15,8 +15,9 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.generators.ddpm import DDPM, DIFFUSION_STEPS, train
+from models.generators.ddpm import DDPM, train
 from models.generators.generator import Fits, Progress, scaled
+from models.generators.unets import DIFFUSION_STEPS
 
 LANES = 8
 """Stacks are as wide as a multiple of this.
@@ -109,8 +110,8 @@ class StackedUNets:
         self.time_features: Tensor = self.unet.time_proj(times)  # (diffusion steps, features)
         self.layers: dict[nn.Parameter, Tensor] = {}
 
-    def __call__(self, noisy: Tensor, times: Tensor) -> Tensor:
-        """Velocities `(models, batch, c, h, w)` of images of that shape at times `(models, batch)`."""
+    def __call__(self, noisy: Tensor, times: Tensor, _told: Tensor | None = None) -> Tensor:
+        """Predictions `(models, batch, c, h, w)` of images of that shape at times `(models, batch)`."""
         self.layers = self._split()
         unet = self.unet
         embedding = functional.silu(self._linear(unet.time_embedding.linear_1, self.time_features[times]))

@@ -1,7 +1,7 @@
 """Per-image gradients of the diffusion loss, randomly projected: what TRAK and its kin compare.
 
 The gradient of an image is averaged over timesteps before it is projected, which is the same by
-linearity. The loss is that of `DDPM.fit`, the mean squared error of the predicted velocity.
+linearity. The loss is that of `DDPM.fit`, the mean squared error of the prediction.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.func import functional_call, grad, vmap
 
 from models.choices import SchedulerName
 from models.generators.ddpm import DDPM
+from models.generators.unets import target_of
 
 SAMPLING_BATCH = 256
 """Images that `DDPM.sample` starts from one draw of noise."""
@@ -120,9 +121,10 @@ def journey_gradients(
         signal = model.scheduler.alphas_cumprod.to(model.device)[times].view(-1, 1, 1, 1)
         noise = (latents - signal.sqrt() * finished.unsqueeze(1)) / (1 - signal).sqrt()
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * finished.unsqueeze(1)  # (images, steps, c, h, w)
+        learned = noise if model.architecture.objective == "noise" else velocity
         images_at_once = max(1, batch_size // steps)
         for inputs, targets in zip(
-            torch.split(latents, images_at_once), torch.split(velocity, images_at_once), strict=True
+            torch.split(latents, images_at_once), torch.split(learned, images_at_once), strict=True
         ):
             rows.append(sketch(_mean_gradients(model, inputs, times, targets, batch_size)).cpu().numpy())
             if progress is not None:
@@ -168,13 +170,13 @@ def noise_levels(model: DDPM, shape: tuple[int, ...], *, timesteps: int, seed: i
 
 
 def diffuse(model: DDPM, images: np.ndarray, times: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Noisy images and their velocities, each `(n, timesteps, channels, height, width)`, of uint8 images."""
+    """Noisy images and what to predict of them, each `(n, timesteps, channels, height, width)`, of uint8 images."""
     clean = torch.from_numpy(images).to(model.device).float().div_(127.5).sub_(1)
     shape = (len(clean), len(times))
     pairs = (clean.repeat_interleave(len(times), dim=0), noise.repeat(len(clean), 1, 1, 1), times.repeat(len(clean)))
-    return model.scheduler.add_noise(*pairs).unflatten(0, shape), model.scheduler.get_velocity(*pairs).unflatten(
-        0, shape
-    )
+    noisy: Tensor = model.scheduler.add_noise(*pairs)
+    target = target_of(model.scheduler, *pairs)
+    return noisy.view(shape + noisy.shape[1:]), target.view(shape + target.shape[1:])
 
 
 def _mean_gradients(model: DDPM, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int) -> Tensor:

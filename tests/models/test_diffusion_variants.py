@@ -1,0 +1,155 @@
+"""Diffusion as in the papers: noise prediction, attention, classes with guidance; and trainings that go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, UNet2DModel
+
+from infra.checkpoints import Checkpoint
+from models.errors import InputError
+from models.generators.ddpm import DDPM
+from models.generators.unets import Architecture, build_unet
+
+TRAINING = {"batch_size": 8, "learning_rate": 5e-3, "ema_decay": 0.9}
+VARIANTS = {
+    "noise": Architecture(8, 1, (8, 16), 1, objective="noise"),
+    "attention": Architecture(8, 1, (8, 16), 1, attention=(1,), head_channels=8, objective="noise", flip=True),
+    "classes": Architecture(8, 1, (8, 16), 1, attention=(1,), classes=2, guidance=2.0),
+}
+
+
+def shades(count: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Flat images, dark ones of class 0 and bright ones of class 1."""
+    labels = np.arange(count) % 2
+    return np.where(labels, 215, 40).astype(np.uint8)[:, None, None, None] * np.ones((1, 1, 8, 8), np.uint8), labels
+
+
+class Memory:
+    """Keeps what a training saves, each step, until it is cut off."""
+
+    def __init__(self, cut: int | None = None) -> None:
+        self.state: bytes | None = None
+        self.steps, self.cut = 0, cut
+
+    def load(self) -> bytes | None:
+        return self.state
+
+    def due(self) -> bool:
+        self.steps += 1
+        if self.cut is not None and self.steps > self.cut:
+            raise KeyboardInterrupt
+        return True
+
+    def save(self, state: bytes) -> None:
+        self.state = state
+
+
+@pytest.mark.parametrize(
+    ("architecture", "millions"),
+    [
+        (Architecture(32, 3, (128, 256, 256, 256), 2, attention=(1,), groups=32, objective="noise"), 35.7),
+        (
+            Architecture(64, 3, (224, 448, 672, 896), 2, (1, 2, 3), head_channels=32, groups=32, objective="noise"),
+            274.0,
+        ),
+    ],
+    ids=["cifar", "celeba-hq"],
+)
+def test_the_nets_of_the_paper_have_as_many_parameters(architecture: Architecture, millions: float) -> None:
+    with torch.device("meta"):
+        assert build_unet(architecture).num_parameters() / 1e6 == pytest.approx(millions, rel=0.005)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_training_that_was_cut_off_ends_with_the_very_weights(name: str) -> None:
+    images, labels = shades()
+    whole, halves = (DDPM.build(VARIANTS[name], seed=0) for _ in range(2))
+    losses = whole.fit(images, labels=labels, steps=7, **TRAINING, seed=1)
+    memory = Memory(cut=3)
+    with pytest.raises(KeyboardInterrupt):
+        halves.fit(images, labels=labels, steps=7, **TRAINING, seed=1, keeper=memory)
+    memory.cut = None
+    resumed = DDPM.build(VARIANTS[name], seed=5)
+    assert resumed.fit(images, labels=labels, steps=7, **TRAINING, seed=1, keeper=memory) == losses
+    assert resumed.to_bytes() == whole.to_bytes()
+    with pytest.raises(InputError, match="checkpoint of the same net"):
+        DDPM.build(Architecture(8, 1, (8, 24), 1), seed=0).fit(images, steps=7, **TRAINING, seed=1, keeper=memory)
+
+
+def test_classes_are_learned_taken_in_turn_and_missing_ones_refused() -> None:
+    images, labels = shades()
+    model = DDPM.build(VARIANTS["classes"], seed=0)
+    model.fit(images, labels=labels, steps=60, **TRAINING, seed=0)
+    made = model.sample(16, seed=0, steps=8, scheduler="ddim").mean(axis=(1, 2, 3))
+    assert made[1::2].mean() > made[::2].mean() + 60
+    model.prune(0.3, images, labels=labels, importance="taylor", seed=0)
+    assert DDPM.from_bytes(model.to_bytes()).sample(2, seed=0, steps=2).shape == (2, 1, 8, 8)
+    for bad in (None, labels + 1):
+        with pytest.raises(InputError, match="Label every image"):
+            model.fit(images, labels=bad, steps=1, **TRAINING, seed=0)
+
+
+def test_noise_prediction_learns_and_loads_in_plain_diffusers(tmp_path: Path) -> None:
+    images, _ = shades()
+    model = DDPM.build(VARIANTS["noise"], seed=0)
+    model.fit(np.full_like(images, 40), steps=80, **TRAINING, seed=0)
+    assert abs(float(model.sample(16, seed=0, steps=10).mean()) - 40) < 40
+    model.export(tmp_path)
+    pipeline = DDPMPipeline.from_pretrained(tmp_path)
+    pipeline.set_progress_bar_config(disable=True)
+    assert isinstance(pipeline.unet, UNet2DModel)
+    assert pipeline(num_inference_steps=3, output_type="np").images.shape == (1, 8, 8, 1)
+    for mine, theirs in zip(model.unet.parameters(), pipeline.unet.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+def test_a_pruned_model_is_no_folder_of_plain_diffusers(tmp_path: Path) -> None:
+    model = DDPM.build(VARIANTS["attention"], seed=0)
+    model.prune(0.3, shades()[0])
+    with pytest.raises(InputError, match="widths of their own"):
+        model.export(tmp_path)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+from infra.checkpoints import Checkpoint
+from models.generators.ddpm import DDPM
+from tests.models.test_diffusion_variants import TRAINING, VARIANTS, shades
+torch.set_num_threads(1)
+images, labels = shades()
+keeper = Checkpoint(Path(sys.argv[1]), every=0)
+model = DDPM.build(VARIANTS["attention"], seed=0)
+def step(_): print("step", flush=True)
+model.fit(images, labels=labels, steps=12, **TRAINING, seed=1, keeper=keeper, progress=step)
+Path(sys.argv[2]).write_bytes(model.to_bytes())
+"""
+
+
+def test_a_killed_training_ends_with_the_very_weights(tmp_path: Path) -> None:
+    """SIGKILL at some step, of a process of its own; one file is left, and goes when it is no longer needed."""
+    kept, out, calm = tmp_path / "kept", tmp_path / "resumed", tmp_path / "calm"
+    command = [sys.executable, "-c", KILLED, str(kept)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([*command, str(out)], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(int(np.random.default_rng().integers(1, 9))):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert not out.exists()
+    assert (kept / "state.safetensors").exists()
+    subprocess.run([*command, str(out)], env=environment, check=True, capture_output=True)
+    assert [path.name for path in kept.iterdir()] == ["state.safetensors"]
+    Checkpoint(kept).remove()
+    assert not kept.exists()
+    subprocess.run([*command, str(calm)], env=environment, check=True, capture_output=True)
+    assert out.read_bytes() == calm.read_bytes()
