@@ -458,5 +458,10 @@ class CreditConfig(StageConfig):
 
     @model_validator(mode="after")
     def _generator_can(self) -> CreditConfig:
+        if self.coalitions.method in ("gradient-ascent", "influence") and getattr(self.generator, "conditional", False):
+            raise ValueError(
+                f"`coalitions.method` {self.coalitions.method} unlearns images of an unconditional generator, and this "
+                "one is `conditional`; take `sparsified`"
+            )
         self.generator.check_size(self.data.size if isinstance(self.data, FolderSource) else 8)
         return self
