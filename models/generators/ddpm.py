@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.data.items import Shown
 from models.errors import InputError
+from models.generators.denoising import train
 from models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
@@ -31,26 +31,18 @@ from models.generators.generator import (
     quantized,
     scaled,
 )
-from models.generators.resume import Keeper, pack_training, unpack_training
+from models.generators.resume import Keeper
 from models.generators.schedulers import solver
 from models.generators.unets import (
-    DIFFUSION_STEPS,
     Architecture,
     at_random_levels,
     build_unet,
     noise_schedule,
-    target_of,
 )
 from models.pruning import Pruning, Size, fit_to_weights, prune, size_of
 from models.serialization import pack, unpack
 
-Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to what is learned of them,
-shaped like the images."""
-
 SAMPLING_STEPS = 20
-UNLABELLED = 0.1
-"""Share of images whose class is not told in training, so that guidance has something to compare with."""
 TAYLOR_BATCH = 64
 TAYLOR_BATCHES = 8
 
@@ -337,79 +329,3 @@ class DDPM:
         fit_to_weights(model.unet, state)
         model.unet.load_state_dict(state)
         return model.to(resources.device)
-
-
-def train(
-    predict: Predict,
-    parameters: list[Tensor],
-    sets: Sequence[Tensor],
-    scheduler: DDIMScheduler,
-    *,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    ema_decay: float,
-    seeds: Sequence[int],
-    labels: Sequence[Tensor] | None = None,
-    unlabelled: int = 0,
-    flip: bool = False,
-    keeper: Keeper | None = None,
-) -> Iterator[list[float]]:
-    """Train models side by side, each on its own images from its own seed: see `DDPM.fit`.
-
-    Args:
-        predict: all models at once.
-        parameters: every weight of every model; what one model predicts depends on its own weights only.
-        sets: for each model its images, `(items, c, h, w)` in [-1, 1].
-        seeds: for each model that of its batches, timesteps and noise.
-        labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
-        flip: whether images are mirrored at random.
-        keeper: see `DDPM.fit`.
-
-    Yields:
-        The loss of each model, after each step. When the last step has been taken up, the parameters
-        become their averages; a caller that stops earlier leaves them in between.
-    """
-    device = sets[0].device
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-    plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
-    weights = [parameter.detach() for parameter in parameters]
-    average = [weight.clone() for weight in weights]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
-    saved = keeper.load() if keeper else None
-    losses_so_far = unpack_training(saved, optimizer, average, generators) if saved else []
-    done = len(losses_so_far)
-    yield from losses_so_far[:]
-    for step, chosen in enumerate(zip(*plans, strict=True)):
-        if step < done:
-            continue
-        clean = torch.stack([data[batch] for data, batch in zip(sets, chosen, strict=True)])  # (models, batch, c, h, w)
-        noise, times = torch.empty_like(clean), torch.empty(clean.shape[:2], dtype=torch.long, device=device)
-        for model, generator in enumerate(generators):
-            noise[model] = torch.randn(clean.shape[1:], generator=generator, device=device)
-            times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator, device=device)
-        told = None if labels is None else torch.stack([own[batch] for own, batch in zip(labels, chosen, strict=True)])
-        for model, generator in enumerate(generators):
-            if flip:
-                mirrored = torch.rand(batch_size, generator=generator, device=device) < 0.5
-                clean[model, mirrored] = clean[model, mirrored].flip(-1)
-            if told is not None:
-                hidden = torch.rand(batch_size, generator=generator, device=device) < UNLABELLED
-                told[model, hidden] = unlabelled
-        every = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
-        noisy, target = scheduler.add_noise(*every), target_of(scheduler, *every)
-        error = predict(noisy.view_as(clean), times, told) - target.view_as(clean)
-        losses = error.square().flatten(1).mean(1)  # (models,)
-        optimizer.zero_grad()
-        # The sum gives each model the gradient of its own loss.
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        # The first step replaces the average: the weights before it are not part of it.
-        torch._foreach_lerp_(average, weights, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
-        row = losses.tolist()
-        if keeper:
-            losses_so_far.append(row)
-            if keeper.due():
-                keeper.save(pack_training(optimizer, average, generators, losses_so_far))
-        yield row
-    torch._foreach_copy_(weights, average)

@@ -15,7 +15,8 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.generators.ddpm import DDPM, train
+from models.generators.ddpm import DDPM
+from models.generators.denoising import train
 from models.generators.generator import Fits, Progress, scaled
 from models.generators.unets import DIFFUSION_STEPS
 

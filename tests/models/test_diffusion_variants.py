@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,28 @@ def test_a_pruned_model_is_no_folder_of_plain_diffusers(tmp_path: Path) -> None:
     model.prune(0.3, shades()[0])
     with pytest.raises(InputError, match="widths of their own"):
         model.export(tmp_path)
+
+
+def test_a_batch_too_large_for_memory_is_halved_and_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, _ = shades()
+    whole, short = (DDPM.build(VARIANTS["noise"], seed=0) for _ in range(2))
+    losses = whole.fit(images, steps=3, **TRAINING, seed=1)
+    forward, sizes = type(short.unet).forward, []
+
+    def limited(net: UNet2DModel, noisy: torch.Tensor, *rest: Any) -> Any:
+        sizes.append(len(noisy))
+        if len(noisy) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(net, noisy, *rest)
+
+    monkeypatch.setattr(UNet2DModel, "forward", limited)
+    with pytest.warns(UserWarning, match="parts of 2 images"):
+        assert short.fit(images, steps=3, **TRAINING, seed=1) == pytest.approx(losses, rel=1e-4)
+    assert sizes[:3] == [8, 4, 2]
+    assert sizes[3:] == [2] * 11
+    monkeypatch.setattr(UNet2DModel, "forward", forward)
+    mine, theirs = (model.unet.conv_in.weight for model in (short, whole))
+    torch.testing.assert_close(mine, theirs, rtol=0.05, atol=1e-3)
 
 
 KILLED = """
