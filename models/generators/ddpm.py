@@ -105,7 +105,7 @@ class DDPM:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in fresh.unet.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm):
+                if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.Embedding):
                     module.reset_parameters()
         return fresh
 

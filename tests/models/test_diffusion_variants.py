@@ -91,6 +91,8 @@ def test_classes_are_learned_taken_in_turn_and_missing_ones_refused() -> None:
     model.fit(images, labels=labels, steps=60, **TRAINING, seed=0)
     made = model.sample(16, seed=0, steps=8, scheduler="ddim").mean(axis=(1, 2, 3))
     assert made[1::2].mean() > made[::2].mean() + 60
+    fresh = DDPM.build(VARIANTS["classes"], seed=1)
+    assert fresh.untrained(seed=2).to_bytes() == model.untrained(seed=2).to_bytes()  # classes are forgotten, too
     model.prune(0.3, images, labels=labels, importance="taylor", seed=0)
     assert DDPM.from_bytes(model.to_bytes()).sample(2, seed=0, steps=2).shape == (2, 1, 8, 8)
     for bad in (None, labels + 1):
