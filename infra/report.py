@@ -196,12 +196,12 @@ def render_report(report: Report) -> str:
             report=report,
             credit_axis=Axis.over([0.0, *ends]),
             utility_axis=Axis.over([report.null_utility, report.grand_utility, report.real_utility]),
-            decimals=_decimals(max(abs(row.credit) for row in report.rows)),
+            decimals=decimals_of(max(abs(row.credit) for row in report.rows)),
         )
     )
 
 
-def _decimals(largest: float) -> int:
+def decimals_of(largest: float) -> int:
     """Decimals that show three digits of the largest of some numbers."""
     return min(6, max(0, 2 - floor(log10(largest)))) if largest else 2
 

@@ -13,6 +13,7 @@ from infra.artifacts import write_whole
 from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
+from infra.tracked import Given
 from infra.workspace import Workspace, open_workspace
 from models.generators.kinds import module_of
 from tasks.config import CreditConfig, Matching
@@ -81,7 +82,7 @@ def write_matches(
             run, params={**config.matching.model_dump(), "size": config.size}, metrics=numbers(found["diagnostics"])
         )
         for side, digest in sides.items():
-            tracking.dataset(run, side, digest, {"items": digest})
+            tracking.dataset(run, Given(side, digest, {"items": digest}))
         table = load_values(space, found["table"])
         if len(table) <= SHOWN_ROWS:
             tracking.table(run, table, "values.json")

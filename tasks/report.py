@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.artifacts import write_whole
+from infra.contributor_page import render_pages
 from infra.pictures import sheet
 from infra.report import ContributorRow, ModelRow, Report, render_report, template_digest
 from infra.runstore import StageRecord
@@ -21,7 +22,9 @@ from models.data.items import ImageSet
 from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
+from tasks.contributors import compose_pages, context_of
 from tasks.credit import load_table
+from tasks.prefect_artifacts import show_in_prefect
 from tasks.stage import run_stage
 
 STRIP = 12
@@ -61,39 +64,63 @@ def write_report(
 ) -> StageRecord:
     """Digest of the report, and the folder with the report and the tables."""
     keys = {stage: record.key for stage, record in stages.items()}
-    inputs = {"name": name, "stages": keys, "notes": list(notes), "template": template_digest()}
+    context = context_of(open_workspace(settings()), name, stages)
+    inputs = {"name": name, "stages": keys, "notes": list(notes), "template": template_digest(), "context": context}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        html = render_report(_compose(space, name, config, stages, timings, notes)).encode()
+        report = _compose(space, name, config, stages, timings, notes)
+        pages = _pages(space, report, config.payout, stages)
         from infra.tracking import open_tracking
 
         tracking, run = open_tracking(settings()), stages["track"].outputs["run"]
-        for file, payload in _files(space, stages, html).items():
-            tracking.file(run, file, payload)
+        kept = {file: space.artifacts.put(html.encode()) for file, html in pages.items()}
+        tracking.files(run, _files(space, stages, kept))
         tracking.finish(run)
-        return {"report": space.artifacts.put(html)}
+        return {"report": kept["report.html"], "pages": kept}
 
     record = run_stage(
         "report",
         inputs=inputs,
-        modules=(__name__, "infra.report", "infra.pictures", "tasks.gmvaluator_report"),
+        modules=(
+            __name__,
+            "infra.report",
+            "infra.contributor_page",
+            "infra.pictures",
+            "tasks.contributors",
+            "tasks.gmvaluator_report",
+        ),
         compute=compute,
     )
     space = open_workspace(settings())
     folder = space.root / "runs" / name
-    for file, payload in _files(space, stages, space.artifacts.get(record.outputs["report"])).items():
+    for file, payload in _files(space, stages, record.outputs["pages"]).items():
         write_whole(folder / file, payload)
+    show_in_prefect(name, config.payout, stages, folder)
     return record.with_outputs(folder=str(folder))
 
 
-def _files(space: Workspace, stages: Mapping[str, StageRecord], html: bytes) -> dict[str, bytes]:
-    return {
-        "credit.parquet": space.artifacts.get(stages["credit"].outputs["table"]),
-        "payout.csv": space.artifacts.get(stages["pay"].outputs["payout"]),
-        "values.parquet": space.artifacts.get(stages["gmvaluator"].outputs["table"]),
-        "contributions.parquet": space.artifacts.get(stages["gmvaluator"].outputs["contributions"]),
-        "report.html": html,
+def _files(space: Workspace, stages: Mapping[str, StageRecord], pages: Mapping[str, str]) -> dict[str, bytes]:
+    tables = {
+        "credit.parquet": stages["credit"].outputs["table"],
+        "payout.csv": stages["pay"].outputs["payout"],
+        "values.parquet": stages["gmvaluator"].outputs["table"],
+        "contributions.parquet": stages["gmvaluator"].outputs["contributions"],
     }
+    return {file: space.artifacts.get(digest) for file, digest in {**tables, **pages}.items()}
+
+
+def _pages(space: Workspace, report: Report, payout: PayoutConfig, stages: Mapping[str, StageRecord]) -> dict[str, str]:
+    """The report, the index of contributors and a page for each, by file name."""
+    composed = compose_pages(space, report.title, report.rows, stages, payout, dict(report.remarks))
+    pages = render_pages(
+        composed,
+        title=report.title,
+        created_at=report.created_at,
+        utility_name=report.utility_name,
+        level=f"{100 * report.confidence:g}%",
+        pool=report.pool,
+    )
+    return {"report.html": render_report(report), **pages}
 
 
 def _compose(

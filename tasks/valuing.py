@@ -15,6 +15,7 @@ from infra.artifacts import write_whole
 from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
+from infra.tracked import Given
 from infra.workspace import Workspace, open_workspace
 from models.data.attributes import table_of
 from models.data.folder import list_images
@@ -156,7 +157,7 @@ def write_values(config: ValueConfig, sides: dict[str, str], valued: StageRecord
         run = tracking.start(tracking.RUNS, config.name, key=digest_of(inputs), note=note, tags=tags)
         tracking.log(run, params=_flat(config), metrics=numbers(valued.outputs["diagnostics"]))
         for side in ("train", "val"):
-            tracking.dataset(run, side, sides[side], {"items": sides[side]})
+            tracking.dataset(run, Given(side, sides[side], {"items": sides[side]}))
         tracking.file(run, "values.parquet", payload)
         table = load_values(space, valued.outputs["table"])
         if len(table) <= SHOWN_ROWS:
