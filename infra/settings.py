@@ -18,6 +18,7 @@ class Settings(BaseSettings):
         database_url: of the run store and ledger; SQLite under `home` unless given.
         mlflow_uri: tracking server; SQLite under `home` unless given.
         weights: folder of weights that were fetched; `weights` under `home` unless given.
+        openlineage: file or HTTP address that OpenLineage events go to; none unless given.
         workers: coalitions measured at once; one a core unless given.
     """
 
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
     database_url: str = ""
     mlflow_uri: str = ""
     weights: Path | None = None
+    openlineage: str = ""
     workers: PositiveInt = os.cpu_count() or 1
 
     @property

@@ -11,6 +11,7 @@ import prefect.runtime
 
 from infra.keys import code_version, digest_of
 from infra.lineage import stage_edges
+from infra.openlineage import told
 from infra.processes import run_in_process
 from infra.progress import progress
 from infra.runstore import StageRecord
@@ -59,8 +60,9 @@ def run_stage(
     if found is not None:
         return found
     start = time.perf_counter()
-    outputs = compute(space)
+    with told(name, key) as stage:
+        outputs = compute(space)
+        stage.edges = stage_edges(key, inputs, outputs, space.keeps)
     record = StageRecord(name, key, inputs, outputs, time.perf_counter() - start)
-    edges = stage_edges(key, inputs, outputs, space.keeps)
-    space.runs.record_stage(record, edges, prefect.runtime.flow_run.id)
+    space.runs.record_stage(record, stage.edges, prefect.runtime.flow_run.id)
     return record
