@@ -215,9 +215,11 @@ def _facts(way: Way, stage: StageRecord, role: str) -> tuple[tuple[str, str], ..
                 ", ".join(counts),
             )
         case "credit", "table":
-            worth = f"{said['grand_utility']:.6g} above {said['null_utility']:.6g}"
             return (
-                ("Divides", f"everybody's model scores {worth} of nobody's"),
+                (
+                    "Divides",
+                    f"everybody's model scores {said['grand_utility']:.6g}, nobody's {said['null_utility']:.6g}",
+                ),
                 ("Estimator", str(said["diagnostics"].get("estimator", ""))),
                 ("Coalitions", f"{said['trained']} models, {len(said['failed'])} failed"),
             )

@@ -108,6 +108,9 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(royalty: Run, co
     assert ledger.balance("small") == {row["contributor"]: round(100 * float(row["amount"])) for row in payout}
 
     _check_mlflow(home, result, table)
+    pages = {page.read_text() for page in (folder / "contributors").iterdir()}
+    assert len(pages) == len(table)
+    assert sum("By GMValuator" in page and "blurred-scanner" in page for page in pages) == 1
     html = (folder / "report.html").read_text()
     for text in (result["mlflow_run"], "blurred-scanner", "€1,000.00", "Inception Score", "What stands behind"):
         assert text in html
@@ -146,7 +149,11 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
         assert load_file(Path(model.artifact_location.removeprefix("file://")) / "model.safetensors")
     files = {entry.path for entry in client.list_artifacts(result["mlflow_run"])}
     tables = {"credit.parquet", "payout.csv", "values.parquet", "contributions.parquet"}
-    assert files == {"report.html", "credit.json", *tables}
+    shown = {"report.html", "index.html", "contributors", "credit.json", "payout.json", "values.json"}
+    assert files == {*shown, *tables}
+    assert parent.data.tags["royalty.credit_table"] == result["table"]
+    assert {int(version.version) for version in client.search_model_versions("name = 'royalty-small'")} == {1}
+    assert client.get_model_version_by_alias("royalty-small", "credited").version == "1"
     assert parent.data.metrics["grand_utility"] - parent.data.metrics["null_utility"] == pytest.approx(
         table["credit"].sum(), abs=1e-9
     )

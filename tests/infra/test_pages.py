@@ -1,0 +1,106 @@
+"""Pages in a real browser: whole at two widths, accessible, and deaf to what names hold; and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from infra.contributor_page import (
+    ContributorPage,
+    HistoryRow,
+    ImageValues,
+    Tile,
+    file_of,
+    render_pages,
+)
+from infra.provenance import Step, Trace, render_trace
+from infra.report import Report, render_report
+from tests.browser import Browser
+from tests.infra.test_report import PICTURE, report  # noqa: F401  a fixture
+
+WIDTHS = (1280, 390)
+SCRIPT = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+NAMES = (SCRIPT, "محمد بن موسى الخوارزمي", "王小明" * 40, "x" * 300)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as running:
+        yield running
+
+
+@pytest.fixture
+def pages(report: Report) -> dict[str, str]:  # noqa: F811
+    """Every page, by its file, with names that try to do harm."""
+    rows = [replace(report.rows[index % 3], name=name) for index, name in enumerate(NAMES)]
+    values = ImageValues("By SAVA", "A value.", 1.5, None, tuple(Tile("ab" * 32, PICTURE, 0.5) for _ in range(14)))
+    history = (
+        HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", None, "€1.00", False),
+        HistoryRow("june", "x", 1.0, "€2.00", True),
+    )
+    changes = (("Credit", "+1", "+2"),)
+    composed = [
+        ContributorPage(row, 1, 4, SCRIPT, None, (values,), history, 1.0, "2029-12-02T03:04+00:00", changes)
+        for row in rows
+    ]
+    composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())
+    made = render_pages(
+        composed, title="demo", created_at=report.created_at, utility_name="FID", level="95%", pool="€9.00"
+    )
+    step = Step(
+        "Credit table", "ab" * 32, "changed", ((SCRIPT, "x" * 300),), SCRIPT, "c0ffee", "f", "e" * 32, asked=True
+    )
+    trace = Trace(SCRIPT, "run", SCRIPT, (step, replace(step, state="verified", problem=None)), 1, (SCRIPT,))
+    whole = render_report(replace(report, rows=tuple(rows)))
+    return {"report.html": whole, "trace.html": render_trace(trace), **made}
+
+
+def test_pages_are_whole_accessible_and_run_nothing(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
+    for file, html in pages.items():
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+    for file in pages:
+        for width in WIDTHS:
+            browser.resize(width)
+            browser.open((tmp_path / file).as_uri())
+            assert browser.run("document.documentElement.scrollWidth") <= width, (file, width)
+            assert browser.run("document.title") != "taken", file
+            assert "<script>" in browser.run("document.body.innerText") or file.startswith("contributors"), file
+            assert browser.run("document.images.length && [...document.images].every(i => i.naturalWidth)") in (0, True)
+            shown = tmp_path / "shown.png"
+            browser.screenshot(shown)
+            with Image.open(shown) as picture:
+                assert picture.width == width
+                assert picture.height > 500
+                assert len(picture.convert("L").getcolors() or ()) > 10, "a page that shows nothing has one colour"
+            if width == WIDTHS[1] or not file.startswith("contributors"):
+                assert browser.accessibility() == [], (file, width)
+
+
+def test_the_index_leads_to_every_page(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "contributors").mkdir()
+    for file, html in pages.items():
+        (tmp_path / file).write_text(html, encoding="utf-8")
+    browser.open((tmp_path / "index.html").as_uri())
+    found = browser.run("[...document.querySelectorAll('tbody a')].map(a => [a.innerText, a.href])")
+    assert [name for name, _ in found] == list(NAMES)
+    assert [Path(address).name for _, address in found] == [Path(file_of(name)).name for name in NAMES]
+    browser.open(found[0][1])
+    assert browser.run("document.querySelector('h1').innerText") == SCRIPT
+    assert browser.run("[...document.querySelectorAll('header a')].map(a => a.href)") == [
+        (tmp_path / page).as_uri() for page in ("index.html", "report.html")
+    ]
+
+
+def test_a_page_prints_on_whole_sheets(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(pages[file_of(NAMES[1])], encoding="utf-8")
+    browser.open((tmp_path / "page.html").as_uri())
+    browser.pdf(tmp_path / "page.pdf")
+    printed = (tmp_path / "page.pdf").read_bytes()
+    assert printed.startswith(b"%PDF")
+    assert b"/MediaBox [0 0 594.95" in printed, "A4, as the style sheet says"
