@@ -100,9 +100,8 @@ def mlflow_seconds(settings: Settings, count: int) -> float:
 
 def open_pages(url: str, settings: Settings) -> None:
     """Seconds from the address to the first row of the run table, newest first, and sorted by utility."""
-    from tests.browser import Browser
-
     from infra.tracking import open_tracking
+    from tests.browser import Browser
 
     experiment = open_tracking(settings).experiments()["coalitions"]
     address = f"{url}/#/experiments/{experiment}/runs"
