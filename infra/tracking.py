@@ -25,7 +25,7 @@ KEY_TAG = "royalty.key"
 
 
 WRITERS = 4
-"""Threads that log runs at once. A server answers several; a database file takes one writer after the other."""
+"""Threads that log runs at once to a server. A database takes one writer: several wait for it at twice the work."""
 
 
 DESCRIPTION = (
@@ -92,7 +92,7 @@ class Tracking:
         """Log runs, some at once; returns their ids by key, and calls `done` as they are finished."""
         self._experiment(experiment)  # before the threads, each of which would make it
         ids: dict[str, str] = {}
-        with ThreadPoolExecutor(WRITERS) as pool:
+        with ThreadPoolExecutor(WRITERS if self.uri.startswith("http") else 1) as pool:
             waiting = {pool.submit(self.record, experiment, run, parent): run.key for run in runs}
             for future in as_completed(waiting):
                 ids[waiting[future]] = future.result()
