@@ -18,7 +18,7 @@ from flows.cli_evaluate import evaluate_app
 from flows.cli_trace import trace
 from flows.cli_value import value
 from flows.cli_weights import weights_app
-from flows.command import AsJson, ConfigFile, Name, working
+from flows.command import MEASURING, AsJson, ConfigFile, Name, working
 
 if TYPE_CHECKING:
     from flows.credit import CreditResult
@@ -54,7 +54,7 @@ def run(
     from flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name)
-    with working(configuration.name, show_progress=not as_json):
+    with working(configuration.name, flow="flows.credit", works=MEASURING, show_progress=not as_json):
         from flows import credit
 
         verdict = credit.forecast(configuration) if forecast else None
@@ -79,7 +79,7 @@ def revalue(
     from flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name)
-    with working(None, show_progress=not as_json):
+    with working(None, flow="flows.credit", works=MEASURING, show_progress=not as_json):
         from flows.credit import revalue
 
         result = revalue(configuration, retrain_base)

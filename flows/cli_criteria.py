@@ -33,6 +33,10 @@ COLUMNS = {
 """What a terminal shows of the rows; the tables on disk have all."""
 
 
+WORKS = ("tasks.criteria_worker", "tasks.efficiency_worker", "tasks.gmvaluator_worker")
+"""What the criteria run in processes of their own; these import what trains and samples, too."""
+
+
 def add_criteria(evaluate: typer.Typer) -> None:
     """Add the commands to `royalty evaluate`."""
     for criterion, text in HELP.items():
@@ -50,7 +54,7 @@ def _command(criterion: str) -> Any:
         from flows.configuration import load_criteria_config
 
         configuration = load_criteria_config(config, {"train": train, "generated": generated, "name": name})
-        with working(None, show_progress=not as_json):
+        with working(None, flow="flows.criteria", works=WORKS, show_progress=not as_json):
             from flows import criteria
 
             result = getattr(criteria, criterion)(configuration)

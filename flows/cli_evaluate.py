@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli_criteria import add_criteria
-from flows.command import AsJson, ConfigFile, Name, SourceOf, working
+from flows.command import MEASURING, AsJson, ConfigFile, Name, SourceOf, working
 
 if TYPE_CHECKING:
     from flows.evaluate import Judgement
@@ -50,7 +50,7 @@ def detection(
     from flows.configuration import load_detection_config
 
     configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
-    with working(None, show_progress=not as_json):
+    with working(None, flow="flows.transport", works=["tasks.detecting_worker"], show_progress=not as_json):
         from flows.transport import detection
 
         result = detection(configuration)
@@ -75,7 +75,7 @@ def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: s
     named = name if len(wanted) == 1 else None  # each of several keeps its own
     configurations = [load_config(file=config, preset=preset, name=named) for preset in wanted]
     judged = []
-    with working(None, show_progress=not as_json):
+    with working(None, flow="flows.evaluate", works=MEASURING, show_progress=not as_json):
         from flows import evaluate
 
         for configuration in configurations:

@@ -41,7 +41,7 @@ def value(
 
     given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
     configuration = load_value_config(config, given)
-    with working(None, show_progress=not as_json):
+    with working(None, flow="flows.transport", works=["tasks.valuing_worker"], show_progress=not as_json):
         from flows.transport import value
 
         result = value(configuration, out, incremental)
@@ -68,7 +68,7 @@ def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json
     from flows.configuration import load_gmvaluator_config
 
     configuration = load_gmvaluator_config(config, given)
-    with working(None, show_progress=not as_json):
+    with working(None, flow="flows.gmvaluator", works=["tasks.gmvaluator_worker"], show_progress=not as_json):
         from flows.gmvaluator import gmvaluator
 
         result = gmvaluator(configuration, out)

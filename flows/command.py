@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +17,20 @@ Name = Annotated[str | None, typer.Option(help="Name of this run.")]
 SourceOf = Annotated[
     Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
 ]
+MEASURING = ("tasks.measuring",)
+"""What flows that measure coalitions run in processes of their own."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
 
 
 @contextmanager
-def working(known: str | None, *, show_progress: bool) -> Iterator[None]:
+def working(known: str | None, *, flow: str, works: Sequence[str], show_progress: bool) -> Iterator[None]:
     """Servers, progress and signals around a flow.
 
     Args:
         known: a run that has nothing left to train if the run store knows its name.
+        flow: module of the flow, heavy to import; that is done while the server starts.
+        works: modules of what the flow runs in processes of its own, which are forked from one that has them.
     """
     from infra.processes import preload
     from infra.session import session
@@ -37,12 +43,11 @@ def working(known: str | None, *, show_progress: bool) -> Iterator[None]:
     if known is None or not open_workspace(settings()).runs.knows(known):
         # There will be work to do, and its imports can be had while the server starts. A child process
         # imports the main module too.
-        preload("flows.cli", "tasks.measuring")
+        preload("flows.cli", *works)
     with session(show_progress=show_progress) as wait_for_server:
         from prefect.exceptions import TerminationSignal
 
-        import flows.credit  # noqa: F401  heavy; meanwhile the server starts
-
+        import_module(flow)
         wait_for_server()
         try:
             yield

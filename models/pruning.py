@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch_pruning
-from diffusers.models.attention_processor import Attention
-from diffusers.models.downsampling import Downsample2D
-from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from models.choices import ImportanceName, PruningScope
 from models.errors import InputError
+from models.generators.libraries import Attention, Downsample2D, Upsample2D, torch_pruning
 
 SPREAD = (math.sqrt(5) - 1) / 2
 """Multiples of it modulo 1 are spread evenly, and those of neighbouring layers lie apart."""

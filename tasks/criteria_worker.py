@@ -32,9 +32,9 @@ from models.generators.beta_vae import BetaVAE
 from models.valuation.vae_tracin import Checkpoint, vae_tracin_scores
 from tasks.criteria_config import TracInConfig
 from tasks.detecting_worker import CURVE
+from tasks.device import best_device
 from tasks.generating_worker import TRAINING, images_of, labelled
 from tasks.stored_items import load_contributions, load_items, load_values
-from tasks.worker import best_device
 
 ATTRIBUTE_KS = (5, 10, 15)
 TOPS = (1, 2, 3)

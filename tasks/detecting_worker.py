@@ -35,9 +35,9 @@ from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import batchwise_lava_values, sava_values
 from tasks.detection_config import DetectionConfig, Looking
+from tasks.device import best_device
 from tasks.stored_items import keep_items, load_items
 from tasks.valuing_worker import embed_missing, embedding_key, shape_of, trained_encoder
-from tasks.worker import best_device
 
 BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
 """They see the representation that is asked for; those that train a classifier see the encoder's features."""

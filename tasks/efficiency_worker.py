@@ -30,10 +30,10 @@ from models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvalu
 from models.valuation.vae_tracin import vae_tracin_scores
 from tasks.criteria_config import CriteriaConfig
 from tasks.criteria_worker import load_checkpoints
+from tasks.device import best_device
 from tasks.generating_worker import images_of
 from tasks.stored_items import load_items
 from tasks.valuing_worker import shape_of
-from tasks.worker import best_device
 
 PARTS = ("embed", "quality", "recall", "rerank", "values")
 

@@ -28,9 +28,9 @@ from models.generators.ddpm import DDPM
 from models.generators.unets import Architecture
 from models.properties.classifier import Classifier
 from tasks.criteria_config import GeneratorName
+from tasks.device import best_device
 from tasks.stored_items import keep_items, load_items
 from tasks.valuing_worker import shape_of
-from tasks.worker import best_device
 
 BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99
 """Of the DDPM."""

@@ -27,9 +27,10 @@ from models.quality.registry import build_quality
 from models.valuation.gmvaluator import GMValues, build_index, gmvaluator_values
 from models.valuation.items import contributor_values
 from tasks.config import Matching
+from tasks.device import best_device
 from tasks.stored_items import keep_items, load_items
 from tasks.valuing_worker import embed, embed_missing, embedding_key, features_of, shape_of
-from tasks.worker import best_device, load_model
+from tasks.worker import load_model
 
 SCORED_TOGETHER = 256
 """Images to a shard of qualities: what a kill costs at most."""

@@ -16,8 +16,9 @@ from infra.workspace import Workspace, open_workspace
 from models.generators.generator import Generator
 from models.properties.property import Property
 from models.retraining import Outcome, coalition_models
+from tasks.device import best_device
 from tasks.plan import CoalitionPlan, MeasurePlan
-from tasks.worker import best_device, load_images, load_model, load_property
+from tasks.worker import load_images, load_model, load_property
 
 
 def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: Settings, advance: Advance) -> None:

@@ -14,8 +14,8 @@ from infra.workspace import open_workspace
 from models.data.items import ImageSet
 from models.encoders.efficientnet import EfficientNetLite0
 from models.valuation.drift import drift
+from tasks.device import best_device
 from tasks.valuing_worker import embed_missing, embedding_key
-from tasks.worker import best_device
 
 
 def moved(before: str, after: str, settings: Settings, advance: Advance) -> dict[str, Any]:

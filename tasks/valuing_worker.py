@@ -31,9 +31,9 @@ from models.valuation.items import ItemValues, with_lowest
 from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import agree, join, solve_share, value_share
+from tasks.device import best_device
 from tasks.stored_items import keep_items, load_items
 from tasks.value_config import EncodingConfig, ValueConfig
-from tasks.worker import best_device
 
 
 class Named(Protocol):

@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 
 from infra.checkpoints import Checkpoint
 from infra.progress import Advance
@@ -23,6 +22,7 @@ from models.generators.registry import build_generator, load_generator
 from models.properties.classifier import Classifier
 from models.properties.property import Context, Property
 from models.properties.registry import chosen_property
+from tasks.device import best_device
 
 SHEET = 64
 """Generated images that are kept to be looked at."""
@@ -124,10 +124,6 @@ def measure_models(
         "shape": shape,
         "busy_seconds": time.perf_counter() - start,
     }
-
-
-def best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def resources(settings: Settings) -> Resources:

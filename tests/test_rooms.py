@@ -42,6 +42,14 @@ def test_numerics_and_workers_import_no_orchestration() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
+def test_no_worker_waits_for_libraries_it_does_not_use() -> None:
+    """A U-Net needs no adapters and no quantization, and an item's value no U-Net."""
+    hub = "{'bitsandbytes', 'peft', 'timm', 'transformers'}"
+    for module, unused in (("tasks.measuring", hub), ("tasks.valuing_worker", "{'diffusers', 'transformers'}")):
+        script = f"import sys, {module}\nassert not {unused} & set(sys.modules), {unused} & set(sys.modules)"
+        subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
 def test_a_run_with_nothing_to_do_waits_for_no_torch() -> None:
     script = "import sys, flows.credit\nassert not {'torch', 'diffusers', 'mlflow', 'faiss'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

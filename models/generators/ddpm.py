@@ -11,9 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
-from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from models.choices import ImportanceName, PruningScope, SchedulerName
@@ -31,6 +28,7 @@ from models.generators.generator import (
     quantized,
     scaled,
 )
+from models.generators.libraries import DDPMPipeline, DDPMScheduler, UNet2DModel
 from models.generators.resume import Keeper
 from models.generators.schedulers import solver
 from models.generators.unets import (

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
 from models.generators.generator import batches
+from models.generators.libraries import DDIMScheduler
 from models.generators.memory import Parts
 from models.generators.resume import Keeper, pack_training, unpack_training
 from models.generators.unets import DIFFUSION_STEPS, target_of

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.generators.ddpm import DDPM
 from models.generators.denoising import train
 from models.generators.generator import Fits, Progress, scaled
+from models.generators.libraries import UNet2DModel
 from models.generators.unets import DIFFUSION_STEPS
 
 LANES = 8

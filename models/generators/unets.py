@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
+
+from models.generators.libraries import DDIMScheduler, UNet2DModel
 
 DIFFUSION_STEPS = 1000
 GROUPS = 4
