@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from models.errors import InputError
+from models.errors import InputError, by_name
 
 Sizes = Literal["shapley", "leverage"]
 
@@ -76,10 +76,11 @@ def sample_coalitions(
         bool, `(coalitions, n_players)`; never null or grand; if paired, rows 2i and 2i+1 are complements.
 
     Raises:
-        InputError: fewer than two players, or an odd or too small number of coalitions.
+        InputError: fewer than two players, an odd or too small number of coalitions, or unknown `sizes`.
     """
     if n_players < 2:
         raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
+    by_name(sizes, dict.fromkeys(get_args(Sizes)), "distribution of sizes")
     least = 2 * (n_players - 1)
     if n_coalitions < least or (paired and n_coalitions % 2):
         raise InputError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.special import stdtrit
 
-from models.errors import InputError
+from models.errors import InputError, by_name
 from models.valuation.coalitions import size_weights
 from models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
 from models.valuation.repeats import average_repeats
@@ -87,8 +88,12 @@ def estimate_shapley(
 
     Raises:
         InputError: utilities that are not finite, not one a coalition, or different for one coalition and
-            one seed; a contributor in no coalition or in all; fewer coalitions than contributors without ridge.
+            one seed; a contributor in no coalition or in all; fewer coalitions than contributors without ridge;
+            an unknown estimator, or a negative ridge.
     """
+    by_name(estimator, dict.fromkeys(get_args(Estimator)), "estimator")
+    if not (math.isfinite(ridge) and ridge >= 0):
+        raise InputError(f"a ridge is a finite number of at least 0, got {ridge}; 0 draws credit nowhere")
     _check(masks, utilities, null_utility, grand_utility)
     repeats = average_repeats(masks, utilities, seeds, draws)
     _check_coverage(repeats.masks, ridge)

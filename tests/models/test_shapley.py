@@ -256,6 +256,12 @@ def test_bad_input_is_refused_by_name() -> None:
         estimate_shapley(present[proper], np.zeros(sum(proper)), 0, 1, ridge=0.1)
     with pytest.raises(InputError, match="nobody and everybody have arguments of their own"):
         estimate_shapley(np.vstack([masks, masks[:1] | True]), np.zeros(9), 0, 1)
+    with pytest.raises(InputError, match="no estimator is called 'unbiassed'; did you mean unbiased"):
+        estimate_shapley(masks, np.zeros(8), 0, 1, estimator="unbiassed")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="ridge is a finite number of at least 0, got -1"):
+        estimate_shapley(masks, np.zeros(8), 0, 1, ridge=-1)
+    with pytest.raises(InputError, match="no distribution of sizes is called 'leverages'; did you mean leverage"):
+        sample_coalitions(4, 8, seed=0, sizes="leverages")  # type: ignore[arg-type]
     twice = np.vstack([masks, masks[:1]])
     with pytest.raises(InputError, match=r"one utility for one seed; coalition 8 .* has 1.0, and 0.0"):
         estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1)
