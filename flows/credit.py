@@ -36,7 +36,7 @@ from tasks.report import write_report
 from tasks.stopping import Verdict, assess, first_look
 from tasks.timing import Timing, fan_out_timing, stage_timing
 from tasks.track import prepare_tracking, track
-from tasks.training import check_property, measure_models, prune, train_classifier, train_generator
+from tasks.training import check_property, measure_models, needs_labels, prune, train_classifier, train_generator
 
 THREADS = ThreadPoolTaskRunner[Any](max_workers=settings().workers)
 
@@ -101,7 +101,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
     check_home(settings().root)
     anchor = load_anchor(config.name)
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
-    data = ingest(config.data, config.seed)
+    data = ingest(config.data, config.seed, needs_labels(config.property))
     game = Game(data, *(anchor.stages[name] for name in ("classifier", "train", "prune")))
     return value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
 
@@ -119,7 +119,7 @@ def forecast(config: CreditConfig) -> Verdict:
 def prepare(config: CreditConfig) -> Game:
     """Train what coalitions start from, and what judges them."""
     check_home(settings().root)
-    data = ingest(config.data, config.seed)
+    data = ingest(config.data, config.seed, needs_labels(config.property))
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     check_property(config.property)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 class StoreError(OSError):
@@ -26,21 +29,58 @@ class ArtifactStore:
             write_whole(path, payload)
         return digest
 
+    def put_pieces(self, pieces: Iterable[bytes]) -> str:
+        """Store a payload that comes in pieces, and is never in memory as a whole; returns its digest.
+
+        Raises:
+            StoreError: the folder cannot be written or the disk is full.
+        """
+        digest = hashlib.sha256()
+        with _partial(self.root / "whole") as (stream, temporary):
+            for piece in pieces:
+                digest.update(piece)
+                stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+            path = self.path(digest.hexdigest())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(path)
+        return digest.hexdigest()
+
     def get(self, digest: str) -> bytes:
         """The payload of a digest, verified.
 
         Raises:
             StoreError: it is missing, or its content no longer has this digest.
         """
+        payload = self._present(digest).read_bytes()
+        if hashlib.sha256(payload).hexdigest() != digest:
+            raise self._changed(digest)
+        return payload
+
+    def verified(self, digest: str) -> Path:
+        """The file of a digest, whose content was compared with it piece by piece: to be mapped rather than read.
+
+        Raises:
+            StoreError: as `get`.
+        """
+        path = self._present(digest)
+        with path.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                raise self._changed(digest)
+        return path
+
+    def _present(self, digest: str) -> Path:
         path = self.path(digest)
         if not path.exists():
             raise StoreError(f"artifact {digest} is not in {self.root}; was a part of the store deleted?")
-        payload = path.read_bytes()
-        if hashlib.sha256(payload).hexdigest() != digest:
-            raise StoreError(
-                f"artifact {path} has changed since it was written; restore it, or start anew in another ROYALTY_HOME"
-            )
-        return payload
+        return path
+
+    def _changed(self, digest: str) -> StoreError:
+        return StoreError(
+            f"artifact {self.path(digest)} has changed since it was written; restore it, or start anew in another "
+            "ROYALTY_HOME"
+        )
 
     def path(self, digest: str) -> Path:
         return self.root / digest[:2] / digest
@@ -52,16 +92,22 @@ def write_whole(path: Path, payload: bytes) -> None:
     Raises:
         StoreError: the folder cannot be written or the disk is full.
     """
+    with _partial(path) as (stream, temporary):
+        stream.write(payload)
+        stream.flush()
+        os.fsync(stream.fileno())
+        temporary.replace(path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """A file beside a path, to be written and moved there; gone at the end if it was not."""
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
             temporary = Path(stream.name)
-            stream.write(payload)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        temporary = None
+            yield stream, temporary
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror}. Free some space or set ROYALTY_HOME to a folder that can be "

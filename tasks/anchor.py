@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
-from models.data.items import ImageSet
+from models.data.stored import open_set
 from models.errors import InputError
 from tasks.stage import in_worker, run_stage
 
@@ -79,7 +79,7 @@ def describe_anchor(anchor: Anchor, data: StageRecord, moved: StageRecord) -> st
 
 
 def _items(space: Workspace, digest: str) -> set[str]:
-    return set(ImageSet.from_bytes(space.artifacts.get(digest)).ids)
+    return set(open_set(space.artifacts.verified(digest)).ids)
 
 
 def _brought(data: StageRecord) -> dict[str, str]:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from models.choices import EncoderName, ImportanceName, JudgeName, PruningScope, RerankName, SchedulerName
+from models.data.columns import Columns
 from models.errors import by_name
 from models.generators.kinds import module_of
 from models.payout import Negative, Terms
@@ -80,16 +81,83 @@ class DigitsSource(StageConfig):
     held_out: HeldOut = HeldOut()
 
 
-class FolderSource(StageConfig):
-    """A folder of images with `metadata.csv`: see `models.data.folder`."""
+class ImageSource(StageConfig):
+    """What all sources of image files have: where they are, and the side of the squares that they become."""
 
-    source: Literal["folder"]
     path: Path
     size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
     held_out: HeldOut = HeldOut()
 
 
-Source = Annotated[DigitsSource | FolderSource, Field(discriminator="source")]
+class FolderSource(ImageSource):
+    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`: see `models.data.folder`."""
+
+    source: Literal["folder"]
+
+
+class ColumnSource(ImageSource):
+    """Images in a column.
+
+    Attributes:
+        image, contributor, label, text, license: names of columns; contributor may be the column of labels too.
+        names: of labels that are integers, where the files keep none.
+        per_label: take the first so many images of each label.
+    """
+
+    image: str | None = None
+    contributor: str = "contributor"
+    label: str = "label"
+    text: str = "text"
+    license: str = "license"
+    names: tuple[str, ...] = ()
+    per_label: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image, self.contributor, self.label, self.text, self.license, self.names)
+
+
+class ParquetSource(ColumnSource):
+    """A Parquet file with an image column, or a folder of such files: see `models.data.columns`."""
+
+    source: Literal["parquet"]
+
+
+class DatasetSource(ColumnSource):
+    """A Hugging Face dataset that `save_to_disk` wrote: see `models.data.columns`."""
+
+    source: Literal["dataset"]
+    split: str = "train"
+
+
+class CifarSource(ImageSource):
+    """The Python archive of CIFAR-10 or CIFAR-100; `cifar20` takes four superclasses: see `models.data.cifar`."""
+
+    source: Literal["cifar", "cifar20"]
+    split: Literal["train", "test"] = "train"
+    per_label: Annotated[int, Field(ge=1)] | None = None
+
+
+class CelebaSource(ImageSource):
+    """CelebA-HQ by identity: see `models.data.celeba`."""
+
+    source: Literal["celeba-hq"]
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    identities: Annotated[int, Field(ge=2)] = 50
+    least: Annotated[int, Field(ge=3)] = 15
+
+
+class ArtbenchSource(ImageSource):
+    """ArtBench-10 by artist: see `models.data.artbench`."""
+
+    source: Literal["artbench"]
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    style: str | None = "post_impressionism"
+    split: Literal["train", "test"] = "train"
+
+
+FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource
+Source = Annotated[DigitsSource | FileSource, Field(discriminator="source")]
 
 
 class ClassifierConfig(StageConfig):
@@ -463,5 +531,5 @@ class CreditConfig(StageConfig):
                 f"`coalitions.method` {self.coalitions.method} unlearns images of an unconditional generator, and this "
                 "one is `conditional`; take `sparsified`"
             )
-        self.generator.check_size(self.data.size if isinstance(self.data, FolderSource) else 8)
+        self.generator.check_size(self.data.size if isinstance(self.data, ImageSource) else 8)
         return self

@@ -16,8 +16,8 @@ from infra.progress import Advance
 from infra.settings import Settings
 from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
-from models.data.items import ImageSet
 from models.data.labelled import Items
+from models.data.stored import open_set
 from models.distances.distance import Distance
 from models.distances.registry import build_distance
 from models.errors import InputError
@@ -50,7 +50,7 @@ def match_model(
     torch.set_num_threads(os.cpu_count() or 1)
     space = open_workspace(settings)
     began = time.perf_counter()
-    data = ImageSet.from_bytes(space.artifacts.get(train))
+    data = open_set(space.artifacts.verified(train))
     made = load_model(space, model, settings).sample(images, seed=seed, **sampling)
     sides = [keep_items(space, items)["items"] for items in (Items.of_set(data), Items.of_images(made))]
     for side in sides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
@@ -9,52 +10,112 @@ from prefect.cache_policies import NO_CACHE
 
 from infra.progress import progress
 from infra.runstore import StageRecord
+from infra.settings import settings
 from infra.workspace import Workspace
-from models.data.folder import image_folder, read_manifest
+from models.data.artbench import artbench_images
+from models.data.celeba import celeba_images
+from models.data.cifar import cifar_images
+from models.data.columns import dataset_images, parquet_images
+from models.data.credited import Read, copies, read_images
+from models.data.folder import read_manifest
 from models.data.items import Splits
-from tasks.config import DigitsSource, FolderSource
+from models.data.listing import Listing, check_credited
+from models.data.stored import set_pieces
+from tasks.config import (
+    ArtbenchSource,
+    CelebaSource,
+    CifarSource,
+    DatasetSource,
+    DigitsSource,
+    FileSource,
+    FolderSource,
+    ParquetSource,
+)
 from tasks.stage import run_stage
+
+READING = "models.data.credited"
 
 
 @task(cache_policy=NO_CACHE)
-def ingest(source: DigitsSource | FolderSource, seed: int) -> StageRecord:
-    """Digests of the three parts, and what each contributor brings to training."""
-    if isinstance(source, FolderSource):
-        return _ingest_folder(source, seed)
+def ingest(source: DigitsSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> StageRecord:
+    """Digests of the three parts, and what each contributor brings to training.
+
+    Args:
+        labels, texts: whether each image needs one.
+    """
+    if not isinstance(source, DigitsSource):
+        return _ingest_files(source, seed, labels, texts)
     inputs = {"source": source.model_dump(mode="json"), "seed": seed}
 
     def compute(space: Workspace) -> dict[str, Any]:
         from models.data.digits import digits  # scikit-learn takes seconds to import
 
         options = source.model_dump(exclude={"source", "held_out"})
-        return _store(space, digits(**options, **source.held_out.model_dump(), seed=seed))
+        splits = digits(**options, **source.held_out.model_dump(), seed=seed)
+        stored = {name: space.artifacts.put(part.to_bytes()) for name, part in vars(splits).items()}
+        return {**stored, **_described(splits), "repeated_items": 0, "licenses": {}}
 
     return run_stage("ingest", inputs=inputs, modules=("models.data.digits",), compute=compute)
 
 
-def _ingest_folder(source: FolderSource, seed: int) -> StageRecord:
-    manifest = read_manifest(source.path)
-    options = source.model_dump(mode="json", exclude={"path"})
-    inputs = {"source": options, "files": manifest.digest(), "seed": seed}
+def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> StageRecord:
+    listing = list_source(source, seed, labels=labels, texts=texts)
+    settled = {"size": source.size, "held_out": source.held_out.model_dump()}
+    inputs = {"source": settled, "files": listing.digest(), "seed": seed}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        with progress("Read images", len(manifest.rows)) as advance:
-            held_out = source.held_out.model_dump()
-            return _store(space, image_folder(manifest, size=source.size, **held_out, seed=seed, progress=advance))
+        with progress("Read images", len(listing)) as advance:
+            read = read_images(
+                listing,
+                size=source.size,
+                **source.held_out.model_dump(),
+                seed=seed,
+                workers=settings().workers,
+                folder=space.root,
+                progress=advance,
+            )
+        return {**_store(space, read), "repeated_items": read.repeated, "licenses": listing.licenses()}
 
-    return run_stage("ingest", inputs=inputs, modules=("models.data.folder",), compute=compute)
+    return run_stage("ingest", inputs=inputs, modules=(READING,), compute=compute)
 
 
-def _store(space: Workspace, splits: Splits) -> dict[str, Any]:
+def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Listing:
+    """What a source lists, checked for being credited.
+
+    Raises:
+        InputError: naming file, row and remedy.
+    """
+    match source:
+        case FolderSource():
+            return read_manifest(source.path, labels=labels, texts=texts)
+        case ParquetSource():
+            listing = parquet_images(source.path, source.columns, per_label=source.per_label)
+        case DatasetSource():
+            listing = dataset_images(source.path, source.columns, split=source.split, per_label=source.per_label)
+        case CifarSource():
+            subset = source.source == "cifar20"
+            listing = cifar_images(source.path, subset=subset, split=source.split, per_label=source.per_label)
+        case CelebaSource():
+            listing = celeba_images(source.path, identities=source.identities, least=source.least, seed=seed)
+        case ArtbenchSource():
+            listing = artbench_images(source.path, style=source.style, split=source.split)
+    return check_credited(listing, labels=labels, texts=texts)
+
+
+def _store(space: Workspace, read: Read) -> dict[str, Any]:
+    parts = vars(read.splits).items()
+    stored = {name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in parts}
+    return {**stored, **_described(read.splits)}
+
+
+def _described(splits: Splits) -> Mapping[str, Any]:
     train = splits.train
     brought = train.membership.sum(axis=0).tolist()
     return {
-        "train": space.artifacts.put(train.to_bytes()),
-        "validation": space.artifacts.put(splits.validation.to_bytes()),
-        "classifier": space.artifacts.put(splits.classifier.to_bytes()),
         "contributors": list(train.contributors),
         "items": dict(zip(train.contributors, brought, strict=True)),
         "contributor_digests": [train.digest_of(index) for index in range(len(train.contributors))],
         "shared_items": int((train.membership.sum(axis=1) > 1).sum()),
+        "copies": copies(train),
         "total_items": len(train),
     }

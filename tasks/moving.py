@@ -11,7 +11,7 @@ import torch
 from infra.progress import Advance
 from infra.settings import Settings
 from infra.workspace import open_workspace
-from models.data.items import ImageSet
+from models.data.stored import open_set
 from models.encoders.efficientnet import EfficientNetLite0
 from models.valuation.drift import drift
 from tasks.device import best_device
@@ -26,7 +26,7 @@ def moved(before: str, after: str, settings: Settings, advance: Advance) -> dict
     net = EfficientNetLite0().to(best_device())
     sides = []
     for digest in (before, after):
-        items = ImageSet.from_bytes(space.artifacts.get(digest))
+        items = open_set(space.artifacts.verified(digest))
         embed_missing(space, net, items.images, items.ids, advance)
         sides.append(space.embeddings.lookup(embedding_key(net, items.images), items.ids)[1])
     found = drift(*sides, device=torch.device(best_device()))

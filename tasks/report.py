@@ -19,6 +19,7 @@ from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
+from models.data.stored import open_set
 from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from tasks.config import CreditConfig, PayoutConfig
@@ -155,7 +156,7 @@ def _compose(
         confidence=config.credit.confidence,
         rows=_rows(
             table,
-            ImageSet.from_bytes(space.artifacts.get(data["train"])),
+            open_set(space.artifacts.verified(data["train"])),
             payout,
             pay["settlements"],
         ),
@@ -245,7 +246,19 @@ def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
             f"{data['shared_items']} images were provided by more than one contributor. Such an image is trained on "
             "once and belongs to every coalition that holds one of its contributors, so that they share its credit."
         )
+        pairs = [f"{first} and {second} ({count})" for first, second, count in data["copies"]]
+        notes.append(f"In common: {_some(pairs, 10)}.")
+    if data["repeated_items"]:
+        notes.append(f"{data['repeated_items']} further images are copies that a contributor brought more than once.")
+    if any(data["licenses"]):
+        counts = [f"{name or 'none that is known'} ({count})" for name, count in data["licenses"].items()]
+        notes.append(f"Licenses of the images that were read: {_some(counts, 10)}.")
     return tuple(notes)
+
+
+def _some(parts: Sequence[str], most: int) -> str:
+    left = len(parts) - most
+    return ", ".join(parts[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def _resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.workspace import Workspace
-from models.data.folder import SEPARATOR
 from models.data.items import ImageSet
 from models.data.labelled import Items
+from models.data.listing import SEPARATOR
 from models.errors import InputError
 from tasks.stored_items import load_items
 

@@ -33,6 +33,11 @@ def check_property(property_: str) -> None:
         load_function(property_)
 
 
+def needs_labels(property_: str) -> bool:
+    """Whether a property is judged by a classifier of the images' own labels."""
+    return chosen_property(property_).needs_labels
+
+
 @task(cache_policy=NO_CACHE)
 def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
     """Digest of the classifier, and its accuracy on validation images."""

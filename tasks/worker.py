@@ -17,6 +17,7 @@ from infra.settings import Settings
 from infra.weights import WeightsStore
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
+from models.data.stored import open_set
 from models.generators.generator import Generator, Resources
 from models.generators.registry import build_generator, load_generator
 from models.properties.classifier import Classifier
@@ -36,7 +37,8 @@ def fit_classifier(
     data, held_out = load_images(space, images), load_images(space, validation)
     start = time.perf_counter()
     classifier = Classifier(data.images.shape[1], len(data.label_names), seed=seed)
-    classifier.fit(data.images, data.labels, steps=steps, seed=seed, progress=advance)
+    if classifier.classes > 1:  # otherwise it tells nothing apart, and nothing that is credited asks it
+        classifier.fit(data.images, data.labels, steps=steps, seed=seed, progress=advance)
     return {
         "classifier": space.artifacts.put(classifier.to_bytes()),
         "accuracy": classifier.accuracy(held_out.images, held_out.labels),
@@ -137,7 +139,7 @@ def load_model(space: Workspace, digest: str, settings: Settings) -> Generator:
 
 
 def load_images(space: Workspace, digest: str) -> ImageSet:
-    return ImageSet.from_bytes(space.artifacts.get(digest))
+    return open_set(space.artifacts.verified(digest))
 
 
 def load_classifier(space: Workspace, digest: str) -> Classifier:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps
 
-from models.data.folder import METADATA, MODES, SEPARATOR, decode_images, list_images
+from models.data.columns import image_column, label_names, payloads, schema_of
+from models.data.decoding import MODES, decode, decode_images
+from models.data.folder import METADATA, list_images
 from models.data.items import ImageSet, item_id
+from models.data.listing import SEPARATOR
 from models.errors import InputError
 
 Progress = Callable[[int], None]
@@ -83,7 +81,7 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
 def count_items(path: Path) -> int:
     """How many images `read_items` will report the progress of."""
     if path.is_dir():
-        return len(list_images(path).rows)
+        return len(list_images(path))
     if path.suffix == ".parquet":
         return int(_open_parquet(path).metadata.num_rows)
     return 0
@@ -104,16 +102,15 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
 
 
 def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
-    manifest = list_images(folder)
-    images, ids = decode_images(manifest, size=size, progress=progress)
-    labels = [row.label for row in manifest.rows]
+    listing = list_images(folder)
+    images, ids = decode_images(listing, size=size, progress=progress)
+    labels = [entry.label for entry in listing.entries]
     if any(labels) and not all(labels):
-        row = manifest.rows[labels.index("")]
+        entry = listing.entries[labels.index("")]
         raise InputError(
-            f"{folder / METADATA}, row {row.line}: {row.file.name!r} has no label and others have; fill it in, or drop "
-            "the column to compare features alone"
+            f"{entry.where} has no label and others have; fill it in, or drop the column to compare features alone"
         )
-    owners = [SEPARATOR.join(row.contributors) for row in manifest.rows]
+    owners = [SEPARATOR.join(entry.contributors) for entry in listing.entries]
     return Items(
         ids=tuple(ids),
         images=images,
@@ -147,32 +144,31 @@ def _read_arrays(path: Path) -> Items:
 
 def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     file = _open_parquet(path)
-    column = _image_column(path, file.schema_arrow)
-    texts = [name for name in ("label", "contributor") if name in file.schema_arrow.names]
+    schema = schema_of(path, arrow=False)
+    column = image_column(str(path), schema)
+    texts = [name for name in ("label", "contributor") if name in schema.names]
     images = np.empty((0,), dtype=np.uint8)
     ids: list[str] = []
     found: dict[str, list[object]] = {name: [] for name in texts}
-    mode = ""
+    first = ""
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
-        for cell in batch.column(column).to_pylist():
+        for cell in payloads(batch.column(column)).to_pylist():
             row = len(ids)
-            image = _decode_cell(path, row, cell)
-            mode = mode or image.mode
-            if image.mode != mode or mode not in MODES:
-                wanted = f"{mode} as the first image is" if mode in MODES else f"one of {', '.join(MODES)}"
-                raise InputError(f"{path}, row {row}: an image of mode {image.mode}; every image must be {wanted}")
+            mode, identity, square = decode(f"{path}, row {row}", cell, size)
+            first = first or mode
+            if mode != first:
+                raise InputError(f"{path}, row {row} has mode {mode}, and every image must be {first} as the first is")
             if not row:
                 images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
-            ids.append(item_id(np.asarray(image)))
-            square = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-            images[row] = np.asarray(square).reshape(size, size, MODES[mode]).transpose(2, 0, 1)
+            ids.append(identity)
+            images[row] = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)
             if progress is not None:
                 progress(1)
         for name in texts:
             found[name] += batch.column(name).to_pylist()
     if not ids:
         raise InputError(f"{path} has no rows; there is nothing to value")
-    labels = _label_names(path, file.schema_arrow, found["label"]) if "label" in found else None
+    labels = _label_names(path, schema, found["label"]) if "label" in found else None
     owners = tuple(map(str, found["contributor"])) if "contributor" in found else None
     return Items(tuple(ids), images, None, labels, owners)
 
@@ -184,43 +180,12 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise InputError(f"{path} cannot be read as Parquet ({error}); write it anew") from None
 
 
-def _image_column(path: Path, schema: pa.Schema) -> str:
-    """The one column with encoded images: binary, or a struct with `bytes` as Hugging Face writes it."""
-    found = [
-        field.name
-        for field in schema
-        if pa.types.is_binary(field.type)
-        or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-    ]
-    if len(found) != 1:
-        raise InputError(
-            f"{path} has {len(found)} columns of encoded images ({', '.join(schema.names)}); keep one, binary or a "
-            "struct with `bytes`"
-        )
-    return str(found[0])
-
-
-def _decode_cell(path: Path, row: int, cell: Any) -> Image.Image:
-    payload: bytes | None = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not payload:
-        raise InputError(f"{path}, row {row}: there is no image; images are embedded in the file as bytes")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(payload)) as image:
-                image.load()
-                return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{path}, row {row}: not an image that can be read ({error}); replace or drop it") from None
-
-
 def _label_names(path: Path, schema: pa.Schema, values: Sequence[object]) -> np.ndarray:
     """Labels by the names that Hugging Face keeps beside the columns, or as they are."""
     missing = next((row for row, value in enumerate(values) if value is None), None)
     if missing is not None:
         raise InputError(f"{path}, row {missing}: no label and others have; fill it in, or drop the column")
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = described.get("info", {}).get("features", {}).get("label", {}).get("names")
+    names = label_names(schema, "label")
     if names and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
         return np.array([names[int(str(value))] for value in values])
     return np.array(values)

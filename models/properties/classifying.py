@@ -8,13 +8,11 @@ import numpy as np
 
 from models.encoders.inception import inception_v3
 from models.properties.property import Context
-
-OWN = "classifier"
-"""The one that was trained on the classes of the data."""
+from models.properties.registry import OWN_CLASSIFIER
 
 
 def reader(context: Context, network: str) -> Callable[[np.ndarray], np.ndarray]:
     """From uint8 images to probabilities of classes, by the context's own classifier or by `inception-v3`."""
-    if network == OWN:
+    if network == OWN_CLASSIFIER:
         return context.classifier
     return inception_v3(context.weights(network)).to(context.device).probabilities

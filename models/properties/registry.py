@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
-CLASSIFIERS: Mapping[str, tuple[str, ...]] = {"classifier": (), "inception-v3": ("inception-v3",)}
+OWN_CLASSIFIER = "classifier"
+"""Trained on the images that are held out for it, and their labels."""
+
+CLASSIFIERS: Mapping[str, tuple[str, ...]] = {OWN_CLASSIFIER: (), "inception-v3": ("inception-v3",)}
 """What sorts images into classes, and the weights that each takes; the first is the default, here and below."""
 
 ENCODERS: Mapping[EncoderName, tuple[str, ...]] = {
@@ -80,6 +83,11 @@ class Chosen:
     @property
     def title(self) -> str:
         return self.known.title + (f", by {self.network}" if self.network != self.known.network else "")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it is judged by a classifier of the images' own labels."""
+        return self.network == OWN_CLASSIFIER
 
     @property
     def weights(self) -> tuple[str, ...]:

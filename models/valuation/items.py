@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.data.folder import SEPARATOR
+from models.data.listing import SEPARATOR
 from models.errors import InputError
 
 

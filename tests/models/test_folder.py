@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pyarrow.csv import read_csv as read_table
 
-from models.data.folder import image_folder, read_manifest
+from models.data import decoding
+from models.data.credited import read_images
+from models.data.folder import read_manifest
 from models.data.items import Splits
 from models.errors import InputError
 
@@ -32,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path) -> Splits:
-    return image_folder(read_manifest(folder), size=8, validation=0.2, classifier=0.2, seed=0)
+    return read_images(read_manifest(folder), size=8, validation=0.2, classifier=0.2, seed=0).in_memory()
 
 
 def test_folder_is_read(folder: Path) -> None:
@@ -109,7 +115,7 @@ def contributors(names: str) -> Callable[[Path], None]:
         (rewrite(b""), r"metadata\.csv is empty"),
         (rewrite(HEADER.encode()), r"metadata\.csv is empty"),
         (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,b\xfcb,y\n"), r"row 3: not UTF-8"),
-        (rewrite(b"file_name,label\n0.png,x\n"), r"row 1: no column contributor"),
+        (rewrite(b"file_name,label\n0.png,x\n"), r"row 1: no column contributor; add it.*There are file_name, label"),
         (rewrite(HEADER.encode() + b"0.png,ann\n"), r"row 2: not as many values"),
         (rewrite(HEADER.encode() + b'0.png,"ann,x\n'), r"row 2: not CSV"),
         (append("12.png,ann,x"), r"row 14: there is no file '12\.png'.*drop the row"),
@@ -119,7 +125,11 @@ def contributors(names: str) -> Callable[[Path], None]:
         (append("/etc/hostname,ann,x"), r"row 14: '/etc/hostname' leaves the folder"),
         (append(",carol,x"), r"row 14: contributor 'carol' has no image"),
         (append("5.png,,x"), r"row 14: every image has a contributor"),
-        (append("5.png,ann,"), r"row 14: '5\.png' has no label"),
+        (
+            rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,bob,\n"),
+            r"row 3: '1\.png': no label, and the Inception Score",
+        ),
+        (rewrite(b"file_name,contributor,lable\n0.png,ann,x\n"), r"unknown column 'lable'; did you mean 'label'"),
         (append("5.png,ann;ann,x"), r"row 14: contributor listed twice"),
         (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,ann,y\n"), r"at least 2 contributors, and there is 1 \(ann\)"),
         (contributors("ann bob carol"), r"contributors\.csv, row 4: contributor 'carol' has no image"),
@@ -134,12 +144,12 @@ def contributors(names: str) -> Callable[[Path], None]:
         (lambda folder: (folder / "4.png").write_text("hello") and None, r"row 6: '4\.png' cannot be read"),
         (
             lambda folder: Image.new("P", (8, 8)).save(folder / "4.png"),
-            r"row 6: '4\.png' has mode P.*must be L.*convert",
+            r"row 6: '4\.png' has mode P.*must be one of L, RGB; convert",
         ),
         (lambda folder: Image.new("RGB", (8, 8)).save(folder / "4.png"), r"row 6: '4\.png' has mode RGB"),
         (
             lambda folder: Image.new("CMYK", (8, 8)).save(folder / "0.png", "TIFF"),
-            r"row 2: '0\.png' has mode CMYK.*one of L",
+            r"row 2: '0\.png' has mode CMYK.*one of L, RGB",
         ),
         (bomb, r"row 6: '4\.png' unpacks to more than .* pixels"),
     ],
@@ -157,3 +167,63 @@ def test_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pytes
     append("12.png,ann,x")(folder)
     with pytest.raises(InputError, match="leaves the folder"):
         read(folder)
+
+
+def test_metadata_in_other_formats_says_the_same(folder: Path) -> None:
+    listed = read_manifest(folder)
+    table = read_table(folder / "metadata.csv")
+    (folder / "metadata.csv").unlink()
+    rows = table.to_pylist()
+    for row in rows:
+        row["contributor"] = row["contributor"].split(";")  # a list, where the format has lists
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read_manifest(folder).digest() == listed.digest()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "metadata.parquet")
+    with pytest.raises(InputError, match=r"metadata\.jsonl and metadata\.parquet; keep the one"):
+        read_manifest(folder)
+    (folder / "metadata.jsonl").unlink()
+    assert read_manifest(folder).digest() == listed.digest()
+    (folder / "metadata.parquet").unlink()
+    (folder / "metadata.jsonl").write_text('{"file_name": "0.png"')
+    with pytest.raises(InputError, match=r"metadata\.jsonl, row 1: not JSON"):
+        read_manifest(folder)
+
+
+def test_text_and_license_are_carried_and_texts_asked_for(folder: Path) -> None:
+    lines = (folder / "metadata.csv").read_text().split()
+    header, first, *others = lines
+    said = [f"{first},a wave,CC0", *(f"{row},a dune,CC-BY" for row in others)]
+    (folder / "metadata.csv").write_text("\n".join([f"{header},text,license", *said]))
+    listing = read_manifest(folder, texts=True)
+    assert listing.licenses() == {"CC-BY": 11, "CC0": 1}
+    parts = vars(read(folder)).values()
+    assert sorted(text for part in parts for text in part.texts) == ["a dune"] * 11 + ["a wave"]
+    (folder / "metadata.csv").write_text("\n".join([f"{header},text,license", *said[:-1], f"{others[-1]},,"]))
+    assert read_manifest(folder).licenses()[""] == 1
+    with pytest.raises(InputError, match=r"row 13.*no text, and the generator learns from one"):
+        read_manifest(folder, texts=True)
+
+
+def test_labels_are_needed_only_by_what_judges_by_them(folder: Path) -> None:
+    lines = [row.rsplit(",", 1)[0] for row in (folder / "metadata.csv").read_text().split()]
+    (folder / "metadata.csv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="no column label"):
+        read_manifest(folder)
+    listing = read_manifest(folder, labels=False)
+    splits = read_images(listing, size=8, validation=0.2, classifier=0.2, seed=0).in_memory()
+    assert splits.train.label_names == ("",)
+
+
+def test_workers_and_processes_change_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "FEW", 5)
+    monkeypatch.setattr(decoding, "CHUNK", 5)
+    listing, seen = read_manifest(folder), []
+    alone = decoding.decode_images(listing, size=8)
+    several = decoding.decode_images(listing, size=8, workers=2, folder=folder, progress=seen.append)
+    np.testing.assert_array_equal(alone[0], several[0])
+    assert alone[1] == several[1]
+    assert sum(seen) == 12
+    assert not list(folder.glob(".decoding-*"))
+    (folder / "11.png").write_text("hello")
+    with pytest.raises(InputError, match=r"row 13: '11\.png' cannot be read"):
+        decoding.decode_images(listing, size=8, workers=2)

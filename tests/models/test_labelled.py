@@ -91,9 +91,9 @@ def test_arrays_that_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], 
 def test_images_that_are_refused(tmp_path: Path) -> None:
     good, grey = encoded(PICTURES[0]), encoded(PICTURES[0, :, :, 0])
     for cells, labels, message in (
-        ([good, b"no image"], [0, 1], "row 1: not an image that can be read"),
+        ([good, b"no image"], [0, 1], "row 1 cannot be read as an image"),
         ([good, None], [0, 1], "row 1: there is no image"),
-        ([good, grey], [0, 1], "row 1: an image of mode L; every image must be RGB"),
+        ([good, grey], [0, 1], "row 1 has mode L, and every image must be RGB"),
         ([good, good], [0, None], "row 1: no label and others have"),
         ([], [], "has no rows"),
     ):

@@ -1,0 +1,256 @@
+"""Images in a column of Parquet files, or of a Hugging Face dataset on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.data.listing import (
+    Cell,
+    Entry,
+    Listing,
+    as_text,
+    check_columns,
+    contributors_of,
+    digest_of_files,
+    first_of_each,
+    inside,
+)
+from models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns; one column may serve as two, such as the label that is the contributor too.
+
+    Attributes:
+        image: None finds the one column of encoded images.
+        label, text, license: may be missing under the names that they have by default.
+        names: of labels that are integers, where the files keep none as Hugging Face's do.
+    """
+
+    image: str | None = None
+    contributor: str = "contributor"
+    label: str = "label"
+    text: str = "text"
+    license: str = "license"
+    names: tuple[str, ...] = ()
+
+    def named(self) -> set[str]:
+        """The columns that must be there: those named otherwise than by default."""
+        usual = Columns()
+        return {str(name) for kind, name in self.texts().items() if name != getattr(usual, kind)} | (
+            {self.image} if self.image else set()
+        )
+
+    def texts(self) -> dict[str, str]:
+        """The columns that say something of an image, by what they say."""
+        return {kind: getattr(self, kind) for kind in ("contributor", "label", "text", "license")}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a column of images, of some rows of some files.
+
+    Attributes:
+        arrow: the files are Arrow streams, as Hugging Face's `save_to_disk` leaves them; otherwise Parquet.
+        rows: those that are read, ascending, counted over all files.
+    """
+
+    files: tuple[Path, ...]
+    arrow: bool
+    column: str
+    rows: np.ndarray
+
+    def cells(self, start: int, stop: int) -> Iterator[Cell]:
+        wanted = self.rows[start:stop]
+        for first, length, read in pieces(self.files, self.arrow):
+            own = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + length)]
+            if len(own):
+                column = read([self.column]).column(self.column)
+                some = column if len(own) == length else column.take(pa.array(own - first))
+                for chunk in some.chunks:
+                    yield from payloads(chunk).to_pylist()
+
+    def digest(self) -> str:
+        described = f"{digest_of_files(self.files)} {self.column} {hashlib.sha256(self.rows.tobytes()).hexdigest()}"
+        return hashlib.sha256(described.encode()).hexdigest()
+
+
+def parquet_images(path: Path, columns: Columns, *, per_label: int | None = None) -> Listing:
+    """The images of a Parquet file, or of all that a folder holds, in the order of their names.
+
+    Args:
+        per_label: take the first so many of each label; None: all.
+
+    Raises:
+        InputError: no file, or one that cannot be read; a column that is not there, or several of images.
+    """
+    files = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
+    if not files or not all(file.is_file() for file in files):
+        raise InputError(f"there is no Parquet file at {path}; name one, or a folder that holds some")
+    return _listed(path, files, False, columns, per_label)
+
+
+def dataset_images(folder: Path, columns: Columns, *, split: str = "train", per_label: int | None = None) -> Listing:
+    """The images of a dataset that Hugging Face `datasets` wrote by `save_to_disk`; of a dictionary, one split.
+
+    Raises:
+        InputError: as `parquet_images`; a folder of another kind, or no split of that name.
+    """
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json").get("splits", [])
+        if split not in splits:
+            raise InputError(f"{folder} has no split {split!r}; `split` is one of {', '.join(map(str, splits))}")
+        inside(folder, f"{split}/state.json", str(folder / "dataset_dict.json"))
+        folder = folder / split
+    state = folder / "state.json"
+    if not state.is_file():
+        raise InputError(f"{folder} has no state.json, so it is no dataset on disk; write it by `save_to_disk`")
+    listed = _json(state)
+    if listed.get("_indices_data_files"):
+        raise InputError(f"{state}: its rows are picked by an index; call `flatten_indices` before `save_to_disk`")
+    names = [str(file.get("filename")) for file in listed.get("_data_files", [])]
+    files = tuple(inside(folder, name, str(state)) for name in names)
+    if not files:
+        raise InputError(f"{state} lists no data files; write the dataset anew by `save_to_disk`")
+    return _listed(folder, files, True, columns, per_label)
+
+
+def pieces(files: Sequence[Path], arrow: bool) -> Iterator[tuple[int, int, Callable[[list[str]], pa.Table]]]:
+    """First row, number of rows and reader of each piece of the files: a row group, or a batch of a mapped file.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    first = 0
+    for path in files:
+        try:
+            if arrow:
+                stream = pa.ipc.open_stream(pa.memory_map(str(path)))
+                for batch in stream:
+                    table = pa.Table.from_batches([batch])
+                    yield first, batch.num_rows, table.select
+                    first += batch.num_rows
+                continue
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                length = file.metadata.row_group(group).num_rows
+
+                def read(names: list[str], group: int = group, file: pq.ParquetFile = file) -> pa.Table:
+                    return file.read_row_group(group, columns=names, use_threads=False)
+
+                yield first, length, read
+                first += length
+        except (OSError, pa.ArrowInvalid) as error:
+            kind = "an Arrow stream" if arrow else "Parquet"
+            raise InputError(f"{path} cannot be read as {kind} ({error}); write it anew") from None
+
+
+def schema_of(path: Path, arrow: bool) -> pa.Schema:
+    """The columns of a file, and what Hugging Face keeps beside them.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        if arrow:
+            with pa.memory_map(str(path)) as source:
+                return pa.ipc.open_stream(source).schema
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        kind = "an Arrow stream" if arrow else "Parquet"
+        raise InputError(f"{path} cannot be read as {kind} ({error}); write it anew") from None
+
+
+def image_column(where: str, schema: pa.Schema) -> str:
+    """The one column with encoded images: binary, or a struct with `bytes` as Hugging Face writes it.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    found = [field.name for field in schema if holds_images(field.type)]
+    if len(found) != 1:
+        raise InputError(
+            f"{where} has {len(found)} columns of encoded images ({', '.join(schema.names)}); keep one, binary or a "
+            "struct with `bytes`"
+        )
+    return str(found[0])
+
+
+def holds_images(kind: pa.DataType) -> bool:
+    """Whether a column of a type can hold encoded images."""
+    struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return bool(struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def payloads(column: Any) -> Any:
+    """The bytes of a column of images."""
+    return column.field("bytes") if pa.types.is_struct(column.type) else column
+
+
+def label_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """The names that Hugging Face keeps for the integers of a column."""
+    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    feature = described.get("info", {}).get("features", {}).get(column)
+    return feature.get("names") if isinstance(feature, dict) else None
+
+
+def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, per_label: int | None) -> Listing:
+    schemas = [schema_of(file, arrow) for file in files]
+    schema = schemas[0]
+    for file, other in zip(files, schemas, strict=True):
+        if other.names != schema.names:
+            raise InputError(f"{file} has the columns {', '.join(other.names)}, and {files[0]} others; name one set")
+    check_columns(str(path), schema.names, columns.named() | {columns.contributor})
+    image = columns.image or image_column(str(path), schema)
+    if not holds_images(schema.field(image).type):
+        raise InputError(f"{path}: column {image!r} holds {schema.field(image).type}; images are binary, or a struct")
+    said = {kind: name for kind, name in columns.texts().items() if name in schema.names}
+    texts: dict[str, list[Any]] = {name: [] for name in said.values()}
+    for _, _, read in pieces(files, arrow):
+        table = read(sorted(texts))
+        for name, values in texts.items():
+            kept = label_names(schema, name) or (columns.names if name == columns.label else ())
+            values += _named(table.column(name).to_pylist(), kept)
+    count = len(texts[columns.contributor])
+    if not count:
+        raise InputError(f"{path} has no rows; there is nothing to read")
+    if per_label is not None and "label" not in said:
+        raise InputError(f"{path}: `per_label` takes a column of labels, and there is no {columns.label!r}")
+    rows = first_of_each(
+        [as_text(value) for value in texts[columns.label]] if "label" in said else [""] * count, per_label
+    )
+    entries = tuple(
+        _entry(f"{path}, row {row}", {kind: texts[name][row] for kind, name in said.items()}) for row in rows
+    )
+    return Listing(str(path), entries, Cells(files, arrow, image, rows))
+
+
+def _named(values: list[Any], names: Sequence[str]) -> list[Any]:
+    if not names:
+        return values
+    return [names[v] if isinstance(v, int) and 0 <= v < len(names) else v for v in values]
+
+
+def _entry(where: str, said: Mapping[str, Any]) -> Entry:
+    label, text, license_ = (as_text(said.get(kind)) for kind in ("label", "text", "license"))
+    return Entry(where, contributors_of(where, said.get("contributor")), label, text, license_)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); write the dataset anew") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds {type(found).__name__}, and an object is wanted; write the dataset anew")
+    return found

@@ -1,0 +1,171 @@
+"""Decode the images of a listing in workers: squares of one size, in a file that is read by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import multiprocessing
+import tempfile
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from models.data.listing import Cell, Listing, Pixels
+from models.errors import InputError
+
+MODES = {"L": 1, "RGB": 3}
+MAX_PIXELS = 64_000_000
+FEW = 2_000
+"""Images that are decoded here rather than in processes, which take as long to start."""
+CHUNK = 1_000
+TURNED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+"""Where JPEG, PNG and WebP files say which side is up; other formats have it elsewhere."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where squares go: a file of uint8, `(items, channels, size, size)`."""
+
+    file: Path
+    items: int
+    mode: str
+    size: int
+
+    def map(self) -> np.ndarray:
+        shape = (self.items, MODES[self.mode], self.size, self.size)
+        return np.memmap(self.file, np.uint8, "r+", shape=shape)
+
+
+def decode_images(
+    listing: Listing, *, size: int, workers: int = 1, folder: Path | None = None, progress: Progress | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """The largest centred square of each image, resized to `size` by `size`, and the `item_id` of each.
+
+    All images are greyscale (mode L) or all are colour (mode RGB), as the first one is; sizes may differ.
+
+    Args:
+        workers: processes that decode.
+        folder: for the squares' file, which is gone when nobody holds the array any more.
+
+    Returns:
+        uint8, `(images, channels, size, size)`, mapped from the file, so that a set may be larger than memory.
+
+    Raises:
+        InputError: no images, an image that cannot be read, or one of another mode; names file and row.
+    """
+    if not len(listing):
+        raise InputError(f"{listing.origin} has no images; there is nothing to read")
+    first = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None)
+    mode = first[0]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as place:
+        target = Target(Path(place) / "squares", len(listing), mode, size)
+        with target.file.open("wb") as stream:
+            stream.truncate(len(listing) * MODES[mode] * size * size)
+        squares = target.map()  # keeps the file's content when its name is gone
+        ids = _decode_all(listing, target, workers, progress)
+    return np.asarray(squares), ids
+
+
+def _decode_all(listing: Listing, target: Target, workers: int, progress: Progress | None) -> list[str]:
+    advance = progress or (lambda _images: None)
+    if workers < 2 or len(listing) <= FEW or isinstance(listing.reader, Pixels):
+        ids = []
+        for start in range(0, len(listing), CHUNK):
+            ids += decode_part(listing, start, target)
+            advance(min(CHUNK, len(listing) - start))
+        return ids
+    # A fork server's children are forked from a process without threads, unlike this one.
+    context = multiprocessing.get_context("forkserver")
+    parts = min(workers * 8, math.ceil(len(listing) / CHUNK))  # few enough that what is said of images is sent seldom
+    edges = np.linspace(0, len(listing), parts + 1).astype(int).tolist()
+    ids = []
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        pieces = [
+            pool.submit(decode_part, listing_part(listing, start, stop), start, target, first=start)
+            for start, stop in pairwise(edges)
+        ]
+        try:
+            for piece in pieces:
+                found = piece.result()
+                ids += found
+                advance(len(found))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return ids
+
+
+def listing_part(listing: Listing, start: int, stop: int) -> Listing:
+    """The entries from one place to before another, with the whole reader."""
+    return Listing(listing.origin, listing.entries[start:stop], listing.reader)
+
+
+def decode_part(listing: Listing, start: int, target: Target, *, first: int | None = None) -> list[str]:
+    """Decode a chunk of a listing, or the whole of a part of one that begins at place `first`; ids of its images."""
+    stop = start + (len(listing) if first is not None else min(CHUNK, len(listing) - start))
+    entries = listing.entries if first is not None else listing.entries[start:stop]
+    squares = target.map()
+    ids = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for place, (entry, cell) in enumerate(
+            zip(entries, listing.reader.cells(start, stop), strict=True), start=start
+        ):
+            mode, identity, pixels = decode(entry.where, cell, target.size)
+            if mode != target.mode:
+                raise InputError(
+                    f"{entry.where} has mode {mode}, and every image must be {target.mode} as the first image is; "
+                    "convert it"
+                )
+            squares[place] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            ids.append(identity)
+    return ids
+
+
+def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarray]:
+    """Mode, `item_id` and pixels, `(size, size)` or with a last axis of three, of one image.
+
+    Raises:
+        InputError: it cannot be read, or is of a mode that is none of `MODES`.
+    """
+    if cell is None:
+        raise InputError(f"{where}: there is no image; images are embedded as bytes")
+    image = _opened(where, cell) if isinstance(cell, bytes) else Image.fromarray(cell)
+    if image.mode not in MODES:
+        raise InputError(f"{where} has mode {image.mode}, and an image must be one of {', '.join(MODES)}; convert it")
+    channels = MODES[image.mode]
+    payload = image.tobytes()
+    shape = (image.height, image.width) if channels == 1 else (image.height, image.width, channels)
+    digest = hashlib.sha256(f"|u1{shape}".encode())
+    digest.update(payload)
+    if size is None or image.size == (size, size):
+        return image.mode, digest.hexdigest(), np.frombuffer(payload, np.uint8).reshape(shape)
+    square = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS))
+    return image.mode, digest.hexdigest(), square
+
+
+def _opened(where: str, payload: bytes) -> Image.Image:
+    if not payload:
+        raise InputError(f"{where} is an empty file; replace it or drop the row")
+    try:
+        image = Image.open(io.BytesIO(payload))
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        image.load()
+        upright = image.format in ("JPEG", "PNG", "WEBP") and not TURNED & image.info.keys()
+        return image if upright else ImageOps.exif_transpose(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(
+            f"{where} unpacks to more than {MAX_PIXELS:,} pixels, as a decompression bomb does; scale it down"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{where} cannot be read as an image ({error}); replace it or drop the row") from error

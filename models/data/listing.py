@@ -1,0 +1,230 @@
+"""What every source of images comes down to: who provided each image, what is said of it, and how it is read."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from models.errors import InputError
+
+SEPARATOR = ";"
+COLUMNS = ("file_name", "contributor", "label", "text", "license")
+LEAST_CONTRIBUTORS = 2
+
+Cell = bytes | np.ndarray | None
+"""An encoded image, its pixels as uint8 `(height, width)` or `(height, width, 3)`, or nothing where one should be."""
+
+
+class Reader(Protocol):
+    """Reads images by their place in a listing. It is sent to other processes, so it holds places and no images."""
+
+    def cells(self, start: int, stop: int) -> Iterator[Cell]:
+        """The images from one place to before another, one at a time."""
+
+    def digest(self) -> str:
+        """SHA-256 of the content: changes when, and only when, an image may have."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is said of one image.
+
+    Attributes:
+        where: file and row, for errors.
+        contributors: who provided it; nobody where credit is not asked for.
+        label, text, license: empty where nothing is said.
+    """
+
+    where: str
+    contributors: tuple[str, ...] = ()
+    label: str = ""
+    text: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, of which none is decoded yet.
+
+    Attributes:
+        origin: what errors call the source.
+        entries: one an image, in the order of the source.
+    """
+
+    origin: str
+    entries: tuple[Entry, ...]
+    reader: Reader
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def digest(self) -> str:
+        """SHA-256 over the images and what is said of them, wherever they lie."""
+        digest = hashlib.sha256(self.reader.digest().encode())
+        for entry in self.entries:
+            said = [entry.contributors, entry.label, entry.text, entry.license]
+            digest.update(json.dumps(said).encode() + b"\n")
+        return digest.hexdigest()
+
+    def licenses(self) -> dict[str, int]:
+        """How many images come under each license; the empty name counts those under none that is known."""
+        return dict(Counter(entry.license for entry in self.entries).most_common())
+
+
+def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False) -> Listing:
+    """A listing whose images can be credited: each has a contributor, of whom there are two.
+
+    Args:
+        labels: whether each image needs a label, of which there are two; otherwise all have one, or none has.
+        texts: whether each image needs a text.
+
+    Raises:
+        InputError: naming the first image that lacks something, and the remedy.
+    """
+    for entry in listing.entries:
+        if not entry.contributors:
+            raise InputError(f"{entry.where}: every image has a contributor, and this has none; name one or drop it")
+        if texts and not entry.text:
+            raise InputError(
+                f"{entry.where}: no text, and the generator learns from one an image; fill in the column `text`, or "
+                "set a prompt for all"
+            )
+    labelled = [entry for entry in listing.entries if entry.label]
+    if labels or labelled:
+        for entry in listing.entries:
+            if not entry.label:
+                raise InputError(
+                    f"{entry.where}: no label, and "
+                    + ("the Inception Score needs one an image" if labels else "others have one")
+                    + "; fill it in"
+                    + (", or choose a `property` that no classifier judges" if labels else ", or drop all labels")
+                )
+    names = {entry.label for entry in listing.entries}
+    if labels and len(names) < 2:
+        raise InputError(
+            f"{listing.origin}: the Inception Score tells labels apart, and every image has the label "
+            f"{next(iter(names), '')!r}; label what the images show, or choose a `property` that no classifier judges"
+        )
+    known = sorted({name for entry in listing.entries for name in entry.contributors})
+    if len(known) < LEAST_CONTRIBUTORS:
+        raise InputError(
+            f"{listing.origin}: credit is shared between at least {LEAST_CONTRIBUTORS} contributors, and there is "
+            f"{len(known)} ({', '.join(known)}); add images of another"
+        )
+    return listing
+
+
+def contributors_of(where: str, written: object) -> tuple[str, ...]:
+    """The names in a cell: one text with `;` between them, or a list.
+
+    Raises:
+        InputError: one of them twice.
+    """
+    parts = written if isinstance(written, list | tuple) else as_text(written).split(SEPARATOR)
+    names = tuple(name for part in parts if (name := unicodedata.normalize("NFC", as_text(part))))
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: contributor listed twice in {as_text(written)!r}; list each once")
+    return names
+
+
+def as_text(value: object) -> str:
+    """A cell as text without spaces around; nothing is the empty text."""
+    return "" if value is None else str(value).strip()
+
+
+def check_columns(where: str, present: Sequence[str], needed: Collection[str]) -> None:
+    """Every needed column is there, and none is a known one misspelt; others are left alone.
+
+    Raises:
+        InputError: naming the column, and the nearest that there is.
+    """
+    for name in present:
+        meant = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1, cutoff=0.8)
+        if name not in COLUMNS and meant and meant[0] not in present and name not in needed:
+            raise InputError(f"{where}: unknown column {name!r}; did you mean {meant[0]!r}? Rename it, or drop it")
+    missing = sorted(set(needed) - set(present))
+    if missing:
+        raise InputError(
+            f"{where}: no column {', '.join(missing)}; add it, or name another. There are {', '.join(present)}"
+        )
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """The file of a name in a folder, links followed.
+
+    Raises:
+        InputError: it is outside, is not there, or cannot be opened.
+    """
+    root = folder.resolve()
+    try:
+        file = (root / name).resolve()
+        if not file.is_relative_to(root):
+            raise InputError(f"{where}: {name!r} leaves the folder {folder}; copy it into it")
+        if not file.is_file():
+            raise InputError(f"{where}: there is no file {name!r} in {folder}; add it or drop the row")
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{where}: cannot open {name[:80]!r} ({error.strerror}); mend it or drop the row") from None
+    return file
+
+
+def digest_of_files(files: Iterable[Path]) -> str:
+    """SHA-256 over the content of files, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def first_of_each(labels: Sequence[str], most: int | None) -> np.ndarray:
+    """Places of the first so many images of each label, in order, int64; all where no number is given."""
+    if most is None:
+        return np.arange(len(labels))
+    seen: Counter[str] = Counter()
+    kept = []
+    for place, label in enumerate(labels):
+        seen[label] += 1
+        if seen[label] <= most:
+            kept.append(place)
+    return np.array(kept, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images that are a file each."""
+
+    files: tuple[Path, ...]
+
+    def cells(self, start: int, stop: int) -> Iterator[Cell]:
+        for file in self.files[start:stop]:
+            yield file.read_bytes()
+
+    def digest(self) -> str:
+        return digest_of_files(self.files)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Images that are pixels already, uint8 `(images, height, width)` or with a last axis of three."""
+
+    images: np.ndarray
+
+    def cells(self, start: int, stop: int) -> Iterator[Cell]:
+        yield from self.images[start:stop]
+
+    def digest(self) -> str:
+        digest = hashlib.sha256(str(self.images.shape).encode())
+        for image in self.images:
+            digest.update(np.ascontiguousarray(image).data)
+        return digest.hexdigest()
