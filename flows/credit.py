@@ -15,13 +15,13 @@ from typing import Any
 from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
 from prefect.futures import as_completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from infra.processes import stop_all
 from infra.progress import progress
+from infra.runners import task_runner
 from infra.runstore import StageRecord
 from infra.settings import settings
-from infra.workspace import check_home, open_workspace
+from infra.workspace import check_home, open_workspace, place_of
 from models.errors import InputError
 from models.training import Method
 from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
@@ -38,7 +38,7 @@ from tasks.timing import Timing, fan_out_timing, stage_timing
 from tasks.track import prepare_tracking, track
 from tasks.training import check_property, measure_models, needs_labels, prune, train_classifier, train_generator
 
-THREADS = ThreadPoolTaskRunner[Any](max_workers=settings().workers)
+RUNNER = task_runner(settings())
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class Game:
         return {stage.name: stage for stage in (self.data, self.judge, self.base, self.pruned)}
 
 
-@flow(name="credit", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+@flow(name="credit", task_runner=RUNNER)
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. What is finished already, here or in another run, is reused."""
     return value(config, prepare(config), notes=[])
 
 
-@flow(name="revalue", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="revalue", task_runner=RUNNER)
 def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
     """Credit images that changed since a run, from that run's models: the anchor.
 
@@ -106,7 +106,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
     return value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
 
 
-@flow(name="forecast", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="forecast", task_runner=RUNNER)
 def forecast(config: CreditConfig) -> Verdict:
     """Measure a pilot of the coalitions, which a run will reuse, and say what to expect of all."""
     game = prepare(config)
@@ -207,7 +207,7 @@ def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> Non
         return
     groups = shares(pending)
     with progress("Measure coalitions", len(pending)) as advance:
-        futures = measure_together.map(groups, unmapped(timeout_minutes))
+        futures = measure_together.map(groups, unmapped(timeout_minutes), unmapped(place_of(settings())))
         sizes = {future.task_run_id: len(group) for future, group in zip(futures, groups, strict=True)}
         try:
             for future in as_completed(list(futures)):

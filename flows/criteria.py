@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.credit import THREADS
+from flows.credit import RUNNER
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import check_home
@@ -64,7 +64,7 @@ class Made:
     trained: StageRecord | None
 
 
-@flow(name="evaluate-identity", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+@flow(name="evaluate-identity", task_runner=RUNNER)
 def identity(config: CriteriaConfig) -> CriteriaResult:
     """C1: the most valuable images for a generated one should have its class."""
     check_home(settings().root)
@@ -76,7 +76,7 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
     return written("identity", config, found, judged, items, accuracy)
 
 
-@flow(name="evaluate-attributes", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="evaluate-attributes", task_runner=RUNNER)
 def attributes(config: CriteriaConfig) -> CriteriaResult:
     """C2: they should have its attributes, one or two at a time."""
     check_home(settings().root)
@@ -87,7 +87,7 @@ def attributes(config: CriteriaConfig) -> CriteriaResult:
     return written("attributes", config, found, judged, items, accuracy)
 
 
-@flow(name="evaluate-membership", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="evaluate-membership", task_runner=RUNNER)
 def membership(config: CriteriaConfig) -> CriteriaResult:
     """Table 6: images that a generator was trained on should be worth more than others of their class."""
     refuse_given(config, "membership")
@@ -98,7 +98,7 @@ def membership(config: CriteriaConfig) -> CriteriaResult:
     return written("membership", config, judge("membership", judged, **rows), judged, None)
 
 
-@flow(name="evaluate-outliers", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="evaluate-outliers", task_runner=RUNNER)
 def outliers(config: CriteriaConfig) -> CriteriaResult:
     """C3: images with noise, planted before the training, should be worth least."""
     refuse_given(config, "outliers")
@@ -108,7 +108,7 @@ def outliers(config: CriteriaConfig) -> CriteriaResult:
     return written("outliers", config, found, judged, None)
 
 
-@flow(name="evaluate-efficiency", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="evaluate-efficiency", task_runner=RUNNER)
 def efficiency(config: CriteriaConfig) -> CriteriaResult:
     """C4: seconds for a generated image of a beta-VAE, beside VAE-TracIn."""
     refuse_given(config, "efficiency")

@@ -14,7 +14,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.credit import THREADS, Game, measure_all, prepare
+from flows.credit import RUNNER, Game, measure_all, prepare
 from infra.settings import settings
 from models.training import Method
 from tasks.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
@@ -55,7 +55,7 @@ class Judgement:
     mlflow_run: str
 
 
-@flow(name="evaluate-lds", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+@flow(name="evaluate-lds", task_runner=RUNNER)
 def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
     game = prepare(config)
@@ -76,7 +76,7 @@ def lds(config: CreditConfig) -> Judgement:
     )
 
 
-@flow(name="evaluate-counterfactual", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="evaluate-counterfactual", task_runner=RUNNER)
 def counterfactual(config: CreditConfig) -> Judgement:
     """Change of the property when the contributors of highest credit are left out, or alone are kept."""
     game = prepare(config)

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.credit import THREADS
+from flows.credit import RUNNER
 from infra.settings import settings
 from infra.workspace import check_home
 from tasks.gmvaluator import match, write_matches
@@ -39,7 +39,7 @@ class MatchResult:
     diagnostics: dict[str, Any]
 
 
-@flow(name="gmvaluator", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+@flow(name="gmvaluator", task_runner=RUNNER)
 def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult:
     """Embed both sets, match them, and write what was found. What is finished already is reused."""
     check_out(out)

@@ -11,7 +11,7 @@ from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFutureList, as_completed
 
-from flows.credit import THREADS
+from flows.credit import RUNNER
 from infra.processes import stop_all
 from infra.progress import Advance, progress
 from infra.runstore import StageRecord
@@ -56,7 +56,7 @@ class ValueResult:
     diagnostics: dict[str, Any]
 
 
-@flow(name="transport", task_runner=THREADS)  # type: ignore[arg-type]  # an invariant parameter of Prefect's
+@flow(name="transport", task_runner=RUNNER)
 def value(config: ValueConfig, out: Path | None = None, incremental: bool = False) -> ValueResult:
     """Value every item of one set by another. What is finished already, here or in another run, is reused.
 
@@ -98,7 +98,7 @@ class DetectionResult:
     mlflow_run: str
 
 
-@flow(name="evaluate-detection", task_runner=THREADS)  # type: ignore[arg-type]
+@flow(name="evaluate-detection", task_runner=RUNNER)
 def detection(config: DetectionConfig) -> DetectionResult:
     """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
     check_home(settings().root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import multiprocessing
@@ -25,10 +26,15 @@ _context = multiprocessing.get_context("forkserver")
 _preloaded: set[str] = set()
 _running: set[BaseProcess] = set()
 _stopped = threading.Event()
+atexit.register(_stopped.set)  # before multiprocessing, at its own exit, kills what still runs
 
 
 class ProcessFailed(RuntimeError):
     """The process raised, died or ran out of time."""
+
+
+class ProcessEnded(ProcessFailed):
+    """The process was killed, or ran out of time: what it was given may be too much for this machine."""
 
 
 def preload(*modules: str) -> None:
@@ -56,10 +62,12 @@ def run_in_process(
         mendable: exceptions that a user can mend: they are raised here as they were there.
 
     Raises:
-        ProcessFailed: with the traceback, the signal or the time limit.
+        ProcessFailed: with the traceback; a `ProcessEnded` with the signal or the time limit.
         StoreError: as it was raised there.
     """
     preload(function.rpartition(".")[0])
+    if multiprocessing.current_process().daemon:
+        multiprocessing.current_process().daemon = False  # of Dask's workers, which may then have children too
     if _stopped.is_set():
         raise ProcessFailed("the run was interrupted")
     receiver, sender = _context.Pipe(duplex=False)
@@ -72,12 +80,16 @@ def run_in_process(
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not wait([receiver], left):
-                raise ProcessFailed(f"took longer than {timeout:.0f} s and was ended; raise its `timeout_minutes`")
+                raise ProcessEnded(f"took longer than {timeout:.0f} s and was ended; raise its `timeout_minutes`")
             try:
                 kind, content = receiver.recv()
             except EOFError:
                 process.join(10)
-                raise ProcessFailed(f"ended without a result, {_cause(process.exitcode)}") from None
+                if _stopped.is_set():
+                    raise ProcessFailed("the run was interrupted") from None
+                killed = process.exitcode is not None and process.exitcode < 0
+                failure = ProcessEnded if killed else ProcessFailed
+                raise failure(f"ended without a result, {_cause(process.exitcode)}") from None
             if kind == "progress":
                 advance(content)
             elif kind == "result":

@@ -15,6 +15,7 @@ from infra import tables
 from infra.artifacts import StoreError
 from infra.keys import code_commit
 from infra.lineage import Edge, content_of
+from infra.settings import masked
 from infra.tables import now
 
 Row = TypeVar("Row", tables.Coalition, tables.Measurement)
@@ -252,7 +253,7 @@ def open_database(url: str) -> Engine:
     try:
         tables.Base.metadata.create_all(engine)
     except OperationalError as error:
-        raise StoreError(f"cannot open the run store {url}: {error.orig}") from error
+        raise StoreError(f"cannot open the run store {masked(url)}: {error.orig}") from error
     return engine
 
 

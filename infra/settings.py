@@ -6,8 +6,11 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DASK_SCHEMES = ("tcp://", "tls://")
+RAY_SCHEME = "ray://"
 
 
 class Settings(BaseSettings):
@@ -20,6 +23,8 @@ class Settings(BaseSettings):
         weights: folder of weights that were fetched; `weights` under `home` unless given.
         openlineage: file or HTTP address that OpenLineage events go to; none unless given.
         workers: coalitions measured at once; one a core unless given.
+        runner: what starts them: `threads`, a local `dask` or `ray` cluster, or the address of a running one,
+            `tcp://` or `tls://` of a Dask scheduler or `ray://` of a Ray head.
     """
 
     model_config = SettingsConfigDict(env_prefix="ROYALTY_", frozen=True)
@@ -30,6 +35,17 @@ class Settings(BaseSettings):
     weights: Path | None = None
     openlineage: str = ""
     workers: PositiveInt = os.cpu_count() or 1
+    runner: str = "threads"
+
+    @field_validator("runner")
+    @classmethod
+    def _known_runner(cls, runner: str) -> str:
+        if runner not in ("threads", "dask", "ray") and not runner.startswith((*DASK_SCHEMES, RAY_SCHEME)):
+            raise ValueError(
+                f"ROYALTY_RUNNER is threads, dask, ray, or the address of a cluster (tcp://HOST:8786 of a Dask "
+                f"scheduler, ray://HOST:10001 of a Ray head); got {runner!r}"
+            )
+        return runner
 
     @property
     def root(self) -> Path:
@@ -46,6 +62,13 @@ class Settings(BaseSettings):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_uri or f"sqlite:///{self.root / 'mlflow' / 'mlflow.db'}"
+
+
+def masked(url: str) -> str:
+    """A database's or server's address as it may be shown: with three stars for its password."""
+    from sqlalchemy import make_url  # not every reader of settings waits for SQLAlchemy
+
+    return make_url(url).render_as_string(hide_password=True)
 
 
 @lru_cache

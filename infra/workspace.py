@@ -13,7 +13,8 @@ from infra.embeddings import EmbeddingStore
 from infra.ledger import Ledger
 from infra.lineage import Lineage
 from infra.runstore import RunStore, open_database
-from infra.settings import Settings
+from infra.settings import Settings, masked
+from models.errors import InputError
 
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
@@ -41,6 +42,25 @@ def open_workspace(settings: Settings) -> Workspace:
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
     return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine))
+
+
+def place_of(settings: Settings) -> str:
+    """Where the stores of these settings are, without a password."""
+    return f"{settings.root} with {masked(settings.run_store_url)}"
+
+
+def check_place(settings: Settings, place: str) -> None:
+    """Check that a worker, which may be on another machine, has the stores of the flow that it works for.
+
+    Raises:
+        InputError: it has others, in which nothing of the flow is.
+    """
+    if place_of(settings) != place:
+        raise InputError(
+            f"a worker keeps what it makes where its flow looks for it: in {place}; on this worker it would be "
+            f"{place_of(settings)}. Start the worker with the flow's ROYALTY_HOME, on a folder that both machines "
+            "mount, and its ROYALTY_DATABASE_URL"
+        )
 
 
 def check_home(root: Path) -> None:

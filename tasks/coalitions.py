@@ -11,10 +11,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.keys import code_version, digest_of
-from infra.processes import run_in_process
-from infra.runstore import StageRecord
+from infra.processes import ProcessEnded, run_in_process
+from infra.runstore import CoalitionRecord, StageRecord
 from infra.settings import settings
-from infra.workspace import open_workspace
+from infra.workspace import check_place, open_workspace
 from models.generators.kinds import module_of
 from models.properties.registry import Chosen, chosen_property
 from models.training import Method
@@ -97,20 +97,57 @@ def _measure_plan(
     return MeasurePlan(key=key, reference=reference, **described)
 
 
-@task(cache_policy=NO_CACHE, retries=1)
-def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    """Train and measure some coalitions in a process of their own; what is finished already is left alone."""
+@task(cache_policy=NO_CACHE, retries=1, tags=["gpu"])
+def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float, place: str) -> None:
+    """Train and measure some coalitions in a process of their own; what is finished already is left alone.
+
+    A process that is killed or runs out of time may have done so by any of its coalitions. Each that it left
+    unfinished has one of its own then, and is recorded as failed if that ends likewise.
+
+    Args:
+        place: of the stores, as the flow sees them; this may be another machine.
+    """
+    check_place(settings(), place)
     pending = unfinished(plans)
-    if pending:
-        threads = max(1, (os.cpu_count() or 1) // settings().workers)  # all workers together use each core once
-        run_in_process(
-            f"{MEASURING}.measure_coalitions",
-            pending,
-            threads,
-            settings(),
-            advance=_no_progress,
-            timeout=60 * timeout_minutes,
+    if not pending:
+        return
+    try:
+        _measure_in_process(pending, timeout_minutes)
+    except (ProcessEnded, MemoryError):
+        for plan in unfinished(pending):
+            try:
+                _measure_in_process([plan], timeout_minutes)
+            except (ProcessEnded, MemoryError) as ended:
+                _record_failure(plan, f"{ended}, twice")
+
+
+def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
+    threads = max(1, (os.cpu_count() or 1) // settings().workers)  # all workers together use each core once
+    run_in_process(
+        f"{MEASURING}.measure_coalitions",
+        plans,
+        threads,
+        settings(),
+        advance=_no_progress,
+        timeout=60 * timeout_minutes,
+        mendable=(MemoryError,),
+    )
+
+
+def _record_failure(plan: CoalitionPlan, failure: str) -> None:
+    open_workspace(settings()).runs.record_coalition(
+        CoalitionRecord(
+            key=plan.key,
+            members=list(plan.members),
+            method=plan.method,
+            seed=plan.seed,
+            items=0,
+            train_seconds=0.0,
+            device="none",
+            checkpoint=None,
+            failure=failure,
         )
+    )
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:

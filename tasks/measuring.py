@@ -54,7 +54,10 @@ def _train(space: Workspace, plans: Sequence[CoalitionPlan], settings: Settings)
     start = load_model(space, first.start, settings)
     began = time.perf_counter()
     seeds = [plan.seed for plan in plans]
-    outcomes = coalition_models(first.method, start, data, masks, first.training, seeds)
+    try:
+        outcomes = coalition_models(first.method, start, data, masks, first.training, seeds)
+    except torch.OutOfMemoryError as full:
+        raise MemoryError(f"the memory of {best_device()} was not enough: {full}") from full
     seconds = (time.perf_counter() - began) / len(plans)
     for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
         checkpoint = space.artifacts.put(outcome.model.to_bytes()) if outcome.model else None
