@@ -38,6 +38,7 @@ QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "DO_NOT_TRACK": "1",
+    "DASK_LOGGING__DISTRIBUTED": "error",
     "PYTHONWARNINGS": "ignore",
 }
 """Environment of both libraries: no telemetry, and a terminal that shows the job alone."""

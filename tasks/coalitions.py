@@ -146,7 +146,8 @@ def _record_failure(plan: CoalitionPlan, failure: str) -> None:
             device="none",
             checkpoint=None,
             failure=failure,
-        )
+        ),
+        plan.edges(None),
     )
 
 
