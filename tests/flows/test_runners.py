@@ -1,20 +1,16 @@
-"""Coalitions on threads and on a Dask cluster: what is killed, hangs or runs out of memory, and what that changes."""
+"""What runs coalitions: what happens to one that is killed, hangs or runs out of memory, and to a stray worker."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from distributed import Client, LocalCluster
 from pydantic import ValidationError
 
-from infra.processes import ProcessEnded, run_in_process
 from infra.runstore import CoalitionRecord
 from infra.settings import Settings, masked, settings
 from infra.workspace import open_workspace, place_of
@@ -22,10 +18,6 @@ from models.errors import InputError
 from models.training import Training
 from tasks import coalitions
 from tasks.plan import CoalitionPlan
-from tests.conftest import ROYALTY, SMALL
-from tests.flows.test_credit import Run, coalition_rows, result_of
-
-CONFIG = SMALL.replace("contributors: 3", "contributors: 4").replace("finetune_steps: 4", "finetune_steps: 40")
 
 
 def measure_coalitions(
@@ -47,14 +39,6 @@ def measure_coalitions(
         space.runs.record_coalition(
             CoalitionRecord(plan.key, list(plan.members), plan.method, plan.seed, 1, 0.1, "cpu", "checkpoint")
         )
-
-
-def hang(_advance: object) -> None:
-    time.sleep(60)
-
-
-def die(_advance: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def plan_of(member: str) -> CoalitionPlan:
@@ -101,39 +85,3 @@ def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: 
 def test_an_unknown_runner_is_refused(runner: str) -> None:
     with pytest.raises(ValidationError, match="ROYALTY_RUNNER is threads, dask, ray"):
         Settings(runner=runner)
-
-
-def test_dask_loses_nothing_with_a_worker_and_gives_the_table_of_threads(
-    environment: dict[str, str], royalty: Run, tmp_path: Path
-) -> None:
-    config, home = tmp_path / "small.yaml", tmp_path / "home"
-    config.write_text(CONFIG)
-    on_threads = result_of(royalty("run", "--config", str(config), "--json", ROYALTY_HOME=str(tmp_path / "threads")))
-    shown = {"host": "127.0.0.1", "dashboard_address": None, "memory_limit": 0, "env": environment}
-    with LocalCluster(n_workers=2, threads_per_worker=1, **shown) as cluster, Client(cluster) as client:
-        for function, reason in (("hang", "took longer than 1 s"), ("die", "killed by SIGKILL")):
-            ended = client.submit(run_in_process, f"{__name__}.{function}", advance=print, timeout=1.0)
-            with pytest.raises(ProcessEnded, match=reason):
-                ended.result()
-        pids = client.run(os.getpid)
-        on_dask = {**environment, "ROYALTY_RUNNER": cluster.scheduler_address}
-        with subprocess.Popen(
-            [ROYALTY, "run", "--config", str(config), "--json"],
-            env=on_dask,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            deadline = time.monotonic() + 200
-            while not coalition_rows(home) and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            before, busy = coalition_rows(home), [worker for worker, work in client.processing().items() if work]
-            assert before
-            assert busy
-            os.kill(pids[busy[0]], signal.SIGKILL)
-            out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    after = coalition_rows(home)
-    assert {key: after[key] for key in before} == before, "nothing is measured again"
-    result = json.loads(out)
-    assert (result["table"], result["rows"]) == (on_threads["table"], on_threads["rows"])
