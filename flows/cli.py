@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli_evaluate import evaluate_app
+from flows.cli_pay import ledger, payout
 from flows.cli_trace import trace
 from flows.cli_value import value
 from flows.cli_weights import weights_app
@@ -88,6 +89,8 @@ def revalue(
 
 app.command()(value)
 app.command()(trace)
+app.command()(payout)
+app.command()(ledger)
 
 
 @app.command()
@@ -165,7 +168,7 @@ def _mendable(error: Exception) -> bool:
 
     from flows.configuration import ConfigError
     from infra.artifacts import StoreError
-    from infra.ledger import LedgerConflict
+    from infra.postings import LedgerConflict
     from infra.processes import ProcessFailed
     from infra.runstore import ConfigConflict
     from models.errors import InputError

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from tasks.config import CreditConfig, StageConfig
+from tasks.config import CreditConfig, PayoutConfig, StageConfig
 from tasks.criteria_config import CriteriaConfig
 from tasks.detection_config import DetectionConfig
 from tasks.gmvaluator_config import GMValuatorConfig
@@ -91,6 +91,23 @@ def load_detection_config(file: Path | None, given: Mapping[str, Any]) -> Detect
 def load_criteria_config(file: Path | None, given: Mapping[str, Any]) -> CriteriaConfig:
     """The configuration of an evaluation by the criteria of GMValuator's paper, likewise."""
     return _validated(CriteriaConfig, _over_file(file, given), str(file or "the command line"))
+
+
+def load_payout_config(
+    file: Path | None, own: Mapping[str, Any], given: Mapping[str, Any], debtor: Mapping[str, Any]
+) -> PayoutConfig:
+    """The terms of a payout: what is given, over what a file says, or without one over the run's own.
+
+    Raises:
+        ConfigError: as of `load_config`.
+    """
+    values = dict(own) if file is None else _parse(str(file), _read(file))
+    if file is not None and isinstance(values.get("payees"), str):
+        values["payees"] = str(file.absolute().parent / Path(values["payees"]).expanduser())
+    values |= {key: value for key, value in given.items() if value is not None}
+    if any(debtor.values()):
+        values["debtor"] = (values.get("debtor") or {}) | {key: value for key, value in debtor.items() if value}
+    return _validated(PayoutConfig, values, str(file or "the command line"))
 
 
 def _over_file(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:

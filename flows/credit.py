@@ -27,10 +27,11 @@ from models.training import Method
 from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
 from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
-from tasks.credit import estimate_credit
+from tasks.credit import estimate_credit, record_credit
 from tasks.gmvaluator import match_grand_model
 from tasks.ingest import ingest
 from tasks.pay import pay
+from tasks.payees import load_payees
 from tasks.plan import CoalitionPlan
 from tasks.report import write_report
 from tasks.stopping import Verdict, assess, first_look
@@ -122,6 +123,7 @@ def prepare(config: CreditConfig) -> Game:
     data = ingest(config.data, config.seed, needs_labels(config.property))
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     check_property(config.property)
+    load_payees(config.payout, config.data)  # refuses accounts that cannot be
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())
     classifier = train_classifier(data, config)
@@ -154,7 +156,9 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     plans = plans[: verdict.plans]
 
     estimate = estimate_credit(game.data, plans, config)
-    payout = pay(estimate, config.payout, config.payout.name or config.name)
+    record_credit(config.name, estimate)
+    payees = load_payees(config.payout, config.data)
+    payout = pay(estimate, config.payout, config.payout.name or config.name, payees=payees, source=config.name)
     matched = match_grand_model(game.data, plans, config)
     stages = {**game.stages, **{stage.name: stage for stage in (measured, estimate, payout, matched)}}
     described = config.claimed()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -15,7 +14,6 @@ from infra import tables
 from infra.artifacts import StoreError
 from infra.keys import code_commit
 from infra.lineage import Edge, content_of
-from infra.settings import masked
 from infra.tables import now
 
 Row = TypeVar("Row", tables.Coalition, tables.Measurement)
@@ -237,30 +235,6 @@ class RunStore:
 
 def _as_record(record: type[Record], row: Any) -> Record:
     return record(**{field.name: getattr(row, field.name) for field in fields(record)})
-
-
-def open_database(url: str) -> Engine:
-    """An engine with all tables present.
-
-    Raises:
-        StoreError: the database cannot be opened or written.
-    """
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        if engine.url.database:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _prepare_sqlite)
-    try:
-        tables.Base.metadata.create_all(engine)
-    except OperationalError as error:
-        raise StoreError(f"cannot open the run store {masked(url)}: {error.orig}") from error
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Write-ahead logging lets workers read while one writes; FULL makes a committed row survive power loss.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterable[tuple[str, Any, Any]]:

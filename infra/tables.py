@@ -1,11 +1,11 @@
-"""The tables of the run store and the ledger."""
+"""The tables of the run store and the ledger, as the code sees them; `infra.migrations` makes them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -106,31 +106,80 @@ class Origin(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Statement(Base):
-    """One division of one pool by one valuation."""
+class CreditTable(Base):
+    """The credit that a run came to; the latest of a run is the one to pay."""
 
-    __tablename__ = "statements"
-    __table_args__ = (UniqueConstraint("pool", "valuation"), UniqueConstraint("pool", "sequence"))
+    __tablename__ = "credit_tables"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run: Mapped[str] = mapped_column(index=True)
+    stage: Mapped[str]
+    digest: Mapped[str] = mapped_column(index=True)
+    created_at: Mapped[str] = mapped_column(default=now)
+
+
+class Pool(Base):
+    """Money set aside under a name for a period, which may be empty."""
+
+    __tablename__ = "pools"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    pool: Mapped[str] = mapped_column(index=True)
-    valuation: Mapped[str]
-    sequence: Mapped[int]
+    name: Mapped[str]
+    period: Mapped[str]
+    currency: Mapped[str]
     created_at: Mapped[str] = mapped_column(default=now)
+
+
+class Policy(Base):
+    """The terms that a pool was divided by, under the digest of them."""
+
+    __tablename__ = "policies"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    terms: Mapped[dict[str, Any]]
+    created_at: Mapped[str] = mapped_column(default=now)
+
+
+class Statement(Base):
+    """One division of one pool by one valuation, or a release of what it held; written after its entries.
+
+    Attributes:
+        position: in the chain of all statements; what came first is told by this, and not by the clock.
+        source: the run whose credit it is.
+        replaces: the division whose entries it takes back.
+        previous, hash: of the statement before, and of this one; see `infra.chain`.
+    """
+
+    __tablename__ = "statements"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    pool: Mapped[str] = mapped_column(ForeignKey("pools.id"))
+    kind: Mapped[str]
+    valuation: Mapped[str]
+    source: Mapped[str | None]
+    policy: Mapped[str | None] = mapped_column(ForeignKey("policies.digest"))
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
+    replaces: Mapped[str | None]
+    previous: Mapped[str]
+    hash: Mapped[str]
+    created_at: Mapped[str]
 
 
 class Entry(Base):
-    """Money in integer minor units, credited to a contributor or, negative, taken back."""
+    """Money in integer minor units, credited to an account or, negative, taken from it.
+
+    Attributes:
+        contributor: whose account; empty for those of the pool itself.
+    """
 
     __tablename__ = "entries"
-    __table_args__ = (UniqueConstraint("pool", "contributor", "valuation", "kind"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    statement: Mapped[str] = mapped_column(ForeignKey("statements.id"))
-    pool: Mapped[str]
+    statement: Mapped[str]  # its foreign key is of the schema, which defers it; here it would turn the order around
+    pool: Mapped[str] = mapped_column(ForeignKey("pools.id"))
     contributor: Mapped[str]
     valuation: Mapped[str]
     kind: Mapped[str]
-    amount_minor: Mapped[int]
+    amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
-    created_at: Mapped[str] = mapped_column(default=now)

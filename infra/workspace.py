@@ -9,10 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from infra.artifacts import ArtifactStore, StoreError, write_whole
+from infra.database import open_database
 from infra.embeddings import EmbeddingStore
 from infra.ledger import Ledger
 from infra.lineage import Lineage
-from infra.runstore import RunStore, open_database
+from infra.runstore import RunStore
 from infra.settings import Settings, masked
 from models.errors import InputError
 

@@ -8,12 +8,16 @@ from typing import Literal
 
 import numpy as np
 
-Gate = Literal["efficiency_gap", "interval_width", "failed_share"]
+Gate = Literal["efficiency_gap", "marginal_error", "interval_width", "failed_share"]
 
 GATES: dict[Gate, tuple[str, str]] = {
     "efficiency_gap": (
         "what credits sum to differs from what there is to divide by",
         "estimate the credit anew, and look at the condition number of its regression",
+    ),
+    "marginal_error": (
+        "how far the transport plan is from the shares it had to keep is",
+        "solve it to a smaller marginal error",
     ),
     "interval_width": (
         "the mean width of intervals is, in standard deviations of credit,",
@@ -42,22 +46,35 @@ class Breach:
 
 
 def measure_gates(
-    values: np.ndarray, low: np.ndarray, high: np.ndarray, *, efficiency_gap: float, failed: int, trained: int
+    values: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    *,
+    efficiency_gap: float,
+    failed: int,
+    trained: int,
+    marginal_error: float = 0.0,
 ) -> dict[Gate, float]:
     """What the gates look at; lower is better, and 0 is perfect.
 
     Args:
         values, low, high: `(contributors,)`, credits and the ends of their intervals.
         efficiency_gap: |sum of credits - what there is to divide|, in units of the utility.
+        marginal_error: of the optimal transport that values come from; 0 where they come from none.
         failed, trained: coalitions whose training failed, and all that were trained or failed.
 
     Returns:
-        `efficiency_gap` as given; `interval_width`, the mean width over the standard deviation of credits, infinite
-        where all credits are equal but not known to be; `failed_share`, in [0, 1].
+        `efficiency_gap` and `marginal_error` as given; `interval_width`, the mean width over the standard deviation
+        of credits, infinite where all credits are equal but not known to be; `failed_share`, in [0, 1].
     """
     width, spread = float((high - low).mean()), float(values.std())
     relative = width / spread if spread > 0 else (0.0 if width == 0 else float("inf"))
-    return {"efficiency_gap": efficiency_gap, "interval_width": relative, "failed_share": failed / trained}
+    return {
+        "efficiency_gap": efficiency_gap,
+        "marginal_error": marginal_error,
+        "interval_width": relative,
+        "failed_share": failed / trained,
+    }
 
 
 def breaches(measured: Mapping[Gate, float], limits: Mapping[Gate, float | None]) -> tuple[Breach, ...]:

@@ -26,6 +26,7 @@ class Terms:
         cap: largest share of the pool, in [floor, 1], of any contributor; the rest goes to the others.
         minimum: smallest payment in minor units; less is carried over to the next pool.
         disputed: contributors whose money is held.
+        unpayable: contributors without a payee in the currency of the pool, whose money is held too.
     """
 
     policy: PolicyName = "proportional"
@@ -34,6 +35,7 @@ class Terms:
     cap: Fraction = Fraction(1)
     minimum: int = 0
     disputed: frozenset[str] = frozenset()
+    unpayable: frozenset[str] = frozenset()
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about them; `money` formats minor units."""
@@ -49,6 +51,8 @@ class Terms:
             sentences.append(f"Less than {money(self.minimum)} is not paid but carried over to the next pool.")
         if self.disputed:
             sentences.append(f"In dispute, and held: {', '.join(sorted(self.disputed))}.")
+        if self.unpayable:
+            sentences.append(f"Without a payee in this currency, and held: {', '.join(sorted(self.unpayable))}.")
         sentences.append(
             "Amounts are rounded to the smallest unit of the currency by the largest remainder, so that they sum to "
             "the pool exactly."
@@ -76,6 +80,7 @@ class Settlement:
         held: kept while there is a dispute.
         carried: too little to be paid now, and left on the account.
         taken: kept for what was owed.
+        claims: by how much what they owe the pool has changed.
         debt: still owed.
         account: by how much the account, what is carried less what is owed, has changed.
         reasons: why another amount is paid than the policy alone gives.
@@ -86,6 +91,7 @@ class Settlement:
     held: int
     carried: int
     taken: int
+    claims: int
     debt: int
     account: int
     reasons: tuple[str, ...]
@@ -143,29 +149,33 @@ def divide_pool(
         if between == low > worth * weight and name in payees:
             reasons.append("raised to the floor")
         fine = int(-weight * worth) if weight < 0 and terms.negative == "carry" else 0
-        settlements[name] = _settle(share, fine, brought.get(name, 0), name in terms.disputed, terms.minimum, reasons)
+        settlements[name] = _settle(share, fine, brought.get(name, 0), name, terms, reasons)
     placed = sum(settlement.share - settlement.taken for settlement in settlements.values())
     return Division(settlements, reserve=pool - placed)
 
 
-def _settle(share: int, fine: int, account: int, disputed: bool, minimum: int, reasons: list[str]) -> Settlement:
+def _settle(share: int, fine: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
+    disputed, unpayable = name in terms.disputed, name in terms.unpayable
+    waits = disputed or unpayable
     earned, owed = share + max(account, 0), fine + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
-    small = not disputed and 0 < rest < minimum
+    small = not waits and 0 < rest < terms.minimum
     carried = rest if small else 0
     facts = {
         "with what earlier pools carried over": account > 0,
         "less what was owed": taken > 0,
         "still in debt": debt > 0,
         "in dispute, held": disputed,
+        "without a payee in this currency, held": unpayable,
         "below the minimum, carried over": small,
     }
     return Settlement(
         share=share,
-        amount=0 if disputed or small else rest,
-        held=rest if disputed else 0,
+        amount=0 if waits or small else rest,
+        held=rest if waits else 0,
         carried=carried,
         taken=taken,
+        claims=debt - max(-account, 0),
         debt=debt,
         account=carried - debt - account,
         reasons=(*reasons, *(fact for fact, holds in facts.items() if holds)),

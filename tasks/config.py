@@ -25,6 +25,7 @@ from models.choices import EncoderName, ImportanceName, JudgeName, PruningScope,
 from models.data.columns import Columns
 from models.errors import by_name
 from models.generators.kinds import module_of
+from models.payees import is_iban
 from models.payout import Negative, Terms
 from models.policies import PolicyName
 from models.properties.registry import chosen_property
@@ -390,8 +391,31 @@ class LimitsConfig(StageConfig):
     """The most that gates let pass to a payout, by what `models.gates.measure_gates` measures; None: any."""
 
     efficiency_gap: Limit | None = None
+    marginal_error: Limit | None = None
     interval_width: Limit | None = None
     failed_share: Limit | None = None
+
+
+class DebtorConfig(StageConfig):
+    """Who pays: as their bank knows them.
+
+    Attributes:
+        name: of the holder of the account.
+        iban: of the account.
+        bic: of the bank; None where the IBAN suffices.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=140)]
+    iban: str
+    bic: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")] | None = None
+
+    @field_validator("iban")
+    @classmethod
+    def _is_iban(cls, iban: str) -> str:
+        account = "".join(iban.split()).upper()
+        if not is_iban(account):
+            raise ValueError(f"an IBAN is a country, two check digits that fit, and an account; got {iban!r}")
+        return account
 
 
 class PayoutConfig(StageConfig):
@@ -399,19 +423,25 @@ class PayoutConfig(StageConfig):
 
     Attributes:
         name: of the pool; by default that of the run.
+        period: that the pool is for, such as 2026-05; a pool is divided once a period.
         minimum: in the currency, as the pool is.
         disputed: names of contributors.
+        payees: file of payees; by default `contributors.csv` beside the images. See `models.payees`.
+        debtor: who pays, for payment files; see `infra.pain001`.
     """
 
     pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
     currency: str = "EUR"
     name: str | None = None
+    period: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     policy: PolicyName = "proportional"
     negative: Negative = "zero"
     floor: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
     cap: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
     minimum: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal(0)
     disputed: tuple[str, ...] = ()
+    payees: Path | None = None
+    debtor: DebtorConfig | None = None
     limits: LimitsConfig = LimitsConfig()
 
     @field_validator("currency")
@@ -445,8 +475,7 @@ class PayoutConfig(StageConfig):
     def minor_units(self) -> int:
         return int(self.pool.scaleb(self.digits))
 
-    @property
-    def terms(self) -> Terms:
+    def terms(self, unpayable: frozenset[str] = frozenset()) -> Terms:
         return Terms(
             policy=self.policy,
             negative=self.negative,
@@ -454,6 +483,7 @@ class PayoutConfig(StageConfig):
             cap=Fraction(self.cap),
             minimum=int(self.minimum.scaleb(self.digits)),
             disputed=frozenset(self.disputed),
+            unpayable=unpayable,
         )
 
     def major_units(self, minor: int) -> Decimal:

@@ -144,6 +144,37 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
     return run_stage("credit", inputs=inputs, modules=modules, compute=compute)
 
 
+@task(cache_policy=NO_CACHE)
+def record_credit(run: str, credit: StageRecord) -> None:
+    """Record which credit a run came to, for whoever pays by it later."""
+    open_workspace(settings()).ledger.record_credit(run, credit.key, credit.outputs["table"])
+
+
+@task(cache_policy=NO_CACHE)
+def find_credit(wanted: str) -> tuple[str, StageRecord]:
+    """Name of the run, and its credit, by that name or by the digest of the credit table.
+
+    Raises:
+        InputError: there is no such run here, or none that came to credit; the credit table is in another home.
+    """
+    space = open_workspace(settings())
+    found = space.ledger.credit_of(wanted)
+    if found is None:
+        known = ", ".join(space.ledger.credited_runs()) or "none"
+        raise InputError(
+            f"a pool is divided by the credit of a run, and no run {wanted!r} has any here; those that have: {known}. "
+            "`royalty run` credits"
+        )
+    run, key = found
+    credit = space.runs.stage(key)
+    if credit is None or not space.artifacts.path(credit.outputs["table"]).exists():
+        raise InputError(
+            f"a pool is divided by a credit table of this home, and that of {run!r} is not in {space.root}; set "
+            "ROYALTY_HOME to the home of its run"
+        )
+    return run, credit
+
+
 def _certainty(estimate: ShapleyEstimate, measured: Measured, config: CreditConfig) -> Certainty:
     stopping = config.stopping
     return certainty_of(

@@ -173,7 +173,7 @@ def _compose(
         pool_name=payout.name or name,
         statement=pay["statement"],
         refusal=pay["refusal"],
-        policy=payout.terms.description(payout.formatted),
+        policy=payout.terms(frozenset(pay["unpayable"])).description(payout.formatted),
         remarks=tuple(_remarks(payout, pay)),
         diagnostics=tuple(_diagnostics(credit["diagnostics"])),
         notes=(

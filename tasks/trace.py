@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.ledger import Posted
 from infra.lineage import Edge, Origin
+from infra.postings import Posted
 from infra.provenance import State, Step, Trace
 from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import settings
@@ -134,10 +134,14 @@ def _statements(way: Way) -> Iterator[Step]:
             pay
             for pay in way.named("pay")
             if pay.inputs["table"] == posted.valuation
-            and pay.inputs["pool"] == posted.pool
+            and (pay.inputs["pool"], pay.inputs.get("period", "")) == (posted.pool, posted.period)
             and not pay.outputs["refusal"]
         ]
-        tables = [{name: row["amount"] for name, row in pay.outputs["settlements"].items()} for pay in pays]
+        part = "held" if posted.kind == "release" else "amount"
+        settlements = [pay.outputs["settlements"] for pay in pays]
+        if posted.kind == "release":  # of some, what all or some of them were waiting for
+            settlements = [{name: rows.get(name, {}) for name in posted.paid} for rows in settlements]
+        tables = [{name: row.get(part) for name, row in rows.items()} for rows in settlements]
         problem = None
         if not tables:
             problem = "no payout table says what this statement should pay"
@@ -168,7 +172,7 @@ def _policies(way: Way) -> Iterator[Step]:
             "recorded",
             (
                 ("Pool", f"{pay.inputs['pool']}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms.description(config.formatted)),
+                ("Terms", config.terms().description(config.formatted)),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )

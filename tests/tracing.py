@@ -12,6 +12,7 @@ import pandas as pd
 
 from infra.keys import digest_of
 from infra.lineage import stage_edges
+from infra.postings import Posting
 from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
@@ -87,7 +88,6 @@ def made_up(home: Path, name: str = "may") -> Home:
     links |= {"experiments": {"runs": "1", "coalitions": "2"}}
     inputs = {"name": name, "stages": [record.key for record in stages.values()], "measurements": rows}
     stage("track", inputs, {**links, "runs": {keys[0]: "e" * 32, stages["train"].key: "d" * 32}})
-    statement = space.ledger.post(
-        pool=name, valuation=credit["table"], currency="EUR", amounts={person: 50_000 for person in PEOPLE}
-    )
+    paid = Posting(valuation=credit["table"], currency="EUR", amounts={person: 50_000 for person in PEOPLE})
+    statement = space.ledger.post(name, paid)
     return Home(space, stages, tuple(keys), statement, data.ids[0])

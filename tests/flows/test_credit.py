@@ -18,8 +18,8 @@ import pytest
 from mlflow import MlflowClient
 from safetensors.numpy import load_file
 
+from infra.database import open_database
 from infra.ledger import Ledger
-from infra.runstore import open_database
 from tests.conftest import FOLDER, ROYALTY, SMALL, save_digits
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -11,8 +11,9 @@ import pytest
 from infra.runstore import StageRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
+from models.payees import Payee
 from tasks.config import LimitsConfig, PayoutConfig
-from tasks.pay import pay
+from tasks.pay import pay, release_held
 
 
 @pytest.fixture
@@ -53,3 +54,27 @@ def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(spa
         assert again.reused
         assert again.outputs["rows"] == record.outputs["rows"]
         assert again.outputs["statement"] == record.outputs["statement"]
+
+
+def test_who_has_no_payee_waits_for_one_and_is_released(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(10))
+    payees = {"big": Payee("Big", "DE89370400440532013000", "EUR"), "small": Payee("Small", "x", "USD")}
+    held = pay.fn(credited(space), config, "may", payees=payees).outputs
+    assert [(row["amount"], row["held"]) for row in held["rows"]] == [("9.00", "0.00"), ("0.00", "1.00")]
+    assert held["rows"][1]["reason"] == "without a payee in this currency, held"
+    assert space.ledger.balance("may", "held") == {"small": 100}
+    release_held.fn("may", config, ["small"])
+    assert space.ledger.balance("may") == {"big": 900, "small": 100}
+    again = pay.fn(credited(space), config, "may", payees=None).outputs
+    assert again["statement"] == held["statement"], "with a payee by now, and paid"
+
+
+def test_a_dry_run_posts_nothing_and_ledger_entries_balance(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(10), cap=Decimal("0.3"), negative="carry")
+    shown = pay.fn(credited(space), config, "may", post=False).outputs
+    assert shown["statement"] is None
+    assert space.ledger.statements() == []
+    posted = pay.fn(credited(space), config, "may").outputs
+    assert posted["rows"] == shown["rows"]
+    assert space.ledger.balance("may", "reserve") == {"": 400}
+    assert space.ledger.balance("may", "pool") == {"": -1000}

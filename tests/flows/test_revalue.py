@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from infra.database import open_database
 from infra.ledger import Ledger
-from infra.runstore import open_database
 from tests.conftest import FOLDER, save_digits
 from tests.flows.test_credit import Run, result_of
 

@@ -13,6 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from infra import tables
+from infra.postings import Posting
 from infra.provenance import Trace, render_trace
 from models.errors import InputError
 from tasks.trace import trace_found
@@ -116,7 +117,7 @@ def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None
 def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
     table = home.stages["credit"].outputs["table"]
-    home.space.ledger.post(pool="june", valuation=table, currency="JPY", amounts={"ann": 1000})
+    home.space.ledger.post("june", Posting(valuation=table, currency="JPY", amounts={"ann": 1000}))
     problems = traced(home, "may").problems
     assert len(problems) == 1
     assert "no payout table" in problems[0]

@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from infra import tables
+from infra.database import open_database
 from infra.lineage import Edge, Lineage, closure, digests_in, stage_edges
-from infra.runstore import RunStore, StageRecord, open_database
+from infra.runstore import RunStore, StageRecord
 
 A, B, C, D = (letter * 64 for letter in "abcd")
 

@@ -1,4 +1,4 @@
-"""Artifacts, run store and ledger: whole or not at all, once, and never changed."""
+"""Artifacts and run store: whole or not at all, once, and never changed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,17 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sqlalchemy import create_engine, func, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from infra.artifacts import ArtifactStore, StoreError, write_whole
+from infra.database import open_database
 from infra.keys import code_version, digest_of
-from infra.ledger import Ledger, LedgerConflict
-from infra.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord, open_database
-from infra.tables import Base, Entry
+from infra.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord
 from infra.workspace import check_home
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> RunStore:
     return RunStore(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
 
 
 def test_artifacts_are_stored_once_and_verified(tmp_path: Path) -> None:
@@ -143,103 +132,3 @@ def test_code_version_covers_what_is_imported() -> None:
     assert code_version("models.generators.ddpm") != code_version("models.pruning")
     with pytest.raises(ValueError, match="no module"):
         code_version("models.nothing")
-
-
-def test_posting_twice_pays_once(ledger: Ledger) -> None:
-    posting = {"pool": "may", "valuation": "v1", "currency": "EUR", "amounts": {"ann": 60, "bob": 40}}
-    assert ledger.post(**posting) == ledger.post(**posting)
-    assert ledger.balance("may") == {"ann": 60, "bob": 40}
-
-
-def test_paying_twice_is_a_constraint_error(ledger: Ledger) -> None:
-    statement = ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60})
-    again = Entry(
-        statement=statement,
-        pool="may",
-        contributor="ann",
-        valuation="v1",
-        kind="payment",
-        amount_minor=60,
-        currency="EUR",
-    )
-    with Session(ledger.engine) as session:
-        session.add(again)
-        with pytest.raises(IntegrityError):
-            session.commit()
-
-
-def test_new_valuation_reverses_the_old(ledger: Ledger) -> None:
-    ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60, "bob": 40})
-    ledger.post(pool="may", valuation="v2", currency="EUR", amounts={"ann": 10, "cy": 90})
-    assert ledger.balance("may") == {"ann": 10, "bob": 0, "cy": 90}
-    with pytest.raises(LedgerConflict, match="has since replaced it"):
-        ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60, "bob": 40})
-
-
-def test_other_amounts_for_one_valuation_are_refused(ledger: Ledger) -> None:
-    ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60})
-    with pytest.raises(LedgerConflict, match="60 minor units of EUR, and is asked to pay it 61 of EUR"):
-        ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 61})
-    with pytest.raises(LedgerConflict, match="60 of USD"):
-        ledger.post(pool="may", valuation="v1", currency="USD", amounts={"ann": 60})
-    assert ledger.balance("may") == {"ann": 60}
-
-
-def test_accounts_are_brought_forward_once_and_again_to_the_same_pool(ledger: Ledger) -> None:
-    names = ["ann", "bob"]
-    ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"ann": 60, "bob": 0}, accounts={"bob": 4})
-    assert ledger.accounts("may", "EUR", names) == {}
-    assert ledger.accounts("june", "JPY", names) == ledger.accounts("june", "EUR", ["ann"]) == {}
-    brought = ledger.accounts("june", "EUR", names)
-    assert brought == {"bob": 4}
-    june = {"pool": "june", "valuation": "v2", "currency": "EUR", "amounts": {"ann": 50, "bob": 9}}
-    statement = ledger.post(**june, accounts={"bob": -4}, brought=brought)
-    assert ledger.accounts("july", "EUR", names) == {}
-    assert ledger.accounts("june", "EUR", names) == brought
-    assert ledger.post(**june, accounts={"bob": -4}, brought=brought) == statement
-    with pytest.raises(LedgerConflict, match="to hold or carry over another amount"):
-        ledger.post(**june, accounts={"bob": -3}, brought=brought)
-
-
-def test_two_pools_do_not_bring_forward_the_same(ledger: Ledger) -> None:
-    ledger.post(pool="may", valuation="v1", currency="EUR", amounts={"bob": 0}, accounts={"bob": 4})
-    brought = ledger.accounts("june", "EUR", ["bob"])
-    ledger.post(pool="july", valuation="v2", currency="EUR", amounts={"bob": 4}, accounts={"bob": -4}, brought=brought)
-    posting = {"pool": "june", "valuation": "v3", "currency": "EUR", "amounts": {"bob": 4}, "accounts": {"bob": -4}}
-    with pytest.raises(LedgerConflict, match="accounts changed while 'june' was divided"):
-        ledger.post(**posting, brought=brought)
-    assert ledger.balance("june") == {}
-    assert ledger.accounts("june", "EUR", ["bob"]) == {}
-
-
-def test_what_was_brought_from_a_valuation_since_replaced_is_owed(ledger: Ledger) -> None:
-    ledger.post(
-        pool="may", valuation="v1", currency="EUR", amounts={"ann": 90, "bob": 0}, held={"cy": 6}, accounts={"bob": 4}
-    )
-    brought = ledger.accounts("june", "EUR", ["bob"])
-    ledger.post(pool="june", valuation="v2", currency="EUR", amounts={"bob": 24}, accounts={"bob": -4}, brought=brought)
-    ledger.post(pool="may", valuation="v3", currency="EUR", amounts={"ann": 99, "bob": 0}, accounts={"bob": 1})
-    assert ledger.balance("may") == {"ann": 99, "bob": 0}
-    assert ledger.balance("may", "held") == {"cy": 0}
-    assert ledger.balance("may", "account") == {"bob": 1}
-    assert ledger.accounts("july", "EUR", ["bob"]) == {"bob": -3}
-
-
-amounts = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000), min_size=1)
-
-
-@settings(max_examples=25, deadline=None)
-@given(postings=st.lists(amounts, min_size=1, max_size=6))
-def test_a_pool_owes_what_the_last_statement_says(postings: list[dict[str, int]]) -> None:
-    engine = create_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    ledger, rows = Ledger(engine), 0
-    for index, posting in enumerate(postings):
-        ledger.post(pool="p", valuation=f"v{index}", currency="EUR", amounts=posting)
-        with Session(engine) as session:
-            now = session.scalar(select(func.count()).select_from(Entry)) or 0
-        assert now > rows, "rows are only added"
-        rows = now
-        assert {name: owed for name, owed in ledger.balance("p").items() if owed} == {
-            k: v for k, v in posting.items() if v
-        }

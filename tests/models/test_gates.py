@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from models.gates import GATES, Breach, breaches, measure_gates
 
 VALUES = np.array([3.0, 1.0])  # standard deviation 1
-MEASURED = measure_gates(VALUES, VALUES - 1, VALUES + np.array([1, 3]), efficiency_gap=1e-9, failed=1, trained=8)
+MEASURED = measure_gates(
+    VALUES, VALUES - 1, VALUES + np.array([1, 3]), efficiency_gap=1e-9, failed=1, trained=8, marginal_error=0.01
+)
 
 
 def test_what_is_measured() -> None:
-    assert MEASURED == {"efficiency_gap": 1e-9, "interval_width": 3.0, "failed_share": 0.125}
+    assert MEASURED == {"efficiency_gap": 1e-9, "marginal_error": 0.01, "interval_width": 3.0, "failed_share": 0.125}
     equal = np.ones(3)
     assert measure_gates(equal, equal, equal, efficiency_gap=0, failed=0, trained=1)["interval_width"] == 0
     assert measure_gates(equal, equal - 1, equal, efficiency_gap=0, failed=0, trained=1)["interval_width"] == np.inf

@@ -71,6 +71,7 @@ def test_so_are_those_of_thousands_of_tables() -> None:
             cap=cap,
             minimum=random.choice([0, random.randint(0, 10_000)]),
             disputed=frozenset(name for name in table if random.random() < 0.1),
+            unpayable=frozenset(name for name in table if random.random() < 0.1),
         )
         brought = {name: random.randint(-5000, 5000) for name in table if random.random() < 0.3}
         check(random.choice([0, 1, 99, 100_000, random.randint(0, 10**15)]), table, terms, brought)
@@ -107,9 +108,12 @@ def check(pool: int, table: dict[str, Credit], terms: Terms, brought: dict[str, 
         assert row.amount + row.held + row.carried + row.taken == row.share + max(account, 0)
         assert row.amount == 0 or row.amount >= terms.minimum
         assert row.carried < max(terms.minimum, 1)
-        assert (row.held == 0 and "in dispute, held" not in row.reasons) or name in terms.disputed
+        assert (row.held == 0 and "in dispute, held" not in row.reasons) or name in terms.disputed | terms.unpayable
+        assert row.amount == 0 or name not in terms.disputed | terms.unpayable
         assert account + row.account == row.carried - row.debt
         assert row.debt == 0 or row.amount == row.held == row.carried == 0, "who owes is paid nothing"
+    moved = sum(row.amount + row.held + row.account + row.claims for row in rows.values())
+    assert moved + division.reserve == pool, "as double entry has it"
     placed = sum(shares)
     assert placed == pool or placed == int(terms.cap * pool) * sum(weight > 0 for weight in weights.values())
 

@@ -1,0 +1,84 @@
+"""Pay contributors by the credit of a run: once, whoever asks how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow
+
+from infra.settings import settings
+from infra.workspace import check_home
+from models.errors import InputError
+from tasks.config import PayoutConfig
+from tasks.credit import find_credit
+from tasks.pay import pay, release_held
+from tasks.payees import load_payees
+from tasks.paying import ExportName, own_terms, read_statement, remarks, write_payout
+
+
+@dataclass(frozen=True)
+class PayoutResult:
+    """What was paid, or by a dry run would be.
+
+    Attributes:
+        run: whose credit it is.
+        statement: of the ledger; None if nothing was posted.
+        rows: `payout.csv` as records, highest credit first; of a release, who was paid what.
+        notes: who is paid another amount than the policy alone gives, and what else a person should look at.
+        files: what was written.
+    """
+
+    run: str
+    pool: str
+    period: str | None
+    currency: str
+    statement: str | None
+    rows: list[dict[str, Any]]
+    notes: list[str]
+    files: list[str]
+
+
+@flow(name="payout")
+def payout(
+    credit: str,
+    config: PayoutConfig | None = None,
+    *,
+    release: Sequence[str] = (),
+    replace: bool = False,
+    dry_run: bool = False,
+    export: ExportName | None = None,
+) -> PayoutResult:
+    """Divide a pool by the credit of a run, and post it; or release what the pool holds.
+
+    Args:
+        credit: name of a run, or the digest of its credit table.
+        config: by default the run's own.
+        release: contributors whose held money is paid now.
+        replace: what the pool paid by another run's credit is taken back.
+        dry_run: show the division, and post nothing.
+        export: a payment file to write besides.
+
+    Raises:
+        InputError: there is no such credit here, or it does not pass the gates or the terms; nothing is posted.
+        LedgerConflict: the ledger holds something else.
+    """
+    check_home(settings().root)
+    run, table = find_credit(credit)
+    source, own = own_terms(run)
+    terms = config or own
+    pool = terms.name or run
+    payees = load_payees(terms, source)
+    if release:
+        statement = release_held(pool, terms, release)
+        posted = read_statement(statement)
+        rows = [{"contributor": name, "amount": f"{terms.major_units(paid):f}"} for name, paid in posted.paid.items()]
+        files = write_payout(posted, rows, terms, payees, export)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, rows, [], files)
+    paid = pay(table, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)
+    if paid.outputs["refusal"]:
+        raise InputError(f"nothing was paid from the pool {pool!r}: {paid.outputs['refusal']}")
+    statement, rows = paid.outputs["statement"], paid.outputs["rows"]
+    files = [] if dry_run else write_payout(read_statement(statement), rows, terms, payees, export)
+    return PayoutResult(run, pool, terms.period, terms.currency, statement, rows, remarks(paid, terms), files)
