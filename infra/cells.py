@@ -10,9 +10,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def csv_bytes(table: pd.DataFrame) -> bytes:
     """CSV, UTF-8. Text that a spreadsheet would take for a formula gets an apostrophe before it.
 
-    Numbers keep their signs; they are numbers in the table, or text of which nothing but a number can be made.
+    Lines end as RFC 4180 has it, so that a cell with either half of a line end in it is quoted. Numbers keep their
+    signs: they are numbers in the table, or text that says nothing but a number.
     """
-    return table.rename(columns=neutral).map(neutral).to_csv(index=False).encode()
+    return table.rename(columns=neutral).map(neutral).to_csv(index=False, lineterminator="\r\n").encode()
 
 
 def neutral(cell: object) -> object:

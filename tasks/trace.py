@@ -172,7 +172,7 @@ def _policies(way: Way) -> Iterator[Step]:
             "recorded",
             (
                 ("Pool", f"{pay.inputs['pool']}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms().description(config.formatted)),
+                ("Terms", config.terms(frozenset(pay.inputs.get("unpayable", ()))).description(config.formatted)),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )

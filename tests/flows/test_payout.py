@@ -1,24 +1,31 @@
-"""`royalty payout` as a team uses it: from a run's credit, dry, twice, two at once, held and released, and exported."""
+"""The payout flow: from a run's credit, dry, twice, held and released, and exported. Its tasks run as functions."""
 
 from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from prefect import Task
+from typer.testing import CliRunner
 
+import flows.payout
+from flows.cli import app
+from flows.configuration import ConfigError, load_payout_config
+from flows.payout import PayoutResult
 from infra.runstore import StageRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
+from models.errors import InputError
 
-Royalty = Callable[..., subprocess.CompletedProcess[str]]
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
-DEBTOR = ("--debtor-name", "Museum", "--debtor-iban", "DE89 3704 0044 0532 0130 00")
+DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
+OWN = {"disputed": ["zoë"]}
 
 
 def credited(home: Path, run: str) -> Workspace:
@@ -29,69 +36,123 @@ def credited(home: Path, run: str) -> Workspace:
     outputs = {"table": space.artifacts.put(table.to_parquet(index=False)), "failed": [], "trained": 8}
     record = StageRecord("credit", f"key of {run}", {}, {**outputs, "diagnostics": {"efficiency_gap": 0.0}}, 0.0)
     space.runs.record_stage(record)
-    space.runs.claim_name(run, {"data": {"source": "digits"}, "payout": {"disputed": ["zoë"]}})
+    space.runs.claim_name(run, {"data": {"source": "digits"}, "payout": OWN})
     space.ledger.record_credit(run, record.key, outputs["table"])
     return space
 
 
-def test_paid_once_held_released_and_exported(royalty: Royalty, tmp_path: Path) -> None:
-    ledger = credited(tmp_path / "home", "show").ledger
-    command = ("payout", "--credit", "show", "--pool", "100.00", "--currency", "EUR", "--period", "2026-05", "--json")
-    dry = json.loads(royalty(*command, "--dry-run").stdout)
-    assert dry["statement"] is None
-    assert ledger.statements() == []
+Pay = Callable[..., PayoutResult]
 
-    with ThreadPoolExecutor(2) as pool:
-        both = [json.loads(done.stdout) for done in pool.map(lambda _: royalty(*command), range(2))]
-    assert both[0]["statement"] == both[1]["statement"]
-    assert (
-        [row["amount"] for row in both[0]["rows"]]
-        == [row["amount"] for row in dry["rows"]]
-        == ["50.00", "33.33", "0.00"]
-    )
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    here = Settings(home=tmp_path / "home")
+    for module in ("tasks.pay", "tasks.stage", "tasks.paying", "tasks.credit", "flows.payout"):
+        monkeypatch.setattr(f"{module}.settings", lambda: here)
+    for name, known in vars(flows.payout).copy().items():
+        if isinstance(known, Task):
+            monkeypatch.setattr(flows.payout, name, known.fn)
+    return credited(here.root, "show")
+
+
+@pytest.fixture
+def pay(space: Workspace) -> Pay:
+    def run(
+        given: dict[str, str] | None = None,
+        *,
+        terms: Path | None = None,
+        debtor: dict[str, str] | None = None,
+        **more: object,
+    ) -> PayoutResult:
+        asked = {"pool": "100.00", "currency": "EUR", "period": "2026-05", **(given or {})}
+        return flows.payout.payout.fn("show", load_payout_config(terms, OWN, asked, debtor or {}), **more)
+
+    return run
+
+
+def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_path: Path) -> None:
+    ledger = space.ledger
+    dry = pay(dry_run=True)
+    assert (dry.statement, dry.files, ledger.statements()) == (None, [], [])
+    first, again = pay(), pay()
+    assert first == again
+    assert first.rows == dry.rows
+    assert [row["amount"] for row in first.rows] == ["50.00", "33.33", "0.00"]
+    assert first.notes == ["zoë: in dispute, held; €16.67 held"]
     assert ledger.balance("show", period="2026-05") == {NAMES[0]: 5000, "名前": 3333, "zoë": 0}
 
-    written = Path(both[0]["files"][0])
-    assert [row["contributor"] for row in csv.DictReader(written.open(encoding="utf-8"))] == [
-        f"'{NAMES[0]}",
-        *NAMES[1:],
-    ]
+    written = Path(first.files[0])
+    cells = [row["contributor"] for row in csv.DictReader(written.open(encoding="utf-8"))]
+    assert cells == [f"'{NAMES[0]}", *NAMES[1:]]
     assert pd.read_parquet(written.with_suffix(".parquet"))["contributor"].tolist() == list(NAMES)
+    assert json.loads((written.parent / "statement.json").read_text())["id"] == first.statement
 
-    refused = royalty(*command, "--export", "pain001", *DEBTOR)
-    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
-    assert "there is none of" in refused.stderr
-    (tmp_path / "payees.csv").write_text(
-        "contributor,name,payee,currency\n" + f'"{NAMES[0]}",,NL91ABNA0417164300,\n名前,,GB29NWBK60161331926819,EUR\n'
-        "zoë,Zoë & Co,FR1420041010050500013M02606,eur\n"
-    )  # fmt: skip
-    (tmp_path / "terms.yaml").write_text("payees: payees.csv\n")
-    released = json.loads(
-        royalty(
-            *command, "--policy", str(tmp_path / "terms.yaml"), "--release", "zoë", "--export", "pain001", *DEBTOR
-        ).stdout
-    )
-    assert released["rows"] == [{"contributor": "zoë", "amount": "16.67"}]
+    with pytest.raises(InputError, match=r"there is none of =cmd.*名前; add a column `payee`"):
+        pay(export="pain001", debtor=DEBTOR)
+    rows = f'"{NAMES[0]}",,NL91ABNA0417164300,\n名前,,GB29NWBK60161331926819,EUR\n'
+    rows += "zoë,Zoë & Co,FR1420041010050500013M02606,eur\n"
+    (tmp_path / "payees.csv").write_text("contributor,name,payee,currency\n" + rows, encoding="utf-8")
+    (tmp_path / "terms.yaml").write_text("payees: payees.csv\ndisputed: [zoë]\n", encoding="utf-8")
+    terms = {"terms": tmp_path / "terms.yaml", "debtor": DEBTOR, "export": "pain001"}
+    for result, amounts in ((pay(**terms), ["50.00", "33.33"]), (pay(**terms, release=["zoë"]), ["16.67"])):
+        document = ET.parse(result.files[-1]).getroot()
+        assert sorted(amount.text or "" for amount in document.findall(".//{*}InstdAmt")) == sorted(amounts)
+    assert result.rows == [{"contributor": "zoë", "amount": "16.67"}]
     assert ledger.balance("show", period="2026-05")["zoë"] == 1667
-    document = ET.parse(Path(released["files"][-1])).getroot()
-    assert [amount.text for amount in document.iter("{*}InstdAmt")] == ["16.67"]
-
-    listed = json.loads(royalty("ledger", "--json").stdout)
-    assert listed["verified"]["broken"] is None
-    assert [one["kind"] for one in listed["statements"]] == ["division", "release"]
+    assert [(one.kind, one.active) for one in ledger.statements()] == [("division", True), ("release", True)]
 
 
-def test_what_cannot_be_paid_is_one_error_and_posts_nothing(royalty: Royalty, tmp_path: Path) -> None:
-    ledger = credited(tmp_path / "home", "show").ledger
-    for arguments, says in {
-        ("--credit", "nobody"): "no run 'nobody' has any here; those that have: show",
-        ("--credit", "show", "--pool", "10.5", "--currency", "JPY"): "JPY, which has 0 decimals",
-        ("--credit", "show", "--currency", "XXL"): "an ISO 4217 code",
-        ("--credit", "show", "--export", "pdf"): "`pain001` or `pain001.03`, got 'pdf'",
-        ("--credit", "show", "--debtor-name", "M", "--debtor-iban", "DE00370400440532013000"): "check digits that fit",
+def test_who_has_no_payee_waits_and_who_shares_one_is_named(pay: Pay, tmp_path: Path) -> None:
+    rows = f'"{NAMES[0]}",,acc-1,JPY\n名前,,,JPY\nzoë,,acc-1,\n'
+    (tmp_path / "payees.csv").write_text("contributor,name,payee,currency\n" + rows, encoding="utf-8")
+    (tmp_path / "terms.yaml").write_text("payees: payees.csv\n", encoding="utf-8")
+    result = pay({"pool": "100", "currency": "JPY"}, terms=tmp_path / "terms.yaml")
+    assert [(row["amount"], row["held"]) for row in result.rows] == [("50", "0"), ("0", "33"), ("17", "0")]
+    assert result.notes == [
+        "名前: without a payee in this currency, held; ¥33 held",
+        f"{NAMES[0]}, zoë are paid into one account",
+    ]
+
+
+def test_money_smaller_than_a_payment_and_of_three_decimals(space: Workspace, pay: Pay) -> None:
+    carried = pay({"pool": "0.010", "currency": "KWD", "minimum": "1.000"})
+    assert [row["carried"] for row in carried.rows] == ["0.005", "0.003", "0.000"]
+    assert sum(space.ledger.balance("show", period="2026-05").values()) == 0
+    assert space.ledger.balance("show", "account", period="2026-05") == {NAMES[0]: 5, "名前": 3}
+
+
+def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pay: Pay) -> None:
+    with pytest.raises(InputError, match="no run 'nobody' has any here; those that have: show"):
+        flows.payout.payout.fn("nobody")
+    for given, says in {
+        ("pool", "10.5"): "JPY, which has 0 decimals",
+        ("currency", "XXL"): "an ISO 4217 code",
+        ("period", ""): "at least 1 character",
     }.items():
-        refused = royalty("payout", *arguments)
-        assert refused.returncode == 1
-        assert "Traceback" not in refused.stderr
-        assert says in " ".join(refused.stderr.split())
-    assert ledger.statements() == []
+        with pytest.raises(ConfigError, match=says):
+            pay({"currency": "JPY", "pool": "1", **dict([given])})
+    with pytest.raises(ConfigError, match="check digits that fit"):
+        pay(debtor={"name": "M", "iban": "DE00370400440532013000"})
+    assert space.ledger.statements() == []
+    space.artifacts.path(space.runs.stage("key of show").outputs["table"]).unlink()
+    with pytest.raises(InputError, match=r"that of 'show' is not in .*; set ROYALTY_HOME to the home of its run"):
+        pay()
+    assert Decimal(sum(space.ledger.balance("show").values())) == 0
+
+
+def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch) -> None:
+    pay()
+    monkeypatch.setattr("infra.settings.settings", lambda: Settings(home=space.root))
+    listed = CliRunner().invoke(app, ["ledger", "--json"])
+    assert listed.exit_code == 0
+    shown = json.loads(listed.output)
+    assert (shown["verified"]["statements"], shown["statements"][0]["pool"]) == (1, "show")
+    with space.ledger.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER entries_no_update")
+        connection.exec_driver_sql("UPDATE entries SET amount_minor = 1 WHERE contributor = 'zoë'")
+    broken = CliRunner().invoke(app, ["ledger"])
+    assert broken.exit_code == 1
+    assert "does not hold: its hash is not that of what it says" in broken.output
+    for arguments in (["--export", "pdf"], ["--release", "zoë", "--dry-run"]):
+        refused = CliRunner().invoke(app, ["payout", "--credit", "show", *arguments])
+        assert isinstance(refused.exception, ConfigError)

@@ -1,0 +1,125 @@
+"""Kill processes that pay, at random moments: is a payout lost, doubled or torn, and are the totals right?
+
+python -m tests.benchmarks.payout_kills [--kills 200] [--postgres-kills 50] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from infra.database import open_database
+from infra.ledger import Ledger
+from infra.postgres import throwaway_postgres
+from infra.postings import LedgerConflict, Posting
+
+NAMES = tuple(f"contributor-{index:02d}" for index in range(30))
+WORK = 3  # statements of a pool: its division, a correction of that, and the release of what it holds
+
+TITLE = """\
+Two processes at once pay pools to {names} contributors, correct each payment and release what is held; each one gets
+SIGKILL at random up to {longest:.2f} s after it began, in which an undisturbed one pays three pools, and others take
+their place until as many were killed while there was something left to pay. Then one pays what is left.
+Totals: of payments, of what is held and of what pools gave, of every contributor and pool, as a quiet run leaves them.
+"""
+
+
+def pay(ledger: Ledger, pools: int) -> None:
+    """Pay every pool, correct it, and release what it holds, unless that was done."""
+    done = {one.pool for one in ledger.statements() if one.kind == "release"}
+    for index in range(pools):
+        name = f"pool-{index}"
+        if name in done:
+            continue
+        amounts = {person: 100 + (place * index) % 17 for place, person in enumerate(NAMES)}
+        corrected = {**amounts, NAMES[0]: 0}
+        for posting in (
+            Posting(valuation=f"first of {name}", currency="EUR", amounts=amounts),
+            Posting(valuation=f"second of {name}", currency="EUR", amounts=corrected, held={NAMES[0]: 7}),
+        ):
+            try:
+                ledger.post(name, posting)
+            except LedgerConflict as conflict:
+                if "has since replaced it" not in str(conflict):  # which somebody did before being killed, or just now
+                    raise
+        ledger.release(name, [NAMES[0]])
+
+
+def start(url: str, pools: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.benchmarks.payout_kills", "--worker", url, "--pools", str(pools)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # it has begun
+    return process
+
+
+def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it was, rather than had nothing left to do."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    if process.wait() > 0:
+        raise SystemExit(f"a process that pays failed with exit code {process.returncode}")
+    return process.returncode != 0
+
+
+def totals(ledger: Ledger, pools: int) -> list[dict[str, int]]:
+    return [ledger.balance(f"pool-{index}", kind) for index in range(pools) for kind in ("payment", "held", "pool")]
+
+
+def measure(title: str, url: str, kills: int, generator: random.Random, longest: float) -> None:
+    """Print a row; exits if anything is not as a quiet run leaves it."""
+    pools, done, began = 2 * kills, 0, time.perf_counter()
+    ledger = Ledger(open_database(url))
+    while done < kills and len(ledger.statements()) < WORK * pools:
+        both = [start(url, pools), start(url, pools)]
+        done += sum([killed(process, generator.uniform(0, longest)) for process in both])
+    between = len(ledger.statements())
+    pay(ledger, pools)
+    quiet = Ledger(open_database("sqlite://"))
+    pay(quiet, pools)
+    count, verified = len(ledger.statements()), ledger.verify()
+    whole = verified.broken is None and verified.statements == count == WORK * pools
+    same = totals(ledger, pools) == totals(quiet, pools)
+    seconds = time.perf_counter() - began
+    answers = f"{'yes' if whole else 'NO':>8}{'yes' if same else 'NO':>8}"
+    print(f"{title:<12}{done:>6}{seconds:>10.0f}{between:>10}{count:>12} of {WORK * pools:<6}{answers}", flush=True)
+    if not (whole and same):
+        raise SystemExit(f"a kill lost, doubled or changed a payout: {verified}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--postgres-kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--pools", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.worker:
+        ledger = Ledger(open_database(chosen.worker))
+        print("began", flush=True)
+        pay(ledger, chosen.pools)
+        return
+    generator = random.Random(chosen.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        pay(Ledger(open_database(f"sqlite:///{Path(folder, 'quiet.db')}")), pools=3)
+        longest = time.perf_counter() - began
+        print(TITLE.format(names=len(NAMES), longest=longest))
+        heads = f"{'database':<12}{'kills':>6}{'seconds':>10}{'by then':>10}{'statements':>12}{'':>10}"
+        print(f"{heads}{'chain':>8}{'totals':>8}")
+        measure("SQLite", f"sqlite:///{Path(folder, 'killed.db')}", chosen.kills, generator, longest)
+        if chosen.postgres_kills:
+            with throwaway_postgres() as server:
+                measure("PostgreSQL", server.create_database("killed"), chosen.postgres_kills, generator, longest)
+
+
+if __name__ == "__main__":
+    main()

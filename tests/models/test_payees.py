@@ -1,0 +1,54 @@
+"""Payees: who has one, in which currency, who shares one, and accounts that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import InputError
+from models.payees import is_iban, read_payees, shared_accounts, unpayable
+
+HEAD = "contributor,name,payee,currency\n"
+IBAN = "DE89370400440532013000"
+
+
+def read(folder: Path, text: str) -> dict[str, object] | None:
+    (folder / "contributors.csv").write_text(text, encoding="utf-8")
+    return read_payees(folder / "contributors.csv")
+
+
+def test_who_has_no_account_in_the_currency_is_not_payable(tmp_path: Path) -> None:
+    rows = f"ann,Ann A.,DE89 3704 0044 0532 0130 00,EUR\nbob,,{IBAN},\n名前,,,EUR\ncy,,acc-7,usd\n"
+    payees = read(tmp_path, HEAD + rows)
+    assert payees["ann"].account == IBAN
+    assert (payees["bob"].name, payees["bob"].has_iban, payees["cy"].has_iban) == ("bob", True, False)
+    everybody = ["ann", "bob", "名前", "cy", "new"]
+    assert unpayable(payees, everybody, "EUR") == {"名前", "cy", "new"}
+    assert unpayable(payees, everybody, "USD") == {"ann", "名前", "new"}
+    assert shared_accounts(payees, everybody) == [["ann", "bob"]]
+    assert shared_accounts(payees, ["ann"]) == shared_accounts(None, everybody) == []
+
+
+def test_without_a_column_of_payees_all_are_paid_by_name(tmp_path: Path) -> None:
+    assert read(tmp_path, "contributor,name\nann,Ann\n") is None
+    assert unpayable(None, ["ann"], "EUR") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (f"ann,,{IBAN},\nann,,{IBAN},", r"row 3: a contributor has one payee, and 'ann' is in row 2"),
+        ("ann,,DE88370400440532013000,", r"row 2: 'DE88370400440532013000' is no IBAN"),
+        ("ann,," + "x" * 35 + ",", r"34 characters at most, and this has 35"),
+    ],
+)
+def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, HEAD + row)
+
+
+def test_check_digits_of_an_iban() -> None:
+    assert all(map(is_iban, (IBAN, "GB29NWBK60161331926819", "FR1420041010050500013M02606", "NL91ABNA0417164300")))
+    swapped = [IBAN[:i] + IBAN[i + 1] + IBAN[i] + IBAN[i + 2 :] for i in range(4, 20) if IBAN[i] != IBAN[i + 1]]
+    assert not any(map(is_iban, swapped))
