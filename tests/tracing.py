@@ -64,7 +64,7 @@ def made_up(home: Path, name: str = "may") -> Home:
     keys, rows = [], []
     for members in (PEOPLE, (), ("ann",), ("bob",)):
         key = digest_of({"members": members})
-        measure = MeasurePlan(digest_of({"of": key}), "fid", judge["classifier"], ingest["classifier"], 8, 2, 0)
+        measure = MeasurePlan(digest_of({"of": key}), "fid", judge["classifier"], ingest["classifier"], 8, 2, "ddim", 0)
         plan = CoalitionPlan(key, members, ingest["train"], pruned["model"], "sparsified", training, 0, (measure,))
         checkpoint = put(f"model of {members}".encode())
         row = CoalitionRecord(key, list(members), "sparsified", 0, 3 * len(members), 1.0, "cpu", checkpoint)
