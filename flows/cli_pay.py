@@ -97,7 +97,7 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
         (row["contributor"], f"{row['share']:.1%}" if "share" in row else "", row["amount"]) for row in result.rows
     ]
     print_table(("Contributor", "Share", f"Payout ({result.currency})"), cells)
-    for note in result.notes:
+    for note in [*result.notes, *result.checks]:
         console.print(note, markup=False)
     pool = " ".join(filter(None, (result.pool, result.period)))
     console.print(f"Pool        {pool}", markup=False)

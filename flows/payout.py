@@ -13,6 +13,7 @@ from infra.workspace import check_home
 from models.errors import InputError
 from tasks.config import PayoutConfig
 from tasks.credit import find_credit
+from tasks.identities import check_identities
 from tasks.pay import pay, release_held
 from tasks.payees import load_payees
 from tasks.paying import ExportName, own_terms, read_statement, remarks, write_payout
@@ -27,6 +28,7 @@ class PayoutResult:
         statement: of the ledger; None if nothing was posted.
         rows: `payout.csv` as records, highest credit first; of a release, who was paid what.
         notes: who is paid another amount than the policy alone gives, and what else a person should look at.
+        checks: what the payout would be if two contributors were one person, or one were two.
         files: what was written.
     """
 
@@ -37,6 +39,7 @@ class PayoutResult:
     statement: str | None
     rows: list[dict[str, Any]]
     notes: list[str]
+    checks: list[str]
     files: list[str]
 
 
@@ -75,10 +78,20 @@ def payout(
         posted = read_statement(statement)
         rows = [{"contributor": name, "amount": f"{terms.major_units(paid):f}"} for name, paid in posted.paid.items()]
         files = write_payout(posted, rows, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, rows, [], files)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, rows, [], [], files)
     paid = pay(table, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)
     if paid.outputs["refusal"]:
         raise InputError(f"nothing was paid from the pool {pool!r}: {paid.outputs['refusal']}")
     statement, rows = paid.outputs["statement"], paid.outputs["rows"]
     files = [] if dry_run else write_payout(read_statement(statement), rows, terms, payees, export)
-    return PayoutResult(run, pool, terms.period, terms.currency, statement, rows, remarks(paid, terms), files)
+    return PayoutResult(
+        run=run,
+        pool=pool,
+        period=terms.period,
+        currency=terms.currency,
+        statement=statement,
+        rows=rows,
+        notes=remarks(paid, terms),
+        checks=check_identities(run, table, terms),
+        files=files,
+    )

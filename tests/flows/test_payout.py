@@ -9,6 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from prefect import Task
@@ -18,10 +19,13 @@ import flows.payout
 from flows.cli import app
 from flows.configuration import ConfigError, load_payout_config
 from flows.payout import PayoutResult
-from infra.runstore import StageRecord
+from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
+from models.data.items import ImageSet, item_id
 from models.errors import InputError
+from tasks.config import PayoutConfig
+from tasks.identities import check_identities
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
 DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
@@ -47,7 +51,7 @@ Pay = Callable[..., PayoutResult]
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     here = Settings(home=tmp_path / "home")
-    for module in ("tasks.pay", "tasks.stage", "tasks.paying", "tasks.credit", "flows.payout"):
+    for module in ("tasks.pay", "tasks.stage", "tasks.paying", "tasks.credit", "tasks.identities", "flows.payout"):
         monkeypatch.setattr(f"{module}.settings", lambda: here)
     for name, known in vars(flows.payout).copy().items():
         if isinstance(known, Task):
@@ -80,6 +84,9 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
     assert [row["amount"] for row in first.rows] == ["50.00", "33.33", "0.00"]
     assert first.notes == ["zoë: in dispute, held; €16.67 held"]
     assert ledger.balance("show", period="2026-05") == {NAMES[0]: 5000, "名前": 3333, "zoë": 0}
+    assert first.checks == ["Nobody would have a larger share under two names, each with half of the credit."]
+    (by_heads,) = pay({"floor": "0.2", "pool": "10"}, dry_run=True).checks
+    assert "Under two names, each with half of the credit, zoë would have €2.00 more" in by_heads
 
     written = Path(first.files[0])
     cells = [row["contributor"] for row in csv.DictReader(written.open(encoding="utf-8"))]
@@ -156,3 +163,28 @@ def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeyp
     for arguments in (["--export", "pdf"], ["--release", "zoë", "--dry-run"]):
         refused = CliRunner().invoke(app, ["payout", "--credit", "show", *arguments])
         assert isinstance(refused.exception, ConfigError)
+
+
+def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
+    owners = [("a", "b"), ("a", "b"), ("c",), ("c",)]
+    data = ImageSet.merge(images, [item_id(image) for image in images], np.zeros(4, int), ["any"], owners)
+    space = open_workspace(Settings(home=tmp_path))
+    space.runs.record_stage(StageRecord("ingest", "data", {}, {"train": space.artifacts.put(data.to_bytes())}, 0.0))
+    space.runs.record_anchor("show", {"ingest": "data"})
+    keys = []
+    for members in (["a"], ["b"], ["c"], ["a", "b"], ["a", "c"], ["b", "c"]):
+        key = "".join(members)
+        space.runs.record_coalition(CoalitionRecord(key, members, "sparsified", 0, 1, 1.0, "cpu", "x"))
+        utility = 6.0 * bool({"a", "b"} & set(members)) + ("c" in members)
+        space.runs.record_measurement(MeasurementRecord(f"m{key}", key, "fid", 0, utility, 1.0, 1.0))
+        keys.append(f"m{key}")
+    credits = pd.DataFrame({"contributor": ["a", "b", "c"], "credit": [3.0, 3.0, 1.0], "ci_low": 0.5, "ci_high": 4.0})
+    outputs = {"table": space.artifacts.put(credits.to_parquet(index=False)), "null_utility": 0.0, "grand_utility": 7.0}
+    credit = StageRecord("credit", "credit", {"measurements": keys}, outputs, 0.0)
+    monkeypatch.setattr("tasks.identities.settings", lambda: Settings(home=tmp_path))
+    _, found = check_identities.fn("show", credit, PayoutConfig())
+    assert found == (
+        "a and b have 100% of the smaller one's images in common, exactly or nearly: their credits sum to +6.000; as "
+        "one contributor: +6.000."
+    )
