@@ -49,7 +49,7 @@ def payout(
     debtor = {"name": debtor_name, "iban": debtor_iban, "bic": debtor_bic}
     given = {"pool": pool, "currency": currency, "name": name, "period": period}
     configuration = load_payout_config(policy, own, given, debtor)
-    with working(found[0] if found else credit, show_progress=not as_json):
+    with working(found[0] if found else credit, flow="flows.payout", works=(), show_progress=not as_json):
         from flows.payout import payout
 
         chosen: Any = export  # checked above

@@ -15,7 +15,6 @@ from infra.ledger import Ledger
 from infra.lineage import Lineage
 from infra.runstore import RunStore
 from infra.settings import Settings, masked
-from models.errors import InputError
 
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
@@ -54,10 +53,10 @@ def check_place(settings: Settings, place: str) -> None:
     """Check that a worker, which may be on another machine, has the stores of the flow that it works for.
 
     Raises:
-        InputError: it has others, in which nothing of the flow is.
+        StoreError: it has others, in which nothing of the flow is.
     """
     if place_of(settings) != place:
-        raise InputError(
+        raise StoreError(
             f"a worker keeps what it makes where its flow looks for it: in {place}; on this worker it would be "
             f"{place_of(settings)}. Start the worker with the flow's ROYALTY_HOME, on a folder that both machines "
             "mount, and its ROYALTY_DATABASE_URL"

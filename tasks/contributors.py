@@ -11,8 +11,8 @@ import pandas as pd
 
 from infra.artifacts import StoreError
 from infra.contributor_page import ContributorPage, HistoryRow, ImageValues, Tile
-from infra.ledger import Posted
 from infra.pictures import sheet
+from infra.postings import Posted
 from infra.report import ContributorRow
 from infra.runstore import StageRecord
 from infra.workspace import Workspace

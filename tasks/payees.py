@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from models.data.folder import CONTRIBUTORS
 from models.payees import Payee, read_payees
-from tasks.config import DigitsSource, FolderSource, PayoutConfig
+from tasks.config import DigitsSource, FileSource, FolderSource, PayoutConfig
 
 
-def load_payees(payout: PayoutConfig, data: DigitsSource | FolderSource) -> dict[str, Payee] | None:
+def load_payees(payout: PayoutConfig, data: DigitsSource | FileSource) -> dict[str, Payee] | None:
     """Payees by contributor, from the file that the payout names, or else from beside the images.
 
     Returns:

@@ -23,17 +23,17 @@ from infra.settings import settings
 from infra.workspace import open_workspace
 from models.errors import InputError
 from models.payees import Payee
-from tasks.config import DigitsSource, FolderSource, PayoutConfig, Source
+from tasks.config import DigitsSource, FileSource, PayoutConfig, Source
 
 ExportName = Literal["pain001", "pain001.03"]
 VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03": "pain.001.001.03"}
 
 
 @task(cache_policy=NO_CACHE)
-def own_terms(run: str) -> tuple[DigitsSource | FolderSource, PayoutConfig]:
+def own_terms(run: str) -> tuple[DigitsSource | FileSource, PayoutConfig]:
     """Where a run's images come from, and the payout of its configuration."""
     said = open_workspace(settings()).runs.config(run) or {}
-    source: DigitsSource | FolderSource = TypeAdapter(Source).validate_python(said.get("data", {"source": "digits"}))
+    source: DigitsSource | FileSource = TypeAdapter(Source).validate_python(said.get("data", {"source": "digits"}))
     return source, PayoutConfig.model_validate(said.get("payout", {}))
 
 
