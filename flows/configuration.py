@@ -52,6 +52,9 @@ def load_config(*, file: Path | None, preset: str | None, name: str | None) -> C
         data = values.get("data")
         if isinstance(data, dict) and isinstance(data.get("path"), str):
             data["path"] = str(file.absolute().parent / Path(data["path"]).expanduser())
+        generator = values.get("generator")
+        if isinstance(generator, dict) and str(generator.get("base", "")).startswith((".", "/", "~")):
+            generator["base"] = str((file.absolute().parent / Path(generator["base"]).expanduser()).resolve())
         values.setdefault("name", file.stem)
     else:
         chosen = preset or "digits"

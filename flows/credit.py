@@ -37,7 +37,15 @@ from tasks.report import write_report
 from tasks.stopping import Verdict, assess, first_look
 from tasks.timing import Timing, fan_out_timing, stage_timing
 from tasks.track import prepare_tracking, track
-from tasks.training import check_property, measure_models, needs_labels, prune, train_classifier, train_generator
+from tasks.training import (
+    check_generator,
+    check_property,
+    measure_models,
+    needs_labels,
+    prune,
+    train_classifier,
+    train_generator,
+)
 
 RUNNER = task_runner(settings())
 
@@ -124,6 +132,7 @@ def prepare(config: CreditConfig) -> Game:
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     check_property(config.property)
     load_payees(config.payout, config.data)  # refuses accounts that cannot be
+    check_generator(data, config)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())
     classifier = train_classifier(data, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import urllib.error
@@ -138,6 +139,17 @@ SOURCES: Mapping[str, WeightsSource] = {
 }
 
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+PIPELINE = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    *(f"text_encoder/{file}" for file in ("config.json", "model.safetensors")),
+    *(f"tokenizer/{file}" for file in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")),
+    *(f"{part}/{file}" for part in ("unet", "vae") for file in ("config.json", "diffusion_pytorch_model.safetensors")),
+)
+"""The files of a Stable Diffusion pipeline on the hub."""
+
+
 class WeightsStore:
     """Weights in `root/<name>/`, with `weights.json` beside them: each file's source, size and SHA-256.
 
@@ -187,6 +199,19 @@ class WeightsStore:
             self._verified.add(name)
         return folder
 
+    def base(self, name: str) -> Path:
+        """The folder of a base model: a local folder as it is, or what was fetched of a hub's repository.
+
+        Raises:
+            WeightsError: there is no such folder, or the repository was not fetched.
+        """
+        local = Path(name)
+        if not local.is_absolute():
+            return self.locate(name)
+        if not local.exists():
+            raise WeightsError(f"there is no folder {name}; give a folder, or the id of a repository on the hub")
+        return local
+
     def fetch(self, name: str, *, progress: Callable[[int], None] | None = None) -> Path:
         """Download what is missing; the folder, verified.
 
@@ -229,12 +254,14 @@ class WeightsStore:
     def _source(self, name: str) -> WeightsSource:
         if name in self.sources:
             return self.sources[name]
+        if HUB_ID.fullmatch(name):
+            return WeightsSource("base, a Stable Diffusion pipeline", "see its page", _hub(name, *PIPELINE))
         nearest = difflib.get_close_matches(name, self.sources, cutoff=0.4)
         hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(self.sources)}."
         raise WeightsError(f"no weights are called {name!r}; {hint}")
 
     def _folder(self, name: str) -> Path:
-        return self.root / name.replace(":", "-")  # a colon is no part of a file name everywhere
+        return self.root / name.replace(":", "-").replace("/", "--")  # a colon is no part of a file name everywhere
 
 
 def _download(file: WeightsFile, path: Path, progress: Callable[[int], None] | None) -> None:

@@ -240,6 +240,43 @@ class DDPMConfig(GeneratorBase):
             )
 
 
+class LoRAConfig(GeneratorBase):
+    """LoRA on a Stable Diffusion pipeline: see `models.generators.lora`.
+
+    Attributes:
+        base: id of a repository on the hub, or a folder, as seen from where the configuration lies.
+        prompt: of every image; without one each has its own, in the column `text`.
+        rank, targets: of the low-rank updates, and the ends of the names of the layers that have one.
+        guidance: scale of classifier-free guidance when sampling; 1 is none.
+        warmup_steps: of the learning rate, a tenth of all steps at most.
+        mixed_precision: bfloat16 where CUDA is there; a CPU computes in float32.
+        gradient_checkpointing: less memory, a third more time.
+    """
+
+    kind: Literal["lora"]
+    base: Annotated[str, Field(min_length=1)] = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    prompt: Annotated[str, Field(min_length=1)] | None = None
+    rank: Annotated[int, Field(ge=2)] = 256
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("to_q", "to_k", "to_v", "to_out.0")
+    guidance: Annotated[float, Field(ge=1)] = 7.5
+    weight_decay: Limit = 1e-6
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    mixed_precision: bool = True
+    gradient_checkpointing: bool = False
+    steps: Steps = 15_600
+    batch_size: Steps = 64
+    learning_rate: Rate = 3e-4
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+
+LORA_RUN = {
+    "sampling": {"scheduler": "pndm", "steps": 100},
+    "pruning": {"ratio": 0.5},
+    "coalitions": {"finetune_steps": 200, "batch_size": 64, "learning_rate": 3e-4},
+}
+"""What the other stages of a run with a LoRA take unless told otherwise."""
+
+
 def _known_kind(given: Any) -> Any:
     if isinstance(given, Mapping) and "kind" in given:
         module_of(str(given["kind"]))
@@ -250,7 +287,11 @@ def _kind_of(given: Any) -> str:
     return str(given.get("kind", "ddpm") if isinstance(given, Mapping) else getattr(given, "kind", "ddpm"))
 
 
-GeneratorConfig = Annotated[Annotated[DDPMConfig, Tag("ddpm")], Discriminator(_kind_of), BeforeValidator(_known_kind)]
+GeneratorConfig = Annotated[
+    Annotated[DDPMConfig, Tag("ddpm")] | Annotated[LoRAConfig, Tag("lora")],
+    Discriminator(_kind_of),
+    BeforeValidator(_known_kind),
+]
 """One model a kind; without `kind` it is a DDPM."""
 
 
@@ -554,12 +595,30 @@ class CreditConfig(StageConfig):
         """What the name stands for: all but how the result is judged."""
         return self.model_dump(mode="json", exclude={"evaluation"})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_kind(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or _kind_of(values.get("generator", {})) != "lora":
+            return values
+        given = {section: values.get(section, {}) for section in LORA_RUN}
+        return {
+            **values,
+            **{name: {**LORA_RUN[name], **own} for name, own in given.items() if isinstance(own, Mapping)},
+        }
+
     @model_validator(mode="after")
     def _generator_can(self) -> CreditConfig:
-        if self.coalitions.method in ("gradient-ascent", "influence") and getattr(self.generator, "conditional", False):
-            raise ValueError(
-                f"`coalitions.method` {self.coalitions.method} unlearns images of an unconditional generator, and this "
-                "one is `conditional`; take `sparsified`"
-            )
+        method = self.coalitions.method
+        if method in ("gradient-ascent", "influence"):
+            if self.generator.kind != "ddpm":
+                raise ValueError(
+                    f"`coalitions.method`: {method} unlearns what a ddpm learned, and the generator is a "
+                    f"{self.generator.kind}; take sparsified"
+                )
+            if self.generator.conditional:
+                raise ValueError(
+                    f"`coalitions.method`: {method} unlearns images of an unconditional generator, and this one is "
+                    "`conditional`; take sparsified"
+                )
         self.generator.check_size(self.data.size if isinstance(self.data, ImageSource) else 8)
         return self

@@ -118,4 +118,6 @@ def _described(splits: Splits) -> Mapping[str, Any]:
         "shared_items": int((train.membership.sum(axis=1) > 1).sum()),
         "copies": copies(train),
         "total_items": len(train),
+        "captioned_items": sum(map(bool, train.texts or ())),
+        "shape": list(train.images.shape[1:]),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -10,7 +12,9 @@ from infra.keys import code_version, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.weights import WeightsStore
+from models.errors import InputError
 from models.generators.kinds import module_of
+from models.generators.pipelines import check_pipeline, side_multiple
 from models.properties.registry import chosen_property
 from tasks.config import CreditConfig
 from tasks.stage import WORKER, in_worker, run_stage
@@ -36,6 +40,37 @@ def check_property(property_: str) -> None:
 def needs_labels(property_: str) -> bool:
     """Whether a property is judged by a classifier of the images' own labels."""
     return chosen_property(property_).needs_labels
+
+
+def check_generator(data: StageRecord, config: CreditConfig) -> None:
+    """Refuse, before anything is trained, a base that cannot be adapted, or images without the captions it needs.
+
+    Raises:
+        InputError: a package is missing, the base is no pipeline or cannot make images of this size, or captions are
+            missing.
+        WeightsError: the base is not here; the message says how to fetch it.
+    """
+    generator = config.generator
+    if generator.kind != "lora":
+        return
+    for package in ("peft", "transformers"):
+        if find_spec(package) is None:
+            raise InputError(f"a LoRA takes the package {package}, which is missing; install royalty[hub]")
+    folder = WeightsStore(settings().weights_root).base(generator.base)
+    check_pipeline(folder)
+    multiple, sides = side_multiple(folder), data.outputs["shape"][1:]
+    if any(side % multiple for side in sides):
+        raise InputError(
+            f"the autoencoder of {generator.base} takes images whose sides are multiples of {multiple}; got "
+            f"{sides[0]} by {sides[1]}. Set `data: {{size: ...}}`"
+        )
+    without = data.outputs["total_items"] - data.outputs["captioned_items"]
+    if generator.prompt is None and without:
+        raise InputError(
+            f"without `generator: {{prompt: ...}}` every image has a caption to learn from, and {without} of "
+            f"{data.outputs['total_items']} have none; fill in the column `text` of the metadata, or set a prompt for "
+            "all"
+        )
 
 
 @task(cache_policy=NO_CACHE)

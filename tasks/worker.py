@@ -130,7 +130,11 @@ def measure_models(
 
 def resources(settings: Settings) -> Resources:
     """What generators of this process work with."""
-    return Resources(weights=WeightsStore(settings.weights_root).locate, device=best_device())
+    return Resources(
+        weights=WeightsStore(settings.weights_root).base,
+        rows=open_workspace(settings).embeddings,
+        device=best_device(),
+    )
 
 
 def load_model(space: Workspace, digest: str, settings: Settings) -> Generator:

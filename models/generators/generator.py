@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -20,12 +20,31 @@ from models.pruning import Pruning, Size
 Progress = Callable[[int], None]
 """Called with the number of steps done since the last call."""
 
-Arrays = Mapping[str, np.ndarray]
+
+class Rows(Protocol):
+    """Keeps rows of numbers by a key and their ids."""
+
+    def lookup(self, key: str, ids: Sequence[str], /) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the ids are kept, bool `(len(ids),)`, and their rows in that order, float32 `(found, numbers)`."""
+
+    def add(self, key: str, ids: Sequence[str], rows: np.ndarray, /) -> None:
+        """Keep the rows, `(len(ids), numbers)`, of ids that have none yet."""
 
 
-def computed_anew(_key: str, compute: Callable[[], Arrays]) -> Arrays:
-    """The `Resources.remember` of who keeps nothing."""
-    return compute()
+class MemoryRows:
+    """Rows of this process."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], np.ndarray] = {}
+
+    def lookup(self, key: str, ids: Sequence[str], /) -> tuple[np.ndarray, np.ndarray]:
+        found = [self._rows[key, one] for one in ids if (key, one) in self._rows]
+        kept = np.array([(key, one) in self._rows for one in ids], dtype=bool)
+        return kept, np.stack(found) if found else np.empty((0, 0), np.float32)
+
+    def add(self, key: str, ids: Sequence[str], rows: np.ndarray, /) -> None:
+        for one, row in zip(ids, rows, strict=True):
+            self._rows.setdefault((key, one), row)
 
 
 @dataclass(frozen=True)
@@ -34,17 +53,17 @@ class Resources:
 
     Attributes:
         weights: the folder of a model that it stands on, by name.
-        remember: returns the arrays that stand for a key, which it computes the first time.
+        rows: keeps what it computes of images and texts, for the next model that is shown the same.
         device: where it computes.
     """
 
     weights: Weights = no_weights
-    remember: Callable[[str, Callable[[], Arrays]], Arrays] = computed_anew
+    rows: Rows = field(default_factory=MemoryRows)
     device: str = "cpu"
 
 
 NOTHING_ELSE = Resources()
-"""On the CPU, standing on no other model, keeping nothing."""
+"""On the CPU, standing on no other model."""
 
 
 class DivergedError(ValueError):

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from models.choices import GeneratorKind
 from models.errors import by_name
 
-CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {"ddpm": ("models.generators.ddpm", "DDPM")}
+CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {
+    "ddpm": ("models.generators.ddpm", "DDPM"),
+    "lora": ("models.generators.lora", "LoRA"),
+}
 """Module and class of each kind; see `models.generators.registry`."""
 
 

@@ -1,0 +1,164 @@
+"""A frozen Stable Diffusion pipeline (Rombach et al. 2022), loaded once a process for all that is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from torch import Tensor, nn
+
+from models.checkpoints import hub_extra
+from models.data.items import item_id
+from models.errors import InputError
+from models.generators.generator import Rows, quantized, scaled
+from models.generators.pipelines import check_pipeline, digest_of_pipeline
+
+with hub_extra():
+    from peft import LoraConfig
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+ENCODING_BATCH = 64
+
+
+class FrozenPipeline:
+    """The parts of a pipeline, none of which is trained, and the adapters that were put into its U-Net.
+
+    Attributes:
+        digest: of its files.
+        scheduler: adds the noise that it was trained with.
+    """
+
+    def __init__(self, folder: Path, device: str) -> None:
+        check_pipeline(folder)
+        self.digest, self.device = digest_of_pipeline(folder), torch.device(device)
+        own: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", **own)
+        self.vae = AutoencoderKL.from_pretrained(folder / "vae", **own)
+        self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **own)
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+        for part in (self.unet, self.vae, self.text_encoder):
+            part.requires_grad_(False).eval().to(self.device)
+        self._adapters: dict[str, dict[str, nn.Parameter]] = {}
+
+    def adapter(self, targets: Sequence[str], rank: int) -> dict[str, nn.Parameter]:
+        """The weights of the LoRA adapter of that rank, which is put in and switched on, by peft's names.
+
+        There is one adapter for each rank: whoever uses it writes own weights into it first.
+
+        Raises:
+            InputError: a target that matches no layer.
+        """
+        name = f"rank-{rank}-" + "-".join(target.replace(".", "_") for target in targets)
+        if name not in self._adapters:
+            layers = [layer for layer, module in self.unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+            layers = [layer.removesuffix(".base_layer") for layer in layers if ".lora_" not in layer]
+            for target in targets:
+                if not any(f".{layer}".endswith(f".{target}") for layer in layers):
+                    last = sorted({layer.rpartition(".")[2] for layer in layers if not layer[-1].isdigit()})
+                    raise InputError(
+                        f"the LoRA target {target!r} matches no layer of this U-Net, whose layers end with "
+                        f"{', '.join(last)}; the projections of attention are to_q, to_k, to_v and to_out.0"
+                    )
+            config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
+            with torch.random.fork_rng(devices=[]):
+                self.unet.add_adapter(config, adapter_name=name)
+            self.unet.to(self.device)
+            self._adapters[name] = {
+                "unet." + key.replace(f".{name}.", "."): parameter
+                for key, parameter in self.unet.named_parameters()
+                if f".{name}." in key
+            }
+        self.unet.set_adapter(name)
+        return self._adapters[name]
+
+    def moments(self, images: np.ndarray, rows: Rows) -> Tensor:
+        """Mean and deviation of the latents of images, in the U-Net's scale: `(n, 2, channels, h, w)`.
+
+        Args:
+            images: uint8, `(n, 1 or 3, height, width)`.
+            rows: keeps them, so that no image is encoded twice.
+
+        Raises:
+            InputError: sides that the autoencoder cannot halve as often as it does.
+        """
+        multiple = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        if images.shape[2] % multiple or images.shape[3] % multiple:
+            raise InputError(
+                f"the autoencoder of this base takes images whose sides are multiples of {multiple}; got "
+                f"{images.shape[2]} by {images.shape[3]}. Set `data: {{size: ...}}`"
+            )
+        ids = [item_id(image) for image in images]
+
+        def encode(missing: np.ndarray) -> np.ndarray:
+            shown = scaled(images[missing], self.device)
+            shown = shown.expand(-1, self.vae.config.in_channels, -1, -1)
+            drawn = self.vae.encode(shown).latent_dist
+            moments = torch.stack([drawn.mean, drawn.std], 1) * self.vae.config.scaling_factor
+            rows: np.ndarray = moments.flatten(1).cpu().numpy()
+            return rows
+
+        found = self._kept(f"latents of {images.shape[2:]} of {self.digest}", ids, rows, encode)
+        shape = (images.shape[2] // multiple, images.shape[3] // multiple)
+        return torch.from_numpy(found).to(self.device).view(len(ids), 2, self.vae.config.latent_channels, *shape)
+
+    def embeddings(self, texts: Sequence[str], rows: Rows) -> Tensor:
+        """What the U-Net is told by texts: `(n, tokens, features)`.
+
+        Raises:
+            InputError: a text of more tokens than the tokenizer takes.
+        """
+        for text in set(texts):
+            tokens, most = len(self.tokenizer(text)["input_ids"]), self.tokenizer.model_max_length
+            if tokens > most:
+                raise InputError(
+                    f"a prompt has at most {most} tokens, its ends included, and {text[:80]!r} has {tokens}; shorten it"
+                )
+
+        def embed(missing: np.ndarray) -> np.ndarray:
+            chosen = [texts[row] for row in missing]
+            tokens = self.tokenizer(
+                chosen, padding="max_length", max_length=self.tokenizer.model_max_length, return_tensors="pt"
+            )
+            told = self.text_encoder(tokens["input_ids"].to(self.device))[0]
+            rows: np.ndarray = told.flatten(1).cpu().numpy()
+            return rows
+
+        ids = [item_id(np.frombuffer(text.encode(), np.uint8)) for text in texts]
+        found = self._kept(f"texts of {self.digest}", ids, rows, embed)
+        return torch.from_numpy(found).to(self.device).view(len(ids), self.tokenizer.model_max_length, -1)
+
+    @torch.inference_mode()
+    def decoded(self, latents: Tensor, channels: int) -> np.ndarray:
+        """Images of latents, uint8; of one channel they are the mean of what the autoencoder makes."""
+        images = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return quantized(images.mean(1, keepdim=True) if channels == 1 else images)
+
+    @torch.no_grad()
+    def _kept(self, key: str, ids: list[str], rows: Rows, compute: Any) -> np.ndarray:
+        """Rows of ids, `(n, numbers)`, of which those not kept yet are computed, and kept."""
+        found, _ = rows.lookup(key, ids)
+        first = {ids[row]: row for row in reversed(np.flatnonzero(~found).tolist())}
+        missing = np.array(sorted(first.values()), dtype=np.int64)
+        if len(missing):
+            parts = range(0, len(missing), ENCODING_BATCH)
+            fresh = np.concatenate([compute(missing[start : start + ENCODING_BATCH]) for start in parts])
+            rows.add(key, [ids[row] for row in missing], fresh)
+        return rows.lookup(key, ids)[1]
+
+
+@lru_cache(maxsize=2)
+def load_pipeline(folder: Path, digest: str, device: str) -> FrozenPipeline:
+    """The pipeline of a folder, once a process: all that is trained on it shares its memory.
+
+    Args:
+        digest: of its files, so that a folder that changed is loaded anew.
+    """
+    return FrozenPipeline(folder, device)
