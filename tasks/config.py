@@ -269,7 +269,7 @@ class LoRAConfig(GeneratorBase):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
 
 
-LORA_RUN = {
+LORA_RUN: Mapping[str, Mapping[str, Any]] = {
     "sampling": {"scheduler": "pndm", "steps": 100},
     "pruning": {"ratio": 0.5},
     "coalitions": {"finetune_steps": 200, "batch_size": 64, "learning_rate": 3e-4},

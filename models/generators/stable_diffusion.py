@@ -101,9 +101,9 @@ class FrozenPipeline:
             shown = scaled(images[missing], self.device)
             shown = shown.expand(-1, self.vae.config.in_channels, -1, -1)
             drawn = self.vae.encode(shown).latent_dist
-            moments = torch.stack([drawn.mean, drawn.std], 1) * self.vae.config.scaling_factor
-            rows: np.ndarray = moments.flatten(1).cpu().numpy()
-            return rows
+            both = torch.stack([drawn.mean, drawn.std], 1) * self.vae.config.scaling_factor
+            found: np.ndarray = both.flatten(1).cpu().numpy()
+            return found
 
         found = self._kept(f"latents of {images.shape[2:]} of {self.digest}", ids, rows, encode)
         shape = (images.shape[2] // multiple, images.shape[3] // multiple)
@@ -128,8 +128,8 @@ class FrozenPipeline:
                 chosen, padding="max_length", max_length=self.tokenizer.model_max_length, return_tensors="pt"
             )
             told = self.text_encoder(tokens["input_ids"].to(self.device))[0]
-            rows: np.ndarray = told.flatten(1).cpu().numpy()
-            return rows
+            found: np.ndarray = told.flatten(1).cpu().numpy()
+            return found
 
         ids = [item_id(np.frombuffer(text.encode(), np.uint8)) for text in texts]
         found = self._kept(f"texts of {self.digest}", ids, rows, embed)
