@@ -110,7 +110,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
     check_home(settings().root)
     anchor = load_anchor(config.name)
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
-    data = ingest(config.data, config.seed, needs_labels(config.property))
+    data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
     game = Game(data, *(anchor.stages[name] for name in ("classifier", "train", "prune")))
     return value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
 
@@ -128,7 +128,7 @@ def forecast(config: CreditConfig) -> Verdict:
 def prepare(config: CreditConfig) -> Game:
     """Train what coalitions start from, and what judges them."""
     check_home(settings().root)
-    data = ingest(config.data, config.seed, needs_labels(config.property))
+    data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     check_property(config.property)
     load_payees(config.payout, config.data)  # refuses accounts that cannot be

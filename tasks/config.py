@@ -174,6 +174,11 @@ class GeneratorBase(StageConfig):
     learning_rate: Rate
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
 
+    @property
+    def needs_texts(self) -> bool:
+        """Whether every image needs a caption."""
+        return False
+
     def training(self) -> dict[str, Any]:
         """Arguments of `models.generators.generator.Generator.fit`."""
         return self.model_dump(mode="json", include=TRAINING)
@@ -267,6 +272,10 @@ class LoRAConfig(GeneratorBase):
     batch_size: Steps = 64
     learning_rate: Rate = 3e-4
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+    @property
+    def needs_texts(self) -> bool:
+        return self.prompt is None
 
 
 LORA_RUN: Mapping[str, Mapping[str, Any]] = {
@@ -613,12 +622,12 @@ class CreditConfig(StageConfig):
             if self.generator.kind != "ddpm":
                 raise ValueError(
                     f"`coalitions.method`: {method} unlearns what a ddpm learned, and the generator is a "
-                    f"{self.generator.kind}; take sparsified"
+                    f"{self.generator.kind}; take `sparsified`"
                 )
             if self.generator.conditional:
                 raise ValueError(
                     f"`coalitions.method`: {method} unlearns images of an unconditional generator, and this one is "
-                    "`conditional`; take sparsified"
+                    "`conditional`; take `sparsified`"
                 )
         self.generator.check_size(self.data.size if isinstance(self.data, ImageSource) else 8)
         return self

@@ -21,6 +21,7 @@ from models.data.folder import read_manifest
 from models.data.items import Splits
 from models.data.listing import Listing, check_credited
 from models.data.stored import set_pieces
+from models.errors import InputError
 from tasks.config import (
     ArtbenchSource,
     CelebaSource,
@@ -45,6 +46,8 @@ def ingest(source: DigitsSource | FileSource, seed: int, labels: bool = True, te
     """
     if not isinstance(source, DigitsSource):
         return _ingest_files(source, seed, labels, texts)
+    if texts:
+        raise InputError("the embedded digits have no captions; set `generator: {prompt: ...}` for all of them")
     inputs = {"source": source.model_dump(mode="json"), "seed": seed}
 
     def compute(space: Workspace) -> dict[str, Any]:
@@ -118,6 +121,5 @@ def _described(splits: Splits) -> Mapping[str, Any]:
         "shared_items": int((train.membership.sum(axis=1) > 1).sum()),
         "copies": copies(train),
         "total_items": len(train),
-        "captioned_items": sum(map(bool, train.texts or ())),
         "shape": list(train.images.shape[1:]),
     }

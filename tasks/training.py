@@ -43,11 +43,10 @@ def needs_labels(property_: str) -> bool:
 
 
 def check_generator(data: StageRecord, config: CreditConfig) -> None:
-    """Refuse, before anything is trained, a base that cannot be adapted, or images without the captions it needs.
+    """Refuse, before anything is trained, a base that cannot be adapted.
 
     Raises:
-        InputError: a package is missing, the base is no pipeline or cannot make images of this size, or captions are
-            missing.
+        InputError: a package is missing, or the base is no pipeline or cannot make images of this size.
         WeightsError: the base is not here; the message says how to fetch it.
     """
     generator = config.generator
@@ -63,13 +62,6 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
         raise InputError(
             f"the autoencoder of {generator.base} takes images whose sides are multiples of {multiple}; got "
             f"{sides[0]} by {sides[1]}. Set `data: {{size: ...}}`"
-        )
-    without = data.outputs["total_items"] - data.outputs["captioned_items"]
-    if generator.prompt is None and without:
-        raise InputError(
-            f"without `generator: {{prompt: ...}}` every image has a caption to learn from, and {without} of "
-            f"{data.outputs['total_items']} have none; fill in the column `text` of the metadata, or set a prompt for "
-            "all"
         )
 
 

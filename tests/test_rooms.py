@@ -43,8 +43,8 @@ def test_numerics_and_workers_import_no_orchestration() -> None:
 
 
 def test_no_worker_waits_for_libraries_it_does_not_use() -> None:
-    """A U-Net needs no adapters and no quantization, and an item's value no U-Net."""
-    hub = "{'bitsandbytes', 'peft', 'timm', 'transformers'}"
+    """A U-Net needs no quantization and no networks of others, and an item's value no U-Net."""
+    hub = "{'bitsandbytes', 'timm'}"
     for module, unused in (("tasks.measuring", hub), ("tasks.valuing_worker", "{'diffusers', 'transformers'}")):
         script = f"import sys, {module}\nassert not {unused} & set(sys.modules), {unused} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

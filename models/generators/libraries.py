@@ -1,15 +1,15 @@
-"""What this package takes of diffusers and torch-pruning, imported in three fifths of the time.
+"""What this package takes of diffusers and torch-pruning, without what no generator here uses.
 
-Both look for the libraries that they can work with. Where those of the hub's models are installed, diffusers imports
-transformers, PEFT and bitsandbytes, and with it the compiler of torch: seconds in which a worker does nothing, for
-adapters and quantized weights that no U-Net here has.
+Both import libraries that they can work with because they are installed: quantization, and networks of others. That is
+seconds in which a worker does nothing. PEFT and transformers stay: a LoRA is put into the U-Net of a process whose
+diffusers has them.
 """
 
 from __future__ import annotations
 
 from models.alone import without
 
-with without("bitsandbytes", "peft", "scipy", "timm", "transformers"):
+with without("bitsandbytes", "scipy", "timm"):
     import torch_pruning
     from diffusers.models.attention_processor import Attention
     from diffusers.models.downsampling import Downsample2D
