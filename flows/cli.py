@@ -23,7 +23,7 @@ from flows.command import MEASURING, AsJson, ConfigFile, Name, working
 
 if TYPE_CHECKING:
     from flows.credit import CreditResult
-    from tasks.config import PayoutConfig
+    from tasks.payout_config import PayoutConfig
     from tasks.stopping import Verdict
 
 STARTED = time.perf_counter()

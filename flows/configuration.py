@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from tasks.config import CreditConfig, PayoutConfig, StageConfig
+from tasks.config import CreditConfig
 from tasks.criteria_config import CriteriaConfig
 from tasks.detection_config import DetectionConfig
 from tasks.gmvaluator_config import GMValuatorConfig
+from tasks.payout_config import PayoutConfig
+from tasks.stage_config import StageConfig
 from tasks.value_config import ValueConfig
 
 

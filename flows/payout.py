@@ -11,12 +11,12 @@ from prefect import flow
 from infra.settings import settings
 from infra.workspace import check_home
 from models.errors import InputError
-from tasks.config import PayoutConfig
 from tasks.credit import find_credit
 from tasks.identities import check_identities
 from tasks.pay import pay, release_held
 from tasks.payees import load_payees
 from tasks.paying import ExportName, own_terms, read_statement, remarks, write_payout
+from tasks.payout_config import PayoutConfig
 
 
 @dataclass(frozen=True)

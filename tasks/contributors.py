@@ -17,8 +17,8 @@ from infra.report import ContributorRow
 from infra.runstore import StageRecord
 from infra.workspace import Workspace
 from models.data.items import ImageSet
-from tasks.config import PayoutConfig
 from tasks.credit import load_table
+from tasks.payout_config import PayoutConfig
 from tasks.stored_items import load_values
 
 TILES = 12

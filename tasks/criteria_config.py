@@ -9,7 +9,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from models.choices import EncoderName, JudgeName, RerankName
-from tasks.config import Matching, Rate, RunName, Share, StageConfig, Steps
+from tasks.config import Matching, RunName
+from tasks.stage_config import Rate, Share, StageConfig, Steps
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
 GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from models.data.corruptions import CorruptionName
-from tasks.config import RunName, Share, StageConfig
+from tasks.config import RunName
+from tasks.stage_config import Share, StageConfig
 from tasks.value_config import EncodingConfig, Valuing
 
 CORRUPTIONS: tuple[CorruptionName, ...] = get_args(CorruptionName)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.config import Matching, RunName, StageConfig
+from tasks.config import Matching, RunName
+from tasks.stage_config import StageConfig
 
 
 class GMValuatorConfig(StageConfig):

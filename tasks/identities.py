@@ -15,8 +15,8 @@ from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.identities import merge, overlaps, split
 from models.policies import Credit
-from tasks.config import PayoutConfig
 from tasks.credit import load_table
+from tasks.payout_config import PayoutConfig
 
 ROUNDING = 2
 """Minor units by which two halves differ from the whole because each is rounded."""

@@ -22,7 +22,7 @@ from models.data.items import Splits
 from models.data.listing import Listing, check_credited
 from models.data.stored import set_pieces
 from models.errors import InputError
-from tasks.config import (
+from tasks.source_config import (
     ArtbenchSource,
     CelebaSource,
     CifarSource,

@@ -20,8 +20,8 @@ from models.gates import GATES, breaches, measure_gates
 from models.payees import Payee, shared_accounts, unpayable
 from models.payout import Division, divide_pool
 from models.policies import Credit
-from tasks.config import PayoutConfig
 from tasks.credit import load_table
+from tasks.payout_config import PayoutConfig
 from tasks.stage import run_stage
 
 UNNAMED = {"name", "period", "payees", "debtor"}

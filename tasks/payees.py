@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from models.data.folder import CONTRIBUTORS
 from models.payees import Payee, read_payees
-from tasks.config import DigitsSource, FileSource, FolderSource, PayoutConfig
+from tasks.payout_config import PayoutConfig
+from tasks.source_config import DigitsSource, FileSource, FolderSource
 
 
 def load_payees(payout: PayoutConfig, data: DigitsSource | FileSource) -> dict[str, Payee] | None:

@@ -23,7 +23,8 @@ from infra.settings import settings
 from infra.workspace import open_workspace
 from models.errors import InputError
 from models.payees import Payee
-from tasks.config import DigitsSource, FileSource, PayoutConfig, Source
+from tasks.payout_config import PayoutConfig
+from tasks.source_config import DigitsSource, FileSource, Source
 
 ExportName = Literal["pain001", "pain001.03"]
 VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03": "pain.001.001.03"}

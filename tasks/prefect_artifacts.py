@@ -12,7 +12,7 @@ from prefect.context import FlowRunContext
 
 from infra.contributor_page import INDEX
 from infra.runstore import StageRecord
-from tasks.config import PayoutConfig
+from tasks.payout_config import PayoutConfig
 from tasks.track import escaped
 
 

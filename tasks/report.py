@@ -22,9 +22,10 @@ from models.data.items import ImageSet
 from models.data.stored import open_set
 from models.properties.registry import Chosen, chosen_property
 from models.training import Method
-from tasks.config import CreditConfig, PayoutConfig
+from tasks.config import CreditConfig
 from tasks.contributors import compose_pages, context_of
 from tasks.credit import load_table
+from tasks.payout_config import PayoutConfig
 from tasks.prefect_artifacts import show_in_prefect
 from tasks.stage import run_stage
 

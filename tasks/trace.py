@@ -17,7 +17,7 @@ from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace
 from models.data.items import ImageSet
-from tasks.config import PayoutConfig
+from tasks.payout_config import PayoutConfig
 from tasks.trace_id import Found, title_of
 
 ORDER = (

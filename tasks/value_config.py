@@ -11,7 +11,8 @@ from models.choices import EncoderName
 from models.encoders.representation import Representation
 from models.valuation.batches import Batching
 from models.valuation.ground import Options
-from tasks.config import Rate, RunName, StageConfig, Steps
+from tasks.config import RunName
+from tasks.stage_config import Rate, StageConfig, Steps
 
 ValueMethod = Literal["lava", "sava", "knn-shapley"]
 

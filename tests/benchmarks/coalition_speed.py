@@ -25,7 +25,8 @@ from models.properties.classifier import Classifier
 from models.properties.inception_score import inception_score
 from models.pruning import prune, size_of
 from models.training import Method, Training
-from tasks.config import CreditConfig, DigitsSource
+from tasks.config import CreditConfig
+from tasks.source_config import DigitsSource
 
 CONFIG = CreditConfig()
 TARGET, WORKERS_TARGET = 15.0, 1.7

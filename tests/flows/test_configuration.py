@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.configuration import ConfigError, load_config, preset_names
-from tasks.config import FolderSource, PayoutConfig
+from tasks.payout_config import PayoutConfig
+from tasks.source_config import FolderSource
 
 
 def test_presets_load() -> None:

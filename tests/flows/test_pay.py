@@ -12,8 +12,8 @@ from infra.runstore import StageRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
 from models.payees import Payee
-from tasks.config import LimitsConfig, PayoutConfig
 from tasks.pay import pay, release_held
+from tasks.payout_config import LimitsConfig, PayoutConfig
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet, item_id
 from models.errors import InputError
-from tasks.config import PayoutConfig
 from tasks.identities import check_identities
+from tasks.payout_config import PayoutConfig
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
 DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}

@@ -1,0 +1,156 @@
+"""Generators: one frozen model a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from models.generators.kinds import module_of
+from tasks.stage_config import TRAINING, Limit, Rate, StageConfig, Steps
+
+
+class GeneratorBase(StageConfig):
+    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it."""
+
+    kind: str
+    steps: int
+    batch_size: Steps
+    learning_rate: Rate
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether every image needs a caption."""
+        return False
+
+    def training(self) -> dict[str, Any]:
+        """Arguments of `models.generators.generator.Generator.fit`."""
+        return self.model_dump(mode="json", include=TRAINING)
+
+    def architecture(self) -> dict[str, Any]:
+        """Arguments by which `models.generators.registry.build_generator` builds the kind."""
+        return self.model_dump(mode="json", exclude={"kind", *TRAINING})
+
+    def check_size(self, size: int) -> None:
+        """Refuse images of a size, in pixels, that the kind cannot make.
+
+        Raises:
+            ValueError: with the sizes that it can.
+        """
+
+
+class DDPMConfig(GeneratorBase):
+    """See `models.generators.unets.Architecture`.
+
+    Attributes:
+        conditional: whether it learns classes, the labels of images.
+    """
+
+    kind: Literal["ddpm"] = "ddpm"
+    block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
+    layers_per_block: Annotated[int, Field(ge=1)] = 1
+    attention: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    head_channels: Annotated[int, Field(ge=1)] | None = None
+    groups: Annotated[int, Field(ge=1)] = 4
+    objective: Literal["velocity", "noise"] = "velocity"
+    conditional: bool = False
+    guidance: Annotated[float, Field(ge=0)] = 1.0
+    flip: bool = False
+    steps: Steps = 600
+    batch_size: Steps = 128
+    learning_rate: Rate = 5e-3
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+    @model_validator(mode="after")
+    def _widths_divide(self) -> DDPMConfig:
+        for width in self.block_channels:
+            if width % self.groups:
+                raise ValueError(f"`block_channels` are multiples of `groups`, which is {self.groups}; got {width}")
+        for level in self.attention:
+            if level >= len(self.block_channels):
+                raise ValueError(
+                    f"`attention` lists levels of `block_channels`, 0 to {len(self.block_channels) - 1}; got {level}"
+                )
+            if self.head_channels and self.block_channels[level] % self.head_channels:
+                raise ValueError(
+                    f"widths of levels with attention are multiples of `head_channels`, which is {self.head_channels}; "
+                    f"got {self.block_channels[level]}"
+                )
+        if self.guidance != 1 and not self.conditional:
+            raise ValueError(f"`guidance` is of a `conditional` generator, and this one is not; got {self.guidance}")
+        return self
+
+    def check_size(self, size: int) -> None:
+        halvings = 2 ** (len(self.block_channels) - 1)
+        if size % halvings:
+            raise ValueError(
+                f"each level of the generator halves the image, so with {len(self.block_channels)} "
+                f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
+            )
+
+
+class LoRAConfig(GeneratorBase):
+    """LoRA on a Stable Diffusion pipeline: see `models.generators.lora`.
+
+    Attributes:
+        base: id of a repository on the hub, or a folder, as seen from where the configuration lies.
+        prompt: of every image; without one each has its own, in the column `text`.
+        rank, targets: of the low-rank updates, and the ends of the names of the layers that have one.
+        guidance: scale of classifier-free guidance when sampling; 1 is none.
+        warmup_steps: of the learning rate, a tenth of all steps at most.
+        mixed_precision: bfloat16 where CUDA is there; a CPU computes in float32.
+        gradient_checkpointing: less memory, a third more time.
+    """
+
+    kind: Literal["lora"]
+    base: Annotated[str, Field(min_length=1)] = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    prompt: Annotated[str, Field(min_length=1)] | None = None
+    rank: Annotated[int, Field(ge=2)] = 256
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("to_q", "to_k", "to_v", "to_out.0")
+    guidance: Annotated[float, Field(ge=1)] = 7.5
+    weight_decay: Limit = 1e-6
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    mixed_precision: bool = True
+    gradient_checkpointing: bool = False
+    steps: Steps = 15_600
+    batch_size: Steps = 64
+    learning_rate: Rate = 3e-4
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+    @property
+    def needs_texts(self) -> bool:
+        return self.prompt is None
+
+
+LORA_RUN: Mapping[str, Mapping[str, Any]] = {
+    "sampling": {"scheduler": "pndm", "steps": 100},
+    "pruning": {"ratio": 0.5},
+    "coalitions": {"finetune_steps": 200, "batch_size": 64, "learning_rate": 3e-4},
+}
+"""What the other stages of a run with a LoRA take unless told otherwise."""
+
+
+def _known_kind(given: Any) -> Any:
+    if isinstance(given, Mapping) and "kind" in given:
+        module_of(str(given["kind"]))
+    return given
+
+
+def kind_of(given: Any) -> str:
+    return str(given.get("kind", "ddpm") if isinstance(given, Mapping) else getattr(given, "kind", "ddpm"))
+
+
+GeneratorConfig = Annotated[
+    Annotated[DDPMConfig, Tag("ddpm")] | Annotated[LoRAConfig, Tag("lora")],
+    Discriminator(kind_of),
+    BeforeValidator(_known_kind),
+]
+"""One model a kind; without `kind` it is a DDPM."""

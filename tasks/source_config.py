@@ -1,0 +1,114 @@
+"""Where images come from: one frozen model a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from models.data.columns import Columns
+from tasks.stage_config import Share, StageConfig
+
+
+class HeldOut(StageConfig):
+    """Shares of each label that are held out: for validation, and for the classifier of the utility."""
+
+    validation: Share = 0.1
+    classifier: Share = 0.25
+
+
+class DigitsSource(StageConfig):
+    """scikit-learn's digits: see `models.data.digits.digits`."""
+
+    source: Literal["digits"] = "digits"
+    contributors: Annotated[int, Field(ge=2, le=64)] = 12
+    shares: Literal["dirichlet", "by-class"] = "dirichlet"
+    concentration: Annotated[float, Field(gt=0)] = 1.0
+    blurred_sigma: Annotated[float, Field(ge=0)] = 1.0
+    mislabelled: bool = False
+    planted: bool = False
+    held_out: HeldOut = HeldOut()
+
+
+class ImageSource(StageConfig):
+    """What all sources of image files have: where they are, and the side of the squares that they become."""
+
+    path: Path
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
+    held_out: HeldOut = HeldOut()
+
+
+class FolderSource(ImageSource):
+    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`: see `models.data.folder`."""
+
+    source: Literal["folder"]
+
+
+class ColumnSource(ImageSource):
+    """Images in a column.
+
+    Attributes:
+        image, contributor, label, text, license: names of columns; contributor may be the column of labels too.
+        names: of labels that are integers, where the files keep none.
+        per_label: take the first so many images of each label.
+    """
+
+    image: str | None = None
+    contributor: str = "contributor"
+    label: str = "label"
+    text: str = "text"
+    license: str = "license"
+    names: tuple[str, ...] = ()
+    per_label: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image, self.contributor, self.label, self.text, self.license, self.names)
+
+
+class ParquetSource(ColumnSource):
+    """A Parquet file with an image column, or a folder of such files: see `models.data.columns`."""
+
+    source: Literal["parquet"]
+
+
+class DatasetSource(ColumnSource):
+    """A Hugging Face dataset that `save_to_disk` wrote: see `models.data.columns`."""
+
+    source: Literal["dataset"]
+    split: str = "train"
+
+
+class CifarSource(ImageSource):
+    """The Python archive of CIFAR-10 or CIFAR-100; `cifar20` takes four superclasses: see `models.data.cifar`."""
+
+    source: Literal["cifar", "cifar20"]
+    split: Literal["train", "test"] = "train"
+    per_label: Annotated[int, Field(ge=1)] | None = None
+
+
+class CelebaSource(ImageSource):
+    """CelebA-HQ by identity: see `models.data.celeba`."""
+
+    source: Literal["celeba-hq"]
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    identities: Annotated[int, Field(ge=2)] = 50
+    least: Annotated[int, Field(ge=3)] = 15
+
+
+class ArtbenchSource(ImageSource):
+    """ArtBench-10 by artist: see `models.data.artbench`."""
+
+    source: Literal["artbench"]
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    style: str | None = "post_impressionism"
+    split: Literal["train", "test"] = "train"
+
+
+FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource
+
+
+Source = Annotated[DigitsSource | FileSource, Field(discriminator="source")]

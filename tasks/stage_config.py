@@ -1,0 +1,31 @@
+"""What the configurations of all stages share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+)
+
+TRAINING = {"steps", "batch_size", "learning_rate", "ema_decay"}
+
+
+Steps = Annotated[int, Field(ge=1)]
+
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+Limit = Annotated[float, Field(ge=0)]
+
+
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class StageConfig(BaseModel):
+    """Base of the configuration of a stage: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
