@@ -11,10 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# The suite runs in several processes, each of which starts more: with a thread a core in every one they take each
-# other's time, up to ten times of it. To be set before anything that reads them is imported.
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-
 import numpy as np
 import pytest
 from PIL import Image

@@ -45,6 +45,8 @@ class PreActResNet18:
         self.head.to(self.device)
         return self
 
+    # On an AMD EPYC, with torch 2.14, oneDNN's convolutions of these widths crash, or differ from call to call.
+    @torch.backends.mkldnn.flags(enabled=False)
     def fit(
         self,
         images: np.ndarray,
@@ -103,6 +105,7 @@ class PreActResNet18:
         self.trunk.eval()
         return losses
 
+    @torch.backends.mkldnn.flags(enabled=False)
     def embed(self, images: Tensor) -> Tensor:
         """Features of images in [0, 1], `(items, channels, height, width)`; differentiable."""
         shown = (2 * images.to(self.device) - 1).contiguous(memory_format=torch.channels_last)

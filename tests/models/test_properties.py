@@ -31,7 +31,7 @@ def test_classifier_knows_digits_and_not_noise() -> None:
         seed=0,
     )
     classifier = Classifier(1, 10, seed=0)
-    classifier.fit(splits.classifier.images, splits.classifier.labels, steps=150, seed=0)
+    classifier.fit(splits.classifier.images, splits.classifier.labels, steps=250, seed=0)
     assert classifier.accuracy(splits.validation.images, splits.validation.labels) > 0.85
     real = inception_score(classifier.probabilities(splits.validation.images))
     noise = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
