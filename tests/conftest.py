@@ -55,6 +55,17 @@ def save_digits(folder: Path, owners: Sequence[str]) -> list[Path]:
     return files
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, where the same sums are the same to the last bit."""
+    import torch  # takes seconds, which most tests of the command line need not wait for
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of this test session that all its processes share."""

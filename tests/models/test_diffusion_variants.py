@@ -20,6 +20,8 @@ from models.generators.ddpm import DDPM
 from models.generators.unets import Architecture, build_unet
 
 TRAINING = {"batch_size": 8, "learning_rate": 5e-3, "ema_decay": 0.9}
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VARIANTS = {
     "noise": Architecture(8, 1, (8, 16), 1, objective="noise"),
     "attention": Architecture(8, 1, (8, 16), 1, attention=(1,), head_channels=8, objective="noise", flip=True),

@@ -98,7 +98,7 @@ def test_global_takes_from_where_least_is_lost() -> None:
     assert widths[0] != widths[1]
 
 
-def test_a_pruned_net_takes_its_weights_back_and_states_are_not_shared() -> None:
+def test_a_pruned_net_takes_its_weights_back_and_states_are_not_shared(one_thread: None) -> None:
     first, second, loaded = net(), net(), net()
     prune(first, 0.5)
     prune(net(block_out_channels=(8, 16)), 0.2)
