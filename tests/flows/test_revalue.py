@@ -60,6 +60,9 @@ def without_measurements(home: Path, copy: Path) -> None:
     """A copy of a home that remembers the anchor, and nothing of any coalition."""
     shutil.copytree(home, copy)
     with sqlite3.connect(copy / "royalty.db") as database:
+        for said_of in ("lineage", "origins"):
+            keys = "select key from measurements union select key from coalition_models"
+            database.execute(f"delete from {said_of} where run in ({keys})")
         database.execute("delete from measurements")
         database.execute("delete from coalition_models")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from infra.artifacts import StoreError
 from infra.runstore import CoalitionRecord
 from infra.settings import Settings, masked, settings
 from infra.workspace import open_workspace, place_of
-from models.errors import InputError
 from models.training import Training
 from tasks import coalitions
 from tasks.plan import CoalitionPlan
@@ -75,7 +75,7 @@ def test_a_bug_is_no_failed_coalition(home: Path) -> None:
 
 
 def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: Path) -> None:
-    with pytest.raises(InputError, match=r"in /elsewhere with sqlite:///x; on this worker it would be") as refused:
+    with pytest.raises(StoreError, match=r"in /elsewhere with sqlite:///x; on this worker it would be") as refused:
         coalitions.measure_together.fn([plan_of("first")], 1, "/elsewhere with sqlite:///x")
     assert str(home) in str(refused.value)
     assert masked("postgresql+psycopg://me:secret@host/royalty") == "postgresql+psycopg://me:***@host/royalty"
