@@ -1,0 +1,79 @@
+"""The whole job and a payout on PostgreSQL, a Prefect server and an MLflow server, as a team would run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mlflow import MlflowClient
+from sqlalchemy import create_engine, inspect
+
+from infra.local_stack import URLS, local_stack
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
+    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+
+    def run(home: str, **overrides: str) -> tuple[dict, list[dict]]:
+        answers = []
+        for arguments in (
+            ["run", "--config", "small.yaml", "--json"],
+            ["payout", "--credit", "small", "--pool", "77.00", "--currency", "EUR", "--period", "2026-05", "--json"],
+        ):
+            done = royalty(*arguments, ROYALTY_HOME=str(tmp_path / home), **overrides)
+            assert done.returncode == 0, done.stderr
+            answers.append(json.loads(done.stdout))
+        return answers[0], answers[1]["rows"]
+
+    alone, paid_alone = run("alone")
+    with local_stack() as environment:
+        shared, paid = run("shared", **environment)
+        again = royalty("run", "--config", "small.yaml", "--json", ROYALTY_HOME=str(tmp_path / "shared"), **environment)
+        assert json.loads(again.stdout)["measured"] == 0
+        client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+        logged = client.get_run(shared["mlflow_run"])
+        assert logged.info.artifact_uri.startswith("mlflow-artifacts:/"), "files go through the server"
+        assert client.list_artifacts(shared["mlflow_run"])
+        engine = create_engine(environment["ROYALTY_DATABASE_URL"])
+        assert inspect(engine).has_table("statements")
+        engine.dispose()
+    assert shared["table"] == alone["table"], "to the last digit"
+    assert (shared["rows"], paid) == (alone["rows"], paid_alone)
+    assert not (tmp_path / "shared" / "royalty.db").exists()
+    assert not (tmp_path / "shared" / "mlflow" / "mlflow.db").exists()
+
+
+def test_it_runs_a_command_shows_no_password_and_leaves_nothing() -> None:
+    program = f"import os, sys; print(*(os.environ[name] for name in {URLS})); sys.exit(7)"
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.local_stack", "--", sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 7, done.stderr
+    password = re.search(r"royalty:(\w+)@127\.0\.0\.1", done.stdout)
+    assert password
+    assert password[1] not in done.stderr
+    assert "royalty:***@127.0.0.1" in done.stderr
+    ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", done.stdout)]
+    assert len(ports) == 3
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, "nothing listens any more"
+    refused = subprocess.run(
+        [sys.executable, "-m", "infra.local_stack", "royalty"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "a command comes after `--`; got royalty" in refused.stderr
