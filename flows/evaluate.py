@@ -25,6 +25,8 @@ from tasks.evaluate import (
     baselines,
     compare,
     counterfactual_coalitions,
+    cross_fitted_credit,
+    ends_of,
     held_out,
     held_out_seeds,
     in_turn,
@@ -60,10 +62,13 @@ def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
     game = prepare(config)
     credits = all_credits(config, game)
-    chosen = held_out(game.data, config)
-    plans = planned(config, game, in_turn(chosen), "retrain", held_out_seeds(config), by_seed=True)
+    chosen, seeds = held_out(game.data, config), held_out_seeds(config)
+    plans = planned(config, game, in_turn(chosen), "retrain", seeds, by_seed=True)
     measure_within(plans, config)
-    scored = score(game.data, chosen, plans, credits)
+    ends = planned(config, game, ends_of(game.data), "retrain", seeds[:1])
+    measure_all(unfinished(ends), config.coalitions.timeout_minutes)
+    crossed = cross_fitted_credit(game.data, ends, plans, config)
+    scored = score(game.data, chosen, plans, [*credits, *crossed])
     left = len(unfinished(plans))
     written = write_lds(config, scored)
     return Judgement(

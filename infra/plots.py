@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def score_against_compute(
     """
     figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
     axes = figure.add_subplot()
-    for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
+    for colour, (name, points) in zip(cycle(COLOURS), curves.items(), strict=False):
         seconds, scores, lows, highs = zip(*sorted(points), strict=True)
         axes.fill_between(seconds, lows, highs, color=colour, alpha=0.12, linewidth=0)
         axes.plot(seconds, scores, color=colour, marker="o", markersize=4, linewidth=1.6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, comb
 
@@ -58,13 +59,22 @@ def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) 
     return np.array(list(masks.values()))
 
 
+def folds_of(sizes: Sequence[int], folds: int) -> np.ndarray:
+    """Fold of each coalition, `(coalitions,)`, from 0: those of one size are dealt out in turn."""
+    every, fold = np.asarray(sizes), np.empty(len(sizes), dtype=int)
+    for size in np.unique(every):
+        own = np.flatnonzero(every == size)
+        fold[own] = np.arange(len(own)) % folds
+    return fold
+
+
 def datamodeling_score(
     values: np.ndarray, null_utility: float, masks: np.ndarray, utilities: np.ndarray, *, n_bootstrap: int = 1000
 ) -> DatamodelingScore:
     """LDS (Ilyas et al. 2022; eq. 10): does v(nobody) + the sum of members' credit rank retrained models right?
 
     Args:
-        values: `(n,)`, credit; higher is more valuable.
+        values: `(n,)`, credit; higher is more valuable. Or `(coalitions, n)`, that by which each is predicted.
         null_utility: v(nobody), of the family that the credit comes from; matters to bias and error alone.
         masks: bool, `(coalitions, n)`, of one size.
         utilities: `(seeds, coalitions)`, of models retrained on each.
@@ -77,7 +87,7 @@ def datamodeling_score(
             f"a ranking takes at least 3 coalitions with one utility each; got {len(masks)} coalitions and utilities "
             f"of shape {utilities.shape}"
         )
-    predicted = masks @ values  # (coalitions,)
+    predicted = (masks * values).sum(axis=1)  # (coalitions,)
     generator = np.random.default_rng(0)
     seeds, coalitions = utilities.shape
     chosen = generator.integers(coalitions, size=(n_bootstrap, coalitions))

@@ -14,9 +14,16 @@ from prefect.cache_policies import NO_CACHE
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
-from models.judging import datamodeling_score, held_out_coalitions, only_top, relative_change, without_top
+from models.judging import (
+    datamodeling_score,
+    folds_of,
+    held_out_coalitions,
+    only_top,
+    relative_change,
+    without_top,
+)
 from models.properties.registry import chosen_property
-from tasks.coalitions import Members
+from tasks.coalitions import Members, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import gather
 from tasks.plan import CoalitionPlan
@@ -28,6 +35,9 @@ PARTS = 7
 
 HELD_OUT_SEED = 1000
 """Added to the run's seed: held-out models are trained from seeds that no credit has seen."""
+
+FOLDS = 10
+"""Of cross-fitting: each held-out coalition is predicted by credit from nine tenths of the others."""
 
 REMOVED, KEPT = (0.1, 0.2, 0.4), (0.6,)
 """Shares of contributors of highest credit, of counterfactuals."""
@@ -49,6 +59,30 @@ class Credit:
     coalitions: int
     seconds: float
 
+    def of(self, _coalitions: Sequence[Members]) -> np.ndarray:
+        """What held-out coalitions are predicted by: the same for all, `(contributors,)`."""
+        return self.values
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """Credit from held-out models, for each of their coalitions from others than it.
+
+    Attributes:
+        values: `(contributors,)` each, by the members of the coalition that they predict.
+        null, coalitions, seconds: as of `Credit`.
+    """
+
+    method: str
+    values: Mapping[Members, np.ndarray]
+    null: float
+    coalitions: int
+    seconds: float
+
+    def of(self, coalitions: Sequence[Members]) -> np.ndarray:
+        """`(coalitions, contributors)`."""
+        return np.array([self.values[members] for members in coalitions])
+
 
 def held_out(data: StageRecord, config: CreditConfig) -> dict[float, list[Members]]:
     """Members of the held-out coalitions of each size."""
@@ -66,6 +100,11 @@ def in_turn(chosen: Mapping[float, Sequence[Members]]) -> list[Members]:
     """The coalitions of all sizes, taken in turn, so that a part of them covers every size."""
     longest = max(map(len, chosen.values()))
     return [group[index] for index in range(longest) for group in chosen.values() if index < len(group)]
+
+
+def ends_of(data: StageRecord) -> list[Members]:
+    """Everybody, and nobody."""
+    return [tuple(data.outputs["contributors"]), ()]
 
 
 def held_out_seeds(config: CreditConfig) -> range:
@@ -98,8 +137,8 @@ def baselines(attributed: StageRecord) -> Iterator[Credit]:
 
 def leave_one_out(data: StageRecord) -> list[Members]:
     """Everybody, nobody, and everybody but each contributor in turn."""
-    names = tuple(data.outputs["contributors"])
-    return [names, (), *(tuple(other for other in names if other != name) for name in names)]
+    names = data.outputs["contributors"]
+    return [*ends_of(data), *(tuple(other for other in names if other != name) for name in names)]
 
 
 def leave_one_out_credit(data: StageRecord, plans: Sequence[CoalitionPlan], method: str) -> Credit:
@@ -119,10 +158,8 @@ def shapley_credit(
 ) -> list[Credit]:
     """Shapley credit from a growing number of the planned coalitions, the last from all."""
     space, names = open_workspace(settings()), data.outputs["contributors"]
-    count, least = len(plans) - 2, 2 * len(names)
-    budgets = [*(least * factor for factor in (1, 2, 3, 4, 6, 8, 12, 16) if least * factor < 0.9 * count), count]
     credits = []
-    for budget in budgets:
+    for budget in _budgets(len(plans) - 2, 2 * len(names)):
         used = plans[: budget + 2]
         measured = gather(space, names, used)
         values = measured.estimate(config.credit, config.seed).values
@@ -131,17 +168,58 @@ def shapley_credit(
 
 
 @task(cache_policy=NO_CACHE)
+def cross_fitted_credit(
+    data: StageRecord, ends: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
+) -> list[CrossFitted]:
+    """Shapley credit from a growing number of the held-out models that are trained.
+
+    No coalition has a part in the credit that it judges, so its models serve as those that were sampled for credit
+    do. None where there are fewer than two for each contributor.
+
+    Args:
+        ends: everybody's and nobody's model, of the training seed whose models credit comes from.
+    """
+    space, names = open_workspace(settings()), data.outputs["contributors"]
+    left = {plan.key for plan in unfinished(plans)}
+    trained = [plan for plan in plans if plan.key not in left]
+    members = list(dict.fromkeys(plan.members for plan in trained))
+    folds = folds_of([len(own) for own in members], FOLDS).tolist()
+    parts = [{own for own, fold in zip(members, folds, strict=True) if fold == each} for each in sorted(set(folds))]
+    others = [[plan for plan in trained if plan.seed == ends[0].seed and plan.members not in part] for part in parts]
+    most, credits = min(map(len, others), default=0), []
+    for budget in _budgets(most, 2 * len(names)) if most >= 2 * len(names) else []:
+        values: dict[Members, np.ndarray] = {}
+        seconds = []
+        for part, sampled in zip(parts, others, strict=True):
+            used = [*ends, *sampled[:budget]]
+            measured = gather(space, names, used)
+            estimate = measured.estimate(config.credit, config.seed).values
+            values |= dict.fromkeys(part, estimate)
+            seconds.append(_seconds(space, used))
+        credits.append(
+            CrossFitted("Shapley, retrain, cross-fitted", values, measured.null, budget, float(np.mean(seconds)))
+        )
+    return credits
+
+
+def _budgets(count: int, least: int) -> list[int]:
+    """Numbers of coalitions from `least` to all of them."""
+    return [*(least * factor for factor in (1, 2, 3, 4, 6, 8, 12, 16) if least * factor < 0.9 * count), count]
+
+
+@task(cache_policy=NO_CACHE)
 def score(
     data: StageRecord,
     chosen: Mapping[float, Sequence[Members]],
     plans: Sequence[CoalitionPlan],
-    credits: Sequence[Credit],
+    credits: Sequence[Credit | CrossFitted],
 ) -> StageRecord:
     """Digest of the table of LDS by method and alpha, judged on the held-out coalitions that are trained."""
     space, names = open_workspace(settings()), data.outputs["contributors"]
     utilities = _utilities_by_seed(space, plans)
+    every = list(dict.fromkeys(plan.members for plan in plans if plan.key in utilities.trained))
     inputs = {
-        "credits": [[credit.method, credit.coalitions, credit.values.tolist()] for credit in credits],
+        "credits": [[credit.method, credit.coalitions, credit.of(every).tolist()] for credit in credits],
         "held_out": sorted(measure.key for plan in plans for measure in plan.measures if plan.key in utilities.trained),
     }
 
@@ -151,7 +229,7 @@ def score(
             whole, table = utilities.of(members)
             masks = np.array([[name in own for name in names] for own in whole])
             for credit in credits:
-                judged = datamodeling_score(credit.values, credit.null, masks, table)
+                judged = datamodeling_score(credit.of(whole), credit.null, masks, table)
                 described = {"method": credit.method, "trained": credit.coalitions, "seconds": credit.seconds}
                 rows.append({**described, "alpha": alpha, **asdict(judged)})
         return {"table": space.artifacts.put(pd.DataFrame(rows).to_parquet(index=False)), "rows": rows}

@@ -7,9 +7,20 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+import pytest
 from mlflow import MlflowClient
+
+from infra.runstore import CoalitionRecord, MeasurementRecord, RunStore, StageRecord
+from infra.settings import settings
+from infra.workspace import open_workspace
+from models.training import Training
+from tasks.config import CreditConfig
+from tasks.evaluate import cross_fitted_credit
+from tasks.plan import CoalitionPlan, MeasurePlan
 
 TINY = """
 data: {source: digits, contributors: 5, concentration: 1.0}
@@ -20,11 +31,14 @@ pruning: {recovery_steps: 2}
 coalitions: {finetune_steps: 2, batch_size: 16}
 evaluation:
   alphas: [0.4, 0.6]
-  subsets: 4
+  subsets: 7
   seeds: 2
   shapley: {sparsified: 14, retrain: 10}
   gradients: {images: 2, timesteps: 2, projection: 32}
 """
+
+LEFT = {"without top 10%": 4, "without top 20%": 4, "without top 40%": 3, "only top 60%": 3}
+"""Of five contributors, those that are left."""
 
 
 def test_lds_then_counterfactual_on_kept_models(
@@ -34,8 +48,10 @@ def test_lds_then_counterfactual_on_kept_models(
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
     (judged,) = json.loads(done.stdout)
-    assert judged["retrained"] == judged["planned"] == 2 * 2 * 4
+    assert judged["retrained"] == judged["planned"] == 2 * 2 * 7
     methods = {row["method"] for row in judged["rows"]}
+    crossed = [row for row in judged["rows"] if row["method"] == "Shapley, retrain, cross-fitted"]
+    assert {row["trained"] for row in crossed} == {10, 12}
     assert {"Shapley, sparsified", "leave-one-out, retrain", "D-TRAK (sum)", "pixel similarity (maximum)"} <= methods
     assert all(-1 <= row["low"] <= row["high"] <= 1 and row["seeds"] == 2 for row in judged["rows"])
     folder = Path(judged["folder"])
@@ -47,11 +63,65 @@ def test_lds_then_counterfactual_on_kept_models(
 
     with sqlite3.connect(tmp_path / "home" / "royalty.db") as database:
         before = database.execute("select count(*) from coalition_models").fetchone()[0]
-    done = royalty("evaluate", "counterfactual", "--config", "tiny.yaml")
+    done = royalty("evaluate", "counterfactual", "--config", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
-    assert "without top 40%" in done.stdout
-    assert "Table" in done.stdout
+    (judged,) = json.loads(done.stdout)
+    assert {row["done"] for row in judged["rows"]} == set(LEFT)
     with sqlite3.connect(tmp_path / "home" / "royalty.db") as database:
         rows = database.execute("select method, seed from coalition_models").fetchall()
+        utilities = database.execute(
+            "select members, seed, utility from coalition_models join measurements on coalition = coalition_models.key "
+            "where method = 'retrain' and seed >= 1000"
+        ).fetchall()
     assert len(rows) > before
     assert {method for method, _ in rows[before:]} == {"retrain"}, "credit is reused; only held-out models are new"
+
+    worth = {(seed, tuple(json.loads(members))): utility for members, seed, utility in utilities}
+    whole = {seed: worth[seed, members] for seed, members in worth if len(members) == 5}
+    for row in judged["rows"]:
+        changes = (
+            [worth[seed, members] / whole[seed] - 1 for seed in whole]
+            for members in {members for _, members in worth if len(members) == LEFT[row["done"]]}
+            if all((seed, members) in worth for seed in whole)
+        )
+        expected = (row["low"], row["high"], row["change"])
+        assert any((min(own), max(own), np.mean(own)) == pytest.approx(expected) for own in changes), row
+
+
+def test_no_coalition_has_a_part_in_the_credit_that_predicts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path))
+    names = ["ann", "bob", "cy", "dan", "eve"]
+    data = StageRecord("ingest", "k", {}, {"contributors": names}, 0.0)
+    plans = [
+        CoalitionPlan(
+            own, tuple(own.split()), "", "", "retrain", Training(1, 1, 0.1, 0.0, 1, 0.1), 7, (measured_by(own),)
+        )
+        for size in (0, 2, 3, 5)
+        for own in map(" ".join, combinations(names, size))
+    ]
+    ends, held_out = [plans[-1], plans[0]], plans[1:-1]
+    space = open_workspace(settings())
+    worth = np.random.default_rng(0).normal(size=len(plans))
+    for plan, utility in zip(plans[:-2], worth, strict=False):  # all but everybody and one of the held out
+        keep(space.runs, plan, utility)
+    keep(space.runs, plans[-1], 2.0)
+    before = cross_fitted_credit.fn(data, ends, held_out, CreditConfig())[-1]
+    assert set(before.values) == {plan.members for plan in held_out[:-1]}
+    again = CoalitionPlan(**{**vars(held_out[3]), "key": "again", "measures": (measured_by("again"),)})
+    keep(space.runs, again, 100.0)
+    after = cross_fitted_credit.fn(data, ends, [*held_out[:3], again, *held_out[4:]], CreditConfig())[-1]
+    same = [members for members in before.values if np.array_equal(before.values[members], after.values[members])]
+    assert held_out[3].members in same
+    assert len(same) == 2, "the coalition of its fold of the other size, too"
+
+
+def measured_by(key: str) -> MeasurePlan:
+    return MeasurePlan(f"measured {key}", "fid", "", "", 16, 1, 0)
+
+
+def keep(runs: RunStore, plan: CoalitionPlan, utility: float) -> None:
+    """Record a coalition's model as trained and measured."""
+    runs.record_coalition(CoalitionRecord(plan.key, list(plan.members), "retrain", 7, 1, 1.0, "cpu", "model"))
+    runs.record_measurement(MeasurementRecord(plan.measures[0].key, plan.key, "fid", 0, utility, 1.0, 1.0))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.judging import datamodeling_score, held_out_coalitions, only_top, relative_change, without_top
+from models.judging import (
+    datamodeling_score,
+    folds_of,
+    held_out_coalitions,
+    only_top,
+    relative_change,
+    without_top,
+)
 
 
 def test_held_out_coalitions_are_distinct_and_of_one_size() -> None:
@@ -41,6 +48,24 @@ def test_a_shift_of_all_credit_moves_the_level_and_not_the_ranks() -> None:
     assert score.bias == pytest.approx(3)
     assert score.error == pytest.approx(3)
     assert np.isnan(datamodeling_score(worth, float("nan"), masks, utilities).bias)
+
+
+def test_each_coalition_may_be_predicted_by_credit_of_its_own() -> None:
+    worth = np.random.default_rng(0).normal(size=6)
+    masks = held_out_coalitions(6, 0.5, 12, seed=0)
+    utilities = (masks @ worth)[None]
+    rows = np.tile(worth, (12, 1))
+    assert datamodeling_score(rows, 0.0, masks, utilities) == datamodeling_score(worth, 0.0, masks, utilities)
+    rows[0] += 1  # of the three members of the first coalition alone
+    assert datamodeling_score(rows, 0.0, masks, utilities).bias == pytest.approx(3 / 12)
+
+
+def test_folds_hold_as_many_of_each_size() -> None:
+    sizes = [2, 3, 5] * 8
+    folds = folds_of(sizes, 4)
+    assert sorted(zip(sizes, folds.tolist(), strict=True)) == [
+        (n, fold) for n in (2, 3, 5) for fold in (0, 0, 1, 1, 2, 2, 3, 3)
+    ]
 
 
 def test_credit_that_knows_nothing_scores_about_zero_within_its_interval() -> None:
