@@ -124,7 +124,7 @@ class StoppingConfig(StageConfig):
         top, stability: so many contributors of highest credit, and the least expected share of them that a
             repetition would name again.
         pilot: coalitions measured before the first look, at least two less than twice as many as contributors;
-            None: three a contributor.
+            None: three a contributor, and 40 at least.
         step: coalitions between looks.
     """
 

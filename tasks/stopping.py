@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
-from models.valuation.certainty import Certainty
+from models.valuation.certainty import Certainty, pilot_size
 from tasks.config import CreditConfig
 from tasks.credit import look
 from tasks.plan import CoalitionPlan
@@ -65,7 +65,7 @@ class Verdict:
 def first_look(data: StageRecord, config: CreditConfig) -> int:
     """Plans to measure before the certainty is judged for the first time."""
     contributors = len(data.outputs["contributors"])
-    pilot = max(config.stopping.pilot or 2 * -(-3 * contributors // 2), 2 * (contributors - 1))
+    pilot = max(config.stopping.pilot or pilot_size(contributors), 2 * (contributors - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
 
 

@@ -11,6 +11,9 @@ from models.valuation.shapley import ShapleyEstimate
 MOST = 100
 """Forecasts end at this many times the coalitions measured so far."""
 
+LEAST_PILOT = 40
+"""Coalitions that tell effects from noise: from fewer, intervals look up to half as wide again as they will be."""
+
 
 @dataclass(frozen=True)
 class Certainty:
@@ -45,6 +48,11 @@ class Certainty:
     def width_at(self, coalitions: int) -> float:
         """Expected mean width of the intervals."""
         return self.width * _fall(coalitions / self.coalitions, self.excess)
+
+
+def pilot_size(n_players: int) -> int:
+    """Coalitions after which certainty is judged first: three a contributor, an even number, and 40 at least."""
+    return max(2 * -(-3 * n_players // 2), LEAST_PILOT)
 
 
 def certainty_of(

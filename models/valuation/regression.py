@@ -118,7 +118,8 @@ def to_units(masks: np.ndarray, utilities: np.ndarray) -> Units:
     response, weights = odd, np.ones(len(rows))
     if len(single):
         position = 2 * sizes / n_players - 1
-        level = np.polynomial.Polynomial.fit(position[first] ** 2, even, deg=min(1, len(first) - 1), domain=[0, 1])
+        kinds = len(np.unique(np.abs(2 * sizes[first] - n_players)))  # pairs of one kind tell no slope
+        level = np.polynomial.Polynomial.fit(position[first] ** 2, even, deg=min(1, kinds - 1), domain=[0, 1])
         response = np.concatenate([odd, utilities[single] - level(position[single] ** 2)])
         spread = (even - level(position[first] ** 2)).var()
         weights[len(first) :] = odd.var() / max(odd.var() + spread, np.finfo(float).tiny)

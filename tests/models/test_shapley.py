@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.errors import InputError
 from models.valuation.coalitions import sample_coalitions, size_distribution
+from models.valuation.regression import to_units
 from models.valuation.semivalues import exact_shapley
 from models.valuation.shapley import ShapleyEstimate, estimate_shapley
 
@@ -267,3 +270,12 @@ def test_bad_input_is_refused_by_name() -> None:
         estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1)
     estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1, seeds=np.array([0] * 8 + [1]))
     estimate_shapley(twice, np.zeros(9), 0, 1)
+
+
+def test_pairs_of_one_size_foretell_no_slope_over_sizes() -> None:
+    members = [[0, 1], [2, 3], [0, 2], [1, 3], [0], [1]]
+    masks = np.array([np.isin(np.arange(4), own) for own in members])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        units = to_units(masks, np.array([6.0, 4.0, 8.0, 6.0, 1.0, 2.0]))
+    assert units.response.tolist() == pytest.approx([1, 1, 1 - 6, 2 - 6])
