@@ -73,5 +73,15 @@ def masked(url: str) -> str:
 
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process.
+
+    Raises:
+        ValueError: a worker of Prefect runs this, whose folder is a passing one, and the home lies under it.
+    """
+    found = Settings()
+    if os.environ.get("PREFECT__FLOW_RUN_ID") and not found.home.expanduser().is_absolute():
+        raise ValueError(
+            f"a Prefect worker runs each flow in a temporary folder, so that ROYALTY_HOME has to be an absolute path; "
+            f"got {str(found.home)!r}. Start the worker with it, as in `ROYALTY_HOME=$PWD/.royalty prefect worker start`"
+        )
+    return found

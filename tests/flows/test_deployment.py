@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,12 @@ from typing import Any
 import numpy as np
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
 
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
 PREFECT = Path(sys.executable).with_name("prefect")
-
+COMPOSE = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())
 
 FLOWS = {
     "credit": "credit",
@@ -47,8 +47,17 @@ def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: P
         },
     }
     with SyncPrefectClient(environment["PREFECT_API_URL"]) as client:
-        client.create_work_pool(WorkPoolCreate(name="royalty", type="process"))
-        prefect("deploy", "--all")
+        for _ in range(2):  # a second time changes nothing
+            done = subprocess.run(
+                COMPOSE["services"]["deployments"]["command"],
+                env={**environment, "PATH": f"{PREFECT.parent}:{os.environ['PATH']}"},
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert client.read_global_concurrency_limit_by_name("tag:gpu").limit == 1
         found = {name: client.read_deployment_by_name(f"{flow}/{name}") for name, flow in FLOWS.items()}
         assert found["credit"].schedules[0].schedule.cron == "0 3 * * 1"
         assert [name for name, one in found.items() if one.schedules[0].active] == ["credit"]
