@@ -82,6 +82,6 @@ def settings() -> Settings:
     if os.environ.get("PREFECT__FLOW_RUN_ID") and not found.home.expanduser().is_absolute():
         raise ValueError(
             f"a Prefect worker runs each flow in a temporary folder, so that ROYALTY_HOME has to be an absolute path; "
-            f"got {str(found.home)!r}. Start the worker with it, as in `ROYALTY_HOME=$PWD/.royalty prefect worker start`"
+            f"got {str(found.home)!r}. Start it by `ROYALTY_HOME=$PWD/.royalty prefect worker start`"
         )
     return found

@@ -65,7 +65,7 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
         )
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, tags=["gpu"])
 def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
     """Digest of the classifier, and its accuracy on validation images."""
     steps = config.classifier.steps
@@ -79,7 +79,7 @@ def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
     return run_stage("classifier", inputs=inputs, modules=(WORKER,), compute=work)
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, tags=["gpu"])
 def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
     """Digest of the base model, and its size."""
     inputs = {
@@ -98,7 +98,7 @@ def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
     return record
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, tags=["gpu"])
 def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRecord:
     """Digest of the pruned model before and after recovery, and its size."""
     recovery = config.pruning.recovery_steps
@@ -113,7 +113,7 @@ def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRe
     return run_stage("prune", inputs=inputs, modules=(WORKER, module_of(config.generator.kind)), compute=work)
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, tags=["gpu"])
 def measure_models(
     base: StageRecord, pruned: StageRecord, data: StageRecord, classifier: StageRecord, config: CreditConfig
 ) -> StageRecord:
