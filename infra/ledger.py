@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from infra.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
 from infra.database import lock
 from infra.keys import digest_of
-from infra.postings import HOUSE, RELEASED, REVERSALS, LedgerConflict, Posted, Posting, Verified
+from infra.postings import HOUSE, RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
 from infra.tables import CreditTable, Entry, Policy, Pool, Statement, now
 
 
@@ -37,7 +37,7 @@ class Ledger:
         *,
         period: str = "",
         brought: Mapping[str, int] | None = None,
-        replace_other_runs: bool = True,
+        replace_other_runs: bool = False,
     ) -> str:
         """Record the division of a pool; posting the same again changes nothing.
 
@@ -49,9 +49,9 @@ class Ledger:
             The id of the statement.
 
         Raises:
+            OthersPool: the pool was paid by another run's credit.
             LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since; the pool
-                is in another currency, or paid by another run's credit; accounts are not what they were when the
-                division was made.
+                is in another currency; accounts are not what they were when the division was made.
         """
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
@@ -65,11 +65,12 @@ class Ledger:
             if known is not None:
                 _check_same(session, row, known, latest, posting)
                 return known.id
-            if latest is not None and not replace_other_runs and latest.source not in (None, posting.source):
-                raise LedgerConflict(
+            others = latest is not None and None not in (latest.source, posting.source)
+            if latest is not None and others and latest.source != posting.source and not replace_other_runs:
+                raise OthersPool(
                     f"a pool is divided by one run's credit: {_named(row)} was by that of {latest.source!r}, and is "
                     f"asked to be by that of {posting.source!r}. Name another pool, or say that this corrects it "
-                    "(`--replace`)"
+                    "(`royalty payout --replace`)"
                 )
             if _accounts(session, row.id, posting.currency, posting.amounts) != dict(brought or {}):
                 raise LedgerConflict(

@@ -11,6 +11,10 @@ class LedgerConflict(ValueError):
     """A posting contradicts what the ledger holds."""
 
 
+class OthersPool(LedgerConflict):
+    """A pool is divided already, by another run's credit."""
+
+
 REVERSALS = {
     "payment": "reversal",
     "held": "held-reversal",

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.cells import csv_bytes
-from infra.postings import Posting
+from infra.postings import OthersPool, Posting
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
@@ -36,7 +36,7 @@ def pay(
     *,
     payees: Mapping[str, Payee] | None = None,
     source: str | None = None,
-    replace_other_runs: bool = True,
+    replace_other_runs: bool = False,
     post: bool = True,
 ) -> StageRecord:
     """Digest of the payout table (CSV), the settlements, and the ledger's statement; or the refusal to pay.
@@ -69,13 +69,16 @@ def pay(
     record = record.with_outputs(unpayable=waiting, shared_accounts=shared_accounts(payees, names), statement=None)
     if record.outputs["refusal"] or not post:
         return record
-    statement = space.ledger.post(
-        pool_name,
-        _posting(record, credit.outputs["table"], config, source, inputs),
-        period=config.period or "",
-        brought=brought,
-        replace_other_runs=replace_other_runs,
-    )
+    try:
+        statement = space.ledger.post(
+            pool_name,
+            _posting(record, credit.outputs["table"], config, source, inputs),
+            period=config.period or "",
+            brought=brought,
+            replace_other_runs=replace_other_runs,
+        )
+    except OthersPool as refused:  # what else the flow does needs no money
+        return record.with_outputs(**_refused(space, table, config, str(refused)))
     return record.with_outputs(statement=statement)
 
 
@@ -115,11 +118,15 @@ def _division(
     try:
         division = _divide(table, credit, config, frozenset(waiting), brought)
     except InputError as refused:  # is shown beside the credit; whoever runs this raises it after that
-        rows = table.assign(share=None, amount=None, currency=config.currency, reason=str(refused))
-        return {"refusal": str(refused), "settlements": {}, "reserve": 0, **_outputs(space, rows)}
+        return _refused(space, table, config, str(refused))
     settlements = {name: asdict(settlement) for name, settlement in division.settlements.items()}
     rows = settled(table, config, settlements)
     return {"refusal": None, "settlements": settlements, "reserve": division.reserve, **_outputs(space, rows)}
+
+
+def _refused(space: Workspace, table: pd.DataFrame, config: PayoutConfig, reason: str) -> dict[str, Any]:
+    rows = table.assign(share=None, amount=None, currency=config.currency, reason=reason)
+    return {"refusal": reason, "settlements": {}, "reserve": 0, **_outputs(space, rows)}
 
 
 def _divide(

@@ -42,6 +42,17 @@ def test_a_gate_stops_the_payout_and_nothing_is_posted(space: Workspace) -> None
     assert space.ledger.balance("may") == {}
 
 
+def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(10))
+    pay.fn(credited(space), config, "may", source="cats")
+    refused = pay.fn(credited(space, big=4.0), config, "may", source="dogs").outputs
+    assert "'may' was by that of 'cats', and is asked to be by that of 'dogs'" in refused["refusal"]
+    assert (refused["statement"], [row["amount"] for row in refused["rows"]]) == (None, [None, None])
+    assert space.ledger.balance("may") == {"big": 900, "small": 100}
+    pay.fn(credited(space, big=4.0), config, "may", source="dogs", replace_other_runs=True)
+    assert space.ledger.balance("may") == {"big": 800, "small": 200}
+
+
 def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.15"))
     first = pay.fn(credited(space), config, "may")

@@ -134,9 +134,9 @@ def test_what_contradicts_the_ledger_is_refused(ledger: Ledger) -> None:
     with pytest.raises(LedgerConflict, match="'may' is in EUR, and is asked to pay in USD"):
         ledger.post("may", Posting(valuation="v1", currency="USD", amounts={"ann": 60}))
     with pytest.raises(LedgerConflict, match="was by that of 'digits', and is asked to be by that of 'cats'"):
-        ledger.post("may", euros("v2", {"ann": 60}, source="cats"), replace_other_runs=False)
+        ledger.post("may", euros("v2", {"ann": 60}, source="cats"))
     assert ledger.balance("may") == {"ann": 60}
-    ledger.post("may", euros("v2", {"ann": 59}, source="cats"))
+    ledger.post("may", euros("v2", {"ann": 59}, source="cats"), replace_other_runs=True)
     assert ledger.balance("may") == {"ann": 59}
 
 
