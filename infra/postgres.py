@@ -60,7 +60,7 @@ class Postgres:
         if self._as_user:
             shutil.chown(secret, "postgres", "postgres")
         options = ["-U", USER, "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", "--no-locale"]
-        self._run([_binary("initdb"), "-D", str(self._data), *options, "--no-sync"])
+        self._run([binary("initdb"), "-D", str(self._data), *options, "--no-sync"])
 
     @property
     def _data(self) -> Path:
@@ -72,7 +72,7 @@ class Postgres:
 
     def create_database(self, name: str) -> str:
         """Make an empty database; returns its URL."""
-        command = [_binary("createdb"), "-h", HOST, "-p", str(self.port), "-U", USER, name]
+        command = [binary("createdb"), "-h", HOST, "-p", str(self.port), "-U", USER, name]
         self._run(command, {"PGPASSWORD": self.password})
         return self.url(name)
 
@@ -83,7 +83,7 @@ class Postgres:
             StoreError: it does not answer in time; shows the end of its log.
         """
         settings = {"fsync": "off", "listen_addresses": HOST, "unix_socket_directories": "", "port": self.port}
-        command = [*self._as_user, _binary("postgres"), "-D", str(self._data)]
+        command = [*self._as_user, binary("postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         log = self.folder / "server.log"
@@ -95,7 +95,7 @@ class Postgres:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        probe = [_binary("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
+        probe = [binary("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         deadline = time.monotonic() + STARTUP_SECONDS
         while subprocess.run(probe).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -109,7 +109,7 @@ class Postgres:
         if self._process is None:
             return
         if (self._data / "postmaster.pid").exists():
-            self._run([_binary("pg_ctl"), "-D", str(self._data), "stop", "-m", "immediate", "-t", "20"])
+            self._run([binary("pg_ctl"), "-D", str(self._data), "stop", "-m", "immediate", "-t", "20"])
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -131,8 +131,12 @@ class Postgres:
             raise StoreError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
 
 
-def _binary(name: str) -> str:
-    """The newest that is installed."""
+def binary(name: str) -> str:
+    """Path of a program of PostgreSQL, of the newest version that is installed.
+
+    Raises:
+        StoreError: there is none.
+    """
     found = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: int(path.parent.parent.name))
     path = str(found[-1]) if found else shutil.which(name)
     if path is None:

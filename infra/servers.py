@@ -137,7 +137,13 @@ def mlflow_server(settings: Settings) -> Server:
     folder = settings.root / "mlflow"
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]
+    command += ["--allowed-hosts", loopback_hosts(port)]
     return Server(command, port=port, health="/health", log=folder / "server.log")
+
+
+def loopback_hosts(port: int) -> str:
+    """Names by which a browser may address a server here: a page of another site that leads here is refused."""
+    return f"{HOST}:{port},localhost:{port}"
 
 
 def free_port() -> int:

@@ -58,6 +58,8 @@ def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: P
             )
             assert done.returncode == 0, done.stdout + done.stderr
         assert client.read_global_concurrency_limit_by_name("tag:gpu").limit == 1
+        (silent,) = (one for one in client.read_automations() if one.name == "silent-runs")
+        assert silent.trigger.posture == "Proactive"
         found = {name: client.read_deployment_by_name(f"{flow}/{name}") for name, flow in FLOWS.items()}
         assert found["credit"].schedules[0].schedule.cron == "0 3 * * 1"
         assert [name for name, one in found.items() if one.schedules[0].active] == ["credit"]

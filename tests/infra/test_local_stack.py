@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -11,18 +12,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow import MlflowClient
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, make_url
 
 from infra.local_stack import URLS, local_stack
+from infra.postgres import binary
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def dumped(url: str) -> dict[str, bytes]:
+    """All that the databases of a server hold: parameters, tags and logs of both servers, and the stores."""
+    at = make_url(url)
+    command = [binary("pg_dump"), "-h", str(at.host), "-p", str(at.port), "-U", str(at.username)]
+    environment = {**os.environ, "PGPASSWORD": str(at.password)}
+    return {
+        name: subprocess.run([*command, name], env=environment, capture_output=True, check=True).stdout
+        for name in ("royalty", "mlflow", "prefect")
+    }
 
 
 def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
     royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
+
+    said: list[str] = []
 
     def run(home: str, **overrides: str) -> tuple[dict, list[dict]]:
         answers = []
@@ -32,6 +47,7 @@ def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
         ):
             done = royalty(*arguments, ROYALTY_HOME=str(tmp_path / home), **overrides)
             assert done.returncode == 0, done.stderr
+            said.append(done.stdout + done.stderr)
             answers.append(json.loads(done.stdout))
         return answers[0], answers[1]["rows"]
 
@@ -47,6 +63,13 @@ def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
         engine = create_engine(environment["ROYALTY_DATABASE_URL"])
         assert inspect(engine).has_table("statements")
         engine.dispose()
+        dumps = dumped(environment["ROYALTY_DATABASE_URL"])
+        password = make_url(environment["ROYALTY_DATABASE_URL"]).password
+    assert b"small" in dumps["mlflow"]
+    assert b"small" in dumps["prefect"]
+    kept = {str(path): path.read_bytes() for path in (tmp_path / "shared").rglob("*") if path.is_file()}
+    for place, held in {**dumps, **kept, "terminal": "".join(said).encode()}.items():
+        assert str(password).encode() not in held, place
     assert shared["table"] == alone["table"], "to the last digit"
     assert (shared["rows"], paid) == (alone["rows"], paid_alone)
     assert not (tmp_path / "shared" / "royalty.db").exists()
