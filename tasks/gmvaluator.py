@@ -92,7 +92,8 @@ def write_matches(
         tracking.finish(run)
         return {"run": run, "pictures": {file: space.artifacts.put(picture) for file, picture in shown.items()}}
 
-    record = run_stage("write-matches", inputs=inputs, modules=(__name__, "tasks.gmvaluator_report"), compute=compute)
+    modules = (__name__, "tasks.gmvaluator_report")
+    record = run_stage("write-matches", inputs=inputs, modules=modules, compute=compute, one_by_one=True)
     folder = space.root / "runs" / config.name
     for file, payload in tables.items():
         write_whole(folder / file, payload)

@@ -58,7 +58,7 @@ def publish(
         tracking.finish(run)
         return {"run": run, "files": {file: space.artifacts.put(payload) for file, payload in files.items()}}
 
-    record = run_stage(stage, inputs=inputs, modules=(__name__, *modules), compute=compute)
+    record = run_stage(stage, inputs=inputs, modules=(__name__, *modules), compute=compute, one_by_one=True)
     space = open_workspace(settings())
     folder = space.root / "runs" / inputs["name"]
     for file, digest in record.outputs["files"].items():

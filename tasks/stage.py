@@ -11,6 +11,7 @@ import prefect.runtime
 
 from infra.keys import code_version, digest_of
 from infra.lineage import stage_edges
+from infra.locks import alone
 from infra.openlineage import told
 from infra.processes import run_in_process
 from infra.progress import progress
@@ -46,6 +47,7 @@ def run_stage(
     inputs: Mapping[str, Any],
     modules: tuple[str, ...],
     compute: Callable[[Workspace], Mapping[str, Any]],
+    one_by_one: bool = False,
 ) -> StageRecord:
     """Run a stage, or reuse it.
 
@@ -53,8 +55,21 @@ def run_stage(
         inputs: configuration, digests and seed: with the code, all that determines the outputs.
         modules: numeric modules whose code the stage runs.
         compute: returns digests and scalars; stores its payloads in the workspace.
+        one_by_one: flows that share this home wait for each other, and reuse what the first of them made. For what
+            does more than make payloads, such as MLflow's runs, of which a dead flow's are told apart by that.
     """
     space = open_workspace(settings())
+    with alone(space.root / "locks" / name) if one_by_one else nullcontext():
+        return _run(space, name, inputs, modules, compute)
+
+
+def _run(
+    space: Workspace,
+    name: str,
+    inputs: Mapping[str, Any],
+    modules: tuple[str, ...],
+    compute: Callable[[Workspace], Mapping[str, Any]],
+) -> StageRecord:
     key = digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
     found = space.runs.stage(key)
     if found is not None:

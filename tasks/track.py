@@ -84,7 +84,7 @@ def track(
             logged |= tracking.record_all(tracking.COALITIONS, finished, run, advance)
         return {"run": run, "commit": commit, "flow_run": flow_run, "experiments": experiments, "runs": logged}
 
-    return run_stage("track", inputs=inputs, modules=(__name__, "infra.tracking"), compute=compute)
+    return run_stage("track", inputs=inputs, modules=(__name__, "infra.tracking"), compute=compute, one_by_one=True)
 
 
 def _digests(stages: Sequence[StageRecord]) -> dict[str, str]:
