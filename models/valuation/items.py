@@ -35,7 +35,7 @@ def check_labelled(
         train_labels, val_labels: `(items,)`, integers.
 
     Raises:
-        InputError: no items; another number of labels than items; features of other dimensions, not finite,
+        InputError: no items; no labels, or another number of them than items; features of other dimensions, not finite,
             or all the same; a training label that validation lacks.
     """
     check_features(train_features, val_features)
@@ -96,7 +96,11 @@ def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
             )
 
 
-def check_labels(labels: np.ndarray, items: int, title: str) -> None:
+def check_labels(labels: np.ndarray | None, items: int, title: str) -> None:
+    if labels is None:
+        raise InputError(
+            f"this method values by labels, and the {items} {title} items have none; label them, or take LAVA"
+        )
     if labels.shape != (items,) or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"each item has one label, an integer; got {items} {title} items and {labels.dtype} labels of shape "
