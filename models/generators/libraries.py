@@ -15,6 +15,7 @@ with without("bitsandbytes", "scipy", "timm"):
     from diffusers.models.downsampling import Downsample2D
     from diffusers.models.unets.unet_2d import UNet2DModel
     from diffusers.models.upsampling import Upsample2D
+    from diffusers.optimization import get_cosine_schedule_with_warmup
     from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -33,5 +34,6 @@ __all__ = [
     "UNet2DModel",
     "UniPCMultistepScheduler",
     "Upsample2D",
+    "get_cosine_schedule_with_warmup",
     "torch_pruning",
 ]

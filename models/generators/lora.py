@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,6 +25,7 @@ from models.generators.generator import (
     batches,
     fit_one_by_one,
 )
+from models.generators.libraries import get_cosine_schedule_with_warmup
 from models.generators.memory import Parts
 from models.generators.pipelines import digest_of_pipeline
 from models.generators.resume import Keeper, pack_training, unpack_training
