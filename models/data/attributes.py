@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
-from models.data.folder import METADATA
+from models.data.columns import schema_of
+from models.data.folder import metadata_of, read_records
 from models.errors import InputError
 
 WORDS = {"1": True, "true": True, "yes": True, "0": False, "-1": False, "false": False, "no": False}
@@ -21,7 +20,7 @@ def read_attributes(path: Path, names: Sequence[str], *, needed: bool) -> dict[s
     """Whether each image of a source has each attribute: bool, `(items,)` each, in the order of `read_items`.
 
     Args:
-        path: a folder with `metadata.csv`, or a Parquet file.
+        path: a folder with `metadata.csv`, `.jsonl` or `.parquet`, or a Parquet file of images.
         names: columns, whose cells say 1 or 0, 1 or -1, true or false, yes or no.
         needed: the columns have to be there. Otherwise a source with none of them gives None.
 
@@ -37,39 +36,40 @@ def read_attributes(path: Path, names: Sequence[str], *, needed: bool) -> dict[s
             f"{source} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. Attributes are "
             "columns that say 1 or 0 of each image"
         )
-    table = _read(source, names)
-    return {name: _answers(source, name, table[name].to_pylist()) for name in names}
+    if path.is_dir():
+        records = read_records(source, {"file_name", *names})
+        return {name: _answers(source, name, [(line, record[name]) for line, record in records]) for name in names}
+    table = pq.read_table(source, columns=list(names))
+    return {name: _answers(source, name, enumerate(table[name].to_pylist())) for name in names}
 
 
 def table_of(path: Path) -> Path:
-    """The file with the columns of a source."""
-    return path / METADATA if path.is_dir() else path
+    """The file with the columns of a source; a folder has one of three.
+
+    Raises:
+        InputError: a folder with several.
+    """
+    return metadata_of(path) if path.is_dir() else path
 
 
 def _columns(path: Path) -> list[str]:
     """What the columns of a source are called; none where there is no table."""
     source = table_of(path)
-    if not source.is_file() or source.suffix not in (".csv", ".parquet"):
+    if not source.is_file():
         return []
-    names: list[str] = (pq.read_schema(source) if source.suffix == ".parquet" else _read(source, None).schema).names
-    return names
+    if path.is_dir():
+        return list(dict.fromkeys(name for _, record in read_records(source, {"file_name"}) for name in record))
+    return list(schema_of(source, arrow=False).names) if source.suffix == ".parquet" else []
 
 
-def _read(source: Path, names: Sequence[str] | None) -> pa.Table:
-    if source.suffix == ".parquet":
-        return pq.read_table(source, columns=None if names is None else list(names))
-    options = pv.ConvertOptions(
-        include_columns=None if names is None else list(names), column_types=dict.fromkeys(names or (), pa.string())
-    )
-    return pv.read_csv(source, parse_options=pv.ParseOptions(newlines_in_values=True), convert_options=options)
-
-
-def _answers(source: Path, name: str, cells: Sequence[object]) -> np.ndarray:
-    found = [WORDS.get(str(cell).strip().lower()) for cell in cells]
-    if None in found:
-        row = found.index(None)
-        raise InputError(
-            f"{source}, image {row}: the attribute {name!r} says {cells[row]!r}; an image has it (1, true, yes) or not "
-            "(0, -1, false, no)"
-        )
+def _answers(source: Path, name: str, cells: Iterable[tuple[int, object]]) -> np.ndarray:
+    found = []
+    for row, cell in cells:
+        answer = WORDS.get(str(cell).strip().lower())
+        if answer is None:
+            raise InputError(
+                f"{source}, row {row}: the attribute {name!r} says {cell!r}; an image has it (1, true, yes) or not "
+                "(0, -1, false, no)"
+            )
+        found.append(answer)
     return np.array(found, dtype=bool)

@@ -52,7 +52,7 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
     entries: list[Entry] = []
     files: list[Path] = []
     seen: dict[Path, str] = {}
-    for line, record in _records(metadata, needed):
+    for line, record in read_records(metadata, needed):
         where = f"{metadata}, row {line}"
         name = as_text(record["file_name"])
         contributors = contributors_of(where, record.get("contributor"))
@@ -123,8 +123,12 @@ def _check_contributors(folder: Path, metadata: Path, known: set[str]) -> None:
         raise InputError(f"{path}: contributor {name!r} of {metadata} is missing; add a row")
 
 
-def _records(metadata: Path, needed: set[str]) -> list[tuple[int, Record]]:
-    """Rows with their numbers, as a spreadsheet counts them: the header of CSV is row 1."""
+def read_records(metadata: Path, needed: set[str]) -> list[tuple[int, Record]]:
+    """Rows with their numbers, as a spreadsheet counts them: the header of CSV is row 1.
+
+    Raises:
+        InputError: the file is none of its kind, or lacks a needed column; names the row.
+    """
     if metadata.suffix == ".jsonl":
         return _read_jsonl(metadata, needed)
     if metadata.suffix == ".parquet":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,6 +37,22 @@ def test_columns_are_read_in_the_order_of_the_images(faces: Path) -> None:
     assert read_attributes(faces, ("smiling",), needed=True)["smiling"].tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_folder_may_have_its_table_as_json_lines_or_parquet(faces: Path, kind: str) -> None:
+    smiles = {"0.png": -1, "sub/1.png": 1, "2.png": 0}
+    rows = [{"file_name": name, "smiling": cell, "hat": cell == 1} for name, cell in smiles.items()]
+    (faces / "metadata.csv").unlink()
+    if kind == "jsonl":
+        (faces / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), faces / "metadata.parquet")
+    found = read_attributes(faces, ("hat", "smiling"), needed=True)
+    assert [has.tolist() for has in found.values()] == [[False, True, False]] * 2
+    assert read_attributes(faces, ("beard",), needed=False) is None
+    with pytest.raises(InputError, match=f"metadata.{kind} has no column beard; it has file_name, smiling, hat"):
+        read_attributes(faces, ("beard",), needed=True)
+
+
 def test_columns_of_parquet_may_be_numbers_and_answers(tmp_path: Path) -> None:
     table = pa.table({"smiling": pa.array([1, -1, 0], pa.int8()), "hat": [True, False, True], "img": [b"", b"", b""]})
     pq.write_table(table, tmp_path / "faces.parquet")
@@ -58,7 +75,7 @@ def test_images_without_any_of_the_columns_have_no_attributes(faces: Path, tmp_p
         (
             ("file_name",),
             True,
-            r"image 0: the attribute 'file_name' says 'sub/1\.png'; an image has it \(1, true, yes\)",
+            r"row 2: the attribute 'file_name' says 'sub/1\.png'; an image has it \(1, true, yes\)",
         ),
     ],
 )
@@ -69,5 +86,5 @@ def test_columns_that_say_nothing_are_refused(faces: Path, names: tuple[str, ...
 
 def test_an_empty_cell_is_named(faces: Path) -> None:
     (faces / "metadata.csv").write_text("file_name,hat\n0.png,1\nsub/1.png,\n2.png,0\n")
-    with pytest.raises(InputError, match="image 1: the attribute 'hat' says ''"):
+    with pytest.raises(InputError, match="row 3: the attribute 'hat' says ''"):
         read_attributes(faces, ("hat",), needed=True)
