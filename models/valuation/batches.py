@@ -13,9 +13,13 @@ import torch
 from models.errors import InputError
 from models.serialization import pack, unpack
 from models.valuation.ground import Batch, Ground, Options, chunks, survey
+from models.valuation.memory import check_fits
 
 SHARE = 16
 """Batches of training items that are valued one after the other, each starting where the last one ended."""
+
+PAIR_BYTES = 64
+"""Of a pair of batches: distance, dual value, coupling, and what their transport computes with."""
 
 Rows = tuple[np.ndarray, ...]
 """Sorted positions of the items of each batch."""
@@ -36,6 +40,20 @@ class Batching:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"a batch has at least 1 item, got a batch size of {self.size}")
+
+    def check_pairs(self, items: int, val_items: int) -> None:
+        """Refuse more pairs of a training and a validation batch than memory holds.
+
+        Raises:
+            InputError: with both numbers of batches.
+        """
+        counts = (-(-count // self.size) for count in (items, val_items))
+        check_fits(
+            f"distances of training batches from validation batches of {self.size} items",
+            *counts,
+            bytes_each=PAIR_BYTES,
+            remedy="Take a larger `batch_size`",
+        )
 
     def rows(self, items: int, labels: np.ndarray | None) -> Rows:
         """Batches of one size to the next item."""
@@ -194,6 +212,7 @@ def plan_values(
     device: torch.device | None = None,
 ) -> Plan:
     """Look at all items once, and divide them into batches; see `sava_values`."""
+    batching.check_pairs(len(train[0]), len(val[0]))
     ground = survey(chunks(*train), val, options, seed=batching.seed, device=device)
     return Plan(ground, _val_batches(val, batching), _in_shares(batching.rows(len(train[0]), train[1])))
 

@@ -13,6 +13,7 @@ from scipy.special import entr, logsumexp
 
 from models.errors import InputError
 from models.valuation.items import ItemValues, check_features
+from models.valuation.memory import check_fits
 from models.valuation.neighbours import Index, build_index, lengths_of
 
 __all__ = ["Contributions", "Distances", "GMValues", "build_index", "gmvaluator_values"]
@@ -23,6 +24,9 @@ nearer."""
 
 BATCH = 512
 """Generated images matched at a time."""
+
+CONTRIBUTION_BYTES = 32
+"""Of a generated image, an item, their distance and the score."""
 
 RECALLED = 2
 """Items recalled for each that is kept, where distances of another kind rank them again."""
@@ -97,7 +101,7 @@ def gmvaluator_values(
     Raises:
         InputError: no training items or generated images; features of different dimensions, not finite or of length
             zero; k below 1; `recall_k` below k; quality or temperature out of range; distances that are not finite
-            or of another shape; an index of other items.
+            or of another shape; an index of other items; more contributions than memory holds.
     """
     _check_features(train_features, generated_features)
     if k < 1:
@@ -107,6 +111,14 @@ def gmvaluator_values(
     if not 0 < temperature < np.inf:
         raise InputError(f"temperature is a positive number; got {temperature}. Take the spread of the distances")
     n, m = len(train_features), len(generated_features)
+    kept = min(k, n)
+    check_fits(
+        "contributions, of generated images by the items that share each,",
+        m,
+        kept,
+        bytes_each=CONTRIBUTION_BYTES,
+        remedy="Lower k, or value by fewer generated images",
+    )
     quality = _checked_quality(quality, m)
     if index is None:
         index = build_index(train_features)
@@ -115,7 +127,6 @@ def gmvaluator_values(
             f"the index is of the training features, {train_features.shape}; got one of "
             f"{(len(index), index.dimensions)}. Build it again"
         )
-    kept = min(k, n)
     recalled = min(recall_k or (k if distances is None else RECALLED * k), n)
 
     items = np.empty((m, kept), dtype=np.int64)

@@ -16,6 +16,7 @@ import torch
 
 from models.errors import InputError
 from models.valuation.items import check_features, check_finite, check_labels, check_told_apart, check_unseen
+from models.valuation.memory import check_fits
 from models.valuation.transport import PointCost, solve_transport
 
 CLASS_SAMPLE = 2000
@@ -26,6 +27,9 @@ SCALE_SAMPLE = 1000
 
 CHUNK = 65_536
 """Rows that are looked at together."""
+
+LABEL_BYTES = 32
+"""Of a label and a validation item: how far they are apart, the mass between them, and what is computed with these."""
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 
@@ -124,6 +128,13 @@ def survey(
     if labels is not None:
         check_labels(labels, len(features), "validation")
     known = None if labels is None else np.unique(labels)
+    check_fits(
+        "what labels are from validation items",
+        1 if known is None else len(known),
+        len(features),
+        bytes_each=LABEL_BYTES,
+        remedy="Give fewer labels, or none, which compares features alone",
+    )
     seen = _Seen(np.random.default_rng(seed))
     for batch in train:
         check_features(batch[0], features, first=seen.items)

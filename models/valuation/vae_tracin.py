@@ -16,6 +16,7 @@ from torch.func import functional_call, grad, vmap
 from models.errors import InputError
 from models.generators.beta_vae import LATENTS, BetaVAE
 from models.valuation.items import ItemValues
+from models.valuation.memory import check_fits
 
 Checkpoint = tuple[float, BetaVAE]
 """Learning rate of the steps around a checkpoint, and the model there."""
@@ -65,6 +66,13 @@ def vae_tracin_scores(
     for rate, _ in checkpoints:
         if not 0 < rate < float("inf"):
             raise InputError(f"learning rates are above 0 and finite, got {rate}; give those of the training")
+    check_fits(
+        "scores of training images by generated ones",
+        len(generated),
+        len(images),
+        bytes_each=8,
+        remedy="Trace fewer generated images at a time",
+    )
     noise = torch.randn((draws, LATENTS), generator=torch.Generator().manual_seed(seed))
     scores = np.zeros((len(generated), len(images)))
     for rate, model in checkpoints:
