@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
 STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)))
@@ -24,7 +25,7 @@ def score_against_compute(
 
     Args:
         curves: by name, points of seconds, score, and the ends of its interval.
-        level: name and score of the best that takes no coalitions, a dashed line.
+        level: name and score of the best method that is no curve, a dashed line.
     """
     figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
     axes = figure.add_subplot()
@@ -47,8 +48,9 @@ def score_against_compute(
             fontsize=8,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.xaxis.set_minor_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training, sampling and measuring, seconds of one worker")
     axes.set_ylabel("LDS")
     axes.margins(x=0.16)
