@@ -51,7 +51,9 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("epsilon", "tolerance", "feature_weight", "max_iterations"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"{name} is a finite number above 0, got {getattr(self, name)}")
+                raise InputError(
+                    f"{name} is a finite number above 0, got {getattr(self, name)}; leave it out for the default"
+                )
         if not (np.isfinite(self.label_weight) and self.label_weight >= 0):
             raise InputError(
                 f"label_weight is a finite number, 0 or above, got {self.label_weight}; 0 compares features alone"

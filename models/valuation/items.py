@@ -70,7 +70,7 @@ def check_features(
         if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
             raise InputError(
                 f"features are floating-point numbers, (items, dimensions); {side} features are {features.dtype} of "
-                f"shape {features.shape}"
+                f"shape {features.shape}. Give a matrix of float32 or float64, a row an item"
             )
         if 0 in features.shape:
             raise InputError(
@@ -104,7 +104,7 @@ def check_labels(labels: np.ndarray | None, items: int, title: str) -> None:
     if labels.shape != (items,) or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"each item has one label, an integer; got {items} {title} items and {labels.dtype} labels of shape "
-            f"{labels.shape}"
+            f"{labels.shape}. Give one an item, in their order"
         )
 
 

@@ -70,10 +70,12 @@ def banzhaf(masks: np.ndarray, utilities: np.ndarray) -> np.ndarray:
         `(n,)`; higher is more valuable; they need not sum to anything.
 
     Raises:
-        InputError: lengths differ, or a contributor is in no coalition or in all.
+        InputError: lengths differ, a utility is not finite, or a contributor is in no coalition or in all.
     """
     if len(masks) != len(utilities):
         raise InputError(f"one utility a coalition: got {len(masks)} coalitions and {len(utilities)} utilities")
+    for row in np.flatnonzero(~np.isfinite(utilities)):
+        raise InputError(f"a utility is a finite number; coalition {row} has {utilities[row]}. Measure it again")
     present = masks.sum(axis=0)
     for player in np.flatnonzero((present == 0) | (present == len(masks))):
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -88,13 +89,19 @@ def estimate_shapley(
 
     Raises:
         InputError: utilities that are not finite, not one a coalition, or different for one coalition and
-            one seed; a contributor in no coalition or in all; fewer coalitions than contributors without ridge;
-            an unknown estimator, or a negative ridge.
+            one seed; seeds that are not one a coalition; no coalitions, or fewer than contributors without ridge;
+            a contributor in no coalition or in all; an unknown estimator, a negative ridge, or a confidence or number
+            of draws out of range.
     """
     by_name(estimator, dict.fromkeys(get_args(Estimator)), "estimator")
     if not (math.isfinite(ridge) and ridge >= 0):
         raise InputError(f"a ridge is a finite number of at least 0, got {ridge}; 0 draws credit nowhere")
+    if not 0 < confidence < 1:
+        raise InputError(f"the confidence of an interval lies between 0 and 1, got {confidence}; 0.95 is usual")
+    if n_bootstrap < 2:
+        raise InputError(f"a variance takes at least 2 draws of the bootstrap, got {n_bootstrap}; 1000 is usual")
     _check(masks, utilities, null_utility, grand_utility)
+    _check_repeats(len(masks), {"training seed": seeds, "seed of images": draws})
     repeats = average_repeats(masks, utilities, seeds, draws)
     _check_coverage(repeats.masks, ridge)
     total, n_players = grand_utility - null_utility, masks.shape[1]
@@ -198,8 +205,13 @@ def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_
         raise InputError(f"masks are bool, (coalitions, contributors); got {masks.dtype} of shape {masks.shape}")
     if masks.shape[1] < 2:
         raise InputError(f"credit is shared between at least 2 contributors, got {masks.shape[1]}")
-    if len(masks) != len(utilities):
-        raise InputError(f"one utility a coalition: got {len(masks)} coalitions and {len(utilities)} utilities")
+    if not len(masks):
+        raise InputError("credit is estimated from the utilities of coalitions; got none. Measure some")
+    if utilities.shape != (len(masks),):
+        raise InputError(
+            f"one utility a coalition: got {len(masks)} coalitions and utilities of shape {utilities.shape}. Give both "
+            "of the same coalitions, in one order"
+        )
     sizes = masks.sum(axis=1)
     for row in np.flatnonzero((sizes == 0) | (sizes == masks.shape[1])):
         raise InputError(
@@ -208,9 +220,22 @@ def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_
         )
     for row in np.flatnonzero(~np.isfinite(utilities)):
         members = np.flatnonzero(masks[row]).tolist()
-        raise InputError(f"a utility is a finite number; coalition {row} (contributors {members}) has {utilities[row]}")
+        raise InputError(
+            f"a utility is a finite number; coalition {row} (contributors {members}) has {utilities[row]}. Measure it "
+            "again, or leave it out"
+        )
     if not np.isfinite([null_utility, grand_utility]).all():
-        raise InputError(f"a utility is a finite number; null has {null_utility}, grand has {grand_utility}")
+        raise InputError(
+            f"a utility is a finite number; null has {null_utility}, grand has {grand_utility}. Measure them again"
+        )
+
+
+def _check_repeats(coalitions: int, given: Mapping[str, np.ndarray | None]) -> None:
+    for title, numbers in given.items():
+        if numbers is not None and numbers.shape != (coalitions,):
+            raise InputError(
+                f"each of the {coalitions} rows has one {title}; got shape {numbers.shape}. Give one a row, or none"
+            )
 
 
 def _check_coverage(masks: np.ndarray, ridge: float) -> None:

@@ -77,6 +77,8 @@ def test_banzhaf_is_the_plain_mean_of_marginal_contributions() -> None:
     np.testing.assert_allclose(banzhaf(masks, utility(masks)), expected, atol=1e-12)
     with pytest.raises(InputError, match="contributor 2"):
         banzhaf(masks[masks[:, 2]], np.zeros(8))
+    with pytest.raises(InputError, match="coalition 5 has nan"):
+        banzhaf(masks, np.where(np.arange(16) == 5, np.nan, 0.0))
 
 
 def test_leaving_out_and_adding_in() -> None:

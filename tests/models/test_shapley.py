@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -240,7 +241,7 @@ def test_impossible_draws_are_refused(players: int, coalitions: int) -> None:
 
 def test_bad_input_is_refused_by_name() -> None:
     masks = sample_coalitions(4, 8, seed=0)
-    with pytest.raises(InputError, match="got 8 coalitions and 7"):
+    with pytest.raises(InputError, match=r"got 8 coalitions and utilities of shape \(7,\)"):
         estimate_shapley(masks, np.zeros(7), 0, 1)
     with pytest.raises(InputError, match="coalition 5"):
         estimate_shapley(masks, np.array([0, 0, 0, 0, 0, np.nan, 0, 0]), 0, 1)
@@ -270,6 +271,22 @@ def test_bad_input_is_refused_by_name() -> None:
         estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1)
     estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1, seeds=np.array([0] * 8 + [1]))
     estimate_shapley(twice, np.zeros(9), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("coalitions", "given", "message"),
+    [
+        (0, {}, "utilities of coalitions; got none"),
+        (8, {"seeds": np.zeros(3, int)}, r"each of the 8 rows has one training seed; got shape \(3,\)"),
+        (8, {"draws": np.zeros(9, int)}, r"each of the 8 rows has one seed of images; got shape \(9,\)"),
+        (8, {"confidence": 95}, "between 0 and 1, got 95; 0.95 is usual"),
+        (8, {"n_bootstrap": 1}, "at least 2 draws of the bootstrap, got 1"),
+    ],
+)
+def test_bad_options_are_refused(coalitions: int, given: dict[str, Any], message: str) -> None:
+    masks = sample_coalitions(4, 8, seed=0)[:coalitions]
+    with pytest.raises(InputError, match=message):
+        estimate_shapley(masks, np.zeros(coalitions), 0, 1, **given)
 
 
 def test_pairs_of_one_size_foretell_no_slope_over_sizes() -> None:
