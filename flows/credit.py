@@ -17,7 +17,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.futures import as_completed
 
 from infra.processes import stop_all
-from infra.progress import progress
+from infra.progress import Advance, progress
 from infra.runners import task_runner
 from infra.runstore import StageRecord
 from infra.settings import settings
@@ -25,7 +25,7 @@ from infra.workspace import check_home, open_workspace, place_of
 from models.errors import InputError
 from models.training import Method
 from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
-from tasks.coalitions import draw_coalitions, measure_together, plan_coalitions, shares, unfinished
+from tasks.coalitions import draw_coalitions, made_here, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit, record_credit
 from tasks.gmvaluator import match_grand_model
@@ -159,10 +159,11 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     plans = plan(config, game)
     pending = unfinished(plans)
     preparing = [prepare_tracking.submit()] if pending else []  # meanwhile
-    began = time.time()
-    verdict, fresh = measure_until(config, game, plans)
-    fan_out = fan_out_timing(fresh, began, time.time() - began)
+    began = time.perf_counter()
+    verdict = measure_until(config, game, plans)
     plans = plans[: verdict.plans]
+    fresh = made_here(plans)
+    measuring = fan_out_timing(fresh, time.perf_counter() - began)
 
     estimate = estimate_credit(game.data, plans, config)
     record_credit(config.name, estimate)
@@ -172,7 +173,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     stages = {**game.stages, **{stage.name: stage for stage in (measured, estimate, payout, matched)}}
     described = config.claimed()
     stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
-    timings = [*map(stage_timing, stages.values()), fan_out]
+    timings = [*map(stage_timing, stages.values()), measuring]
     notes = [*notes, verdict.sentence]
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes)
     if payout.outputs["refusal"]:
@@ -187,45 +188,50 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
         folder=report.outputs["folder"],
         mlflow_run=stages["track"].outputs["run"],
         measured=len(fresh),
-        reused=len({plan.key for plan in plans}) - len(fresh),
+        reused=len({plan.key for plan in plans} - set(fresh)),
         ended=verdict.sentence,
         notes=notes,
         timings=[*timings, stage_timing(report)],
     )
 
 
-def measure_until(
-    config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]
-) -> tuple[Verdict, list[CoalitionPlan]]:
-    """Measure coalitions in the order of their plans, until the target holds or there are no more.
-
-    Returns:
-        The verdict, and the plans that had something left to do.
-    """
-    fresh: list[CoalitionPlan] = []
+def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]) -> Verdict:
+    """Measure coalitions in the order of their plans, until the target holds or there are no more."""
     end = min(first_look(game.data, config), len(plans)) if config.stopping.has_target else len(plans)
     while True:
-        pending = unfinished(plans[:end])
-        fresh += pending
-        measure_all(pending, config.coalitions.timeout_minutes)
+        measure_all(unfinished(plans[:end]), config.coalitions.timeout_minutes)
         verdict = assess(game.data, plans[:end], plans, config)
         if verdict.certainty.reached or end == len(plans):
-            return replace(verdict, plans=end), fresh
+            return replace(verdict, plans=end)
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
 
 
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    """Fan the coalitions out over the task runner, a few to a process."""
+    """Fan the coalitions out over the task runner, a few to a process.
+
+    What another flow of this home is at is waited for at the end, when there is nothing else to do.
+    """
     if not pending:
         return
-    groups = shares(pending)
     with progress("Measure coalitions", len(pending)) as advance:
-        futures = measure_together.map(groups, unmapped(timeout_minutes), unmapped(place_of(settings())))
-        sizes = {future.task_run_id: len(group) for future, group in zip(futures, groups, strict=True)}
-        try:
-            for future in as_completed(list(futures)):
-                future.result()
-                advance(sizes[future.task_run_id])
-        except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
-            stop_all()
-            raise
+        if left := fan_out(pending, timeout_minutes, wait=False, advance=advance):
+            fan_out(left, timeout_minutes, wait=True, advance=advance)
+
+
+def fan_out(
+    pending: Sequence[CoalitionPlan], timeout_minutes: float, *, wait: bool, advance: Advance
+) -> list[CoalitionPlan]:
+    """Measure what no other flow is at, or, if this waits, all; what was left to others."""
+    groups = shares(pending)
+    futures = measure_together.map(groups, unmapped(timeout_minutes), unmapped(place_of(settings())), unmapped(wait))
+    group_of = {future.task_run_id: group for future, group in zip(futures, groups, strict=True)}
+    left: list[CoalitionPlan] = []
+    try:
+        for future in as_completed(list(futures)):
+            keys, group = set(future.result()), group_of[future.task_run_id]
+            left += [plan for plan in group if plan.key in keys]
+            advance(len(group) - len(keys))
+    except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
+        stop_all()
+        raise
+    return left

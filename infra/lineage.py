@@ -45,7 +45,7 @@ class Origin:
 
     Attributes:
         content: digest of the row as it was written.
-        flow_run: Prefect's id of the flow run; None outside one, and in workers.
+        flow_run: Prefect's id of the flow run; None outside one.
         commit: of the code.
     """
 

@@ -68,8 +68,7 @@ def run_in_process(
     preload(function.rpartition(".")[0])
     if multiprocessing.current_process().daemon:
         multiprocessing.current_process().daemon = False  # of Dask's workers, which may then have children too
-    if _stopped.is_set():
-        raise ProcessFailed("the run was interrupted")
+    pause(0)
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_call, args=(sender, function, arguments, (StoreError, *mendable)), daemon=True)
     process.start()
@@ -102,6 +101,16 @@ def run_in_process(
         process.kill()
         process.join(10)
         _running.discard(process)
+
+
+def pause(seconds: float) -> None:
+    """Wait.
+
+    Raises:
+        ProcessFailed: the run was interrupted meanwhile, or before.
+    """
+    if _stopped.wait(seconds):
+        raise ProcessFailed("the run was interrupted")
 
 
 def stop_all() -> None:

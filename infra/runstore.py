@@ -178,11 +178,15 @@ class RunStore:
         """The finished measurements among these keys."""
         return self._records(tables.Measurement, MeasurementRecord, keys)
 
-    def record_coalition(self, record: CoalitionRecord, edges: Iterable[Edge] = ()) -> None:
-        self._insert(tables.Coalition(**asdict(record)), edges)
+    def record_coalition(
+        self, record: CoalitionRecord, edges: Iterable[Edge] = (), flow_run: str | None = None
+    ) -> None:
+        self._insert(tables.Coalition(**asdict(record)), edges, flow_run)
 
-    def record_measurement(self, record: MeasurementRecord, edges: Iterable[Edge] = ()) -> None:
-        self._insert(tables.Measurement(**asdict(record)), edges)
+    def record_measurement(
+        self, record: MeasurementRecord, edges: Iterable[Edge] = (), flow_run: str | None = None
+    ) -> None:
+        self._insert(tables.Measurement(**asdict(record)), edges, flow_run)
 
     def anchor(self, name: str) -> AnchorRecord | None:
         """The latest anchor of a name."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 
 import numpy as np
+import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.keys import code_version, digest_of
+from infra.locks import alone
 from infra.processes import ProcessEnded, run_in_process
 from infra.runstore import CoalitionRecord, StageRecord
 from infra.settings import settings
@@ -98,7 +101,7 @@ def _measure_plan(
 
 
 @task(cache_policy=NO_CACHE, retries=1, tags=["gpu"])
-def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float, place: str) -> None:
+def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float, place: str, wait: bool) -> list[str]:
     """Train and measure some coalitions in a process of their own; what is finished already is left alone.
 
     A process that is killed or runs out of time may have done so by any of its coalitions. Each that it left
@@ -106,15 +109,36 @@ def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float, pla
 
     Args:
         place: of the stores, as the flow sees them; this may be another machine.
+        wait: until other flows of this home are through with what they are at.
+
+    Returns:
+        Keys of the coalitions that were left to another flow: none, if this waits.
     """
     check_place(settings(), place)
     pending = unfinished(plans)
-    if not pending:
+    with _claimed(pending, wait) as claimed:
+        _measure(unfinished(claimed), timeout_minutes)  # another flow may have finished some before it let them go
+    return [plan.key for plan in pending if plan not in claimed]
+
+
+@contextmanager
+def _claimed(plans: Sequence[CoalitionPlan], wait: bool) -> Iterator[list[CoalitionPlan]]:
+    """Hold coalitions, so that no other flow of this home trains them meanwhile; those that are held."""
+    folder = settings().root / "locks"
+    with ExitStack() as held:
+        # In the order of their keys, so that of flows that wait for each other's coalitions one always goes on.
+        ordered = sorted(plans, key=lambda plan: plan.key)
+        got = {plan.key for plan in ordered if held.enter_context(alone(folder / plan.key, wait=wait))}
+        yield [plan for plan in plans if plan.key in got]
+
+
+def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
+    if not plans:
         return
     try:
-        _measure_in_process(pending, timeout_minutes)
+        _measure_in_process(plans, timeout_minutes)
     except (ProcessEnded, MemoryError):
-        for plan in unfinished(pending):
+        for plan in unfinished(plans):
             try:
                 _measure_in_process([plan], timeout_minutes)
             except (ProcessEnded, MemoryError) as ended:
@@ -127,6 +151,7 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
         f"{MEASURING}.measure_coalitions",
         plans,
         threads,
+        _flow_run(),
         settings(),
         advance=_no_progress,
         timeout=60 * timeout_minutes,
@@ -148,7 +173,12 @@ def _record_failure(plan: CoalitionPlan, failure: str) -> None:
             failure=failure,
         ),
         plan.edges(None),
+        _flow_run(),
     )
+
+
+def _flow_run() -> str | None:
+    return prefect.runtime.flow_run.id  # type: ignore[no-any-return]
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
@@ -164,6 +194,14 @@ def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
         return row.checkpoint is None or all(measure.key in measured for measure in plan.measures)
 
     return list({plan.key: plan for plan in plans if not finished(plan)}.values())
+
+
+def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
+    """The rows that this flow run recorded of each coalition of which it recorded any, by its key."""
+    rows = {plan.key: [plan.key, *(measure.key for measure in plan.measures)] for plan in plans}
+    origins = open_workspace(settings()).lineage.origins([row for own in rows.values() for row in own])
+    made = {row for row, origin in origins.items() if origin.flow_run == _flow_run()}
+    return {key: fresh for key, own in rows.items() if (fresh := [row for row in own if row in made])}
 
 
 def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:

@@ -21,17 +21,20 @@ from tasks.plan import CoalitionPlan, MeasurePlan
 from tasks.worker import load_images, load_model, load_property
 
 
-def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: Settings, advance: Advance) -> None:
+def measure_coalitions(
+    plans: Sequence[CoalitionPlan], threads: int, flow_run: str | None, settings: Settings, advance: Advance
+) -> None:
     """Train what has no checkpoint yet, measure what was not measured yet, and record both.
 
     Args:
         plans: of one start, method and training.
         threads: of the processor.
+        flow_run: Prefect's id of the flow run that this is for.
     """
     torch.set_num_threads(threads)
     space = open_workspace(settings)
     trained = space.runs.coalitions(plan.key for plan in plans)
-    fresh = _train(space, [plan for plan in plans if plan.key not in trained], settings)
+    fresh = _train(space, [plan for plan in plans if plan.key not in trained], flow_run, settings)
     measured = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
     property_of = cache(partial(load_property, space, settings=settings))
     for plan in plans:
@@ -41,11 +44,13 @@ def measure_coalitions(plans: Sequence[CoalitionPlan], threads: int, settings: S
         if model:
             for measure in plan.measures:
                 if measure.key not in measured:
-                    _measure(space, plan, measure, model, property_of)
+                    _measure(space, plan, measure, model, property_of, flow_run)
         advance(1)
 
 
-def _train(space: Workspace, plans: Sequence[CoalitionPlan], settings: Settings) -> dict[str, Outcome]:
+def _train(
+    space: Workspace, plans: Sequence[CoalitionPlan], flow_run: str | None, settings: Settings
+) -> dict[str, Outcome]:
     """Train and record the models, by key of their plan."""
     if not plans:
         return {}
@@ -74,12 +79,18 @@ def _train(space: Workspace, plans: Sequence[CoalitionPlan], settings: Settings)
                 failure=outcome.failure,
             ),
             plan.edges(checkpoint),
+            flow_run,
         )
     return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}
 
 
 def _measure(
-    space: Workspace, plan: CoalitionPlan, measure: MeasurePlan, model: Generator, property_of: Callable[..., Property]
+    space: Workspace,
+    plan: CoalitionPlan,
+    measure: MeasurePlan,
+    model: Generator,
+    property_of: Callable[..., Property],
+    flow_run: str | None,
 ) -> None:
     began = time.perf_counter()
     images = model.sample(measure.images, seed=measure.draw, steps=measure.steps, scheduler=measure.scheduler)
@@ -96,4 +107,5 @@ def _measure(
             measure_seconds=time.perf_counter() - sampled,
         ),
         measure.edges(plan.key),
+        flow_run,
     )

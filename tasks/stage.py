@@ -55,23 +55,27 @@ def run_stage(
         inputs: configuration, digests and seed: with the code, all that determines the outputs.
         modules: numeric modules whose code the stage runs.
         compute: returns digests and scalars; stores its payloads in the workspace.
-        one_by_one: flows that share this home wait for each other, and reuse what the first of them made. For what
-            does more than make payloads, such as MLflow's runs, of which a dead flow's are told apart by that.
+        one_by_one: flows that share this home wait for each other's stage of this name, and not just for one with
+            the same key. For what does more than make payloads, such as MLflow's runs, of which a dead flow's are told
+            apart by that.
     """
     space = open_workspace(settings())
-    with alone(space.root / "locks" / name) if one_by_one else nullcontext():
-        return _run(space, name, inputs, modules, compute)
+    key = digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
+    found = space.runs.stage(key)
+    if found is not None:
+        return found
+    with alone(space.root / "locks" / (name if one_by_one else key)):
+        return _run(space, name, key, inputs, compute)
 
 
 def _run(
     space: Workspace,
     name: str,
+    key: str,
     inputs: Mapping[str, Any],
-    modules: tuple[str, ...],
     compute: Callable[[Workspace], Mapping[str, Any]],
 ) -> StageRecord:
-    key = digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
-    found = space.runs.stage(key)
+    found = space.runs.stage(key)  # another flow may have made it meanwhile
     if found is not None:
         return found
     start = time.perf_counter()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import open_workspace
-from tasks.plan import CoalitionPlan
 
 
 @dataclass(frozen=True)
@@ -33,17 +31,14 @@ def stage_timing(stage: StageRecord) -> Timing:
     return Timing(stage.name, stage.seconds, stage.outputs.get("busy_seconds", 0.0), reused=False)
 
 
-def fan_out_timing(pending: Sequence[CoalitionPlan], began: float, seconds: float) -> Timing:
-    """Busy is the time of what was trained and measured since `began`, over the number of workers that shared it.
+def fan_out_timing(fresh: Mapping[str, Sequence[str]], seconds: float) -> Timing:
+    """Busy is the time of what was trained and measured, over the number of workers that shared it.
 
     Args:
-        pending: what had something left to do.
-        began: as a POSIX timestamp.
+        fresh: rows that this flow run recorded, by coalition.
     """
     runs = open_workspace(settings()).runs
-    models = runs.coalitions(plan.key for plan in pending).values()
-    measures = runs.measurements(measure.key for plan in pending for measure in plan.measures).values()
-    since = datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds")
-    work = sum(row.train_seconds for row in models if row.created_at >= since)
-    work += sum(row.sample_seconds + row.measure_seconds for row in measures if row.created_at >= since)
-    return Timing("coalitions", seconds, work / settings().workers, reused=not pending)
+    rows = [row for own in fresh.values() for row in own]
+    work = sum(row.train_seconds for row in runs.coalitions(rows).values())
+    work += sum(row.sample_seconds + row.measure_seconds for row in runs.measurements(rows).values())
+    return Timing("coalitions", seconds, work / settings().workers, reused=not fresh)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,12 +24,20 @@ from tasks.plan import CoalitionPlan
 
 
 def measure_coalitions(
-    plans: Sequence[CoalitionPlan], _threads: int, settings: Settings, _advance: Callable[[int], None]
+    plans: Sequence[CoalitionPlan],
+    _threads: int,
+    _flow_run: str | None,
+    settings: Settings,
+    _advance: Callable[[int], None],
 ) -> None:
     """In place of training: a coalition does what its one member is called."""
     space = open_workspace(settings)
     for plan in plans:
         tried = space.root / plan.key
+        with (space.root / "begun").open("a") as begun:
+            begun.write(f"{plan.key}\n")
+        while plan.members == ("waits",) and not (space.root / "go on").exists():
+            time.sleep(0.05)
         if plan.members == ("hangs",):
             time.sleep(60)
         if plan.members == ("is killed",) or (plan.members == ("is killed once",) and not tried.exists()):
@@ -46,6 +57,24 @@ def plan_of(member: str) -> CoalitionPlan:
     return CoalitionPlan(member.replace(" ", "-"), (member,), "train", "start", "sparsified", training, 0, ())
 
 
+def measure(names: Sequence[str], minutes: float = 1, place: str = "", wait: bool = False) -> list[str]:
+    """As the task does it, for these coalitions."""
+    return coalitions.measure_together.fn(
+        [plan_of(name) for name in names], minutes, place or place_of(settings()), wait
+    )
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def begun(home: Path) -> list[str]:
+    return (home / "begun").read_text().split() if (home / "begun").exists() else []
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ROYALTY_HOME", str(tmp_path))
@@ -57,7 +86,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_finished(home: Path) -> None:
     names = ["first", "is killed once", "hangs", "is killed", "fills memory", "last"]
-    coalitions.measure_together.fn([plan_of(name) for name in names], 2 / 60, place_of(settings()))
+    assert measure(names, minutes=2 / 60) == []
     rows = open_workspace(settings()).runs.coalitions(plan_of(name).key for name in names)
     assert len(rows) == len(names)
     failures = {row.members[0]: row.failure for row in rows.values() if row.failure}
@@ -68,15 +97,41 @@ def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_fin
     }
 
 
+def test_what_another_flow_is_at_is_left_to_it_or_waited_for(home: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(measure, ["waits", "second"])
+        until(lambda: begun(home) == ["waits"])
+        assert measure(["second", "waits", "third"]) == ["second", "waits"]
+        waiting = pool.submit(measure, ["second", "waits"], wait=True)
+        time.sleep(0.3)
+        assert not waiting.done()
+        (home / "go on").touch()
+        assert other.result() == waiting.result() == []
+    assert sorted(begun(home)) == ["second", "third", "waits"], "each was trained once"
+    assert list((home / "locks").iterdir()) == []
+
+
+def test_what_a_killed_flow_was_at_is_taken_over_at_once(home: Path) -> None:
+    program = f"from {__name__} import *; coalitions.MEASURING = {__name__!r}; measure(['waits', 'second'])"
+    other = subprocess.Popen([sys.executable, "-c", program])
+    until(lambda: begun(home) == ["waits"])
+    assert measure(["waits", "second"]) == ["waits", "second"]
+    other.kill()
+    other.wait()
+    (home / "go on").touch()
+    assert measure(["waits", "second"]) == []
+    assert begun(home) == ["waits", "waits", "second"]
+
+
 def test_a_bug_is_no_failed_coalition(home: Path) -> None:
     with pytest.raises(RuntimeError, match="ValueError: a bug"):
-        coalitions.measure_together.fn([plan_of("has a bug")], 1, place_of(settings()))
+        measure(["has a bug"])
     assert open_workspace(settings()).runs.coalitions(["has-a-bug"]) == {}
 
 
 def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: Path) -> None:
     with pytest.raises(StoreError, match=r"in /elsewhere with sqlite:///x; on this worker it would be") as refused:
-        coalitions.measure_together.fn([plan_of("first")], 1, "/elsewhere with sqlite:///x")
+        measure(["first"], place="/elsewhere with sqlite:///x")
     assert str(home) in str(refused.value)
     assert masked("postgresql+psycopg://me:secret@host/royalty") == "postgresql+psycopg://me:***@host/royalty"
 
