@@ -16,10 +16,11 @@ import typer
 
 from flows.cli_evaluate import evaluate_app
 from flows.cli_pay import ledger, payout
+from flows.cli_presets import presets
 from flows.cli_trace import trace
 from flows.cli_value import value
 from flows.cli_weights import weights_app
-from flows.command import MEASURING, AsJson, ConfigFile, Name, working
+from flows.command import MEASURING, AsJson, ConfigFile, Data, Name, working
 
 if TYPE_CHECKING:
     from flows.credit import CreditResult
@@ -45,6 +46,7 @@ Preset = Annotated[str | None, typer.Option(help="A configuration that comes wit
 def run(
     config: ConfigFile = None,
     preset: Preset = None,
+    data: Data = None,
     name: Name = None,
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Measure only a pilot of the coalitions, and say what to expect.")
@@ -54,7 +56,7 @@ def run(
     """Train, prune, measure coalitions; then credit, report and pay the contributors."""
     from flows.configuration import load_config
 
-    configuration = load_config(file=config, preset=preset, name=name)
+    configuration = load_config(file=config, preset=preset, name=name, data=data)
     with working(configuration.name, flow="flows.credit", works=MEASURING, show_progress=not as_json):
         from flows import credit
 
@@ -70,6 +72,7 @@ def run(
 def revalue(
     config: ConfigFile = None,
     preset: Preset = None,
+    data: Data = None,
     name: Name = None,
     retrain_base: Annotated[
         bool, typer.Option("--retrain-base", help="Train base and pruned model anew, and so everything.")
@@ -79,7 +82,7 @@ def revalue(
     """After images changed: measure only the coalitions of contributors whose images did, and pay the difference."""
     from flows.configuration import load_config
 
-    configuration = load_config(file=config, preset=preset, name=name)
+    configuration = load_config(file=config, preset=preset, name=name, data=data)
     with working(None, flow="flows.credit", works=MEASURING, show_progress=not as_json):
         from flows.credit import revalue
 
@@ -87,6 +90,7 @@ def revalue(
     _print_result(result, configuration.payout, as_json)
 
 
+app.command()(presets)
 app.command()(value)
 app.command()(trace)
 app.command()(payout)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli_criteria import add_criteria
-from flows.command import MEASURING, AsJson, ConfigFile, Name, SourceOf, working
+from flows.command import MEASURING, AsJson, ConfigFile, Data, Name, SourceOf, working
 
 if TYPE_CHECKING:
     from flows.evaluate import Judgement
@@ -25,17 +25,19 @@ Presets = Annotated[
 
 
 @evaluate_app.command()
-def lds(config: ConfigFile = None, preset: Presets = None, name: Name = None, as_json: AsJson = False) -> None:
+def lds(
+    config: ConfigFile = None, preset: Presets = None, data: Data = None, name: Name = None, as_json: AsJson = False
+) -> None:
     """Rank correlation of credit with models retrained on held-out coalitions, beside the paper's baselines."""
-    _evaluate("lds", config, preset, name, as_json)
+    _evaluate("lds", config, preset, data, name, as_json)
 
 
 @evaluate_app.command()
 def counterfactual(
-    config: ConfigFile = None, preset: Presets = None, name: Name = None, as_json: AsJson = False
+    config: ConfigFile = None, preset: Presets = None, data: Data = None, name: Name = None, as_json: AsJson = False
 ) -> None:
     """Change of the property when the contributors of highest credit are left out, or alone are kept."""
-    _evaluate("counterfactual", config, preset, name, as_json)
+    _evaluate("counterfactual", config, preset, data, name, as_json)
 
 
 @evaluate_app.command()
@@ -68,12 +70,14 @@ def detection(
     console.print(f"MLflow run  {result.mlflow_run}")
 
 
-def _evaluate(kind: str, config: Path | None, presets: list[str] | None, name: str | None, as_json: bool) -> None:
+def _evaluate(
+    kind: str, config: Path | None, presets: list[str] | None, data: Path | None, name: str | None, as_json: bool
+) -> None:
     from flows.configuration import load_config
 
     wanted: list[str | None] = list(presets) if presets else [None]
     named = name if len(wanted) == 1 else None  # each of several keeps its own
-    configurations = [load_config(file=config, preset=preset, name=named) for preset in wanted]
+    configurations = [load_config(file=config, preset=preset, name=named, data=data) for preset in wanted]
     judged = []
     with working(None, flow="flows.evaluate", works=MEASURING, show_progress=not as_json):
         from flows import evaluate

@@ -14,6 +14,9 @@ import typer
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
 Name = Annotated[str | None, typer.Option(help="Name of this run.")]
+Data = Annotated[
+    Path | None, typer.Option(help="Where the images lie, of a preset that brings none; or instead of `data.path`.")
+]
 SourceOf = Annotated[
     Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
 ]

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from tasks.criteria_config import CriteriaConfig
 from tasks.detection_config import DetectionConfig
 from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.payout_config import PayoutConfig
+from tasks.source_config import FileSource
 from tasks.stage_config import StageConfig
 from tasks.value_config import ValueConfig
 
@@ -28,6 +29,17 @@ def _every_model(of: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 KEYS = {key for model in _every_model(StageConfig) for key in model.model_fields}
 
+FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
+"""Sources of images that lie somewhere; the others come with a package."""
+
+PLACES = {
+    "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
+    "cifar20": "the archive cifar-100-python.tar.gz, or Parquet files of CIFAR-100",
+    "celeba-hq": "the folder CelebAMask-HQ, with identity_CelebA.txt in it",
+    "artbench": "the folder of ArtBench-10, with ArtBench-10.csv in it",
+}
+"""What presets of a source are used with."""
+
 Config = TypeVar("Config", bound=StageConfig)
 
 
@@ -39,21 +51,25 @@ def preset_names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in files("flows.presets").iterdir() if entry.is_file())
 
 
-def load_config(*, file: Path | None, preset: str | None, name: str | None) -> CreditConfig:
+def load_config(*, file: Path | None, preset: str | None, name: str | None, data: Path | None = None) -> CreditConfig:
     """The configuration of a file, or of a preset (`digits` unless given), under another name if asked.
 
     A relative image folder is looked up from where the file lies.
 
+    Args:
+        data: where the images lie, in place of what the configuration says; from where the command is given.
+
     Raises:
-        ConfigError: an unreadable file, an unknown key or preset, or a value out of range.
+        ConfigError: an unreadable file, an unknown key or preset, or a value out of range; a place of images where
+            they come with a package, or none where they do not.
     """
     if file is not None and preset is not None:
         raise ConfigError("a run has one configuration: give `--config` or `--preset`, not both")
     if file is not None:
         values = _parse(str(file), _read(file))
-        data = values.get("data")
-        if isinstance(data, dict) and isinstance(data.get("path"), str):
-            data["path"] = str(file.absolute().parent / Path(data["path"]).expanduser())
+        source = values.get("data")
+        if isinstance(source, dict) and isinstance(source.get("path"), str):
+            source["path"] = str(file.absolute().parent / Path(source["path"]).expanduser())
         generator = values.get("generator")
         if isinstance(generator, dict) and str(generator.get("base", "")).startswith((".", "/", "~")):
             generator["base"] = str((file.absolute().parent / Path(generator["base"]).expanduser()).resolve())
@@ -62,10 +78,38 @@ def load_config(*, file: Path | None, preset: str | None, name: str | None) -> C
         chosen = preset or "digits"
         if chosen not in preset_names():
             raise ConfigError(f"there is no preset {chosen!r}; choose one of {', '.join(preset_names())}")
-        values = _parse(chosen, files("flows.presets").joinpath(f"{chosen}.yaml").read_text(encoding="utf-8"))
+        values = preset_values(chosen)
+        kind = _source_of(values)
+        if kind in FILES and data is None:
+            raise ConfigError(
+                f"the preset {chosen!r} says how images are credited, not where they lie; give `--data PATH`, "
+                f"{PLACES[kind]}"
+            )
+    if data is not None:
+        if _source_of(values) not in FILES:
+            raise ConfigError(
+                f"{file or preset or 'digits'} has its images from a package, so `--data {data}` has no place in it; "
+                "leave it out, or choose a source of files"
+            )
+        values["data"]["path"] = str(data.expanduser().absolute())
     if name is not None:
         values["name"] = name
     return _validated(CreditConfig, values, str(file or preset or "digits"))
+
+
+def preset_values(preset: str) -> dict[str, Any]:
+    """What a preset's file says."""
+    return _parse(preset, files("flows.presets").joinpath(f"{preset}.yaml").read_text(encoding="utf-8"))
+
+
+def place_of_preset(preset: str) -> str:
+    """What has to be named by `--data` for a preset; empty where the images come with a package."""
+    return PLACES.get(_source_of(preset_values(preset)), "")
+
+
+def _source_of(values: Mapping[str, Any]) -> str:
+    data = values.get("data", {})
+    return str(data.get("source", "digits")) if isinstance(data, dict) else ""
 
 
 def load_value_config(file: Path | None, given: Mapping[str, Any]) -> ValueConfig:

@@ -66,7 +66,7 @@ class _Group:
 
 
 def size_of(net: nn.Module) -> Size:
-    multiply_adds, parameters = torch_pruning.utils.count_ops_and_params(net, _example(net))
+    multiply_adds, parameters = torch_pruning.utils.count_ops_and_params(net, example_of(net))
     return Size(parameters=int(parameters), multiply_adds=int(multiply_adds))
 
 
@@ -109,7 +109,7 @@ def prune(
     # The library keeps state in mutable defaults; what is passed here is this call's alone.
     with torch.enable_grad():
         graph.build_dependency(
-            net, _example(net), unwrapped_parameters={}, customized_pruners={}, ignored_layers=[], ignored_params=[]
+            net, example_of(net), unwrapped_parameters={}, customized_pruners={}, ignored_layers=[], ignored_params=[]
         )
     groups = _groups(net, graph, importance, seed)
     order = _order(groups, scope)
@@ -254,7 +254,7 @@ def _refresh_channels(net: nn.Module) -> None:
             module.out_channels = module.conv.out_channels
 
 
-def _example(net: Any) -> tuple[Tensor, ...]:
+def example_of(net: Any) -> tuple[Tensor, ...]:
     """A sample, a timestep and what else the net takes, in its order."""
     shape = (1, net.config.in_channels, net.config.sample_size, net.config.sample_size)
     example = [torch.zeros(shape, device=net.device), torch.zeros(1, device=net.device)]

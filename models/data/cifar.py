@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in the archives in which they are distributed for Python, and the subset CIFAR-20."""
+"""CIFAR-10 and CIFAR-100 in the archives or the Parquet files in which they are distributed; the subset CIFAR-20."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import io
 import pickle
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from models.data.columns import Cells, Columns, parquet_images, schema_of
 from models.data.listing import Entry, Listing, Pixels, first_of_each
 from models.errors import InputError
 
@@ -20,6 +22,10 @@ Split = Literal["train", "test"]
 CIFAR_20 = ("large_carnivores", "flowers", "household_electrical_devices", "vehicles_1")
 """Superclasses of CIFAR-100, five classes each: the subset of the sparsified fine-tuning paper, appendix B.1."""
 
+CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""Classes of CIFAR-10 in the order of their numbers, for Parquet files that keep no names."""
+
+PARQUET = ".parquet"
 SIDE = 32
 MAX_MEMBER = 2**29
 """Bytes of a batch; the largest published one has 155 MB."""
@@ -31,12 +37,15 @@ def cifar_images(
     """The images of `cifar-10-python.tar.gz` or `cifar-100-python.tar.gz`, each provided by the labeler of its class.
 
     Args:
+        archive: or a Parquet file as Hugging Face has it, or a folder of such files, named by their split.
         subset: CIFAR-20, the classes of four superclasses of CIFAR-100: 10,000 images to train on.
         per_label: take the first so many of each class; None: all.
 
     Raises:
         InputError: another archive, or one that is damaged or holds more than arrays, lists, numbers and text.
     """
+    if archive.is_dir() or archive.suffix == PARQUET:
+        return _parquet(archive, subset, split, per_label)
     members = _members(archive)
     if "train" in members:
         names, fine, pixels, coarse = _hundred(archive, members, split)
@@ -58,6 +67,34 @@ def cifar_images(
     chosen = chosen[first_of_each([labels[place] for place in chosen], per_label)]
     entries = tuple(Entry(f"{archive}, {split} image {place}", (labels[place],), labels[place]) for place in chosen)
     return Listing(str(archive), entries, Pixels(pixels[chosen]))
+
+
+def _parquet(place: Path, subset: bool, split: Split, per_label: int | None) -> Listing:
+    """The same of Parquet: images with `label`, or with `fine_label` and `coarse_label`."""
+    files = [place] if place.suffix == PARQUET else sorted(place.rglob(f"{split}*{PARQUET}"))
+    if len(files) != 1 or not files[0].is_file():
+        raise InputError(
+            f"CIFAR is an archive, or one Parquet file of the split {split!r}, and {place} has {len(files)}; name one"
+        )
+    hundred = "fine_label" in schema_of(files[0], False).names
+    if not hundred:
+        if subset:
+            raise InputError(f"{files[0]} has no `fine_label`, and CIFAR-20 is a subset of CIFAR-100; name its file")
+        columns = Columns(contributor="label", names=CIFAR_10)
+        listing = parquet_images(files[0], columns, per_label=per_label)
+        if {entry.label for entry in listing.entries} - set(CIFAR_10):
+            raise InputError(f"{files[0]}: labels are those of CIFAR-10, as names or 0 to 9; take `source: parquet`")
+        return listing
+    columns = Columns(contributor="fine_label", label="fine_label", text="coarse_label" if subset else "text")
+    listing = parquet_images(files[0], columns, per_label=per_label)
+    if not subset:
+        return listing
+    chosen = [row for row, entry in enumerate(listing.entries) if entry.text in CIFAR_20]
+    if not chosen:
+        raise InputError(f"{files[0]} names none of {', '.join(CIFAR_20)} in `coarse_label`; fetch it anew")
+    cells = cast(Cells, listing.reader)
+    entries = tuple(replace(listing.entries[row], text="") for row in chosen)
+    return Listing(listing.origin, entries, replace(cells, rows=cells.rows[np.array(chosen)]))
 
 
 def _ten(archive: Path, members: Mapping[str, bytes], split: Split) -> tuple[list[str], list[int], np.ndarray]:

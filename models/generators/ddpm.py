@@ -29,6 +29,7 @@ from models.generators.generator import (
     scaled,
 )
 from models.generators.libraries import DDPMPipeline, DDPMScheduler, UNet2DModel
+from models.generators.outline import Outline, outline_of
 from models.generators.resume import Keeper
 from models.generators.schedulers import solver
 from models.generators.unets import (
@@ -92,6 +93,24 @@ class DDPM:
         levels = tuple(block_channels), tuple(attention)
         architecture = Architecture(size, channels, levels[0], attention=levels[1], classes=classes, **options)
         return cls.build(architecture, seed=seed).to(resources.device)
+
+    @classmethod
+    def outline(
+        cls,
+        shape: tuple[int, int, int],
+        *,
+        block_channels: Sequence[int],
+        attention: Sequence[int] = (),
+        conditional: bool = False,
+        **options: Any,
+    ) -> Outline:
+        """What a model of images of a shape will be: of ten classes, if it is conditional."""
+        levels = tuple(block_channels), tuple(attention)
+        classes = 10 if conditional else 0
+        with torch.device("meta"):
+            return outline_of(
+                build_unet(Architecture(shape[1], shape[0], levels[0], attention=levels[1], classes=classes, **options))
+            )
 
     def to(self, device: str) -> DDPM:
         self.unet.to(device)

@@ -13,6 +13,7 @@ from models.data.items import Shown
 from models.errors import by_name
 from models.generators.generator import Generator, Resources
 from models.generators.kinds import CLASSES
+from models.generators.outline import Outline
 from models.serialization import description_of
 
 
@@ -22,6 +23,9 @@ class _Kind(Protocol):
 
     @classmethod
     def from_bytes(cls, payload: bytes, resources: Resources = ...) -> Generator: ...
+
+    @classmethod
+    def outline(cls, shape: tuple[int, int, int], **settings: Any) -> Outline: ...
 
 
 def build_generator(
@@ -37,6 +41,15 @@ def build_generator(
         InputError: there is no such kind, or images and settings do not go together.
     """
     return _class_of(kind).for_images(shown, **settings, seed=seed, resources=resources)
+
+
+def outline_generator(kind: str, shape: tuple[int, int, int], settings: Mapping[str, Any]) -> Outline:
+    """How large a model of images `(channels, height, width)` will be, without building or loading one.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    return _class_of(kind).outline(shape, **settings)
 
 
 def load_generator(payload: bytes, resources: Resources) -> Generator:

@@ -9,13 +9,11 @@ import pytest
 
 from flows.configuration import ConfigError, load_config, preset_names
 from tasks.payout_config import PayoutConfig
-from tasks.source_config import FolderSource
+from tasks.source_config import CifarSource, FolderSource
 
 
 def test_presets_load() -> None:
-    assert preset_names() == ["by-class", "digits", "planted", "shares"]
-    for name in preset_names():
-        assert load_config(file=None, preset=name, name=None).name == name
+    assert {"by-class", "digits", "planted", "shares", "cifar10", "cifar20"} <= set(preset_names())
     default = load_config(file=None, preset=None, name="mine")
     assert default.name == "mine"
     assert default.coalitions.count == 62
@@ -28,6 +26,21 @@ def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:
     assert config.name == "scans"
     assert isinstance(config.data, FolderSource)
     assert config.data.path == tmp_path / "images"
+
+
+def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scans.yaml").write_text("data: {source: folder, path: images}\n")
+    monkeypatch.chdir(tmp_path)
+    for file, preset in ((tmp_path / "scans.yaml", None), (None, "cifar20")):
+        config = load_config(file=file, preset=preset, name=None, data=Path("elsewhere"))
+        assert isinstance(config.data, FolderSource | CifarSource)
+        assert config.data.path == tmp_path / "elsewhere"
+    with pytest.raises(ConfigError, match="give `--data PATH`, the archive cifar-100"):
+        load_config(file=None, preset="cifar20", name=None)
+    (tmp_path / "scans.yaml").write_text("seed: 1\n")
+    for file, preset in ((tmp_path / "scans.yaml", None), (None, "planted"), (None, None)):
+        with pytest.raises(ConfigError, match="has its images from a package, so `--data elsewhere` has no place"):
+            load_config(file=file, preset=preset, name=None, data=Path("elsewhere"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +97,7 @@ def test_unreadable_files_and_unknown_presets(tmp_path: Path) -> None:
         load_config(file=tmp_path / "latin.yaml", preset=None, name=None)
     with pytest.raises(ConfigError, match="No such file"):
         load_config(file=tmp_path / "absent.yaml", preset=None, name=None)
-    with pytest.raises(ConfigError, match="choose one of by-class, digits, planted"):
+    with pytest.raises(ConfigError, match="choose one of by-class, cifar10, "):
         load_config(file=None, preset="cifar", name=None)
     with pytest.raises(ConfigError, match="not both"):
         load_config(file=tmp_path / "a.yaml", preset="digits", name=None)

@@ -203,6 +203,33 @@ def test_cifar_10(tmp_path: Path) -> None:
         cifar_images(archive, subset=True)
 
 
+def test_cifar_of_parquet(tmp_path: Path) -> None:
+    ten = table(label=pa.array([0, 9, 3] * 4, pa.int64())).drop_columns("contributor").replace_schema_metadata()
+    (tmp_path / "ten").mkdir()
+    pq.write_table(ten, tmp_path / "ten" / "train-00000-of-00001.parquet")
+    pq.write_table(ten.slice(0, 4), tmp_path / "ten" / "test-00000-of-00001.parquet")
+    listing = cifar_images(tmp_path / "ten")
+    assert [entry.label for entry in listing.entries[:3]] == ["airplane", "truck", "cat"]
+    assert listing.entries[2].contributors == ("cat",)
+    np.testing.assert_array_equal(pixels(listing), PICTURES)
+    assert len(cifar_images(tmp_path / "ten", split="test")) == 4
+    assert len(cifar_images(tmp_path / "ten" / "train-00000-of-00001.parquet", per_label=2)) == 6
+    with pytest.raises(InputError, match="no `fine_label`, and CIFAR-20 is a subset of CIFAR-100"):
+        cifar_images(tmp_path / "ten", subset=True)
+    said = {
+        "fine_label": ["bus", "otter", "rose"] * 4,
+        "coarse_label": ["vehicles_1", "aquatic_mammals", "flowers"] * 4,
+    }
+    pq.write_table(table(**said).drop_columns(["contributor", "label"]), tmp_path / "hundred.parquet")
+    twenty = cifar_images(tmp_path / "hundred.parquet", subset=True, per_label=3)
+    assert [entry.label for entry in twenty.entries] == ["bus", "rose"] * 3
+    assert not twenty.entries[0].text
+    np.testing.assert_array_equal(pixels(twenty), PICTURES[[0, 2, 3, 5, 6, 8]])
+    assert len(cifar_images(tmp_path / "hundred.parquet")) == 12
+    with pytest.raises(InputError, match="one Parquet file of the split"):
+        cifar_images(tmp_path / "ten", split="valid")  # type: ignore[arg-type]
+
+
 def test_cifar_20_takes_four_superclasses(tmp_path: Path) -> None:
     archive, rows = cifar_100(tmp_path / "cifar-100-python.tar.gz")
     listing = cifar_images(archive, subset=True)

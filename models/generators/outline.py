@@ -1,0 +1,55 @@
+"""How large a generator is before there is one: its net on torch's meta device, which holds shapes and no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.pruning import example_of, size_of
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a net will be.
+
+    Attributes:
+        parameters: that are trained; `frozen` those that are not.
+        multiply_adds: of one denoising step of one image, attention between pixels left out.
+        activations: bytes that are kept of one image until its gradient is there, in float32.
+        operations: of a training step a multiply-add: see `models.budget.budget`.
+    """
+
+    parameters: int
+    multiply_adds: int
+    activations: int
+    frozen: int = 0
+    operations: int = 6
+
+
+def outline_of(net: nn.Module) -> Outline:
+    """The outline of a net all of whose weights are trained.
+
+    Args:
+        net: of diffusers, on the meta device.
+    """
+    size = size_of(net)
+    return Outline(size.parameters, size.multiply_adds, activations(net, example_of(net)))
+
+
+def activations(net: nn.Module, example: Sequence[Tensor]) -> int:
+    """Bytes that autograd keeps of an example beside the net's own weights."""
+    own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage()._cdata
+        if place not in own:
+            kept[place] = tensor  # holds it, so that no other gets its place
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(*example)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

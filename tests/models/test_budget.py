@@ -1,0 +1,50 @@
+"""The formula of what a run takes, by hand; and outlines, against nets that are built."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from models.budget import SUSTAINED, Sampled, Trained, budget
+from models.generators.ddpm import DDPM
+from models.generators.outline import Outline, activations
+from models.generators.registry import outline_generator
+from models.generators.unets import Architecture
+
+
+def test_the_formula_by_hand() -> None:
+    outline = Outline(parameters=10**6, multiply_adds=10**9, activations=10**7, frozen=10**7)
+    found = budget(
+        outline,
+        base=Trained(100, 8),
+        recovery=Trained(10, 8),
+        coalition=Trained(5, 4),
+        sampled=Sampled(32, 3, passes=2),
+        draws=2,
+        coalitions=7,
+        kept=0.5,
+    )
+    sampling = 2 * 1e9 * 32 * 3 * 2
+    each = 6 * 0.5e9 * 5 * 4 + 2 * 0.5 * sampling
+    once = 6 * 1e9 * 100 * 8 + 6 * 0.5e9 * 10 * 8 + sampling + 2 * 0.5 * sampling
+    assert found.coalition_minutes == pytest.approx(each / SUSTAINED / 60)
+    assert found.hours == pytest.approx((once + 7 * each) / SUSTAINED / 3600)
+    assert found.gigabytes == pytest.approx((4 * 10**7 + 20 * 10**6 + 8 * 10**7) / 1e9)
+
+
+def test_an_outline_is_of_the_net_that_is_built() -> None:
+    settings = {"block_channels": [8, 16], "layers_per_block": 1, "attention": [1]}
+    outline = outline_generator("ddpm", (1, 8, 8), settings)
+    size = DDPM.build(Architecture(8, 1, (8, 16), 1, attention=(1,)), seed=0).size()
+    assert (outline.parameters, outline.multiply_adds) == (size.parameters, size.multiply_adds)
+    wider = outline_generator("ddpm", (1, 16, 16), settings)
+    assert wider.parameters == outline.parameters
+    assert wider.activations > 3 * outline.activations
+
+
+def test_what_a_gradient_keeps_by_hand() -> None:
+    with torch.device("meta"):
+        net, images = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.zeros(1, 4)
+    # The input of each linear layer; what the ReLU keeps is the input of the second.
+    assert activations(net, (images,)) == 4 * (4 + 6)
