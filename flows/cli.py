@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli_doctor import doctor
 from flows.cli_evaluate import evaluate_app
 from flows.cli_pay import ledger, payout
 from flows.cli_presets import presets
@@ -95,6 +96,7 @@ app.command()(value)
 app.command()(trace)
 app.command()(payout)
 app.command()(ledger)
+app.command()(doctor)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,6 +15,9 @@ from rich.table import Table
 
 from infra.progress import Advance, Display
 from infra.provenance import Trace
+
+if TYPE_CHECKING:
+    from infra.doctor import Finding
 
 console = Console(highlight=False)
 
@@ -80,6 +84,12 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
     table.add_row("whole job", f"{total:.1f} s", f"{busy:.1f} s", "")
     table.add_row("orchestration", f"{total - busy:.1f} s", "", f"{(total - busy) / total:.1%} of the job")
     console.print(table)
+
+
+def print_finding(finding: Finding) -> None:
+    """Print a line that passes, or what to do about it."""
+    mark = "[green]✓[/]" if finding.passes else "[red]✗[/]"
+    console.print(f"{mark} [bold]{finding.line:<12}[/] {escape(finding.says)}", soft_wrap=True)
 
 
 def print_trace(trace: Trace) -> None:

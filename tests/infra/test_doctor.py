@@ -1,0 +1,132 @@
+"""`royalty doctor` on a sound machine, and on one on which nothing is as it should be."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import infra.doctor
+from flows.cli import app
+from infra.doctor import Finding
+from infra.servers import free_port
+from infra.settings import Settings, settings
+from infra.weights import RECORD
+from infra.workspace import open_workspace
+
+LINES = ["versions", "devices", "weights", "Prefect", "MLflow", "ledger", "disk", "permissions", "clock"]
+
+
+class Late(BaseHTTPRequestHandler):
+    """A Prefect server of before, whose clock is years behind, and an MLflow server that wants a password."""
+
+    def do_GET(self) -> None:
+        refused = "mlflow" in self.path
+        self.send_response_only(401 if refused else 200, "Unauthorized" if refused else None)
+        self.send_header("Date", "Thu, 01 Jan 2015 00:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(b'"3.8.7"')
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing: the terminal is the test's."""
+
+
+@pytest.fixture
+def late() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Late)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("ROYALTY_DATABASE_URL", "ROYALTY_MLFLOW_URI", "ROYALTY_WEIGHTS", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def doctor() -> tuple[Result, dict[str, Finding]]:
+    """The command's result, and what it found by line."""
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    found = [Finding(**row) for row in json.loads(done.stdout)["findings"]]
+    assert [finding.line for finding in found] == LINES
+    return done, {finding.line: finding for finding in found}
+
+
+def test_a_machine_that_will_do_passes_before_its_first_run_and_after(tmp_path: Path) -> None:
+    done, found = doctor()
+    assert done.exit_code == 0, found
+    assert "the first run makes" in found["ledger"].says
+    assert not (tmp_path / "home").exists(), "looking changes nothing"
+    open_workspace(Settings(home=tmp_path / "home"))
+    done, found = doctor()
+    assert done.exit_code == 0, found
+    assert "0 statement(s), all hold" in found["ledger"].says
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["✓", line] for line in LINES]
+
+
+def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
+    home = tmp_path / "home"
+    open_workspace(Settings(home=home))
+    with closing(sqlite3.connect(home / "royalty.db")) as database:
+        database.execute("insert into stages values ('k', 'train', '{}', '{}', 1.0, '2999-01-01T00:00:00+00:00')")
+        database.commit()
+    home.chmod(0o777)
+    (home / "mlflow").mkdir()
+    (home / "mlflow" / "mlflow.db").write_bytes(b"no database")
+    (home / "weights" / "clip").mkdir(parents=True)
+    entries = {"config.json": {"bytes": 1, "sha256": "0" * 64}}
+    (home / "weights" / "clip" / RECORD).write_text(json.dumps({"files": entries}))
+    monkeypatch.setattr(infra.doctor, "FREE_SPACE", 2**70)
+    monkeypatch.setattr(infra.doctor, "requires", lambda name: ["torch<1", "no-such-package>=2"])
+    monkeypatch.setattr(infra.doctor, "DRIVER", home)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    done, found = doctor()
+    assert done.exit_code == 1
+    assert [line for line, finding in found.items() if finding.passes] == ["ledger"]
+    for line, remedy in {
+        "versions": "no-such-package>=2 is required, and is not installed. Install them",
+        "devices": "install a build of PyTorch",
+        "weights": "`royalty weights fetch clip`",
+        "Prefect": "nothing answers",
+        "MLflow": "is damaged",
+        "disk": "free some",
+        "permissions": f"chmod o-w {home}",
+        "clock": "the clock went back",
+    }.items():
+        assert remedy in found[line].says
+
+    with closing(sqlite3.connect(home / "royalty.db")) as database:
+        database.execute("delete from stages")
+        database.commit()
+    monkeypatch.setenv("PREFECT_API_URL", f"{late}/api")
+    monkeypatch.setenv("ROYALTY_MLFLOW_URI", late)
+    settings.cache_clear()
+    _, found = doctor()
+    assert "is 3.8.7, older than" in found["Prefect"].says
+    assert "the answer is 401 Unauthorized; start the server" in found["MLflow"].says
+    assert "clock of Prefect's server is" in found["clock"].says
+    assert "behind the one here" in found["clock"].says
+
+    monkeypatch.setenv("ROYALTY_DATABASE_URL", "postgresql+psycopg://royalty:secret@127.0.0.1:1/royalty")
+    monkeypatch.setenv("ROYALTY_HOME", str(home / "royalty.db"))
+    settings.cache_clear()
+    done, found = doctor()
+    assert "Start the database, or set ROYALTY_DATABASE_URL" in found["ledger"].says
+    assert "is no folder; move it away" in found["permissions"].says
+    assert "secret" not in done.stdout
