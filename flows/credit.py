@@ -29,6 +29,7 @@ from tasks.coalitions import draw_coalitions, made_here, measure_together, plan_
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit, record_credit
 from tasks.gmvaluator import match_grand_model
+from tasks.identities import check_identities
 from tasks.ingest import ingest
 from tasks.pay import pay
 from tasks.payees import load_payees
@@ -175,10 +176,12 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
     timings = [*map(stage_timing, stages.values()), measuring]
     notes = [*notes, verdict.sentence]
-    report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes)
-    if payout.outputs["refusal"]:
+    refused = payout.outputs["refusal"]
+    checks = [] if refused else check_identities(config.name, estimate, config.payout, game.data)
+    report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
+    if refused:
         raise InputError(
-            f"nothing was paid from the pool {config.payout.name or config.name!r}: {payout.outputs['refusal']}. The "
+            f"nothing was paid from the pool {config.payout.name or config.name!r}: {refused}. The "
             f"credit is in {report.outputs['folder']}"
         )
     return CreditResult(

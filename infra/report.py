@@ -97,6 +97,7 @@ class Report:
         statement: of the ledger; None where nothing was posted.
         refusal: why nothing is paid, if nothing is.
         remarks: names, and why they are paid another amount than the policy alone gives.
+        checks: sentences on what the payout would be if two contributors were one person, or one were two.
         notes: sentences about the data, such as shared copies.
         settings: name and value of every setting.
         timings: stage, wall seconds, compute seconds (training, sampling, measuring), reused.
@@ -126,6 +127,7 @@ class Report:
     refusal: str | None
     policy: str
     remarks: tuple[tuple[str, str], ...]
+    checks: tuple[str, ...]
     diagnostics: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from infra.runstore import StageRecord
 from infra.settings import settings
 from infra.workspace import Workspace, open_workspace
-from models.data.items import ImageSet
+from models.data.stored import open_set
 from models.identities import merge, overlaps, split
 from models.policies import Credit
 from tasks.credit import load_table
@@ -23,13 +23,17 @@ ROUNDING = 2
 
 
 @task(cache_policy=NO_CACHE)
-def check_identities(run: str, credit: StageRecord, config: PayoutConfig) -> list[str]:
-    """Sentences on who would gain by a second name, and on contributors who bring the same images."""
+def check_identities(run: str, credit: StageRecord, config: PayoutConfig, data: StageRecord | None = None) -> list[str]:
+    """Sentences on who would gain by a second name, and on contributors who bring the same images.
+
+    Args:
+        data: the images that are credited; None: those of the run's latest anchor, which may be older than its credit.
+    """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs["table"])
     columns = (table[column].tolist() for column in ("credit", "ci_low", "ci_high"))
     credits = dict(zip(table["contributor"], map(Credit, *columns), strict=True))
-    return [_second_names(credits, config), *_same_images(space, run, credit, credits)]
+    return [_second_names(credits, config), *_same_images(space, data or _anchored(space, run), credit, credits)]
 
 
 def _second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
@@ -43,13 +47,17 @@ def _second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
     )
 
 
-def _same_images(space: Workspace, run: str, credit: StageRecord, credits: Mapping[str, Credit]) -> Iterator[str]:
-    """By the images that the run's latest anchor was made from, which may be older than its credit."""
+def _anchored(space: Workspace, run: str) -> StageRecord | None:
     anchor = space.runs.anchor(run)
-    data = None if anchor is None else space.runs.stage(anchor.stages.get("ingest", ""))
+    return None if anchor is None else space.runs.stage(anchor.stages.get("ingest", ""))
+
+
+def _same_images(
+    space: Workspace, data: StageRecord | None, credit: StageRecord, credits: Mapping[str, Credit]
+) -> Iterator[str]:
     if data is None:
         return
-    images = ImageSet.from_bytes(space.artifacts.get(data.outputs["train"]))
+    images = open_set(space.artifacts.verified(data.outputs["train"]))
     names = list(images.contributors)
     if set(names) != set(credits):
         return

@@ -63,14 +63,21 @@ def write_report(
     stages: Mapping[str, StageRecord],
     timings: Sequence[tuple[str, str, str, str]],
     notes: Sequence[str],
+    checks: Sequence[str],
 ) -> StageRecord:
-    """Digest of the report, and the folder with the report and the tables."""
+    """Digest of the report, and the folder with the report and the tables.
+
+    Args:
+        notes: what a reader is told beside the numbers.
+        checks: beside the payout.
+    """
     keys = {stage: record.key for stage, record in stages.items()}
     context = context_of(open_workspace(settings()), name, stages)
-    inputs = {"name": name, "stages": keys, "notes": list(notes), "template": template_digest(), "context": context}
+    said = {"notes": list(notes), "checks": list(checks)}
+    inputs = {"name": name, "stages": keys, **said, "template": template_digest(), "context": context}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        report = _compose(space, name, config, stages, timings, notes)
+        report = _compose(space, name, config, stages, timings, notes, checks)
         pages = _pages(space, report, config.payout, stages)
         from infra.tracking import open_tracking
 
@@ -132,6 +139,7 @@ def _compose(
     stages: Mapping[str, StageRecord],
     timings: Sequence[tuple[str, str, str, str]],
     notes: Sequence[str],
+    checks: Sequence[str],
 ) -> Report:
     from tasks.gmvaluator_report import match_section  # torch and what comes with it take seconds to import
 
@@ -176,6 +184,7 @@ def _compose(
         refusal=pay["refusal"],
         policy=payout.terms(frozenset(pay["unpayable"])).description(payout.formatted),
         remarks=tuple(_remarks(payout, pay)),
+        checks=tuple(checks),
         diagnostics=tuple(_diagnostics(credit["diagnostics"])),
         notes=(
             *_notes(data),

@@ -52,6 +52,7 @@ def report() -> Report:
         refusal=None,
         policy="In proportion to positive credit.",
         remarks=(("<i>cy</i>", "in dispute, held"),),
+        checks=("<u>ann</u> and bob have 100% of the smaller one's images in common",),
         diagnostics=(("Pairs", "24"),),
         notes=("A note.",),
         settings=(("seed", "0"),),
@@ -87,7 +88,11 @@ def test_says_what_was_credited_paid_and_how(report: Report) -> None:
     html = render_report(report)
     for text in ("€750.00", "€1,000.00", "may", "abc123", "f00", "Inception Score", "not distinguishable", "A note."):
         assert text in html
-    for text in ("€999.00", "<bdi>&lt;i&gt;cy&lt;/i&gt;</bdi>: in dispute, held"):
+    for text in (
+        "€999.00",
+        "<bdi>&lt;i&gt;cy&lt;/i&gt;</bdi>: in dispute, held",
+        "&lt;u&gt;ann&lt;/u&gt; and bob have",
+    ):
         assert text in html
     assert "Nothing is paid" not in html
     for text in ("256", "&lt;b&gt;ann&lt;/b&gt;", "61.0%", "rank correlation with credit", "+0.42", "13.4"):
