@@ -9,7 +9,7 @@ import numpy as np
 
 from models.data.items import ImageSet
 from models.errors import InputError
-from models.generators.ddpm import DDPM
+from models.generators.denoiser import Denoiser
 from models.generators.generator import Generator
 from models.training import Method, Training
 from models.unlearning import gradient_ascent, influence_unlearning
@@ -59,9 +59,9 @@ def coalition_models(
         InputError: a method that this kind of generator has not.
     """
     if method in ("gradient-ascent", "influence"):
-        if not isinstance(start, DDPM):
+        if not isinstance(start, Denoiser):
             raise InputError(
-                f"{method} unlearns what a ddpm learned, and this generator is of the kind {start.KIND}; take "
+                f"{method} unlearns what a denoiser learned, and this generator is of the kind {start.KIND}; take "
                 "`coalitions: {method: sparsified}`"
             )
         return [_unlearned(method, start, data, mask, training, seed) for mask, seed in zip(masks, seeds, strict=True)]
@@ -93,7 +93,9 @@ def coalition_models(
     return [outcomes[row] for row in range(len(masks))]
 
 
-def _unlearned(method: Method, start: DDPM, data: ImageSet, mask: np.ndarray, training: Training, seed: int) -> Outcome:
+def _unlearned(
+    method: Method, start: Denoiser, data: ImageSet, mask: np.ndarray, training: Training, seed: int
+) -> Outcome:
     kept = data.of_coalition(mask)
     forgotten = np.setdiff1d(np.arange(len(data)), kept)
     failure = ""

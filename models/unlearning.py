@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
-from models.generators.ddpm import DDPM
+from models.generators.denoiser import Denoiser
 from models.generators.unets import target_of
 from models.valuation.gradients import diffuse, image_gradients, noise_levels
 
 
 def gradient_ascent(
-    model: DDPM,
+    model: Denoiser,
     forget_images: np.ndarray,
     *,
     steps: int,
@@ -52,7 +52,7 @@ def gradient_ascent(
     losses = []
     for _ in range(steps):
         batch = torch.randint(len(forget_images), (batch_size,), generator=generator).numpy()
-        clean = torch.from_numpy(forget_images[batch]).float().div_(127.5).sub_(1)
+        clean = model.learned(forget_images[batch])
         noise = torch.randn(clean.shape, generator=generator)
         times = torch.randint(diffusion_steps, (batch_size,), generator=generator)
         clean, noise, times = (tensor.to(model.device) for tensor in (clean, noise, times))
@@ -73,7 +73,7 @@ def gradient_ascent(
 
 
 def influence_unlearning(
-    model: DDPM,
+    model: Denoiser,
     kept_images: np.ndarray,
     forget_images: np.ndarray,
     *,
@@ -173,12 +173,12 @@ def newton_step(gradients: Tensor, slope: Tensor, curvature: Callable[[Tensor], 
 
 
 def _curvature(
-    model: DDPM, images: np.ndarray, direction: Tensor, *, timesteps: int, seed: int, batch_size: int
+    model: Denoiser, images: np.ndarray, direction: Tensor, *, timesteps: int, seed: int, batch_size: int
 ) -> float:
     """Second derivative of the loss along a direction, without that of the net (Gauss-Newton): 2 mean |J d|^2."""
     weights = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
     tangent = _split(model, direction)
-    times, noise = noise_levels(model, images.shape[1:], timesteps=timesteps, seed=seed)
+    times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
 
     def change(noisy: Tensor, times: Tensor) -> Tensor:
         def output(weights: dict[str, Tensor]) -> Tensor:
@@ -197,7 +197,7 @@ def _curvature(
     return total / (len(images) * timesteps)
 
 
-def _split(model: DDPM, vector: Tensor) -> dict[str, Tensor]:
+def _split(model: Denoiser, vector: Tensor) -> dict[str, Tensor]:
     """A vector `(parameters,)` as tensors by name, shaped like the parameters."""
     named = dict(model.unet.named_parameters())
     parts = torch.split(vector, [parameter.numel() for parameter in named.values()])

@@ -11,7 +11,7 @@ import torch
 from infra.progress import Advance
 from infra.settings import Settings
 from infra.workspace import open_workspace
-from models.generators.ddpm import DDPM
+from models.generators.denoiser import Denoiser
 from models.valuation.gradients import journey_gradients, loss_gradients
 from models.valuation.influence import relative_influence, renormalized_influence, trak
 from models.valuation.similarity import (
@@ -72,7 +72,7 @@ def attribute(
     common = {key: gradients[key] for key in ("timesteps", "projection")} | {"seed": seed}
     some = generated[: gradients["images"]]
 
-    if isinstance(model, DDPM):  # gradients are known of that kind
+    if isinstance(model, Denoiser):  # gradients are known of these kinds
         clock = time.perf_counter()
         simple = loss_gradients(model, data.images, loss="simple", **common)
         query = loss_gradients(model, some, loss="simple", **common)

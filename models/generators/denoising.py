@@ -14,6 +14,9 @@ from models.generators.memory import Parts
 from models.generators.resume import Keeper, pack_training, unpack_training
 from models.generators.unets import DIFFUSION_STEPS, target_of
 
+Optimizing = Callable[[list[Tensor], float], torch.optim.Optimizer]
+"""Of Adam's family, from parameters and the learning rate."""
+
 Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to what is learned of them,
 shaped like the images."""
@@ -37,8 +40,9 @@ def train(
     unlabelled: int = 0,
     flip: bool = False,
     keeper: Keeper | None = None,
+    optimizing: Optimizing | None = None,
 ) -> Iterator[list[float]]:
-    """Train models side by side, each on its own images from its own seed: see `DDPM.fit`.
+    """Train models side by side, each on its own images from its own seed: see `Denoiser.fit`.
 
     Args:
         predict: all models at once.
@@ -47,7 +51,8 @@ def train(
         seeds: for each model that of its batches, timesteps and noise.
         labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
         flip: whether images are mirrored at random.
-        keeper: see `DDPM.fit`.
+        keeper: see `Denoiser.fit`.
+        optimizing: makes the optimizer; `adam` unless given.
 
     Yields:
         The loss of each model, after each step. When the last step has been taken up, the parameters
@@ -58,7 +63,7 @@ def train(
     plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
     weights = [parameter.detach() for parameter in parameters]
     average = [weight.clone() for weight in weights]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
+    optimizer = (optimizing or adam)(parameters, learning_rate)
     parts = Parts(batch_size)
     saved = keeper.load() if keeper else None
     losses_so_far = unpack_training(saved, optimizer, average, generators) if saved else []
@@ -94,6 +99,19 @@ def train(
                 keeper.save(pack_training(optimizer, average, generators, losses_so_far))
         yield row
     torch._foreach_copy_(weights, average)
+
+
+def adam(parameters: list[Tensor], learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW in one call."""
+    return torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
+
+
+def eight_bit_adam(parameters: list[Tensor], learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW whose moments have 8 bits (Dettmers et al. 2022): a quarter of their memory."""
+    from bitsandbytes.optim import AdamW8bit
+
+    optimizer: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate)
+    return optimizer
 
 
 def _backward(

@@ -12,7 +12,8 @@ from torch import Tensor
 from models.errors import InputError
 from models.serialization import pack, unpack
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+STEP, MOMENT = "step", "moment-"
+"""What an optimizer calls the number of its steps, and the beginning of the names of what else it keeps of a weight."""
 
 
 class Keeper(Protocol):
@@ -43,10 +44,11 @@ def pack_training(
     """
     arrays: dict[str, np.ndarray] = {"losses": np.array(losses)}
     for index, (weight, mean) in enumerate(zip(_weights(optimizer), average, strict=True)):
-        own = {"weight": weight, "average": mean, **{name: optimizer.state[weight][name] for name in MOMENTS}}
+        moments = {name: kept for name, kept in optimizer.state[weight].items() if name != STEP}
+        own = {"weight": weight, "average": mean, **{MOMENT + name: kept for name, kept in moments.items()}}
         arrays |= {f"{name}.{index}": tensor.detach().cpu().numpy() for name, tensor in own.items()}
     arrays |= {f"generator.{index}": state.get_state().cpu().numpy() for index, state in enumerate(generators)}
-    return pack(arrays, {"weights": len(average)})
+    return pack(arrays, {"weights": len(average), "optimizer": type(optimizer).__name__})
 
 
 @torch.no_grad()
@@ -69,18 +71,32 @@ def unpack_training(
             "a training goes on from a checkpoint of the same net, and this one is of another: it has "
             f"{len(saved)} weights, the net {len(weights)}, of other shapes. Delete the checkpoint, and train anew"
         )
+    if description["optimizer"] != type(optimizer).__name__:
+        raise InputError(
+            f"a training goes on with the optimizer that it began with, {description['optimizer']}, and here it is "
+            f"{type(optimizer).__name__}; go on on the kind of device where it began, or delete the checkpoint"
+        )
     losses: list[list[float]] = arrays["losses"].tolist()
     for index, (weight, mean) in enumerate(zip(weights, average, strict=True)):
-        own = {name: torch.from_numpy(arrays[f"{name}.{index}"]) for name in ("weight", "average", *MOMENTS)}
-        weight.copy_(own["weight"])
-        mean.copy_(own["average"])
-        optimizer.state[weight] = {
-            "step": torch.tensor(float(len(losses)), device=weight.device),
-            **{name: own[name].to(weight.device).clone() for name in MOMENTS},
+        weight.copy_(torch.from_numpy(arrays[f"weight.{index}"]))
+        mean.copy_(torch.from_numpy(arrays[f"average.{index}"]))
+        own = f".{index}"
+        moments = {
+            name.removeprefix(MOMENT).removesuffix(own): torch.from_numpy(array).to(weight.device).clone()
+            for name, array in arrays.items()
+            if name.startswith(MOMENT) and name.endswith(own)
         }
+        # The optimizer of 8 bits counts by a plain number.
+        steps = torch.tensor(float(len(losses)), device=weight.device) if _counts(optimizer) else len(losses)
+        optimizer.state[weight] = {STEP: steps, **moments}
     for index, generator in enumerate(generators):
         generator.set_state(torch.from_numpy(arrays[f"generator.{index}"]))
     return losses
+
+
+def _counts(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it counts its steps by a tensor, as torch's own do."""
+    return isinstance(optimizer, torch.optim.AdamW)
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Per-image gradients of the diffusion loss, randomly projected: what TRAK and its kin compare.
 
 The gradient of an image is averaged over timesteps before it is projected, which is the same by
-linearity. The loss is that of `DDPM.fit`, the mean squared error of the prediction.
+linearity. The loss is that of `Denoiser.fit`, the mean squared error of the prediction.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from models.choices import SchedulerName
-from models.generators.ddpm import DDPM
+from models.generators.denoiser import Denoiser
 from models.generators.unets import target_of
 
 SAMPLING_BATCH = 256
-"""Images that `DDPM.sample` starts from one draw of noise."""
+"""Images that `Denoiser.sample` starts from one draw of noise."""
 
 
 class CountSketch:
@@ -49,7 +49,7 @@ class CountSketch:
 
 
 def loss_gradients(
-    model: DDPM,
+    model: Denoiser,
     images: np.ndarray,
     *,
     loss: Literal["simple", "square"],
@@ -89,7 +89,7 @@ def loss_gradients(
 
 
 def journey_gradients(
-    model: DDPM,
+    model: Denoiser,
     *,
     n: int,
     seed: int,
@@ -102,8 +102,8 @@ def journey_gradients(
 ) -> np.ndarray:
     """Query gradients of Journey-TRAK (equation 17): of the loss at each noisy latent of the sampling path.
 
-    The images are those of `DDPM.sample(n, seed=seed, steps=steps, scheduler=scheduler)`. At a step the input is the
-    latent itself, and the velocity to predict is that between the finished image and the noise which the
+    The images are those of `Denoiser.sample(n, seed=seed, steps=steps, scheduler=scheduler)`. At a step the input is
+    the latent itself, and the velocity to predict is that between the finished image and the noise which the
     latent holds beside it. The score is linear in the query, so gradients are averaged over the steps.
 
     Args:
@@ -133,7 +133,7 @@ def journey_gradients(
 
 
 def image_gradients(
-    model: DDPM,
+    model: Denoiser,
     images: np.ndarray,
     *,
     loss: Literal["simple", "square"],
@@ -147,7 +147,7 @@ def image_gradients(
     """
     if loss not in ("simple", "square"):
         raise ValueError(f'the loss is "simple" or "square", got {loss!r}')
-    times, noise = noise_levels(model, images.shape[1:], timesteps=timesteps, seed=seed)
+    times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
     images_at_once = max(1, batch_size // timesteps)
     for start in range(0, len(images), images_at_once):
         noisy, velocity = diffuse(model, images[start : start + images_at_once], times, noise)
@@ -155,7 +155,7 @@ def image_gradients(
         yield _mean_gradients(model, noisy, times, target, batch_size)
 
 
-def noise_levels(model: DDPM, shape: tuple[int, ...], *, timesteps: int, seed: int) -> tuple[Tensor, Tensor]:
+def noise_levels(model: Denoiser, *, timesteps: int, seed: int) -> tuple[Tensor, Tensor]:
     """Evenly spaced timesteps `(timesteps,)` and a noise for each, `(timesteps, channels, height, width)`.
 
     Raises:
@@ -165,13 +165,13 @@ def noise_levels(model: DDPM, shape: tuple[int, ...], *, timesteps: int, seed: i
     if not 1 <= timesteps <= last:
         raise ValueError(f"the loss is averaged over 1 to {last} timesteps, got {timesteps}; 100 is usual")
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn((timesteps, *shape), generator=generator).to(model.device)
+    noise = torch.randn((timesteps, *model.noise_shape), generator=generator).to(model.device)
     return torch.linspace(1, last, timesteps).round().long().to(model.device), noise
 
 
-def diffuse(model: DDPM, images: np.ndarray, times: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def diffuse(model: Denoiser, images: np.ndarray, times: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Noisy images and what to predict of them, each `(n, timesteps, channels, height, width)`, of uint8 images."""
-    clean = torch.from_numpy(images).to(model.device).float().div_(127.5).sub_(1)
+    clean = model.learned(images)
     shape = (len(clean), len(times))
     pairs = (clean.repeat_interleave(len(times), dim=0), noise.repeat(len(clean), 1, 1, 1), times.repeat(len(clean)))
     noisy: Tensor = model.scheduler.add_noise(*pairs)
@@ -179,7 +179,7 @@ def diffuse(model: DDPM, images: np.ndarray, times: Tensor, noise: Tensor) -> tu
     return noisy.view(shape + noisy.shape[1:]), target.view(shape + target.shape[1:])
 
 
-def _mean_gradients(model: DDPM, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int) -> Tensor:
+def _mean_gradients(model: Denoiser, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int) -> Tensor:
     """Gradient for each image of its squared error, averaged over pixels and times: `(n, parameters)`."""
     parameters = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
 
@@ -198,20 +198,23 @@ def _mean_gradients(model: DDPM, noisy: Tensor, times: Tensor, target: Tensor, b
 
 @torch.no_grad()
 def _sampling_paths(
-    model: DDPM, *, n: int, seed: int, steps: int, scheduler: SchedulerName
+    model: Denoiser, *, n: int, seed: int, steps: int, scheduler: SchedulerName
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of `DDPM.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
-    shape = (model.architecture.channels, model.architecture.image_size, model.architecture.image_size)
+    """Batches of `Denoiser.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
     for index, start in enumerate(range(0, n, SAMPLING_BATCH)):
         generator = torch.Generator(model.device).manual_seed(seed * 1_000_003 + index)
         size = min(SAMPLING_BATCH, n - start)
-        latent = torch.randn((size, *shape), generator=generator, device=model.device)
+        latent = torch.randn((size, *model.noise_shape), generator=generator, device=model.device)
         solver, path = model.solver(steps, scheduler), []
         for time in solver.timesteps:
             path.append(latent)
             latent = solver.step(model.unet(latent, time).sample, time, latent).prev_sample
-        yield solver.timesteps.to(model.device), torch.stack(path, dim=1), latent.clamp(-1, 1)
+        yield (
+            solver.timesteps.to(model.device),
+            torch.stack(path, dim=1),
+            latent.clamp(-1, 1) if model.PIXELS else latent,
+        )
 
 
-def _parameters(model: DDPM) -> int:
+def _parameters(model: Denoiser) -> int:
     return sum(parameter.numel() for parameter in model.unet.parameters())

@@ -17,6 +17,7 @@ from diffusers import DDPMPipeline, UNet2DModel
 from infra.checkpoints import Checkpoint
 from models.errors import InputError
 from models.generators.ddpm import DDPM
+from models.generators.denoising import eight_bit_adam
 from models.generators.unets import Architecture, build_unet
 
 TRAINING = {"batch_size": 8, "learning_rate": 5e-3, "ema_decay": 0.9}
@@ -87,6 +88,23 @@ def test_a_training_that_was_cut_off_ends_with_the_very_weights(name: str) -> No
         DDPM.build(Architecture(8, 1, (8, 24), 1), seed=0).fit(images, steps=7, **TRAINING, seed=1, keeper=memory)
 
 
+def test_a_training_goes_on_with_moments_of_8_bits_and_with_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, _ = shades()
+    with monkeypatch.context() as patched:
+        patched.setattr(DDPM, "optimizing", lambda _: eight_bit_adam)
+        whole = DDPM.build(VARIANTS["noise"], seed=0)
+        losses = whole.fit(images, steps=6, **TRAINING, seed=1)
+        memory = Memory(cut=3)
+        with pytest.raises(KeyboardInterrupt):
+            DDPM.build(VARIANTS["noise"], seed=0).fit(images, steps=6, **TRAINING, seed=1, keeper=memory)
+        memory.cut = None
+        resumed = DDPM.build(VARIANTS["noise"], seed=5)
+        assert resumed.fit(images, steps=6, **TRAINING, seed=1, keeper=memory) == losses
+        assert resumed.to_bytes() == whole.to_bytes()
+    with pytest.raises(InputError, match="began with, AdamW8bit, and here it is AdamW"):
+        DDPM.build(VARIANTS["noise"], seed=0).fit(images, steps=7, **TRAINING, seed=1, keeper=memory)
+
+
 def test_classes_are_learned_taken_in_turn_and_missing_ones_refused() -> None:
     images, labels = shades()
     model = DDPM.build(VARIANTS["classes"], seed=0)
@@ -151,6 +169,7 @@ from pathlib import Path
 import torch
 from infra.checkpoints import Checkpoint
 from models.generators.ddpm import DDPM
+from models.generators.denoising import eight_bit_adam
 from tests.models.test_diffusion_variants import TRAINING, VARIANTS, shades
 torch.set_num_threads(1)
 images, labels = shades()

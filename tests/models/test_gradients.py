@@ -36,7 +36,7 @@ def inner_products(rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("loss", ["simple", "square"])
 def test_equals_autograd_of_the_mean_over_timesteps(model: DDPM, images: np.ndarray, loss: str) -> None:
-    times, noise = noise_levels(model, (1, 8, 8), timesteps=5, seed=3)
+    times, noise = noise_levels(model, timesteps=5, seed=3)
     expected = []
     for image in torch.from_numpy(images).float() / 127.5 - 1:
         clean = image.expand(5, -1, -1, -1)
@@ -63,7 +63,7 @@ def test_row_i_is_of_image_i_whatever_the_batches(model: DDPM, images: np.ndarra
 
 
 def test_timesteps_are_spread_over_all_but_zero(model: DDPM) -> None:
-    times, _ = noise_levels(model, (1, 8, 8), timesteps=100, seed=0)
+    times, _ = noise_levels(model, timesteps=100, seed=0)
     assert (times[0], times[-1]) == (1, 999)
     assert set(times.diff().tolist()) <= {10, 11}
 

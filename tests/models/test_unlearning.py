@@ -35,7 +35,7 @@ def trained() -> bytes:
 
 @torch.no_grad()
 def loss(model: DDPM, images: np.ndarray) -> float:
-    times, noise = noise_levels(model, images.shape[1:], timesteps=20, seed=9)
+    times, noise = noise_levels(model, timesteps=20, seed=9)
     noisy, velocity = diffuse(model, images, times, noise)
     output = model.unet(noisy.flatten(0, 1), times.repeat(len(images))).sample
     return torch.nn.functional.mse_loss(output, velocity.flatten(0, 1)).item()
@@ -133,7 +133,7 @@ def test_curvature_is_the_squared_change_of_the_output(trained: bytes) -> None:
     model = DDPM.from_bytes(trained)
     size = sum(parameter.numel() for parameter in model.unet.parameters())
     direction = torch.randn(size, generator=torch.Generator().manual_seed(0))
-    times, noise = noise_levels(model, (1, 8, 8), timesteps=5, seed=0)
+    times, noise = noise_levels(model, timesteps=5, seed=0)
     noisy = diffuse(model, KEPT[:2], times, noise)[0].flatten(0, 1)
     outputs = []
     with torch.no_grad():
