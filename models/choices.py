@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-GeneratorKind = Literal["ddpm", "lora"]
+GeneratorKind = Literal["ddpm", "latent", "lora"]
 
 EncoderName = Literal[
     "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "alexnet", "densenet121", "inception-v3"

@@ -47,6 +47,25 @@ class MemoryRows:
             self._rows.setdefault((key, one), row)
 
 
+@torch.no_grad()
+def kept_rows(
+    rows: Rows, key: str, ids: Sequence[str], compute: Callable[[np.ndarray], np.ndarray], at_once: int
+) -> np.ndarray:
+    """Rows of ids, `(len(ids), numbers)`, of which those not kept yet are computed, and kept.
+
+    Args:
+        compute: rows of places in `ids`, at most `at_once` of them.
+    """
+    found, _ = rows.lookup(key, ids)
+    first = {ids[row]: row for row in reversed(np.flatnonzero(~found).tolist())}
+    missing = np.array(sorted(first.values()), dtype=np.int64)
+    if len(missing):
+        parts = range(0, len(missing), at_once)
+        fresh = np.concatenate([compute(missing[start : start + at_once]) for start in parts])
+        rows.add(key, [ids[row] for row in missing], fresh)
+    return rows.lookup(key, ids)[1]
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a generator works with that no saved model holds.

@@ -9,6 +9,7 @@ from models.errors import by_name
 
 CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {
     "ddpm": ("models.generators.ddpm", "DDPM"),
+    "latent": ("models.generators.latent_diffusion", "LatentDiffusion"),
     "lora": ("models.generators.lora", "LoRA"),
 }
 """Module and class of each kind; see `models.generators.registry`."""

@@ -12,6 +12,8 @@ from models.alone import without
 with without("bitsandbytes", "scipy", "timm"):
     import torch_pruning
     from diffusers.models.attention_processor import Attention
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.autoencoders.vq_model import VQModel
     from diffusers.models.downsampling import Downsample2D
     from diffusers.models.unets.unet_2d import UNet2DModel
     from diffusers.models.upsampling import Upsample2D
@@ -25,6 +27,7 @@ with without("bitsandbytes", "scipy", "timm"):
 
 __all__ = [
     "Attention",
+    "AutoencoderKL",
     "DDIMScheduler",
     "DDPMPipeline",
     "DDPMScheduler",
@@ -34,6 +37,7 @@ __all__ = [
     "UNet2DModel",
     "UniPCMultistepScheduler",
     "Upsample2D",
+    "VQModel",
     "get_cosine_schedule_with_warmup",
     "torch_pruning",
 ]

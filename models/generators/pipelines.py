@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,79 @@ def check_pipeline(folder: Path) -> None:
     for part in PARTS:
         if not (folder / part).is_dir():
             raise InputError(f"{folder} is no whole pipeline: it has no folder {part!r}; {rule}")
-        if part in WEIGHED and not any((folder / part).glob(SAFE)):
-            pickled = sorted(file.name for file in (folder / part).iterdir() if file.suffix in PICKLED)
-            found = (
-                f"only {pickled[0]}, and nothing pickled is read, since it can run code" if pickled else "no weights"
-            )
+        if part in WEIGHED:
+            _check_safe(folder / part)
+
+
+@dataclass(frozen=True)
+class Autoencoding:
+    """An autoencoder in a folder, as diffusers saved it.
+
+    Attributes:
+        kind: its class in diffusers.
+        digest: SHA-256 over the files that it is loaded from.
+        factor: side of the square of pixels that one place of its latents stands for.
+        channels: of its latents.
+    """
+
+    folder: Path
+    kind: str
+    digest: str
+    factor: int
+    channels: int
+
+    def check_side(self, side: int, levels: int) -> None:
+        """Refuse images whose side the autoencoder, and a net of so many levels, cannot halve as often as they do.
+
+        Raises:
+            InputError: with the multiple that it has to be.
+        """
+        multiple = self.factor * 2 ** (levels - 1)
+        if side % multiple:
             raise InputError(
-                f"{folder / part} holds {found}; save the pipeline with `safe_serialization=True`, which is diffusers' "
-                "default"
+                f"the autoencoder makes one place of {self.factor} by {self.factor} pixels, and each of the {levels} "
+                f"levels of `generator.block_channels` but the first halves that again, so sides of images are "
+                f"multiples of {multiple}; got {side}. Set `data: {{size: ...}}`"
             )
+
+
+AUTOENCODERS = ("AutoencoderKL", "VQModel")
+WITHIN = ("vqvae", "vae")
+"""Where pipelines have their autoencoder."""
+
+
+def autoencoder_in(folder: Path) -> Autoencoding:
+    """The autoencoder that a folder holds, or that the pipeline in it has.
+
+    Raises:
+        InputError: there is none, it is of another kind, or has weights that would have to be unpickled.
+    """
+    rule = f"latents are those of an {' or a '.join(AUTOENCODERS)} that diffusers saved, or of a pipeline with one"
+    places = [place for place in (folder, *(folder / name for name in WITHIN)) if (place / "config.json").is_file()]
+    if not places:
+        raise InputError(f"{folder} holds no config.json of an autoencoder; {rule}")
+    place = places[0]
+    try:
+        config = _config(place)
+        kind, channels = config["_class_name"], int(config["latent_channels"])
+        factor = 2 ** (len(config["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{place / 'config.json'} describes no autoencoder ({error!r}); {rule}") from None
+    if kind not in AUTOENCODERS:
+        raise InputError(f"{place} holds a {kind}; {rule}")
+    _check_safe(place)
+    files = sorted(file for file in place.iterdir() if file.is_file())
+    digest = _digest(place, tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+    return Autoencoding(place, kind, digest, factor, channels)
+
+
+def _check_safe(part: Path) -> None:
+    """Refuse a folder of weights that has none, or none but pickled ones."""
+    if any(part.glob(SAFE)):
+        return
+    pickled = sorted(file.name for file in part.iterdir() if file.suffix in PICKLED)
+    found = f"only {pickled[0]}, and nothing pickled is read, since it can run code" if pickled else "no weights"
+    raise InputError(f"{part} holds {found}; save it with `safe_serialization=True`, which is diffusers' default")
 
 
 def side_multiple(folder: Path) -> int:
