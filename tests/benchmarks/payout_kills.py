@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 
 from infra.database import open_database
@@ -26,16 +29,16 @@ WORK = 3  # statements of a pool: its division, a correction of that, and the re
 
 TITLE = """\
 Two processes at once pay pools to {names} contributors, correct each payment and release what is held; each one gets
-SIGKILL at random up to {window} s after it began, and others take their place until as many were killed while there was
-something left to pay. Then one pays what is left. By then: statements when the last was killed.
+SIGKILL at random up to {window} s after it began, and others take their place. Then one finishes the pools that were
+begun. By then: statements when the last was killed.
 Totals: of payments, of what is held and of what pools gave, of every contributor and pool, as a quiet run leaves them.
 """
 
 
-def pay(ledger: Ledger, pools: int) -> None:
+def pay(ledger: Ledger, pools: Iterable[int]) -> None:
     """Pay every pool, correct it, and release what it holds, unless that was done."""
     done = {one.pool for one in ledger.statements() if one.kind == "release"}
-    for index in range(pools):
+    for index in pools:
         name = f"pool-{index}"
         if name in done:
             continue
@@ -53,48 +56,57 @@ def pay(ledger: Ledger, pools: int) -> None:
         ledger.release(name, [NAMES[0]])
 
 
-def start(url: str, pools: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.benchmarks.payout_kills", "--worker", url, "--pools", str(pools)]
+def start(url: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.benchmarks.payout_kills", "--worker", url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()  # it has begun
     return process
 
 
-def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether it was, rather than had nothing left to do."""
+def kill(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Kill one that pays pool after pool, without end."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-    if process.wait() > 0:
+    if process.wait() != -signal.SIGKILL:
         raise SystemExit(f"a process that pays failed with exit code {process.returncode}")
-    return process.returncode != 0
 
 
 def totals(ledger: Ledger, pools: int) -> list[dict[str, int]]:
     return [ledger.balance(f"pool-{index}", kind) for index in range(pools) for kind in ("payment", "held", "pool")]
 
 
-def measure(title: str, url: str, kills: int, generator: random.Random) -> None:
-    """Print a row; exits if anything is not as a quiet run leaves it."""
-    pools, done, began = 2 * kills, 0, time.perf_counter()
+def introduce() -> None:
+    print(TITLE.format(names=len(NAMES), window=WINDOW))
+    heads = f"{'database':<12}{'kills':>6}{'seconds':>10}{'by then':>10}{'statements':>12}{'':>10}"
+    print(f"{heads}{'chain':>8}{'totals':>8}", flush=True)
+
+
+def measure(title: str, url: str, kills: int, generator: random.Random) -> int:
+    """Print a row; how many were killed. Exits if anything is not as a quiet run leaves it."""
+    done, began = 0, time.perf_counter()
     ledger = Ledger(open_database(url))
-    while done < kills and len(ledger.statements()) < WORK * pools:
-        both = [start(url, pools), start(url, pools)]
-        done += sum([killed(process, generator.uniform(0, WINDOW)) for process in both])
-    between = len(ledger.statements())
-    pay(ledger, pools)
+    while done < kills:
+        both = [start(url) for _ in range(min(2, kills - done))]
+        for process in both:
+            kill(process, generator.uniform(0, WINDOW))
+        done += len(both)
+    posted = ledger.statements()
+    between, pools = len(posted), len({one.pool for one in posted})
+    pay(ledger, range(pools))
     quiet = Ledger(open_database("sqlite://"))
-    pay(quiet, pools)
-    count, verified = len(ledger.statements()), ledger.verify()
-    whole = verified.broken is None and verified.statements == count == WORK * pools
+    pay(quiet, range(pools))
+    number, verified = len(ledger.statements()), ledger.verify()
+    whole = verified.broken is None and verified.statements == number == WORK * pools
     same = totals(ledger, pools) == totals(quiet, pools)
     seconds = time.perf_counter() - began
     answers = f"{'yes' if whole else 'NO':>8}{'yes' if same else 'NO':>8}"
-    print(f"{title:<12}{done:>6}{seconds:>10.0f}{between:>10}{count:>12} of {WORK * pools:<6}{answers}", flush=True)
+    print(f"{title:<12}{done:>6}{seconds:>10.0f}{between:>10}{number:>12} of {WORK * pools:<6}{answers}", flush=True)
     if not (whole and same):
         raise SystemExit(f"a kill lost, doubled or changed a payout: {verified}")
+    return done
 
 
 def main() -> None:
@@ -103,18 +115,15 @@ def main() -> None:
     parser.add_argument("--postgres-kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("--pools", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
         ledger = Ledger(open_database(chosen.worker))
         print("began", flush=True)
-        pay(ledger, chosen.pools)
+        pay(ledger, count())
         return
     generator = random.Random(chosen.seed)
     with tempfile.TemporaryDirectory() as folder:
-        print(TITLE.format(names=len(NAMES), window=WINDOW))
-        heads = f"{'database':<12}{'kills':>6}{'seconds':>10}{'by then':>10}{'statements':>12}{'':>10}"
-        print(f"{heads}{'chain':>8}{'totals':>8}")
+        introduce()
         measure("SQLite", f"sqlite:///{Path(folder, 'killed.db')}", chosen.kills, generator)
         if chosen.postgres_kills:
             with throwaway_postgres() as server:
