@@ -91,6 +91,9 @@ TORCHVISION = "https://download.pytorch.org/models"
 DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
 AESTHETIC = "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main"
 
+DIFFUSERS = ("config.json", "diffusion_pytorch_model.safetensors")
+"""Of a model of diffusers."""
+
 SOURCES: Mapping[str, WeightsSource] = {
     "clip": WeightsSource(
         "encoder, CLIP ViT-B/32", "MIT", _hub("openai/clip-vit-base-patch32", "config.json", "pytorch_model.bin")
@@ -123,6 +126,11 @@ SOURCES: Mapping[str, WeightsSource] = {
         "MIT",
         (WeightsFile("model.pth", f"{AESTHETIC}/sa_0_4_vit_l_14_linear.pth"),),
     ),
+    "CompVis/ldm-celebahq-256": WeightsSource(
+        "base, the VQ-VAE of latent diffusion on CelebA-HQ",
+        "Apache-2.0",
+        _hub("CompVis/ldm-celebahq-256", *(f"vqvae/{file}" for file in DIFFUSERS)),
+    ),
     "dreamsim": WeightsSource(
         "distance, DreamSim on OpenCLIP ViT-B/32",
         "MIT",
@@ -145,7 +153,7 @@ PIPELINE = (
     "scheduler/scheduler_config.json",
     *(f"text_encoder/{file}" for file in ("config.json", "model.safetensors")),
     *(f"tokenizer/{file}" for file in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")),
-    *(f"{part}/{file}" for part in ("unet", "vae") for file in ("config.json", "diffusion_pytorch_model.safetensors")),
+    *(f"{part}/{file}" for part in ("unet", "vae") for file in DIFFUSERS),
 )
 """The files of a Stable Diffusion pipeline on the hub."""
 

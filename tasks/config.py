@@ -18,7 +18,7 @@ from models.properties.registry import chosen_property
 from models.training import Method, Training
 from models.valuation.coalitions import Sizes
 from models.valuation.shapley import Estimator
-from tasks.generator_config import LORA_RUN, DDPMConfig, GeneratorBase, GeneratorConfig, kind_of
+from tasks.generator_config import LORA_RUN, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
 from tasks.payout_config import PayoutConfig
 from tasks.source_config import DigitsSource, ImageSource, Source
 from tasks.stage_config import TRAINING, Rate, StageConfig, Steps
@@ -254,9 +254,9 @@ class CreditConfig(StageConfig):
     def _generator_can(self) -> CreditConfig:
         method = self.coalitions.method
         if method in ("gradient-ascent", "influence"):
-            if self.generator.kind != "ddpm":
+            if not isinstance(self.generator, DenoiserConfig):
                 raise ValueError(
-                    f"`coalitions.method`: {method} unlearns what a ddpm learned, and the generator is a "
+                    f"`coalitions.method`: {method} unlearns what a denoiser learned, and the generator is a "
                     f"{self.generator.kind}; take `sparsified`"
                 )
             if self.generator.conditional:

@@ -47,14 +47,13 @@ class GeneratorBase(StageConfig):
         """
 
 
-class DDPMConfig(GeneratorBase):
-    """See `models.generators.unets.Architecture`.
+class DenoiserConfig(GeneratorBase):
+    """Of pixels or of latents: see `models.generators.unets.Architecture`.
 
     Attributes:
         conditional: whether it learns classes, the labels of images.
     """
 
-    kind: Literal["ddpm"] = "ddpm"
     block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
     layers_per_block: Annotated[int, Field(ge=1)] = 1
     attention: tuple[Annotated[int, Field(ge=0)], ...] = ()
@@ -70,7 +69,7 @@ class DDPMConfig(GeneratorBase):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
 
     @model_validator(mode="after")
-    def _widths_divide(self) -> DDPMConfig:
+    def _widths_divide(self) -> DenoiserConfig:
         for width in self.block_channels:
             if width % self.groups:
                 raise ValueError(f"`block_channels` are multiples of `groups`, which is {self.groups}; got {width}")
@@ -88,6 +87,12 @@ class DDPMConfig(GeneratorBase):
             raise ValueError(f"`guidance` is of a `conditional` generator, and this one is not; got {self.guidance}")
         return self
 
+
+class DDPMConfig(DenoiserConfig):
+    """See `models.generators.ddpm`."""
+
+    kind: Literal["ddpm"] = "ddpm"
+
     def check_size(self, size: int) -> None:
         halvings = 2 ** (len(self.block_channels) - 1)
         if size % halvings:
@@ -95,6 +100,18 @@ class DDPMConfig(GeneratorBase):
                 f"each level of the generator halves the image, so with {len(self.block_channels)} "
                 f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
             )
+
+
+class LatentConfig(DenoiserConfig):
+    """A denoiser of the latents of a frozen autoencoder: see `models.generators.latent_diffusion`.
+
+    Attributes:
+        base: a folder, as seen from where the configuration lies, or id of a repository on the hub: a VQModel, an
+            AutoencoderKL, or a pipeline with one.
+    """
+
+    kind: Literal["latent"]
+    base: Annotated[str, Field(min_length=1)]
 
 
 class LoRAConfig(GeneratorBase):
@@ -149,7 +166,7 @@ def kind_of(given: Any) -> str:
 
 
 GeneratorConfig = Annotated[
-    Annotated[DDPMConfig, Tag("ddpm")] | Annotated[LoRAConfig, Tag("lora")],
+    Annotated[DDPMConfig, Tag("ddpm")] | Annotated[LatentConfig, Tag("latent")] | Annotated[LoRAConfig, Tag("lora")],
     Discriminator(kind_of),
     BeforeValidator(_known_kind),
 ]

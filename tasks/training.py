@@ -14,9 +14,10 @@ from infra.settings import settings
 from infra.weights import WeightsStore
 from models.errors import InputError
 from models.generators.kinds import module_of
-from models.generators.pipelines import check_pipeline, side_multiple
+from models.generators.pipelines import autoencoder_in, check_pipeline, side_multiple
 from models.properties.registry import chosen_property
 from tasks.config import CreditConfig
+from tasks.generator_config import LatentConfig
 from tasks.stage import WORKER, in_worker, run_stage
 
 
@@ -50,6 +51,9 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
         WeightsError: the base is not here; the message says how to fetch it.
     """
     generator = config.generator
+    if isinstance(generator, LatentConfig):
+        described = autoencoder_in(WeightsStore(settings().weights_root).base(generator.base))
+        described.check_side(data.outputs["shape"][1], len(generator.block_channels))
     if generator.kind != "lora":
         return
     for package in ("peft", "transformers"):

@@ -12,7 +12,7 @@ import pytest
 from flows.configuration import load_config, place_of_preset, preset_names
 from tasks.expected import expected
 
-MILLIONS = {"cifar20": 35.7}
+MILLIONS = {"cifar20": 35.7, "celeba-hq": 274.0}
 """Parameters of the sparsified fine-tuning paper's models."""
 
 
