@@ -40,7 +40,7 @@ def throwaway_postgres() -> Iterator[Postgres]:
 
 
 class Postgres:
-    """A server that can be stopped and started again, and ends with its parent however that dies.
+    """A server that can be stopped and started again, and ends and goes with its parent however that dies.
 
     Synchronous writes are off: what it holds does not survive a power failure, and is not meant to.
     """
@@ -89,7 +89,7 @@ class Postgres:
         log = self.folder / "server.log"
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra.supervise", *command],
+                [sys.executable, "-m", "infra.supervise", "--of", str(self.folder), *command],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -110,10 +110,8 @@ class Postgres:
             return
         if (self._data / "postmaster.pid").exists():
             self._run([binary("pg_ctl"), "-D", str(self._data), "stop", "-m", "immediate", "-t", "20"])
-        if self._process.stdin is not None:
-            self._process.stdin.close()
         try:
-            self._process.wait(SHUTDOWN_SECONDS)
+            self._process.communicate(b".", SHUTDOWN_SECONDS)  # in order: the folder stays, for another start
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,22 @@ def test_it_is_stopped_started_again_with_what_it_held_and_removed() -> None:
     assert not server.folder.exists()
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(server.folder) not in listed
+
+
+def test_a_killed_job_leaves_neither_a_server_nor_its_folder() -> None:
+    program = (
+        "import time\nfrom infra.postgres import throwaway_postgres\n"
+        "with throwaway_postgres() as server: print(server.folder, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        folder = Path(job.stdout.readline().strip())
+        assert (folder / "data").exists()
+        job.kill()
+    deadline = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not folder.exists()
 
 
 def test_missing_binaries_are_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
