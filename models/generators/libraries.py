@@ -16,6 +16,7 @@ with without("bitsandbytes", "scipy", "timm"):
     from diffusers.models.autoencoders.vq_model import VQModel
     from diffusers.models.downsampling import Downsample2D
     from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from diffusers.models.upsampling import Upsample2D
     from diffusers.optimization import get_cosine_schedule_with_warmup
     from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
@@ -34,6 +35,7 @@ __all__ = [
     "DPMSolverMultistepScheduler",
     "Downsample2D",
     "PNDMScheduler",
+    "UNet2DConditionModel",
     "UNet2DModel",
     "UniPCMultistepScheduler",
     "Upsample2D",

@@ -25,8 +25,9 @@ from models.generators.generator import (
     batches,
     fit_one_by_one,
 )
-from models.generators.libraries import get_cosine_schedule_with_warmup
+from models.generators.libraries import UNet2DConditionModel, get_cosine_schedule_with_warmup
 from models.generators.memory import Parts
+from models.generators.outline import Outline, outline_of_adapter
 from models.generators.pipelines import digest_of_pipeline
 from models.generators.resume import Keeper, pack_training, unpack_training
 from models.generators.schedulers import solver
@@ -37,6 +38,17 @@ from models.serialization import pack, unpack
 SAMPLING_STEPS = 100
 WARMUP_SHARE = 10
 """Warm-up takes one in so many steps at most: a coalition's finetuning has fewer steps than a training's warm-up."""
+
+OUTLINED_FACTOR = 8
+OUTLINED_UNET = {
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
+    "layers_per_block": 2,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+"""What an outline takes of a base that it does not read: the net of Stable Diffusion 1, 860 million parameters."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,13 @@ class LoRA:
         pipeline.embeddings(adaptation.prompts, resources.rows)
         pipeline.moments(shown.images[:1], resources.rows)
         return cls(pipeline, adaptation, {}, resources).untrained(seed=seed)
+
+    @classmethod
+    def outline(cls, shape: tuple[int, int, int], *, rank: int, targets: Sequence[str], **_: Any) -> Outline:
+        """What a model of images of a shape will be, on the U-Net of Stable Diffusion 1, whatever the base."""
+        with torch.device("meta"):
+            unet = UNet2DConditionModel(**{**OUTLINED_UNET, "sample_size": shape[1] // OUTLINED_FACTOR})
+        return outline_of_adapter(unet, rank, targets)
 
     def untrained(self, *, seed: int) -> LoRA:
         """The base as it is: A is drawn as peft draws it, and B is zero."""

@@ -97,7 +97,7 @@ def test_unreadable_files_and_unknown_presets(tmp_path: Path) -> None:
         load_config(file=tmp_path / "latin.yaml", preset=None, name=None)
     with pytest.raises(ConfigError, match="No such file"):
         load_config(file=tmp_path / "absent.yaml", preset=None, name=None)
-    with pytest.raises(ConfigError, match="choose one of by-class, celeba-hq, "):
+    with pytest.raises(ConfigError, match="choose one of artbench, by-class, "):
         load_config(file=None, preset="cifar", name=None)
     with pytest.raises(ConfigError, match="not both"):
         load_config(file=tmp_path / "a.yaml", preset="digits", name=None)

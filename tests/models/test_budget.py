@@ -8,9 +8,11 @@ from torch import nn
 
 from models.budget import SUSTAINED, Sampled, Trained, budget
 from models.generators.ddpm import DDPM
-from models.generators.outline import Outline, activations
+from models.generators.libraries import UNet2DConditionModel
+from models.generators.outline import Outline, activations, outline_of_adapter
 from models.generators.registry import outline_generator
 from models.generators.unets import Architecture
+from models.pruning import size_of
 
 
 def test_the_formula_by_hand() -> None:
@@ -41,6 +43,27 @@ def test_an_outline_is_of_the_net_that_is_built() -> None:
     wider = outline_generator("ddpm", (1, 16, 16), settings)
     assert wider.parameters == outline.parameters
     assert wider.activations > 3 * outline.activations
+
+
+def test_an_adapter_of_each_projection_by_hand() -> None:
+    with torch.device("meta"):
+        net = UNet2DConditionModel(
+            sample_size=4,
+            block_out_channels=(8,),
+            down_block_types=("CrossAttnDownBlock2D",),
+            up_block_types=("CrossAttnUpBlock2D",),
+            layers_per_block=1,
+            norm_num_groups=4,
+            cross_attention_dim=6,
+            attention_head_dim=2,
+        )
+    whole = size_of(net)
+    outline = outline_of_adapter(net, 3, ("to_k",))
+    # One transformer in the way down, one in the middle, two in the way up: of pixels to themselves, and to the text.
+    assert outline.parameters == 4 * 3 * ((8 + 8) + (6 + 8))
+    assert outline.frozen == whole.parameters
+    assert outline.multiply_adds > whole.multiply_adds
+    assert outline.operations == 4
 
 
 def test_what_a_gradient_keeps_by_hand() -> None:
