@@ -101,6 +101,11 @@ SOURCES: Mapping[str, WeightsSource] = {
     "dinov2": WeightsSource(
         "encoder, DINOv2 ViT-S/14", "Apache-2.0", _hub("facebook/dinov2-small", "config.json", "model.safetensors")
     ),
+    "blip-vqa": WeightsSource(
+        "encoder, BLIP's image side as it learned to answer questions",
+        "BSD-3-Clause",
+        _hub("Salesforce/blip-vqa-base", "config.json", "model.safetensors"),
+    ),
     "alexnet": WeightsSource(
         "encoder, AlexNet on ImageNet; and under LPIPS",
         "BSD-3-Clause",

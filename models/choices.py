@@ -7,7 +7,7 @@ from typing import Literal
 GeneratorKind = Literal["ddpm", "latent", "lora"]
 
 EncoderName = Literal[
-    "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "alexnet", "densenet121", "inception-v3"
+    "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "blip-vqa", "alexnet", "densenet121", "inception-v3"
 ]
 
 DistanceName = Literal["l2", "encoder", "lpips", "dreamsim"]

@@ -1,4 +1,4 @@
-"""Encoders whose weights are fetched: CLIP and DINOv2 (transformers), AlexNet and DenseNet121 (torchvision).
+"""Encoders whose weights are fetched: CLIP, DINOv2 and BLIP (transformers), AlexNet and DenseNet121 (torchvision).
 
 Each takes a module, and has a function that reads one from a folder of weights; nothing is downloaded here.
 """
@@ -73,6 +73,28 @@ class Dinov2(NetworkEncoder):
         )
 
 
+class Blip(NetworkEncoder):
+    """The class token after the last norm of BLIP's image side (Li et al. 2022), as its model of questions learned it.
+
+    The whole image becomes a square by bicubic interpolation, of 384 pixels in BLIP-VQA as published, with CLIP's mean
+    and deviation.
+
+    Args:
+        net: a `BlipVisionModel` of transformers.
+    """
+
+    def __init__(self, net: Any) -> None:
+        super().__init__(
+            net,
+            name=_transformer_name("blip", net),
+            size=net.config.image_size,
+            read=lambda net, shown: net(pixel_values=shown).last_hidden_state[:, 0],  # `pooler_output` is normed twice
+            mean=CLIP_MEAN,
+            std=CLIP_STD,
+            interpolation="bicubic",
+        )
+
+
 class TorchvisionEncoder(NetworkEncoder):
     """Activations before the last layer of an ImageNet classifier of torchvision, at 224 pixels, none below zero.
 
@@ -111,6 +133,17 @@ def dinov2(folder: Path) -> Dinov2:
     with hub_extra():
         from transformers import Dinov2Model
     return Dinov2(_transformer(Dinov2Model, folder))
+
+
+def blip(folder: Path) -> Blip:
+    """From `config.json` and `model.safetensors`, or `pytorch_model.bin`, of a folder: the image side of a BLIP.
+
+    Raises:
+        InputError: transformers is not installed, or the folder cannot be read.
+    """
+    with hub_extra():
+        from transformers import BlipForQuestionAnswering
+    return Blip(_transformer(BlipForQuestionAnswering, folder).vision_model)
 
 
 def alexnet(folder: Path) -> TorchvisionEncoder:

@@ -8,7 +8,7 @@ from models.checkpoints import Weights, no_weights
 from models.choices import EncoderName
 from models.encoders.efficientnet import EfficientNetLite0
 from models.encoders.encoder import Encoder
-from models.encoders.hub import alexnet, clip, densenet121, dinov2
+from models.encoders.hub import alexnet, blip, clip, densenet121, dinov2
 from models.encoders.inception import inception_v3
 from models.encoders.pixels import Pixels
 from models.errors import by_name
@@ -21,6 +21,7 @@ ENCODERS: Mapping[EncoderName, Callable[[Shape, str, Weights], Encoder]] = {
     "clip": lambda shape, device, weights: clip(weights("clip")).to(device),
     "clip-large": lambda shape, device, weights: clip(weights("clip-large")).to(device),
     "dinov2": lambda shape, device, weights: dinov2(weights("dinov2")).to(device),
+    "blip-vqa": lambda shape, device, weights: blip(weights("blip-vqa")).to(device),
     "alexnet": lambda shape, device, weights: alexnet(weights("alexnet")).to(device),
     "densenet121": lambda shape, device, weights: densenet121(weights("densenet121")).to(device),
     "inception-v3": lambda shape, device, weights: inception_v3(weights("inception-v3")).to(device),

@@ -32,6 +32,7 @@ ENCODERS: Mapping[EncoderName, tuple[str, ...]] = {
     "clip": ("clip",),
     "clip-large": ("clip-large",),
     "dinov2": ("dinov2",),
+    "blip-vqa": ("blip-vqa",),
     "alexnet": ("alexnet",),
     "densenet121": ("densenet121",),
     "pixels": (),

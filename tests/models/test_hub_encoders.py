@@ -15,6 +15,8 @@ import torchvision
 from PIL import Image
 from torchvision.models.densenet import DenseNet
 from transformers import (
+    BlipConfig,
+    BlipForQuestionAnswering,
     CLIPConfig,
     CLIPModel,
     CLIPVisionConfig,
@@ -100,6 +102,21 @@ def test_dinov2_is_the_class_token(tmp_path: Path) -> None:
         torch.testing.assert_close(encoder.embed(shown), expected, atol=1e-5, rtol=0)
     with pytest.raises(InputError, match="multiple of 14, not 50"):
         hub.Dinov2(net, size=50)
+
+
+def test_blip_is_the_class_token_of_the_model_that_answers_questions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vision = {**SMALL, "image_size": 32, "patch_size": 8}
+    text = {**SMALL, "vocab_size": 20, "max_position_embeddings": 4, "encoder_hidden_size": 16}
+    whole = BlipForQuestionAnswering(BlipConfig(vision_config=vision, text_config=text)).eval()
+    whole.save_pretrained(tmp_path)
+    encoder = build_encoder("blip-vqa", shape=(3, 32, 32), weights=lambda name: {"blip-vqa": tmp_path}[name])
+    shown = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        pixels = prepared(shown, 32, mean=hub.CLIP_MEAN, std=hub.CLIP_STD)
+        expected = whole.vision_model(pixel_values=pixels).last_hidden_state[:, 0]
+        torch.testing.assert_close(encoder.embed(shown), expected, atol=1e-5, rtol=0)
+    assert encoder.dimensions == 16
 
 
 def test_densenet_reads_todays_names_and_the_published_ones(tmp_path: Path, densenet: Callable[[], DenseNet]) -> None:
