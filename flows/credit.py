@@ -25,6 +25,7 @@ from infra.workspace import check_home, open_workspace, place_of
 from models.errors import InputError
 from models.training import Method
 from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
+from tasks.base import train_base
 from tasks.coalitions import draw_coalitions, made_here, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
 from tasks.credit import estimate_credit, record_credit
@@ -78,12 +79,17 @@ class CreditResult:
 
 @dataclass(frozen=True)
 class Game:
-    """All that decides what a coalition is worth: images, the judge of them, and the models to start from."""
+    """All that decides what a coalition is worth: images, the judge of them, and the models to start from.
+
+    Attributes:
+        pipeline: what LoRAs are put on, if this run trained it.
+    """
 
     data: StageRecord
     judge: StageRecord
     base: StageRecord
     pruned: StageRecord
+    pipeline: StageRecord | None = None
 
     def start(self, method: Method) -> StageRecord:
         """The model that coalitions trained by a method start from."""
@@ -91,7 +97,8 @@ class Game:
 
     @property
     def stages(self) -> dict[str, StageRecord]:
-        return {stage.name: stage for stage in (self.data, self.judge, self.base, self.pruned)}
+        stages = self.data, self.judge, self.pipeline, self.base, self.pruned
+        return {stage.name: stage for stage in stages if stage}
 
 
 @flow(name="credit", task_runner=RUNNER)
@@ -112,7 +119,8 @@ def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
     anchor = load_anchor(config.name)
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
     data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
-    game = Game(data, *(anchor.stages[name] for name in ("classifier", "train", "prune")))
+    stages = anchor.stages
+    game = Game(data, stages["classifier"], stages["train"], stages["prune"], stages.get("base"))
     return value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
 
 
@@ -137,10 +145,12 @@ def prepare(config: CreditConfig) -> Game:
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())
     classifier = train_classifier(data, config)
-    base = train_generator(data, config)
+    own = config.generator.trained_base
+    pipeline = train_base(own, config.seed) if own else None
+    base = train_generator(data, config, pipeline)
     pruned = prune(data, base, config)
-    record_anchor(config.name, data, classifier, base, pruned)
-    return Game(data, classifier, base, pruned)
+    record_anchor(config.name, data, classifier, base, pruned, *([pipeline] if pipeline else []))
+    return Game(data, classifier, base, pruned, pipeline)
 
 
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:

@@ -11,7 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -21,6 +21,9 @@ from infra.artifacts import StoreError
 
 RECORD = "weights.json"
 CHUNK = 2**20
+TRAINED = "trained/"
+"""Before the names of pipelines that were trained here."""
+
 TIMEOUT = 60
 """Seconds without a byte after which a server is given up."""
 
@@ -197,7 +200,9 @@ class WeightsStore:
         """
         self._source(name)
         folder = self._folder(name)
-        if not (folder / RECORD).exists():
+        if not self.has(name):
+            if name.startswith(TRAINED):
+                raise WeightsError(f"the base {name} is not in {self.root}; `royalty run` trains it anew")
             raise WeightsError(
                 f"the weights {name} are not in {self.root}, and nothing is downloaded unasked; "
                 f"fetch them by `royalty weights fetch {name}`"
@@ -235,21 +240,42 @@ class WeightsStore:
             WeightsError: no weights have this name, the source does not answer, a file is not what its publisher
                 states, or the folder cannot be written. What was there before stays as it was.
         """
-        source, folder = self._source(name), self._folder(name)
-        if (folder / RECORD).exists():
+        source = self._source(name)
+        if self.has(name):
             return self.locate(name)
+
+        def download(folder: Path) -> None:
+            for file in source.files:
+                _download(file, folder / file.path, progress)
+
+        self.keep(name, download, sources=[file.url for file in source.files])
+        return self.locate(name)
+
+    def has(self, name: str) -> bool:
+        return (self._folder(name) / RECORD).exists()
+
+    def record(self, name: str) -> bytes:
+        """What is kept of a name beside its files: where each is from, its size and SHA-256; JSON."""
+        return (self._folder(name) / RECORD).read_bytes()
+
+    def keep(self, name: str, write: Callable[[Path], None], *, sources: Sequence[str] = ()) -> None:
+        """Keep what a function writes into a folder as the weights of a name, with the digests of its files.
+
+        Raises:
+            WeightsError: the folder cannot be written.
+        """
+        folder = self._folder(name)
         temporary: Path | None = None
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=".partial-"))
-            for file in source.files:
-                _download(file, temporary / file.path, progress)
+            write(temporary)
             stored = sorted(path for path in temporary.rglob("*") if path.is_file())
             entries = {
                 path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
                 for path in stored
             }
-            record = {"name": name, "sources": [file.url for file in source.files], "files": entries}
+            record = {"name": name, "sources": list(sources), "files": entries}
             (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             temporary.chmod(0o755)
             temporary.rename(folder)
@@ -262,7 +288,6 @@ class WeightsStore:
         finally:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
-        return self.locate(name)
 
     def _source(self, name: str) -> WeightsSource:
         if name in self.sources:

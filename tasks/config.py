@@ -20,7 +20,7 @@ from models.valuation.coalitions import Sizes
 from models.valuation.shapley import Estimator
 from tasks.generator_config import LORA_RUN, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
 from tasks.payout_config import PayoutConfig
-from tasks.source_config import DigitsSource, ImageSource, Source
+from tasks.source_config import DigitsSource, Source, side_of
 from tasks.stage_config import TRAINING, Rate, StageConfig, Steps
 
 
@@ -264,5 +264,5 @@ class CreditConfig(StageConfig):
                     f"`coalitions.method`: {method} unlearns images of an unconditional generator, and this one is "
                     "`conditional`; take `sparsified`"
                 )
-        self.generator.check_size(self.data.size if isinstance(self.data, ImageSource) else 8)
+        self.generator.check_size(side_of(self.data))
         return self

@@ -8,7 +8,7 @@ from models.budget import Budget, Sampled, Trained, budget
 from models.generators.outline import Outline
 from models.generators.registry import outline_generator
 from tasks.config import CreditConfig
-from tasks.source_config import ImageSource
+from tasks.source_config import ImageSource, side_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Expected:
 def expected(config: CreditConfig) -> Expected:
     """Of a run that measures as many coalitions as it may; files are taken to hold images in colour."""
     generator, coalitions, sampling = config.generator, config.coalitions, config.sampling
-    shape = (3, config.data.size, config.data.size) if isinstance(config.data, ImageSource) else (1, 8, 8)
+    side = side_of(config.data)
+    shape = (3 if isinstance(config.data, ImageSource) else 1, side, side)
     outline = outline_generator(generator.kind, shape, generator.architecture())
     trained = coalitions.training(coalitions.method, generator)
     # The pruned model is small all over, so its multiply-adds fall as its parameters do.

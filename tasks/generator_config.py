@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from models.generators.kinds import module_of
-from tasks.stage_config import TRAINING, Limit, Rate, StageConfig, Steps
+from tasks.stage_config import TRAINING, Digits, Limit, Rate, StageConfig, Steps
 
 
 class GeneratorBase(StageConfig):
@@ -30,6 +30,11 @@ class GeneratorBase(StageConfig):
     def needs_texts(self) -> bool:
         """Whether every image needs a caption."""
         return False
+
+    @property
+    def trained_base(self) -> TrainedBase | None:
+        """What is trained before it, for it to stand on."""
+        return None
 
     def training(self) -> dict[str, Any]:
         """Arguments of `models.generators.generator.Generator.fit`."""
@@ -114,11 +119,43 @@ class LatentConfig(DenoiserConfig):
     base: Annotated[str, Field(min_length=1)]
 
 
+Levels = Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...], Field(min_length=2)]
+
+
+class TrainedBase(StageConfig):
+    """A small Stable Diffusion pipeline, trained on captioned MNIST digits that no contributor brings.
+
+    Attributes:
+        digits: that it learns.
+        autoencoder, denoiser, layers, text: see `models.generators.small_pipeline.Widths`.
+        autoencoder_steps, denoiser_steps, batch_size, autoencoder_rate, denoiser_rate: see
+            `models.generators.pipeline_training`.
+    """
+
+    digits: Digits = (0, 1, 2, 3, 4)
+    autoencoder: Levels = (16, 16, 32)
+    denoiser: Levels = (48, 64)
+    layers: Annotated[int, Field(ge=1)] = 1
+    text: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+    autoencoder_steps: Steps = 800
+    denoiser_steps: Steps = 2000
+    batch_size: Steps = 32
+    autoencoder_rate: Rate = 3e-3
+    denoiser_rate: Rate = 2e-3
+
+
+Base = Annotated[
+    Annotated[str, Field(min_length=1), Tag("name")] | Annotated[TrainedBase, Tag("trained")],
+    Discriminator(lambda given: "trained" if isinstance(given, Mapping | TrainedBase) else "name"),
+]
+
+
 class LoRAConfig(GeneratorBase):
     """LoRA on a Stable Diffusion pipeline: see `models.generators.lora`.
 
     Attributes:
-        base: id of a repository on the hub, or a folder, as seen from where the configuration lies.
+        base: id of a repository on the hub; a folder, as seen from where the configuration lies; or how a small one
+            is trained first.
         prompt: of every image; without one each has its own, in the column `text`.
         rank, targets: of the low-rank updates, and the ends of the names of the layers that have one.
         guidance: scale of classifier-free guidance when sampling; 1 is none.
@@ -128,7 +165,7 @@ class LoRAConfig(GeneratorBase):
     """
 
     kind: Literal["lora"]
-    base: Annotated[str, Field(min_length=1)] = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    base: Base = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     prompt: Annotated[str, Field(min_length=1)] | None = None
     rank: Annotated[int, Field(ge=2)] = 256
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("to_q", "to_k", "to_v", "to_out.0")
@@ -145,6 +182,19 @@ class LoRAConfig(GeneratorBase):
     @property
     def needs_texts(self) -> bool:
         return self.prompt is None
+
+    @property
+    def trained_base(self) -> TrainedBase | None:
+        return self.base if isinstance(self.base, TrainedBase) else None
+
+    def check_size(self, size: int) -> None:
+        if own := self.trained_base:
+            multiple = 2 ** (len(own.autoencoder) + len(own.denoiser) - 2)
+            if size % multiple:
+                raise ValueError(
+                    "each level of `generator.base.autoencoder` and `generator.base.denoiser` but the first halves the "
+                    f"image, so its size is a multiple of {multiple}; got {size}"
+                )
 
 
 LORA_RUN: Mapping[str, Mapping[str, Any]] = {

@@ -28,8 +28,10 @@ from tasks.source_config import (
     CifarSource,
     DatasetSource,
     DigitsSource,
+    EmbeddedSource,
     FileSource,
     FolderSource,
+    MnistSource,
     ParquetSource,
 )
 from tasks.stage import run_stage
@@ -38,27 +40,38 @@ READING = "models.data.credited"
 
 
 @task(cache_policy=NO_CACHE)
-def ingest(source: DigitsSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> StageRecord:
+def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> StageRecord:
     """Digests of the three parts, and what each contributor brings to training.
 
     Args:
         labels, texts: whether each image needs one.
     """
-    if not isinstance(source, DigitsSource):
+    if not isinstance(source, EmbeddedSource):
         return _ingest_files(source, seed, labels, texts)
-    if texts:
+    if texts and isinstance(source, DigitsSource):
         raise InputError("the embedded digits have no captions; set `generator: {prompt: ...}` for all of them")
     inputs = {"source": source.model_dump(mode="json"), "seed": seed}
 
     def compute(space: Workspace) -> dict[str, Any]:
-        from models.data.digits import digits  # scikit-learn takes seconds to import
-
-        options = source.model_dump(exclude={"source", "held_out"})
-        splits = digits(**options, **source.held_out.model_dump(), seed=seed)
+        splits = embedded_splits(source, seed)
         stored = {name: space.artifacts.put(part.to_bytes()) for name, part in vars(splits).items()}
         return {**stored, **_described(splits), "repeated_items": 0, "licenses": {}}
 
-    return run_stage("ingest", inputs=inputs, modules=("models.data.digits",), compute=compute)
+    module = "models.data.mnist" if isinstance(source, MnistSource) else "models.data.digits"
+    return run_stage("ingest", inputs=inputs, modules=(module,), compute=compute)
+
+
+def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
+    """The images that come with a package, shared among contributors."""
+    held_out = source.held_out.model_dump()
+    if isinstance(source, MnistSource):
+        from models.data.mnist import credited_digits
+
+        shared = source.contributors_a_digit
+        return credited_digits(chosen=source.digits, contributors_a_digit=shared, **held_out, seed=seed)
+    from models.data.digits import digits  # scikit-learn takes seconds to import
+
+    return digits(**source.model_dump(exclude={"source", "held_out"}), **held_out, seed=seed)
 
 
 def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> StageRecord:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from models.data.folder import CONTRIBUTORS
 from models.payees import Payee, read_payees
 from tasks.payout_config import PayoutConfig
-from tasks.source_config import DigitsSource, FileSource, FolderSource
+from tasks.source_config import EmbeddedSource, FileSource, FolderSource
 
 
-def load_payees(payout: PayoutConfig, data: DigitsSource | FileSource) -> dict[str, Payee] | None:
+def load_payees(payout: PayoutConfig, data: EmbeddedSource | FileSource) -> dict[str, Payee] | None:
     """Payees by contributor, from the file that the payout names, or else from beside the images.
 
     Returns:

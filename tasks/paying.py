@@ -24,17 +24,17 @@ from infra.workspace import open_workspace
 from models.errors import InputError
 from models.payees import Payee
 from tasks.payout_config import PayoutConfig
-from tasks.source_config import DigitsSource, FileSource, Source
+from tasks.source_config import EmbeddedSource, FileSource, Source
 
 ExportName = Literal["pain001", "pain001.03"]
 VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03": "pain.001.001.03"}
 
 
 @task(cache_policy=NO_CACHE)
-def own_terms(run: str) -> tuple[DigitsSource | FileSource, PayoutConfig]:
+def own_terms(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
     """Where a run's images come from, and the payout of its configuration."""
     said = open_workspace(settings()).runs.config(run) or {}
-    source: DigitsSource | FileSource = TypeAdapter(Source).validate_python(said.get("data", {"source": "digits"}))
+    source: EmbeddedSource | FileSource = TypeAdapter(Source).validate_python(said.get("data", {"source": "digits"}))
     return source, PayoutConfig.model_validate(said.get("payout", {}))
 
 

@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from models.data.columns import Columns
-from tasks.stage_config import Share, StageConfig
+from tasks.stage_config import Digits, Share, StageConfig
 
 
 class HeldOut(StageConfig):
@@ -30,6 +30,15 @@ class DigitsSource(StageConfig):
     blurred_sigma: Annotated[float, Field(ge=0)] = 1.0
     mislabelled: bool = False
     planted: bool = False
+    held_out: HeldOut = HeldOut()
+
+
+class MnistSource(StageConfig):
+    """MNIST digits of 32 by 32 pixels with captions: see `models.data.mnist.credited_digits`."""
+
+    source: Literal["mnist"]
+    digits: Digits = (5, 6, 7, 8, 9)
+    contributors_a_digit: Annotated[int, Field(ge=1, le=12)] = 1
     held_out: HeldOut = HeldOut()
 
 
@@ -111,4 +120,14 @@ class ArtbenchSource(ImageSource):
 FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource
 
 
-Source = Annotated[DigitsSource | FileSource, Field(discriminator="source")]
+EmbeddedSource = DigitsSource | MnistSource
+
+
+Source = Annotated[EmbeddedSource | FileSource, Field(discriminator="source")]
+
+
+def side_of(source: EmbeddedSource | FileSource) -> int:
+    """Of the squares that all images of a source are, in pixels."""
+    if isinstance(source, ImageSource):
+        return source.size
+    return 32 if isinstance(source, MnistSource) else 8

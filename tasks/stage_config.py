@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,6 +24,13 @@ Limit = Annotated[float, Field(ge=0)]
 
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+Digits = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=9)], ...],
+    Field(min_length=2),
+    AfterValidator(lambda digits: tuple(sorted(set(digits)))),
+]
 
 
 class StageConfig(BaseModel):

@@ -30,6 +30,7 @@ ORDER = (
     "Pruned model",
     "Pruned model, before its recovery",
     "Base model",
+    "Pipeline under the base model",
     "Values by GMValuator",
     "Values of items",
     "Classifier that judges",

@@ -25,6 +25,7 @@ TITLES = {
     "credit.table": "Credit table",
     "pay.payout": "Payout table",
     "train.model": "Base model",
+    "base.files": "Pipeline under the base model",
     "prune.model": "Pruned model",
     "prune.broken": "Pruned model, before its recovery",
     "classifier.classifier": "Classifier that judges",

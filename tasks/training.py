@@ -17,7 +17,7 @@ from models.generators.kinds import module_of
 from models.generators.pipelines import autoencoder_in, check_pipeline, side_multiple
 from models.properties.registry import chosen_property
 from tasks.config import CreditConfig
-from tasks.generator_config import LatentConfig
+from tasks.generator_config import LatentConfig, LoRAConfig, TrainedBase
 from tasks.stage import WORKER, in_worker, run_stage
 
 
@@ -54,11 +54,13 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
     if isinstance(generator, LatentConfig):
         described = autoencoder_in(WeightsStore(settings().weights_root).base(generator.base))
         described.check_side(data.outputs["shape"][1], len(generator.block_channels))
-    if generator.kind != "lora":
+    if not isinstance(generator, LoRAConfig):
         return
     for package in ("peft", "transformers"):
         if find_spec(package) is None:
             raise InputError(f"a LoRA takes the package {package}, which is missing; install royalty[hub]")
+    if isinstance(generator.base, TrainedBase):
+        return
     folder = WeightsStore(settings().weights_root).base(generator.base)
     check_pipeline(folder)
     multiple, sides = side_multiple(folder), data.outputs["shape"][1:]
@@ -84,20 +86,26 @@ def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
-def train_generator(data: StageRecord, config: CreditConfig) -> StageRecord:
-    """Digest of the base model, and its size."""
+def train_generator(data: StageRecord, config: CreditConfig, pipeline: StageRecord | None) -> StageRecord:
+    """Digest of the base model, and its size.
+
+    Args:
+        pipeline: what a LoRA is put on, if this run trained it.
+    """
+    on = {"base": pipeline.outputs["name"]} if pipeline else {}
     inputs = {
         "train": data.outputs["train"],
         "kind": config.generator.kind,
-        "architecture": config.generator.architecture(),
+        "architecture": config.generator.architecture() | on,
         "training": config.generator.training(),
         "seed": config.seed,
     }
     modules = WORKER, module_of(config.generator.kind)
     checkpoint = digest_of({"inputs": inputs, "code": code_version(*modules)})
     given = *inputs.values(), checkpoint
+    under = {"pipeline": pipeline.outputs["files"]} if pipeline else {}
     work = in_worker("Train generator", config.generator.steps, f"{WORKER}.fit_generator", *given)
-    record = run_stage("train", inputs=inputs, modules=modules, compute=work)
+    record = run_stage("train", inputs=inputs | under, modules=modules, compute=work)
     Checkpoint(settings().root / "checkpoints" / checkpoint).remove()
     return record
 

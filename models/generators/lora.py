@@ -126,10 +126,27 @@ class LoRA:
         return cls(pipeline, adaptation, {}, resources).untrained(seed=seed)
 
     @classmethod
-    def outline(cls, shape: tuple[int, int, int], *, rank: int, targets: Sequence[str], **_: Any) -> Outline:
-        """What a model of images of a shape will be, on the U-Net of Stable Diffusion 1, whatever the base."""
+    def outline(
+        cls,
+        shape: tuple[int, int, int],
+        *,
+        base: str | Mapping[str, Any],
+        rank: int,
+        targets: Sequence[str],
+        **_: Any,
+    ) -> Outline:
+        """What a model of images of a shape will be.
+
+        Args:
+            base: the settings of one that is trained first; of any other the net is taken to be Stable Diffusion 1's.
+        """
         with torch.device("meta"):
-            unet = UNet2DConditionModel(**{**OUTLINED_UNET, "sample_size": shape[1] // OUTLINED_FACTOR})
+            if isinstance(base, Mapping):
+                from models.generators.small_pipeline import Widths, build_denoiser  # transformers takes seconds
+
+                unet = build_denoiser(Widths.of(base), shape[1])
+            else:
+                unet = UNet2DConditionModel(**{**OUTLINED_UNET, "sample_size": shape[1] // OUTLINED_FACTOR})
         return outline_of_adapter(unet, rank, targets)
 
     def untrained(self, *, seed: int) -> LoRA:
@@ -359,12 +376,17 @@ class LoRA:
 
 
 def truncated(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The nearest update of a lower rank to b a, by its factors `(rank, in)` and `(out, rank)`."""
-    left, upper = torch.linalg.qr(b.double())
-    right, lower = torch.linalg.qr(a.double().T)
+    """The nearest update of a lower rank to b a, by its factors.
+
+    Args:
+        a, b: `(rank, in)` and `(out, rank)`, or of a convolution `(rank, in, height, width)` and `(out, rank, 1, 1)`.
+    """
+    left, upper = torch.linalg.qr(b.flatten(1).double())
+    right, lower = torch.linalg.qr(a.flatten(1).double().T)
     u, values, v = torch.linalg.svd(upper @ lower.T)
     u, root, v = u[:, :rank], values[:rank].sqrt(), v[:rank]
-    return (root[:, None] * (v @ right.T)).to(a.dtype), ((left @ u) * root).to(b.dtype)
+    lowered = (root[:, None] * (v @ right.T)).view(rank, *a.shape[1:]), ((left @ u) * root).view(-1, rank, *b.shape[2:])
+    return lowered[0].to(a.dtype), lowered[1].to(b.dtype)
 
 
 def _captions(texts: Sequence[str] | None, prompt: str | None, items: int) -> list[str]:

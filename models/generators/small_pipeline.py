@@ -1,67 +1,106 @@
-"""A Stable Diffusion pipeline of the real classes, small enough for tests and small images, with random weights."""
+"""A Stable Diffusion pipeline of the real classes, built from config with random weights, for small images."""
 
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from models.generators.libraries import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 
 TOKENS = 16
 """Of a prompt: letters, of which each is one, and its two ends."""
 
-FEATURES = 32
+HEAD = 8
+"""Channels of a group of the norms, and of a head of attention."""
+
+LETTERS = [letter + end for end in ("</w>", "") for letter in string.ascii_lowercase]
+VOCABULARY = {token: place for place, token in enumerate(["<|startoftext|>", "<|endoftext|>", *LETTERS])}
 
 
-def save_small_pipeline(folder: Path, *, side: int, seed: int) -> None:
-    """Write the pipeline as diffusers writes one, for images of `side` by `side` pixels, a multiple of 4.
+@dataclass(frozen=True)
+class Widths:
+    """How large a pipeline is.
+
+    Attributes:
+        autoencoder: channels of its levels, multiples of 8, each of which but the first halves the image.
+        denoiser: likewise, of the U-Net on latents; all levels but the last attend to the text.
+        layers: residual blocks of a level of the U-Net.
+        text: features of a token.
+    """
+
+    autoencoder: tuple[int, ...] = (16, 32)
+    denoiser: tuple[int, ...] = (32, 64)
+    layers: int = 1
+    text: int = 32
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Widths:
+        """Those among other settings."""
+        autoencoder, denoiser = tuple(settings["autoencoder"]), tuple(settings["denoiser"])
+        return cls(autoencoder, denoiser, settings["layers"], settings["text"])
+
+
+def build_autoencoder(widths: tuple[int, ...], side: int) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
+        block_out_channels=widths,
+        latent_channels=4,
+        norm_num_groups=HEAD,
+        sample_size=side,
+    )
+
+
+def build_denoiser(widths: Widths, side: int) -> UNet2DConditionModel:
+    attending = len(widths.denoiser) - 1
+    return UNet2DConditionModel(
+        sample_size=side // 2 ** (len(widths.autoencoder) - 1),
+        down_block_types=("CrossAttnDownBlock2D",) * attending + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * attending,
+        block_out_channels=widths.denoiser,
+        layers_per_block=widths.layers,
+        norm_num_groups=HEAD,
+        cross_attention_dim=widths.text,
+        attention_head_dim=HEAD,
+    )
+
+
+def build_text_encoder(features: int) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(VOCABULARY),
+            hidden_size=features,
+            intermediate_size=2 * features,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=TOKENS,
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=1,
+        )
+    )
+
+
+def build_pipeline(widths: Widths, *, side: int, seed: int) -> StableDiffusionPipeline:
+    """A pipeline for images of `side` by `side` pixels, which has learned nothing.
 
     Args:
         seed: of its weights.
     """
-    letters = [letter + end for end in ("</w>", "") for letter in string.ascii_lowercase]
-    vocabulary = {token: place for place, token in enumerate(["<|startoftext|>", "<|endoftext|>", *letters])}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=TOKENS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = StableDiffusionPipeline(
-            vae=AutoencoderKL(
-                down_block_types=("DownEncoderBlock2D",) * 2,
-                up_block_types=("UpDecoderBlock2D",) * 2,
-                block_out_channels=(16, 32),
-                latent_channels=4,
-                norm_num_groups=8,
-                sample_size=side,
-            ),
-            text_encoder=CLIPTextModel(
-                CLIPTextConfig(
-                    vocab_size=len(vocabulary),
-                    hidden_size=FEATURES,
-                    intermediate_size=2 * FEATURES,
-                    num_hidden_layers=2,
-                    num_attention_heads=2,
-                    max_position_embeddings=TOKENS,
-                    bos_token_id=0,
-                    eos_token_id=1,
-                    pad_token_id=1,
-                )
-            ),
-            tokenizer=tokenizer,
-            unet=UNet2DConditionModel(
-                sample_size=side // 2,
-                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-                block_out_channels=(32, 64),
-                layers_per_block=1,
-                norm_num_groups=8,
-                cross_attention_dim=FEATURES,
-                attention_head_dim=8,
-            ),
+        return StableDiffusionPipeline(
+            vae=build_autoencoder(widths.autoencoder, side),
+            text_encoder=build_text_encoder(widths.text),
+            tokenizer=CLIPTokenizer(vocab=VOCABULARY, merges=[], model_max_length=TOKENS),
+            unet=build_denoiser(widths, side),
             # As Stable Diffusion 1.5 has it.
             scheduler=PNDMScheduler(
                 beta_start=0.00085,
@@ -74,4 +113,8 @@ def save_small_pipeline(folder: Path, *, side: int, seed: int) -> None:
             feature_extractor=None,
             requires_safety_checker=False,
         )
-    pipeline.save_pretrained(folder)
+
+
+def save_small_pipeline(folder: Path, *, side: int, seed: int) -> None:
+    """Write one of random weights as diffusers writes one."""
+    build_pipeline(Widths(), side=side, seed=seed).save_pretrained(folder)

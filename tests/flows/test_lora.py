@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
 import yaml
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from models.generators.pipelines import digest_of_pipeline
 from models.generators.small_pipeline import save_small_pipeline
@@ -48,3 +53,51 @@ def test_a_lora_is_credited_from_its_captions(
             assert described["base_digest"] == digest_of_pipeline(tmp_path / "base")
             ranks.add(described["rank"])
     assert ranks == {4, 2}
+
+
+def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
+    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    # The preset `tiny-lora`, as far as it can be trained within seconds.
+    config = yaml.safe_load(files("flows.presets").joinpath("tiny-lora.yaml").read_text(encoding="utf-8"))
+    config["data"] |= {"digits": [7, 9], "held_out": {"validation": 0.4, "classifier": 0.4}}
+    config["classifier"] = {"steps": 20}
+    config["generator"] |= {"steps": 4, "batch_size": 8, "rank": 4}
+    config["generator"]["base"] |= {"digits": [0, 1], "autoencoder_steps": 4, "denoiser_steps": 6, "batch_size": 8}
+    config["sampling"] |= {"images": 16, "steps": 2}
+    config["pruning"]["recovery_steps"] = 2
+    config["coalitions"] |= {"count": 2, "finetune_steps": 2, "batch_size": 8}
+    config["matching"]["images"] = 8
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    done = royalty("run", "--config", "tiny.yaml")
+    # After a few steps nobody may well have credit to pay; all but the payout is done then.
+    assert done.returncode == 0 or "nothing was paid" in done.stderr, done.stderr
+    table = pd.read_parquet(tmp_path / "home" / "runs" / "tiny-lora" / "credit.parquet")
+    assert set(table["contributor"]) == {"seven", "nine"}
+
+    (base,) = (tmp_path / "home" / "weights").glob("trained--*")
+    pipeline = StableDiffusionPipeline.from_pretrained(base)
+    adapters = []
+    for file in (file for file in (tmp_path / "home" / "artifacts").rglob("*") if file.is_file()):
+        payload = file.read_bytes()
+        if b"lora_A" in payload[:100_000]:
+            _, described = unpack(payload)
+            assert described["base_digest"] == digest_of_pipeline(base)
+            adapters.append((described["rank"], payload))
+    assert {rank for rank, _ in adapters} == {4, 2}
+    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(max(adapters)[1])
+    pipeline.load_lora_weights(str(tmp_path))
+    noise = torch.Generator().manual_seed(0)
+    made = pipeline("a seven", height=32, width=32, num_inference_steps=2, generator=noise, output_type="np").images
+    assert made.shape == (1, 32, 32, 3)
+    assert np.isfinite(made).all()
+
+    traced = royalty("trace", "tiny-lora", "--json")
+    assert "Pipeline under the base model" in {step["title"] for step in json.loads(traced.stdout)["steps"]}, (
+        traced.stderr
+    )
+
+    again = royalty("run", "--config", "tiny.yaml", "--name", "another")
+    assert "Train base pipeline" not in again.stderr + again.stdout
+    assert "0 measured" in again.stdout or "nothing was paid" in again.stderr

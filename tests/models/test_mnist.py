@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from models.data.mnist import mnist_digits
+from models.data.mnist import credited_digits, framed_digits, mnist_digits
 
 
 def test_digits_are_balanced_centred_and_told_apart_by_their_means() -> None:
@@ -30,6 +30,19 @@ def test_digits_are_balanced_centred_and_told_apart_by_their_means() -> None:
     # A one is upright: taller than wide.
     ones = pixels[labels == 1] > 0.5
     assert (ones.any(axis=2).sum(axis=1) > ones.any(axis=1).sum(axis=1)).mean() > 0.9
+
+
+def test_digits_are_shared_among_who_each_bring_one_of_them() -> None:
+    splits = credited_digits(chosen=[7, 5], contributors_a_digit=2, validation=0.2, classifier=0.2, seed=0)
+    data = splits.train
+    assert list(data.contributors) == ["five-1", "five-2", "seven-1", "seven-2"]
+    assert data.label_names == ("five", "seven")
+    names, brings = np.array(data.label_names)[data.labels], np.array(data.contributors)[data.membership.argmax(axis=1)]
+    assert list(data.shown().texts or ()) == [f"a {name}" for name in names]
+    assert all(owner.rpartition("-")[0] == name for owner, name in zip(brings, names, strict=True))
+    framed = {image.tobytes() for image in framed_digits([5, 7])[0]}
+    assert {image.tobytes() for part in vars(splits).values() for image in part.images} <= framed
+    assert len(splits.train.images) > 500
 
 
 def test_the_package_is_imported_only_when_asked_for() -> None:

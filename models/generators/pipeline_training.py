@@ -1,0 +1,199 @@
+"""Train a small Stable Diffusion pipeline from nothing on captioned images (Rombach et al. 2022, sections 3.1 to 3.3).
+
+First the autoencoder learns images; then the U-Net learns their latents, and the text encoder with it, by captions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.generators.generator import DivergedError, Progress, batches, scaled
+from models.generators.libraries import AutoencoderKL, DDPMScheduler, get_cosine_schedule_with_warmup
+from models.generators.resume import Keeper, pack_training, unpack_training
+
+KL_WEIGHT = 1e-3
+"""Of the mean divergence of a latent number from the standard normal distribution, beside the mean squared error."""
+
+UNCAPTIONED = 0.1
+"""Share of the captions that are left out, for classifier-free guidance (Ho and Salimans 2022)."""
+
+WARMUP_SHARE, EMA_DECAY, WEIGHT_DECAY, ENCODING_BATCH = 0.1, 0.995, 1e-2, 256
+
+Loss = Callable[[Tensor, torch.Generator], Tensor]
+"""Of the images at some places, with all that is drawn taken from the generator."""
+
+
+def train_autoencoder(
+    vae: AutoencoderKL,
+    images: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+) -> list[float]:
+    """Train by reconstruction, in place, and set the scale by which latents have a deviation of one.
+
+    Args:
+        images: uint8, `(n, 1 or 3, side, side)`.
+        keeper: keeps the state, the last one too, so that a training that was cut off, or has ended, goes on from it.
+
+    Returns:
+        The loss of each step.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
+    """
+
+    def loss(places: Tensor, generator: torch.Generator) -> Tensor:
+        shown = _coloured(images, places, vae)
+        latent = vae.encode(shown).latent_dist
+        drawn = latent.mean + latent.std * torch.randn(latent.mean.shape, generator=generator, device=vae.device)
+        apart = (vae.decode(drawn).sample - shown).square().mean()
+        divergence = (latent.mean.square() + latent.var - 1 - latent.logvar).mean() / 2
+        total: Tensor = apart + KL_WEIGHT * divergence
+        return total
+
+    losses = _optimize(
+        [vae],
+        loss,
+        len(images),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        progress=progress,
+        keeper=keeper,
+    )
+    deviation = latents_of(vae, images)[:, :1].std()
+    vae.register_to_config(scaling_factor=float(1 / deviation))
+    return losses
+
+
+@torch.no_grad()
+def latents_of(vae: AutoencoderKL, images: np.ndarray) -> Tensor:
+    """Means and deviations of the latents of images, unscaled: `(n, 2, channels, h, w)`."""
+    parts = torch.split(torch.arange(len(images)), ENCODING_BATCH)
+    dists = [vae.encode(_coloured(images, part, vae)).latent_dist for part in parts]
+    return torch.cat([torch.stack([dist.mean, dist.std], 1) for dist in dists])
+
+
+def train_denoiser(
+    pipeline: Any,
+    images: np.ndarray,
+    texts: Sequence[str],
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+) -> list[float]:
+    """Train the U-Net and the text encoder of a pipeline whose autoencoder is trained, in place.
+
+    The loss is the mean squared error of the predicted noise.
+
+    Args:
+        texts: a caption an image.
+        keeper: see `train_autoencoder`.
+
+    Returns:
+        The loss of each step.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
+    """
+    unet, encoder, tokenizer = pipeline.unet, pipeline.text_encoder, pipeline.tokenizer
+    noising = DDPMScheduler.from_config(pipeline.scheduler.config)
+    moments = latents_of(pipeline.vae, images) * pipeline.vae.config.scaling_factor  # (n, 2, channels, h, w)
+    kinds = ["", *sorted(set(texts))]
+    kind = torch.tensor([kinds.index(text) for text in texts], device=unet.device)
+    tokens = tokenizer(kinds, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
+    tokens = tokens["input_ids"].to(unet.device)  # (kinds, tokens)
+
+    def loss(places: Tensor, generator: torch.Generator) -> Tensor:
+        drawn = torch.randn((2, len(places), *moments.shape[2:]), generator=generator, device=unet.device)
+        count = int(noising.config.num_train_timesteps)
+        times = torch.randint(count, (len(places),), generator=generator, device=unet.device)
+        told = torch.rand(len(places), generator=generator, device=unet.device) >= UNCAPTIONED
+        clean = moments[places, 0] + moments[places, 1] * drawn[0]
+        noisy = noising.add_noise(clean, drawn[1], times)
+        embedded = encoder(tokens)[0][kind[places] * told]  # (batch, tokens, features)
+        wrong: Tensor = (unet(noisy, times, embedded).sample - drawn[1]).square().mean()
+        return wrong
+
+    return _optimize(
+        [unet, encoder],
+        loss,
+        len(images),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        progress=progress,
+        keeper=keeper,
+    )
+
+
+def _optimize(
+    nets: Sequence[nn.Module],
+    loss: Loss,
+    items: int,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> list[float]:
+    """AdamW with a rate that rises and falls by a cosine; the nets end with the average of their weights."""
+    parameters = [parameter for net in nets for parameter in net.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    rate = get_cosine_schedule_with_warmup(optimizer, round(steps * WARMUP_SHARE), steps)
+    device = parameters[0].device
+    generator = torch.Generator(device).manual_seed(seed)
+    plan = batches(items, batch_size, steps, generator)
+    current = [parameter.detach() for parameter in parameters]
+    average = [weight.clone() for weight in current]
+    saved = keeper.load() if keeper else None
+    done = unpack_training(saved, optimizer, average, [generator]) if saved else []
+    losses = [one for (one,) in done]
+    for _ in losses:
+        rate.step()
+    for net in nets:
+        net.train()
+    for step, places in list(enumerate(plan))[len(losses) :]:
+        optimizer.zero_grad()
+        found = loss(places, generator)
+        found.backward()  # type: ignore[no-untyped-call]
+        losses.append(float(found.detach()))
+        if not math.isfinite(losses[-1]):
+            raise DivergedError(len(losses), losses[-1], learning_rate)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rate.step()
+        torch._foreach_lerp_(average, current, 1 - min(EMA_DECAY, (1 + step) / (10 + step)) if step else 1.0)
+        if progress is not None:
+            progress(1)
+        if keeper and (keeper.due() or step == steps - 1):
+            keeper.save(pack_training(optimizer, average, [generator], [[one] for one in losses]))
+    for weight, mean in zip(current, average, strict=True):
+        weight.copy_(mean)
+    for net in nets:
+        net.eval()
+    return losses
+
+
+def _coloured(images: np.ndarray, places: Tensor, vae: AutoencoderKL) -> Tensor:
+    """Images at some places in [-1, 1], of as many channels as the autoencoder takes."""
+    return scaled(images[places.cpu().numpy()], vae.device).expand(-1, vae.config.in_channels, -1, -1)
