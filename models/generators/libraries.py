@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from models.alone import without
 
-with without("bitsandbytes", "scipy", "timm"):
+with without("bitsandbytes", "scipy", "sklearn", "timm"):
     import torch_pruning
     from diffusers.models.attention_processor import Attention
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL

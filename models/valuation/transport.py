@@ -29,7 +29,7 @@ from torch import Tensor
 
 from models.errors import InputError
 
-TILE = 2**20
+TILE, GPU_TILE = 2**20, 2**24
 """Entries that one matrix product makes: enough rows for it to be fast, and what bounds the memory."""
 
 MEMORY = 8
@@ -61,10 +61,11 @@ class Cost(Protocol):
     """Standard deviation of the entries, about."""
 
     target_groups: Tensor
-    """Group of each target, `(m,)`."""
+    """Group of each target, `(m,)`, on the CPU."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where the entries are made. What is as long as a side of the matrix is small, and stays on the CPU."""
 
     def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Rows, their entries `(rows, m)` without the group's part, and their groups `(rows,)`."""
@@ -121,11 +122,9 @@ def solve_transport(
     Raises:
         NotConverged: the tolerance was not reached in that many passes.
     """
-    device = cost.device
     kind = cost.offsets.dtype
-    a = torch.as_tensor(source_weights, dtype=torch.float64, device=device)
-    b = torch.as_tensor(target_weights, dtype=torch.float64, device=device)
-    g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64, device=device)
+    a, b = (torch.as_tensor(weights, dtype=torch.float64) for weights in (source_weights, target_weights))
+    g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64)
     stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
     mixing = _Mixing(8 * torch.finfo(kind).eps * cost.scale)
     iterations, error, drift = 0, np.inf, np.inf
@@ -144,14 +143,14 @@ def solve_transport(
         if current == epsilon and error <= tolerance and drift <= tolerance * cost.scale:
             shift = g.mean()
             return Transport(
-                source=(sweep.source + shift).cpu().numpy(),
-                target=(g - shift).cpu().numpy(),
+                source=(sweep.source + shift).numpy(),
+                target=(g - shift).numpy(),
                 distance=sweep.distance,
                 dual=dual,
                 marginal_error=error,
                 drift=drift,
                 iterations=iterations,
-                flow=sweep.flow.cpu().numpy(),
+                flow=sweep.flow.numpy(),
             )
         step = current * (between[cost.target_groups] - ratio.log())
         step -= step.mean()
@@ -180,9 +179,9 @@ def source_potential(
         float64: the potential, `(n,)`, and the mass that the columns then have, `(m,)`.
     """
     arrays = source_weights, target_weights, target
-    a, b, g = (torch.as_tensor(array, dtype=torch.float64, device=cost.device) for array in arrays)
+    a, b, g = (torch.as_tensor(array, dtype=torch.float64) for array in arrays)
     sweep = _sweep(cost, a, b, g, epsilon, cost.offsets.dtype)
-    return sweep.source.cpu().numpy(), sweep.flow.sum(dim=0).cpu().numpy()
+    return sweep.source.numpy(), sweep.flow.sum(dim=0).numpy()
 
 
 @dataclass(frozen=True)
@@ -194,11 +193,12 @@ class _Sweep:
 
 def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: torch.dtype) -> _Sweep:
     """The potential of the sources that g leads to, and the coupling of both."""
-    offsets = cost.offsets
-    tilted = ((g + epsilon * b.log()).to(kind) - offsets) / epsilon  # (groups, m)
-    source = torch.empty_like(a)
-    flow = torch.zeros(offsets.shape, dtype=torch.float64, device=a.device)
-    distance = 0.0
+    offsets, device = cost.offsets, cost.device
+    tilted = ((g + epsilon * b.log()).to(device, kind) - offsets) / epsilon  # (groups, m)
+    weights = a.to(device, kind)
+    source = torch.empty(len(a), dtype=torch.float64, device=device)
+    flow = torch.zeros(offsets.shape, dtype=torch.float64, device=device)
+    distance = torch.zeros((), dtype=torch.float64, device=device)
     for rows, entries, groups in cost.tiles():
         plan = tilted[groups] if len(tilted) > 1 else tilted.expand(len(groups), -1).clone()
         plan.add_(entries, alpha=-1 / epsilon)
@@ -206,12 +206,13 @@ def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: to
         plan.sub_(highest).exp_()
         total = plan.sum(dim=1)
         source[rows] = -epsilon * (highest[:, 0] + total.log()).double()
-        mass = a[rows].to(kind) / total
-        by_group = torch.zeros(len(offsets), len(groups), dtype=kind, device=a.device)
-        by_group[groups, torch.arange(len(groups), device=a.device)] = mass
+        mass = weights[rows] / total
+        by_group = torch.zeros(len(offsets), len(groups), dtype=kind, device=device)
+        by_group[groups, torch.arange(len(groups), device=device)] = mass
         flow += by_group @ plan
-        distance += float(mass @ plan.mul_(entries).sum(dim=1))
-    return _Sweep(source, flow, distance + float((flow * offsets).sum()))
+        distance += mass @ plan.mul_(entries).sum(dim=1)
+    distance += (flow * offsets).sum()
+    return _Sweep(source.cpu(), flow.cpu(), float(distance))
 
 
 def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: float) -> Tensor:
@@ -226,11 +227,11 @@ def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: floa
         `(target groups,)`, of mean zero.
     """
     count = int(groups.max()) + 1
-    shift = torch.zeros(count, dtype=torch.float64, device=b.device)
+    shift = torch.zeros(count, dtype=torch.float64)
     if count == 1:
         return shift
     wanted = shift.index_add(0, groups, b)
-    coupling = torch.zeros(len(flow), count, dtype=torch.float64, device=b.device)
+    coupling = torch.zeros(len(flow), count, dtype=torch.float64)
     coupling.index_add_(1, groups, flow / ratio)  # columns have their mass
     sent = flow.sum(dim=1, keepdim=True)
     coupling, sent = coupling[sent[:, 0] > 0], sent[sent[:, 0] > 0]
@@ -276,7 +277,7 @@ class _Mixing:
         gram = steps @ steps.T
         # Steps are all the same where the precision of the cost ends, or where there is one target.
         ridge = 1e-10 * gram.trace() + torch.finfo(gram.dtype).tiny
-        gram += ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        gram += ridge * torch.eye(len(gram), dtype=gram.dtype)
         mixed: Tensor = self.plain - torch.linalg.solve(gram, steps @ step) @ points
         return mixed
 
@@ -351,8 +352,8 @@ class PointCost:
         every = np.zeros(len(sources), dtype=np.int64) if groups is None else groups
         self.groups = torch.from_numpy(every).to(self.device)
         apart = np.zeros(len(targets), dtype=np.int64) if target_groups is None else target_groups
-        self.target_groups = torch.from_numpy(apart).to(self.device)
-        self.height = max(TILE // len(targets), 1)
+        self.target_groups = torch.from_numpy(apart)
+        self.height = max((TILE if self.device.type == "cpu" else GPU_TILE) // len(targets), 1)
         self.kept = self._entries(slice(0, len(sources))) if len(sources) <= self.height else None
         self.scale = self._first_spread() if scale is None else scale
 
