@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.choices import ImportanceName, PruningScope
 from models.errors import InputError
-from models.generators.libraries import Attention, Downsample2D, Upsample2D, torch_pruning
+from models.generators.libraries import GEGLU, Attention, Downsample2D, Upsample2D, torch_pruning
 
 SPREAD = (math.sqrt(5) - 1) / 2
 """Multiples of it modulo 1 are spread evenly, and those of neighbouring layers lie apart."""
@@ -84,7 +84,8 @@ def prune(
     change of the loss (Taylor; the gradients of the parameters must be there), or at random. How far each group is
     pruned is searched for, so that the parameters that go are as near to the share as widths allow: within two points
     for any net but a tiny one. Widths stay multiples of the groups of the group norms, and every head of an attention
-    loses as many dimensions as the others. The input and output channels of the net stay.
+    loses as many dimensions as the others; a channel of a GEGLU goes with its gate. The input and output channels of
+    the net stay.
 
     Args:
         ratio: share of all parameters to remove, in (0, 1). Removing a share c of the channels of every layer removes
@@ -168,6 +169,7 @@ def _groups(net: nn.Module, graph: Any, importance: ImportanceName, seed: int) -
         if isinstance(module, Attention)
         for layer in (module.to_q, module.to_k, module.to_v)
     }
+    gated = {module.proj for module in net.modules() if isinstance(module, GEGLU)}
     layers = {module: name for name, module in net.named_modules()}
     groups = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -181,10 +183,13 @@ def _groups(net: nn.Module, graph: Any, importance: ImportanceName, seed: int) -
                     touched[dependency.target.module, side] += len(places) / width
             scores = judge(group).float().cpu()
             parts = max((heads.get(module, 1) for module, outputs in touched if outputs), default=1)
-            quantum = _quantum(net, width, parts)
             # A norm of one channel a group takes out what a convolution's bias and the time say to that channel.
             normed = any(isinstance(module, nn.GroupNorm) for module, _ in touched)
+            halves = 2 if root.target.module in gated else 1  # a channel of a GEGLU and its gate go together
+            scores = scores.view(halves, -1).sum(0)
+            quantum = _quantum(net, len(scores), parts)
             blocks, values = _blocks(scores, parts, quantum, kept=2 if normed else 1)
+            blocks = torch.cat([blocks + half * len(scores) for half in range(halves)], dim=1)
             groups.append(_Group((root.target.module, root.handler), width, blocks, values, dict(touched)))
     return groups
 

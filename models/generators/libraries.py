@@ -11,6 +11,7 @@ from models.alone import without
 
 with without("bitsandbytes", "scipy", "sklearn", "timm"):
     import torch_pruning
+    from diffusers.models.activations import GEGLU
     from diffusers.models.attention_processor import Attention
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.autoencoders.vq_model import VQModel
@@ -27,6 +28,7 @@ with without("bitsandbytes", "scipy", "sklearn", "timm"):
     from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 __all__ = [
+    "GEGLU",
     "Attention",
     "AutoencoderKL",
     "DDIMScheduler",

@@ -109,7 +109,7 @@ def test_a_pruned_net_takes_its_weights_back_and_states_are_not_shared(one_threa
     torch.testing.assert_close(run(first), run(loaded), rtol=0, atol=0)
 
 
-def test_a_net_with_cross_attention() -> None:
+def test_a_net_with_cross_attention_whose_channels_go_with_their_gates() -> None:
     unet = UNet2DConditionModel(
         sample_size=8,
         in_channels=4,
@@ -122,8 +122,18 @@ def test_a_net_with_cross_attention() -> None:
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )
+    gated = unet.mid_block.attentions[0].transformer_blocks[0].ff.net[0].proj
+    width = gated.out_features // 2
+    with torch.no_grad():
+        gated.weight[: width // 2] *= 1e-3  # small by themselves, and of all by far the largest with their gates
+        gated.weight[width : width + width // 2] *= 4
+        gated.bias.copy_(torch.arange(2 * width) / width)
     done = prune(unet, 0.4)
-    assert 0.3 < done.removed < 0.5
+    assert abs(done.removed - 0.4) < 0.02
+    kept, gates = (gated.bias.detach() * width).round().chunk(2)
+    torch.testing.assert_close(kept + width, gates, rtol=0, atol=0)
+    assert set(range(width // 2)) <= set(kept.int().tolist())
+    assert len(kept) < width
     made = unet(torch.ones(2, 4, 8, 8), torch.zeros(2), torch.ones(2, 3, 12)).sample
     assert made.shape == (2, 4, 8, 8)
 
