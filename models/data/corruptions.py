@@ -13,6 +13,7 @@ from scipy.ndimage import zoom
 from torch import Tensor
 
 from models.errors import InputError
+from models.precision import full_float32
 
 Trigger = Literal["square", "watermark", "blend"]
 CorruptionName = Literal[
@@ -199,6 +200,7 @@ def poison_frogs(
     return Corrupted(shown, labels.astype(np.int64), planted)
 
 
+@full_float32()
 def _collide(
     base: Tensor,
     goal: Tensor,

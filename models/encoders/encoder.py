@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import InputError
+from models.precision import full_float32
 
 Progress = Callable[[int], None]
 """Called with the number of images embedded since the last call."""
@@ -95,6 +96,7 @@ def as_colour(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
+@full_float32()
 def in_batches(
     embed: Callable[[Tensor], Tensor],
     images: np.ndarray,
@@ -104,7 +106,7 @@ def in_batches(
     batch_size: int,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Apply `embed` to images in [0, 1], a batch at a time; float32, `(items, dimensions)`."""
+    """Apply `embed` to images in [0, 1], a batch at a time, in full float32; `(items, dimensions)`."""
     features = np.empty((len(images), dimensions), dtype=np.float32)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]

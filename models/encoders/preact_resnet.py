@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.encoders.encoder import Progress, in_batches, unit
+from models.precision import full_float32
 from models.serialization import pack, unpack
 
 BLOCKS = (2, 2, 2, 2)
@@ -47,6 +48,7 @@ class PreActResNet18:
 
     # On an AMD EPYC, with torch 2.14, oneDNN's convolutions of these widths crash, or differ from call to call.
     @torch.backends.mkldnn.flags(enabled=False)
+    @full_float32()
     def fit(
         self,
         images: np.ndarray,

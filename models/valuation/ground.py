@@ -124,7 +124,7 @@ def survey(
     if torch.get_float32_matmul_precision() != "highest":
         raise InputError(
             "distances are computed in full float32, and torch is set to round products of matrices; call "
-            'torch.set_float32_matmul_precision("highest")'
+            'torch.set_float32_matmul_precision("highest"), or start without TORCH_ALLOW_TF32_CUBLAS_OVERRIDE'
         )
     features, labels = val
     if labels is not None:
