@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import safetensors.numpy
+
+PIECE = 2**24
+"""Bytes of an array that are in memory at a time."""
+
+KINDS = {"I64": "<i8", "F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "|u1", "BOOL": "|b1"}
+"""Types of arrays that files have here, by safetensors' names, and in the order in which it writes them."""
+
+
+class Rows(Protocol):
+    """What is as an array, and may be made as it is asked for."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 def pack(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
@@ -17,9 +37,55 @@ def pack(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> by
     return payload
 
 
+def packed_pieces(arrays: Mapping[str, Rows], description: Mapping[str, Any]) -> Iterator[bytes]:
+    """The bytes that `pack` makes, without holding them: for arrays that are larger than memory.
+
+    Args:
+        arrays: of the types in `KINDS`.
+    """
+    kinds = {np.dtype(kind): name for name, kind in KINDS.items()}
+    ranks = list(kinds)
+    header: dict[str, Any] = {"__metadata__": {"description": json.dumps(description, sort_keys=True)}}
+    order, end = sorted(arrays, key=lambda name: (ranks.index(arrays[name].dtype), name)), 0
+    for name in order:
+        array = arrays[name]
+        length = math.prod(array.shape) * array.dtype.itemsize
+        header[name] = {
+            "dtype": kinds[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [end, end + length],
+        }
+        end += length
+    written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    written += b" " * (-len(written) % 8)
+    yield len(written).to_bytes(8, "little") + written
+    for name in order:
+        array = arrays[name]
+        height = max(1, PIECE // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
+        for start in range(0, array.shape[0], height):
+            yield np.ascontiguousarray(array[start : start + height]).tobytes()
+
+
 def unpack(payload: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the description that `pack` was given."""
     return safetensors.numpy.load(payload), description_of(payload)
+
+
+def open_packed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The same from a file; arrays, of types in `KINDS`, are mapped, privately: read when something looks at them."""
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+    description: dict[str, Any] = json.loads(header.pop("__metadata__")["description"])
+    return {name: _mapped(path, 8 + size, tensor) for name, tensor in header.items()}, description
+
+
+def _mapped(path: Path, begin: int, tensor: Mapping[str, Any]) -> np.ndarray:
+    kind, shape = np.dtype(KINDS[tensor["dtype"]]), tuple(tensor["shape"])
+    start, stop = tensor["data_offsets"]
+    if start == stop:
+        return np.empty(shape, kind)
+    return np.asarray(np.memmap(path, kind, "c", offset=begin + start, shape=shape))
 
 
 def description_of(payload: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from infra.workspace import Workspace
 from models.data.labelled import Items
-from models.serialization import pack, unpack
+from models.serialization import open_packed, packed_pieces
 
 
 def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
@@ -27,12 +27,13 @@ def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
         texts["attributes"] = list(items.attributes)
         arrays |= {f"attribute {name}": own for name, own in items.attributes.items()}
     shape = None if items.images is None else list(items.images.shape[1:])
-    kept = {"items": space.artifacts.put(pack(arrays, texts)), "count": len(items), "shape": shape}
+    kept = {"items": space.artifacts.put_pieces(packed_pieces(arrays, texts)), "count": len(items), "shape": shape}
     return kept | {"labelled": items.labels is not None, "attributes": list(items.attributes or [])}
 
 
 def load_items(space: Workspace, digest: str) -> Items:
-    arrays, texts = unpack(space.artifacts.get(digest))
+    """Items, whose images or features are mapped, and are read when something looks at them."""
+    arrays, texts = open_packed(space.artifacts.verified(digest))
     attributes = texts.get("attributes")
     return Items(
         ids=tuple(texts["ids"]),

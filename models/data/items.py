@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -117,23 +118,29 @@ class ImageSet:
         said = [[self.ids[i], self.label_names[self.labels[i]], self.texts[i] if self.texts else ""] for i in items]
         return hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"images": self.images, "labels": self.labels, "membership": self.membership}
+
+    def names(self) -> dict[str, Any]:
+        """What is beside the arrays, as JSON takes it."""
+        return {
+            "ids": self.ids,
+            "label_names": self.label_names,
+            "contributors": self.contributors,
+            "texts": self.texts,
+        }
+
+    @classmethod
+    def of_parts(cls, arrays: Mapping[str, np.ndarray], names: Mapping[str, Any]) -> ImageSet:
+        listed: dict[str, Any] = {name: None if values is None else tuple(values) for name, values in names.items()}
+        return cls(images=arrays["images"], labels=arrays["labels"], membership=arrays["membership"], **listed)
+
     def to_bytes(self) -> bytes:
-        arrays = {"images": self.images, "labels": self.labels, "membership": self.membership}
-        names = {"ids": self.ids, "label_names": self.label_names, "contributors": self.contributors}
-        return pack(arrays, {**names, "texts": self.texts})
+        return pack(self.arrays(), self.names())
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> ImageSet:
-        arrays, names = unpack(payload)
-        return cls(
-            images=arrays["images"],
-            ids=tuple(names["ids"]),
-            labels=arrays["labels"],
-            label_names=tuple(names["label_names"]),
-            membership=arrays["membership"],
-            contributors=tuple(names["contributors"]),
-            texts=None if names["texts"] is None else tuple(names["texts"]),
-        )
+        return cls.of_parts(*unpack(payload))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.data.archive import open_arrays
 from models.data.columns import image_column, label_names, payloads, schema_of
 from models.data.decoding import MODES, decode, decode_images
 from models.data.folder import METADATA, list_images
@@ -122,13 +124,18 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
 
 def _read_arrays(path: Path) -> Items:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            kept = {name: arrays[name] for name in ("features", "labels", "ids") if name in arrays}
-    except (OSError, ValueError) as error:
+        kept = open_arrays(path, ("features", "labels", "ids"))
+    except (OSError, ValueError, BadZipFile) as error:
         raise InputError(f"{path} cannot be read as plain arrays ({error}); save it with numpy.savez") from None
     if "features" not in kept:
         raise InputError(f"{path} has no array `features`; save one, (items, dimensions)")
     features, labels = kept["features"], kept.get("labels")
+    if features.dtype.kind != "f" or features.dtype.itemsize > 8 or features.ndim != 2:
+        raise InputError(
+            f"{path}: `features` are floating-point numbers, (items, dimensions); got {features.dtype} of shape "
+            f"{features.shape}. Save a matrix of float32 or float64, a row an item"
+        )
+    features = features.astype(features.dtype.newbyteorder("="), copy=False)
     if labels is not None and np.issubdtype(labels.dtype, np.unsignedinteger):
         labels = labels.astype(np.int64)
     ids = kept.get("ids", np.arange(len(features)))

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from models.data.items import ImageSet
-
-PIECE = 2**24
-"""Bytes that are in memory at a time."""
-
-KINDS: dict[str, np.dtype] = {"I64": np.dtype("<i8"), "U8": np.dtype("u1"), "BOOL": np.dtype("?")}
+from models.serialization import open_packed, packed_pieces
 
 
 def set_pieces(part: ImageSet, squares: np.ndarray) -> Iterator[bytes]:
@@ -25,65 +19,31 @@ def set_pieces(part: ImageSet, squares: np.ndarray) -> Iterator[bytes]:
         part: `images` are places in `squares`, int64, `(items,)`.
         squares: uint8, `(images, channels, height, width)`, of which the set has some.
     """
-    places = part.images
-    shape = (len(places), *squares.shape[1:])
-    yield _header(part, shape)
-    yield np.ascontiguousarray(part.labels).tobytes()
-    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
-    for start in range(0, len(places), rows):
-        yield np.ascontiguousarray(squares[places[start : start + rows]]).tobytes()
-    yield np.ascontiguousarray(part.membership).tobytes()
+    return packed_pieces({**part.arrays(), "images": _Placed(squares, part.images)}, part.names())
 
 
 def open_set(path: Path) -> ImageSet:
     """A set from its file; images are mapped, privately, and are read when something looks at them."""
-    with path.open("rb") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        header = stream.read(size)
-    described = json.loads(header)
-    names = json.loads(described.pop("__metadata__")["description"])
-    arrays = {name: _mapped(path, 8 + size, tensor) for name, tensor in described.items()}
-    return ImageSet(
-        images=arrays["images"],
-        ids=tuple(names["ids"]),
-        labels=np.array(arrays["labels"]),
-        label_names=tuple(names["label_names"]),
-        membership=np.array(arrays["membership"]),
-        contributors=tuple(names["contributors"]),
-        texts=None if names["texts"] is None else tuple(names["texts"]),
-    )
+    arrays, names = open_packed(path)
+    small = {name: np.array(arrays[name]) for name in ("labels", "membership")}
+    return ImageSet.of_parts({"images": arrays["images"], **small}, names)
 
 
-def _mapped(path: Path, begin: int, tensor: dict[str, Any]) -> np.ndarray:
-    kind, shape = KINDS[tensor["dtype"]], tuple(tensor["shape"])
-    start, stop = tensor["data_offsets"]
-    if start == stop:
-        return np.empty(shape, kind)
-    return np.asarray(np.memmap(path, kind, "c", offset=begin + start, shape=shape))
+@dataclass(frozen=True)
+class _Placed:
+    """Images by their places in a larger array, taken when they are asked for."""
 
+    squares: np.ndarray
+    places: np.ndarray
 
-def _header(part: ImageSet, shape: tuple[int, ...]) -> bytes:
-    """The header of safetensors: that of the same set without images, with their shape and place put in."""
-    empty = ImageSet(
-        images=np.empty((0, *shape[1:]), np.uint8),
-        ids=part.ids,
-        labels=part.labels,
-        label_names=part.label_names,
-        membership=part.membership,
-        contributors=part.contributors,
-        texts=part.texts,
-    ).to_bytes()
-    size = int.from_bytes(empty[:8], "little")
-    header = json.loads(empty[8 : 8 + size])
-    end = 0
-    for name, kind, dims in (
-        ("labels", "I64", part.labels.shape),
-        ("images", "U8", shape),
-        ("membership", "BOOL", part.membership.shape),
-    ):
-        length = math.prod(dims) * KINDS[kind].itemsize
-        header[name] = {"dtype": kind, "shape": list(dims), "data_offsets": [end, end + length]}
-        end += length
-    written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    written += b" " * (-len(written) % 8)
-    return len(written).to_bytes(8, "little") + written
+    @property
+    def dtype(self) -> np.dtype:
+        return self.squares.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.places), *self.squares.shape[1:]
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray:
+        taken: np.ndarray = self.squares[self.places[rows]]
+        return taken

@@ -73,6 +73,30 @@ def test_arrays(tmp_path: Path) -> None:
     assert read_items(tmp_path / "b.npz", size=8).ids == ("0", "1", "2")
 
 
+def test_arrays_are_mapped_where_they_are_not_compressed(tmp_path: Path) -> None:
+    features = GENERATOR.normal(size=(5, 3)).astype(np.float32)
+    for stored in (features, np.asfortranarray(features), features.astype(">f4"), features[:0]):
+        for save in (np.savez, np.savez_compressed):
+            save(tmp_path / "a.npz", ids=np.arange(len(stored)), features=stored)
+            found = read_items(tmp_path / "a.npz", size=8).features
+            assert found.dtype == np.float32
+            np.testing.assert_array_equal(found, stored)
+            mapped = isinstance(found.base, np.memmap) or isinstance(getattr(found.base, "base", None), np.memmap)
+            assert mapped == (save is np.savez and stored.dtype == found.dtype and len(stored) > 0)
+
+
+def test_damaged_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    features = GENERATOR.normal(size=(50, 30))
+    np.savez(path, features=features)
+    whole = path.read_bytes()
+    inside = whole.index(features[9].tobytes())
+    for damaged in (whole[:-9], b"", whole[:inside] + bytes([whole[inside] ^ 1]) + whole[inside + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read as plain arrays"):
+            read_items(path, size=8)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -80,6 +104,9 @@ def test_arrays(tmp_path: Path) -> None:
         ({"features": np.zeros((3, 2)), "labels": np.zeros(2, int)}, r"`labels` has shape \(2,\)"),
         ({"features": np.zeros((3, 2)), "labels": np.zeros(3)}, "labels are integers or text, got float64"),
         ({"features": np.array([[object()]])}, "cannot be read as plain arrays"),
+        ({"features": np.zeros((3, 2), int)}, r"got int64 of shape \(3, 2\)"),
+        ({"features": np.zeros(3)}, r"got float64 of shape \(3,\)"),
+        ({"features": np.float32(1)}, r"got float32 of shape \(\)"),
     ],
 )
 def test_arrays_that_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:

@@ -344,7 +344,7 @@ def test_copies_are_found_within_and_across_contributors(tmp_path: Path) -> None
 
 
 def test_a_set_written_in_pieces_is_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.data.stored.PIECE", 400)  # two images
+    monkeypatch.setattr("models.serialization.PIECE", 400)  # two images
     squares = PICTURES.transpose(0, 3, 1, 2)
     owners = [["ann", "bob"], ["bob"], ["cy"]] * 4
     texts = ["é", *"bcdefghijkl"]

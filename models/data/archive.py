@@ -1,0 +1,47 @@
+"""Arrays of an `.npz` file: mapped where they lie in it uncompressed, so that they may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import numpy as np
+
+LOCAL_HEADER = 30
+"""Bytes before a member's name in a ZIP archive; the last four of them are the lengths of name and extra field."""
+
+PIECE = 2**24
+
+
+def open_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
+    """Those of the named arrays that are there, as `numpy.savez` and `numpy.savez_compressed` wrote them.
+
+    Raises:
+        OSError, ValueError, BadZipFile: no such file, one that is damaged, or an array of Python objects.
+    """
+    with path.open("rb") as stream, ZipFile(stream) as archive:
+        members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}
+        return {name: _array(path, stream, archive, archive.getinfo(member)) for name, member in members.items()}
+
+
+def _array(path: Path, stream: IO[bytes], archive: ZipFile, member: ZipInfo) -> np.ndarray:
+    if member.compress_type != ZIP_STORED:
+        with archive.open(member) as inside:
+            array: np.ndarray = np.lib.format.read_array(inside, allow_pickle=False)
+            return array
+    with archive.open(member) as inside:
+        while inside.read(PIECE):  # to the end, where its checksum is compared
+            pass
+    stream.seek(member.header_offset + LOCAL_HEADER - 4)
+    lengths = np.frombuffer(stream.read(4), "<u2")
+    stream.seek(int(lengths.sum(dtype=np.int64)), 1)
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = header(stream)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} holds Python objects")
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.asarray(np.memmap(path, dtype, "c", offset=stream.tell(), shape=shape, order="F" if by_columns else "C"))
