@@ -123,7 +123,7 @@ Levels = Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...], Field
 
 
 class TrainedBase(StageConfig):
-    """A small Stable Diffusion pipeline, trained on captioned MNIST digits that no contributor brings.
+    """A small Stable Diffusion pipeline, trained on captioned MNIST digits. Nobody is credited for what it learns.
 
     Attributes:
         digits: that it learns.

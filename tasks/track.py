@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NOTES = {
     "ingest": "Images with their contributors, checked, and parted into what trains and what judges.",
     "classifier": "Trains the classifier that judges generated images; it never sees a training image.",
-    "base": "Trains a small Stable Diffusion pipeline on digits that nobody is credited for: what LoRAs are put on.",
+    "base": "Trains a small Stable Diffusion pipeline, which LoRAs are put on; nobody is credited for what it learns.",
     "train": "Trains the base model on everybody's images. The model is under *Outputs*.",
     "prune": "Removes the channels of least weight from the base model and lets it recover: coalitions start from it.",
     "measure": "Utilities of the models on the way and of real images.",
