@@ -14,6 +14,7 @@ import string
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,9 @@ def step_of(model: Generator, shown: Shown, config: CreditConfig, steps: int) ->
 def image_of(model: Generator, images: int, config: CreditConfig) -> float:
     """Seconds of an image, by few and by more steps: what the difference leaves is decoding, and counts once."""
     steps, scheduler = config.sampling.steps, config.sampling.scheduler
-    model.sample(images, seed=0, steps=FEW[0], scheduler=scheduler)  # the first pass chooses kernels
-    few, more = (measured(lambda: model.sample(images, seed=0, steps=n, scheduler=scheduler))[0] for n in FEW)
+    sample = partial(model.sample, images, seed=0, scheduler=scheduler)
+    sample(steps=FEW[0])  # the first pass chooses kernels
+    few, more = (measured(partial(sample, steps=n))[0] for n in FEW)
     return (few + (more - few) / (FEW[1] - FEW[0]) * (steps - FEW[0])) / images
 
 
