@@ -70,7 +70,7 @@ def _write(
         tracking.finish(run)
         return {"run": run}
 
-    record = run_stage(f"write-{kind}", inputs=inputs, modules=(__name__,), compute=compute)
+    record = run_stage(f"write-{kind}", inputs=inputs, modules=(__name__, "infra.plots"), compute=compute)
     folder = open_workspace(settings()).root / "runs" / config.name
     for file, payload in files.items():
         write_whole(folder / file, payload)
