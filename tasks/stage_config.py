@@ -36,4 +36,4 @@ Digits = Annotated[
 class StageConfig(BaseModel):
     """Base of the configuration of a stage: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

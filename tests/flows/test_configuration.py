@@ -69,6 +69,7 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         ("data: {source: folder, path: x, size: 12}\ngenerator: {block_channels: [8, 8, 8, 8]}", "multiple of 8"),
         ("generator: {kind: dpm}", "no generator is called 'dpm'; did you mean ddpm"),
         ("generator: {steps: 0}", "`generator.steps`"),
+        ("generator: {learning_rate: .inf}", r"`generator.learning_rate`: .*finite number \(got inf\)"),
         ("name: ../escape", "`name`"),
         ("seed: -1", "`seed`"),
         ("generator: {guidance: 2}", "`guidance` is of a `conditional` generator"),
