@@ -42,6 +42,6 @@ def _array(path: Path, stream: IO[bytes], archive: ZipFile, member: ZipInfo) -> 
     shape, by_columns, dtype = header(stream)
     if dtype.hasobject:
         raise ValueError(f"{member.filename} holds Python objects")
-    if 0 in shape:
+    if 0 in shape:  # which cannot be mapped
         return np.empty(shape, dtype)
     return np.asarray(np.memmap(path, dtype, "c", offset=stream.tell(), shape=shape, order="F" if by_columns else "C"))

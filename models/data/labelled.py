@@ -135,6 +135,8 @@ def _read_arrays(path: Path) -> Items:
             f"{path}: `features` are floating-point numbers, (items, dimensions); got {features.dtype} of shape "
             f"{features.shape}. Save a matrix of float32 or float64, a row an item"
         )
+    if 0 in features.shape:
+        raise InputError(f"{path} has features of shape {features.shape}, so there is nothing to value; look at them")
     features = features.astype(features.dtype.newbyteorder("="), copy=False)
     if labels is not None and np.issubdtype(labels.dtype, np.unsignedinteger):
         labels = labels.astype(np.int64)

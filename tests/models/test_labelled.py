@@ -75,14 +75,14 @@ def test_arrays(tmp_path: Path) -> None:
 
 def test_arrays_are_mapped_where_they_are_not_compressed(tmp_path: Path) -> None:
     features = GENERATOR.normal(size=(5, 3)).astype(np.float32)
-    for stored in (features, np.asfortranarray(features), features.astype(">f4"), features[:0]):
+    for stored in (features, np.asfortranarray(features), features.astype(">f4")):
         for save in (np.savez, np.savez_compressed):
             save(tmp_path / "a.npz", ids=np.arange(len(stored)), features=stored)
             found = read_items(tmp_path / "a.npz", size=8).features
             assert found.dtype == np.float32
             np.testing.assert_array_equal(found, stored)
             mapped = isinstance(found.base, np.memmap) or isinstance(getattr(found.base, "base", None), np.memmap)
-            assert mapped == (save is np.savez and stored.dtype == found.dtype and len(stored) > 0)
+            assert mapped == (save is np.savez and stored.dtype == found.dtype)
 
 
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:
@@ -105,6 +105,8 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
         ({"features": np.zeros((3, 2)), "labels": np.zeros(3)}, "labels are integers or text, got float64"),
         ({"features": np.array([[object()]])}, "cannot be read as plain arrays"),
         ({"features": np.zeros((3, 2), int)}, r"got int64 of shape \(3, 2\)"),
+        ({"features": np.zeros((0, 2)), "labels": np.zeros(0, int)}, "there is nothing to value"),
+        ({"features": np.zeros((3, 0))}, r"features of shape \(3, 0\)"),
         ({"features": np.zeros(3)}, r"got float64 of shape \(3,\)"),
         ({"features": np.float32(1)}, r"got float32 of shape \(\)"),
     ],
