@@ -271,6 +271,10 @@ class _Model:
         left = unexplained + shrunk @ explained
         spread = np.log1p(self.eigenvalues / shrinkages[:, None]).sum(axis=1)
         criterion = (count - columns) * np.log(left / data.scale) + spread + columns * np.log(count)
+        if len(self.eigenvalues) >= count - columns:
+            # Effects can explain everything, so the likelihood is flat toward no noise: by Jeffreys' prior of a share
+            # (of the variance, that of the noise) no noise is as unlikely as nothing but noise.
+            criterion += 2 * np.log1p(_SHRINKAGES) - np.log(_SHRINKAGES)
         return shrinkages, criterion, left / max(count - columns, 1)
 
 
@@ -298,7 +302,11 @@ def _average(units: Units, parts: list[tuple[_Model, np.ndarray, np.ndarray, np.
         hat += share.sum() * (data.basis**2).sum(axis=1) + (projected**2) @ mean
         spent += share.sum() * data.basis.shape[1] + float((share @ (inverse * model.eigenvalues)).sum())
         means.append((inverse * (projected.T @ data.response)) @ effects.T)  # (shrinkages, n)
-        variances.append(np.zeros_like(means[-1]) if noise is None else noise[:, None] * (inverse @ effects.T**2))
+        unknown = np.maximum(1 - 1 / n_players - (effects**2).sum(axis=1), 0)  # (n,): left as the prior has it
+        known = inverse @ effects.T**2  # (shrinkages, n)
+        variances.append(
+            np.zeros_like(known) if noise is None else noise[:, None] * (known + unknown / shrinkages[:, None])
+        )
         weights.append(share)
     linear *= root
     every, share = np.concatenate(means), np.concatenate(weights)

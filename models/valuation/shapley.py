@@ -69,7 +69,8 @@ def estimate_shapley(
     `auto` is `mixed`, unless one of the others ranks coalitions left out of the fit better by more than chance.
 
     Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in
-    `mixed`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`.
+    `mixed`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; how far a ridge draws
+    is not in it.
 
     When all 2^n - 2 coalitions are given, the values are exact whatever the estimator. Their intervals then are
     about what another training seed would give: what repetitions say, or without any, an upper bound that takes
@@ -81,7 +82,8 @@ def estimate_shapley(
         utilities: `(m,)`, v(S) of each row.
         null_utility: v of nobody, v0, from the same family of models as the utilities.
         grand_utility: v of everybody, v1, likewise.
-        ridge: of `constrained`; draws credit toward equal shares.
+        ridge: of `constrained`; draws credit toward equal shares. Above 0 it lets `mixed` have fewer coalitions than
+            contributors, too, which finds out by itself how far to draw.
         seeds: `(m,)`, training seed of each row, where coalitions were measured with several.
         draws: `(m,)`, seed of the generated images of each row, likewise.
         confidence: of the intervals, in (0, 1).

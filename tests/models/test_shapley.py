@@ -112,6 +112,26 @@ def test_intervals_hold_the_truth_as_often_as_they_say(estimator: str) -> None:
     assert 0.925 <= np.mean(held) <= 0.975
 
 
+@pytest.mark.parametrize(
+    ("players", "coalitions", "paired", "noise"),
+    [(20, 12, True, 0.3), (20, 20, False, 0.3), (20, 38, True, 0.3), (3, 6, True, 2.0)],
+)
+def test_intervals_of_fewer_observations_than_contributors_are_wide_enough(
+    players: int, coalitions: int, paired: bool, noise: float
+) -> None:
+    """Nothing is left over to tell noise by, and of some contributors nothing may be known at all."""
+    held = []
+    for trial in range(60):
+        generator = np.random.default_rng(trial)
+        worth = generator.normal(size=players)
+        masks = sample_coalitions(players, 2 * (players - 1) + 2, seed=trial, paired=paired)[:coalitions]
+        utilities = masks @ worth + noise * generator.normal(size=coalitions)
+        ends = np.array([0.0, worth.sum()]) + noise * generator.normal(size=2)
+        found = estimate_shapley(masks, utilities, *ends, ridge=0.01)
+        held.append(((found.ci_low <= worth) & (worth <= found.ci_high)).mean())
+    assert np.mean(held) > 0.88
+
+
 def test_few_noisy_coalitions_are_shrunk_to_less_error() -> None:
     errors: dict[str, list[float]] = {"mixed": [], "constrained": []}
     for trial in range(30):
