@@ -37,6 +37,7 @@ from tasks.evaluate import (
 )
 from tasks.judgement import write_counterfactual, write_lds
 from tasks.plan import CoalitionPlan
+from tasks.training import settle_images
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Judgement:
 def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
     game = prepare(config)
+    config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     chosen, seeds = held_out(game.data, config), held_out_seeds(config)
     plans = planned(config, game, in_turn(chosen), "retrain", seeds, by_seed=True)
@@ -85,6 +87,7 @@ def lds(config: CreditConfig) -> Judgement:
 def counterfactual(config: CreditConfig) -> Judgement:
     """Change of the property when the contributors of highest credit are left out, or alone are kept."""
     game = prepare(config)
+    config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     final = list({credit.method: credit for credit in credits}.values())
     asked = counterfactual_coalitions(game.data, final)

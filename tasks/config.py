@@ -48,9 +48,15 @@ class ClassifierConfig(StageConfig):
 
 
 class SamplingConfig(StageConfig):
-    """How a generator is sampled when a property of it is measured, and from how many seeds."""
+    """How a generator is sampled when a property of it is measured, and from how many seeds.
+
+    Attributes:
+        images: of each model; where `stderr` is given, of the pilot that their number is reckoned from.
+        stderr: standard error that the property of a model shall have over draws of its images, in its own units.
+    """
 
     images: Annotated[int, Field(ge=16)] = 1024
+    stderr: Rate | None = None
     scheduler: SchedulerChoice = "unipc"
     steps: Steps = 5
     draws: Annotated[int, Field(ge=1, le=100)] = 1

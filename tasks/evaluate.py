@@ -120,7 +120,7 @@ def attribute(data: StageRecord, base: StageRecord, classifier: StageRecord, con
         "classifier": classifier.outputs["classifier"],
         "reference": classifier.inputs["images"],
         "property": config.property,
-        "sampling": config.sampling.model_dump(exclude={"draws"}),
+        "sampling": config.sampling.model_dump(exclude={"draws", "stderr"}),
         "gradients": config.evaluation.gradients.model_dump(),
         "seed": config.seed,
     }

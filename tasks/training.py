@@ -137,9 +137,29 @@ def measure_models(
         "classifier": classifier.outputs["classifier"],
         "reference": classifier.inputs["images"],
         "property": config.property,
-        "sampling": config.sampling.model_dump(exclude={"draws"}),
+        "sampling": config.sampling.model_dump(exclude={"draws", "stderr"}),
         "seed": config.seed,
     }
     work = in_worker("Measure models", len(models), f"{WORKER}.measure_models", *inputs.values())
     modules = WORKER, module_of(config.generator.kind), *chosen_property(config.property).modules
     return run_stage("measure", inputs=inputs, modules=modules, compute=work)
+
+
+@task(cache_policy=NO_CACHE, tags=["gpu"])
+def settle_images(pruned: StageRecord, classifier: StageRecord, config: CreditConfig) -> CreditConfig:
+    """The configuration with the number of images that gives the standard error it asks for, if it asks for one."""
+    if config.sampling.stderr is None:
+        return config
+    inputs = {
+        "pruned": pruned.outputs["model"],
+        "classifier": classifier.outputs["classifier"],
+        "reference": classifier.inputs["images"],
+        "property": config.property,
+        "sampling": config.sampling.model_dump(exclude={"draws"}),
+        "seed": config.seed,
+    }
+    work = in_worker("Count images", 1, f"{WORKER}.count_images", *inputs.values())
+    modules = WORKER, module_of(config.generator.kind), *chosen_property(config.property).modules
+    found = run_stage("images", inputs=inputs, modules=modules, compute=work)
+    counted = config.sampling.model_copy(update={"images": found.outputs["count"], "stderr": None})
+    return config.model_copy(update={"sampling": counted})

@@ -128,6 +128,30 @@ def measure_models(
     }
 
 
+def count_images(
+    pruned: str,
+    judge: str,
+    reference: str,
+    measured: str,
+    sampling: dict[str, Any],
+    seed: int,
+    settings: Settings,
+    advance: Advance,
+) -> dict[str, Any]:
+    """How many images of a model give a property the standard error that is asked for, by a pilot of the pruned one.
+
+    Raises:
+        InputError: see `models.properties.property.Property.images_for`.
+    """
+    space = open_workspace(settings)
+    start = time.perf_counter()
+    pilot, wanted = sampling.pop("images"), sampling.pop("stderr")
+    images = load_model(space, pruned, settings).sample(pilot, **sampling, seed=seed)
+    advance(1)
+    credited = load_property(space, measured, judge, reference, settings=settings)
+    return {"count": credited.images_for(images, wanted), "busy_seconds": time.perf_counter() - start}
+
+
 def resources(settings: Settings) -> Resources:
     """What generators of this process work with."""
     return Resources(

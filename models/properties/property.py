@@ -17,6 +17,9 @@ Rows = np.ndarray
 GROUPS = 20
 """Of images that the jackknife leaves out in turn; its standard error has itself a relative one of 1 / sqrt(2 * 19)."""
 
+MOST = 100_000
+"""Images of each model that are made for the sake of a standard error."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -98,11 +101,18 @@ class Property:
             stderr: wanted, above 0, in units of the property.
 
         Raises:
-            InputError: the error wanted is not above 0, or the pilot is too small.
+            InputError: the error wanted is not above 0, or takes more than `MOST` images; or the pilot is too small.
         """
         if not stderr > 0:
             raise InputError(f"a standard error to reach is above 0, got {stderr}")
-        return max(self.least, math.ceil(len(images) * (self.stderr(images) / stderr) ** 2))
+        found = self.stderr(images)
+        needed = max(self.least, math.ceil(len(images) * (found / stderr) ** 2))
+        if needed > MOST:
+            raise InputError(
+                f"a standard error of {stderr:g} takes {needed:,} images of each model, and {MOST:,} are the most; of "
+                f"{len(images)} images it is {found:.2g}. Raise `sampling.stderr`"
+            )
+        return needed
 
 
 def jackknife(rows: Rows, statistic: Callable[[Rows], float], *, groups: int = GROUPS) -> float:

@@ -10,7 +10,12 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import SMALL
+
+STDERR = 1.0
+"""Of the darkness of the second run's models."""
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -26,6 +31,8 @@ def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     for name, written in (("fid", "fid"), ("dark", "own:darkness"), ("none", "own:light"), ("clip", "kid@clip")):
         (tmp_path / f"{name}.yaml").write_text(f"{SMALL}property: {written}\n")
+    asked = SMALL.replace("images: 64", f"images: 64, stderr: {STDERR}")
+    (tmp_path / "dark.yaml").write_text(f"{asked}property: own:darkness\n")
 
     for name, message in (("none", "own has no light; it has darkness"), ("clip", "royalty weights fetch clip")):
         refused = royalty("run", "--config", f"{name}.yaml", **path)
@@ -43,3 +50,11 @@ def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
         assert title in (Path(result["folder"]) / "report.html").read_text()
         assert any(row["credit"] for row in result["rows"])
     assert {timing["part"]: timing["reused"] for timing in result["timings"]}["train"]  # by the second run
+
+    with closing(sqlite3.connect(tmp_path / "home" / "royalty.db")) as database:
+        rows = database.execute("select inputs, outputs from stages where name = 'measure' order by created_at")
+        _, (inputs, outputs) = [tuple(map(json.loads, row)) for row in rows]
+    count = inputs["sampling"]["images"]
+    assert count > 64
+    assert f"measured on {count} generated images" in (Path(result["folder"]) / "report.html").read_text()
+    assert outputs["utility_stderr"]["pruned"] == pytest.approx(STDERR, rel=0.35)

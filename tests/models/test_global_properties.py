@@ -239,6 +239,10 @@ def test_images_for_an_error() -> None:
     assert credited.images_for(np.zeros_like(pilot), stderr=1.0) == credited.least
     with pytest.raises(InputError, match="above 0, got 0"):
         credited.images_for(pilot, stderr=0)
+    with pytest.raises(
+        InputError, match=r"of 0\.01 takes [\d,]+ images of each model, and 100,000 are the most; of 200"
+    ):
+        credited.images_for(pilot, stderr=0.01)
 
 
 @pytest.mark.parametrize("name", ["fid@pixels", "kid@pixels", "precision@pixels", "recall@pixels", "cluster-entropy"])
