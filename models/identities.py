@@ -11,15 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.data.duplicates import near_owners
 from models.errors import InputError
 from models.payout import Terms, divide_pool
 from models.policies import Credit
 from models.valuation.shapley import estimate_shapley
-
-NEAR = 0.02
-"""Root mean square difference of two images, in [0, 1] of their range, up to which they count as near duplicates."""
-MOST_ITEMS = 5_000
-"""Up to so many, all pairs of images are compared; of more, only exact copies are looked for."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +48,21 @@ class Split:
 
 
 def overlaps(images: np.ndarray, membership: np.ndarray, least: float = 0.5) -> list[tuple[int, int, float]]:
-    """Pairs of contributors of whom one has at least a share of its images in common with the other.
+    """Pairs of contributors of whom one has at least a share of its images in common with the other, exactly or nearly.
 
     Args:
-        images: uint8, `(items, ...)`, distinct ones.
+        images: uint8, `(items, channels, height, width)`, distinct ones.
         membership: bool, `(items, contributors)`; an exact copy is one item of several.
         least: share of the images of whoever has fewer.
     """
-    copies: np.ndarray | None = _near(images) if len(images) <= MOST_ITEMS else None
-    counts, found = membership.sum(axis=0), []
+    near, counts, found = near_owners(images, membership), membership.sum(axis=0), []
     for larger in range(membership.shape[1]):
-        owned = membership[:, larger]
-        near: np.ndarray = owned if copies is None else np.any(copies[:, owned], axis=1)  # (items,)
         for smaller in range(membership.shape[1]):
             if (counts[smaller], smaller) < (counts[larger], larger):
-                share = float(near[membership[:, smaller]].mean())
+                share = float(near[membership[:, smaller], larger].mean())
                 if share >= least:
                     found.append((min(larger, smaller), max(larger, smaller), share))
     return sorted(found)
-
-
-def _near(images: np.ndarray) -> np.ndarray:
-    """Which images are the same but for noise: bool, `(items, items)`."""
-    flat = images.reshape(len(images), -1).astype(np.float64) / 255  # (items, pixels)
-    squares = (flat**2).sum(axis=1)
-    distances = squares[:, None] + squares[None, :] - 2 * flat @ flat.T
-    near: np.ndarray = np.less_equal(distances, NEAR**2 * flat.shape[1])
-    return near
 
 
 def merge(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, pair: tuple[int, int]) -> float | None:

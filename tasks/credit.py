@@ -23,9 +23,6 @@ from tasks.config import CreditConfig, CreditEstimateConfig
 from tasks.plan import CoalitionPlan
 from tasks.stage import run_stage
 
-MODULES = (__name__, "models.valuation.shapley", "models.valuation.certainty")
-"""Whose code the stage runs."""
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -143,7 +140,8 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
             "certainty": asdict(_certainty(estimate, measured, config)),
         }
 
-    return run_stage("credit", inputs=inputs, modules=MODULES, compute=compute)
+    modules = (__name__, "models.valuation.shapley", "models.valuation.certainty")
+    return run_stage("credit", inputs=inputs, modules=modules, compute=compute)
 
 
 @task(cache_policy=NO_CACHE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -17,6 +18,7 @@ from models.data.celeba import celeba_images
 from models.data.cifar import cifar_images
 from models.data.columns import dataset_images, parquet_images
 from models.data.credited import Read, copies, read_images
+from models.data.duplicates import near_copies, near_owners
 from models.data.folder import read_manifest
 from models.data.items import Splits
 from models.data.listing import Listing, check_credited
@@ -37,6 +39,7 @@ from tasks.source_config import (
 from tasks.stage import run_stage
 
 READING = "models.data.credited"
+DUPLICATES = "models.data.duplicates"
 
 
 @task(cache_policy=NO_CACHE)
@@ -55,10 +58,10 @@ def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, 
     def compute(space: Workspace) -> dict[str, Any]:
         splits = embedded_splits(source, seed)
         stored = {name: space.artifacts.put(part.to_bytes()) for name, part in vars(splits).items()}
-        return {**stored, **_described(splits), "repeated_items": 0, "licenses": {}}
+        return {**stored, **_described(splits, splits.train.images), "repeated_items": 0, "licenses": {}}
 
     module = "models.data.mnist" if isinstance(source, MnistSource) else "models.data.digits"
-    return run_stage("ingest", inputs=inputs, modules=(module,), compute=compute)
+    return run_stage("ingest", inputs=inputs, modules=(module, DUPLICATES), compute=compute)
 
 
 def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
@@ -92,7 +95,7 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> S
             )
         return {**_store(space, read), "repeated_items": read.repeated, "licenses": listing.licenses()}
 
-    return run_stage("ingest", inputs=inputs, modules=(READING,), compute=compute)
+    return run_stage("ingest", inputs=inputs, modules=(READING, DUPLICATES), compute=compute)
 
 
 def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Listing:
@@ -121,11 +124,13 @@ def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> 
 def _store(space: Workspace, read: Read) -> dict[str, Any]:
     parts = vars(read.splits).items()
     stored = {name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in parts}
-    return {**stored, **_described(read.splits)}
+    return {**stored, **_described(read.splits, read.squares, read.splits.train.images)}
 
 
-def _described(splits: Splits) -> Mapping[str, Any]:
+def _described(splits: Splits, images: np.ndarray, places: np.ndarray | None = None) -> Mapping[str, Any]:
+    """What a report says of the training part, whose images are at those places."""
     train = splits.train
+    near = near_copies(near_owners(images, train.membership, places), train.membership)
     brought = train.membership.sum(axis=0).tolist()
     return {
         "contributors": list(train.contributors),
@@ -133,6 +138,7 @@ def _described(splits: Splits) -> Mapping[str, Any]:
         "contributor_digests": [train.digest_of(index) for index in range(len(train.contributors))],
         "shared_items": int((train.membership.sum(axis=1) > 1).sum()),
         "copies": copies(train),
+        "near_copies": [(train.contributors[one], train.contributors[other], count) for one, other, count in near],
         "total_items": len(train),
-        "shape": list(train.images.shape[1:]),
+        "shape": list(images.shape[1:]),
     }

@@ -258,6 +258,12 @@ def _notes(data: Mapping[str, Any]) -> tuple[str, ...]:
         )
         pairs = [f"{first} and {second} ({count})" for first, second, count in data["copies"]]
         notes.append(f"In common: {_some(pairs, 10)}.")
+    if near := data["near_copies"]:
+        pairs = [f"{first} and {second} ({count})" for first, second, count in near]
+        notes.append(
+            f"Nearly in common, as a file that was compressed again is: {_some(pairs, 10)}. Unlike exact copies these "
+            "are items of their own, and each contributor's credit is for having it beside the other."
+        )
     if data["repeated_items"]:
         notes.append(f"{data['repeated_items']} further images are copies that a contributor brought more than once.")
     if any(data["licenses"]):

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 from safetensors.numpy import load_file
 
 from infra.database import open_database
@@ -206,15 +207,24 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
 
 
 def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
-    """A user's own images: three people's digits, one image brought by two of them."""
+    """A user's own images: three people's digits, one image brought by two of them, and some nearly."""
     people = ["zoë", "=cmd", "<b>bob</b>"]
-    save_digits(tmp_path / "images", ["zoë;=cmd", *(people[index % 3] for index in range(1, 60))])
+    files = save_digits(tmp_path / "images", ["zoë;=cmd", *(people[index % 3] for index in range(1, 60))])
+    rows = []
+    for index in range(1, 25, 3):  # of =cmd's
+        Image.open(files[index]).point(lambda value: value - 3 if value > 3 else value).save(
+            tmp_path / "images" / f"near-{index}.png"
+        )
+        rows.append(f"\nnear-{index}.png,<b>bob</b>,0")
+    with (tmp_path / "images" / "metadata.csv").open("a", encoding="utf-8") as table:
+        table.writelines(rows)
     (tmp_path / "mine.yaml").write_text(FOLDER + "payout: {pool: 5000, currency: JPY}\n")
     result = result_of(royalty("run", "--config", "mine.yaml", "--json"))
     assert sum(int(row["amount"]) for row in result["rows"]) == 5000
     html = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;bob&lt;/b&gt;" in html
     assert "<b>bob" not in html
+    assert re.search(r"Nearly in common, as a file that was compressed again is: &lt;b&gt;bob&lt;/b&gt; and =cmd", html)
 
 
 def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path, tmp_path: Path) -> None:
