@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,17 +17,14 @@ from flows.cli_doctor import doctor
 from flows.cli_evaluate import evaluate_app
 from flows.cli_pay import ledger, payout
 from flows.cli_presets import presets
+from flows.cli_revalue import revalue
 from flows.cli_trace import trace
 from flows.cli_value import value
 from flows.cli_weights import weights_app
-from flows.command import MEASURING, AsJson, ConfigFile, Data, Name, working
+from flows.command import MEASURING, AsJson, ConfigFile, Data, Name, Preset, print_result, working
 
 if TYPE_CHECKING:
-    from flows.credit import CreditResult
-    from tasks.payout_config import PayoutConfig
     from tasks.stopping import Verdict
-
-STARTED = time.perf_counter()
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(evaluate_app, name="evaluate")
@@ -38,9 +34,6 @@ app.add_typer(weights_app, name="weights")
 @app.callback()
 def royalty() -> None:
     """Credit, value and pay the people whose images trained a generative model."""
-
-
-Preset = Annotated[str | None, typer.Option(help="A configuration that comes with the package.")]
 
 
 @app.command()
@@ -66,32 +59,11 @@ def run(
     if verdict is not None:
         _print_forecast(verdict, as_json)
     elif result is not None:
-        _print_result(result, configuration.payout, as_json)
-
-
-@app.command()
-def revalue(
-    config: ConfigFile = None,
-    preset: Preset = None,
-    data: Data = None,
-    name: Name = None,
-    retrain_base: Annotated[
-        bool, typer.Option("--retrain-base", help="Train base and pruned model anew, and so everything.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """After images changed: measure only the coalitions of contributors whose images did, and pay the difference."""
-    from flows.configuration import load_config
-
-    configuration = load_config(file=config, preset=preset, name=name, data=data)
-    with working(None, flow="flows.credit", works=MEASURING, show_progress=not as_json):
-        from flows.credit import revalue
-
-        result = revalue(configuration, retrain_base)
-    _print_result(result, configuration.payout, as_json)
+        print_result(result, configuration.payout, as_json)
 
 
 app.command()(presets)
+app.command()(revalue)
 app.command()(value)
 app.command()(trace)
 app.command()(payout)
@@ -116,34 +88,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"royalty: {error}\n")
         sys.exit(1)
-
-
-def _print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
-    from infra.terminal import console, print_table, print_timing
-
-    if as_json:
-        sys.stdout.write(json.dumps(asdict(result)) + "\n")
-        return
-    columns = ("Contributor", "Images", "Credit", "Interval", "Share", f"Payout ({payout.currency})")
-    cells = [
-        (
-            row["contributor"],
-            str(row["items"]),
-            f"{row['credit']:+.3f}",
-            f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
-            f"{row['share']:.1%}",
-            row["amount"],
-        )
-        for row in result.rows
-    ]
-    print_table(columns, cells)
-    busy = sum(timing.busy for timing in result.timings)
-    print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)
-    for note in result.notes:
-        console.print(note)
-    console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
-    console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
-    console.print(f"MLflow run  {result.mlflow_run}")
 
 
 def _print_forecast(verdict: Verdict, as_json: bool) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from flows.credit import CreditResult
+    from tasks.payout_config import PayoutConfig
+
+STARTED = time.perf_counter()
+
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
+Preset = Annotated[str | None, typer.Option(help="A configuration that comes with the package.")]
 Name = Annotated[str | None, typer.Option(help="Name of this run.")]
 Data = Annotated[
     Path | None, typer.Option(help="Where the images lie, of a preset that brings none; or instead of `data.path`.")
@@ -56,6 +66,35 @@ def working(known: str | None, *, flow: str, works: Sequence[str], show_progress
             yield
         except TerminationSignal:
             _interrupt(signal.SIGTERM, None)
+
+
+def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
+    """The table of credit and payouts, where the time went, and where the rest is."""
+    from infra.terminal import console, print_table, print_timing
+
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    columns = ("Contributor", "Images", "Credit", "Interval", "Share", f"Payout ({payout.currency})")
+    cells = [
+        (
+            row["contributor"],
+            str(row["items"]),
+            f"{row['credit']:+.3f}",
+            f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
+            f"{row['share']:.1%}",
+            row["amount"],
+        )
+        for row in result.rows
+    ]
+    print_table(columns, cells)
+    busy = sum(timing.busy for timing in result.timings)
+    print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)
+    for note in result.notes:
+        console.print(note)
+    console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
+    console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
+    console.print(f"MLflow run  {result.mlflow_run}")
 
 
 def _interrupt(number: int, frame: Any) -> None:

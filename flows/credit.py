@@ -24,7 +24,7 @@ from infra.settings import settings
 from infra.workspace import check_home, open_workspace, place_of
 from models.errors import InputError
 from models.training import Method
-from tasks.anchor import describe_anchor, load_anchor, measure_drift, record_anchor
+from tasks.anchor import record_anchor
 from tasks.base import train_base
 from tasks.coalitions import draw_coalitions, made_here, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
@@ -106,23 +106,6 @@ class Game:
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. What is finished already, here or in another run, is reused."""
     return value(config, prepare(config), notes=[])
-
-
-@flow(name="revalue", task_runner=RUNNER)
-def revalue(config: CreditConfig, retrain_base: bool = False) -> CreditResult:
-    """Credit images that changed since a run, from that run's models: the anchor.
-
-    A coalition none of whose members changed is worth what it was, and is not measured again.
-    """
-    if retrain_base:
-        return value(config, prepare(config), notes=[])
-    check_home(settings().root)
-    anchor = load_anchor(config.name)
-    open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
-    data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
-    stages = anchor.stages
-    game = Game(data, stages["classifier"], stages["train"], stages["prune"], stages.get("base"))
-    return value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
 
 
 @flow(name="forecast", task_runner=RUNNER)

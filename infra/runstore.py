@@ -109,6 +109,11 @@ class RunStore:
             run = session.get(tables.Run, name)
             return None if run is None else dict(run.config)
 
+    def differences(self, name: str, config: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+        """Dotted key, then and now, of each value by which a configuration differs from what the name stands for."""
+        said = self.config(name)
+        return [] if said is None else list(_differences(said, config))
+
     def claim_name(self, name: str, config: Mapping[str, Any]) -> None:
         """Bind a name to a configuration.
 

@@ -23,6 +23,9 @@ from tasks.config import CreditConfig, CreditEstimateConfig
 from tasks.plan import CoalitionPlan
 from tasks.stage import run_stage
 
+MODULES = (__name__, "models.valuation.shapley", "models.valuation.certainty")
+"""Whose code the stage runs."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -140,8 +143,7 @@ def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: C
             "certainty": asdict(_certainty(estimate, measured, config)),
         }
 
-    modules = (__name__, "models.valuation.shapley", "models.valuation.certainty")
-    return run_stage("credit", inputs=inputs, modules=modules, compute=compute)
+    return run_stage("credit", inputs=inputs, modules=MODULES, compute=compute)
 
 
 @task(cache_policy=NO_CACHE)

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from infra.artifacts import write_whole
+from infra.cells import csv_bytes
 from infra.keys import digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
@@ -53,7 +54,7 @@ def _write(
     config: CreditConfig, kind: str, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]
 ) -> StageRecord:
     table = pd.DataFrame(list(rows))
-    files = {f"{kind}.csv": table.to_csv(index=False).encode(), **pictures}
+    files = {f"{kind}.csv": csv_bytes(table), **pictures}
     inputs = {"name": config.name, "kind": kind, "rows": digest_of(list(rows))}
 
     def compute(_space: Workspace) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from tasks.stage import run_stage
 
 UNNAMED = {"name", "period", "payees", "debtor"}
 """Settings that do not change how a pool is divided."""
+MODULES = (__name__, "models.payout", "models.gates")
+"""Whose code the stage runs."""
 
 
 @task(cache_policy=NO_CACHE)
@@ -64,8 +66,7 @@ def pay(
     def compute(space: Workspace) -> dict[str, Any]:
         return _division(space, table, credit, config, waiting, brought)
 
-    modules = (__name__, "models.payout", "models.gates")
-    record = run_stage("pay", inputs=inputs, modules=modules, compute=compute)
+    record = run_stage("pay", inputs=inputs, modules=MODULES, compute=compute)
     record = record.with_outputs(unpayable=waiting, shared_accounts=shared_accounts(payees, names), statement=None)
     if record.outputs["refusal"] or not post:
         return record

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
 from infra.contributor_page import INDEX
@@ -20,13 +20,24 @@ def show_in_prefect(name: str, payout: PayoutConfig, stages: Mapping[str, StageR
     """Attach the artifacts to this flow run; outside one there is nothing to attach them to."""
     if FlowRunContext.get() is None:
         return
-    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
+    key = _key(name)
     pay = stages["pay"].outputs
     said = f"Nothing is paid: {escaped(pay['refusal'])}" if pay["refusal"] else f"Statement `{pay['statement']}`"
     rows = [table_row(row, payout) for row in pay["rows"]]
     create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {said}")
     link = (folder / INDEX).as_uri()
     create_link_artifact(link, link_text=f"Report of {name}", key=f"report-{key}", description=f"In `{folder}`.")
+
+
+def show_summary(name: str, summary: str) -> None:
+    """Attach the summary of a revaluation, Markdown, to this flow run; outside one there is nothing to attach it to."""
+    if FlowRunContext.get() is not None:
+        create_markdown_artifact(summary, key=f"revalue-{_key(name)}", description=f"What changed for `{name}`.")
+
+
+def _key(name: str) -> str:
+    """A run's name as a part of an artifact's key."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
 
 
 def table_row(row: Mapping[str, Any], payout: PayoutConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from infra.artifacts import write_whole
+from infra.cells import csv_bytes
 from infra.keys import code_commit, digest_of
 from infra.runstore import StageRecord
 from infra.settings import settings
@@ -45,7 +46,7 @@ def publish(
     def compute(space: Workspace) -> dict[str, Any]:
         from infra.tracking import open_tracking  # MLflow takes seconds to import
 
-        files = {f"{table}.csv": rows.to_csv(index=False).encode() for table, rows in tables.items()}
+        files = {f"{table}.csv": csv_bytes(rows) for table, rows in tables.items()}
         files |= pictures(space)
         tracking = open_tracking(settings())
         tags = {"git.commit": code_commit()}

@@ -41,6 +41,11 @@ def _unseen(_steps: int) -> None:
     """Progress that nobody watches."""
 
 
+def stage_key(name: str, inputs: Mapping[str, Any], modules: tuple[str, ...]) -> str:
+    """Hash of all that determines what a stage makes: inputs, and the code as it is now."""
+    return digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
+
+
 def run_stage(
     name: str,
     *,
@@ -60,7 +65,7 @@ def run_stage(
             apart by that.
     """
     space = open_workspace(settings())
-    key = digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
+    key = stage_key(name, inputs, modules)
     found = space.runs.stage(key)
     if found is not None:
         return found

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    DeploymentFilter,
+    DeploymentFilterId,
+)
+from prefect.client.schemas.objects import FlowRun
 
 from tests.conftest import SMALL
 
@@ -25,6 +36,25 @@ FLOWS = {
     "transport": "transport",
     "gmvaluator": "gmvaluator",
 }
+
+
+def made_by(run: FlowRun) -> ArtifactFilter:
+    return ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+
+
+def revaluations(client: SyncPrefectClient, deployment: UUID, besides: Sequence[FlowRun]) -> list[FlowRun]:
+    """Runs of a deployment that nobody asked for here."""
+    known = {run.id for run in besides}
+    of_it = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    return [run for run in client.read_flow_runs(deployment_filter=of_it) if run.id not in known]
+
+
+def eventually(look: Callable[[], list[FlowRun]]) -> list[FlowRun]:
+    """What is found once something is, or nothing within a minute."""
+    deadline = time.monotonic() + 60
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
 
 
 def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: Path) -> None:
@@ -72,6 +102,19 @@ def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: P
         for run in runs:
             state = client.read_flow_run(run.id).state
             assert state.is_completed(), f"{run.name}: {state.message}"
+        shown = {made.key: made for run in runs[:2] for made in client.read_artifacts(artifact_filter=made_by(run))}
+        assert {key: made.type for key, made in shown.items()} == {
+            "payout-deployed": "table",
+            "report-deployed": "markdown",
+            "revalue-deployed": "markdown",
+        }
+        assert len(json.loads(shown["payout-deployed"].data)) == 3
+        assert "index.html" in shown["report-deployed"].data
+        assert "Nothing changed since" in shown["revalue-deployed"].data
+        prefect("events", "emit", "royalty.images.changed", "--resource-id", "royalty.run.digits")
+        started = eventually(lambda: revaluations(client, found["revalue"].id, besides=runs))
+        assert [run.deployment_id for run in started] == [found["revalue"].id]
+        assert started[0].parameters["config"] == {"name": "digits", "matching": {"encoder": "pixels"}}
     left = tmp_path / "home" / "runs"
     assert (left / "deployed" / "report.html").exists()
     assert (left / "moved" / "values.parquet").exists()

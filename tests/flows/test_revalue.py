@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from infra.contributor_page import file_of
 from infra.database import open_database
 from infra.ledger import Ledger
 from tests.conftest import FOLDER, save_digits
@@ -27,6 +29,12 @@ CONFIG = (
 """Trained for long enough that credit is positive; a target that the pilot of 6 coalitions meets already."""
 
 MODELS = (6 + 2) * 2
+
+
+def changed(completed: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What `revalue` prints where something changed."""
+    assert completed.returncode == 10, completed.stderr
+    return json.loads(completed.stdout)
 
 
 def table(home: Path, name: str) -> dict[str, dict[str, Any]]:
@@ -67,7 +75,7 @@ def without_measurements(home: Path, copy: Path) -> None:
         database.execute("delete from coalition_models")
 
 
-@pytest.mark.timeout(600)  # six runs of the command line
+@pytest.mark.timeout(900)  # seven runs of the command line
 def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: Run, tmp_path: Path) -> None:
     home, anew = tmp_path / "home", tmp_path / "anew"
     files = save_digits(tmp_path / "images", [PEOPLE[index % 4] for index in range(160)])
@@ -115,17 +123,44 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     before = kept(home)
     for file in files[::4]:
         Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file)
-    revalued = result_of(royalty("revalue", "--config", "mine.yaml", "--json"))
-    after = kept(home)
     with_ann = [key for key, row in before[0].items() if "ann" in json.loads(row["members"])]
     assert 2 < len(with_ann) < MODELS
+    paid = entries(home, "payment")
+
+    dry = changed(royalty("revalue", "--config", "mine.yaml", "--dry-run", "--json", "--summary", "dry.md"))
+    assert {key: dry["change"][key] for key in ("added", "removed", "changed", "configuration", "code", "kept")} == {
+        "added": [],
+        "removed": [],
+        "changed": ["ann"],
+        "configuration": [],
+        "code": [],
+        "kept": [],
+    }
+    assert (dry["change"]["coalitions"], dry["moved"], dry["rows"]) == (len(with_ann) // 2, None, first["rows"])
+    assert 0 < dry["change"]["seconds"] < 600
+    said = (tmp_path / "dry.md").read_text(encoding="utf-8")
+    assert "changed their images: <code>ann</code>" in said
+    assert f"Cost: {len(with_ann) // 2} coalition(s) to measure, about" in said
+    assert "this is a dry run" in said
+    assert (kept(home), entries(home, "payment")) == (before, paid)
+
+    revalued = changed(royalty("revalue", "--config", "mine.yaml", "--json", "--summary", "summary.md"))
+    after = kept(home)
+    credits = [{row["contributor"]: row["credit"] for row in result["rows"]} for result in (first, revalued)]
+    assert {row["contributor"]: row["now"]["credit"] for row in revalued["moved"]} == credits[1]
+    assert {row["contributor"]: row["then"]["credit"] for row in revalued["moved"]} == credits[0]
+    assert [row["now"]["rank"] for row in revalued["moved"]] == [1, 2, 3, 4]
+    said = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    lines = {line.split("|")[1].strip(): line for line in said.splitlines() if line.startswith("| <code>")}
+    assert list(lines) == [f"<code>{row['contributor']}</code>" for row in revalued["rows"]]
+    assert all(f"{row['amount']} |" in lines[f"<code>{row['contributor']}</code>"] for row in revalued["rows"])
     assert (revalued["measured"], revalued["reused"]) == (len(with_ann), MODELS - len(with_ann))
     for old, new in zip(before, after, strict=True):
         assert {key: new[key] for key in old} == old
         assert len(new) == len(old) + len(with_ann)
     assert all("ann" in json.loads(row["members"]) for key, row in after[0].items() if key not in before[0])
 
-    whole = result_of(royalty("revalue", "--config", "mine.yaml", "--json", ROYALTY_HOME=str(anew)))
+    whole = changed(royalty("revalue", "--config", "mine.yaml", "--json", ROYALTY_HOME=str(anew)))
     assert whole["measured"] == MODELS
     assert whole["table"] == revalued["table"] != first["table"], "what was reused is worth what it would be anew"
     assert whole["rows"] == revalued["rows"]
@@ -140,14 +175,29 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     moved = re.search(r"all together moved by (\d+\.\d\d)% of what two images are apart", note)
     assert moved is not None
     assert 0 < float(moved[1]) < 50
-    assert note in (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
+    html = (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
+    assert note in html
+    assert "Nobody would have a larger share under two names" in html
+    page = (Path(revalued["folder"]) / file_of("ann")).read_text(encoding="utf-8")
+    assert re.search(r"Their images</th><td>others</td><td>changed</td>", page)
+    for result, state in ((first, "reversed"), (revalued, "stands")):
+        amount = re.escape(f"€{next(row['amount'] for row in result['rows'] if row['contributor'] == 'ann')}")
+        assert re.search(rf"<td>{amount}</td><td>{state}</td>", page)
 
     assert Ledger(open_database(f"sqlite:///{home / 'royalty.db'}")).balance("mine") == owed(revalued)
     assert entries(home, "reversal") == [(name, -amount) for name, amount in owed(first).items()]
 
+    nothing = royalty("revalue", "--config", "mine.yaml", "--summary", "summary.md")
+    assert (nothing.returncode, nothing.stderr) == (0, "")
+    assert "Nothing changed since the last credited run, of 20" in nothing.stdout
+    assert "Nothing changed since" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert kept(home) == after
+    assert entries(home, "reversal") == [(name, -amount) for name, amount in owed(first).items()]
+
 
 def test_revaluation_of_what_never_ran_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
-    refused = royalty("revalue", "--name", "nobody-ran-this")
+    refused = royalty("revalue", "--name", "nobody-ran-this", "--summary", "summary.md")
+    assert "**It failed.**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert refused.returncode == 1
     assert "there is none named 'nobody-ran-this'" in refused.stderr
     assert "royalty run" in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,3 +21,10 @@ def test_text_that_begins_as_a_formula_is_neutralized(text: str) -> None:
 @pytest.mark.parametrize("cell", ["-12.34", "+5", -3.5, "ann", "", None, "名前", "a=b"])
 def test_numbers_and_other_text_stay(cell: object) -> None:
     assert neutral(cell) == cell
+
+
+def test_no_table_becomes_csv_by_another_way() -> None:
+    root = Path(__file__).parent.parent.parent
+    sources = (path for room in ("flows", "tasks", "models", "infra") for path in (root / room).rglob("*.py"))
+    writers = [str(path.relative_to(root)) for path in sources if ".to_csv(" in path.read_text(encoding="utf-8")]
+    assert writers == ["infra/cells.py"]

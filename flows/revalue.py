@@ -1,0 +1,99 @@
+"""Credit what changed since the last credited run of a name, and nothing else.
+
+Compare images, settings and code with that run. A coalition none of whose members changed is worth what it was; the
+others are measured from the models that the run kept. The pool is divided anew, and the difference is paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect import flow
+
+from flows.command import MEASURING
+from flows.credit import RUNNER, CreditResult, Game, plan, prepare, value
+from infra.processes import preload
+from infra.runstore import StageRecord
+from infra.settings import settings
+from infra.summary import Change, Moved, markdown, moved_between
+from infra.workspace import check_home, open_workspace
+from models.errors import InputError
+from tasks.anchor import describe_anchor, load_anchor, measure_drift
+from tasks.change import Credited, compare, load_credited
+from tasks.config import CreditConfig
+from tasks.ingest import ingest
+from tasks.plan import CoalitionPlan
+from tasks.prefect_artifacts import show_summary
+from tasks.training import needs_labels
+
+
+@dataclass(frozen=True)
+class Revaluation:
+    """What a revaluation found.
+
+    Attributes:
+        change: what differs from the last credited run.
+        moved: whose credit, place or amount changed; None where nothing was revalued.
+        result: of the run; None where nothing was revalued.
+        rows: `payout.csv` as records, of the result or else of the last credited run.
+        summary: all of it as Markdown.
+    """
+
+    change: Change
+    moved: list[Moved] | None
+    result: CreditResult | None
+    rows: list[dict[str, Any]]
+    summary: str
+
+
+@flow(name="revalue", task_runner=RUNNER)
+def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = False) -> Revaluation:
+    """Credit what changed since the last credited run of this name, from that run's models: the anchor.
+
+    Args:
+        retrain_base: train the models that coalitions start from anew, and so everything.
+        dry_run: only say what changed, and what it would cost.
+
+    Raises:
+        InputError: no run of this name came to credit; or credit does not pass the gates of the payout.
+        ConfigConflict: the name stands for other settings.
+    """
+    check_home(settings().root)
+    anchor = load_anchor(config.name)
+    if not dry_run:
+        open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
+    data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
+    last = load_credited(config.name, data)
+    game = _game(data, anchor.stages)
+    change = compare(config, last, data, _again(config, last), plan(config, game), retrain_base)
+    if dry_run or not change.found:
+        if not dry_run and last.stages["pay"].outputs["refusal"]:
+            raise InputError(f"nothing changed, and nothing was paid: {last.stages['pay'].outputs['refusal']}")
+        return _told(config, Revaluation(change, None, None, last.rows, ""))
+    preload("flows.cli", *MEASURING)  # which takes seconds, and is of no use where nothing changed
+    if retrain_base:
+        result = value(config, prepare(config), notes=[])
+    else:
+        result = value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
+    return _told(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
+
+
+def _again(config: CreditConfig, last: Credited) -> list[CoalitionPlan] | None:
+    """The last run's coalitions as the code plans them now; None where it had other settings."""
+    if open_workspace(settings()).runs.differences(config.name, config.claimed()):
+        return None
+    then = _game(last.stages["ingest"], last.stages)
+    return plan(config, then)
+
+
+def _game(data: StageRecord, stages: Mapping[str, StageRecord]) -> Game:
+    """What decides the worth of coalitions of these images, with models that are there."""
+    return Game(data, stages["classifier"], stages["train"], stages["prune"], stages.get("base"))
+
+
+def _told(config: CreditConfig, found: Revaluation) -> Revaluation:
+    summary = markdown(found.change, found.moved, currency=config.payout.currency)
+    show_summary(config.name, summary)
+    return replace(found, summary=summary)

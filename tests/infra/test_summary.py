@@ -1,0 +1,100 @@
+"""The summary of a revaluation, as a Markdown reader shows it, with names that would rather be markup."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+
+from markdown_it import MarkdownIt
+
+from infra.summary import Change, failed, markdown, moved_between, shown
+
+NAMES = (
+    "a|b",
+    "<script>alert(1)</script>",
+    "`code` @octocat",
+    "[link](http://example.org) #1",
+    "名前 *bold*",
+    "line\n\n# two",
+)
+
+CHANGE = Change(
+    name="mine",
+    since="2026-01-02T03:04:05+00:00",
+    commit="0" * 40,
+    added=(),
+    removed=(),
+    changed=NAMES,
+    held_out=False,
+    configuration=(),
+    code=(),
+    start=False,
+    unpayable=(),
+    kept=(),
+    coalitions=12,
+    seconds=90.4,
+)
+
+
+def rows(*credits: float) -> list[dict[str, object]]:
+    """A payout table in which a name has each of these credits."""
+    paid = [
+        {"contributor": name, "credit": credit, "ci_low": credit - 1, "ci_high": credit + 1, "amount": f"{credit:.2f}"}
+        for name, credit in zip(NAMES, credits, strict=False)
+    ]
+    return sorted(paid, key=lambda row: -float(str(row["credit"])))
+
+
+def test_a_name_is_shown_as_it_is_and_is_neither_markup_nor_a_mention() -> None:
+    moved = moved_between(rows(6, 5, 4, 3, 2, 1), rows(1, 2, 3, 4, 5, 6))
+    said = markdown(CHANGE, moved, currency="EUR")
+    assert not re.search(r"<script|@octocat|\[link|`code`|\*bold|#1\b", said)
+    html = MarkdownIt("commonmark").enable("table").render(said)
+    assert "<script" not in html
+    assert "<a " not in html
+    assert html.count("<h1") == 0
+    cells = re.findall(r"<tr>\s*<td>(.*?)</td>", html)
+    assert [unescape(re.sub("</?code>", "", cell)) for cell in cells] == [
+        name.replace("\n", " ") for name in NAMES[::-1]
+    ]
+    assert len(re.findall("<td", html)) == 5 * len(NAMES), "no name makes a cell of its own"
+    assert "6 → 1" in html
+    assert "-1.00" not in html
+
+
+def test_what_moved_is_who_stands_elsewhere_and_who_came_or_went() -> None:
+    moved = moved_between(rows(3, 2, 1), rows(3, 1, 2, 0.5))
+    assert [(row.contributor, row.then and row.then.rank, row.now and row.now.rank) for row in moved] == [
+        (NAMES[2], 3, 2),
+        (NAMES[1], 2, 3),
+        (NAMES[3], None, 4),
+    ]
+    (gone,) = moved_between(rows(3, 2), rows(3))
+    assert (gone.contributor, gone.now) == (NAMES[1], None)
+    assert "none → 4" in markdown(CHANGE, moved, currency="EUR")
+
+
+def test_it_says_what_changed_and_what_that_costs() -> None:
+    nothing = replace(CHANGE, changed=())
+    assert not nothing.found
+    assert "Nothing changed since" in markdown(nothing, None, currency="EUR")
+    dry = markdown(CHANGE, None, currency="EUR")
+    assert "Cost: 12 coalition(s) to measure, about 90 s." in dry
+    assert "this is a dry run" in dry
+    settings = replace(CHANGE, changed=(), configuration=(("credit.ridge", 0.0, 0.1),))
+    assert settings.found
+    assert "as a run of another name" in settings.cost
+    assert "Setting credit.ridge, then and now: <code>0&#46;0</code>, <code>0&#46;1</code>" in markdown(
+        settings, None, currency="EUR"
+    )
+    assert replace(nothing, kept=("the base model",)).found is False
+    for found in ({"code": ("estimating credit",)}, {"start": True}, {"unpayable": ("x",)}, {"held_out": True}):
+        assert replace(nothing, **found).found
+
+
+def test_an_error_is_shown_without_what_it_would_do_and_not_without_end() -> None:
+    said = failed("mine", "<img src=x onerror=alert(1)> " + "long " * 1000)
+    assert "<img" not in said
+    assert len(said) < 12_000
+    assert shown("x" * 50) == f"<code>{'x' * 39}&#8230;</code>"
