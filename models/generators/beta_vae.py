@@ -79,11 +79,11 @@ class BetaVAE(LatentGenerator):
             ValueError: the loss is no longer finite.
         """
         data = self.framed(images)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
         losses: list[float] = []
         for batch in batches(len(data), batch_size, steps, generator):
-            noise = torch.randn((batch_size, LATENTS), generator=generator, device=self.device)
+            noise = torch.randn((batch_size, LATENTS), generator=generator).to(self.device)
             loss = self(data[batch], noise).mean()
             optimizer.zero_grad()
             loss.backward()

@@ -75,7 +75,7 @@ class DCGAN(LatentGenerator):
         if batch_size < 2:
             raise InputError(f"batches are normalized, so they have at least 2 images; got {batch_size}. Take 64")
         data = self.framed(images)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         judging, making = (
             torch.optim.Adam(part.parameters(), lr=learning_rate, betas=MOMENTA, fused=True)
             for part in (self.discriminator, self.decoder)
@@ -83,7 +83,7 @@ class DCGAN(LatentGenerator):
         losses: list[tuple[float, float]] = []
         self.train()
         for batch in batches(len(data), batch_size, steps, generator):
-            made = self.decoder(torch.randn((batch_size, CODES), generator=generator, device=self.device))
+            made = self.decoder(torch.randn((batch_size, CODES), generator=generator).to(self.device))
             softplus = nn.functional.softplus  # of minus a logit and of a logit: cross entropies to real and to made
             judged = (
                 softplus(-self.discriminator(data[batch])).mean() + softplus(self.discriminator(made.detach())).mean()

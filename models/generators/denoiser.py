@@ -200,7 +200,7 @@ class Denoiser(ABC):
 
     def _backward(self, data: Tensor, labels: Tensor | None, seed: int) -> None:
         """Leave the gradients of the training loss in the parameters, over some batches."""
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         self.unet.zero_grad()
         for batch in batches(len(data), TAYLOR_BATCH, TAYLOR_BATCHES, generator):
             noisy, times, target = at_random_levels(self.scheduler, data[batch], generator)
@@ -254,9 +254,9 @@ class Denoiser(ABC):
         """
         images = []
         for index, start in enumerate(range(0, n, batch_size)):
-            generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + index)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
-            latent = torch.randn((size, *self.noise_shape), generator=generator, device=self.device)
+            latent = torch.randn((size, *self.noise_shape), generator=generator).to(self.device)
             told = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
             solver = self.solver(steps, scheduler)
             for time in solver.timesteps:

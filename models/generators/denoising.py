@@ -59,7 +59,7 @@ def train(
         become their averages; a caller that stops earlier leaves them in between.
     """
     device = sets[0].device
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
     weights = [parameter.detach() for parameter in parameters]
     average = [weight.clone() for weight in weights]
@@ -75,15 +75,15 @@ def train(
         clean = torch.stack([data[batch] for data, batch in zip(sets, chosen, strict=True)])  # (models, batch, c, h, w)
         noise, times = torch.empty_like(clean), torch.empty(clean.shape[:2], dtype=torch.long, device=device)
         for model, generator in enumerate(generators):
-            noise[model] = torch.randn(clean.shape[1:], generator=generator, device=device)
-            times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator, device=device)
+            noise[model] = torch.randn(clean.shape[1:], generator=generator).to(device)
+            times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator).to(device)
         told = None if labels is None else torch.stack([own[batch] for own, batch in zip(labels, chosen, strict=True)])
         for model, generator in enumerate(generators):
             if flip:
-                mirrored = torch.rand(batch_size, generator=generator, device=device) < 0.5
+                mirrored = torch.rand(batch_size, generator=generator).to(device) < 0.5
                 clean[model, mirrored] = clean[model, mirrored].flip(-1)
             if told is not None:
-                hidden = torch.rand(batch_size, generator=generator, device=device) < UNLABELLED
+                hidden = torch.rand(batch_size, generator=generator).to(device) < UNLABELLED
                 told[model, hidden] = unlabelled
         every = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
         noisy, target = scheduler.add_noise(*every), target_of(scheduler, *every)

@@ -256,8 +256,12 @@ def quantized(images: Tensor) -> np.ndarray:
 
 
 def batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Batches of positions, epoch after epoch; a set smaller than a batch is repeated within it."""
+    """Batches of positions, epoch after epoch; a set smaller than a batch is repeated within it.
+
+    The generator is of the CPU, as all that a generator of images draws from: a seed stands for the same batches and
+    noise on every device.
+    """
     needed = steps * batch_size
     epochs = -(-needed // items)
-    order = torch.cat([torch.randperm(items, generator=generator, device=generator.device) for _ in range(epochs)])
+    order = torch.cat([torch.randperm(items, generator=generator) for _ in range(epochs)])
     return list(order[:needed].view(steps, batch_size))

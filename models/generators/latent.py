@@ -59,8 +59,8 @@ class LatentGenerator(nn.Module):
     @torch.inference_mode()
     def sample(self, n: int, *, seed: int) -> np.ndarray:
         """Generate images from `n` codes that depend on the seed alone: uint8, `(n, channels, height, width)`."""
-        generator = torch.Generator(self.device).manual_seed(seed)
-        codes = torch.randn((n, self.codes), generator=generator, device=self.device)
+        generator = torch.Generator().manual_seed(seed)
+        codes = torch.randn((n, self.codes), generator=generator).to(self.device)
         top, left = self._corner()
         window = (..., slice(top, top + self.shape[1]), slice(left, left + self.shape[2]))
         return np.concatenate([quantized(self.decoder(part)[window]) for part in torch.split(codes, SAMPLING_BATCH)])

@@ -198,7 +198,7 @@ class LoRA:
             self.pipeline.unet.enable_gradient_checkpointing()
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=given.weight_decay)
         rate = get_cosine_schedule_with_warmup(optimizer, min(given.warmup_steps, steps // WARMUP_SHARE), steps)
-        generator = torch.Generator(moments.device).manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         average = [parameter.detach().clone() for parameter in parameters]
         current = [parameter.detach() for parameter in parameters]
         plan = batches(len(images), batch_size, steps, generator)
@@ -209,8 +209,8 @@ class LoRA:
         for _ in losses:
             rate.step()
         for step, batch in list(enumerate(plan))[len(losses) :]:
-            drawn = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator, device=moments.device)
-            times = torch.randint(self._timesteps, (len(batch),), generator=generator, device=moments.device)
+            drawn = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
+            times = torch.randint(self._timesteps, (len(batch),), generator=generator).to(moments.device)
             clean = moments[batch, 0] + moments[batch, 1] * drawn[0]
             work = partial(self._backward, clean, drawn[1], times, told[kind[batch]])
             losses.append(float(parts.run(work, optimizer.zero_grad)))
@@ -252,10 +252,10 @@ class LoRA:
         shape = (pipeline.unet.config.in_channels, given.shape[1] // multiple, given.shape[2] // multiple)
         images = []
         for index, start in enumerate(range(0, n, batch_size)):
-            generator = torch.Generator(pipeline.device).manual_seed(seed * 1_000_003 + index)
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             told = prompts[[(start + place) % len(given.prompts) for place in range(size)]]
-            latent = torch.randn((size, *shape), generator=generator, device=pipeline.device)
+            latent = torch.randn((size, *shape), generator=generator).to(pipeline.device)
             sampler = solver(scheduler, pipeline.scheduler.config, steps, pipeline.device)
             latent = latent * sampler.init_noise_sigma
             for time in sampler.timesteps:

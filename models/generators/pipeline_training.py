@@ -56,7 +56,7 @@ def train_autoencoder(
     def loss(places: Tensor, generator: torch.Generator) -> Tensor:
         shown = _coloured(images, places, vae)
         latent = vae.encode(shown).latent_dist
-        drawn = latent.mean + latent.std * torch.randn(latent.mean.shape, generator=generator, device=vae.device)
+        drawn = latent.mean + latent.std * torch.randn(latent.mean.shape, generator=generator).to(vae.device)
         apart = (vae.decode(drawn).sample - shown).square().mean()
         divergence = (latent.mean.square() + latent.var - 1 - latent.logvar).mean() / 2
         total: Tensor = apart + KL_WEIGHT * divergence
@@ -121,10 +121,10 @@ def train_denoiser(
     tokens = tokens["input_ids"].to(unet.device)  # (kinds, tokens)
 
     def loss(places: Tensor, generator: torch.Generator) -> Tensor:
-        drawn = torch.randn((2, len(places), *moments.shape[2:]), generator=generator, device=unet.device)
+        drawn = torch.randn((2, len(places), *moments.shape[2:]), generator=generator).to(unet.device)
         count = int(noising.config.num_train_timesteps)
-        times = torch.randint(count, (len(places),), generator=generator, device=unet.device)
-        told = torch.rand(len(places), generator=generator, device=unet.device) >= UNCAPTIONED
+        times = torch.randint(count, (len(places),), generator=generator).to(unet.device)
+        told = torch.rand(len(places), generator=generator).to(unet.device) >= UNCAPTIONED
         clean = moments[places, 0] + moments[places, 1] * drawn[0]
         noisy = noising.add_noise(clean, drawn[1], times)
         embedded = encoder(tokens)[0][kind[places] * told]  # (batch, tokens, features)
@@ -160,8 +160,7 @@ def _optimize(
     parameters = [parameter for net in nets for parameter in net.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY)
     rate = get_cosine_schedule_with_warmup(optimizer, round(steps * WARMUP_SHARE), steps)
-    device = parameters[0].device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     plan = batches(items, batch_size, steps, generator)
     current = [parameter.detach() for parameter in parameters]
     average = [weight.clone() for weight in current]

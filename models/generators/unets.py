@@ -95,6 +95,6 @@ def at_random_levels(
     scheduler: DDIMScheduler, clean: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images with noise of a level each, those levels, and what to predict of them."""
-    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-    times = torch.randint(DIFFUSION_STEPS, (len(clean),), generator=generator, device=clean.device)
+    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+    times = torch.randint(DIFFUSION_STEPS, (len(clean),), generator=generator).to(clean.device)
     return scheduler.add_noise(clean, noise, times), times, target_of(scheduler, clean, noise, times)

@@ -202,9 +202,9 @@ def _sampling_paths(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of `Denoiser.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
     for index, start in enumerate(range(0, n, SAMPLING_BATCH)):
-        generator = torch.Generator(model.device).manual_seed(seed * 1_000_003 + index)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         size = min(SAMPLING_BATCH, n - start)
-        latent = torch.randn((size, *model.noise_shape), generator=generator, device=model.device)
+        latent = torch.randn((size, *model.noise_shape), generator=generator).to(model.device)
         solver, path = model.solver(steps, scheduler), []
         for time in solver.timesteps:
             path.append(latent)
