@@ -49,6 +49,7 @@ from tasks.training import (
     train_classifier,
     train_generator,
 )
+from tasks.weights import check_weights
 
 RUNNER = task_runner(settings())
 
@@ -125,6 +126,7 @@ def prepare(config: CreditConfig) -> Game:
     data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     check_property(config.property)
+    check_weights(*config.matching.chosen)
     load_payees(config.payout, config.data)  # refuses accounts that cannot be
     check_generator(data, config)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.

@@ -31,6 +31,7 @@ from tasks.generating import (
 )
 from tasks.gmvaluator import match
 from tasks.valuing import alike, embed, read
+from tasks.weights import check_weights
 
 GIVEN = "given"
 """The generator of images that are not generated here."""
@@ -67,7 +68,7 @@ class Made:
 @flow(name="evaluate-identity", task_runner=RUNNER)
 def identity(config: CriteriaConfig) -> CriteriaResult:
     """C1: the most valuable images for a generated one should have its class."""
-    check_home(settings().root)
+    check(config)
     items = drawn(config)
     sets, accuracy = with_classes(config, items, generate(config, items, config.images))
     judged = matched(config, items, sets, calibrate=True)
@@ -79,7 +80,7 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
 @flow(name="evaluate-attributes", task_runner=RUNNER)
 def attributes(config: CriteriaConfig) -> CriteriaResult:
     """C2: they should have its attributes, one or two at a time."""
-    check_home(settings().root)
+    check(config)
     items = drawn(config, config.attribute_columns)
     sets, accuracy = with_attributes(config, items, generate(config, items, config.images, config.attribute_columns))
     judged = matched(config, items, sets)
@@ -199,9 +200,15 @@ def traced(config: CriteriaConfig, items: StageRecord, made: Made) -> dict[str, 
     return {"generator": made.generator, "method": "vae-tracin", **digests}
 
 
+def check(config: CriteriaConfig) -> None:
+    """Refuse, before anything is trained, what cannot end: a home that is no folder, or weights that are not here."""
+    check_home(settings().root)
+    check_weights(config.encoder, config.quality, *config.rerank)
+
+
 def refuse_given(config: CriteriaConfig, criterion: str) -> None:
     """Where a generator has to be trained for the criterion, generated images cannot be given."""
-    check_home(settings().root)
+    check(config)
     if config.generated is not None:
         raise InputError(
             f"`royalty evaluate {criterion}` trains its generators itself, on images that it prepares; got `generated` "

@@ -14,6 +14,7 @@ from infra.workspace import check_home
 from tasks.gmvaluator import match, write_matches
 from tasks.gmvaluator_config import GMValuatorConfig
 from tasks.valuing import alike, check_out, embed, read
+from tasks.weights import check_weights
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult
     """Embed both sets, match them, and write what was found. What is finished already is reused."""
     check_out(out)
     check_home(settings().root)
+    check_weights(*config.matching.chosen)
     train, generated = alike(read(config.train, config.size), read(config.generated, config.size))
     encoder = ""
     if train.outputs["shape"] is not None or generated.outputs["shape"] is not None:

@@ -35,6 +35,7 @@ from tasks.valuing import (
     value_share,
     write_values,
 )
+from tasks.weights import check_weights
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def value(config: ValueConfig, out: Path | None = None, incremental: bool = Fals
     """
     check_out(out)
     check_home(settings().root)
+    check_weights(config.encoding.encoder)
     check_incremental(config, incremental)
     sides = read_sides(config)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
@@ -102,6 +104,7 @@ class DetectionResult:
 def detection(config: DetectionConfig) -> DetectionResult:
     """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
     check_home(settings().root)
+    check_weights(config.encoding.encoder)
     if config.train is None or config.val is None:
         kept = read_digits().outputs
         sides = {side: kept[side]["items"] for side in ("train", "val")}

@@ -44,3 +44,16 @@ SchedulerName = Literal["ddim", "dpm-solver++", "pndm", "unipc"]
 
 ImportanceName = Literal["magnitude", "taylor", "random"]
 PruningScope = Literal["layer", "global"]
+
+WITHOUT_WEIGHTS = frozenset(
+    {"efficientnet-lite0", "pixels", "preact-resnet18", "none", "l2", "encoder", "realism", "pyiqa:piqe"}
+)
+"""Choices that need no weights, or come with them."""
+
+WEIGHTS_OF = {"lpips": "alexnet", "maniqa": "pyiqa:maniqa"}
+"""Weights that are not called as what is chosen."""
+
+
+def weights_of(*chosen: str) -> list[str]:
+    """Names of the weights that encoders, distances and qualities need, each once."""
+    return list(dict.fromkeys(WEIGHTS_OF.get(name, name) for name in chosen if name not in WITHOUT_WEIGHTS))

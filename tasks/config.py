@@ -203,6 +203,11 @@ class Matching(StageConfig):
     recall_k: Annotated[int, Field(ge=1)] | None = None
     temperature: Rate = 0.1
 
+    @property
+    def chosen(self) -> tuple[str, str, str]:
+        """What may need weights."""
+        return self.encoder, self.rerank, self.quality
+
     @model_validator(mode="after")
     def _recalls_enough(self) -> Matching:
         if self.recall_k is not None and self.recall_k < self.k:

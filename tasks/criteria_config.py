@@ -24,7 +24,7 @@ ATTRIBUTES = {
 
 
 class GeneratorSteps(StageConfig):
-    """Steps of training; the rest of each training is in `tasks.criteria_worker`."""
+    """Steps of training; the rest of each training is in `tasks.generating_worker`."""
 
     ddpm: Steps = 800
     beta_vae: Steps = 1600

@@ -107,7 +107,6 @@ class _Method:
             features = self.encoder.features(generated)
         with _clock(spent, "quality"):
             quality = self._quality(generated, features)
-        k = max(self.config.ks)
         k, each = max(self.config.ks), RECALLED if distances else 1
         with _clock(spent, "recall"):
             self.index.search(features, min(each * k, len(self.features)))

@@ -10,17 +10,21 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.data.listing import Cell, Listing, Pixels
 from models.errors import InputError
 
 MODES = {"L": 1, "RGB": 3}
+GREY = ("1", "LA", "I;16")
+"""Modes that become greyscale where images are converted; of I;16, the upper byte."""
+COLOUR = ("P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+"""Modes that become colour there."""
 MAX_PIXELS = 64_000_000
 FEW = 2_000
 """Images that are decoded here rather than in processes, which take as long to start."""
@@ -33,26 +37,38 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Target:
-    """Where squares go: a file of uint8, `(items, channels, size, size)`."""
+    """Where squares go: a file of uint8, `(items, channels, size, size)`; and whether images are converted to fit."""
 
     file: Path
     items: int
     mode: str
     size: int
+    convert: bool = False
 
     def map(self) -> np.ndarray:
         shape = (self.items, MODES[self.mode], self.size, self.size)
         return np.memmap(self.file, np.uint8, "r+", shape=shape)
 
 
+class ColourFound(Exception):
+    """Of an image that has colour, where others had none so far."""
+
+
 def decode_images(
-    listing: Listing, *, size: int, workers: int = 1, folder: Path | None = None, progress: Progress | None = None
+    listing: Listing,
+    *,
+    size: int,
+    convert: bool = False,
+    workers: int = 1,
+    folder: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """The largest centred square of each image, resized to `size` by `size`, and the `item_id` of each.
 
     All images are greyscale (mode L) or all are colour (mode RGB), as the first one is; sizes may differ.
 
     Args:
+        convert: take other modes too, by the rule of `plain`; beside colour, greyscale becomes three equal channels.
         workers: processes that decode.
         folder: for the squares' file, which is gone when nobody holds the array any more.
 
@@ -64,19 +80,22 @@ def decode_images(
     """
     if not len(listing):
         raise InputError(f"{listing.origin} has no images; there is nothing to read")
-    first = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None)
-    mode = first[0]
+    mode, *_ = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None, convert=convert)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as place:
-        target = Target(Path(place) / "squares", len(listing), mode, size)
-        with target.file.open("wb") as stream:
-            stream.truncate(len(listing) * MODES[mode] * size * size)
+        target = Target(Path(place) / "squares", len(listing), mode, size, convert)
+        try:
+            ids = _decode_all(listing, target, workers, progress)
+        except ColourFound:
+            target = replace(target, mode="RGB")
+            ids = _decode_all(listing, target, workers, None)
         squares = target.map()  # keeps the file's content when its name is gone
-        ids = _decode_all(listing, target, workers, progress)
     return np.asarray(squares), ids
 
 
 def _decode_all(listing: Listing, target: Target, workers: int, progress: Progress | None) -> list[str]:
     advance = progress or (lambda _images: None)
+    with target.file.open("wb") as stream:
+        stream.truncate(len(listing) * MODES[target.mode] * target.size * target.size)
     if workers < 2 or len(listing) <= FEW or isinstance(listing.reader, Pixels):
         ids = []
         for start in range(0, len(listing), CHUNK):
@@ -120,8 +139,10 @@ def decode_part(listing: Listing, start: int, target: Target, *, first: int | No
         for place, (entry, cell) in enumerate(
             zip(entries, listing.reader.cells(start, stop), strict=True), start=start
         ):
-            mode, identity, pixels = decode(entry.where, cell, target.size)
-            if mode != target.mode:
+            mode, identity, pixels = decode(entry.where, cell, target.size, convert=target.convert)
+            if mode != target.mode and target.convert and target.mode == "L":
+                raise ColourFound
+            if mode != target.mode and not target.convert:
                 raise InputError(
                     f"{entry.where} has mode {mode}, and every image must be {target.mode} as the first image is; "
                     "convert it"
@@ -131,8 +152,11 @@ def decode_part(listing: Listing, start: int, target: Target, *, first: int | No
     return ids
 
 
-def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarray]:
+def decode(where: str, cell: Cell, size: int | None, *, convert: bool = False) -> tuple[str, str, np.ndarray]:
     """Mode, `item_id` and pixels, `(size, size)` or with a last axis of three, of one image.
+
+    Args:
+        convert: what has another mode, by the rule of `plain`; its id is then that of what it becomes.
 
     Raises:
         InputError: it cannot be read, or is of a mode that is none of `MODES`.
@@ -140,6 +164,8 @@ def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarr
     if cell is None:
         raise InputError(f"{where}: there is no image; images are embedded as bytes")
     image = _opened(where, cell) if isinstance(cell, bytes) else Image.fromarray(cell)
+    if convert:
+        image = plain(image)
     if image.mode not in MODES:
         raise InputError(f"{where} has mode {image.mode}, and an image must be one of {', '.join(MODES)}; convert it")
     channels = MODES[image.mode]
@@ -151,6 +177,20 @@ def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarr
         return image.mode, digest.hexdigest(), np.frombuffer(payload, np.uint8).reshape(shape)
     square = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS))
     return image.mode, digest.hexdigest(), square
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """An image as greyscale (L) or colour (RGB), where its mode says how.
+
+    Modes of `GREY` become greyscale, those of `COLOUR` colour. What is transparent is laid on white.
+    """
+    mode = "L" if image.mode in GREY else "RGB" if image.mode in COLOUR else image.mode
+    if image.has_transparency_data and mode in MODES:
+        shown = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), shown).convert(mode)
+    if image.mode == "I;16":
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _opened(where: str, payload: bytes) -> Image.Image:
@@ -166,6 +206,10 @@ def _opened(where: str, payload: bytes) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(
             f"{where} unpacks to more than {MAX_PIXELS:,} pixels, as a decompression bomb does; scale it down"
+        ) from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{where} cannot be read as an image of any known format; replace it or drop the row"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{where} cannot be read as an image ({error}); replace it or drop the row") from error

@@ -152,7 +152,7 @@ def _read_jsonl(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
             raise InputError(f"{where}: {type(record).__name__} where an object is; write one object a line")
         check_columns(where, list(record), needed)
         records.append((line, record))
-    return _some(path, records)
+    return _some(path, records, needed)
 
 
 def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
@@ -161,7 +161,7 @@ def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error}); write it anew") from None
     check_columns(str(path), table.column_names, needed)
-    return _some(path, list(enumerate(table.to_pylist())))
+    return _some(path, list(enumerate(table.to_pylist())), needed)
 
 
 def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
@@ -187,7 +187,7 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
             records.append((reader.line_num, record))
     except csv.Error as error:
         raise InputError(f"{path}, row {reader.reader.line_num}: not CSV ({error}); mend the row") from None
-    return _some(path, records)
+    return _some(path, records, needed)
 
 
 def _text(path: Path) -> str:
@@ -200,7 +200,8 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}, row {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
 
 
-def _some(path: Path, records: list[Any]) -> list[Any]:
+def _some(path: Path, records: list[Any], needed: set[str]) -> list[Any]:
     if not records:
-        raise InputError(f"{path} is empty; list at least two contributors' images in it, a row for each image")
+        whose = "at least two contributors' images" if "contributor" in needed else "images"
+        raise InputError(f"{path} is empty; list {whose} in it, a row for each image")
     return records

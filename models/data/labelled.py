@@ -61,8 +61,9 @@ class Items:
 def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
     """Read an `.npz` file, a Parquet file with images, or a folder of images, with `metadata.csv` or without.
 
-    Images become squares of `size`: the largest centred square of each, resized. All are greyscale or all are
-    colour, as the first one is. Greyscale images that are compared with colour ones get three equal channels.
+    Images become squares of `size`: the largest centred square of each, resized. Other modes than L and RGB are
+    converted by the rule of `models.data.decoding.plain`. If any image has colour, greyscale ones get three equal
+    channels, as they do when they are compared with images of another source that have it.
 
     Raises:
         InputError: a source of another kind, or one that is not as described; names the row.
@@ -105,7 +106,7 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
 
 def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
     listing = list_images(folder)
-    images, ids = decode_images(listing, size=size, progress=progress)
+    images, ids = decode_images(listing, size=size, convert=True, progress=progress)
     labels = [entry.label for entry in listing.entries]
     if any(labels) and not all(labels):
         entry = listing.entries[labels.index("")]
@@ -159,16 +160,14 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     images = np.empty((0,), dtype=np.uint8)
     ids: list[str] = []
     found: dict[str, list[object]] = {name: [] for name in texts}
-    first = ""
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
         for cell in payloads(batch.column(column)).to_pylist():
             row = len(ids)
-            mode, identity, square = decode(f"{path}, row {row}", cell, size)
-            first = first or mode
-            if mode != first:
-                raise InputError(f"{path}, row {row} has mode {mode}, and every image must be {first} as the first is")
+            mode, identity, square = decode(f"{path}, row {row}", cell, size, convert=True)
             if not row:
                 images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
+            elif MODES[mode] > images.shape[1]:
+                images = np.repeat(images, 3, axis=1)
             ids.append(identity)
             images[row] = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)
             if progress is not None:

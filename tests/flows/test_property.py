@@ -31,10 +31,12 @@ def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     for name, written in (("fid", "fid"), ("dark", "own:darkness"), ("none", "own:light"), ("clip", "kid@clip")):
         (tmp_path / f"{name}.yaml").write_text(f"{SMALL}property: {written}\n")
+    (tmp_path / "dino.yaml").write_text(f"{SMALL}matching: {{encoder: dinov2, images: 8}}\n")
     asked = SMALL.replace("images: 64", f"images: 64, stderr: {STDERR}")
     (tmp_path / "dark.yaml").write_text(f"{asked}property: own:darkness\n")
 
-    for name, message in (("none", "own has no light; it has darkness"), ("clip", "royalty weights fetch clip")):
+    refusals = ("none", "own has no light; it has darkness"), ("clip", "fetch clip"), ("dino", "fetch dinov2")
+    for name, message in refusals:
         refused = royalty("run", "--config", f"{name}.yaml", **path)
         assert refused.returncode == 1
         assert message in refused.stderr

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from infra.weights import SOURCES
-from models.choices import DistanceName, EncoderName, PropertyName, QualityName
-from models.distances.registry import DISTANCES
-from models.encoders.registry import ENCODERS
+from models.choices import DistanceName, EncoderName, JudgeName, PropertyName, QualityName, RerankName, weights_of
+from models.distances.registry import DISTANCES, build_distance
+from models.encoders.registry import ENCODERS, build_encoder
 from models.errors import InputError
 from models.properties import registry as properties
 from models.properties.registry import PROPERTIES, chosen_property
-from models.quality.registry import QUALITIES
+from models.quality.registry import QUALITIES, build_quality
 
 
 def test_every_name_can_be_built_and_every_build_has_a_name() -> None:
     for names, built in ((EncoderName, ENCODERS), (DistanceName, DISTANCES), (QualityName, QUALITIES)):
         assert set(get_args(names)) == set(built)
+
+
+@pytest.mark.parametrize("name", sorted({*get_args(EncoderName), *get_args(RerankName), *get_args(JudgeName)}))
+def test_the_weights_of_a_choice_are_those_that_it_asks_for(name: str) -> None:
+    class Asked(Exception):
+        pass
+
+    def weights(wanted: str) -> Path:
+        raise Asked(wanted)
+
+    asked: list[str] = []
+    builds = [partial(build, shape=(3, 32, 32)) for build in (build_encoder, build_distance)]
+    for build in (*builds, build_quality):
+        try:
+            build(name, weights=weights)
+        except Asked as error:
+            asked += error.args
+        except InputError:  # no such encoder, distance or quality
+            pass
+    assert weights_of(name) == asked
+    assert set(asked) <= set(SOURCES)
 
 
 def test_every_property_can_be_built_by_every_network_on_offer() -> None:

@@ -17,7 +17,7 @@ from pyarrow.csv import read_csv as read_table
 
 from models.data import decoding
 from models.data.credited import read_images
-from models.data.folder import read_manifest
+from models.data.folder import list_images, read_manifest
 from models.data.items import Splits
 from models.errors import InputError
 
@@ -202,6 +202,12 @@ def test_text_and_license_are_carried_and_texts_asked_for(folder: Path) -> None:
     assert read_manifest(folder).licenses()[""] == 1
     with pytest.raises(InputError, match=r"row 13.*no text, and the generator learns from one"):
         read_manifest(folder, texts=True)
+
+
+def test_an_empty_list_of_images_to_be_valued_needs_no_contributors(folder: Path) -> None:
+    (folder / "metadata.csv").write_text("file_name\n")
+    with pytest.raises(InputError, match=r"metadata\.csv is empty; list images in it"):
+        list_images(folder)
 
 
 def test_labels_are_needed_only_by_what_judges_by_them(folder: Path) -> None:

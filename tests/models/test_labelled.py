@@ -117,12 +117,47 @@ def test_arrays_that_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], 
         read_items(tmp_path / "a.npz", size=8)
 
 
+def test_what_is_valued_is_converted_by_a_rule(tmp_path: Path) -> None:
+    """Transparency is laid on white, 16 bits keep the upper 8, and beside colour everything has colour."""
+    grey = PICTURES[0, :, :, 0]
+    alpha = np.zeros_like(grey)
+    alpha[:4] = 255
+    on_white = np.where(alpha == 255, grey, 255)
+    deep = Image.fromarray(grey.astype(np.uint16) << 8 | 77)
+    seen = Image.fromarray(grey)
+    shown = [seen, Image.merge("LA", [seen, Image.fromarray(alpha)]), deep, Image.fromarray(grey > 127)]
+    greys = np.array([grey, on_white, grey, np.where(grey > 127, 255, 0)])[:, None]
+    red = Image.new("P", (8, 8), 1)
+    red.putpalette([0, 0, 0, 250, 3, 2])
+    pale = Image.merge("RGBA", [*red.convert("RGB").split(), Image.new("L", (8, 8), 0)])
+    (tmp_path / "grey").mkdir()
+    (tmp_path / "all").mkdir()
+    for place, image in enumerate([*shown, red, pale]):
+        image.save(tmp_path / "all" / f"{place}.png")
+        if place < 4:
+            image.save(tmp_path / "grey" / f"{place}.png")
+    alone, beside = read_items(tmp_path / "grey", size=8), read_items(tmp_path / "all", size=8)
+    assert alone.images is not None
+    assert beside.images is not None
+    np.testing.assert_array_equal(alone.images, greys)
+    np.testing.assert_array_equal(beside.images[:4], np.repeat(greys, 3, axis=1))
+    assert (beside.images[4] == np.array([250, 3, 2])[:, None, None]).all()
+    assert (beside.images[5] == 255).all()
+    assert alone.ids == beside.ids[:4]  # as a set of its own, and as one that colour was put beside
+
+    cells = [(tmp_path / "all" / f"{place}.png").read_bytes() for place in range(6)]
+    table = read_items(save_parquet(tmp_path / "set.parquet", cells, [0] * 6), size=8)
+    np.testing.assert_array_equal(table.images, beside.images)
+    assert table.ids == beside.ids
+
+
 def test_images_that_are_refused(tmp_path: Path) -> None:
-    good, grey = encoded(PICTURES[0]), encoded(PICTURES[0, :, :, 0])
+    good, buffer = encoded(PICTURES[0]), io.BytesIO()
+    Image.new("F", (8, 8)).save(buffer, "TIFF")
     for cells, labels, message in (
-        ([good, b"no image"], [0, 1], "row 1 cannot be read as an image"),
+        ([good, b"no image"], [0, 1], "row 1 cannot be read as an image of any known format; replace"),
         ([good, None], [0, 1], "row 1: there is no image"),
-        ([good, grey], [0, 1], "row 1 has mode L, and every image must be RGB"),
+        ([good, buffer.getvalue()], [0, 1], "row 1 has mode F, and an image must be one of L, RGB"),
         ([good, good], [0, None], "row 1: no label and others have"),
         ([], [], "has no rows"),
     ):
