@@ -157,7 +157,7 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     schema = schema_of(path, arrow=False)
     column = image_column(str(path), schema)
     texts = [name for name in ("label", "contributor") if name in schema.names]
-    images = np.empty((0,), dtype=np.uint8)
+    images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
     found: dict[str, list[object]] = {name: [] for name in texts}
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
