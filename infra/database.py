@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, inspect, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from infra.artifacts import StoreError
 
@@ -21,6 +21,8 @@ CONNECT_SECONDS = 10
 
 def open_database(url: str) -> Engine:
     """An engine on a database of this schema; an older one is migrated, a new one made.
+
+    Whatever reads or writes by it raises StoreError where the database fails later: stopped, locked, its disk full.
 
     Raises:
         StoreError: the database does not answer, cannot be written, is of a newer schema, or is not Royalty's.
@@ -38,7 +40,18 @@ def open_database(url: str) -> Engine:
             f"cannot open the run store {shown}: {' '.join(str(error.orig).split())}. Start the database, or set "
             "ROYALTY_DATABASE_URL to one that answers"
         ) from error
+    event.listen(engine, "handle_error", _as_store_error)
     return engine
+
+
+def _as_store_error(failed: ExceptionContext) -> StoreError | None:
+    # The ping finds out whether a pooled connection still lives, and replaces it itself.
+    if failed.is_pre_ping or not isinstance(failed.sqlalchemy_exception, OperationalError):
+        return None
+    return StoreError(
+        f"run store and ledger need their database to answer: {' '.join(str(failed.original_exception).split())}. "
+        "Start or mend it, or free some space; what is finished is kept, and the same command goes on from there"
+    )
 
 
 def lock(connection: Connection) -> None:

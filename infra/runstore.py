@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from infra import tables
-from infra.artifacts import StoreError
 from infra.keys import code_commit
 from infra.lineage import Edge, content_of
 from infra.tables import now
@@ -94,7 +93,10 @@ class AnchorRecord:
 
 
 class RunStore:
-    """Rows are written once, in one transaction each; a key that is there is finished."""
+    """Rows are written once, in one transaction each; a key that is there is finished.
+
+    All methods raise StoreError where the database does not answer, as when it was stopped or its disk is full.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -235,11 +237,6 @@ class RunStore:
             with Session(self.engine) as session:
                 if session.get(type(row), row.key) is None:
                     raise
-        except OperationalError as error:
-            raise StoreError(
-                f"cannot write the run store: {error.orig}. Free some space or mend the database; what is finished is "
-                "kept and the next run goes on from there"
-            ) from error
 
 
 def _as_record(record: type[Record], row: Any) -> Record:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.orm import Session
 
+from infra import tables
 from infra.artifacts import StoreError
 from infra.database import SCHEMA, VERSION_TABLE, _script, open_database
 from infra.ledger import Ledger
 from infra.migrations.versions.v1_run_store import METADATA
-from infra.runstore import RunStore
+from infra.postgres import Postgres
+from infra.runstore import RunStore, StageRecord
 from infra.tables import Base
 from tests.infra.test_ledger import euros
 
@@ -165,3 +170,51 @@ def test_a_url_that_does_not_answer_is_one_error(url: str, says: str) -> None:
     assert re.search(says, str(refused.value))
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_a_database_stopped_in_the_middle_is_one_error_until_it_answers(postgres: Postgres, postgres_url: str) -> None:
+    engine = open_database(postgres_url)
+    store, ledger = RunStore(engine), Ledger(engine)
+    store.record_stage(StageRecord("train", "k", {}, {}, 1.0))
+    uses: list[Callable[[], object]] = [
+        lambda: store.stage("k"),
+        lambda: store.coalitions(["k"]),
+        lambda: store.record_stage(StageRecord("train", "l", {}, {}, 1.0)),
+        ledger.statements,
+        lambda: ledger.post("may", euros("v", {"ann": 1})),
+    ]
+    with Session(engine) as session:
+        session.get(tables.Stage, "k")
+        postgres.stop()
+        try:
+            with pytest.raises(StoreError, match="need their database to answer"):  # in the middle of a transaction
+                session.get(tables.Stage, "l")
+            for use in uses:
+                with pytest.raises(StoreError, match=r"to answer: .*Start or mend it") as refused:
+                    use()
+                assert "\n" not in str(refused.value)
+        finally:
+            postgres.start()
+    assert store.stage("l") is None
+    postgres.stop()
+    postgres.start()
+    assert store.stage("k") is not None, "a restart between two uses goes unnoticed"
+    assert ledger.statements() == []
+
+
+def test_a_full_disk_of_sqlite_is_one_error_and_nothing_is_half_written(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/r.db")
+    store = RunStore(engine)
+
+    def no_more_pages(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # no more than there are: SQLite says what a full disk says
+
+    event.listen(engine, "checkout", no_more_pages)
+    outputs = {"much": "x" * 100_000}
+    with pytest.raises(StoreError, match=r"to answer: database or disk is full\. .*free some space"):
+        store.record_stage(StageRecord("train", "k", {}, outputs, 1.0))
+    event.remove(engine, "checkout", no_more_pages)
+    engine.dispose()
+    assert store.stage("k") is None
+    store.record_stage(StageRecord("train", "k", {}, outputs, 1.0))
+    assert store.stage("k").outputs == outputs
