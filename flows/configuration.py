@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from models.errors import InputError, by_name
 from tasks.config import CreditConfig
 from tasks.criteria_config import CriteriaConfig
 from tasks.detection_config import DetectionConfig
@@ -76,8 +77,10 @@ def load_config(*, file: Path | None, preset: str | None, name: str | None, data
         values.setdefault("name", file.stem)
     else:
         chosen = preset or "digits"
-        if chosen not in preset_names():
-            raise ConfigError(f"there is no preset {chosen!r}; choose one of {', '.join(preset_names())}")
+        try:
+            by_name(chosen, dict.fromkeys(preset_names()), "preset")
+        except InputError as error:
+            raise ConfigError(str(error)) from None
         values = preset_values(chosen)
         kind = _source_of(values)
         if kind in FILES and data is None:

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from models.errors import InputError
 
 INDEX = "model_index.json"
@@ -106,12 +108,23 @@ def autoencoder_in(folder: Path) -> Autoencoding:
 
 
 def _check_safe(part: Path) -> None:
-    """Refuse a folder of weights that has none, or none but pickled ones."""
-    if any(part.glob(SAFE)):
+    """Refuse a folder of weights that has none, none but pickled ones, or a file that is damaged or cut short."""
+    if weights := sorted(part.glob(SAFE)):
+        for file in weights:
+            _shapes_in(file)
         return
     pickled = sorted(file.name for file in part.iterdir() if file.suffix in PICKLED)
     found = f"only {pickled[0]}, and nothing pickled is read, since it can run code" if pickled else "no weights"
     raise InputError(f"{part} holds {found}; save it with `safe_serialization=True`, which is diffusers' default")
+
+
+def _shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in a file, by their names: its header is read, and the length that it promises compared."""
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} cannot be read ({error}); copy or download it again") from None
 
 
 def side_multiple(folder: Path) -> int:

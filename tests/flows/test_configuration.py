@@ -20,6 +20,13 @@ def test_presets_load() -> None:
     assert default.payout.minor_units == 100_000
 
 
+def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no preset is called 'cifar-20'; did you mean cifar20"):
+        load_config(file=None, preset="cifar-20", name=None)
+    with pytest.raises(ConfigError, match="no preset is called 'zzz'; there are artbench, "):
+        load_config(file=None, preset="zzz", name=None)
+
+
 def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:
     (tmp_path / "scans.yaml").write_text("data: {source: folder, path: images}\n")
     config = load_config(file=tmp_path / "scans.yaml", preset=None, name=None)

@@ -173,6 +173,13 @@ def test_refusals_say_what_to_do(resources: Resources, folder: Path, tmp_path: P
     copied = tmp_path / "copied"
     shutil.copytree(folder, copied)
     check_pipeline(copied)
+    weights = copied / "vae" / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    for damaged in (whole[:-4], b"\xff" * len(whole)):
+        weights.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"vae.*safetensors cannot be read .* copy or download it again"):
+            check_pipeline(copied)
+    weights.write_bytes(whole)
     (copied / "unet" / "diffusion_pytorch_model.safetensors").rename(copied / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(InputError, match=r"diffusion_pytorch_model\.bin, and nothing pickled is read"):
         check_pipeline(copied)
