@@ -29,8 +29,15 @@ COLUMNS = {
     "membership": ("generator", "method", "trained", "held_out", "t", "p", "effect"),
     "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
     "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
+    "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
+    "calibration": ("generator", "method", "top", "with", "without"),
 }
 """What a terminal shows of the rows; the tables on disk have all."""
+
+TITLES = {
+    "sensitivity": "Over fewer generated images, ten draws of each number",
+    "calibration": "Mean score of the highest, with the quality of images and without",
+}
 
 
 WORKS = ("tasks.criteria_worker", "tasks.efficiency_worker", "tasks.gmvaluator_worker")
@@ -69,8 +76,11 @@ def _command(criterion: str) -> Any:
 def _print(result: CriteriaResult) -> None:
     from infra.terminal import console, print_table
 
-    columns = COLUMNS[result.criterion]
-    print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in result.rows])
+    for name, rows in {result.criterion: result.rows, **result.more}.items():
+        if name in TITLES:
+            console.print(TITLES[name])
+        columns = COLUMNS[name]
+        print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in rows])
     if result.accuracy is not None:
         console.print(f"Classes by a classifier that is right about {result.accuracy:.1%} of the images it did not see")
     console.print(f"Table       {result.folder}/{result.criterion}.csv", soft_wrap=True)

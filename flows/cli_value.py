@@ -81,6 +81,8 @@ def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json
         print_table(("Contributor", "Value"), [(name, f"{value:.2f}") for name, value in result.contributors.items()])
     console.print(f"{result.items} items valued by {result.generated} generated images; higher is better")
     _print_diagnostics(result.diagnostics)
+    if result.diagnostics["k"] < result.diagnostics["k_asked"]:
+        console.print("There are fewer items than the k that share an image: all do")
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
     console.print(f"Behind      {result.folder}/contributions.parquet", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")

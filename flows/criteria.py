@@ -42,7 +42,9 @@ class CriteriaResult:
     """What the judgement by one criterion left.
 
     Attributes:
-        rows: a generator, method and number of contributors each, as `NAME.csv` has them.
+        rows: as the table of the criterion has them, a generator and method each.
+        more: rows of its other tables, by name: of identity `sensitivity`, to fewer generated images, and
+            `calibration`, what the qualities of images change.
         accuracy: of the classifier of generated images on training images that it did not see, the lowest of several;
             None: labels or attributes were given.
         folder: holds the tables and pictures.
@@ -51,6 +53,7 @@ class CriteriaResult:
     name: str
     criterion: str
     rows: list[dict[str, Any]]
+    more: dict[str, list[dict[str, Any]]]
     accuracy: float | None
     folder: str
     mlflow_run: str
@@ -230,6 +233,7 @@ def written(
         name=config.name,
         criterion=criterion,
         rows=record.outputs["rows"],
+        more={name: rows for name, rows in record.outputs["tables"].items() if name != criterion and rows},
         accuracy=accuracy,
         folder=record.outputs["folder"],
         mlflow_run=record.outputs["run"],

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flows.cli_criteria import TITLES
 from flows.configuration import ConfigError, load_criteria_config
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
@@ -312,6 +313,10 @@ def test_criteria_of_a_generator_trained_here(royalty, tmp_path: Path) -> None:
     assert files >= {f"{name}.csv" for name in (*found, "sensitivity", "calibration")}
     assert files >= {"identity-beta-vae-vae-tracin.png", "membership.png", "outliers.png"}
     assert len(pd.read_csv(folder / "identity.csv")) == 6
+    assert {name: len(rows) for name, rows in found["identity"]["more"].items()} == {"sensitivity": 6, "calibration": 6}
+    shown = royalty("evaluate", "identity", "--config", "c.yaml")  # all from the run store
+    for title in TITLES.values():
+        assert title in shown.stdout
 
 
 def test_criteria_of_images_that_are_given(royalty, tmp_path: Path) -> None:

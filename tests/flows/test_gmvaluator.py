@@ -12,8 +12,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from infra.settings import Settings
+from infra.workspace import open_workspace
 from models.data.folder import METADATA
-from tasks import valuing
+from models.data.labelled import Items
+from models.distances.distance import FeatureDistance, euclidean
+from tasks import gmvaluator_worker, valuing
+from tasks.config import Matching
+from tasks.stored_items import keep_items
+from tasks.valuing_worker import embed
 from tests.conftest import save_digits
 from tests.flows.test_credit import Run
 
@@ -58,6 +65,47 @@ def test_generated_images_are_matched_once_with_those_behind_them(royalty: Run, 
     again = royalty("value", "gmvaluator", "--config", "m.yaml", "--json")
     assert json.loads(again.stdout)["table"] == result["table"]
     assert stages(tmp_path / "home") == count
+
+
+class Counting:
+    """An encoder and judge of images that counts those it looks at."""
+
+    dimensions, seen = 3, 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def features(self, images: np.ndarray, *, progress: object = None) -> np.ndarray:
+        self.seen += len(images)
+        return images[:, 0, 0, :3].astype(np.float32)
+
+    def scores(self, images: np.ndarray, *, progress: object = None) -> np.ndarray:
+        self.seen += len(images)
+        return np.full(len(images), 0.5, np.float32)
+
+
+def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Settings(home=tmp_path / "home")
+    space, rng = open_workspace(home), np.random.default_rng(0)
+    train, made = (
+        keep_items(space, Items.of_images(rng.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)))["items"]
+        for count in (20, 6)
+    )
+    encoder, judge = Counting("encoder"), Counting("judge")
+    monkeypatch.setattr(gmvaluator_worker, "build_distance", lambda *_, **__: FeatureDistance("d", encoder, euclidean))
+    monkeypatch.setattr(gmvaluator_worker, "build_quality", lambda *_, **__: judge)
+    for side in (train, made):
+        key = embed(side, "pixels", "", home, lambda _: None)["encoder"]
+    first, second = (
+        gmvaluator_worker.match(
+            train, made, key, Matching(encoder="pixels", rerank="l2", quality="maniqa", k=k, recall_k=20), home, print
+        )
+        for k in (5, 9)
+    )
+    assert (encoder.seen, judge.seen) == (20 + 6, 6)
+    assert first["table"] != second["table"]
+    for found in (first, second):
+        assert found["diagnostics"]["quality_lost"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
