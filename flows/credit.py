@@ -48,6 +48,7 @@ from tasks.training import (
     settle_images,
     train_classifier,
     train_generator,
+    try_base,
 )
 from tasks.weights import check_weights
 
@@ -123,12 +124,13 @@ def forecast(config: CreditConfig) -> Verdict:
 def prepare(config: CreditConfig) -> Game:
     """Train what coalitions start from, and what judges them."""
     check_home(settings().root)
-    data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
+    data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
     check_property(config.property)
     check_weights(*config.matching.chosen)
     load_payees(config.payout, config.data)  # refuses accounts that cannot be
     check_generator(data, config)
+    try_base(data, config)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed())
     classifier = train_classifier(data, config)

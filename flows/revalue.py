@@ -64,7 +64,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     anchor = load_anchor(config.name)
     if not dry_run:
         open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
-    data = ingest(config.data, config.seed, needs_labels(config.property), config.generator.needs_texts)
+    data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     last = load_credited(config.name, data)
     game = _game(data, anchor.stages)
     change = compare(config, last, data, _again(config, last), plan(config, game), retrain_base)

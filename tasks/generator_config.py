@@ -27,6 +27,11 @@ class GeneratorBase(StageConfig):
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether every image needs a label."""
+        return False
+
+    @property
     def needs_texts(self) -> bool:
         """Whether every image needs a caption."""
         return False
@@ -72,6 +77,10 @@ class DenoiserConfig(GeneratorBase):
     batch_size: Steps = 128
     learning_rate: Rate = 5e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+
+    @property
+    def needs_labels(self) -> bool:
+        return self.conditional
 
     @model_validator(mode="after")
     def _widths_divide(self) -> DenoiserConfig:

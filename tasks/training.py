@@ -38,9 +38,9 @@ def check_property(property_: str) -> None:
         load_function(property_)
 
 
-def needs_labels(property_: str) -> bool:
-    """Whether a property is judged by a classifier of the images' own labels."""
-    return chosen_property(property_).needs_labels
+def needs_labels(config: CreditConfig) -> bool:
+    """Whether the images' own labels train a classifier that judges, or a generator of classes."""
+    return chosen_property(config.property).needs_labels or config.generator.needs_labels
 
 
 def check_generator(data: StageRecord, config: CreditConfig) -> None:
@@ -69,6 +69,26 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
             f"the autoencoder of {generator.base} takes images whose sides are multiples of {multiple}; got "
             f"{sides[0]} by {sides[1]}. Set `data: {{size: ...}}`"
         )
+
+
+@task(cache_policy=NO_CACHE)
+def try_base(data: StageRecord, config: CreditConfig) -> None:
+    """Build a generator that stands on what others trained, to refuse what only that tells before anything is trained.
+
+    Raises:
+        InputError: LoRA targets that match no layer, a prompt too long for the tokenizer, or weights that do not fit
+            the net that the base describes.
+    """
+    generator = config.generator
+    if isinstance(generator, LatentConfig | LoRAConfig):
+        inputs = {
+            "train": data.outputs["train"],
+            "kind": generator.kind,
+            "architecture": generator.architecture(),
+            "own": generator.trained_base is not None,
+        }
+        work = in_worker("", 0, f"{WORKER}.try_generator", *inputs.values())
+        run_stage("try-base", inputs=inputs, modules=(WORKER, module_of(generator.kind)), compute=work)
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])

@@ -19,7 +19,7 @@ from infra.workspace import Workspace, open_workspace
 from models.data.items import ImageSet
 from models.data.stored import open_set
 from models.generators.generator import Generator, Resources
-from models.generators.registry import build_generator, load_generator
+from models.generators.registry import build_generator, load_generator, outline_generator
 from models.properties.classifier import Classifier
 from models.properties.property import Context, Property
 from models.properties.registry import chosen_property
@@ -44,6 +44,18 @@ def fit_classifier(
         "accuracy": classifier.accuracy(held_out.images, held_out.labels),
         "busy_seconds": time.perf_counter() - start,
     }
+
+
+def try_generator(
+    train: str, kind: str, architecture: dict[str, Any], own: bool, settings: Settings, _advance: Advance
+) -> dict[str, Any]:
+    """Build a generator of these images and keep nothing of it; an outline, where its `own` base is yet to come."""
+    shown = load_images(open_workspace(settings), train).shown()
+    if own:
+        outline_generator(kind, shown.images.shape[1:], architecture)
+    else:
+        build_generator(kind, shown, architecture, seed=0, resources=resources(settings))
+    return {}
 
 
 def fit_generator(

@@ -17,6 +17,7 @@ import numpy as np
 from models.errors import InputError
 
 SEPARATOR = ";"
+WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
 COLUMNS = ("file_name", "contributor", "label", "text", "license")
 LEAST_CONTRIBUTORS = 2
 
@@ -104,15 +105,15 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
             if not entry.label:
                 raise InputError(
                     f"{entry.where}: no label, and "
-                    + ("the Inception Score needs one an image" if labels else "others have one")
+                    + ("the property or the generator of this run needs one an image" if labels else "others have one")
                     + "; fill it in"
-                    + (", or choose a `property` that no classifier judges" if labels else ", or drop all labels")
+                    + (f", or {WITHOUT_LABELS}" if labels else ", or drop all labels")
                 )
     names = {entry.label for entry in listing.entries}
     if labels and len(names) < 2:
         raise InputError(
-            f"{listing.origin}: the Inception Score tells labels apart, and every image has the label "
-            f"{next(iter(names), '')!r}; label what the images show, or choose a `property` that no classifier judges"
+            f"{listing.origin}: the property or the generator of this run tells labels apart, and every image has the "
+            f"label {next(iter(names), '')!r}; label what the images show, or {WITHOUT_LABELS}"
         )
     known = sorted({name for entry in listing.entries for name in entry.contributors})
     if len(known) < LEAST_CONTRIBUTORS:

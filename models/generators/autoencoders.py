@@ -12,7 +12,7 @@ from torch import Tensor
 from models.data.items import item_id
 from models.generators.generator import Rows, kept_rows, quantized, scaled
 from models.generators.libraries import AutoencoderKL, VQModel
-from models.generators.pipelines import Autoencoding
+from models.generators.pipelines import Autoencoding, loading
 
 CLASSES = {"AutoencoderKL": AutoencoderKL, "VQModel": VQModel}
 AT_ONCE = 16
@@ -25,7 +25,8 @@ class FrozenAutoencoder:
     def __init__(self, described: Autoencoding, device: str) -> None:
         self.described, self.device = described, torch.device(device)
         kind: Any = CLASSES[described.kind]
-        self.net = kind.from_pretrained(described.folder, use_safetensors=True, local_files_only=True)
+        with loading(described.folder):
+            self.net = kind.from_pretrained(described.folder, use_safetensors=True, local_files_only=True)
         self.net.requires_grad_(False).eval().to(self.device)
 
     def latents(self, images: np.ndarray, rows: Rows) -> Tensor:

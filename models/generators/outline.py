@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.errors import InputError
 from models.pruning import example_of, size_of
 
 
@@ -49,6 +50,7 @@ def outline_of_adapter(net: Any, rank: int, targets: Sequence[str]) -> Outline:
     """
     from peft import LoraConfig  # which takes seconds, and other kinds do not need
 
+    check_targets(targets, net)
     net.requires_grad_(False)
     with torch.device("meta"):
         net.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets)))
@@ -56,6 +58,26 @@ def outline_of_adapter(net: Any, rank: int, targets: Sequence[str]) -> Outline:
     trained = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
     kept = activations(net, example_of(net))
     return Outline(trained, size.multiply_adds, kept, frozen=size.parameters - trained, operations=4)
+
+
+def check_targets(targets: Sequence[str], net: nn.Module) -> None:
+    """Refuse LoRA targets that no layer's name ends with.
+
+    Args:
+        net: a U-Net, with adapters in it or without.
+
+    Raises:
+        InputError: with what the names end with.
+    """
+    adaptable = [name for name, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    layers = [name.removesuffix(".base_layer") for name in adaptable if ".lora_" not in name]
+    for target in targets:
+        if not any(f".{layer}".endswith(f".{target}") for layer in layers):
+            last = sorted({layer.rpartition(".")[2] for layer in layers if not layer[-1].isdigit()})
+            raise InputError(
+                f"the LoRA target {target!r} matches no layer of this U-Net, whose layers end with {', '.join(last)}; "
+                "the projections of attention are to_q, to_k, to_v and to_out.0"
+            )
 
 
 def activations(net: nn.Module, example: Sequence[Tensor]) -> int:

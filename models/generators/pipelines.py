@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,6 +45,20 @@ def check_pipeline(folder: Path) -> None:
             raise InputError(f"{folder} is no whole pipeline: it has no folder {part!r}; {rule}")
         if part in WEIGHED:
             _check_safe(folder / part)
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Say which folder it was, where diffusers or transformers cannot make a net of what is in it.
+
+    Raises:
+        InputError: files are missing, or weights are not those of the net that their configuration describes.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"{folder} cannot be loaded: {told[:300]}. Save or download it again") from None
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,15 @@ from models.checkpoints import hub_extra
 from models.data.items import item_id
 from models.errors import InputError
 from models.generators.generator import Rows, quantized, scaled
-from models.generators.pipelines import check_pipeline, digest_of_pipeline
+from models.generators.outline import check_targets
+from models.generators.pipelines import check_pipeline, digest_of_pipeline, loading
 
 with hub_extra():
     from peft import LoraConfig
     from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of loading, which takes a moment, and would stand before an error's line
 
 ENCODING_BATCH = 64
 
@@ -39,11 +43,12 @@ class FrozenPipeline:
         check_pipeline(folder)
         self.digest, self.device = digest_of_pipeline(folder), torch.device(device)
         own: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", **own)
-        self.vae = AutoencoderKL.from_pretrained(folder / "vae", **own)
-        self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **own)
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+        with loading(folder):
+            self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", **own)
+            self.vae = AutoencoderKL.from_pretrained(folder / "vae", **own)
+            self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **own)
+            self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+            self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
         for part in (self.unet, self.vae, self.text_encoder):
             part.requires_grad_(False).eval().to(self.device)
         self._adapters: dict[str, dict[str, nn.Parameter]] = {}
@@ -58,15 +63,7 @@ class FrozenPipeline:
         """
         name = f"rank-{rank}-" + "-".join(target.replace(".", "_") for target in targets)
         if name not in self._adapters:
-            layers = [layer for layer, module in self.unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-            layers = [layer.removesuffix(".base_layer") for layer in layers if ".lora_" not in layer]
-            for target in targets:
-                if not any(f".{layer}".endswith(f".{target}") for layer in layers):
-                    last = sorted({layer.rpartition(".")[2] for layer in layers if not layer[-1].isdigit()})
-                    raise InputError(
-                        f"the LoRA target {target!r} matches no layer of this U-Net, whose layers end with "
-                        f"{', '.join(last)}; the projections of attention are to_q, to_k, to_v and to_out.0"
-                    )
+            check_targets(targets, self.unet)
             config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
             with torch.random.fork_rng(devices=[]):
                 self.unet.add_adapter(config, adapter_name=name)
@@ -116,7 +113,7 @@ class FrozenPipeline:
             InputError: a text of more tokens than the tokenizer takes.
         """
         for text in set(texts):
-            tokens, most = len(self.tokenizer(text)["input_ids"]), self.tokenizer.model_max_length
+            tokens, most = len(self.tokenizer(text, verbose=False)["input_ids"]), self.tokenizer.model_max_length
             if tokens > most:
                 raise InputError(
                     f"a prompt has at most {most} tokens, its ends included, and {text[:80]!r} has {tokens}; shorten it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from importlib.resources import files
@@ -41,6 +42,15 @@ def test_a_lora_is_credited_from_its_captions(
     assert "Traceback" not in refused.stderr
 
     metadata.write_text("\n".join(captioned), encoding="utf-8")
+    bad = yaml.safe_dump(config | {"generator": config["generator"] | {"targets": ["to_z"]}})
+    (tmp_path / "bad.yaml").write_text(bad, encoding="utf-8")
+    refused = royalty("run", "--config", "bad.yaml", "--name", "lora")
+    assert refused.returncode == 1
+    assert "the LoRA target 'to_z' matches no layer" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    with sqlite3.connect(tmp_path / "home" / "royalty.db") as database:
+        assert {name for (name,) in database.execute("select name from stages")} == {"ingest"}  # nothing was trained
+
     done = royalty("run", "--config", "lora.yaml", "--json")
     # A base of random weights may well leave nobody with credit to pay; all but the payout is done then.
     assert done.returncode == 0 or "nothing was paid" in done.stderr, done.stderr

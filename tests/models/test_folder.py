@@ -127,7 +127,7 @@ def contributors(names: str) -> Callable[[Path], None]:
         (append("5.png,,x"), r"row 14: every image has a contributor"),
         (
             rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,bob,\n"),
-            r"row 3: '1\.png': no label, and the Inception Score",
+            r"row 3: '1\.png': no label, and the property or the generator of this run needs one",
         ),
         (rewrite(b"file_name,contributor,lable\n0.png,ann,x\n"), r"unknown column 'lable'; did you mean 'label'"),
         (append("5.png,ann;ann,x"), r"row 14: contributor listed twice"),
