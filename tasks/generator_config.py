@@ -18,13 +18,22 @@ from tasks.stage_config import TRAINING, Digits, Limit, Rate, StageConfig, Steps
 
 
 class GeneratorBase(StageConfig):
-    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it."""
+    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it.
+
+    Attributes:
+        torch_compile: whether the net is compiled where CUDA is there; the first steps then take minutes.
+        gradient_checkpointing: less memory, a third more time.
+        gradient_accumulation: parts of a batch that are trained one after the other; it learns the same.
+    """
 
     kind: str
     steps: int
     batch_size: Steps
     learning_rate: Rate
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    torch_compile: bool = False
+    gradient_checkpointing: bool = False
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
 
     @property
     def needs_labels(self) -> bool:
@@ -62,6 +71,7 @@ class DenoiserConfig(GeneratorBase):
 
     Attributes:
         conditional: whether it learns classes, the labels of images.
+        mixed_precision: bfloat16 where CUDA is there; a CPU computes in float32.
     """
 
     block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
@@ -73,6 +83,7 @@ class DenoiserConfig(GeneratorBase):
     conditional: bool = False
     guidance: Annotated[float, Field(ge=0)] = 1.0
     flip: bool = False
+    mixed_precision: bool = False
     steps: Steps = 600
     batch_size: Steps = 128
     learning_rate: Rate = 5e-3
@@ -170,7 +181,6 @@ class LoRAConfig(GeneratorBase):
         guidance: scale of classifier-free guidance when sampling; 1 is none.
         warmup_steps: of the learning rate, a tenth of all steps at most.
         mixed_precision: bfloat16 where CUDA is there; a CPU computes in float32.
-        gradient_checkpointing: less memory, a third more time.
     """
 
     kind: Literal["lora"]
@@ -182,7 +192,6 @@ class LoRAConfig(GeneratorBase):
     weight_decay: Limit = 1e-6
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     mixed_precision: bool = True
-    gradient_checkpointing: bool = False
     steps: Steps = 15_600
     batch_size: Steps = 64
     learning_rate: Rate = 3e-4

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.data.items import Shown
 from models.errors import InputError
+from models.generators.acceleration import compiled, in_bfloat16
 from models.generators.denoising import Optimizing, adam, train
 from models.generators.generator import (
     NOTHING_ELSE,
@@ -145,8 +146,11 @@ class Denoiser(ABC):
         if flip and not self.PIXELS:
             data, flip = torch.cat([data, self.learned(images[..., ::-1])]), False
             classes = None if classes is None else classes.repeat(2)
+        net = self._net()
+        if self.architecture.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
         training = train(
-            lambda noisy, times, told: self.unet(noisy[0], times[0], None if told is None else told[0]).sample[None],
+            lambda noisy, times, told: net(noisy[0], times[0], None if told is None else told[0]).sample[None],
             list(self.unet.parameters()),
             [data],
             self.scheduler,
@@ -158,6 +162,8 @@ class Denoiser(ABC):
             labels=None if classes is None else [classes],
             unlabelled=self.architecture.classes,
             flip=flip,
+            mixed_precision=self.architecture.mixed_precision,
+            gradient_accumulation=self.architecture.gradient_accumulation,
             keeper=keeper,
             optimizing=self.optimizing(),
         )
@@ -169,6 +175,10 @@ class Denoiser(ABC):
             if progress is not None:
                 progress(1)
         return losses
+
+    def _net(self) -> Any:
+        """The U-Net, compiled where that is worth it."""
+        return compiled(self.unet, self.device, self.architecture.torch_compile)
 
     def optimizing(self) -> Optimizing:
         """How its weights are optimized."""
@@ -252,7 +262,7 @@ class Denoiser(ABC):
         Returns:
             uint8, `(n, channels, height, width)`.
         """
-        images = []
+        images, net = [], self._net()
         for index, start in enumerate(range(0, n, batch_size)):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
@@ -260,22 +270,24 @@ class Denoiser(ABC):
             told = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
             solver = self.solver(steps, scheduler)
             for time in solver.timesteps:
-                latent = solver.step(self._predict(latent, time, told), time, latent).prev_sample
+                with in_bfloat16(self.device, self.architecture.mixed_precision):
+                    predicted = self._predict(net, latent, time, told)
+                latent = solver.step(predicted.float(), time, latent).prev_sample
             images.append(self.pictured(latent))
             if progress is not None:
                 progress(size)
         return np.concatenate(images)
 
-    def _predict(self, latent: Tensor, time: Tensor, told: Tensor) -> Tensor:
+    def _predict(self, net: Any, latent: Tensor, time: Tensor, told: Tensor) -> Tensor:
         """What the net says of a batch, guided by its classes if it knows any (Ho & Salimans 2022)."""
         classes, weight = self.architecture.classes, self.architecture.guidance
         if not classes:
-            prediction: Tensor = self.unet(latent, time).sample
+            prediction: Tensor = net(latent, time).sample
             return prediction
-        conditional: Tensor = self.unet(latent, time, told).sample
+        conditional: Tensor = net(latent, time, told).sample
         if weight == 1:
             return conditional
-        free: Tensor = self.unet(latent, time, torch.full_like(told, classes)).sample
+        free: Tensor = net(latent, time, torch.full_like(told, classes)).sample
         return free + weight * (conditional - free)
 
     def check_whole(self) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from models.generators.acceleration import in_bfloat16
 from models.generators.generator import batches
 from models.generators.libraries import DDIMScheduler
 from models.generators.memory import Parts
@@ -39,6 +40,8 @@ def train(
     labels: Sequence[Tensor] | None = None,
     unlabelled: int = 0,
     flip: bool = False,
+    mixed_precision: bool = False,
+    gradient_accumulation: int = 1,
     keeper: Keeper | None = None,
     optimizing: Optimizing | None = None,
 ) -> Iterator[list[float]]:
@@ -51,6 +54,7 @@ def train(
         seeds: for each model that of its batches, timesteps and noise.
         labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
         flip: whether images are mirrored at random.
+        mixed_precision, gradient_accumulation: see `models.generators.unets.Architecture`.
         keeper: see `Denoiser.fit`.
         optimizing: makes the optimizer; `adam` unless given.
 
@@ -64,7 +68,7 @@ def train(
     weights = [parameter.detach() for parameter in parameters]
     average = [weight.clone() for weight in weights]
     optimizer = (optimizing or adam)(parameters, learning_rate)
-    parts = Parts(batch_size)
+    parts = Parts(batch_size, gradient_accumulation)
     saved = keeper.load() if keeper else None
     losses_so_far = unpack_training(saved, optimizer, average, generators) if saved else []
     done = len(losses_so_far)
@@ -88,7 +92,8 @@ def train(
         every = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
         noisy, target = scheduler.add_noise(*every), target_of(scheduler, *every)
         noisy, target = noisy.view_as(clean), target.view_as(clean)
-        losses = parts.run(partial(_backward, predict, noisy, times, told, target), optimizer.zero_grad)
+        work = partial(_backward, predict, noisy, times, told, target, mixed_precision)
+        losses = parts.run(work, optimizer.zero_grad)
         optimizer.step()
         # The first step replaces the average: the weights before it are not part of it.
         torch._foreach_lerp_(average, weights, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
@@ -115,12 +120,19 @@ def eight_bit_adam(parameters: list[Tensor], learning_rate: float) -> torch.opti
 
 
 def _backward(
-    predict: Predict, noisy: Tensor, times: Tensor, told: Tensor | None, target: Tensor, part: slice
+    predict: Predict,
+    noisy: Tensor,
+    times: Tensor,
+    told: Tensor | None,
+    target: Tensor,
+    mixed_precision: bool,
+    part: slice,
 ) -> Tensor:
     """The share of a part of the batch in the loss of each model, `(models,)`, whose gradients it adds."""
-    predicted = predict(noisy[:, part], times[:, part], None if told is None else told[:, part])
+    with in_bfloat16(noisy.device, mixed_precision):
+        predicted = predict(noisy[:, part], times[:, part], None if told is None else told[:, part])
     share = predicted.shape[1] / noisy.shape[1]
-    losses = (predicted - target[:, part]).square().flatten(1).mean(1) * share
+    losses = (predicted.float() - target[:, part]).square().flatten(1).mean(1) * share
     # The sum gives each model the gradient of its own loss.
     losses.sum().backward()  # type: ignore[no-untyped-call]
     return losses.detach()

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.data.items import Shown
 from models.errors import InputError
+from models.generators.acceleration import compiled, in_bfloat16
 from models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
@@ -77,6 +78,8 @@ class Adaptation:
     warmup_steps: int
     mixed_precision: bool
     gradient_checkpointing: bool
+    gradient_accumulation: int = 1
+    torch_compile: bool = False
 
 
 class LoRA:
@@ -196,13 +199,14 @@ class LoRA:
         self.pipeline.unet.train(given.gradient_checkpointing)  # checkpoints are taken in training mode alone
         if given.gradient_checkpointing:
             self.pipeline.unet.enable_gradient_checkpointing()
+        unet = compiled(self.pipeline.unet, self.pipeline.device, given.torch_compile)
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=given.weight_decay)
         rate = get_cosine_schedule_with_warmup(optimizer, min(given.warmup_steps, steps // WARMUP_SHARE), steps)
         generator = torch.Generator().manual_seed(seed)
         average = [parameter.detach().clone() for parameter in parameters]
         current = [parameter.detach() for parameter in parameters]
         plan = batches(len(images), batch_size, steps, generator)
-        parts = Parts(batch_size)
+        parts = Parts(batch_size, given.gradient_accumulation)
         saved = keeper.load() if keeper else None
         done = unpack_training(saved, optimizer, average, [generator]) if saved else []
         losses = [loss for (loss,) in done]
@@ -212,7 +216,7 @@ class LoRA:
             drawn = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
             times = torch.randint(self._timesteps, (len(batch),), generator=generator).to(moments.device)
             clean = moments[batch, 0] + moments[batch, 1] * drawn[0]
-            work = partial(self._backward, clean, drawn[1], times, told[kind[batch]])
+            work = partial(self._backward, unet, clean, drawn[1], times, told[kind[batch]])
             losses.append(float(parts.run(work, optimizer.zero_grad)))
             if not math.isfinite(losses[-1]):
                 raise DivergedError(len(losses), losses[-1], learning_rate)
@@ -247,6 +251,7 @@ class LoRA:
         pipeline, given = self.pipeline, self.adaptation
         self._mounted()
         pipeline.unet.eval()
+        unet = compiled(pipeline.unet, pipeline.device, given.torch_compile)
         prompts = pipeline.embeddings([*given.prompts, ""], self.resources.rows)
         multiple = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
         shape = (pipeline.unet.config.in_channels, given.shape[1] // multiple, given.shape[2] // multiple)
@@ -260,11 +265,12 @@ class LoRA:
             latent = latent * sampler.init_noise_sigma
             for time in sampler.timesteps:
                 seen = sampler.scale_model_input(latent, time)
-                predicted = pipeline.unet(seen, time, told).sample
-                if given.guidance != 1:
-                    blind = pipeline.unet(seen, time, prompts[-1:].expand_as(told)).sample
-                    predicted = blind + given.guidance * (predicted - blind)
-                latent = sampler.step(predicted, time, latent).prev_sample
+                with in_bfloat16(pipeline.device, given.mixed_precision):
+                    predicted = unet(seen, time, told).sample
+                    if given.guidance != 1:
+                        blind = unet(seen, time, prompts[-1:].expand_as(told)).sample
+                        predicted = blind + given.guidance * (predicted - blind)
+                latent = sampler.step(predicted.float(), time, latent).prev_sample
             images.append(pipeline.decoded(latent, given.shape[0]))
             if progress is not None:
                 progress(size)
@@ -360,16 +366,15 @@ class LoRA:
                 parameters[name].copy_(weight).requires_grad_()
         return [parameters[name] for name in sorted(self.weights)]
 
-    def _backward(self, clean: Tensor, noise: Tensor, times: Tensor, told: Tensor, part: slice) -> Tensor:
+    def _backward(self, unet: Any, clean: Tensor, noise: Tensor, times: Tensor, told: Tensor, part: slice) -> Tensor:
         """The share of a part of the batch in the mean loss, whose gradients it adds."""
         pipeline, share = self.pipeline, len(times[part]) / len(times)
         clean, noise, times, told = clean[part], noise[part], times[part], told[part]
         noisy = pipeline.scheduler.add_noise(clean, noise, times)
         velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
         goal = pipeline.scheduler.get_velocity(clean, noise, times) if velocity else noise
-        mixed = self.adaptation.mixed_precision and pipeline.device.type == "cuda"
-        with torch.autocast(pipeline.device.type, torch.bfloat16, enabled=mixed):
-            predicted = pipeline.unet(noisy, times, told).sample
+        with in_bfloat16(pipeline.device, self.adaptation.mixed_precision):
+            predicted = unet(noisy, times, told).sample
         loss: Tensor = (predicted.float() - goal).square().mean() * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -77,6 +77,8 @@ def fit_stacked(
             learning_rate=learning_rate,
             ema_decay=ema_decay,
             seeds=[seeds[index] for index in chosen],
+            mixed_precision=models[start].architecture.mixed_precision,
+            gradient_accumulation=models[start].architecture.gradient_accumulation,
         )
         for step, row in enumerate(training):
             losses[start:end, step] = row[: end - start]

@@ -40,6 +40,9 @@ class Architecture:
         classes: that images are made of, by their label; 0: unconditional.
         guidance: weight of what the class changes (Ho & Salimans 2022); 1: none beyond the condition.
         flip: whether mirrored images are as good as the images.
+        mixed_precision, torch_compile: see `models.generators.acceleration`.
+        gradient_checkpointing: whether what lies between blocks is computed again rather than kept.
+        gradient_accumulation: parts of a batch, one after the other, whose gradients are added.
     """
 
     image_size: int
@@ -53,11 +56,15 @@ class Architecture:
     classes: int = 0
     guidance: float = 1.0
     flip: bool = False
+    mixed_precision: bool = False
+    torch_compile: bool = False
+    gradient_checkpointing: bool = False
+    gradient_accumulation: int = 1
 
     @property
     def plain(self) -> bool:
         """Whether nets of this shape can be trained in a stack."""
-        return not (self.attention or self.classes or self.flip)
+        return not (self.attention or self.classes or self.flip or self.torch_compile or self.gradient_checkpointing)
 
 
 def build_unet(architecture: Architecture) -> UNet2DModel:

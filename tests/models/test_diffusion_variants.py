@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import torch
 from diffusers import DDPMPipeline, UNet2DModel
 
 from infra.checkpoints import Checkpoint
+from models.data.items import Shown
 from models.errors import InputError
+from models.generators import acceleration
 from models.generators.ddpm import DDPM
 from models.generators.denoising import eight_bit_adam
 from models.generators.unets import Architecture, build_unet
@@ -161,6 +164,73 @@ def test_a_batch_too_large_for_memory_is_halved_and_learns_the_same(monkeypatch:
     monkeypatch.setattr(UNet2DModel, "forward", forward)
     mine, theirs = (model.unet.conv_in.weight for model in (short, whole))
     torch.testing.assert_close(mine, theirs, rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_batch_in_parts_and_without_what_lies_between_blocks_learns_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = shades()
+    forward, sizes = UNet2DModel.forward, []
+
+    def counted(net: UNet2DModel, noisy: torch.Tensor, *rest: Any) -> Any:
+        sizes.append(len(noisy))
+        return forward(net, noisy, *rest)
+
+    monkeypatch.setattr(UNet2DModel, "forward", counted)
+    plain, saving = (
+        DDPM.build(replace(VARIANTS[name], **changed), seed=0)
+        for changed in ({}, {"gradient_accumulation": 3, "gradient_checkpointing": True})
+    )
+    blocks = []
+    saving.unet.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: blocks.append(1))
+    losses = plain.fit(images, labels=labels, steps=2, **TRAINING, seed=1)
+    assert saving.fit(images, labels=labels, steps=2, **TRAINING, seed=1) == pytest.approx(losses, rel=1e-4)
+    assert sizes == [8, 8, *[3, 3, 2] * 2]
+    assert len(blocks) == 2 * 2 * 3  # each computed again for its gradients
+    mine, theirs = (model.unet.conv_in.weight for model in (saving, plain))
+    torch.testing.assert_close(mine, theirs, rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["noise", "classes"])
+def test_mixed_precision_is_of_products_alone_and_of_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = shades()
+
+    def learned(mixed: bool) -> tuple[np.ndarray, np.ndarray]:
+        model = DDPM.build(replace(VARIANTS[name], mixed_precision=mixed), seed=0)
+        (losses,) = model.fit_many([model], [Shown(images, labels)], steps=4, **TRAINING, seeds=[1]).losses
+        assert all(weight.dtype == torch.float32 for weight in model.unet.parameters())
+        return losses, model.sample(4, seed=0, steps=2).astype(float)
+
+    plain, of_a_cpu = learned(False), learned(True)
+    np.testing.assert_array_equal(plain[0], of_a_cpu[0])
+    np.testing.assert_array_equal(plain[1], of_a_cpu[1])
+    monkeypatch.setattr(acceleration, "ACCELERATED", ("cpu",))
+    mixed = learned(True)
+    assert (mixed[0] != plain[0]).all()
+    assert mixed[0] == pytest.approx(plain[0], rel=0.05)
+    assert 0 < np.abs(mixed[1] - plain[1]).mean() < 12
+
+
+def test_a_compiled_net_has_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, _ = shades()
+    plain, quick = (
+        DDPM.build(replace(VARIANTS["attention"], torch_compile=wanted), seed=0) for wanted in (False, True)
+    )
+    compiles, compiler = [], torch.compile
+
+    def counted(net: UNet2DModel) -> Any:
+        compiles.append(net)
+        return compiler(net, backend="eager")
+
+    monkeypatch.setattr(acceleration, "ACCELERATED", ("cpu",))
+    monkeypatch.setattr(torch, "compile", counted)
+    for model in (plain, quick):
+        model.fit(images, steps=2, **TRAINING, seed=1)
+    assert compiles == [quick.unet]
+    assert plain.weights.keys() == quick.weights.keys()
+    for name, weight in plain.weights.items():
+        np.testing.assert_allclose(quick.weights[name], weight, atol=1e-5)
 
 
 KILLED = """

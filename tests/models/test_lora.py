@@ -14,6 +14,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 
 from models.data.items import Shown
 from models.errors import InputError
+from models.generators import acceleration
 from models.generators.generator import MemoryRows, Resources
 from models.generators.lora import LoRA, truncated
 from models.generators.pipelines import check_pipeline
@@ -87,6 +88,22 @@ def test_what_one_learns_is_its_own_though_the_base_is_shared(resources: Resourc
     for name, weight in trained.pipeline.unet.named_parameters():
         if name in base:
             torch.testing.assert_close(weight, base[name], rtol=0, atol=0)
+
+
+def test_a_batch_in_parts_learns_the_same_and_bfloat16_nearly(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learned(**changed: Any) -> tuple[np.ndarray, np.ndarray]:
+        model = built(resources, **changed)
+        model.fit(SHOWN.images, texts=SHOWN.texts, **TRAINING, seed=5)
+        return np.concatenate([weight.numpy().ravel() for weight in model.weights.values()]), images_of(model)
+
+    whole, made = learned()
+    np.testing.assert_allclose(learned(gradient_accumulation=3)[0], whole, atol=1e-3)
+    monkeypatch.setattr(acceleration, "ACCELERATED", ("cpu",))
+    mixed, near = learned()
+    assert 0 < np.abs(mixed - whole).mean() < 0.1 * np.abs(whole).mean()
+    assert 0 < np.abs(near - made.astype(float)).mean() < 12
 
 
 def test_images_and_texts_are_encoded_once(
