@@ -196,7 +196,7 @@ def _parse(source: str, text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not values:
-        raise ConfigError(f"{source} is empty or no mapping; a configuration has keys such as `data:` and `payout:`")
+        raise ConfigError(f"{source} is empty or no mapping; a configuration has lines of the form `key: value`")
     return values
 
 

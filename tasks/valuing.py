@@ -184,6 +184,8 @@ def check_out(out: Path | None) -> None:
         raise InputError(
             f"the table of values is written to {out}: a folder, or in one that cannot be written; name a file"
         )
+    if out is not None and out.suffix != ".parquet":
+        raise InputError(f"the table of values is a Parquet file; got {out}. Name one that ends with .parquet")
 
 
 def check_incremental(config: ValueConfig, incremental: bool) -> None:

@@ -86,14 +86,22 @@ def check_features(
 
 
 def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
-    """Refuse rows that are not finite; `first` is the number of the first row."""
-    if not np.isfinite(features.sum()):  # cheap, and finite unless a number is not, or the sum overflows
+    """Refuse rows that are not finite, or whose squares are not; `first` is the number of the first row."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->", features, features, dtype=np.result_type(features, np.float32))
+    if not np.isfinite(squares):
         for row in np.flatnonzero(~np.isfinite(features).all(axis=1)):
             column = int(np.flatnonzero(~np.isfinite(features[row]))[0])
             raise InputError(
                 f"features are finite numbers; {title} row {first + int(row)} has {features[row, column]} in "
                 f"dimension {column}"
             )
+        row, column = np.unravel_index(np.abs(features).argmax(), features.shape)
+        raise InputError(
+            f"distances of features are squared, and {features.dtype} cannot hold the square of {title} row "
+            f"{first + int(row)}, which has {features[row, column]:.3g} in dimension {int(column)}; divide features by "
+            "their spread"
+        )
 
 
 def check_labels(labels: np.ndarray | None, items: int, title: str) -> None:

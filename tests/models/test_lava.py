@@ -379,6 +379,13 @@ def test_numbers_that_are_not_finite_are_refused_by_row(
         check_labelled(**problem)
 
 
+def test_numbers_whose_squares_are_not_finite_are_refused_by_row() -> None:
+    large = with_number(-1e25, 17, 2)
+    with pytest.raises(InputError, match="float32 cannot hold the square of training row 17, which has -1e"):
+        lava_values(**changed(train_features=large.astype(np.float32)))
+    assert np.isfinite(lava_values(**changed(train_features=with_number(1e3, 17, 2))).values).all()
+
+
 REFUSED = {
     "other dimensions": (changed(val_features=np.zeros((18, 5))), "got 4 and 5 dimensions"),
     "no training items": (
