@@ -96,7 +96,8 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
         return None, None
     if train.dtype.kind != val.dtype.kind:
         raise InputError(
-            f"labels of both sides are names, or integers; training has {train[0].item()!r} and validation {val[0].item()!r}"
+            f"labels of both sides are names, or integers; training has {train[0].item()!r} and validation "
+            f"{val[0].item()!r}"
         )
     names, place = np.unique(np.concatenate([train, val]), return_inverse=True)
     if train.dtype.kind == "i":
@@ -137,7 +138,7 @@ def _read_arrays(path: Path) -> Items:
             f"{features.shape}. Save a matrix of float32 or float64, a row an item"
         )
     if 0 in features.shape:
-        raise InputError(f"{path} has features of shape {features.shape}, so there is nothing to value; give at least one item")
+        raise InputError(f"{path} has features of shape {features.shape}: nothing to value; give at least one item")
     features = features.astype(features.dtype.newbyteorder("="), copy=False)
     if labels is not None and np.issubdtype(labels.dtype, np.unsignedinteger):
         labels = labels.astype(np.int64)
