@@ -69,18 +69,31 @@ def recorded(url: str) -> dict[str, dict[str, Any]]:
 
 
 def disturb(
-    name: str, folder: Path, home: Path, url: str, expected: str, take_away: Callable[[int], None], **environment: str
+    name: str,
+    folder: Path,
+    home: Path,
+    url: str,
+    expected: str,
+    take_away: Callable[[int], threading.Timer | None],
+    **environment: str,
 ) -> None:
+    """Print what becomes of a run.
+
+    Args:
+        take_away: of the run's process; returns what gives it back later, which a repetition waits for.
+    """
     began = time.perf_counter()
     process = run(folder, home, **environment)
     while process.poll() is None and len(recorded(url)) < COALITIONS:
         time.sleep(0.2)
     before = recorded(url)
-    take_away(process.pid)
+    giving_back = take_away(process.pid)
     result, error = ended(process)
     if result is None:
         lines = error.splitlines()
         said = f"failed with {len(lines)} line(s): {lines[-1][:160]}"
+        if giving_back:
+            giving_back.join()
         result, error = ended(run(folder, home, **environment))
         said += "; repeated, " + ("it finished" if result else f"it failed: {error[-200:]}")
     else:
@@ -94,6 +107,12 @@ def disturb(
         raise SystemExit(f"{name}: something was lost, repeated or changed")
 
 
+def after(seconds: float, work: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, work)
+    timer.start()
+    return timer
+
+
 def sqlite_url(home: Path) -> str:
     home.mkdir()
     return f"sqlite:///{home / 'royalty.db'}"
@@ -103,10 +122,9 @@ def without_postgresql(folder: Path, expected: str) -> None:
     with throwaway_postgres() as server:
         url = server.create_database("royalty")
 
-        def away(_pid: int) -> None:
+        def away(_pid: int) -> threading.Timer:
             server.stop()
-            time.sleep(20)
-            server.start()
+            return after(20, server.start)
 
         disturb("postgresql", folder, folder / "postgresql", url, expected, away, ROYALTY_DATABASE_URL=url)
 
@@ -122,9 +140,9 @@ def without_mlflow(folder: Path, expected: str) -> None:
     servers = [begin()]
     servers[0].wait_until_ready()
 
-    def away(_pid: int) -> None:
+    def away(_pid: int) -> threading.Timer:
         servers[-1].stop()
-        threading.Timer(60, lambda: servers.append(begin())).start()
+        return after(60, lambda: servers.append(begin()))
 
     try:
         url = sqlite_url(home)
@@ -147,14 +165,14 @@ def on_a_full_disk(folder: Path, expected: str) -> None:
     with small_disk(folder / "disk"):
         filling = folder / "disk" / "filling"
 
-        def fill(_pid: int) -> None:
+        def fill(_pid: int) -> threading.Timer:
             with filling.open("wb", buffering=0) as stream:
                 try:
                     while stream.write(bytes(2**16)) == 2**16:
                         pass
                 except OSError:  # full
                     pass
-            threading.Timer(15, filling.unlink).start()
+            return after(15, filling.unlink)
 
         home = folder / "disk" / "home"
         disturb("disk", folder, home, sqlite_url(home), expected, fill)
