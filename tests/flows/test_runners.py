@@ -9,12 +9,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from distributed import Client, LocalCluster
+from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import ValidationError
 
 from infra.artifacts import StoreError
+from infra.runners import task_runner
 from infra.runstore import CoalitionRecord
 from infra.settings import Settings, masked, settings
 from infra.workspace import open_workspace, place_of
@@ -84,9 +89,36 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     settings.cache_clear()
 
 
-def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_finished(home: Path) -> None:
+def measure_elsewhere(names: Sequence[str]) -> list[str]:
+    """In a worker of a cluster, which imports all anew."""
+    coalitions.MEASURING = __name__
+    return measure(names, minutes=2 / 60)
+
+
+@contextmanager
+def worker_of(runner: str) -> Iterator[Callable[[Sequence[str]], list[str]]]:
+    """What measures coalitions in the one worker of such a cluster, started as the product starts it."""
+    if runner == "threads":
+        yield measure_elsewhere
+    elif runner == "dask":
+        own = cast(DaskTaskRunner, task_runner(Settings(runner=runner, workers=1)))
+        with LocalCluster(**own.cluster_kwargs) as cluster, Client(cluster) as client:
+            yield lambda names: client.submit(measure_elsewhere, names).result()
+    else:
+        ray = pytest.importorskip("ray", reason="Ray is in the extra `ray`")
+        own = cast(Any, task_runner(Settings(runner=runner, workers=1)))
+        ray.init(**own.init_kwargs)
+        try:
+            yield lambda names: ray.get(ray.remote(measure_elsewhere).remote(names))
+        finally:
+            ray.shutdown()
+
+
+@pytest.mark.parametrize("runner", ["threads", "dask", "ray"])
+def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_finished(home: Path, runner: str) -> None:
     names = ["first", "is killed once", "hangs", "is killed", "fills memory", "last"]
-    assert measure(names, minutes=2 / 60) == []
+    with worker_of(runner) as measured:
+        assert measured(names) == []
     rows = open_workspace(settings()).runs.coalitions(plan_of(name).key for name in names)
     assert len(rows) == len(names)
     failures = {row.members[0]: row.failure for row in rows.values() if row.failure}
