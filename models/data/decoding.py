@@ -83,17 +83,24 @@ def decode_images(
     mode, *_ = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None, convert=convert)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as place:
         target = Target(Path(place) / "squares", len(listing), mode, size, convert)
+        told: list[int] = []
+
+        def advance(images: int) -> None:
+            told.append(images)
+            if progress is not None:
+                progress(images)
+
         try:
-            ids = _decode_all(listing, target, workers, progress)
-        except ColourFound:
+            ids = _decode_all(listing, target, workers, advance)
+        except ColourFound:  # all over again, of which nothing is told but the end
             target = replace(target, mode="RGB")
-            ids = _decode_all(listing, target, workers, None)
+            ids = _decode_all(listing, target, workers, lambda _images: None)
+            advance(len(listing) - sum(told))
         squares = target.map()  # keeps the file's content when its name is gone
     return np.asarray(squares), ids
 
 
-def _decode_all(listing: Listing, target: Target, workers: int, progress: Progress | None) -> list[str]:
-    advance = progress or (lambda _images: None)
+def _decode_all(listing: Listing, target: Target, workers: int, advance: Progress) -> list[str]:
     with target.file.open("wb") as stream:
         stream.truncate(len(listing) * MODES[target.mode] * target.size * target.size)
     if workers < 2 or len(listing) <= FEW or isinstance(listing.reader, Pixels):

@@ -105,7 +105,7 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
         ({"features": np.zeros((3, 2)), "labels": np.zeros(3)}, "labels are integers or text, got float64"),
         ({"features": np.array([[object()]])}, "cannot be read as plain arrays"),
         ({"features": np.zeros((3, 2), int)}, r"got int64 of shape \(3, 2\)"),
-        ({"features": np.zeros((0, 2)), "labels": np.zeros(0, int)}, "there is nothing to value"),
+        ({"features": np.zeros((0, 2)), "labels": np.zeros(0, int)}, ": nothing to value"),
         ({"features": np.zeros((3, 0))}, r"features of shape \(3, 0\)"),
         ({"features": np.zeros(3)}, r"got float64 of shape \(3,\)"),
         ({"features": np.float32(1)}, r"got float32 of shape \(\)"),
@@ -136,7 +136,9 @@ def test_what_is_valued_is_converted_by_a_rule(tmp_path: Path) -> None:
         image.save(tmp_path / "all" / f"{place}.png")
         if place < 4:
             image.save(tmp_path / "grey" / f"{place}.png")
-    alone, beside = read_items(tmp_path / "grey", size=8), read_items(tmp_path / "all", size=8)
+    told: list[int] = []
+    alone, beside = read_items(tmp_path / "grey", size=8), read_items(tmp_path / "all", size=8, progress=told.append)
+    assert sum(told) == 6  # though grey images were decoded again
     assert alone.images is not None
     assert beside.images is not None
     np.testing.assert_array_equal(alone.images, greys)
