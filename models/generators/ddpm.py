@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.data.items import Shown
 from models.generators.denoiser import Denoiser, architecture_from, architecture_of, fresh_unet, saved_unet
-from models.generators.generator import NOTHING_ELSE, Fits, Resources, quantized, scaled
+from models.generators.generator import NOTHING_ELSE, Fits, Pixels, Resources, quantized, scaled
 from models.generators.libraries import DDPMPipeline, DDPMScheduler
 from models.generators.outline import Outline, outline_of
 from models.generators.unets import Architecture, build_unet
@@ -49,6 +49,9 @@ class DDPM(Denoiser):
 
     def learned(self, images: np.ndarray) -> Tensor:
         return scaled(images, self.device)
+
+    def source(self, images: np.ndarray) -> Pixels:
+        return Pixels(images, self.device)
 
     def pictured(self, made: Tensor) -> np.ndarray:
         return quantized(made)

@@ -21,6 +21,7 @@ from models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
     Fits,
+    Pixels,
     Progress,
     Resources,
     batches,
@@ -59,6 +60,10 @@ class Denoiser(ABC):
     @abstractmethod
     def learned(self, images: np.ndarray) -> Tensor:
         """What the net learns of images: floats, `(n, *self.noise_shape)`, on its device."""
+
+    def source(self, images: np.ndarray) -> Tensor | Pixels:
+        """The same, by rows."""
+        return self.learned(images)
 
     @abstractmethod
     def pictured(self, made: Tensor) -> np.ndarray:
@@ -142,9 +147,10 @@ class Denoiser(ABC):
             InputError: a conditional model without labels.
             DivergedError: the loss is no longer finite.
         """
-        classes, data, flip = self._classes(labels, len(images)), self.learned(images), self.architecture.flip
+        classes, flip = self._classes(labels, len(images)), self.architecture.flip
+        data = self.source(images)
         if flip and not self.PIXELS:
-            data, flip = torch.cat([data, self.learned(images[..., ::-1])]), False
+            data, flip = torch.cat([self.learned(images), self.learned(images[..., ::-1])]), False
             classes = None if classes is None else classes.repeat(2)
         net = self._net()
         if self.architecture.gradient_checkpointing:
@@ -205,10 +211,10 @@ class Denoiser(ABC):
             seed: of that loss, or of random importance.
         """
         if importance == "taylor":
-            self._backward(self.learned(images), self._classes(labels, len(images)), seed)
+            self._backward(self.source(images), self._classes(labels, len(images)), seed)
         return prune(self.unet, ratio, importance=importance, scope=scope, seed=seed)
 
-    def _backward(self, data: Tensor, labels: Tensor | None, seed: int) -> None:
+    def _backward(self, data: Tensor | Pixels, labels: Tensor | None, seed: int) -> None:
         """Leave the gradients of the training loss in the parameters, over some batches."""
         generator = torch.Generator().manual_seed(seed)
         self.unet.zero_grad()

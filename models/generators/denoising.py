@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.generators.acceleration import in_bfloat16
-from models.generators.generator import batches
+from models.generators.generator import Pixels, batches
 from models.generators.libraries import DDIMScheduler
 from models.generators.memory import Parts
 from models.generators.resume import Keeper, pack_training, unpack_training
@@ -29,7 +29,7 @@ UNLABELLED = 0.1
 def train(
     predict: Predict,
     parameters: list[Tensor],
-    sets: Sequence[Tensor],
+    sets: Sequence[Tensor | Pixels],
     scheduler: DDIMScheduler,
     *,
     steps: int,
@@ -50,7 +50,7 @@ def train(
     Args:
         predict: all models at once.
         parameters: every weight of every model; what one model predicts depends on its own weights only.
-        sets: for each model its images, `(items, c, h, w)` in [-1, 1].
+        sets: for each model what it learns, which rows, int64, give `(rows, c, h, w)` of.
         seeds: for each model that of its batches, timesteps and noise.
         labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
         flip: whether images are mirrored at random.
@@ -62,7 +62,7 @@ def train(
         The loss of each model, after each step. When the last step has been taken up, the parameters
         become their averages; a caller that stops earlier leaves them in between.
     """
-    device = sets[0].device
+    device = parameters[0].device
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
     weights = [parameter.detach() for parameter in parameters]

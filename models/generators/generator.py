@@ -249,6 +249,19 @@ def scaled(images: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(127.5).sub_(1)
 
 
+class Pixels:
+    """Images of uint8 as floats in [-1, 1], by rows: of a set that a file is mapped from, one batch is in memory."""
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.images, self.device = images, device
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return scaled(self.images[rows.numpy()], self.device)
+
+
 def quantized(images: Tensor) -> np.ndarray:
     """Floats, of which those beyond [-1, 1] are cut off, as images of uint8."""
     whole: np.ndarray = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()

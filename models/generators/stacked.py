@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from models.generators.ddpm import DDPM
 from models.generators.denoising import train
-from models.generators.generator import Fits, Progress, scaled
+from models.generators.generator import Fits, Pixels, Progress
 from models.generators.libraries import UNet2DModel
 from models.generators.unets import DIFFUSION_STEPS
 
@@ -70,7 +70,7 @@ def fit_stacked(
         training = train(
             nets,
             [nets.weights],
-            [scaled(image_sets[index], models[index].device) for index in chosen],
+            [Pixels(image_sets[index], models[index].device) for index in chosen],
             models[start].scheduler,
             steps=steps,
             batch_size=batch_size,
