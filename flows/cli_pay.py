@@ -62,6 +62,7 @@ def ledger(as_json: AsJson = False) -> None:
     from infra.settings import settings
     from infra.terminal import console, print_table
     from infra.workspace import open_workspace
+    from models.money import formatted
 
     book = open_workspace(settings()).ledger
     statements, verified = book.statements(), book.verify()
@@ -76,11 +77,11 @@ def ledger(as_json: AsJson = False) -> None:
                 " ".join(filter(None, (one.pool, one.period))),
                 one.kind if one.active else f"{one.kind}, replaced",
                 one.source or "",
-                f"{one.currency} {sum(one.paid.values())}",
+                formatted(sum(one.paid.values()), one.currency),
             )
             for one in statements
         ]
-        print_table(("Statement", "Posted", "Pool", "Kind", "Run", "Paid, minor units"), cells)
+        print_table(("Statement", "Posted", "Pool", "Kind", "Run", "Paid"), cells)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
     if verified.broken is not None:
         sys.stderr.write(f"royalty: statement {verified.broken} does not hold: {verified.why}\n")

@@ -206,7 +206,7 @@ def _explain(problem: Any) -> str:
         del path[1]  # the kind, which pydantic puts between a union and its fields
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], sorted(KEYS), n=1)
+        near = difflib.get_close_matches(path[-1], sorted(KEYS - {path[-1]}), n=1)
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
     if problem["type"].startswith("union_tag"):
         return f"`{where}.source`: name the source, `digits` or `folder`"

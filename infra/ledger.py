@@ -18,6 +18,7 @@ from infra.database import lock
 from infra.keys import digest_of
 from infra.postings import HOUSE, RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
 from infra.tables import CreditTable, Entry, Policy, Pool, Statement, now
+from models.money import formatted
 
 
 class Ledger:
@@ -358,9 +359,9 @@ def _check_same(session: Session, pool: Pool, known: Statement, latest: Statemen
     if asked not in (then, effective):
         raise LedgerConflict(
             f"a pool pays a valuation once; {_named(pool)} has paid valuation {known.valuation[:12]} a total of "
-            f"{_total(then)} minor units of {pool.currency}, and is asked to pay it {_total(asked)} of "
-            f"{posting.currency}, or to hold or carry over another amount. Name another pool (`payout.name`), or "
-            "release what is held (`royalty payout --release`)."
+            f"{formatted(_total(then), pool.currency)}, and is asked to pay it "
+            f"{formatted(_total(asked), posting.currency)}, or to hold or carry over another amount. Name another pool "
+            "(`payout.name`), or release what is held (`royalty payout --release`)."
         )
     if latest is not None and latest.id != known.id:
         raise LedgerConflict(

@@ -7,13 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-from babel.numbers import format_currency, get_currency_precision, is_currency
+from babel.numbers import is_currency
 from pydantic import (
     Field,
     field_validator,
     model_validator,
 )
 
+from models.money import decimals_of, formatted, major_units
 from models.payees import is_iban
 from models.payout import Negative, Terms
 from models.policies import PolicyName
@@ -47,7 +48,7 @@ class DebtorConfig(StageConfig):
     def _is_iban(cls, iban: str) -> str:
         account = "".join(iban.split()).upper()
         if not is_iban(account):
-            raise ValueError(f"an IBAN is a country, two check digits that fit, and an account; got {iban!r}")
+            raise ValueError("an IBAN is a country, two check digits that fit, and an account")
         return account
 
 
@@ -81,7 +82,7 @@ class PayoutConfig(StageConfig):
     @classmethod
     def _known_currency(cls, currency: str) -> str:
         if not is_currency(currency):
-            raise ValueError(f"a currency is an ISO 4217 code such as EUR, got {currency!r}")
+            raise ValueError("a currency is an ISO 4217 code such as EUR")
         return currency
 
     @model_validator(mode="after")
@@ -102,7 +103,7 @@ class PayoutConfig(StageConfig):
 
     @property
     def digits(self) -> int:
-        return int(get_currency_precision(self.currency))
+        return decimals_of(self.currency)
 
     @property
     def minor_units(self) -> int:
@@ -120,7 +121,7 @@ class PayoutConfig(StageConfig):
         )
 
     def major_units(self, minor: int) -> Decimal:
-        return Decimal(minor).scaleb(-self.digits)
+        return major_units(minor, self.currency)
 
     def formatted(self, minor: int) -> str:
-        return str(format_currency(self.major_units(minor), self.currency, locale="en"))
+        return formatted(minor, self.currency)

@@ -52,7 +52,7 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         ("payout: {pool: -1}", r"`payout.pool`: .*greater than or equal to 0 \(got -1\)"),
         ("payout: {pool: '10.005'}", "smallest units of EUR, which has 2 decimals; got 10.005"),
         ("payout: {pool: '10.5', currency: JPY}", "smallest units of JPY, which has 0 decimals; got 10.5"),
-        ("payout: {currency: EURO}", "ISO 4217 code such as EUR, got 'EURO'"),
+        ("payout: {currency: EURO}", r"ISO 4217 code such as EUR \(got 'EURO'\)"),
         ("payout: {pool: much}", "`payout.pool`"),
         ("payout: {policy: equal}", r"`payout.policy`: .*'lower-bound'.*got 'equal'"),
         ("payout: {negative: forgive}", r"`payout.negative`"),

@@ -129,7 +129,7 @@ def test_new_valuation_reverses_the_old(ledger: Ledger) -> None:
 
 def test_what_contradicts_the_ledger_is_refused(ledger: Ledger) -> None:
     ledger.post("may", euros("v1", {"ann": 60}, source="digits"))
-    with pytest.raises(LedgerConflict, match="60 minor units of EUR, and is asked to pay it 61 of EUR"):
+    with pytest.raises(LedgerConflict, match=r"€0\.60, and is asked to pay it €0\.61"):
         ledger.post("may", euros("v1", {"ann": 61}))
     with pytest.raises(LedgerConflict, match="'may' is in EUR, and is asked to pay in USD"):
         ledger.post("may", Posting(valuation="v1", currency="USD", amounts={"ann": 60}))
