@@ -139,7 +139,7 @@ class Tracking:
         """Log a model's safetensors payload as an output of a run; returns the model id."""
         experiment = self.client.get_run(run).info.experiment_id
         model = self.client.create_logged_model(
-            experiment, name, source_run_id=run, tags={"royalty.digest": digest}, model_type="diffusion"
+            experiment, name, source_run_id=run, tags={"royalty.digest": digest}, model_type="generator"
         )
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "model.safetensors").write_bytes(payload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-GeneratorKind = Literal["ddpm", "latent", "lora"]
+GeneratorKind = Literal["ddpm", "latent", "lora", "beta-vae", "dcgan"]
 
 EncoderName = Literal[
     "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "blip-vqa", "alexnet", "densenet121", "inception-v3"

@@ -1,4 +1,4 @@
-"""Structured pruning of denoising U-Nets along torch-pruning's dependency graph."""
+"""Structured pruning of generators' nets along torch-pruning's dependency graph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Removed = Mapping[tuple[nn.Module, bool], int]
 
 @dataclass(frozen=True)
 class Size:
-    """Parameters, and multiply-adds of one denoising step of one image, attention between pixels left out."""
+    """Parameters, and multiply-adds of one pass of one image, attention between pixels left out."""
 
     parameters: int
     multiply_adds: int
@@ -65,8 +65,9 @@ class _Group:
     touched: Mapping[tuple[nn.Module, bool], float]
 
 
-def size_of(net: nn.Module) -> Size:
-    multiply_adds, parameters = torch_pruning.utils.count_ops_and_params(net, example_of(net))
+def size_of(net: nn.Module, example: Sequence[Tensor] | None = None) -> Size:
+    """The size of a net, by an example of what it takes: of a denoising U-Net unless given."""
+    multiply_adds, parameters = torch_pruning.utils.count_ops_and_params(net, tuple(example or example_of(net)))
     return Size(parameters=int(parameters), multiply_adds=int(multiply_adds))
 
 
@@ -77,6 +78,8 @@ def prune(
     importance: ImportanceName = "magnitude",
     scope: PruningScope = "layer",
     seed: int = 0,
+    example: Sequence[Tensor] | None = None,
+    ends: Sequence[nn.Module] | None = None,
 ) -> Pruning:
     """Remove a share of the parameters, in whole channels, in place.
 
@@ -93,6 +96,8 @@ def prune(
         scope: `layer` removes the same share of channels everywhere, as near as groups allow; `global` those of least
             importance anywhere, each measured by the mean of its group.
         seed: of random importance.
+        example: of what the net takes, in its order; of a denoising U-Net unless given.
+        ends: layers whose outputs stay; `conv_out` of a U-Net unless given.
 
     Raises:
         InputError: a ratio outside (0, 1), one that no widths come near, or Taylor importance without gradients.
@@ -110,9 +115,14 @@ def prune(
     # The library keeps state in mutable defaults; what is passed here is this call's alone.
     with torch.enable_grad():
         graph.build_dependency(
-            net, example_of(net), unwrapped_parameters={}, customized_pruners={}, ignored_layers=[], ignored_params=[]
+            net,
+            tuple(example or example_of(net)),
+            unwrapped_parameters={},
+            customized_pruners={},
+            ignored_layers=[],
+            ignored_params=[],
         )
-    groups = _groups(net, graph, importance, seed)
+    groups = _groups(net, graph, importance, seed, [net.get_submodule("conv_out")] if ends is None else ends)
     order = _order(groups, scope)
     total = _parameters(net, {})
 
@@ -145,10 +155,16 @@ def fit_to_weights(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         shape = state[f"{name}.weight"].shape
         if isinstance(module, nn.Conv2d):
             module.out_channels, module.in_channels = shape[0], shape[1] * module.groups
+        elif isinstance(module, nn.ConvTranspose2d):
+            module.in_channels, module.out_channels = shape[0], shape[1] * module.groups
         elif isinstance(module, nn.Linear):
             module.out_features, module.in_features = shape
         elif isinstance(module, nn.GroupNorm):
             module.num_channels = shape[0]
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.num_features = shape[0]
+            for buffer in ("running_mean", "running_var"):
+                setattr(module, buffer, torch.empty_like(state[f"{name}.{buffer}"]))
         elif isinstance(module, nn.Embedding):
             module.num_embeddings, module.embedding_dim = shape
         for parameter in ("weight", "bias"):
@@ -157,7 +173,9 @@ def fit_to_weights(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     _refresh_channels(net)
 
 
-def _groups(net: nn.Module, graph: Any, importance: ImportanceName, seed: int) -> list[_Group]:
+def _groups(
+    net: nn.Module, graph: Any, importance: ImportanceName, seed: int, ends: Sequence[nn.Module]
+) -> list[_Group]:
     judge = {
         "magnitude": torch_pruning.importance.GroupMagnitudeImportance(p=2),
         "taylor": torch_pruning.importance.GroupTaylorImportance(),
@@ -174,7 +192,8 @@ def _groups(net: nn.Module, graph: Any, importance: ImportanceName, seed: int) -
     groups = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for group in graph.get_all_groups(ignored_layers=[net.conv_out]):
+        for found in graph.get_all_groups(ignored_layers=list(ends)):
+            group = _by_channels(found, graph, layers)
             root, width = group[0].dep, len(group[0].idxs)
             touched: dict[tuple[nn.Module, bool], float] = defaultdict(float)
             for dependency, places in group:
@@ -194,9 +213,17 @@ def _groups(net: nn.Module, graph: Any, importance: ImportanceName, seed: int) -
     return groups
 
 
+def _by_channels(group: Any, graph: Any, layers: Mapping[nn.Module, str]) -> Any:
+    """The group, from the layer with fewest channels: where numbers become pixels of channels, those go together."""
+    fewest = min((item for item in group if item.dep.target.module in layers), key=lambda item: len(item.idxs))
+    if len(fewest.idxs) == len(group[0].idxs):
+        return group
+    return graph.get_pruning_group(fewest.dep.target.module, fewest.dep.handler, list(range(len(fewest.idxs))))
+
+
 def _quantum(net: Any, width: int, heads: int) -> int:
     """Channels that are removed at once."""
-    norm_groups = int(net.config.norm_num_groups)
+    norm_groups = int(net.config.norm_num_groups) if hasattr(net, "config") else 1
     if heads == 1 and width % norm_groups == 0:
         return norm_groups
     return heads * max(math.gcd(width // heads // 2, KERNEL), 1)
@@ -243,6 +270,8 @@ def _parameters(net: nn.Module, removed: Removed) -> int:
             shape = list(parameter.shape)
             if isinstance(module, nn.Embedding):
                 shape[1] -= outputs
+            elif isinstance(module, nn.ConvTranspose2d) and name == "weight":
+                shape[0], shape[1] = shape[0] - inputs, shape[1] - outputs
             else:
                 shape[0] -= outputs
                 if name == "weight" and len(shape) > 1:

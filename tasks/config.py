@@ -18,7 +18,7 @@ from models.properties.registry import chosen_property
 from models.training import Method, Training
 from models.valuation.coalitions import Sizes
 from models.valuation.shapley import Estimator
-from tasks.generator_config import LORA_RUN, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
+from tasks.generator_config import RUNS, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
 from tasks.payout_config import PayoutConfig
 from tasks.source_config import DigitsSource, Source, side_of
 from tasks.stage_config import TRAINING, Rate, StageConfig, Steps
@@ -253,12 +253,13 @@ class CreditConfig(StageConfig):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_kind(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or kind_of(values.get("generator", {})) != "lora":
+        if not isinstance(values, Mapping):
             return values
-        given = {section: values.get(section, {}) for section in LORA_RUN}
+        usual = RUNS.get(kind_of(values.get("generator", {})), {})
+        given = {section: values.get(section, {}) for section in usual}
         return {
             **values,
-            **{name: {**LORA_RUN[name], **own} for name, own in given.items() if isinstance(own, Mapping)},
+            **{name: {**usual[name], **own} for name, own in given.items() if isinstance(own, Mapping)},
         }
 
     @model_validator(mode="after")

@@ -13,27 +13,18 @@ from pydantic import (
     model_validator,
 )
 
-from models.generators.kinds import module_of
+from models.generators.kinds import FRAME, module_of
 from tasks.stage_config import TRAINING, Digits, Limit, Rate, StageConfig, Steps
 
 
 class GeneratorBase(StageConfig):
-    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it.
-
-    Attributes:
-        torch_compile: whether the net is compiled where CUDA is there; the first steps then take minutes.
-        gradient_checkpointing: less memory, a third more time.
-        gradient_accumulation: parts of a batch that are trained one after the other; it learns the same.
-    """
+    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it."""
 
     kind: str
     steps: int
     batch_size: Steps
     learning_rate: Rate
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
-    torch_compile: bool = False
-    gradient_checkpointing: bool = False
-    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
 
     @property
     def needs_labels(self) -> bool:
@@ -66,7 +57,21 @@ class GeneratorBase(StageConfig):
         """
 
 
-class DenoiserConfig(GeneratorBase):
+class DiffusionConfig(GeneratorBase):
+    """What takes a large net, and so a GPU.
+
+    Attributes:
+        torch_compile: whether the net is compiled where CUDA is there; the first steps then take minutes.
+        gradient_checkpointing: less memory, a third more time.
+        gradient_accumulation: parts of a batch that are trained one after the other; it learns the same.
+    """
+
+    torch_compile: bool = False
+    gradient_checkpointing: bool = False
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+
+
+class DenoiserConfig(DiffusionConfig):
     """Of pixels or of latents: see `models.generators.unets.Architecture`.
 
     Attributes:
@@ -170,7 +175,40 @@ Base = Annotated[
 ]
 
 
-class LoRAConfig(GeneratorBase):
+class LatentGeneratorConfig(GeneratorBase):
+    """A decoder of random codes: see `models.generators.latent`."""
+
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+
+    def check_size(self, size: int) -> None:
+        if size > FRAME:
+            raise ValueError(f"a {self.kind} makes images of at most {FRAME} pixels a side; got {size}")
+
+
+class BetaVAEConfig(LatentGeneratorConfig):
+    """See `models.generators.beta_vae`.
+
+    Attributes:
+        beta: weight of the divergence from the prior.
+    """
+
+    kind: Literal["beta-vae"]
+    beta: Rate = 1.0
+    steps: Steps = 1600
+    batch_size: Steps = 64
+    learning_rate: Rate = 1e-3
+
+
+class DCGANConfig(LatentGeneratorConfig):
+    """See `models.generators.dcgan`."""
+
+    kind: Literal["dcgan"]
+    steps: Steps = 1000
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Rate = 2e-4
+
+
+class LoRAConfig(DiffusionConfig):
     """LoRA on a Stable Diffusion pipeline: see `models.generators.lora`.
 
     Attributes:
@@ -215,12 +253,16 @@ class LoRAConfig(GeneratorBase):
                 )
 
 
-LORA_RUN: Mapping[str, Mapping[str, Any]] = {
-    "sampling": {"scheduler": "pndm", "steps": 100},
-    "pruning": {"ratio": 0.5},
-    "coalitions": {"finetune_steps": 200, "batch_size": 64, "learning_rate": 3e-4},
+RUNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "lora": {
+        "sampling": {"scheduler": "pndm", "steps": 100},
+        "pruning": {"ratio": 0.5},
+        "coalitions": {"finetune_steps": 200, "batch_size": 64, "learning_rate": 3e-4},
+    },
+    "beta-vae": {"coalitions": {"learning_rate": 1e-3}},
+    "dcgan": {"coalitions": {"learning_rate": 2e-4}},
 }
-"""What the other stages of a run with a LoRA take unless told otherwise."""
+"""What the other stages of a run with a kind take unless told otherwise."""
 
 
 def _known_kind(given: Any) -> Any:
@@ -234,7 +276,11 @@ def kind_of(given: Any) -> str:
 
 
 GeneratorConfig = Annotated[
-    Annotated[DDPMConfig, Tag("ddpm")] | Annotated[LatentConfig, Tag("latent")] | Annotated[LoRAConfig, Tag("lora")],
+    Annotated[DDPMConfig, Tag("ddpm")]
+    | Annotated[LatentConfig, Tag("latent")]
+    | Annotated[LoRAConfig, Tag("lora")]
+    | Annotated[BetaVAEConfig, Tag("beta-vae")]
+    | Annotated[DCGANConfig, Tag("dcgan")],
     Discriminator(kind_of),
     BeforeValidator(_known_kind),
 ]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.generators.generator import Progress, batches
-from models.generators.latent import LatentGenerator, Shape
+from models.generators.generator import DivergedError, Progress, batches
+from models.generators.kinds import FRAME
+from models.generators.latent import Average, LatentGenerator, Part, Shape
+from models.generators.resume import Keeper
 
 LATENTS = 32
 HIDDEN = 256
@@ -27,15 +31,15 @@ class BetaVAE(LatentGenerator):
         seed: of the initial weights.
     """
 
+    KIND: ClassVar[str] = "beta-vae"
+
     def __init__(self, shape: Shape, *, beta: float = 1.0, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(shape, LATENTS, _decoder(shape[0]))
             self.encoder = _encoder(shape[0])
             for layer in self.modules():
-                # With torch's own initial weights a signal fades over so many layers, and the code is ignored for good.
-                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                    _initialize(layer)
+                self.initialize(layer)
         self.beta = beta
 
     def forward(self, pictures: Tensor, noise: Tensor) -> Tensor:
@@ -58,29 +62,37 @@ class BetaVAE(LatentGenerator):
         self,
         images: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
         steps: int,
         batch_size: int,
         learning_rate: float,
+        ema_decay: float = 0.0,
         seed: int,
         progress: Progress | None = None,
+        keeper: Keeper | None = None,
     ) -> list[float]:
         """Train by Adam from the current weights; a training in parts leaves checkpoints between them.
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
+            labels, texts: nothing is learned from them.
+            ema_decay: bound of the decay of the average of weights; 0 keeps the last ones.
             seed: of batches and noise.
             progress: called after each step with 1.
+            keeper: of no use, as a training takes minutes.
 
         Returns:
             The loss of each step, the mean over its batch.
 
         Raises:
             InputError: images that are not of the generator's shape.
-            ValueError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite.
         """
         data = self.framed(images)
         generator = torch.Generator().manual_seed(seed)
         optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
+        average = Average(list(self.parameters()), ema_decay)
         losses: list[float] = []
         for batch in batches(len(data), batch_size, steps, generator):
             noise = torch.randn((batch_size, LATENTS), generator=generator).to(self.device)
@@ -90,13 +102,22 @@ class BetaVAE(LatentGenerator):
             optimizer.step()
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
-                raise ValueError(
-                    f"training diverged: the loss of step {len(losses)} is {losses[-1]}; lower the learning rate, "
-                    f"which is {learning_rate}"
-                )
+                raise DivergedError(len(losses), losses[-1], learning_rate)
+            average.add()
             if progress is not None:
                 progress(1)
+        average.keep()
         return losses
+
+    def initialize(self, layer: nn.Module) -> None:
+        # With torch's own initial weights a signal fades over so many layers, and the code is ignored for good.
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            _initialize(layer)
+
+    def parts(self) -> list[Part]:
+        example = torch.zeros((1, self.shape[0], FRAME, FRAME)), torch.zeros((1, LATENTS))
+        ends = self.encoder[-1], self.decoder[-2]
+        return [Part(self, tuple(tensor.to(self.device) for tensor in example), ends)]
 
     def description(self) -> dict[str, object]:
         return {"shape": self.shape, "beta": self.beta}
@@ -112,7 +133,7 @@ def _initialize(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _encoder(channels: int) -> nn.Module:
+def _encoder(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, 32, 4, 2, 1),  # (n, 32, 16, 16)
         nn.ReLU(),
@@ -129,13 +150,13 @@ def _encoder(channels: int) -> nn.Module:
     )
 
 
-def _decoder(channels: int) -> nn.Module:
+def _decoder(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(LATENTS, HIDDEN),
         nn.ReLU(),
         nn.Linear(HIDDEN, 64 * 2 * 2),
         nn.ReLU(),
-        nn.Unflatten(1, (64, 2, 2)),
+        nn.Unflatten(1, (-1, 2, 2)),
         nn.ConvTranspose2d(64, 64, 4, 2, 1),  # (n, 64, 4, 4)
         nn.ReLU(),
         nn.ConvTranspose2d(64, 32, 4, 2, 1),  # (n, 32, 8, 8)

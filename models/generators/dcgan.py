@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from models.errors import InputError
-from models.generators.generator import Progress, batches
-from models.generators.latent import LatentGenerator, Shape
+from models.generators.generator import DivergedError, Progress, batches
+from models.generators.kinds import FRAME
+from models.generators.latent import Average, LatentGenerator, Part, Shape
+from models.generators.resume import Keeper
 
 CODES = 100
 SLOPE = 0.2
@@ -30,47 +34,52 @@ class DCGAN(LatentGenerator):
         seed: of the initial weights.
     """
 
+    KIND: ClassVar[str] = "dcgan"
+
     def __init__(self, shape: Shape, *, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(shape, CODES, _decoder(shape[0]))
             self.discriminator = _discriminator(shape[0])
             for layer in self.modules():
-                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                    # As Radford et al. do: with torch's own initial weights 300 steps give checkerboards, not digits.
-                    nn.init.normal_(layer.weight, std=DEVIATION)
-                    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer here has one
-                elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-                    nn.init.normal_(layer.weight, mean=1.0, std=DEVIATION)
+                self.initialize(layer)
         self.eval()
 
     def fit(
         self,
         images: np.ndarray,
         *,
+        labels: np.ndarray | None = None,
+        texts: Sequence[str] | None = None,
         steps: int,
         batch_size: int,
         learning_rate: float,
+        ema_decay: float = 0.0,
         seed: int,
         progress: Progress | None = None,
-    ) -> list[tuple[float, float]]:
+        keeper: Keeper | None = None,
+    ) -> list[float]:
         """Train both by Adam from the current weights, one step each in turn (Goodfellow et al. 2014).
 
         The generator raises the odds that its images are taken for real ones (the loss that does not saturate).
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
+            labels, texts: nothing is learned from them.
             batch_size: at least 2, since batches are normalized.
+            ema_decay: bound of the decay of the average of the generator's weights, and of the statistics that it
+                normalizes by; 0 keeps the last ones. The discriminator is not averaged.
             seed: of batches and codes.
             progress: called after each step with 1.
+            keeper: of no use, as a training takes minutes.
 
         Returns:
-            The losses of each step, of discriminator and generator: mean cross entropies. They balance, and do
-            not say how good the images are.
+            The losses of each step, of discriminator and generator together: mean cross entropies. They balance, and
+            do not say how good the images are.
 
         Raises:
             InputError: images that are not of the generator's shape, or a batch of one.
-            ValueError: a loss is no longer finite.
+            DivergedError: a loss is no longer finite.
         """
         if batch_size < 2:
             raise InputError(f"batches are normalized, so they have at least 2 images; got {batch_size}. Take 64")
@@ -80,7 +89,9 @@ class DCGAN(LatentGenerator):
             torch.optim.Adam(part.parameters(), lr=learning_rate, betas=MOMENTA, fused=True)
             for part in (self.discriminator, self.decoder)
         )
-        losses: list[tuple[float, float]] = []
+        statistics = [buffer for buffer in self.decoder.buffers() if buffer.is_floating_point()]
+        average = Average([*self.decoder.parameters(), *statistics], ema_decay)
+        losses: list[float] = []
         self.train()
         for batch in batches(len(data), batch_size, steps, generator):
             made = self.decoder(torch.randn((batch_size, CODES), generator=generator).to(self.device))
@@ -95,22 +106,39 @@ class DCGAN(LatentGenerator):
             making.zero_grad()
             fooled.backward(inputs=list(self.decoder.parameters()))  # type: ignore[no-untyped-call]
             making.step()
-            losses.append((judged.item(), fooled.item()))
-            if not math.isfinite(sum(losses[-1])):
-                raise ValueError(
-                    f"training diverged: the losses of step {len(losses)} are {losses[-1]}; lower the learning rate, "
-                    f"which is {learning_rate}"
-                )
+            losses.append(judged.item() + fooled.item())
+            if not math.isfinite(losses[-1]):
+                self.eval()
+                raise DivergedError(len(losses), losses[-1], learning_rate)
+            average.add()
             if progress is not None:
                 progress(1)
+        average.keep()
         self.eval()
         return losses
 
+    def initialize(self, layer: nn.Module) -> None:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            # As Radford et al. do: with torch's own initial weights 300 steps give checkerboards, not digits.
+            nn.init.normal_(layer.weight, std=DEVIATION)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer here has one
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, mean=1.0, std=DEVIATION)
+            nn.init.zeros_(layer.bias)
+            layer.reset_running_stats()
 
-def _decoder(channels: int) -> nn.Module:
+    def parts(self) -> list[Part]:
+        codes, pictures = torch.zeros((1, CODES)), torch.zeros((1, self.shape[0], FRAME, FRAME))
+        return [
+            Part(self.decoder, (codes.to(self.device),), (self.decoder[-2],)),
+            Part(self.discriminator, (pictures.to(self.device),), (self.discriminator[-1],)),
+        ]
+
+
+def _decoder(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(CODES, 8192),
-        nn.Unflatten(1, (128, 8, 8)),
+        nn.Unflatten(1, (-1, 8, 8)),
         nn.BatchNorm2d(128),
         nn.ReLU(),
         nn.ConvTranspose2d(128, 64, 4, 2, 1),  # (n, 64, 16, 16)
@@ -121,7 +149,7 @@ def _decoder(channels: int) -> nn.Module:
     )
 
 
-def _discriminator(channels: int) -> nn.Module:
+def _discriminator(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, 64, 4, 2, 1),  # (n, 64, 16, 16)
         nn.LeakyReLU(SLOPE),

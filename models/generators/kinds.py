@@ -11,8 +11,15 @@ CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {
     "ddpm": ("models.generators.ddpm", "DDPM"),
     "latent": ("models.generators.latent_diffusion", "LatentDiffusion"),
     "lora": ("models.generators.lora", "LoRA"),
+    "beta-vae": ("models.generators.beta_vae", "BetaVAE"),
+    "dcgan": ("models.generators.dcgan", "DCGAN"),
 }
 """Module and class of each kind; see `models.generators.registry`."""
+
+
+FRAME = 32
+"""Side of the images inside the nets of beta-VAE and DCGAN. Smaller ones, such as digits of 28, get a black border, cut
+off again."""
 
 
 def module_of(kind: str) -> str:

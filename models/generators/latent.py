@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.choices import ImportanceName, PruningScope, SchedulerName
+from models.data.items import Shown
 from models.errors import InputError
-from models.generators.generator import quantized, scaled
+from models.generators.generator import (
+    NOTHING_ELSE,
+    Fits,
+    Generator,
+    Progress,
+    Resources,
+    fit_one_by_one,
+    quantized,
+    scaled,
+)
+from models.generators.kinds import FRAME
+from models.generators.outline import Outline, outline_of
+from models.pruning import Pruning, Size, fit_to_weights, prune, size_of
 from models.serialization import pack, unpack
-
-FRAME = 32
-"""Side of the images inside the nets. Smaller ones, such as digits of 28, get a black border, cut off again."""
 
 SAMPLING_BATCH = 256
 
+OUTLINED = ("parameters", "multiply_adds", "activations")
+
 Shape = tuple[int, int, int]
+
+
+class Average:
+    """The exponential moving average of weights over a training, at a decay of (1 + t)/(10 + t) at most `decay`."""
+
+    def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
+        self.weights, self.decay, self.step = [weight.detach() for weight in weights], decay, 0
+        self.means = [weight.clone() for weight in self.weights]
+
+    def add(self) -> None:
+        """Take the weights as they are after a step; the first ones replace those before the training."""
+        share = 1 - min(self.decay, (1 + self.step) / (10 + self.step)) if self.step else 1.0
+        torch._foreach_lerp_(self.means, self.weights, share)
+        self.step += 1
+
+    def keep(self) -> None:
+        """Let the weights be their average."""
+        torch._foreach_copy_(self.weights, self.means)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A net within a generator.
+
+    Attributes:
+        example: of what it takes, for one image.
+        ends: layers whose outputs stay when it is pruned.
+    """
+
+    net: nn.Module
+    example: tuple[Tensor, ...]
+    ends: tuple[nn.Module, ...]
 
 
 class LatentGenerator(nn.Module):
@@ -29,7 +78,9 @@ class LatentGenerator(nn.Module):
         decoder: from codes to pictures in [-1, 1], `(n, channels, 32, 32)`.
     """
 
-    def __init__(self, shape: Shape, codes: int, decoder: nn.Module) -> None:
+    KIND: ClassVar[str]
+
+    def __init__(self, shape: Shape, codes: int, decoder: nn.Sequential) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape) < 1 or max(shape[1:]) > FRAME:
             raise InputError(
@@ -57,26 +108,114 @@ class LatentGenerator(nn.Module):
         return nn.functional.pad(scaled(images, self.device), (left, right, top, bottom), value=-1.0)
 
     @torch.inference_mode()
-    def sample(self, n: int, *, seed: int) -> np.ndarray:
-        """Generate images from `n` codes that depend on the seed alone: uint8, `(n, channels, height, width)`."""
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int,
+        steps: int = 1,
+        scheduler: SchedulerName = "unipc",
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Generate images from `n` codes that depend on the seed alone: uint8, `(n, channels, height, width)`.
+
+        Args:
+            steps, scheduler: of no use, as there is nothing to solve.
+        """
         generator = torch.Generator().manual_seed(seed)
         codes = torch.randn((n, self.codes), generator=generator).to(self.device)
         top, left = self._corner()
         window = (..., slice(top, top + self.shape[1]), slice(left, left + self.shape[2]))
-        return np.concatenate([quantized(self.decoder(part)[window]) for part in torch.split(codes, SAMPLING_BATCH)])
+        made = []
+        for part in torch.split(codes, SAMPLING_BATCH):
+            made.append(quantized(self.decoder(part)[window]))
+            if progress is not None:
+                progress(len(part))
+        return np.concatenate(made)
+
+    def fit_many(self, models: Sequence[Self], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
+        """One after the other."""
+        return fit_one_by_one(cast(Sequence[Generator], models), sets, seeds=seeds, **training)
+
+    def prune(
+        self,
+        ratio: float,
+        images: np.ndarray,
+        *,
+        labels: np.ndarray | None = None,
+        importance: ImportanceName = "magnitude",
+        scope: PruningScope = "layer",
+        seed: int = 0,
+    ) -> Pruning:
+        """Remove a share of the parameters of each net, in place: see `models.pruning.prune`.
+
+        Raises:
+            InputError: Taylor importance, as several losses train these nets.
+        """
+        if importance == "taylor":
+            raise InputError(f"a {self.KIND} is pruned by magnitude or at random; got taylor. Set `pruning.importance`")
+        before = self.size().parameters
+        for part in self.parts():
+            prune(part.net, ratio, importance=importance, scope=scope, seed=seed, example=part.example, ends=part.ends)
+        return Pruning(removed=1 - self.size().parameters / before, asked=ratio)
+
+    def size(self) -> Size:
+        """Parameters of all nets, and multiply-adds of one pass of each."""
+        sizes = [size_of(part.net, part.example) for part in self.parts()]
+        return Size(sum(size.parameters for size in sizes), sum(size.multiply_adds for size in sizes))
+
+    def untrained(self, *, seed: int) -> Self:
+        """A generator of the same widths with random weights."""
+        fresh = self.copy()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for layer in fresh.modules():
+                fresh.initialize(layer)
+        return fresh
+
+    def copy(self) -> Self:
+        return copy.deepcopy(self)
+
+    @abstractmethod
+    def initialize(self, layer: nn.Module) -> None:
+        """Draw the weights of a layer, if it has any."""
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """Nets that are pruned and counted apart, in evaluation mode."""
+
+    @classmethod
+    def for_images(cls, shown: Shown, *, seed: int, resources: Resources, **settings: Any) -> Self:
+        """A generator of the images' shape, with random weights.
+
+        Raises:
+            InputError: images of more than 32 pixels a side.
+        """
+        channels, height, width = shown.images.shape[1:]
+        return cls((channels, height, width), **{**settings, "seed": seed}).to(resources.device)
+
+    @classmethod
+    def outline(cls, shape: Shape, **settings: Any) -> Outline:
+        """What a generator of images of a shape will be."""
+        with torch.device("meta"):
+            parts = [outline_of(part.net, part.example) for part in cls(shape, **{**settings, "seed": 0}).parts()]
+        return Outline(*(sum(getattr(part, name) for part in parts) for name in OUTLINED))
 
     def to_bytes(self) -> bytes:
         """Weights and description as one safetensors payload."""
         weights = {name: tensor.cpu().numpy() for name, tensor in self.state_dict().items()}
-        return pack(weights, self.description())
+        return pack(weights, {"kind": self.KIND, **self.description()})
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> Self:
-        """The generator that `to_bytes` saved."""
+    def from_bytes(cls, payload: bytes, resources: Resources = NOTHING_ELSE) -> Self:
+        """The generator that `to_bytes` saved, pruned widths included."""
         weights, description = unpack(payload)
+        del description["kind"]
         model = cls(**{**description, "seed": 0})
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-        return model
+        state = {name: torch.from_numpy(array) for name, array in weights.items()}
+        fit_to_weights(model, state)
+        model.load_state_dict(state)
+        return model.to(resources.device)
 
     def description(self) -> dict[str, Any]:
         """Arguments that build a generator of this shape."""

@@ -31,14 +31,16 @@ class Outline:
     operations: int = 6
 
 
-def outline_of(net: nn.Module) -> Outline:
+def outline_of(net: nn.Module, example: Sequence[Tensor] | None = None) -> Outline:
     """The outline of a net all of whose weights are trained.
 
     Args:
-        net: of diffusers, on the meta device.
+        net: on the meta device.
+        example: of what it takes; of a denoising U-Net unless given.
     """
-    size = size_of(net)
-    return Outline(size.parameters, size.multiply_adds, activations(net, example_of(net)))
+    example = example or example_of(net)
+    size = size_of(net, example)
+    return Outline(size.parameters, size.multiply_adds, activations(net, example))
 
 
 def outline_of_adapter(net: Any, rank: int, targets: Sequence[str]) -> Outline:

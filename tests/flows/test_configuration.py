@@ -49,6 +49,12 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         ("coalitons: {count: 8}", "unknown key `coalitons`; did you mean `coalitions`"),
         ("data: {source: digits, contributers: 3}", "unknown key `data.contributers`; did you mean `contributors`"),
         ("pruning: {zzz: 3}", "unknown key `pruning.zzz`; remove it"),
+        ("generator: {kind: dcgan, block_channels: [8]}", "unknown key `generator.block_channels`"),
+        ("generator: {kind: beta-vae}\ncoalitions: {method: influence}", "is a beta-vae; take `sparsified`"),
+        (
+            "generator: {kind: beta-vae}\ndata: {source: folder, path: i, size: 40}",
+            "a beta-vae makes images of at most 32 pixels a side; got 40",
+        ),
         ("payout: {pool: -1}", r"`payout.pool`: .*greater than or equal to 0 \(got -1\)"),
         ("payout: {pool: '10.005'}", "smallest units of EUR, which has 2 decimals; got 10.005"),
         ("payout: {pool: '10.5', currency: JPY}", "smallest units of JPY, which has 0 decimals; got 10.5"),

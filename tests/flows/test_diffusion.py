@@ -1,4 +1,4 @@
-"""The whole flow on a diffusion model of classes, with attention, guided, sampled by DDIM; and on latent diffusion."""
+"""The whole flow on a diffusion model of classes, with attention, guided, by DDIM; on a GAN; on latent diffusion."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def test_a_conditional_generator_is_credited(
     report = (Path(result["folder"]) / "report.html").read_text()
     assert "Seconds a step" in report
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))  # the base training is recorded
+
+
+def test_a_gan_is_credited(royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
+    gan = SMALL.replace("steps: 60, batch_size: 32, block_channels: [8, 16]", "kind: dcgan, steps: 60, batch_size: 32")
+    (tmp_path / "gan.yaml").write_text(f"{gan}property: own:darkness\n")
+    done = royalty("run", "--config", "gan.yaml", "--json", **path)
+    assert done.returncode == 0 or "nothing was paid" in done.stderr, done.stderr
+    table = pd.read_parquet(tmp_path / "home" / "runs" / "gan" / "credit.parquet")
+    assert len(table) == 3
+    assert table["credit"].abs().sum() > 0
 
 
 def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(
