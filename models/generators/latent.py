@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
@@ -69,7 +69,7 @@ class Part:
     ends: tuple[nn.Module, ...]
 
 
-class LatentGenerator(nn.Module):
+class LatentGenerator(nn.Module, ABC):
     """A decoder of standard normal codes into uint8 images, `(n, channels, height, width)`.
 
     Args:
