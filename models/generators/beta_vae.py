@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.generators.averaging import Average
 from models.generators.generator import DivergedError, Progress, batches
 from models.generators.kinds import FRAME
-from models.generators.latent import Average, LatentGenerator, Part, Shape
+from models.generators.latent import LatentGenerator, Part, Shape
 from models.generators.resume import Keeper
 
 LATENTS = 32

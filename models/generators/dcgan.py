@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from models.errors import InputError
+from models.generators.averaging import Average
 from models.generators.generator import DivergedError, Progress, batches
 from models.generators.kinds import FRAME
-from models.generators.latent import Average, LatentGenerator, Part, Shape
+from models.generators.latent import LatentGenerator, Part, Shape
 from models.generators.resume import Keeper
 
 CODES = 100

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.generators.acceleration import in_bfloat16
+from models.generators.averaging import Average
 from models.generators.generator import Pixels, batches
 from models.generators.libraries import DDIMScheduler
 from models.generators.memory import Parts
@@ -65,13 +66,12 @@ def train(
     device = parameters[0].device
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
-    weights = [parameter.detach() for parameter in parameters]
-    average = [weight.clone() for weight in weights]
+    average = Average(parameters, ema_decay)
     optimizer = (optimizing or adam)(parameters, learning_rate)
     parts = Parts(batch_size, gradient_accumulation)
     saved = keeper.load() if keeper else None
-    losses_so_far = unpack_training(saved, optimizer, average, generators) if saved else []
-    done = len(losses_so_far)
+    losses_so_far = unpack_training(saved, optimizer, average.means, generators) if saved else []
+    average.step = done = len(losses_so_far)
     yield from losses_so_far[:]
     for step, chosen in enumerate(zip(*plans, strict=True)):
         if step < done:
@@ -95,15 +95,14 @@ def train(
         work = partial(_backward, predict, noisy, times, told, target, mixed_precision)
         losses = parts.run(work, optimizer.zero_grad)
         optimizer.step()
-        # The first step replaces the average: the weights before it are not part of it.
-        torch._foreach_lerp_(average, weights, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
+        average.add()
         row = losses.tolist()
         if keeper:
             losses_so_far.append(row)
             if keeper.due():
-                keeper.save(pack_training(optimizer, average, generators, losses_so_far))
+                keeper.save(pack_training(optimizer, average.means, generators, losses_so_far))
         yield row
-    torch._foreach_copy_(weights, average)
+    average.keep()
 
 
 def adam(parameters: list[Tensor], learning_rate: float) -> torch.optim.Optimizer:

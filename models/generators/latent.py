@@ -37,24 +37,6 @@ OUTLINED = ("parameters", "multiply_adds", "activations")
 Shape = tuple[int, int, int]
 
 
-class Average:
-    """The exponential moving average of weights over a training, at a decay of (1 + t)/(10 + t) at most `decay`."""
-
-    def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
-        self.weights, self.decay, self.step = [weight.detach() for weight in weights], decay, 0
-        self.means = [weight.clone() for weight in self.weights]
-
-    def add(self) -> None:
-        """Take the weights as they are after a step; the first ones replace those before the training."""
-        share = 1 - min(self.decay, (1 + self.step) / (10 + self.step)) if self.step else 1.0
-        torch._foreach_lerp_(self.means, self.weights, share)
-        self.step += 1
-
-    def keep(self) -> None:
-        """Let the weights be their average."""
-        torch._foreach_copy_(self.weights, self.means)
-
-
 @dataclass(frozen=True)
 class Part:
     """A net within a generator.

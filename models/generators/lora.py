@@ -17,6 +17,7 @@ from models.choices import ImportanceName, PruningScope, SchedulerName
 from models.data.items import Shown
 from models.errors import InputError
 from models.generators.acceleration import compiled, in_bfloat16
+from models.generators.averaging import Average
 from models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
@@ -203,16 +204,16 @@ class LoRA:
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=given.weight_decay)
         rate = get_cosine_schedule_with_warmup(optimizer, min(given.warmup_steps, steps // WARMUP_SHARE), steps)
         generator = torch.Generator().manual_seed(seed)
-        average = [parameter.detach().clone() for parameter in parameters]
-        current = [parameter.detach() for parameter in parameters]
+        average = Average(parameters, ema_decay)
         plan = batches(len(images), batch_size, steps, generator)
         parts = Parts(batch_size, given.gradient_accumulation)
         saved = keeper.load() if keeper else None
-        done = unpack_training(saved, optimizer, average, [generator]) if saved else []
+        done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
         losses = [loss for (loss,) in done]
+        average.step = len(losses)
         for _ in losses:
             rate.step()
-        for step, batch in list(enumerate(plan))[len(losses) :]:
+        for batch in plan[len(losses) :]:
             drawn = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
             times = torch.randint(self._timesteps, (len(batch),), generator=generator).to(moments.device)
             clean = moments[batch, 0] + moments[batch, 1] * drawn[0]
@@ -222,13 +223,13 @@ class LoRA:
                 raise DivergedError(len(losses), losses[-1], learning_rate)
             optimizer.step()
             rate.step()
-            torch._foreach_lerp_(average, current, 1 - min(ema_decay, (1 + step) / (10 + step)) if step else 1.0)
+            average.add()
             if progress is not None:
                 progress(1)
             if keeper and keeper.due():
-                keeper.save(pack_training(optimizer, average, [generator], [[loss] for loss in losses]))
-        self.weights = dict(zip(sorted(self.weights), average, strict=True))
-        if not all(weight.isfinite().all() for weight in average):
+                keeper.save(pack_training(optimizer, average.means, [generator], [[loss] for loss in losses]))
+        self.weights = dict(zip(sorted(self.weights), average.means, strict=True))
+        if not all(weight.isfinite().all() for weight in average.means):
             raise DivergedError(steps, math.nan, learning_rate)
         return losses
 

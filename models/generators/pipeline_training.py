@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.generators.averaging import Average
 from models.generators.generator import DivergedError, Progress, batches, scaled
 from models.generators.libraries import AutoencoderKL, DDPMScheduler, get_cosine_schedule_with_warmup
 from models.generators.resume import Keeper, pack_training, unpack_training
@@ -162,16 +163,16 @@ def _optimize(
     rate = get_cosine_schedule_with_warmup(optimizer, round(steps * WARMUP_SHARE), steps)
     generator = torch.Generator().manual_seed(seed)
     plan = batches(items, batch_size, steps, generator)
-    current = [parameter.detach() for parameter in parameters]
-    average = [weight.clone() for weight in current]
+    average = Average(parameters, EMA_DECAY)
     saved = keeper.load() if keeper else None
-    done = unpack_training(saved, optimizer, average, [generator]) if saved else []
+    done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
     losses = [one for (one,) in done]
+    average.step = len(losses)
     for _ in losses:
         rate.step()
     for net in nets:
         net.train()
-    for step, places in list(enumerate(plan))[len(losses) :]:
+    for places in plan[len(losses) :]:
         optimizer.zero_grad()
         found = loss(places, generator)
         found.backward()  # type: ignore[no-untyped-call]
@@ -181,13 +182,12 @@ def _optimize(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         rate.step()
-        torch._foreach_lerp_(average, current, 1 - min(EMA_DECAY, (1 + step) / (10 + step)) if step else 1.0)
+        average.add()
         if progress is not None:
             progress(1)
-        if keeper and (keeper.due() or step == steps - 1):
-            keeper.save(pack_training(optimizer, average, [generator], [[one] for one in losses]))
-    for weight, mean in zip(current, average, strict=True):
-        weight.copy_(mean)
+        if keeper and (keeper.due() or len(losses) == steps):
+            keeper.save(pack_training(optimizer, average.means, [generator], [[one] for one in losses]))
+    average.keep()
     for net in nets:
         net.eval()
     return losses

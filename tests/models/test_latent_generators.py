@@ -10,8 +10,9 @@ import torch
 
 from models.data.items import Shown
 from models.errors import InputError
+from models.generators.averaging import Average
 from models.generators.generator import NOTHING_ELSE
-from models.generators.latent import Average, LatentGenerator
+from models.generators.latent import LatentGenerator
 from models.generators.registry import build_generator, load_generator, outline_generator
 
 TRAINING: dict[str, Any] = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9}
