@@ -59,10 +59,10 @@ def payout(
 
 def ledger(as_json: AsJson = False) -> None:
     """List the statements of the ledger, hashing all of it again; exits 1 if anything in it was changed."""
+    from infra.money import formatted
     from infra.settings import settings
     from infra.terminal import console, print_table
     from infra.workspace import open_workspace
-    from models.money import formatted
 
     book = open_workspace(settings()).ledger
     statements, verified = book.statements(), book.verify()

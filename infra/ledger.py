@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from infra.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
 from infra.database import lock
 from infra.keys import digest_of
+from infra.money import formatted
 from infra.postings import HOUSE, RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
 from infra.tables import CreditTable, Entry, Policy, Pool, Statement, now
-from models.money import formatted
 
 
 class Ledger:

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from models.money import decimals_of, formatted, major_units
+from infra.money import decimals_of, formatted, major_units
 from models.payees import is_iban
 from models.payout import Negative, Terms
 from models.policies import PolicyName
