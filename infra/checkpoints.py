@@ -17,7 +17,7 @@ class Checkpoint:
 
     Args:
         folder: whose name stands for all that determines the training.
-        every: seconds between saves; 0 saves each step.
+        every: seconds between saves; 0 saves each step, and infinity none.
     """
 
     def __init__(self, folder: Path, every: float = EVERY) -> None:

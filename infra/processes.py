@@ -19,6 +19,7 @@ from typing import Any
 
 from infra.artifacts import StoreError
 from infra.progress import Advance
+from infra.servers import HOST, free_port
 
 # Children are forked from a server that has imported the numerics once and started no thread, so
 # each starts in milliseconds with a clean state, and its memory returns when it ends.
@@ -51,6 +52,7 @@ def run_in_process(
     advance: Advance,
     timeout: float | None = None,
     mendable: tuple[type[Exception], ...] = (),
+    processes: int = 1,
 ) -> Any:
     """Call a function in a fresh process and return its picklable result.
 
@@ -60,6 +62,8 @@ def run_in_process(
         advance: called here with what the function reports.
         timeout: seconds after which the process is killed.
         mendable: exceptions that a user can mend: they are raised here as they were there.
+        processes: that call it at once, and find each other by the variables of their environment that torch's own
+            launcher sets. The first reports and returns; if any fails, all end.
 
     Raises:
         ProcessFailed: with the traceback; a `ProcessEnded` with the signal or the time limit.
@@ -69,38 +73,75 @@ def run_in_process(
     if multiprocessing.current_process().daemon:
         multiprocessing.current_process().daemon = False  # of Dask's workers, which may then have children too
     pause(0)
+    started = [_start(function, arguments, (StoreError, *mendable), peers) for peers in _environments(processes)]
+    receivers = {receiver: process for process, receiver in started}
+    first, result = started[0][1], None
+    try:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while receivers:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = wait(list(receivers), left)
+            if not ready:
+                raise ProcessEnded(f"took longer than {timeout:.0f} s and was ended; raise its `timeout_minutes`")
+            for receiver in ready:
+                assert isinstance(receiver, Connection)
+                kind, content = _received(receiver, receivers[receiver])
+                if kind == "result":
+                    del receivers[receiver]
+                if receiver is first and kind == "progress":
+                    advance(content)
+                elif receiver is first:
+                    result = content
+        return result
+    finally:
+        for process, _ in started:
+            process.kill()
+        for process, _ in started:
+            process.join(10)
+            _running.discard(process)
+
+
+def _environments(processes: int) -> list[dict[str, str]]:
+    """What torch.distributed reads, for each of some processes of this machine; nothing for one alone."""
+    if processes == 1:
+        return [{}]
+    common = {"MASTER_ADDR": HOST, "MASTER_PORT": str(free_port())}
+    common |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes))
+    return [common | dict.fromkeys(("RANK", "LOCAL_RANK"), str(index)) for index in range(processes)]
+
+
+def _start(
+    function: str, arguments: tuple[Any, ...], mendable: tuple[type[Exception], ...], environment: dict[str, str]
+) -> tuple[BaseProcess, Connection]:
     receiver, sender = _context.Pipe(duplex=False)
-    process = _context.Process(target=_call, args=(sender, function, arguments, (StoreError, *mendable)), daemon=True)
+    process = _context.Process(target=_call, args=(sender, function, arguments, mendable, environment), daemon=True)
     process.start()
     _running.add(process)
     sender.close()
+    return process, receiver
+
+
+def _received(receiver: Connection, process: BaseProcess) -> tuple[str, Any]:
+    """What a process says next: its progress or its result.
+
+    Raises:
+        ProcessFailed: it failed, or ended without a result.
+        Exception: one that the user can mend.
+    """
     try:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not wait([receiver], left):
-                raise ProcessEnded(f"took longer than {timeout:.0f} s and was ended; raise its `timeout_minutes`")
-            try:
-                kind, content = receiver.recv()
-            except EOFError:
-                process.join(10)
-                if _stopped.is_set():
-                    raise ProcessFailed("the run was interrupted") from None
-                killed = process.exitcode is not None and process.exitcode < 0
-                failure = ProcessEnded if killed else ProcessFailed
-                raise failure(f"ended without a result, {_cause(process.exitcode)}") from None
-            if kind == "progress":
-                advance(content)
-            elif kind == "result":
-                return content
-            elif kind == "mendable":
-                raise content
-            else:
-                raise ProcessFailed(content)
-    finally:
-        process.kill()
+        kind, content = receiver.recv()
+    except EOFError:
         process.join(10)
-        _running.discard(process)
+        if _stopped.is_set():
+            raise ProcessFailed("the run was interrupted") from None
+        killed = process.exitcode is not None and process.exitcode < 0
+        failure = ProcessEnded if killed else ProcessFailed
+        raise failure(f"ended without a result, {_cause(process.exitcode)}") from None
+    if kind == "mendable":
+        raise content
+    if kind == "failure":
+        raise ProcessFailed(content)
+    return kind, content
 
 
 def pause(seconds: float) -> None:
@@ -121,7 +162,14 @@ def stop_all() -> None:
         process.kill()
 
 
-def _call(sender: Connection, function: str, arguments: tuple[Any, ...], mendable: tuple[type[Exception], ...]) -> None:
+def _call(
+    sender: Connection,
+    function: str,
+    arguments: tuple[Any, ...],
+    mendable: tuple[type[Exception], ...],
+    environment: dict[str, str],
+) -> None:
+    os.environ.update(environment)
     # Ctrl-C reaches the whole process group; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()

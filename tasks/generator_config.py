@@ -18,9 +18,14 @@ from tasks.stage_config import TRAINING, Digits, Limit, Rate, StageConfig, Steps
 
 
 class GeneratorBase(StageConfig):
-    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it."""
+    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it.
+
+    Attributes:
+        gpus: that train the base model together, each by its share of every batch: see `models.generators.together`.
+    """
 
     kind: str
+    gpus: Annotated[int, Field(ge=1)] = 1
     steps: int
     batch_size: Steps
     learning_rate: Rate
@@ -47,7 +52,13 @@ class GeneratorBase(StageConfig):
 
     def architecture(self) -> dict[str, Any]:
         """Arguments by which `models.generators.registry.build_generator` builds the kind."""
-        return self.model_dump(mode="json", exclude={"kind", *TRAINING})
+        return self.model_dump(mode="json", exclude={"kind", "gpus", *TRAINING})
+
+    @model_validator(mode="after")
+    def _each_has_a_share(self) -> GeneratorBase:
+        if self.gpus > self.batch_size:
+            raise ValueError(f"`gpus` is at most `batch_size`, which is {self.batch_size}; got {self.gpus}")
+        return self
 
     def check_size(self, size: int) -> None:
         """Refuse images of a size, in pixels, that the kind cannot make.
@@ -179,6 +190,12 @@ class LatentGeneratorConfig(GeneratorBase):
     """A decoder of random codes: see `models.generators.latent`."""
 
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+
+    @model_validator(mode="after")
+    def _trains_alone(self) -> LatentGeneratorConfig:
+        if self.gpus > 1:
+            raise ValueError(f"a {self.kind} is small, and trains on one GPU; got {self.gpus}")
+        return self
 
     def check_size(self, size: int) -> None:
         if size > FRAME:

@@ -16,7 +16,7 @@ from infra.workspace import Workspace, open_workspace
 from models.generators.generator import Generator
 from models.properties.property import Property
 from models.retraining import Outcome, coalition_models
-from tasks.device import best_device
+from tasks.device import best_device, one_gpu
 from tasks.plan import CoalitionPlan, MeasurePlan
 from tasks.worker import load_images, load_model, load_property
 
@@ -33,19 +33,20 @@ def measure_coalitions(
     """
     torch.set_num_threads(threads)
     space = open_workspace(settings)
-    trained = space.runs.coalitions(plan.key for plan in plans)
-    fresh = _train(space, [plan for plan in plans if plan.key not in trained], flow_run, settings)
-    measured = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
-    property_of = cache(partial(load_property, space, settings=settings))
-    for plan in plans:
-        outcome = fresh.get(plan.key)
-        checkpoint = trained[plan.key].checkpoint if outcome is None else None
-        model = load_model(space, checkpoint, settings) if checkpoint else outcome and outcome.model
-        if model:
-            for measure in plan.measures:
-                if measure.key not in measured:
-                    _measure(space, plan, measure, model, property_of, flow_run)
-        advance(1)
+    with one_gpu(space.root / "locks"):
+        trained = space.runs.coalitions(plan.key for plan in plans)
+        fresh = _train(space, [plan for plan in plans if plan.key not in trained], flow_run, settings)
+        measured = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
+        property_of = cache(partial(load_property, space, settings=settings))
+        for plan in plans:
+            outcome = fresh.get(plan.key)
+            checkpoint = trained[plan.key].checkpoint if outcome is None else None
+            model = load_model(space, checkpoint, settings) if checkpoint else outcome and outcome.model
+            if model:
+                for measure in plan.measures:
+                    if measure.key not in measured:
+                        _measure(space, plan, measure, model, property_of, flow_run)
+            advance(1)
 
 
 def _train(

@@ -23,16 +23,20 @@ from models.errors import InputError
 WORKER = "tasks.worker"
 
 
-def in_worker(title: str, total: int, function: str, *arguments: Any) -> Callable[[Workspace], dict[str, Any]]:
+def in_worker(
+    title: str, total: int, function: str, *arguments: Any, processes: int = 1
+) -> Callable[[Workspace], dict[str, Any]]:
     """A computation that runs a function, `module.name`, in a process of its own, and shows its progress.
 
     Args:
         total: steps of the progress; 0 shows none.
+        processes: see `infra.processes.run_in_process`.
     """
+    options: dict[str, Any] = {"mendable": (InputError,), "processes": processes}
 
     def compute(_space: Workspace) -> dict[str, Any]:
         with progress(title, total) if total else nullcontext(_unseen) as advance:
-            return dict(run_in_process(function, *arguments, settings(), advance=advance, mendable=(InputError,)))
+            return dict(run_in_process(function, *arguments, settings(), advance=advance, **options))
 
     return compute
 

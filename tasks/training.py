@@ -73,19 +73,20 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
 
 @task(cache_policy=NO_CACHE)
 def try_base(data: StageRecord, config: CreditConfig) -> None:
-    """Build a generator that stands on what others trained, to refuse what only that tells before anything is trained.
+    """Build a generator that stands on what others trained, or takes several GPUs: what that refuses, is refused early.
 
     Raises:
-        InputError: LoRA targets that match no layer, a prompt too long for the tokenizer, or weights that do not fit
-            the net that the base describes.
+        InputError: LoRA targets that match no layer, a prompt too long for the tokenizer, weights that do not fit the
+            net that the base describes, or more GPUs than there are.
     """
     generator = config.generator
-    if isinstance(generator, LatentConfig | LoRAConfig):
+    if isinstance(generator, LatentConfig | LoRAConfig) or generator.gpus > 1:
         inputs = {
             "train": data.outputs["train"],
             "kind": generator.kind,
             "architecture": generator.architecture(),
             "own": generator.trained_base is not None,
+            "gpus": generator.gpus,
         }
         work = in_worker("", 0, f"{WORKER}.try_generator", *inputs.values())
         run_stage("try-base", inputs=inputs, modules=(WORKER, module_of(generator.kind)), compute=work)
@@ -119,12 +120,14 @@ def train_generator(data: StageRecord, config: CreditConfig, pipeline: StageReco
         "architecture": config.generator.architecture() | on,
         "training": config.generator.training(),
         "seed": config.seed,
+        "gpus": config.generator.gpus,
     }
     modules = WORKER, module_of(config.generator.kind)
     checkpoint = digest_of({"inputs": inputs, "code": code_version(*modules)})
     given = *inputs.values(), checkpoint
     under = {"pipeline": pipeline.outputs["files"]} if pipeline else {}
-    work = in_worker("Train generator", config.generator.steps, f"{WORKER}.fit_generator", *given)
+    steps, gpus = config.generator.steps, config.generator.gpus
+    work = in_worker("Train generator", steps, f"{WORKER}.fit_generator", *given, processes=gpus)
     record = run_stage("train", inputs=inputs | under, modules=modules, compute=work)
     Checkpoint(settings().root / "checkpoints" / checkpoint).remove()
     return record

@@ -6,12 +6,13 @@ progress through its last argument. Imports no orchestration.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import numpy as np
 
-from infra.checkpoints import Checkpoint
+from infra.checkpoints import EVERY, Checkpoint
 from infra.progress import Advance
 from infra.settings import Settings
 from infra.weights import WeightsStore
@@ -20,6 +21,7 @@ from models.data.items import ImageSet
 from models.data.stored import open_set
 from models.generators.generator import Generator, Resources
 from models.generators.registry import build_generator, load_generator, outline_generator
+from models.generators.together import check_gpus, is_first, together
 from models.properties.classifier import Classifier
 from models.properties.property import Context, Property
 from models.properties.registry import chosen_property
@@ -47,9 +49,10 @@ def fit_classifier(
 
 
 def try_generator(
-    train: str, kind: str, architecture: dict[str, Any], own: bool, settings: Settings, _advance: Advance
+    train: str, kind: str, architecture: dict[str, Any], own: bool, gpus: int, settings: Settings, _advance: Advance
 ) -> dict[str, Any]:
     """Build a generator of these images and keep nothing of it; an outline, where its `own` base is yet to come."""
+    check_gpus(gpus)
     shown = load_images(open_workspace(settings), train).shown()
     if own:
         outline_generator(kind, shown.images.shape[1:], architecture)
@@ -64,18 +67,27 @@ def fit_generator(
     architecture: dict[str, Any],
     training: dict[str, Any],
     seed: int,
+    gpus: int,
     checkpoint: str,
     settings: Settings,
     advance: Advance,
 ) -> dict[str, Any]:
-    """Train the generator on everybody's images; a training that was killed goes on from its checkpoint."""
-    space = open_workspace(settings)
-    shown = load_images(space, train).shown()
-    start = time.perf_counter()
-    model = build_generator(kind, shown, architecture, seed=seed, resources=resources(settings))
-    keeper = Checkpoint(space.root / "checkpoints" / checkpoint)
-    losses = model.fit(**vars(shown), **training, seed=seed, progress=advance, keeper=keeper)
-    return {**store(space, model), "losses": thinned(losses), "busy_seconds": time.perf_counter() - start}
+    """Train the generator on everybody's images; a training that was killed goes on from its checkpoint.
+
+    Args:
+        gpus: processes that call this at once, and train one model together; the first of them keeps it.
+    """
+    check_gpus(gpus)
+    with together(gpus):
+        space = open_workspace(settings)
+        shown = load_images(space, train).shown()
+        start = time.perf_counter()
+        model = build_generator(kind, shown, architecture, seed=seed, resources=resources(settings))
+        keeper = Checkpoint(space.root / "checkpoints" / checkpoint, EVERY if is_first() else math.inf)
+        losses = model.fit(**vars(shown), **training, seed=seed, progress=advance, keeper=keeper)
+        if not is_first():
+            return {}
+        return {**store(space, model), "losses": thinned(losses), "busy_seconds": time.perf_counter() - start}
 
 
 def prune_generator(

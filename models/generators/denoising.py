@@ -68,7 +68,7 @@ def train(
     plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
     average = Average(parameters, ema_decay)
     optimizer = (optimizing or adam)(parameters, learning_rate)
-    parts = Parts(batch_size, gradient_accumulation)
+    parts = Parts(parameters, batch_size, gradient_accumulation)
     saved = keeper.load() if keeper else None
     losses_so_far = unpack_training(saved, optimizer, average.means, generators) if saved else []
     average.step = done = len(losses_so_far)

@@ -206,7 +206,7 @@ class LoRA:
         generator = torch.Generator().manual_seed(seed)
         average = Average(parameters, ema_decay)
         plan = batches(len(images), batch_size, steps, generator)
-        parts = Parts(batch_size, given.gradient_accumulation)
+        parts = Parts(parameters, batch_size, given.gradient_accumulation)
         saved = keeper.load() if keeper else None
         done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
         losses = [loss for (loss,) in done]

@@ -75,6 +75,8 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         ("data: {source: folder, path: x, size: 12}\ngenerator: {block_channels: [8, 8, 8, 8]}", "multiple of 8"),
         ("generator: {kind: dpm}", "no generator is called 'dpm'; did you mean ddpm"),
         ("generator: {steps: 0}", "`generator.steps`"),
+        ("generator: {gpus: 200}", "`gpus` is at most `batch_size`, which is 128; got 200"),
+        ("generator: {kind: dcgan, gpus: 2}", "a dcgan is small, and trains on one GPU; got 2"),
         ("generator: {learning_rate: .inf}", r"`generator.learning_rate`: .*finite number \(got inf\)"),
         ("name: ../escape", "`name`"),
         ("seed: -1", "`seed`"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 from distributed import Client, LocalCluster
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import ValidationError
@@ -25,6 +26,7 @@ from infra.settings import Settings, masked, settings
 from infra.workspace import open_workspace, place_of
 from models.training import Training
 from tasks import coalitions
+from tasks.device import one_gpu
 from tasks.plan import CoalitionPlan
 
 
@@ -172,3 +174,16 @@ def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: 
 def test_an_unknown_runner_is_refused(runner: str) -> None:
     with pytest.raises(ValidationError, match="ROYALTY_RUNNER is threads, dask, ray"):
         Settings(runner=runner)
+
+
+def test_coalitions_are_spread_over_the_gpus_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    with one_gpu(tmp_path):
+        assert taken == []  # where there is none
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with one_gpu(tmp_path), one_gpu(tmp_path), one_gpu(tmp_path):
+        assert taken == [0, 1, 0]
+    with one_gpu(tmp_path):
+        assert taken == [0, 1, 0, 0]
+    assert list(tmp_path.iterdir()) == []

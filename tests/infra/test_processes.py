@@ -34,6 +34,17 @@ def hang(_advance: object) -> None:
     time.sleep(60)
 
 
+def meet(advance: Callable[[int], None]) -> list[str]:
+    advance(1)
+    return [os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR")]
+
+
+def lose_one(_advance: object) -> None:
+    if os.environ["RANK"] == "1":
+        die(_advance)
+    hang(_advance)
+
+
 def test_result_and_progress_come_back_from_another_process() -> None:
     steps: list[int] = []
     assert run_in_process(f"{__name__}.add", 2, 3, advance=steps.append, timeout=30) == 5
@@ -58,3 +69,16 @@ def test_exception_kill_and_hang_are_exceptions_here(function: str, timeout: flo
 def test_a_full_disk_there_is_a_full_disk_here() -> None:
     with pytest.raises(StoreError, match=r"^the disk is full$"):
         run_in_process(f"{__name__}.fill", advance=print)
+
+
+def test_of_several_processes_the_first_reports_and_returns() -> None:
+    steps: list[int] = []
+    assert run_in_process(f"{__name__}.meet", advance=steps.append, processes=3) == ["0", "3", "127.0.0.1"]
+    assert steps == [1]
+
+
+def test_nobody_waits_for_a_peer_that_died() -> None:
+    start = time.monotonic()
+    with pytest.raises(ProcessFailed, match="killed by SIGKILL"):
+        run_in_process(f"{__name__}.lose_one", advance=print, processes=2)
+    assert time.monotonic() - start < 30
