@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import multiprocessing
@@ -15,8 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from models.data.items import item_id
 from models.data.listing import Cell, Listing, Pixels
 from models.errors import InputError
 
@@ -29,6 +30,8 @@ MAX_PIXELS = 64_000_000
 FEW = 2_000
 """Images that are decoded here rather than in processes, which take as long to start."""
 CHUNK = 1_000
+JPEG, WITH_METADATA = b"\xff\xd8\xff", b"\xff\xe1"
+"""How files begin, and the segment in which EXIF and XMP are."""
 TURNED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 """Where JPEG, PNG and WebP files say which side is up; other formats have it elsewhere."""
 
@@ -170,20 +173,40 @@ def decode(where: str, cell: Cell, size: int | None, *, convert: bool = False) -
     """
     if cell is None:
         raise InputError(f"{where}: there is no image; images are embedded as bytes")
-    image = _opened(where, cell) if isinstance(cell, bytes) else Image.fromarray(cell)
-    if convert:
-        image = plain(image)
-    if image.mode not in MODES:
-        raise InputError(f"{where} has mode {image.mode}, and an image must be one of {', '.join(MODES)}; convert it")
-    channels = MODES[image.mode]
-    payload = image.tobytes()
-    shape = (image.height, image.width) if channels == 1 else (image.height, image.width, channels)
-    digest = hashlib.sha256(f"|u1{shape}".encode())
-    digest.update(payload)
-    if size is None or image.size == (size, size):
-        return image.mode, digest.hexdigest(), np.frombuffer(payload, np.uint8).reshape(shape)
-    square = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS))
-    return image.mode, digest.hexdigest(), square
+    pixels = plain_jpeg(cell) if isinstance(cell, bytes) else None
+    if pixels is None:
+        image = _opened(where, cell) if isinstance(cell, bytes) else Image.fromarray(cell)
+        if convert:
+            image = plain(image)
+        if image.mode not in MODES:
+            raise InputError(
+                f"{where} has mode {image.mode}, and an image must be one of {', '.join(MODES)}; convert it"
+            )
+        shape = (image.height, image.width, MODES[image.mode])
+        pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(shape[: 2 if image.mode == "L" else 3])
+    identity, mode = item_id(pixels), "L" if pixels.ndim == 2 else "RGB"
+    if size is not None and pixels.shape[:2] != (size, size):
+        pixels = np.asarray(ImageOps.fit(Image.fromarray(pixels), (size, size), Image.Resampling.LANCZOS))
+    return mode, identity, pixels
+
+
+def plain_jpeg(payload: bytes) -> np.ndarray | None:
+    """Pixels of a JPEG in greyscale or colour, the same that Pillow makes of it in four times the time (32 by 32).
+
+    Returns:
+        uint8, `(height, width)` or `(height, width, 3)`; nothing of what takes Pillow: an image of another format or
+        mode, one that may say which side is up, one that is too large, and one that has errors.
+    """
+    if not payload.startswith(JPEG) or WITH_METADATA in payload:
+        return None
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(payload)
+        if height * width > MAX_PIXELS or space not in ("Gray", "YCbCr"):
+            return None
+        decoded: np.ndarray = simplejpeg.decode_jpeg(payload, "Gray" if space == "Gray" else "RGB")
+    except ValueError:
+        return None
+    return decoded[..., 0] if space == "Gray" else decoded
 
 
 def plain(image: Image.Image) -> Image.Image:
