@@ -182,8 +182,7 @@ def decode(where: str, cell: Cell, size: int | None, *, convert: bool = False) -
             raise InputError(
                 f"{where} has mode {image.mode}, and an image must be one of {', '.join(MODES)}; convert it"
             )
-        shape = (image.height, image.width, MODES[image.mode])
-        pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(shape[: 2 if image.mode == "L" else 3])
+        pixels = np.asarray(image)
     identity, mode = item_id(pixels), "L" if pixels.ndim == 2 else "RGB"
     if size is not None and pixels.shape[:2] != (size, size):
         pixels = np.asarray(ImageOps.fit(Image.fromarray(pixels), (size, size), Image.Resampling.LANCZOS))
