@@ -31,7 +31,7 @@ from infra.artifacts import StoreError
 from infra.database import SCHEMA, open_database
 from infra.keys import code_commit
 from infra.ledger import Ledger
-from infra.settings import Settings, masked
+from infra.settings import Settings, cores, masked
 from infra.weights import WeightsError, WeightsStore
 from infra.workspace import FREE_SPACE
 
@@ -99,7 +99,7 @@ def devices(settings: Settings) -> Finding:
     """What trains."""
     import torch  # takes seconds
 
-    own = f"{os.cpu_count()} core(s), {settings.workers} worker(s)"
+    own = f"{cores()} core(s), {settings.workers} worker(s)"
     if torch.cuda.is_available():
         names = []
         for index in range(torch.cuda.device_count()):

@@ -6,11 +6,26 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DASK_SCHEMES = ("tcp://", "tls://")
 RAY_SCHEME = "ray://"
+GPUS = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver has a folder for each GPU that is here, or that a container was given."""
+
+
+def cores() -> int:
+    return os.cpu_count() or 1
+
+
+def gpus() -> int:
+    """GPUs that this process may use, without PyTorch, which takes seconds to import."""
+    if not GPUS.is_dir():
+        return 0
+    here, allowed = len(list(GPUS.iterdir())), os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = here if allowed is None else len([name for name in allowed.split(",") if name.strip() not in ("", "-1")])
+    return min(here, named)
 
 
 class Settings(BaseSettings):
@@ -22,7 +37,7 @@ class Settings(BaseSettings):
         mlflow_uri: tracking server; SQLite under `home` unless given.
         weights: folder of weights that were fetched; `weights` under `home` unless given.
         openlineage: file or HTTP address that OpenLineage events go to; none unless given.
-        workers: coalitions measured at once; one a core unless given.
+        workers: processes that measure coalitions at once; unless given, one a GPU, or one a core where there is none.
         runner: what starts them: `threads`, a local `dask` or `ray` cluster, or the address of a running one,
             `tcp://` or `tls://` of a Dask scheduler or `ray://` of a Ray head.
     """
@@ -34,7 +49,7 @@ class Settings(BaseSettings):
     mlflow_uri: str = ""
     weights: Path | None = None
     openlineage: str = ""
-    workers: PositiveInt = os.cpu_count() or 1
+    workers: PositiveInt = Field(default_factory=lambda: gpus() or cores())
     runner: str = "threads"
 
     @field_validator("runner")
@@ -50,6 +65,16 @@ class Settings(BaseSettings):
     @property
     def root(self) -> Path:
         return self.home.expanduser().absolute()
+
+    @property
+    def threads(self) -> int:
+        """Of each worker: all together use each core once."""
+        return max(1, cores() // self.workers)
+
+    @property
+    def readers(self) -> int:
+        """Processes that decode images: as many as workers if those were given, and one a core otherwise."""
+        return self.workers if "workers" in self.model_fields_set else cores()
 
     @property
     def weights_root(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -146,11 +145,10 @@ def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
 
 
 def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    threads = max(1, (os.cpu_count() or 1) // settings().workers)  # all workers together use each core once
     run_in_process(
         f"{MEASURING}.measure_coalitions",
         plans,
-        threads,
+        settings().threads,
         _flow_run(),
         settings(),
         advance=_no_progress,

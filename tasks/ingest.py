@@ -89,7 +89,7 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> S
                 size=source.size,
                 **source.held_out.model_dump(),
                 seed=seed,
-                workers=settings().workers,
+                workers=settings().readers,
                 folder=space.root,
                 progress=advance,
             )

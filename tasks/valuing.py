@@ -98,7 +98,9 @@ def plan_shares(config: ValueConfig, sides: dict[str, str], incremental: bool) -
 def solve_share(share: int, config: ValueConfig, sides: dict[str, str], planned: StageRecord) -> StageRecord:
     """Digest of what the transports of one share found."""
     found = planned.outputs
-    work = in_worker("Solve share", 0, f"{VALUING}.solve_one_share", config, sides, found["plan"], share, _threads())
+    work = in_worker(
+        "Solve share", 0, f"{VALUING}.solve_one_share", config, sides, found["plan"], share, settings().threads
+    )
     inputs = {"ground": found["ground"], "batches": found["shares"][share]}
     return run_stage("solve-share", inputs=inputs, modules=(VALUING,), compute=work)
 
@@ -117,7 +119,7 @@ def value_share(
 ) -> StageRecord:
     """Digest of the values of one share."""
     given = planned.outputs["plan"], agreed.outputs["agreement"]
-    work = in_worker("Value share", 0, f"{VALUING}.value_one_share", config, sides, *given, share, _threads())
+    work = in_worker("Value share", 0, f"{VALUING}.value_one_share", config, sides, *given, share, settings().threads)
     inputs = {"plan": given[0], "agreement": given[1], "share": share}
     return run_stage("value-share", inputs=inputs, modules=(VALUING,), compute=work)
 
@@ -226,11 +228,6 @@ def _kept(config: ValueConfig, sides: dict[str, str]) -> dict[str, str]:
             f"{', '.join(changed)} did. Value without `--incremental`, or under a name of its own"
         )
     return {"plan": before.outputs["plan"], "train": before.inputs["sides"]["train"]}
-
-
-def _threads() -> int:
-    """Of each worker: all together use each core once."""
-    return max(1, (os.cpu_count() or 1) // settings().workers)
 
 
 def _inputs(config: ValueConfig, sides: dict[str, str]) -> dict[str, Any]:

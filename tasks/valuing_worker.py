@@ -31,7 +31,7 @@ from models.valuation.items import ItemValues, with_lowest
 from models.valuation.knn_shapley import knn_shapley_values
 from models.valuation.lava import lava_values
 from models.valuation.sava import agree, join, solve_share, value_share
-from tasks.device import best_device
+from tasks.device import best_device, one_gpu
 from tasks.stored_items import keep_items, load_items
 from tasks.value_config import EncodingConfig, ValueConfig
 
@@ -199,7 +199,8 @@ def solve_one_share(
     loaded, whole = load_sides(space, config, sides), Plan.from_bytes(space.artifacts.get(planned))
     train = loaded.train_features, loaded.train_labels
     batches = (take(train, rows) for rows in whole.shares[share])
-    solved = solve_share(whole, batches, torch.device(best_device()))
+    with one_gpu(space.root / "locks"):
+        solved = solve_share(whole, batches, torch.device(best_device()))
     return {"share": space.artifacts.put(solved.to_bytes()), "busy_seconds": time.perf_counter() - began}
 
 
@@ -231,7 +232,8 @@ def value_one_share(
     batches = (take(train, rows) for rows in whole.shares[share])
     first = sum(map(len, whole.shares[:share]))
     agreement = Agreement.from_bytes(space.artifacts.get(agreed))
-    valued = value_share(whole, agreement, batches, first, torch.device(best_device()))
+    with one_gpu(space.root / "locks"):
+        valued = value_share(whole, agreement, batches, first, torch.device(best_device()))
     return {"values": space.artifacts.put(valued.to_bytes()), "busy_seconds": time.perf_counter() - began}
 
 

@@ -11,8 +11,7 @@ ENV DO_NOT_TRACK=1 \
     PIP_NO_CACHE_DIR=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     PYTHONUNBUFFERED=1 \
-    ROYALTY_HOME=/srv/royalty \
-    ROYALTY_WORKERS=1
+    ROYALTY_HOME=/srv/royalty
 
 # OpenCV, by which packages of image quality read images, is linked to these. Debian keeps one version of each.
 # hadolint ignore=DL3008
