@@ -1,4 +1,4 @@
-"""Structured pruning of generators' nets along torch-pruning's dependency graph."""
+"""Structured pruning of generators' nets along torch-pruning's dependency graph, and of low-rank updates by their rank."""
 
 from __future__ import annotations
 
@@ -297,3 +297,17 @@ def example_of(net: Any) -> tuple[Tensor, ...]:
     if getattr(net, "class_embedding", None) is not None:
         example.append(torch.zeros(1, dtype=torch.long, device=net.device))
     return tuple(example)
+
+
+def truncated(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The nearest update of a lower rank to b a, by its factors.
+
+    Args:
+        a, b: `(rank, in)` and `(out, rank)`, or of a convolution `(rank, in, height, width)` and `(out, rank, 1, 1)`.
+    """
+    left, upper = torch.linalg.qr(b.flatten(1).double())
+    right, lower = torch.linalg.qr(a.flatten(1).double().T)
+    u, values, v = torch.linalg.svd(upper @ lower.T)
+    u, root, v = u[:, :rank], values[:rank].sqrt(), v[:rank]
+    lowered = (root[:, None] * (v @ right.T)).view(rank, *a.shape[1:]), ((left @ u) * root).view(-1, rank, *b.shape[2:])
+    return lowered[0].to(a.dtype), lowered[1].to(b.dtype)

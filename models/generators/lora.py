@@ -34,7 +34,7 @@ from models.generators.pipelines import digest_of_pipeline
 from models.generators.resume import Keeper, pack_training, unpack_training
 from models.generators.schedulers import solver
 from models.generators.stable_diffusion import FrozenPipeline, load_pipeline
-from models.pruning import Pruning, Size
+from models.pruning import Pruning, Size, truncated
 from models.serialization import pack, unpack
 
 SAMPLING_STEPS = 100
@@ -379,20 +379,6 @@ class LoRA:
         loss: Tensor = (predicted.float() - goal).square().mean() * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-
-def truncated(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The nearest update of a lower rank to b a, by its factors.
-
-    Args:
-        a, b: `(rank, in)` and `(out, rank)`, or of a convolution `(rank, in, height, width)` and `(out, rank, 1, 1)`.
-    """
-    left, upper = torch.linalg.qr(b.flatten(1).double())
-    right, lower = torch.linalg.qr(a.flatten(1).double().T)
-    u, values, v = torch.linalg.svd(upper @ lower.T)
-    u, root, v = u[:, :rank], values[:rank].sqrt(), v[:rank]
-    lowered = (root[:, None] * (v @ right.T)).view(rank, *a.shape[1:]), ((left @ u) * root).view(-1, rank, *b.shape[2:])
-    return lowered[0].to(a.dtype), lowered[1].to(b.dtype)
 
 
 def _captions(texts: Sequence[str] | None, prompt: str | None, items: int) -> list[str]:

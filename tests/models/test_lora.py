@@ -16,10 +16,11 @@ from models.data.items import Shown
 from models.errors import InputError
 from models.generators import acceleration
 from models.generators.generator import MemoryRows, Resources
-from models.generators.lora import LoRA, truncated
+from models.generators.lora import LoRA
 from models.generators.pipelines import check_pipeline
 from models.generators.registry import build_generator, load_generator
 from models.generators.small_pipeline import save_small_pipeline
+from models.pruning import truncated
 
 SIDE = 8
 TRAINING: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-2, "ema_decay": 0.5}
