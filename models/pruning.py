@@ -1,4 +1,4 @@
-"""Structured pruning of generators' nets along torch-pruning's dependency graph, and of low-rank updates by their rank."""
+"""Structured pruning of generators' nets along torch-pruning's dependency graph, and of low-rank updates."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class LoRA:
         if given.gradient_checkpointing:
             self.pipeline.unet.enable_gradient_checkpointing()
         unet = compiled(self.pipeline.unet, self.pipeline.device, given.torch_compile)
-        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=given.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=given.weight_decay, fused=True)
         rate = get_cosine_schedule_with_warmup(optimizer, min(given.warmup_steps, steps // WARMUP_SHARE), steps)
         generator = torch.Generator().manual_seed(seed)
         average = Average(parameters, ema_decay)
