@@ -132,7 +132,7 @@ def prepare(config: CreditConfig) -> Game:
     check_generator(data, config)
     try_base(data, config)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
-    open_workspace(settings()).runs.claim_name(config.name, config.claimed())
+    open_workspace(settings()).runs.claim_name(config.name, config.claimed(), config.reread)
     classifier = train_classifier(data, config)
     own = config.generator.trained_base
     pipeline = train_base(own, config.seed) if own else None

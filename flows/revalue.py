@@ -63,7 +63,9 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     check_home(settings().root)
     anchor = load_anchor(config.name)
     if not dry_run:
-        open_workspace(settings()).runs.claim_name(config.name, config.claimed())  # refuses other settings
+        open_workspace(settings()).runs.claim_name(
+            config.name, config.claimed(), config.reread
+        )  # refuses other settings
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     last = load_credited(config.name, data)
     game = _game(data, anchor.stages)
@@ -82,7 +84,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
 
 def _again(config: CreditConfig, last: Credited) -> list[CoalitionPlan] | None:
     """The last run's coalitions as the code plans them now; None where it had other settings."""
-    if open_workspace(settings()).runs.differences(config.name, config.claimed()):
+    if open_workspace(settings()).runs.differences(config.name, config.claimed(), config.reread):
         return None
     then = _game(last.stages["ingest"], last.stages)
     return plan(config, then)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -92,6 +92,9 @@ class AnchorRecord:
     created_at: str
 
 
+Reread = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
 class RunStore:
     """Rows are written once, in one transaction each; a key that is there is finished.
 
@@ -111,13 +114,20 @@ class RunStore:
             run = session.get(tables.Run, name)
             return None if run is None else dict(run.config)
 
-    def differences(self, name: str, config: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-        """Dotted key, then and now, of each value by which a configuration differs from what the name stands for."""
-        said = self.config(name)
-        return [] if said is None else list(_differences(said, config))
+    def differences(self, name: str, config: Mapping[str, Any], reread: Reread = dict) -> list[tuple[str, Any, Any]]:
+        """Dotted key, then and now, of each value by which a configuration differs from what the name stands for.
 
-    def claim_name(self, name: str, config: Mapping[str, Any]) -> None:
+        Args:
+            reread: see `claim_name`.
+        """
+        said = self.config(name)
+        return [] if said is None else list(_differences(reread(said), config))
+
+    def claim_name(self, name: str, config: Mapping[str, Any], reread: Reread = dict) -> None:
         """Bind a name to a configuration.
+
+        Args:
+            reread: makes of a configuration that an earlier version bound the name to what it is now called.
 
         Raises:
             ConfigConflict: the name stands for another one; shows each differing value.
@@ -127,7 +137,7 @@ class RunStore:
             if run is None:
                 session.add(tables.Run(name=name, config=dict(config)))
                 return
-            differences = list(_differences(run.config, config))
+            differences = list(_differences(reread(run.config), config))
         if differences:
             raise ConfigConflict(
                 f"a run name stands for one configuration; {name!r} was started with another:\n"

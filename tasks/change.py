@@ -120,7 +120,7 @@ def compare(
         commit=last.commit,
         **{kind: tuple(names) for kind, names in people.items()},
         held_out=parts[0] != parts[1] and not any(people.values()),
-        configuration=tuple(space.runs.differences(config.name, config.claimed())),
+        configuration=tuple(space.runs.differences(config.name, config.claimed(), config.reread)),
         code=(*_changed_code(last, again), *(outdated if retrain_base else ())),
         start=_trained_on_others(last, data) if retrain_base else _starts_elsewhere(again, plans),
         unpayable=tuple(sorted((waiting ^ lacked) & set(now))),

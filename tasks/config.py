@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ValidationError,
     model_validator,
 )
 
@@ -249,6 +250,17 @@ class CreditConfig(StageConfig):
     def claimed(self) -> dict[str, Any]:
         """What the name stands for: all but how the result is judged."""
         return self.model_dump(mode="json", exclude={"evaluation"})
+
+    @classmethod
+    def reread(cls, claimed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What an earlier version claimed, with settings that it did not know at their defaults.
+
+        What is no configuration any more stays as it is.
+        """
+        try:
+            return cls.model_validate(claimed).claimed()
+        except ValidationError:
+            return claimed
 
     @model_validator(mode="before")
     @classmethod

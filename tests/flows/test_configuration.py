@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from flows.configuration import ConfigError, load_config, preset_names
+from infra.database import open_database
+from infra.runstore import ConfigConflict, RunStore
+from tasks.config import CreditConfig
 from tasks.payout_config import PayoutConfig
 from tasks.source_config import CifarSource, FolderSource
 
@@ -118,3 +121,17 @@ def test_minor_units_follow_the_currency() -> None:
     assert PayoutConfig(pool=Decimal(500), currency="JPY").minor_units == 500
     assert PayoutConfig(pool=Decimal("1.234"), currency="KWD").minor_units == 1234
     assert PayoutConfig().formatted(123456) == "€1,234.56"
+
+
+def test_a_name_stands_for_what_it_did_before_there_was_a_setting(tmp_path: Path) -> None:
+    config = CreditConfig(name="kept")
+    runs = RunStore(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
+    earlier = config.claimed()
+    del earlier["generator"]["gpus"], earlier["stopping"]
+    runs.claim_name("kept", earlier)
+    runs.claim_name("kept", config.claimed(), CreditConfig.reread)
+    assert runs.differences("kept", config.claimed(), CreditConfig.reread) == []
+    other = CreditConfig.model_validate({"name": "kept", "generator": {"gpus": 2}})
+    with pytest.raises(ConfigConflict, match=r"generator\.gpus: was 1, is now 2"):
+        runs.claim_name("kept", other.claimed(), CreditConfig.reread)
+    assert CreditConfig.reread({"generator": {"kind": "gone"}}) == {"generator": {"kind": "gone"}}
