@@ -18,7 +18,7 @@ test: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[cpu]'
-	$(VENV)/bin/python -m infra.servers
+	$(VENV)/bin/python -m royalty.infra.servers.loopback
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -16,30 +16,30 @@ from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
 from prefect.futures import as_completed
 
-from infra.processes import stop_all
-from infra.progress import Advance, progress
-from infra.runners import task_runner
-from infra.runstore import StageRecord
-from infra.settings import settings
-from infra.workspace import check_home, open_workspace, place_of
-from models.errors import InputError
-from models.training import Method
-from tasks.anchor import record_anchor
-from tasks.base import train_base
-from tasks.coalitions import draw_coalitions, made_here, measure_together, plan_coalitions, shares, unfinished
-from tasks.config import CreditConfig
-from tasks.credit import estimate_credit, record_credit
-from tasks.gmvaluator import match_grand_model
-from tasks.identities import check_identities
-from tasks.ingest import ingest
-from tasks.pay import pay
-from tasks.payees import load_payees
-from tasks.plan import CoalitionPlan
-from tasks.report import write_report
-from tasks.stopping import Verdict, assess, first_look
-from tasks.timing import Timing, fan_out_timing, stage_timing
-from tasks.track import prepare_tracking, track
-from tasks.training import (
+from royalty.infra.processes.progress import Advance, progress
+from royalty.infra.processes.runners import task_runner
+from royalty.infra.processes.workers import stop_all
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import check_home, open_workspace, place_of
+from royalty.models.base.errors import InputError
+from royalty.models.generators.training import Method
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.anchor import record_anchor
+from royalty.tasks.credit.base import train_base
+from royalty.tasks.credit.coalitions import (
+    draw_coalitions,
+    made_here,
+    measure_together,
+    plan_coalitions,
+    shares,
+    unfinished,
+)
+from royalty.tasks.credit.estimate import estimate_credit, record_credit
+from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.stopping import Verdict, assess, first_look
+from royalty.tasks.credit.training import (
     check_generator,
     check_property,
     measure_models,
@@ -50,7 +50,14 @@ from tasks.training import (
     train_generator,
     try_base,
 )
-from tasks.weights import check_weights
+from royalty.tasks.items.gmvaluator import match_grand_model
+from royalty.tasks.pay.division import pay
+from royalty.tasks.pay.identities import check_identities
+from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.report.report import write_report
+from royalty.tasks.report.track import prepare_tracking, track
+from royalty.tasks.stages.timing import Timing, fan_out_timing, stage_timing
+from royalty.tasks.stages.weights import check_weights
 
 RUNNER = task_runner(settings())
 

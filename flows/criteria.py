@@ -12,14 +12,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.credit import RUNNER
-from infra.runstore import StageRecord
-from infra.settings import settings
-from infra.workspace import check_home
-from models.errors import InputError
-from tasks.criteria import judge, time_methods, trace, write_criterion
-from tasks.criteria_config import CriteriaConfig
-from tasks.generating import (
+from royalty.flows.credit import RUNNER
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import check_home
+from royalty.models.base.errors import InputError
+from royalty.tasks.benchmarks.criteria import judge, time_methods, trace, write_criterion
+from royalty.tasks.benchmarks.generators import (
     classify,
     draw_items,
     find_attributes,
@@ -29,9 +28,10 @@ from tasks.generating import (
     train_classifier,
     train_generator,
 )
-from tasks.gmvaluator import match
-from tasks.valuing import alike, embed, read
-from tasks.weights import check_weights
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.items.gmvaluator import match
+from royalty.tasks.items.valuing import alike, embed, read
+from royalty.tasks.stages.weights import check_weights
 
 GIVEN = "given"
 """The generator of images that are not generated here."""

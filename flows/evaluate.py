@@ -14,12 +14,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows.credit import RUNNER, Game, measure_all, prepare
-from infra.settings import settings
-from models.training import Method
-from tasks.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
-from tasks.config import CreditConfig
-from tasks.evaluate import (
+from royalty.flows.credit import RUNNER, Game, measure_all, prepare
+from royalty.infra.settings import settings
+from royalty.models.generators.training import Method
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
+from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.training import settle_images
+from royalty.tasks.judge.lds import (
     Credit,
     attribute,
     baselines,
@@ -35,9 +37,7 @@ from tasks.evaluate import (
     score,
     shapley_credit,
 )
-from tasks.judgement import write_counterfactual, write_lds
-from tasks.plan import CoalitionPlan
-from tasks.training import settle_images
+from royalty.tasks.judge.publication import write_counterfactual, write_lds
 
 
 @dataclass(frozen=True)

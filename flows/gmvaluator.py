@@ -8,13 +8,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows.credit import RUNNER
-from infra.settings import settings
-from infra.workspace import check_home
-from tasks.gmvaluator import match, write_matches
-from tasks.gmvaluator_config import GMValuatorConfig
-from tasks.valuing import alike, check_out, embed, read
-from tasks.weights import check_weights
+from royalty.flows.credit import RUNNER
+from royalty.infra.settings import settings
+from royalty.infra.workspace import check_home
+from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.items.gmvaluator import match, write_matches
+from royalty.tasks.items.valuing import alike, check_out, embed, read
+from royalty.tasks.stages.weights import check_weights
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MatchResult:
         table, contributions: digests of the tables of values, and of who stands behind which image.
         contributors: total value by name, highest first; None if the training set names none.
         folder: holds both tables and the pictures.
-        diagnostics: see `models.valuation.gmvaluator.gmvaluator_values`.
+        diagnostics: see `royalty.models.valuation.gmvaluator.gmvaluator_values`.
     """
 
     name: str

@@ -8,15 +8,15 @@ from typing import Any
 
 from prefect import flow
 
-from infra.settings import settings
-from infra.workspace import check_home
-from models.errors import InputError
-from tasks.credit import find_credit
-from tasks.identities import check_identities
-from tasks.pay import pay, release_held
-from tasks.payees import load_payees
-from tasks.paying import ExportName, own_terms, read_statement, remarks, write_payout
-from tasks.payout_config import PayoutConfig
+from royalty.infra.settings import settings
+from royalty.infra.workspace import check_home
+from royalty.models.base.errors import InputError
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.credit.estimate import find_credit
+from royalty.tasks.pay.division import pay, release_held
+from royalty.tasks.pay.identities import check_identities
+from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.statements import ExportName, own_terms, read_statement, remarks, write_payout
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,21 @@ from typing import Any
 
 from prefect import flow
 
-from flows.command import MEASURING
-from flows.credit import RUNNER, CreditResult, Game, plan, prepare, value
-from infra.processes import preload
-from infra.runstore import StageRecord
-from infra.settings import settings
-from infra.summary import Change, Moved, markdown, moved_between
-from infra.workspace import check_home, open_workspace
-from models.errors import InputError
-from tasks.anchor import describe_anchor, load_anchor, measure_drift
-from tasks.change import Credited, compare, load_credited
-from tasks.config import CreditConfig
-from tasks.ingest import ingest
-from tasks.plan import CoalitionPlan
-from tasks.prefect_artifacts import show_summary
-from tasks.training import needs_labels
+from royalty.flows.cli.command import MEASURING
+from royalty.flows.credit import RUNNER, CreditResult, Game, plan, prepare, value
+from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
+from royalty.infra.processes.workers import preload
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import check_home, open_workspace
+from royalty.models.base.errors import InputError
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.anchor import describe_anchor, load_anchor, measure_drift
+from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.training import needs_labels
+from royalty.tasks.report.prefect_artifacts import show_summary
+from royalty.tasks.revalue.change import Credited, compare, load_credited
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
         if not dry_run and last.stages["pay"].outputs["refusal"]:
             raise InputError(f"nothing changed, and nothing was paid: {last.stages['pay'].outputs['refusal']}")
         return _told(config, Revaluation(change, None, None, last.rows, ""))
-    preload("flows.cli", *MEASURING)  # which takes seconds, and is of no use where nothing changed
+    preload("royalty.flows.cli.app", *MEASURING)  # which takes seconds, and is of no use where nothing changed
     if retrain_base:
         result = value(config, prepare(config), notes=[])
     else:

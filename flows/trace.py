@@ -6,13 +6,13 @@ from pathlib import Path
 
 from prefect import flow
 
-from infra.artifacts import write_whole
-from infra.provenance import Trace, render_trace
-from infra.settings import settings
-from infra.workspace import open_workspace
-from models.errors import InputError
-from tasks.trace import trace_found
-from tasks.trace_id import identify
+from royalty.infra.pages.trace import Trace, render_trace
+from royalty.infra.settings import settings
+from royalty.infra.stores.artifacts import write_whole
+from royalty.infra.workspace import open_workspace
+from royalty.models.base.errors import InputError
+from royalty.tasks.report.trace import trace_found
+from royalty.tasks.report.trace_id import identify
 
 
 @flow(name="trace")

@@ -11,16 +11,16 @@ from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFutureList, as_completed
 
-from flows.credit import RUNNER
-from infra.processes import stop_all
-from infra.progress import Advance, progress
-from infra.runstore import StageRecord
-from infra.settings import settings
-from infra.workspace import check_home
-from tasks.detecting import detect, read_digits, write_detection
-from tasks.detection_config import DetectionConfig
-from tasks.value_config import ValueConfig
-from tasks.valuing import (
+from royalty.flows.credit import RUNNER
+from royalty.infra.processes.progress import Advance, progress
+from royalty.infra.processes.workers import stop_all
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import check_home
+from royalty.tasks.benchmarks.detection import detect, read_digits, write_detection
+from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.values import ValueConfig
+from royalty.tasks.items.valuing import (
     agree_shares,
     alike,
     check_incremental,
@@ -35,7 +35,7 @@ from tasks.valuing import (
     value_share,
     write_values,
 )
-from tasks.weights import check_weights
+from royalty.tasks.stages.weights import check_weights
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,14 @@ from sqlalchemy import func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
-from infra import tables
-from infra.artifacts import StoreError
-from infra.database import SCHEMA, open_database
-from infra.keys import code_commit
-from infra.ledger import Ledger
-from infra.settings import Settings, cores, masked
-from infra.weights import WeightsError, WeightsStore
-from infra.workspace import FREE_SPACE
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.settings import Settings, cores, masked
+from royalty.infra.stores import tables
+from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.database import SCHEMA, open_database
+from royalty.infra.stores.keys import code_commit
+from royalty.infra.stores.weights import WeightsError, WeightsStore
+from royalty.infra.workspace import FREE_SPACE
 
 ANSWER_SECONDS = 10
 DRIFT_SECONDS = 60

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from infra.artifacts import ArtifactStore, StoreError, write_whole
-from infra.database import open_database
-from infra.embeddings import EmbeddingStore
-from infra.ledger import Ledger
-from infra.lineage import Lineage
-from infra.runstore import RunStore
-from infra.settings import Settings, masked
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.settings import Settings, masked
+from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.infra.stores.lineage import Lineage
+from royalty.infra.stores.runstore import RunStore
 
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.postgres import Postgres, throwaway_postgres
-from infra.servers import prefect_server
-from infra.settings import Settings
+from royalty.infra.servers.loopback import prefect_server
+from royalty.infra.servers.postgres import Postgres, throwaway_postgres
+from royalty.infra.settings import Settings
 
 ROYALTY = Path(sys.executable).with_name("royalty")
 

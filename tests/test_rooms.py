@@ -36,7 +36,7 @@ def test_imports_go_one_way(room: str) -> None:
 
 def test_numerics_and_workers_import_no_orchestration() -> None:
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "models").rglob("*.py")]
-    modules += ["tasks.worker", "tasks.measuring"]
+    modules += ["royalty.tasks.credit.training_worker", "royalty.tasks.credit.coalitions_worker"]
     script = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
     script += "assert not {'prefect', 'mlflow'} & set(sys.modules), 'orchestration was imported'"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
@@ -45,11 +45,14 @@ def test_numerics_and_workers_import_no_orchestration() -> None:
 def test_no_worker_waits_for_libraries_it_does_not_use() -> None:
     """A U-Net needs no quantization and no networks of others, and an item's value no U-Net."""
     hub = "{'bitsandbytes', 'timm'}"
-    for module, unused in (("tasks.measuring", hub), ("tasks.valuing_worker", "{'diffusers', 'transformers'}")):
+    for module, unused in (
+        ("royalty.tasks.credit.coalitions_worker", hub),
+        ("royalty.tasks.items.valuing_worker", "{'diffusers', 'transformers'}"),
+    ):
         script = f"import sys, {module}\nassert not {unused} & set(sys.modules), {unused} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 def test_a_run_with_nothing_to_do_waits_for_no_torch() -> None:
-    script = "import sys, flows.credit\nassert not {'torch', 'diffusers', 'mlflow', 'faiss'} & set(sys.modules)"
+    script = "import sys, royalty.flows.credit\nassert not {'torch', 'diffusers', 'mlflow', 'faiss'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

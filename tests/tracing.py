@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from infra.keys import digest_of
-from infra.lineage import stage_edges
-from infra.postings import Posting
-from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
-from infra.settings import Settings
-from infra.workspace import Workspace, open_workspace
-from models.data.items import ImageSet, item_id
-from tasks.config import CreditConfig
-from tasks.plan import CoalitionPlan, MeasurePlan
+from royalty.infra.ledger.postings import Posting
+from royalty.infra.settings import Settings
+from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.lineage import stage_edges
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.data.items import ImageSet, item_id
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
 
 PEOPLE = ("ann", "bob")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from models.data.folder import read_csv
-from models.data.listing import Entry, Files, Listing, inside
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.folder import read_csv
+from royalty.models.data.listing import Entry, Files, Listing, inside
 
 TABLE = "ArtBench-10.csv"
 FOLDERS = (

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from models.data.columns import schema_of
-from models.data.folder import metadata_of, read_records
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.columns import schema_of
+from royalty.models.data.folder import metadata_of, read_records
 
 WORDS = {"1": True, "true": True, "yes": True, "0": False, "-1": False, "false": False, "no": False}
 """What a cell may say, in any case; CelebA writes 1 and -1."""

@@ -6,8 +6,8 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
-from models.data.listing import Entry, Files, Listing, inside
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.listing import Entry, Files, Listing, inside
 
 IMAGES = "CelebA-HQ-img"
 MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"

@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from models.data.columns import Cells, Columns, parquet_images, schema_of
-from models.data.listing import Entry, Listing, Pixels, first_of_each
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.columns import Cells, Columns, parquet_images, schema_of
+from royalty.models.data.listing import Entry, Listing, Pixels, first_of_each
 
 Split = Literal["train", "test"]
 

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.data.listing import (
+from royalty.models.base.errors import InputError
+from royalty.models.data.listing import (
     Cell,
     Entry,
     Listing,
@@ -24,7 +25,6 @@ from models.data.listing import (
     first_of_each,
     inside,
 )
-from models.errors import InputError
 
 
 @dataclass(frozen=True)

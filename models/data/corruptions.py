@@ -12,8 +12,8 @@ import torch
 from scipy.ndimage import zoom
 from torch import Tensor
 
-from models.errors import InputError
-from models.precision import full_float32
+from royalty.models.base.errors import InputError
+from royalty.models.base.precision import full_float32
 
 Trigger = Literal["square", "watermark", "blend"]
 CorruptionName = Literal[

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.decoding import Progress, decode_images
-from models.data.items import ImageSet, Splits, split_items
-from models.data.listing import Listing
+from royalty.models.data.decoding import Progress, decode_images
+from royalty.models.data.items import ImageSet, Splits, split_items
+from royalty.models.data.listing import Listing
 
 
 @dataclass(frozen=True)

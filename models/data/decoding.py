@@ -17,9 +17,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from models.data.items import item_id
-from models.data.listing import Cell, Listing, Pixels
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import item_id
+from royalty.models.data.listing import Cell, Listing, Pixels
 
 MODES = {"L": 1, "RGB": 3}
 GREY = ("1", "LA", "I;16")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_digits
 
-from models.data.items import ImageSet, Splits, item_id, split_items
+from royalty.models.data.items import ImageSet, Splits, item_id, split_items
 
 Shares = Literal["dirichlet", "by-class"]
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from models.data.listing import (
+from royalty.models.base.errors import InputError
+from royalty.models.data.listing import (
     SEPARATOR,
     Entry,
     Files,
@@ -25,7 +26,6 @@ from models.data.listing import (
     contributors_of,
     inside,
 )
-from models.errors import InputError
 
 METADATA = "metadata.csv"
 KINDS = (METADATA, "metadata.jsonl", "metadata.parquet")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import InputError
-from models.serialization import pack, unpack
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import pack, unpack
 
 
 def item_id(pixels: np.ndarray) -> str:

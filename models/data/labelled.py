@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.data.archive import open_arrays
-from models.data.columns import image_column, label_names, payloads, schema_of
-from models.data.decoding import MODES, decode, decode_images
-from models.data.folder import METADATA, list_images
-from models.data.items import ImageSet, item_id
-from models.data.listing import SEPARATOR
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.archive import open_arrays
+from royalty.models.data.columns import image_column, label_names, payloads, schema_of
+from royalty.models.data.decoding import MODES, decode, decode_images
+from royalty.models.data.folder import METADATA, list_images
+from royalty.models.data.items import ImageSet, item_id
+from royalty.models.data.listing import SEPARATOR
 
 Progress = Callable[[int], None]
 
@@ -62,8 +62,8 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
     """Read an `.npz` file, a Parquet file with images, or a folder of images, with `metadata.csv` or without.
 
     Images become squares of `size`: the largest centred square of each, resized. Other modes than L and RGB are
-    converted by the rule of `models.data.decoding.plain`. If any image has colour, greyscale ones get three equal
-    channels, as they do when they are compared with images of another source that have it.
+    converted by the rule of `royalty.models.data.decoding.plain`. If any image has colour, greyscale ones get three
+    equal channels, as they do when they are compared with images of another source that have it.
 
     Raises:
         InputError: a source of another kind, or one that is not as described; names the row.

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from models.data.items import ImageSet, Splits, item_id, split_items
+from royalty.models.data.items import ImageSet, Splits, item_id, split_items
 
 SIDE = 28
 FRAMED = 32

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data.items import ImageSet
-from models.serialization import open_packed, packed_pieces
+from royalty.models.base.serialization import open_packed, packed_pieces
+from royalty.models.data.items import ImageSet
 
 
 def set_pieces(part: ImageSet, squares: np.ndarray) -> Iterator[bytes]:

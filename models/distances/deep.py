@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from models.distances.distance import stacked
-from models.encoders.efficientnet import NAME, efficientnet_lite0
-from models.encoders.network import NetworkEncoder
+from royalty.models.distances.distance import stacked
+from royalty.models.encoders.efficientnet import NAME, efficientnet_lite0
+from royalty.models.encoders.network import NetworkEncoder
 
 STRIDES = (8, 16, 32)
 """Of the stages whose last activations are compared: textures and parts, parts, and objects."""

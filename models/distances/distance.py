@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.encoders.encoder import Encoder
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.encoder import Encoder
 
 EPSILON = 1e-10
 """Added to the length of a channel vector, as LPIPS does."""

@@ -9,10 +9,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import hub_extra, weights_digest
-from models.distances.distance import FeatureDistance, cosine
-from models.encoders.network import NetworkEncoder
-from models.errors import InputError
+from royalty.models.base.checkpoints import hub_extra, weights_digest
+from royalty.models.base.errors import InputError
+from royalty.models.distances.distance import FeatureDistance, cosine
+from royalty.models.encoders.network import NetworkEncoder
 
 KIND = "open_clip_vitb32"
 SIZE = 224

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
-from models.distances.distance import FeatureDistance, squared_euclidean, stacked
-from models.encoders.network import NetworkEncoder
-from models.errors import InputError
+from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
+from royalty.models.base.errors import InputError
+from royalty.models.distances.distance import FeatureDistance, squared_euclidean, stacked
+from royalty.models.encoders.network import NetworkEncoder
 
 
 class LpipsEncoder(NetworkEncoder):

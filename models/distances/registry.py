@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from models.checkpoints import Weights, no_weights
-from models.choices import DistanceName
-from models.distances.deep import EfficientNetLayers
-from models.distances.distance import Distance, FeatureDistance, euclidean, squared_euclidean
-from models.distances.dreamsim import dreamsim, dreamsim_distance
-from models.distances.lpips import lpips_alex, lpips_distance
-from models.encoders.pixels import Pixels
-from models.encoders.registry import Shape
-from models.errors import by_name
+from royalty.models.base.checkpoints import Weights, no_weights
+from royalty.models.base.choices import DistanceName
+from royalty.models.base.errors import by_name
+from royalty.models.distances.deep import EfficientNetLayers
+from royalty.models.distances.distance import Distance, FeatureDistance, euclidean, squared_euclidean
+from royalty.models.distances.dreamsim import dreamsim, dreamsim_distance
+from royalty.models.distances.lpips import lpips_alex, lpips_distance
+from royalty.models.encoders.pixels import Pixels
+from royalty.models.encoders.registry import Shape
 
 DISTANCES: Mapping[DistanceName, Callable[[Shape, str, Weights], Distance]] = {
     "l2": lambda shape, device, weights: FeatureDistance("l2", Pixels(shape), euclidean),

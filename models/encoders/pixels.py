@@ -7,8 +7,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from models.encoders.encoder import Progress
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.encoder import Progress
 
 
 class Pixels:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.encoders.encoder import Progress, in_batches, unit
-from models.precision import full_float32
-from models.serialization import pack, unpack
+from royalty.models.base.precision import full_float32
+from royalty.models.base.serialization import pack, unpack
+from royalty.models.encoders.encoder import Progress, in_batches, unit
 
 BLOCKS = (2, 2, 2, 2)
 

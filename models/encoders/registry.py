@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from models.checkpoints import Weights, no_weights
-from models.choices import EncoderName
-from models.encoders.efficientnet import EfficientNetLite0
-from models.encoders.encoder import Encoder
-from models.encoders.hub import alexnet, blip, clip, densenet121, dinov2
-from models.encoders.inception import inception_v3
-from models.encoders.pixels import Pixels
-from models.errors import by_name
+from royalty.models.base.checkpoints import Weights, no_weights
+from royalty.models.base.choices import EncoderName
+from royalty.models.base.errors import by_name
+from royalty.models.encoders.efficientnet import EfficientNetLite0
+from royalty.models.encoders.encoder import Encoder
+from royalty.models.encoders.hub import alexnet, blip, clip, densenet121, dinov2
+from royalty.models.encoders.inception import inception_v3
+from royalty.models.encoders.pixels import Pixels
 
 Shape = tuple[int, int, int]
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from models.errors import InputError
-from models.valuation.head import fit_head
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.head import fit_head
 
 Representation = Literal["features", "principal", "probabilities", "both"]
 

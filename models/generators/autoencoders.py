@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.items import item_id
-from models.generators.generator import Rows, kept_rows, quantized, scaled
-from models.generators.libraries import AutoencoderKL, VQModel
-from models.generators.pipelines import Autoencoding, loading
+from royalty.models.data.items import item_id
+from royalty.models.generators.generator import Rows, kept_rows, quantized, scaled
+from royalty.models.generators.libraries import AutoencoderKL, VQModel
+from royalty.models.generators.pipelines import Autoencoding, loading
 
 CLASSES = {"AutoencoderKL": AutoencoderKL, "VQModel": VQModel}
 AT_ONCE = 16

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.generators.averaging import Average
-from models.generators.generator import DivergedError, Progress, batches
-from models.generators.kinds import FRAME
-from models.generators.latent import LatentGenerator, Part, Shape
-from models.generators.resume import Keeper
+from royalty.models.generators.averaging import Average
+from royalty.models.generators.generator import DivergedError, Progress, batches
+from royalty.models.generators.kinds import FRAME
+from royalty.models.generators.latent import LatentGenerator, Part, Shape
+from royalty.models.generators.resume import Keeper
 
 LATENTS = 32
 HIDDEN = 256

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.errors import InputError
-from models.generators.averaging import Average
-from models.generators.generator import DivergedError, Progress, batches
-from models.generators.kinds import FRAME
-from models.generators.latent import LatentGenerator, Part, Shape
-from models.generators.resume import Keeper
+from royalty.models.base.errors import InputError
+from royalty.models.generators.averaging import Average
+from royalty.models.generators.generator import DivergedError, Progress, batches
+from royalty.models.generators.kinds import FRAME
+from royalty.models.generators.latent import LatentGenerator, Part, Shape
+from royalty.models.generators.resume import Keeper
 
 CODES = 100
 SLOPE = 0.2

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.items import Shown
-from models.generators.denoiser import Denoiser, architecture_from, architecture_of, fresh_unet, saved_unet
-from models.generators.generator import NOTHING_ELSE, Fits, Pixels, Resources, quantized, scaled
-from models.generators.libraries import DDPMPipeline, DDPMScheduler
-from models.generators.outline import Outline, outline_of
-from models.generators.unets import Architecture, build_unet
-from models.serialization import pack, unpack
+from royalty.models.base.serialization import pack, unpack
+from royalty.models.data.items import Shown
+from royalty.models.generators.denoiser import Denoiser, architecture_from, architecture_of, fresh_unet, saved_unet
+from royalty.models.generators.generator import NOTHING_ELSE, Fits, Pixels, Resources, quantized, scaled
+from royalty.models.generators.libraries import DDPMPipeline, DDPMScheduler
+from royalty.models.generators.outline import Outline, outline_of
+from royalty.models.generators.unets import Architecture, build_unet
 
 OUTLINED_CLASSES = np.arange(10)
 """Labels that an outline of a conditional model is of."""
@@ -57,10 +57,12 @@ class DDPM(Denoiser):
         return quantized(made)
 
     def fit_many(self, models: Sequence[DDPM], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
-        """Side by side where the net has neither attention nor classes: see `models.generators.stacked.fit_stacked`."""
+        """Side by side where the net has neither attention nor classes: see
+        `royalty.models.generators.stacked.fit_stacked`.
+        """
         if not self.architecture.plain:
             return super().fit_many(models, sets, seeds=seeds, **training)
-        from models.generators import stacked  # which imports this module
+        from royalty.models.generators import stacked
 
         return stacked.fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.choices import ImportanceName, PruningScope, SchedulerName
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.acceleration import compiled, in_bfloat16
-from models.generators.denoising import Optimizing, adam, train
-from models.generators.generator import (
+from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import Shown
+from royalty.models.generators.acceleration import compiled, in_bfloat16
+from royalty.models.generators.denoising import Optimizing, adam, train
+from royalty.models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
     Fits,
@@ -27,11 +27,11 @@ from models.generators.generator import (
     batches,
     fit_one_by_one,
 )
-from models.generators.libraries import UNet2DModel
-from models.generators.resume import Keeper
-from models.generators.schedulers import solver
-from models.generators.unets import Architecture, at_random_levels, build_unet, noise_schedule
-from models.pruning import Pruning, Size, fit_to_weights, prune, size_of
+from royalty.models.generators.libraries import UNet2DModel
+from royalty.models.generators.pruning import Pruning, Size, fit_to_weights, prune, size_of
+from royalty.models.generators.resume import Keeper
+from royalty.models.generators.schedulers import solver
+from royalty.models.generators.unets import Architecture, at_random_levels, build_unet, noise_schedule
 
 SAMPLING_STEPS = 20
 TAYLOR_BATCH = 64
@@ -204,7 +204,7 @@ class Denoiser(ABC):
         scope: PruningScope = "layer",
         seed: int = 0,
     ) -> Pruning:
-        """Remove a share of the parameters, in place: see `models.pruning.prune`.
+        """Remove a share of the parameters, in place: see `royalty.models.generators.pruning.prune`.
 
         Args:
             images, labels: as of `fit`; Taylor importance is of their loss.
@@ -242,7 +242,7 @@ class Denoiser(ABC):
         return torch.from_numpy(labels).to(self.device)
 
     def solver(self, steps: int, scheduler: SchedulerName = "unipc") -> Any:
-        """The sampler at its start: see `models.generators.schedulers.solver`.
+        """The sampler at its start: see `royalty.models.generators.schedulers.solver`.
 
         UniPC is of second order: the utilities of coalitions after 5 steps are closer to those after 50 of DDIM than
         after 10 of DDIM (`tests/benchmarks/sampling_variance.py`).
@@ -309,7 +309,7 @@ class Denoiser(ABC):
         ):
             raise InputError(
                 "layers of a pruned net have widths of their own, which no configuration of diffusers states; export "
-                "the base model, or give a UNet2DModel the widths by `models.pruning.fit_to_weights`"
+                "the base model, or give a UNet2DModel the widths by `royalty.models.generators.pruning.fit_to_weights`"
             )
         if self.architecture.classes:
             raise InputError("diffusers has no pipeline of a UNet2DModel with classes; save its `unet` by itself")

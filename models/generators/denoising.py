@@ -8,13 +8,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from models.generators.acceleration import in_bfloat16
-from models.generators.averaging import Average
-from models.generators.generator import Pixels, batches
-from models.generators.libraries import DDIMScheduler
-from models.generators.memory import Parts
-from models.generators.resume import Keeper, pack_training, unpack_training
-from models.generators.unets import DIFFUSION_STEPS, target_of
+from royalty.models.generators.acceleration import in_bfloat16
+from royalty.models.generators.averaging import Average
+from royalty.models.generators.generator import Pixels, batches
+from royalty.models.generators.libraries import DDIMScheduler
+from royalty.models.generators.memory import Parts
+from royalty.models.generators.resume import Keeper, pack_training, unpack_training
+from royalty.models.generators.unets import DIFFUSION_STEPS, target_of
 
 Optimizing = Callable[[list[Tensor], float], torch.optim.Optimizer]
 """Of Adam's family, from parameters and the learning rate."""
@@ -55,7 +55,7 @@ def train(
         seeds: for each model that of its batches, timesteps and noise.
         labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
         flip: whether images are mirrored at random.
-        mixed_precision, gradient_accumulation: see `models.generators.unets.Architecture`.
+        mixed_precision, gradient_accumulation: see `royalty.models.generators.unets.Architecture`.
         keeper: see `Denoiser.fit`.
         optimizing: makes the optimizer; `adam` unless given.
 

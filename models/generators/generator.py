@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.checkpoints import Weights, no_weights
-from models.choices import ImportanceName, PruningScope, SchedulerName
-from models.data.items import Shown
-from models.generators.resume import Keeper
-from models.pruning import Pruning, Size
+from royalty.models.base.checkpoints import Weights, no_weights
+from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.data.items import Shown
+from royalty.models.generators.pruning import Pruning, Size
+from royalty.models.generators.resume import Keeper
 
 Progress = Callable[[int], None]
 """Called with the number of steps done since the last call."""
@@ -119,7 +119,7 @@ class Sampler(Protocol):
 class Generator(Protocol):
     """All that the credit of a generator's contributors asks of it.
 
-    `models.generators.registry` builds one by its kind, and loads one that was saved.
+    `royalty.models.generators.registry` builds one by its kind, and loads one that was saved.
     """
 
     KIND: ClassVar[str]
@@ -204,7 +204,7 @@ class Generator(Protocol):
         Args:
             ratio: share of the parameters to remove, in (0, 1).
             images, labels: that it was trained on, for whoever prunes by their loss.
-            importance, scope: see `models.pruning.prune`.
+            importance, scope: see `royalty.models.generators.pruning.prune`.
             seed: of all that is drawn.
 
         Raises:
@@ -220,8 +220,8 @@ class Generator(Protocol):
     def size(self) -> Size: ...
 
     def to_bytes(self) -> bytes:
-        """All that `from_bytes` needs beside resources: a payload of `models.serialization` whose description has the
-        kind under `kind`; equal models give equal bytes."""
+        """All that `from_bytes` needs beside resources: a payload of `royalty.models.base.serialization` whose
+        description has the kind under `kind`; equal models give equal bytes."""
 
     @classmethod
     def from_bytes(cls, payload: bytes, resources: Resources = ...) -> Self: ...

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.choices import GeneratorKind
-from models.errors import by_name
+from royalty.models.base.choices import GeneratorKind
+from royalty.models.base.errors import by_name
 
 CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {
-    "ddpm": ("models.generators.ddpm", "DDPM"),
-    "latent": ("models.generators.latent_diffusion", "LatentDiffusion"),
-    "lora": ("models.generators.lora", "LoRA"),
-    "beta-vae": ("models.generators.beta_vae", "BetaVAE"),
-    "dcgan": ("models.generators.dcgan", "DCGAN"),
+    "ddpm": ("royalty.models.generators.ddpm", "DDPM"),
+    "latent": ("royalty.models.generators.latent_diffusion", "LatentDiffusion"),
+    "lora": ("royalty.models.generators.lora", "LoRA"),
+    "beta-vae": ("royalty.models.generators.beta_vae", "BetaVAE"),
+    "dcgan": ("royalty.models.generators.dcgan", "DCGAN"),
 }
-"""Module and class of each kind; see `models.generators.registry`."""
+"""Module and class of each kind; see `royalty.models.generators.registry`."""
 
 
 FRAME = 32

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.choices import ImportanceName, PruningScope, SchedulerName
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.generator import (
+from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import pack, unpack
+from royalty.models.data.items import Shown
+from royalty.models.generators.generator import (
     NOTHING_ELSE,
     Fits,
     Generator,
@@ -25,10 +26,9 @@ from models.generators.generator import (
     quantized,
     scaled,
 )
-from models.generators.kinds import FRAME
-from models.generators.outline import Outline, outline_of
-from models.pruning import Pruning, Size, fit_to_weights, prune, size_of
-from models.serialization import pack, unpack
+from royalty.models.generators.kinds import FRAME
+from royalty.models.generators.outline import Outline, outline_of
+from royalty.models.generators.pruning import Pruning, Size, fit_to_weights, prune, size_of
 
 SAMPLING_BATCH = 256
 
@@ -129,7 +129,7 @@ class LatentGenerator(nn.Module, ABC):
         scope: PruningScope = "layer",
         seed: int = 0,
     ) -> Pruning:
-        """Remove a share of the parameters of each net, in place: see `models.pruning.prune`.
+        """Remove a share of the parameters of each net, in place: see `royalty.models.generators.pruning.prune`.
 
         Raises:
             InputError: Taylor importance, as several losses train these nets.

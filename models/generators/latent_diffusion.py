@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.autoencoders import FrozenAutoencoder, load_autoencoder
-from models.generators.denoiser import Denoiser, architecture_from, architecture_of, fresh_unet, saved_unet
-from models.generators.denoising import Optimizing, adam, eight_bit_adam
-from models.generators.generator import NOTHING_ELSE, Resources
-from models.generators.libraries import UNet2DModel
-from models.generators.outline import Outline, outline_of
-from models.generators.pipelines import Autoencoding, autoencoder_in
-from models.generators.unets import Architecture, build_unet
-from models.serialization import pack, unpack
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import pack, unpack
+from royalty.models.data.items import Shown
+from royalty.models.generators.autoencoders import FrozenAutoencoder, load_autoencoder
+from royalty.models.generators.denoiser import Denoiser, architecture_from, architecture_of, fresh_unet, saved_unet
+from royalty.models.generators.denoising import Optimizing, adam, eight_bit_adam
+from royalty.models.generators.generator import NOTHING_ELSE, Resources
+from royalty.models.generators.libraries import UNet2DModel
+from royalty.models.generators.outline import Outline, outline_of
+from royalty.models.generators.pipelines import Autoencoding, autoencoder_in
+from royalty.models.generators.unets import Architecture, build_unet
 
 OUTLINED_FACTOR, OUTLINED_CHANNELS = 4, 3
 """What an outline takes of an autoencoder that it does not read: a quarter of the side and three channels, as VQ-f4."""

@@ -7,7 +7,7 @@ diffusers has them.
 
 from __future__ import annotations
 
-from models.alone import without
+from royalty.models.base.optional import without
 
 with without("bitsandbytes", "scipy", "sklearn", "timm"):
     import torch_pruning

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.choices import ImportanceName, PruningScope, SchedulerName
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.acceleration import compiled, in_bfloat16
-from models.generators.averaging import Average
-from models.generators.generator import (
+from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import pack, unpack
+from royalty.models.data.items import Shown
+from royalty.models.generators.acceleration import compiled, in_bfloat16
+from royalty.models.generators.averaging import Average
+from royalty.models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
     Fits,
@@ -27,15 +28,14 @@ from models.generators.generator import (
     batches,
     fit_one_by_one,
 )
-from models.generators.libraries import UNet2DConditionModel, get_cosine_schedule_with_warmup
-from models.generators.memory import Parts
-from models.generators.outline import Outline, outline_of_adapter
-from models.generators.pipelines import digest_of_pipeline
-from models.generators.resume import Keeper, pack_training, unpack_training
-from models.generators.schedulers import solver
-from models.generators.stable_diffusion import FrozenPipeline, load_pipeline
-from models.pruning import Pruning, Size, truncated
-from models.serialization import pack, unpack
+from royalty.models.generators.libraries import UNet2DConditionModel, get_cosine_schedule_with_warmup
+from royalty.models.generators.memory import Parts
+from royalty.models.generators.outline import Outline, outline_of_adapter
+from royalty.models.generators.pipelines import digest_of_pipeline
+from royalty.models.generators.pruning import Pruning, Size, truncated
+from royalty.models.generators.resume import Keeper, pack_training, unpack_training
+from royalty.models.generators.schedulers import solver
+from royalty.models.generators.stable_diffusion import FrozenPipeline, load_pipeline
 
 SAMPLING_STEPS = 100
 WARMUP_SHARE = 10
@@ -146,7 +146,10 @@ class LoRA:
         """
         with torch.device("meta"):
             if isinstance(base, Mapping):
-                from models.generators.small_pipeline import Widths, build_denoiser  # transformers takes seconds
+                from royalty.models.generators.small_pipeline import (  # transformers takes seconds
+                    Widths,
+                    build_denoiser,
+                )
 
                 unet = build_denoiser(Widths.of(base), shape[1])
             else:
@@ -182,7 +185,8 @@ class LoRA:
         progress: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> list[float]:
-        """Train by AdamW from the current weights, and keep their average: see `models.generators.generator.Generator`.
+        """Train by AdamW from the current weights, and keep their average: see
+        `royalty.models.generators.generator.Generator`.
 
         The learning rate rises over `warmup_steps`, a tenth of all steps at most, and falls by a cosine to zero.
         Latents and texts are encoded the first time they are seen, and drawn from what was kept from then on.

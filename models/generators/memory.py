@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from models.generators.together import add_up, share_of
+from royalty.models.generators.together import add_up, share_of
 
 
 class Parts:
@@ -17,7 +17,7 @@ class Parts:
     Where the memory of the GPU does not hold a part, parts are halved from then on, a warning says so, and the batch is
     begun anew: what is learned stays that of the whole batch.
 
-    Processes that train together share the parts: see `models.generators.together`.
+    Processes that train together share the parts: see `royalty.models.generators.together`.
 
     Args:
         parameters: whose gradients are added up.

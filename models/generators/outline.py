@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import InputError
-from models.pruning import example_of, size_of
+from royalty.models.base.errors import InputError
+from royalty.models.generators.pruning import example_of, size_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Outline:
         parameters: that are trained; `frozen` those that are not.
         multiply_adds: of one denoising step of one image, attention between pixels left out.
         activations: bytes that are kept of one image until its gradient is there, in float32.
-        operations: of a training step a multiply-add: see `models.budget.budget`.
+        operations: of a training step a multiply-add: see `royalty.models.generators.budget.budget`.
     """
 
     parameters: int

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.generators.averaging import Average
-from models.generators.generator import DivergedError, Progress, batches, scaled
-from models.generators.libraries import AutoencoderKL, DDPMScheduler, get_cosine_schedule_with_warmup
-from models.generators.resume import Keeper, pack_training, unpack_training
+from royalty.models.generators.averaging import Average
+from royalty.models.generators.generator import DivergedError, Progress, batches, scaled
+from royalty.models.generators.libraries import AutoencoderKL, DDPMScheduler, get_cosine_schedule_with_warmup
+from royalty.models.generators.resume import Keeper, pack_training, unpack_training
 
 KL_WEIGHT = 1e-3
 """Of the mean divergence of a latent number from the standard normal distribution, beside the mean squared error."""

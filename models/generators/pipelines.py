@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 INDEX = "model_index.json"
 WEIGHED = ("unet", "vae", "text_encoder")

@@ -9,12 +9,12 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-from models.data.items import Shown
-from models.errors import by_name
-from models.generators.generator import Generator, Resources
-from models.generators.kinds import CLASSES
-from models.generators.outline import Outline
-from models.serialization import description_of
+from royalty.models.base.errors import by_name
+from royalty.models.base.serialization import description_of
+from royalty.models.data.items import Shown
+from royalty.models.generators.generator import Generator, Resources
+from royalty.models.generators.kinds import CLASSES
+from royalty.models.generators.outline import Outline
 
 
 class _Kind(Protocol):

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.errors import InputError
-from models.serialization import pack, unpack
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import pack, unpack
 
 STEP, MOMENT = "step", "moment-"
 """What an optimizer calls the number of its steps, and the beginning of the names of what else it keeps of a weight."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from models.choices import SchedulerName
-from models.errors import by_name
-from models.generators.libraries import (
+from royalty.models.base.choices import SchedulerName
+from royalty.models.base.errors import by_name
+from royalty.models.generators.libraries import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     PNDMScheduler,

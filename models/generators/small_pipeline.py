@@ -12,7 +12,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from models.generators.libraries import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from royalty.models.generators.libraries import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 
 TOKENS = 16
 """Of a prompt: letters, of which each is one, and its two ends."""

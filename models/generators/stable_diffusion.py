@@ -14,12 +14,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
-from models.checkpoints import hub_extra
-from models.data.items import item_id
-from models.errors import InputError
-from models.generators.generator import Rows, quantized, scaled
-from models.generators.outline import check_targets
-from models.generators.pipelines import check_pipeline, digest_of_pipeline, loading
+from royalty.models.base.checkpoints import hub_extra
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import item_id
+from royalty.models.generators.generator import Rows, quantized, scaled
+from royalty.models.generators.outline import check_targets
+from royalty.models.generators.pipelines import check_pipeline, digest_of_pipeline, loading
 
 with hub_extra():
     from peft import LoraConfig

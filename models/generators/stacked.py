@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.generators.ddpm import DDPM
-from models.generators.denoising import train
-from models.generators.generator import Fits, Pixels, Progress
-from models.generators.libraries import UNet2DModel
-from models.generators.unets import DIFFUSION_STEPS
+from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.denoising import train
+from royalty.models.generators.generator import Fits, Pixels, Progress
+from royalty.models.generators.libraries import UNet2DModel
+from royalty.models.generators.unets import DIFFUSION_STEPS
 
 LANES = 8
 """Stacks are as wide as a multiple of this.

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, distributed
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 
 def check_gpus(wanted: int) -> None:

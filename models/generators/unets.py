@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from models.generators.libraries import DDIMScheduler, UNet2DModel
+from royalty.models.generators.libraries import DDIMScheduler, UNet2DModel
 
 DIFFUSION_STEPS = 1000
 GROUPS = 4
@@ -40,7 +40,7 @@ class Architecture:
         classes: that images are made of, by their label; 0: unconditional.
         guidance: weight of what the class changes (Ho & Salimans 2022); 1: none beyond the condition.
         flip: whether mirrored images are as good as the images.
-        mixed_precision, torch_compile: see `models.generators.acceleration`.
+        mixed_precision, torch_compile: see `royalty.models.generators.acceleration`.
         gradient_checkpointing: whether what lies between blocks is computed again rather than kept.
         gradient_accumulation: parts of a batch, one after the other, whose gradients are added.
     """

@@ -11,10 +11,10 @@ import torch
 from scipy.stats.mstats import hdquantiles
 from torch import nn
 
-from models.checkpoints import load_exactly, read_checkpoint
-from models.encoders.encoder import Encoder
-from models.encoders.hub import clip
-from models.properties.property import Context, Property, error_of_mean, jackknife
+from royalty.models.base.checkpoints import load_exactly, read_checkpoint
+from royalty.models.encoders.encoder import Encoder
+from royalty.models.encoders.hub import clip
+from royalty.models.properties.property import Context, Property, error_of_mean, jackknife
 
 QUANTILE = 0.9
 """Of the scores, as in the sparsified fine-tuning paper: the best tenth of the images is what people keep."""

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from models.properties.classifying import reader
-from models.properties.property import Context, Property
+from royalty.models.properties.classifying import reader
+from royalty.models.properties.property import Context, Property
 
 
 def build(context: Context, network: str) -> Property:
-    """The entropy of classes by a network of `models.properties.classifying`."""
+    """The entropy of classes by a network of `royalty.models.properties.classifying`."""
     return Property(reader(context, network), class_entropy, class_entropy_error, least=1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.serialization import pack, unpack
+from royalty.models.base.serialization import pack, unpack
 
 
 class Classifier:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.encoders.inception import inception_v3
-from models.properties.property import Context
-from models.properties.registry import OWN_CLASSIFIER
+from royalty.models.encoders.inception import inception_v3
+from royalty.models.properties.property import Context
+from royalty.models.properties.registry import OWN_CLASSIFIER
 
 
 def reader(context: Context, network: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from models.properties.class_entropy import entropy, entropy_error
-from models.properties.comparing import reader
-from models.properties.property import Context, Property
+from royalty.models.properties.class_entropy import entropy, entropy_error
+from royalty.models.properties.comparing import reader
+from royalty.models.properties.property import Context, Property
 
 CLUSTERS = 20
 """Of the reference images, as in the paper."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.encoders.registry import build_encoder
-from models.errors import InputError
-from models.properties.property import Context
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.registry import build_encoder
+from royalty.models.properties.property import Context
 
 
 def reader(context: Context, network: str, *, least: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import InputError
-from models.properties.property import Context, Property
+from royalty.models.base.errors import InputError
+from royalty.models.properties.property import Context, Property
 
 
 def build(context: Context, network: str) -> Property:

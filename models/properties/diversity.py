@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from models.distances.distance import Distance
-from models.distances.registry import build_distance
-from models.properties.property import Context, Property
+from royalty.models.distances.distance import Distance
+from royalty.models.distances.registry import build_distance
+from royalty.models.properties.property import Context, Property
 
 PARTNERS = 32
 """Places ahead up to which an image is paired, so with 64 others; all pairs of 65 images or fewer."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.properties.comparing import reader
-from models.properties.property import Context, Property
+from royalty.models.properties.comparing import reader
+from royalty.models.properties.property import Context, Property
 
 LEAST = 2
 """Images that have a covariance."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.properties.classifying import reader
-from models.properties.property import Context, Property, error_of_mean
+from royalty.models.properties.classifying import reader
+from royalty.models.properties.property import Context, Property, error_of_mean
 
 
 def build(context: Context, network: str) -> Property:
-    """The Inception Score by a network of `models.properties.classifying`."""
+    """The Inception Score by a network of `royalty.models.properties.classifying`."""
     return Property(reader(context, network), inception_score, inception_score_error, least=1)
 
 

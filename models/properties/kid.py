@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from models.properties.comparing import reader
-from models.properties.property import Context, Property
+from royalty.models.properties.comparing import reader
+from royalty.models.properties.property import Context, Property
 
 TILE = 1024
 """Rows of the kernel matrix that are held at a time."""

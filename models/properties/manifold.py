@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from models.properties.comparing import reader
-from models.properties.property import Context, Property
-from models.quality.realism import realism_scores
+from royalty.models.properties.comparing import reader
+from royalty.models.properties.property import Context, Property
+from royalty.models.quality.realism import realism_scores
 
 K = 3
 """Radii reach to the K-th nearest other image, as in the paper."""

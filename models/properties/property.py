@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.checkpoints import Weights, no_weights
-from models.errors import InputError
+from royalty.models.base.checkpoints import Weights, no_weights
+from royalty.models.base.errors import InputError
 
 Rows = np.ndarray
 """What a property is computed from, one row an image: probabilities, features or scores."""

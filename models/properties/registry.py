@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.choices import DistanceName, EncoderName, PropertyName
-from models.errors import InputError, by_name
+from royalty.models.base.choices import DistanceName, EncoderName, PropertyName
+from royalty.models.base.errors import InputError, by_name
 
 if TYPE_CHECKING:
-    from models.properties.property import Context, Property
+    from royalty.models.properties.property import Context, Property
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -117,7 +117,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "How recognizable and how varied the generated images are, to a classifier trained on images that the "
         "generator never saw: 1 when all look alike to it, the number of classes when each image is clearly of one "
         "class and all classes are equally common.",
-        "models.properties.inception_score:build",
+        "royalty.models.properties.inception_score:build",
         CLASSIFIERS,
     ),
     "class-entropy": Known(
@@ -125,7 +125,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "How evenly the generated images spread over the classes that a classifier sorts them into, one trained on "
         "images that the generator never saw: 0 when all are of one class, the logarithm of the number of classes "
         "when all are equally common.",
-        "models.properties.class_entropy:build",
+        "royalty.models.properties.class_entropy:build",
         CLASSIFIERS,
     ),
     "fid": Known(
@@ -133,7 +133,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "How alike the generated images and real ones that the generator never saw are in the features of a network, "
         "by their mean and covariance: 0 when both are the same, below 0 otherwise. Fewer images give lower numbers, "
         "so it compares models by equal numbers of images only.",
-        "models.properties.fid:build",
+        "royalty.models.properties.fid:build",
         ENCODERS,
         compares=True,
     ),
@@ -142,7 +142,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "How alike the generated images and real ones that the generator never saw are in the features of a network, "
         "by a kernel that sees more than mean and covariance: 0 on average when both are drawn alike, below 0 "
         "otherwise. The number of images does not shift it.",
-        "models.properties.kid:build",
+        "royalty.models.properties.kid:build",
         ENCODERS,
         compares=True,
     ),
@@ -150,7 +150,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "precision",
         "The share of generated images that are as near to a real one, in the features of a network, as that one's "
         "third nearest real neighbour: from 0 to 1.",
-        "models.properties.manifold:precision",
+        "royalty.models.properties.manifold:precision",
         ENCODERS,
         compares=True,
     ),
@@ -158,7 +158,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "recall",
         "The share of real images, which the generator never saw, that are as near to a generated one, in the features "
         "of a network, as that one's third nearest generated neighbour: from 0 to 1.",
-        "models.properties.manifold:recall",
+        "royalty.models.properties.manifold:recall",
         ENCODERS,
         compares=True,
     ),
@@ -166,27 +166,27 @@ PROPERTIES: dict[PropertyName, Known] = {
         "cluster entropy",
         "How evenly the generated images spread over 20 clusters of real images that the generator never saw, by the "
         "features of a network, in bits: 0 when all are in one cluster, 4.32 when all clusters are equally common.",
-        "models.properties.cluster_entropy:build",
+        "royalty.models.properties.cluster_entropy:build",
         ENCODERS,
         compares=True,
     ),
     "diversity": Known(
         "diversity",
         "The mean perceptual distance between two generated images: 0 when all are the same.",
-        "models.properties.diversity:build",
+        "royalty.models.properties.diversity:build",
         DISTANCES,
     ),
     "aesthetic": Known(
         "aesthetic score",
         "How pleasing people find the generated images, as LAION's predictor sees it, from about 1 to 10: the mean.",
-        "models.properties.aesthetic:mean",
+        "royalty.models.properties.aesthetic:mean",
         AESTHETIC,
     ),
     "aesthetic-p90": Known(
         "aesthetic score, 0.9 quantile",
         "How pleasing people find the best tenth of the generated images, as LAION's predictor sees it, from about 1 "
         "to 10: the score that nine in ten images do not reach.",
-        "models.properties.aesthetic:upper",
+        "royalty.models.properties.aesthetic:upper",
         AESTHETIC,
     ),
 }
@@ -212,5 +212,5 @@ def _own_function(path: str) -> Chosen:
     if not IMPORT_PATH.fullmatch(path):
         raise InputError(f"a property of your own is `package.module:function`, got {path!r}")
     meaning = f"What the function {path} makes of the generated images; higher is more valuable."
-    known = Known(path, meaning, "models.properties.custom:build", {path: ()}, code=(path.partition(":")[0],))
+    known = Known(path, meaning, "royalty.models.properties.custom:build", {path: ()}, code=(path.partition(":")[0],))
     return Chosen(known, path)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.checkpoints import Weights, hub_extra, load_exactly, read_checkpoint, weights_digest
-from models.encoders.encoder import Progress, as_colour, in_batches
-from models.errors import InputError, by_name
+from royalty.models.base.checkpoints import Weights, hub_extra, load_exactly, read_checkpoint, weights_digest
+from royalty.models.base.errors import InputError, by_name
+from royalty.models.encoders.encoder import Progress, as_colour, in_batches
 
 METRICS: Mapping[str, bool] = {
     "maniqa": True,

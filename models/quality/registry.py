@@ -1,11 +1,11 @@
-"""The qualities of hub models, by name. Realism, which needs features only, is in `models.quality.realism`."""
+"""The qualities of hub models, by name. Realism, which needs features only, is in `royalty.models.quality.realism`."""
 
 from __future__ import annotations
 
-from models.checkpoints import Weights, no_weights
-from models.errors import by_name
-from models.quality.pyiqa_metrics import METRICS, pyiqa_quality
-from models.quality.quality import Quality
+from royalty.models.base.checkpoints import Weights, no_weights
+from royalty.models.base.errors import by_name
+from royalty.models.quality.pyiqa_metrics import METRICS, pyiqa_quality
+from royalty.models.quality.quality import Quality
 
 QUALITIES = {"maniqa": "maniqa", **{f"pyiqa:{name}": name for name in METRICS}}
 """Metrics of pyiqa: MANIQA, learned on KonIQ-10k, has a name of its own."""

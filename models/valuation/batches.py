@@ -10,10 +10,10 @@ from itertools import islice
 import numpy as np
 import torch
 
-from models.errors import InputError
-from models.serialization import pack, unpack
-from models.valuation.ground import Batch, Ground, Options, chunks, survey
-from models.valuation.memory import check_fits
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import pack, unpack
+from royalty.models.valuation.ground import Batch, Ground, Options, chunks, survey
+from royalty.models.valuation.memory import check_fits
 
 SHARE = 16
 """Batches of training items that are valued one after the other, each starting where the last one ended."""

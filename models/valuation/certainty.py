@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.valuation.shapley import ShapleyEstimate
+from royalty.models.valuation.shapley import ShapleyEstimate
 
 MOST = 100
 """Forecasts end at this many times the coalitions measured so far."""

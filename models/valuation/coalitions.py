@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from models.errors import InputError, by_name
+from royalty.models.base.errors import InputError, by_name
 
 Sizes = Literal["shapley", "leverage"]
 

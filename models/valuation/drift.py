@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from models.valuation.batches import Batching, Plan, plan_values, take
-from models.valuation.ground import Batch, Options
-from models.valuation.lava import MAX_ITERATIONS
-from models.valuation.sava import solve_share, transport_of_batches
+from royalty.models.valuation.batches import Batching, Plan, plan_values, take
+from royalty.models.valuation.ground import Batch, Options
+from royalty.models.valuation.lava import MAX_ITERATIONS
+from royalty.models.valuation.sava import solve_share, transport_of_batches
 
 SAMPLE = 1000
 """Items of each side that the typical distance comes from at most."""
@@ -51,10 +51,10 @@ def drift(
 
     Args:
         before, after: features, `(items, d)`.
-        epsilon, tolerance, batch_size, seed: see `models.valuation.sava.sava_values`.
+        epsilon, tolerance, batch_size, seed: see `royalty.models.valuation.sava.sava_values`.
 
     Raises:
-        InputError: features as `models.valuation.items` refuses them.
+        InputError: features as `royalty.models.valuation.items` refuses them.
         NotConverged: the tolerance was not reached.
     """
     if before.shape == after.shape and (before == after).all():

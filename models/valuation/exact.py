@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 import torch
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 CANCELLED = 0.02
 """Squared distances below this share of |q|^2 + |x|^2 are computed again from q - x: float32 products of vectors lose

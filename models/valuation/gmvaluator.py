@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr, logsumexp
 
-from models.errors import InputError
-from models.valuation.items import ItemValues, check_features
-from models.valuation.memory import check_fits
-from models.valuation.neighbours import Index, build_index, lengths_of
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.items import ItemValues, check_features
+from royalty.models.valuation.memory import check_fits
+from royalty.models.valuation.neighbours import Index, build_index, lengths_of
 
 __all__ = ["Contributions", "Distances", "GMValues", "build_index", "gmvaluator_values"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.errors import InputError
-from models.valuation.items import check_features, check_finite, check_labels, check_told_apart, check_unseen
-from models.valuation.memory import check_fits
-from models.valuation.transport import PointCost, solve_transport
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.items import check_features, check_finite, check_labels, check_told_apart, check_unseen
+from royalty.models.valuation.memory import check_fits
+from royalty.models.valuation.transport import PointCost, solve_transport
 
 CLASS_SAMPLE = 2000
 """Items of a label, of each side, that a label distance comes from at most."""
@@ -36,7 +36,7 @@ Batch = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class Options:
-    """How a transport is set up and solved; see `models.valuation.lava.lava_values`.
+    """How a transport is set up and solved; see `royalty.models.valuation.lava.lava_values`.
 
     Raises:
         InputError: a value out of range.
@@ -119,7 +119,7 @@ def survey(
     the seed.
 
     Raises:
-        InputError: see `models.valuation.items`.
+        InputError: see `royalty.models.valuation.items`.
     """
     if torch.get_float32_matmul_precision() != "highest":
         raise InputError(

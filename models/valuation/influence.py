@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import solve
 
-from models.valuation.similarity import checked_rows, unit_rows
+from royalty.models.valuation.similarity import checked_rows, unit_rows
 
 
 def trak(train_gradients: np.ndarray, query_gradients: np.ndarray, *, damping: float) -> np.ndarray:

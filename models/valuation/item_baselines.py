@@ -8,9 +8,9 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import softmax
 
-from models.errors import InputError
-from models.valuation.head import LEARNING_RATE, descend, descent_rows, fit_head, moments, prediction_errors
-from models.valuation.items import ItemValues, check_labelled
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.head import LEARNING_RATE, descend, descent_rows, fit_head, moments, prediction_errors
+from royalty.models.valuation.items import ItemValues, check_labelled
 
 Progress = Callable[[int], None]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from models.data.listing import SEPARATOR
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.listing import SEPARATOR
 
 
 @dataclass(frozen=True)

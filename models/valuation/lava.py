@@ -1,7 +1,7 @@
 """LAVA: the value of a training item by how it moves the distance of the training set to a clean validation set.
 
 Just et al. 2023. The distance is that of optimal transport between the two sets under the cost of
-`models.valuation.ground`. Its derivative by the mass of a training item, the dual potential, says how much more
+`royalty.models.valuation.ground`. Its derivative by the mass of a training item, the dual potential, says how much more
 of that item would move the training set away from validation.
 """
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from models.errors import InputError
-from models.valuation.ground import Batch, Ground, Options, chunks, survey
-from models.valuation.items import ItemValues
-from models.valuation.transport import Transport, solve_transport
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.ground import Batch, Ground, Options, chunks, survey
+from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.transport import Transport, solve_transport
 
 MAX_ITERATIONS = 500
 
@@ -51,7 +51,7 @@ def lava_values(
         `iterations`, `distance` (cost of the coupling), `epsilon` as used, `scale`, `label_distances`.
 
     Raises:
-        InputError: features or labels as `models.valuation.items` refuses them; options out of range.
+        InputError: features or labels as `royalty.models.valuation.items` refuses them; options out of range.
         NotConverged: the tolerance was not reached.
     """
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)

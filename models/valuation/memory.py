@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 
 def check_fits(title: str, rows: int, columns: int, *, bytes_each: int, remedy: str) -> None:

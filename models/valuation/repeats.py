@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from models.errors import InputError
-from models.valuation.batches import Agreement, Batching, Plan, Share, Valued, plan_batches, plan_values, take
-from models.valuation.ground import Batch, Options
-from models.valuation.items import ItemValues
-from models.valuation.lava import MAX_ITERATIONS, calibrated
-from models.valuation.transport import MatrixCost, Transport, solve_transport, source_potential
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.batches import Agreement, Batching, Plan, Share, Valued, plan_batches, plan_values, take
+from royalty.models.valuation.ground import Batch, Options
+from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.lava import MAX_ITERATIONS, calibrated
+from royalty.models.valuation.transport import MatrixCost, Transport, solve_transport, source_potential
 
 
 def sava_values(

@@ -7,7 +7,7 @@ from math import comb
 
 import numpy as np
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 Utility = Callable[[np.ndarray], np.ndarray]
 """v of each coalition: bool `(m, n)` to float `(m,)`; higher is better."""

@@ -10,10 +10,10 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.special import stdtrit
 
-from models.errors import InputError, by_name
-from models.valuation.coalitions import size_weights
-from models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
-from models.valuation.repeats import average_repeats
+from royalty.models.base.errors import InputError, by_name
+from royalty.models.valuation.coalitions import size_weights
+from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
+from royalty.models.valuation.repeats import average_repeats
 
 Estimator = Literal["constrained", "unbiased", "mixed", "auto"]
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.errors import InputError
+from royalty.models.base.errors import InputError
 
 TILE, GPU_TILE = 2**20, 2**24
 """Entries that one matrix product makes: enough rows for it to be fast, and what bounds the memory."""

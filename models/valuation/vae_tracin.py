@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
-from models.errors import InputError
-from models.generators.beta_vae import LATENTS, BetaVAE
-from models.valuation.items import ItemValues
-from models.valuation.memory import check_fits
+from royalty.models.base.errors import InputError
+from royalty.models.generators.beta_vae import LATENTS, BetaVAE
+from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.memory import check_fits
 
 Checkpoint = tuple[float, BetaVAE]
 """Learning rate of the steps around a checkpoint, and the model there."""

@@ -16,17 +16,17 @@ from functools import partial
 import numpy as np
 import torch
 
-from infra.processes import preload, run_in_process
-from infra.progress import Advance
-from models.data.digits import digits
-from models.generators.ddpm import DDPM, Architecture
-from models.generators.stacked import LANES, fit_stacked
-from models.properties.classifier import Classifier
-from models.properties.inception_score import inception_score
-from models.pruning import prune, size_of
-from models.training import Method, Training
-from tasks.config import CreditConfig
-from tasks.source_config import DigitsSource
+from royalty.infra.processes.progress import Advance
+from royalty.infra.processes.workers import preload, run_in_process
+from royalty.models.data.digits import digits
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.pruning import prune, size_of
+from royalty.models.generators.stacked import LANES, fit_stacked
+from royalty.models.generators.training import Method, Training
+from royalty.models.properties.classifier import Classifier
+from royalty.models.properties.inception_score import inception_score
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.sources import DigitsSource
 
 CONFIG = CreditConfig()
 TARGET, WORKERS_TARGET = 15.0, 1.7

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from infra.artifacts import ArtifactStore
-from models.data.columns import Columns, parquet_images
-from models.data.credited import read_images
-from models.data.items import ImageSet
-from models.data.stored import open_set, set_pieces
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.data.columns import Columns, parquet_images
+from royalty.models.data.credited import read_images
+from royalty.models.data.items import ImageSet
+from royalty.models.data.stored import open_set, set_pieces
 
 WORKERS = 2
 ROUNDS = 3

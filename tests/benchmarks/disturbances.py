@@ -21,11 +21,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infra.database import open_database
-from infra.ledger import Ledger
-from infra.postgres import throwaway_postgres
-from infra.runstore import RunStore
-from infra.servers import HOST, QUIET, Server, free_port
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.servers.loopback import HOST, QUIET, Server, free_port
+from royalty.infra.servers.postgres import throwaway_postgres
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.runstore import RunStore
 from tests.benchmarks.kills import CONFIG
 from tests.conftest import ROYALTY
 

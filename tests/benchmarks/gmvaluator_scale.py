@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from models.valuation.neighbours import Kind, build_index
+from royalty.models.valuation.neighbours import Kind, build_index
 from tests.benchmarks.lava_speed import GIB, in_fresh_process, verdict, watched
 from tests.benchmarks.manifold import embeddings
 

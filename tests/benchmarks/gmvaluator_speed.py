@@ -11,8 +11,8 @@ import time
 import numpy as np
 import torch
 
-from models.valuation.gmvaluator import BATCH, build_index, gmvaluator_values
-from models.valuation.neighbours import Index
+from royalty.models.valuation.gmvaluator import BATCH, build_index, gmvaluator_values
+from royalty.models.valuation.neighbours import Index
 from tests.benchmarks.lava_speed import least_seconds, verdict
 from tests.benchmarks.manifold import embeddings
 

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from models.generators.ddpm import DDPM, Architecture
-from models.generators.stacked import LANES, fit_stacked
-from models.pruning import prune
-from models.valuation.items import ItemValues
-from models.valuation.lava import lava_values
-from models.valuation.sava import sava_values
-from tasks.config import CreditConfig
-from tasks.device import best_device
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.pruning import prune
+from royalty.models.generators.stacked import LANES, fit_stacked
+from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.lava import lava_values
+from royalty.models.valuation.sava import sava_values
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.stages.device import best_device
 from tests.benchmarks.lava_speed import EPSILON, FLIPPED, TOLERANCE, blobs
 
 CONFIG = CreditConfig()

@@ -20,8 +20,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from infra.database import open_database
-from infra.postgres import throwaway_postgres
+from royalty.infra.servers.postgres import throwaway_postgres
+from royalty.infra.stores.database import open_database
 from tests.benchmarks import payout_kills
 from tests.conftest import ROYALTY, SMALL
 

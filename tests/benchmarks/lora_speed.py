@@ -19,13 +19,13 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from models.data.items import Shown
-from models.data.mnist import credited_digits
-from models.generators.generator import Resources, scaled
-from models.generators.libraries import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
-from models.generators.lora import OUTLINED_UNET, LoRA
-from models.generators.small_pipeline import VOCABULARY, Widths, build_pipeline
-from tasks.device import best_device
+from royalty.models.data.items import Shown
+from royalty.models.data.mnist import credited_digits
+from royalty.models.generators.generator import Resources, scaled
+from royalty.models.generators.libraries import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from royalty.models.generators.lora import OUTLINED_UNET, LoRA
+from royalty.models.generators.small_pipeline import VOCABULARY, Widths, build_pipeline
+from royalty.tasks.stages.device import best_device
 
 TARGET = 3.0
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]

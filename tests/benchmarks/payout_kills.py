@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from infra.database import open_database
-from infra.ledger import Ledger
-from infra.postgres import throwaway_postgres
-from infra.postings import LedgerConflict, Posting
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.ledger.postings import LedgerConflict, Posting
+from royalty.infra.servers.postgres import throwaway_postgres
+from royalty.infra.stores.database import open_database
 
 NAMES = tuple(f"contributor-{index:02d}" for index in range(30))
 WINDOW = 0.2

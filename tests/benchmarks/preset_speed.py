@@ -22,13 +22,13 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel, VQModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from flows.configuration import load_config
-from models.data.items import Shown
-from models.generators.generator import Generator, MemoryRows, Resources
-from models.generators.lora import OUTLINED_UNET
-from models.generators.registry import build_generator
-from tasks.config import CreditConfig
-from tasks.device import best_device
+from royalty.flows.cli.configuration import load_config
+from royalty.models.data.items import Shown
+from royalty.models.generators.generator import Generator, MemoryRows, Resources
+from royalty.models.generators.lora import OUTLINED_UNET
+from royalty.models.generators.registry import build_generator
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.stages.device import best_device
 
 SAMPLED = {"cifar20": 1024, "celeba-hq": 64, "artbench": 50}
 """Presets, and images that are sampled of each at once."""

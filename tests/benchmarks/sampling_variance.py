@@ -16,16 +16,16 @@ import torch
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
-from models.data.digits import digits
-from models.data.items import ImageSet
-from models.generators.ddpm import DDPM, Architecture
-from models.properties.classifier import Classifier
-from models.properties.inception_score import inception_score
-from models.pruning import prune
-from models.retraining import coalition_models
-from models.training import Training
-from models.valuation.coalitions import sample_coalitions
-from tasks.config import CreditConfig
+from royalty.models.data.digits import digits
+from royalty.models.data.items import ImageSet
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.pruning import prune
+from royalty.models.generators.retraining import coalition_models
+from royalty.models.generators.training import Training
+from royalty.models.properties.classifier import Classifier
+from royalty.models.properties.inception_score import inception_score
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.tasks.config.credit import CreditConfig
 
 CANDIDATES = {
     "DDIM": (5, 10, 20),

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from models.detection import detection
-from models.valuation.batches import SHARE, Agreement, Batching, Plan, Share, Valued, plan_values, take
-from models.valuation.ground import Options
-from models.valuation.lava import MAX_ITERATIONS, lava_values
-from models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
+from royalty.models.judging.detection import detection
+from royalty.models.valuation.batches import SHARE, Agreement, Batching, Plan, Share, Valued, plan_values, take
+from royalty.models.valuation.ground import Options
+from royalty.models.valuation.lava import MAX_ITERATIONS, lava_values
+from royalty.models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
 from tests.benchmarks.lava_speed import (
     EPSILON,
     FLIPPED,

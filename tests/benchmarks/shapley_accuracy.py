@@ -23,8 +23,8 @@ from shapiq.approximator import (
     kADDSHAP,
 )
 
-from models.valuation.coalitions import sample_coalitions
-from models.valuation.shapley import estimate_shapley
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.shapley import estimate_shapley
 from tests.models.games import KINDS, Utility, noisy
 
 NOISE = 0.5  # standard deviation, in units of the spread of the Shapley values

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from models.valuation.coalitions import sample_coalitions
-from models.valuation.shapley import estimate_shapley
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.shapley import estimate_shapley
 from tests.models.games import KINDS, noisy
 
 TITLE = """\

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from models.valuation.coalitions import sample_coalitions
-from models.valuation.shapley import estimate_shapley
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.shapley import estimate_shapley
 from tests.models.games import noisy, random_interacting
 
 TARGET = 5.0  # seconds of one estimate

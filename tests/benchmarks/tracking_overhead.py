@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from infra.keys import digest_of
-from infra.runstore import CoalitionRecord, MeasurementRecord
-from infra.servers import configure, mlflow_server, prefect_server
-from infra.settings import Settings
+from royalty.infra.servers.loopback import configure, mlflow_server, prefect_server
+from royalty.infra.settings import Settings
+from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 
 # Prefect reads its environment when it is imported, so that what imports it waits until a server is there.
 LIMITS = {"database file": 80.0, "server over HTTP": 160.0}
@@ -79,8 +79,8 @@ def prefect_seconds(count: int) -> float:
 
 def mlflow_seconds(settings: Settings, count: int) -> float:
     """Seconds of logging this many coalitions as a run does, under a parent."""
-    from infra.tracking import open_tracking
-    from tasks.track import coalition_run
+    from royalty.infra.tracking.client import open_tracking
+    from royalty.tasks.report.track import coalition_run
 
     data = {"contributors": PEOPLE, "contributor_digests": [digest_of(name) for name in PEOPLE]}
     runs = []
@@ -100,7 +100,7 @@ def mlflow_seconds(settings: Settings, count: int) -> float:
 
 def open_pages(url: str, settings: Settings) -> None:
     """Seconds from the address to the first row of the run table, newest first, and sorted by utility."""
-    from infra.tracking import open_tracking
+    from royalty.infra.tracking.client import open_tracking
     from tests.browser import Browser
 
     experiment = open_tracking(settings).experiments()["coalitions"]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.configuration import ConfigError, load_config, preset_names
-from infra.database import open_database
-from infra.runstore import ConfigConflict, RunStore
-from tasks.config import CreditConfig
-from tasks.payout_config import PayoutConfig
-from tasks.source_config import CifarSource, FolderSource
+from royalty.flows.cli.configuration import ConfigError, load_config, preset_names
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.runstore import ConfigConflict, RunStore
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.config.sources import CifarSource, FolderSource
 
 
 def test_presets_load() -> None:

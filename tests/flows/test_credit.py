@@ -21,8 +21,8 @@ from mlflow import MlflowClient
 from PIL import Image
 from safetensors.numpy import load_file
 
-from infra.database import open_database
-from infra.ledger import Ledger
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.stores.database import open_database
 from tests.conftest import FOLDER, ROYALTY, SMALL, save_digits
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

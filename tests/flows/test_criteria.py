@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.cli_criteria import TITLES
-from flows.configuration import ConfigError, load_criteria_config
-from infra.settings import Settings
-from infra.workspace import Workspace, open_workspace
-from models.data.labelled import Items
-from models.errors import InputError
-from tasks.criteria_config import CriteriaConfig
-from tasks.criteria_worker import (
+from royalty.flows.cli.configuration import ConfigError, load_criteria_config
+from royalty.flows.cli.criteria import TITLES
+from royalty.infra.settings import Settings
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
+from royalty.models.data.labelled import Items
+from royalty.tasks.benchmarks.criteria_worker import (
     Judged,
     judge_attributes,
     judge_identity,
@@ -28,9 +27,19 @@ from tasks.criteria_worker import (
     neighbours_of,
     trace,
 )
-from tasks.efficiency_worker import PARTS, time_methods
-from tasks.generating_worker import classify, draw, find_attributes, fit, fit_classifier, halve, plant, sample
-from tasks.stored_items import keep_items, load_items
+from royalty.tasks.benchmarks.efficiency_worker import PARTS, time_methods
+from royalty.tasks.benchmarks.generators_worker import (
+    classify,
+    draw,
+    find_attributes,
+    fit,
+    fit_classifier,
+    halve,
+    plant,
+    sample,
+)
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.stages.stored_items import keep_items, load_items
 from tests.conftest import save_digits
 
 SMALL = """

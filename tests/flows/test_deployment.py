@@ -27,7 +27,7 @@ from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
 PREFECT = Path(sys.executable).with_name("prefect")
-COMPOSE = yaml.safe_load((ROOT / "infra" / "compose.yaml").read_text())
+COMPOSE = yaml.safe_load((ROOT / "infra" / "deploy" / "compose.yaml").read_text())
 
 FLOWS = {
     "credit": "credit",

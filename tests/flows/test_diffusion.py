@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from diffusers import LDMPipeline
 
-from infra.artifacts import ArtifactStore
-from models.generators.generator import Resources
-from models.generators.registry import load_generator
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.generators.generator import Resources
+from royalty.models.generators.registry import load_generator
 from tests.autoencoder import save_autoencoder
 from tests.conftest import SMALL
 

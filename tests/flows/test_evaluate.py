@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from infra.runstore import CoalitionRecord, MeasurementRecord, RunStore, StageRecord
-from infra.settings import settings
-from infra.workspace import open_workspace
-from models.training import Training
-from tasks.config import CreditConfig
-from tasks.evaluate import cross_fitted_credit
-from tasks.plan import CoalitionPlan, MeasurePlan
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, RunStore, StageRecord
+from royalty.infra.workspace import open_workspace
+from royalty.models.generators.training import Training
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
+from royalty.tasks.judge.lds import cross_fitted_credit
 
 TINY = """
 data: {source: digits, contributors: 5, concentration: 1.0}

@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from infra.settings import Settings
-from infra.workspace import open_workspace
-from models.data.folder import METADATA
-from models.data.labelled import Items
-from models.distances.distance import FeatureDistance, euclidean
-from tasks import gmvaluator_worker, valuing
-from tasks.config import Matching
-from tasks.stored_items import keep_items
-from tasks.valuing_worker import embed
+from royalty.infra.settings import Settings
+from royalty.infra.workspace import open_workspace
+from royalty.models.data.folder import METADATA
+from royalty.models.data.labelled import Items
+from royalty.models.distances.distance import FeatureDistance, euclidean
+from royalty.tasks.config.credit import Matching
+from royalty.tasks.items import gmvaluator_worker, valuing
+from royalty.tasks.items.valuing_worker import embed
+from royalty.tasks.stages.stored_items import keep_items
 from tests.conftest import save_digits
 from tests.flows.test_credit import Run
 

@@ -15,9 +15,9 @@ import torch
 import yaml
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from models.generators.pipelines import digest_of_pipeline
-from models.generators.small_pipeline import save_small_pipeline
-from models.serialization import unpack
+from royalty.models.base.serialization import unpack
+from royalty.models.generators.pipelines import digest_of_pipeline
+from royalty.models.generators.small_pipeline import save_small_pipeline
 from tests.conftest import FOLDER, save_digits
 
 

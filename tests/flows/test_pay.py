@@ -8,18 +8,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from infra.runstore import StageRecord
-from infra.settings import Settings
-from infra.workspace import Workspace, open_workspace
-from models.payees import Payee
-from tasks.pay import pay, release_held
-from tasks.payout_config import LimitsConfig, PayoutConfig
+from royalty.infra.settings import Settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.payout.payees import Payee
+from royalty.tasks.config.payout import LimitsConfig, PayoutConfig
+from royalty.tasks.pay.division import pay, release_held
 
 
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     here = Settings(home=tmp_path)
-    for module in ("tasks.pay", "tasks.stage"):
+    for module in ("royalty.tasks.pay.division", "royalty.tasks.stages.stage"):
         monkeypatch.setattr(f"{module}.settings", lambda: here)
     return open_workspace(here)
 

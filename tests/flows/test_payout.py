@@ -15,17 +15,17 @@ import pytest
 from prefect import Task
 from typer.testing import CliRunner
 
-import flows.payout
-from flows.cli import app
-from flows.configuration import ConfigError, load_payout_config
-from flows.payout import PayoutResult
-from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
-from infra.settings import Settings
-from infra.workspace import Workspace, open_workspace
-from models.data.items import ImageSet, item_id
-from models.errors import InputError
-from tasks.identities import check_identities
-from tasks.payout_config import PayoutConfig
+import royalty.flows.payout
+from royalty.flows.cli.app import app
+from royalty.flows.cli.configuration import ConfigError, load_payout_config
+from royalty.flows.payout import PayoutResult
+from royalty.infra.settings import Settings
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import ImageSet, item_id
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.identities import check_identities
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
 DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
@@ -51,11 +51,18 @@ Pay = Callable[..., PayoutResult]
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     here = Settings(home=tmp_path / "home")
-    for module in ("tasks.pay", "tasks.stage", "tasks.paying", "tasks.credit", "tasks.identities", "flows.payout"):
+    for module in (
+        "royalty.tasks.pay.division",
+        "royalty.tasks.stages.stage",
+        "royalty.tasks.pay.statements",
+        "royalty.tasks.credit.estimate",
+        "royalty.tasks.pay.identities",
+        "royalty.flows.payout",
+    ):
         monkeypatch.setattr(f"{module}.settings", lambda: here)
-    for name, known in vars(flows.payout).copy().items():
+    for name, known in vars(royalty.flows.payout).copy().items():
         if isinstance(known, Task):
-            monkeypatch.setattr(flows.payout, name, known.fn)
+            monkeypatch.setattr(royalty.flows.payout, name, known.fn)
     return credited(here.root, "show")
 
 
@@ -69,7 +76,7 @@ def pay(space: Workspace) -> Pay:
         **more: object,
     ) -> PayoutResult:
         asked = {"pool": "100.00", "currency": "EUR", "period": "2026-05", **(given or {})}
-        return flows.payout.payout.fn("show", load_payout_config(terms, OWN, asked, debtor or {}), **more)
+        return royalty.flows.payout.payout.fn("show", load_payout_config(terms, OWN, asked, debtor or {}), **more)
 
     return run
 
@@ -130,7 +137,7 @@ def test_money_smaller_than_a_payment_and_of_three_decimals(space: Workspace, pa
 
 def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pay: Pay) -> None:
     with pytest.raises(InputError, match="no run 'nobody' has any here; those that have: show"):
-        flows.payout.payout.fn("nobody")
+        royalty.flows.payout.payout.fn("nobody")
     for given, says in {
         ("pool", "10.5"): "JPY, which has 0 decimals",
         ("currency", "XXL"): "an ISO 4217 code",
@@ -149,7 +156,7 @@ def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pa
 
 def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch) -> None:
     pay()
-    monkeypatch.setattr("infra.settings.settings", lambda: Settings(home=space.root))
+    monkeypatch.setattr("royalty.infra.settings.settings", lambda: Settings(home=space.root))
     listed = CliRunner().invoke(app, ["ledger", "--json"])
     assert listed.exit_code == 0
     shown = json.loads(listed.output)
@@ -182,7 +189,7 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
     credits = pd.DataFrame({"contributor": ["a", "b", "c"], "credit": [3.0, 3.0, 1.0], "ci_low": 0.5, "ci_high": 4.0})
     outputs = {"table": space.artifacts.put(credits.to_parquet(index=False)), "null_utility": 0.0, "grand_utility": 7.0}
     credit = StageRecord("credit", "credit", {"measurements": keys}, outputs, 0.0)
-    monkeypatch.setattr("tasks.identities.settings", lambda: Settings(home=tmp_path))
+    monkeypatch.setattr("royalty.tasks.pay.identities.settings", lambda: Settings(home=tmp_path))
     _, found = check_identities.fn("show", credit, PayoutConfig())
     assert found == (
         "a and b have 100% of the smaller one's images in common, exactly or nearly: their credits sum to +6.000; as "

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.configuration import load_config, place_of_preset, preset_names
-from tasks.expected import expected
+from royalty.flows.cli.configuration import load_config, place_of_preset, preset_names
+from royalty.tasks.credit.expected import expected
 
 MILLIONS = {"cifar20": 35.7, "celeba-hq": 274.1, "artbench": 51.0}
 """Parameters of the sparsified fine-tuning paper's models. It says 5.1 of the LoRA: rank 256 on the four projections of

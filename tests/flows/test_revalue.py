@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from infra.contributor_page import file_of
-from infra.database import open_database
-from infra.ledger import Ledger
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.pages.contributors import file_of
+from royalty.infra.stores.database import open_database
 from tests.conftest import FOLDER, save_digits
 from tests.flows.test_credit import Run, result_of
 

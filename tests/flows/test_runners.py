@@ -19,16 +19,16 @@ from distributed import Client, LocalCluster
 from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import ValidationError
 
-from infra.artifacts import StoreError
-from infra.processes import run_in_process
-from infra.runners import task_runner
-from infra.runstore import CoalitionRecord
-from infra.settings import Settings, masked, settings
-from infra.workspace import open_workspace, place_of
-from models.training import Training
-from tasks import coalitions
-from tasks.device import one_gpu
-from tasks.plan import CoalitionPlan
+from royalty.infra.processes.runners import task_runner
+from royalty.infra.processes.workers import run_in_process
+from royalty.infra.settings import Settings, masked, settings
+from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.runstore import CoalitionRecord
+from royalty.infra.workspace import open_workspace, place_of
+from royalty.models.generators.training import Training
+from royalty.tasks.credit import coalitions
+from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.stages.device import one_gpu
 
 
 def measure_coalitions(

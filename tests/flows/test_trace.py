@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from infra import tables
-from infra.postings import Posting
-from infra.provenance import Trace, render_trace
-from models.errors import InputError
-from tasks.trace import trace_found
-from tasks.trace_id import identify
+from royalty.infra.ledger.postings import Posting
+from royalty.infra.pages.trace import Trace, render_trace
+from royalty.infra.stores import tables
+from royalty.models.base.errors import InputError
+from royalty.tasks.report.trace import trace_found
+from royalty.tasks.report.trace_id import identify
 from tests.conftest import ROYALTY
 from tests.tracing import Home, made_up
 

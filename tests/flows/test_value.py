@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.valuation.batches import Batching
+from royalty.models.valuation.batches import Batching
 from tests.conftest import save_digits
 
 

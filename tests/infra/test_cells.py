@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from infra.cells import csv_bytes, neutral
+from royalty.infra.pages.cells import csv_bytes, neutral
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "=", "-1+1"])
@@ -27,4 +27,4 @@ def test_no_table_becomes_csv_by_another_way() -> None:
     root = Path(__file__).parent.parent.parent
     sources = (path for room in ("flows", "tasks", "models", "infra") for path in (root / room).rglob("*.py"))
     writers = [str(path.relative_to(root)) for path in sources if ".to_csv(" in path.read_text(encoding="utf-8")]
-    assert writers == ["infra/cells.py"]
+    assert writers == ["infra/pages/cells.py"]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
-WORKFLOW = ROOT / "infra" / "ci" / "royalty-revalue.yml"
+WORKFLOW = ROOT / "infra" / "deploy" / "ci" / "royalty-revalue.yml"
 STEPS: dict[str, dict[str, Any]] = {
     step["name"]: step for step in yaml.safe_load(WORKFLOW.read_text())["jobs"]["revalue"]["steps"] if "name" in step
 }

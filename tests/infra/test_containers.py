@@ -23,13 +23,13 @@ from prefect_docker.worker import DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 from sqlalchemy import create_engine, text
 
-from infra.postgres import throwaway_postgres
+from royalty.infra.servers.postgres import throwaway_postgres
 
 Configuration = TypeVar("Configuration", bound=BaseJobConfiguration)
 
 ROOT = Path(__file__).parent.parent.parent
-INFRA = ROOT / "infra"
-COMPOSE = yaml.safe_load((INFRA / "compose.yaml").read_text())
+DEPLOY = ROOT / "infra" / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
 def tool(name: str, *arguments: str) -> None:
@@ -39,7 +39,7 @@ def tool(name: str, *arguments: str) -> None:
 
 
 def template(pool: str) -> dict[str, Any]:
-    return json.loads((INFRA / "pools" / f"{pool}.json").read_text())
+    return json.loads((DEPLOY / "pools" / f"{pool}.json").read_text())
 
 
 def configured(kind: type[Configuration], pool: str, server: str, **values: Any) -> Configuration:
@@ -55,8 +55,8 @@ def configured(kind: type[Configuration], pool: str, server: str, **values: Any)
 
 
 def test_the_tools_accept_their_files() -> None:
-    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "infra/compose.yaml")
-    tool("hadolint", *(str(path.relative_to(ROOT)) for path in sorted(INFRA.glob("containers/*.Dockerfile"))))
+    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "infra/deploy/compose.yaml")
+    tool("hadolint", *(str(path.relative_to(ROOT)) for path in sorted(DEPLOY.glob("containers/*.Dockerfile"))))
 
 
 def test_nothing_is_offered_beyond_this_machine_and_every_password_is_the_users() -> None:
@@ -66,7 +66,7 @@ def test_nothing_is_offered_beyond_this_machine_and_every_password_is_the_users(
         for key, value in service.get("environment", {}).items():
             if "PASSWORD" in key or "SECRET" in key or "@" in value:
                 assert "${" in value, f"{name}: {key} is written in the file"
-    for path in INFRA.glob("containers/*.Dockerfile"):
+    for path in DEPLOY.glob("containers/*.Dockerfile"):
         lines = path.read_text().splitlines()
         assert [line for line in lines if line.startswith("USER")] == ["USER 10001"]
         assert [line for line in lines if line.startswith("FROM")] == ["FROM python:3.11.14-slim-bookworm"]
@@ -82,7 +82,7 @@ def test_the_databases_are_those_that_the_servers_name() -> None:
     with throwaway_postgres() as server:
         engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            for statement in (INFRA / "containers" / "databases.sql").read_text().split(";\n"):
+            for statement in (DEPLOY / "containers" / "databases.sql").read_text().split(";\n"):
                 connection.exec_driver_sql(statement)
             made = set(connection.scalars(text("SELECT datname FROM pg_database WHERE NOT datistemplate")))
         engine.dispose()

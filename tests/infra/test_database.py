@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.orm import Session
 
-from infra import tables
-from infra.artifacts import StoreError
-from infra.database import SCHEMA, VERSION_TABLE, _script, open_database
-from infra.ledger import Ledger
-from infra.migrations.versions.v1_run_store import METADATA
-from infra.postgres import Postgres
-from infra.runstore import RunStore, StageRecord
-from infra.tables import Base
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.servers.postgres import Postgres
+from royalty.infra.stores import tables
+from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.database import SCHEMA, VERSION_TABLE, _script, open_database
+from royalty.infra.stores.migrations.versions.v1_run_store import METADATA
+from royalty.infra.stores.runstore import RunStore, StageRecord
+from royalty.infra.stores.tables import Base
 from tests.infra.test_ledger import euros
 
 

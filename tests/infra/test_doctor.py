@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import infra.doctor
-from flows.cli import app
-from infra.doctor import Finding
-from infra.servers import free_port
-from infra.settings import Settings, settings
-from infra.weights import RECORD
-from infra.workspace import open_workspace
+import royalty.infra.doctor
+from royalty.flows.cli.app import app
+from royalty.infra.doctor import Finding
+from royalty.infra.servers.loopback import free_port
+from royalty.infra.settings import Settings, settings
+from royalty.infra.stores.weights import RECORD
+from royalty.infra.workspace import open_workspace
 
 LINES = ["versions", "devices", "weights", "Prefect", "MLflow", "ledger", "disk", "permissions", "clock"]
 
@@ -91,9 +91,9 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     (home / "weights" / "clip").mkdir(parents=True)
     entries = {"config.json": {"bytes": 1, "sha256": "0" * 64}}
     (home / "weights" / "clip" / RECORD).write_text(json.dumps({"files": entries}))
-    monkeypatch.setattr(infra.doctor, "FREE_SPACE", 2**70)
-    monkeypatch.setattr(infra.doctor, "requires", lambda name: ["torch<1", "no-such-package>=2"])
-    monkeypatch.setattr(infra.doctor, "DRIVER", home)
+    monkeypatch.setattr(royalty.infra.doctor, "FREE_SPACE", 2**70)
+    monkeypatch.setattr(royalty.infra.doctor, "requires", lambda name: ["torch<1", "no-such-package>=2"])
+    monkeypatch.setattr(royalty.infra.doctor, "DRIVER", home)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
     done, found = doctor()

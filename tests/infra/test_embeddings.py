@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.artifacts import StoreError
-from infra.embeddings import EmbeddingStore
+from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.embeddings import EmbeddingStore
 
 
 def identities(numbers: range) -> list[str]:
@@ -102,5 +102,7 @@ def test_rows_are_mapped_shards_checked_once_and_files_closed(tmp_path: Path, mo
     assert len(list(Path("/dev/fd").iterdir())) <= open_before
     for path in tmp_path.rglob("*.rows"):
         assert all(isinstance(array, np.memmap) for array in store._mapped(path))
-    monkeypatch.setattr("infra.embeddings.hashlib.file_digest", lambda *_: pytest.fail("a shard was read twice"))
+    monkeypatch.setattr(
+        "royalty.infra.stores.embeddings.hashlib.file_digest", lambda *_: pytest.fail("a shard was read twice")
+    )
     assert store.lookup("encoder", ids[10:20])[0].all()

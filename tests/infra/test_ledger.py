@@ -12,12 +12,12 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from infra import ledger as ledger_module
-from infra.chain import GENESIS
-from infra.database import open_database
-from infra.ledger import Ledger
-from infra.postings import LedgerConflict, Posting
-from infra.tables import Entry, Statement
+from royalty.infra.ledger import ledger as ledger_module
+from royalty.infra.ledger.chain import GENESIS
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.ledger.postings import LedgerConflict, Posting
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.tables import Entry, Statement
 
 TABLES = ("pools", "policies", "credit_tables", "statements", "entries")
 

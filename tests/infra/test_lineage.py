@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from infra import tables
-from infra.database import open_database
-from infra.lineage import Edge, Lineage, closure, digests_in, stage_edges
-from infra.runstore import RunStore, StageRecord
+from royalty.infra.stores import tables
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.lineage import Edge, Lineage, closure, digests_in, stage_edges
+from royalty.infra.stores.runstore import RunStore, StageRecord
 
 A, B, C, D = (letter * 64 for letter in "abcd")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, inspect, make_url
 
-from infra.local_stack import URLS, local_stack
-from infra.postgres import binary
+from royalty.infra.servers.local_stack import URLS, local_stack
+from royalty.infra.servers.postgres import binary
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
@@ -84,7 +84,7 @@ def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
 def test_it_runs_a_command_shows_no_password_and_leaves_nothing() -> None:
     program = f"import os, sys; print(*(os.environ[name] for name in {URLS})); sys.exit(7)"
     done = subprocess.run(
-        [sys.executable, "-m", "infra.local_stack", "--", sys.executable, "-c", program],
+        [sys.executable, "-m", "royalty.infra.servers.local_stack", "--", sys.executable, "-c", program],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -101,7 +101,7 @@ def test_it_runs_a_command_shows_no_password_and_leaves_nothing() -> None:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, "nothing listens any more"
     refused = subprocess.run(
-        [sys.executable, "-m", "infra.local_stack", "royalty"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "royalty.infra.servers.local_stack", "royalty"], cwd=ROOT, capture_output=True, text=True
     )
     assert refused.returncode == 2
     assert "a command comes after `--`; got royalty" in refused.stderr

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import openlineage
-from infra.settings import Settings
-from tasks import stage as stages
+from royalty.infra.settings import Settings
+from royalty.infra.tracking import openlineage
+from royalty.tasks.stages import stage as stages
 
 
 def use(monkeypatch: pytest.MonkeyPatch, given: Settings) -> None:
@@ -24,7 +24,7 @@ def run(name: str, used: str, fails: bool = False) -> None:
             raise RuntimeError("no")
         return {"model": space.artifacts.put(b"made")}  # type: ignore[attr-defined]
 
-    stages.run_stage(name, inputs={"train": used}, modules=("models.errors",), compute=compute)
+    stages.run_stage(name, inputs={"train": used}, modules=("royalty.models.base.errors",), compute=compute)
 
 
 def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from infra.contributor_page import (
+from royalty.infra.pages.contributors import (
     ContributorPage,
     HistoryRow,
     ImageValues,
@@ -17,8 +17,8 @@ from infra.contributor_page import (
     file_of,
     render_pages,
 )
-from infra.provenance import Step, Trace, render_trace
-from infra.report import Report, render_report
+from royalty.infra.pages.report import Report, render_report
+from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
 from tests.infra.test_report import PICTURE, report  # noqa: F401  a fixture
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 import pytest
 import xmlschema
 
-from infra.pain001 import Payments, Transfer, Version, credit_transfer
+from royalty.infra.ledger.pain001 import Payments, Transfer, Version, credit_transfer
 
 IBAN = "DE89370400440532013000"
 VERSIONS: tuple[Version, ...] = ("pain.001.001.03", "pain.001.001.09")

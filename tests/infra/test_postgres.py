@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from infra.artifacts import StoreError
-from infra.postgres import throwaway_postgres
+from royalty.infra.servers.postgres import throwaway_postgres
+from royalty.infra.stores.artifacts import StoreError
 
 
 def test_it_is_stopped_started_again_with_what_it_held_and_removed() -> None:
@@ -36,7 +36,7 @@ def test_it_is_stopped_started_again_with_what_it_held_and_removed() -> None:
 
 def test_a_killed_job_leaves_neither_a_server_nor_its_folder() -> None:
     program = (
-        "import time\nfrom infra.postgres import throwaway_postgres\n"
+        "import time\nfrom royalty.infra.servers.postgres import throwaway_postgres\n"
         "with throwaway_postgres() as server: print(server.folder, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as job:
@@ -51,7 +51,7 @@ def test_a_killed_job_leaves_neither_a_server_nor_its_folder() -> None:
 
 
 def test_missing_binaries_are_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("infra.postgres.PLACES", tmp_path)
+    monkeypatch.setattr("royalty.infra.servers.postgres.PLACES", tmp_path)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(StoreError, match="there is no `initdb`; install PostgreSQL"), throwaway_postgres():
         pass

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from infra.artifacts import StoreError
-from infra.processes import ProcessFailed, run_in_process
+from royalty.infra.processes.workers import ProcessFailed, run_in_process
+from royalty.infra.stores.artifacts import StoreError
 
 
 def add(left: int, right: int, advance: Callable[[int], None]) -> int:

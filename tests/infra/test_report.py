@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from infra.pictures import sheet
-from infra.report import ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
+from royalty.infra.pages.pictures import sheet
+from royalty.infra.pages.report import ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
 
 PICTURE = sheet(np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8), 12)
 

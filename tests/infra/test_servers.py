@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from infra.servers import HOST, QUIET, Server, free_port, loopback_hosts, mlflow_server
-from infra.settings import Settings
+from royalty.infra.servers.loopback import HOST, QUIET, Server, free_port, loopback_hosts, mlflow_server
+from royalty.infra.settings import Settings
 
-INFRA = Path(__file__).parent.parent.parent / "infra"
+DEPLOY = Path(__file__).parent.parent.parent / "infra" / "deploy"
 
 
 def status(url: str, **headers: str) -> int:
@@ -27,7 +27,7 @@ def status(url: str, **headers: str) -> int:
 
 
 def test_strangers_and_other_sites_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = (INFRA / "containers" / "basic_auth.ini").read_text()
+    config = (DEPLOY / "containers" / "basic_auth.ini").read_text()
     (tmp_path / "auth.ini").write_text(config.replace("/srv/royalty", str(tmp_path)))
     port, password = free_port(), secrets.token_hex(16)
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--app-name", "basic-auth"]
@@ -60,7 +60,7 @@ def test_strangers_and_other_sites_are_refused(tmp_path: Path, monkeypatch: pyte
 
 def test_the_pages_of_a_home_are_served_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("infra.servers.Server", lambda command, **_: started.append(command))
+    monkeypatch.setattr("royalty.infra.servers.loopback.Server", lambda command, **_: started.append(command))
     mlflow_server(Settings(home=tmp_path))
     (command,) = started
     port = command[command.index("--port") + 1]

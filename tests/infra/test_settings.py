@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import Settings, cores, settings
+from royalty.infra.settings import Settings, cores, settings
 
 
 def test_a_worker_keeps_nothing_in_the_passing_folder_of_a_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_one_worker_a_gpu_or_a_core(
 ) -> None:
     monkeypatch.delenv("ROYALTY_WORKERS", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr("infra.settings.GPUS", tmp_path / "gpus")
+    monkeypatch.setattr("royalty.infra.settings.GPUS", tmp_path / "gpus")
     assert Settings().workers == Settings().readers == cores()
     for place in range(3):
         (tmp_path / "gpus" / f"0000:{place}").mkdir(parents=True)

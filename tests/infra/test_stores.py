@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.artifacts import ArtifactStore, StoreError, write_whole
-from infra.database import open_database
-from infra.keys import code_version, digest_of
-from infra.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord
-from infra.workspace import check_home
+from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.keys import code_version, digest_of
+from royalty.infra.stores.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord
+from royalty.infra.workspace import check_home
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("infra.artifacts.os.fsync", full)
+    monkeypatch.setattr("royalty.infra.stores.artifacts.os.fsync", full)
     with pytest.raises(StoreError, match=r"No space left on device.*ROYALTY_HOME"):
         write_whole(tmp_path / "file", b"payload")
     assert list(tmp_path.iterdir()) == []
@@ -48,7 +48,7 @@ def test_unwritable_home_and_full_disk_are_one_error(tmp_path: Path, monkeypatch
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write .*ROYALTY_HOME"):
         check_home(tmp_path / "file" / "home")
-    monkeypatch.setattr("infra.workspace.FREE_SPACE", 2**60)
+    monkeypatch.setattr("royalty.infra.workspace.FREE_SPACE", 2**60)
     with pytest.raises(StoreError, match=r"needs \d+ MiB free in .*, and \d+ MiB are"):
         check_home(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -129,6 +129,6 @@ def test_code_version_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch
 
 
 def test_code_version_covers_what_is_imported() -> None:
-    assert code_version("models.generators.ddpm") != code_version("models.pruning")
+    assert code_version("royalty.models.generators.ddpm") != code_version("royalty.models.generators.pruning")
     with pytest.raises(ValueError, match="no module"):
         code_version("models.nothing")

@@ -8,7 +8,7 @@ from html import unescape
 
 from markdown_it import MarkdownIt
 
-from infra.summary import Change, failed, markdown, moved_between, shown
+from royalty.infra.pages.summary import Change, failed, markdown, moved_between, shown
 
 NAMES = (
     "a|b",

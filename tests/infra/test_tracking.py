@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.keys import digest_of
-from infra.runstore import CoalitionRecord, MeasurementRecord
-from infra.settings import Settings
-from infra.tracking import Tracking, open_tracking
-from tasks.track import coalition_run, escaped
+from royalty.infra.settings import Settings
+from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
+from royalty.infra.tracking.client import Tracking, open_tracking
+from royalty.tasks.report.track import coalition_run, escaped
 
 DATA = {"contributors": ["ann", "bob"], "contributor_digests": ["a" * 64, "b" * 64]}
 

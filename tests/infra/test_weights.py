@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.cli import _mendable, app
-from infra.settings import settings
-from infra.weights import SOURCES, WeightsError, WeightsFile, WeightsSource, WeightsStore
+from royalty.flows.cli.app import _mendable, app
+from royalty.infra.settings import settings
+from royalty.infra.stores.weights import SOURCES, WeightsError, WeightsFile, WeightsSource, WeightsStore
 
 PAYLOAD = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(PAYLOAD).hexdigest()

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.data.attributes import read_attributes
-from models.data.labelled import read_items
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.attributes import read_attributes
+from royalty.models.data.labelled import read_items
 from tests.conftest import save_digits
 
 ROWS = ("sub/1.png,1,yes", "0.png,-1,no", "2.png,1, TRUE ")

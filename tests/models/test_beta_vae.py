@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from models.errors import InputError
-from models.generators.beta_vae import LATENTS, BetaVAE
-from models.generators.ddpm import DDPM, Architecture
-from models.generators.generator import Sampler
+from royalty.models.base.errors import InputError
+from royalty.models.generators.beta_vae import LATENTS, BetaVAE
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.generator import Sampler
 
 TRAINING = {"batch_size": 8, "learning_rate": 1e-3}
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from models.budget import SUSTAINED, Sampled, Trained, budget
-from models.generators.ddpm import DDPM
-from models.generators.libraries import UNet2DConditionModel
-from models.generators.outline import Outline, activations, outline_of_adapter
-from models.generators.registry import outline_generator
-from models.generators.unets import Architecture
-from models.pruning import size_of
+from royalty.models.generators.budget import SUSTAINED, Sampled, Trained, budget
+from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.libraries import UNet2DConditionModel
+from royalty.models.generators.outline import Outline, activations, outline_of_adapter
+from royalty.models.generators.pruning import size_of
+from royalty.models.generators.registry import outline_generator
+from royalty.models.generators.unets import Architecture
 
 
 def test_the_formula_by_hand() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.valuation.certainty import MOST, Certainty, certainty_of, pilot_size
-from models.valuation.coalitions import sample_coalitions
-from models.valuation.shapley import ShapleyEstimate, estimate_shapley
+from royalty.models.valuation.certainty import MOST, Certainty, certainty_of, pilot_size
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from tests.models.games import noisy, random_additive
 
 MASKS = sample_coalitions(6, 62, seed=0)

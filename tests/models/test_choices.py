@@ -11,14 +11,22 @@ from typing import get_args
 
 import pytest
 
-from infra.weights import SOURCES
-from models.choices import DistanceName, EncoderName, JudgeName, PropertyName, QualityName, RerankName, weights_of
-from models.distances.registry import DISTANCES, build_distance
-from models.encoders.registry import ENCODERS, build_encoder
-from models.errors import InputError
-from models.properties import registry as properties
-from models.properties.registry import PROPERTIES, chosen_property
-from models.quality.registry import QUALITIES, build_quality
+from royalty.infra.stores.weights import SOURCES
+from royalty.models.base.choices import (
+    DistanceName,
+    EncoderName,
+    JudgeName,
+    PropertyName,
+    QualityName,
+    RerankName,
+    weights_of,
+)
+from royalty.models.base.errors import InputError
+from royalty.models.distances.registry import DISTANCES, build_distance
+from royalty.models.encoders.registry import ENCODERS, build_encoder
+from royalty.models.properties import registry as properties
+from royalty.models.properties.registry import PROPERTIES, chosen_property
+from royalty.models.quality.registry import QUALITIES, build_quality
 
 
 def test_every_name_can_be_built_and_every_build_has_a_name() -> None:
@@ -58,7 +66,7 @@ def test_every_property_can_be_built_by_every_network_on_offer() -> None:
 
 
 def test_a_property_is_checked_without_torch() -> None:
-    script = "import sys, tasks.config; tasks.config.CreditConfig(property='fid@clip')\n"
+    script = "import sys, royalty.tasks.config.credit; royalty.tasks.config.credit.CreditConfig(property='fid@clip')\n"
     subprocess.run([sys.executable, "-c", f"{script}assert 'torch' not in sys.modules"], check=True)
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from models.criteria import (
+from royalty.models.base.errors import InputError
+from royalty.models.judging.criteria import (
     identical_attributes,
     identical_class,
     membership_test,
@@ -16,7 +17,6 @@ from models.criteria import (
     rank_agreement,
     sensitivity,
 )
-from models.errors import InputError
 
 NEIGHBOURS = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [4, 0, 1, 2]])
 LABELS = np.array([7, 7, 5, 5, 7])

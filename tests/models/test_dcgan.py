@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.errors import InputError
-from models.generators.dcgan import DCGAN
-from models.generators.generator import Sampler
+from royalty.models.base.errors import InputError
+from royalty.models.generators.dcgan import DCGAN
+from royalty.models.generators.generator import Sampler
 
 TRAINING = {"batch_size": 8, "learning_rate": 1e-3}
 

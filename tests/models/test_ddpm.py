@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.choices import SchedulerName
-from models.generators.ddpm import DDPM, Architecture
-from models.pruning import prune, size_of
+from royalty.models.base.choices import SchedulerName
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.pruning import prune, size_of
 
 SMALL = Architecture(image_size=8, channels=1, block_channels=(8, 16), layers_per_block=1)
 TRAINING = {"batch_size": 8, "learning_rate": 1e-3, "ema_decay": 0.99}

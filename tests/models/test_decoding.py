@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from models.data.decoding import decode, plain_jpeg
-from models.data.items import item_id
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.decoding import decode, plain_jpeg
+from royalty.models.data.items import item_id
 
 RANDOM = np.random.default_rng(0)
 
@@ -79,6 +79,6 @@ def test_what_is_no_plain_jpeg_is_pillows_to_refuse(payload: bytes, message: str
 
 
 def test_one_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.data.decoding.MAX_PIXELS", 63)
+    monkeypatch.setattr("royalty.models.data.decoding.MAX_PIXELS", 63)
     with pytest.raises(InputError, match="more than 63 pixels"):
         decode("it", jpeg("RGB", 8, 8), None)

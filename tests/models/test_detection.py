@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from models.detection import detection
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.judging.detection import detection
 
 ITEMS = 100
 

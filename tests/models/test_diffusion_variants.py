@@ -15,13 +15,13 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
 
-from infra.checkpoints import Checkpoint
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators import acceleration
-from models.generators.ddpm import DDPM
-from models.generators.denoising import eight_bit_adam
-from models.generators.unets import Architecture, build_unet
+from royalty.infra.stores.checkpoints import Checkpoint
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import Shown
+from royalty.models.generators import acceleration
+from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.denoising import eight_bit_adam
+from royalty.models.generators.unets import Architecture, build_unet
 
 TRAINING = {"batch_size": 8, "learning_rate": 5e-3, "ema_decay": 0.9}
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -237,9 +237,9 @@ KILLED = """
 import sys
 from pathlib import Path
 import torch
-from infra.checkpoints import Checkpoint
-from models.generators.ddpm import DDPM
-from models.generators.denoising import eight_bit_adam
+from royalty.infra.stores.checkpoints import Checkpoint
+from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.denoising import eight_bit_adam
 from tests.models.test_diffusion_variants import TRAINING, VARIANTS, shades
 torch.set_num_threads(1)
 images, labels = shades()

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from lpips import LPIPS
 
-from infra.weights import WeightsError, WeightsStore
-from models.distances.deep import EfficientNetLayers
-from models.distances.distance import Distance, FeatureDistance, cosine, euclidean, squared_euclidean, stacked
-from models.distances.dreamsim import KIND, DreamSimEncoder, dreamsim
-from models.distances.lpips import LpipsEncoder, lpips_alex, lpips_distance
-from models.distances.registry import DISTANCES, build_distance
-from models.encoders.pixels import Pixels
-from models.errors import InputError
+from royalty.infra.stores.weights import WeightsError, WeightsStore
+from royalty.models.base.errors import InputError
+from royalty.models.distances.deep import EfficientNetLayers
+from royalty.models.distances.distance import Distance, FeatureDistance, cosine, euclidean, squared_euclidean, stacked
+from royalty.models.distances.dreamsim import KIND, DreamSimEncoder, dreamsim
+from royalty.models.distances.lpips import LpipsEncoder, lpips_alex, lpips_distance
+from royalty.models.distances.registry import DISTANCES, build_distance
+from royalty.models.encoders.pixels import Pixels
 
 
 def pictures(seed: int, n: int, *shape: int) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.valuation.drift import drift
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.drift import drift
 
 
 def cloud(items: int, seed: int = 0) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.data import duplicates
-from models.data.duplicates import NEAR, near_copies, near_owners
-from models.data.mnist import mnist_digits
+from royalty.models.data import duplicates
+from royalty.models.data.duplicates import NEAR, near_copies, near_owners
+from royalty.models.data.mnist import mnist_digits
 
 
 @pytest.mark.parametrize(("rows", "numbers"), [(1024, 10**7), (7, 200)])

@@ -7,12 +7,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits, load_sample_images
 
-from models.encoders.efficientnet import EfficientNetLite0
-from models.encoders.encoder import Encoder, prepared
-from models.encoders.pixels import Pixels
-from models.encoders.preact_resnet import PreActResNet18
-from models.encoders.registry import build_encoder
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.efficientnet import EfficientNetLite0
+from royalty.models.encoders.encoder import Encoder, prepared
+from royalty.models.encoders.pixels import Pixels
+from royalty.models.encoders.preact_resnet import PreActResNet18
+from royalty.models.encoders.registry import build_encoder
 
 SHAPE = (3, 16, 16)
 

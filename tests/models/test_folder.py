@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from pyarrow.csv import read_csv as read_table
 
-from models.data import decoding
-from models.data.credited import read_images
-from models.data.folder import list_images, read_manifest
-from models.data.items import Splits
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data import decoding
+from royalty.models.data.credited import read_images
+from royalty.models.data.folder import list_images, read_manifest
+from royalty.models.data.items import Splits
 
 HEADER = "file_name,contributor,label\n"
 

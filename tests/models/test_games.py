@@ -8,9 +8,9 @@ from math import factorial
 import numpy as np
 import pytest
 
-from models.valuation.coalitions import sample_coalitions
-from models.valuation.semivalues import exact_shapley
-from models.valuation.shapley import estimate_shapley
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.semivalues import exact_shapley
+from royalty.models.valuation.shapley import estimate_shapley
 from tests.models import games
 from tests.models.games import Game
 

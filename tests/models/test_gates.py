@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.gates import GATES, Breach, breaches, measure_gates
+from royalty.models.payout.gates import GATES, Breach, breaches, measure_gates
 
 VALUES = np.array([3.0, 1.0])  # standard deviation 1
 MEASURED = measure_gates(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.ddpm import DDPM
-from models.generators.generator import NOTHING_ELSE, fit_one_by_one
-from models.generators.registry import build_generator, load_generator
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import Shown
+from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.generator import NOTHING_ELSE, fit_one_by_one
+from royalty.models.generators.registry import build_generator, load_generator
 
 SHOWN = Shown(np.random.default_rng(0).integers(0, 256, (6, 1, 8, 8), dtype=np.uint8))
 TRAINING = {"steps": 2, "batch_size": 4, "learning_rate": 1e-2, "ema_decay": 0.9}

@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
-from models.distances.distance import FeatureDistance, euclidean, squared_euclidean
-from models.encoders.pixels import Pixels
-from models.errors import InputError
-from models.properties import kid as kid_module
-from models.properties.aesthetic import aesthetic_scores, linear_head, smooth_quantile
-from models.properties.class_entropy import class_entropy, class_entropy_error, entropy
-from models.properties.cluster_entropy import cluster_centres, nearest_centre
-from models.properties.custom import load_function
-from models.properties.diversity import distances_from_others, diversity_error
-from models.properties.fid import Gaussian, frechet_distance, gaussian
-from models.properties.inception_score import inception_score, inception_score_error
-from models.properties.kid import kid, kid_error
-from models.properties.manifold import error_of_share, inside
-from models.properties.property import Context, Property, error_of_mean, jackknife
-from models.properties.registry import chosen_property
+from royalty.models.base.errors import InputError
+from royalty.models.distances.distance import FeatureDistance, euclidean, squared_euclidean
+from royalty.models.encoders.pixels import Pixels
+from royalty.models.properties import kid as kid_module
+from royalty.models.properties.aesthetic import aesthetic_scores, linear_head, smooth_quantile
+from royalty.models.properties.class_entropy import class_entropy, class_entropy_error, entropy
+from royalty.models.properties.cluster_entropy import cluster_centres, nearest_centre
+from royalty.models.properties.custom import load_function
+from royalty.models.properties.diversity import distances_from_others, diversity_error
+from royalty.models.properties.fid import Gaussian, frechet_distance, gaussian
+from royalty.models.properties.inception_score import inception_score, inception_score_error
+from royalty.models.properties.kid import kid, kid_error
+from royalty.models.properties.manifold import error_of_share, inside
+from royalty.models.properties.property import Context, Property, error_of_mean, jackknife
+from royalty.models.properties.registry import chosen_property
 
 PIXELS = FeatureDistance("l2", Pixels((1, 1, 4)), euclidean)
 

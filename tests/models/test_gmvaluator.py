@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import InputError
-from models.valuation import gmvaluator
-from models.valuation.gmvaluator import build_index, gmvaluator_values, softmin
-from models.valuation.items import contributor_values
+from royalty.models.base.errors import InputError
+from royalty.models.valuation import gmvaluator
+from royalty.models.valuation.gmvaluator import build_index, gmvaluator_values, softmin
+from royalty.models.valuation.items import contributor_values
 
 Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.generators.ddpm import DDPM, Architecture
-from models.valuation import gradients
-from models.valuation.gradients import CountSketch, journey_gradients, loss_gradients, noise_levels
+from royalty.models.generators import gradients
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.gradients import CountSketch, journey_gradients, loss_gradients, noise_levels
 
 SMALL = Architecture(image_size=8, channels=1, block_channels=(4, 8), layers_per_block=1)
 WHOLE = 20_000

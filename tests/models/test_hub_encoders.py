@@ -25,12 +25,12 @@ from transformers import (
     Dinov2Model,
 )
 
-from infra.weights import WeightsError, WeightsStore
-from models.checkpoints import load_exactly, read_checkpoint, weights_digest
-from models.encoders import hub
-from models.encoders.encoder import prepared
-from models.encoders.registry import ENCODERS, build_encoder
-from models.errors import InputError
+from royalty.infra.stores.weights import WeightsError, WeightsStore
+from royalty.models.base.checkpoints import load_exactly, read_checkpoint, weights_digest
+from royalty.models.base.errors import InputError
+from royalty.models.encoders import hub
+from royalty.models.encoders.encoder import prepared
+from royalty.models.encoders.registry import ENCODERS, build_encoder
 
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 

@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.identities import merge, overlaps, split
-from models.payout import Terms
-from models.policies import Credit
+from royalty.models.payout.division import Terms
+from royalty.models.payout.identities import merge, overlaps, split
+from royalty.models.payout.policies import Credit
 
 GENERATOR = np.random.default_rng(0)
 

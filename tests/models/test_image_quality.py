@@ -19,10 +19,10 @@ from pyiqa.default_model_configs import DEFAULT_CONFIGS
 from sklearn.datasets import load_sample_images
 from torch import nn
 
-from infra.weights import SOURCES, WeightsError, WeightsStore
-from models.errors import InputError
-from models.quality.pyiqa_metrics import METRICS, PyiqaQuality, pyiqa_quality
-from models.quality.registry import QUALITIES, build_quality
+from royalty.infra.stores.weights import SOURCES, WeightsError, WeightsStore
+from royalty.models.base.errors import InputError
+from royalty.models.quality.pyiqa_metrics import METRICS, PyiqaQuality, pyiqa_quality
+from royalty.models.quality.registry import QUALITIES, build_quality
 
 
 def pictures(n: int, *shape: int) -> np.ndarray:

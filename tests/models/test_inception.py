@@ -9,11 +9,11 @@ import pytest
 import torch
 from torchvision.models import inception_v3 as published
 
-from models.encoders.inception import InceptionV3, inception_v3
-from models.errors import InputError
-from models.properties.inception_score import inception_score
-from models.properties.property import Context
-from models.properties.registry import chosen_property
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.inception import InceptionV3, inception_v3
+from royalty.models.properties.inception_score import inception_score
+from royalty.models.properties.property import Context
+from royalty.models.properties.registry import chosen_property
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from models.valuation.influence import relative_influence, renormalized_influence, trak
+from royalty.models.valuation.influence import relative_influence, renormalized_influence, trak
 
 Estimator = Callable[..., np.ndarray]
 ESTIMATORS = [trak, relative_influence, renormalized_influence]

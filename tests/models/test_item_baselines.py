@@ -11,9 +11,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.func import grad, vmap
 
-from models.errors import InputError
-from models.valuation.head import BATCH, LEARNING_RATE, descend, fit_head
-from models.valuation.item_baselines import (
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.head import BATCH, LEARNING_RATE, descend, fit_head
+from royalty.models.valuation.item_baselines import (
     alignment,
     confidence_values,
     el2n_values,
@@ -21,7 +21,7 @@ from models.valuation.item_baselines import (
     prototype_values,
     tracin_values,
 )
-from models.valuation.items import ItemValues
+from royalty.models.valuation.items import ItemValues
 
 METHODS: dict[str, Callable[..., ItemValues]] = {
     "confidence": partial(confidence_values, seed=0),

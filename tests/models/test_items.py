@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.digits import BLURRED, COPIER, MISLABELLED, NOISE, digits
-from models.data.items import ImageSet, item_id, split_items
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.digits import BLURRED, COPIER, MISLABELLED, NOISE, digits
+from royalty.models.data.items import ImageSet, item_id, split_items
 
 DIGITS = {
     "contributors": 12,

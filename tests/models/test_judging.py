@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.judging import (
+from royalty.models.base.errors import InputError
+from royalty.models.judging.datamodeling import (
     datamodeling_score,
     folds_of,
     held_out_coalitions,

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from models.errors import InputError
-from models.valuation import knn_shapley
-from models.valuation.knn_shapley import knn_shapley_values, nearest_first
-from models.valuation.semivalues import exact_shapley
+from royalty.models.base.errors import InputError
+from royalty.models.valuation import knn_shapley
+from royalty.models.valuation.knn_shapley import knn_shapley_values, nearest_first
+from royalty.models.valuation.semivalues import exact_shapley
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

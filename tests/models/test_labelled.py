@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from models.data.items import item_id
-from models.data.labelled import count_items, numbered, read_items
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import item_id
+from royalty.models.data.labelled import count_items, numbered, read_items
 from tests.conftest import save_digits
 
 GENERATOR = np.random.default_rng(0)

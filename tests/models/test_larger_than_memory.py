@@ -14,13 +14,13 @@ PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path
 import torch
-from models.data import duplicates
-from models.data.credited import read_images
-from models.data.folder import read_manifest
-from models.data.stored import open_set, set_pieces
-from models.generators.ddpm import DDPM
-from models.generators.unets import Architecture
-from tasks.ingest import _described
+from royalty.models.data import duplicates
+from royalty.models.data.credited import read_images
+from royalty.models.data.folder import read_manifest
+from royalty.models.data.stored import open_set, set_pieces
+from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.unets import Architecture
+from royalty.tasks.credit.ingest import _described
 
 def own():
     status = Path("/proc/self/status").read_text()

@@ -12,15 +12,15 @@ import pytest
 import torch
 from diffusers import LDMPipeline
 
-from models.data.items import ImageSet, Shown
-from models.errors import InputError
-from models.generators.generator import MemoryRows, Resources
-from models.generators.latent_diffusion import LatentDiffusion
-from models.generators.pipelines import autoencoder_in
-from models.generators.registry import build_generator, load_generator, outline_generator
-from models.retraining import coalition_models
-from models.training import Method, Training
-from models.valuation.gradients import loss_gradients
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import ImageSet, Shown
+from royalty.models.generators.generator import MemoryRows, Resources
+from royalty.models.generators.gradients import loss_gradients
+from royalty.models.generators.latent_diffusion import LatentDiffusion
+from royalty.models.generators.pipelines import autoencoder_in
+from royalty.models.generators.registry import build_generator, load_generator, outline_generator
+from royalty.models.generators.retraining import coalition_models
+from royalty.models.generators.training import Method, Training
 from tests.autoencoder import CHANNELS, FACTOR, save_autoencoder
 
 SIDE = 16

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.averaging import Average
-from models.generators.generator import NOTHING_ELSE
-from models.generators.latent import LatentGenerator
-from models.generators.registry import build_generator, load_generator, outline_generator
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import Shown
+from royalty.models.generators.averaging import Average
+from royalty.models.generators.generator import NOTHING_ELSE
+from royalty.models.generators.latent import LatentGenerator
+from royalty.models.generators.registry import build_generator, load_generator, outline_generator
 
 TRAINING: dict[str, Any] = {"steps": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9}
 SHOWN = Shown(np.random.default_rng(0).integers(0, 256, (6, 1, 16, 16), dtype=np.uint8))

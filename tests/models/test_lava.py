@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from models.errors import InputError
-from models.valuation import ground, transport
-from models.valuation.ground import Options, chunks, survey
-from models.valuation.items import ItemValues, check_labelled, with_lowest
-from models.valuation.lava import calibrated, exact_difference, lava_values
-from models.valuation.transport import NotConverged, solve_transport
+from royalty.models.base.errors import InputError
+from royalty.models.valuation import ground, transport
+from royalty.models.valuation.ground import Options, chunks, survey
+from royalty.models.valuation.items import ItemValues, check_labelled, with_lowest
+from royalty.models.valuation.lava import calibrated, exact_difference, lava_values
+from royalty.models.valuation.transport import NotConverged, solve_transport
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

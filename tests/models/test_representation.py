@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from models.encoders.representation import DIRECTIONS, represent
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.encoders.representation import DIRECTIONS, represent
 
 GENERATOR = np.random.default_rng(0)
 LABELS = np.arange(90) % 3

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.data.items import ImageSet, item_id
-from models.generators import stacked
-from models.generators.ddpm import DDPM, Architecture
-from models.generators.generator import Fits
-from models.generators.stacked import fit_stacked
-from models.pruning import prune
-from models.retraining import OTHER_SEED, Outcome, coalition_models
-from models.training import Method, Training
+from royalty.models.data.items import ImageSet, item_id
+from royalty.models.generators import stacked
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.generator import Fits
+from royalty.models.generators.pruning import prune
+from royalty.models.generators.retraining import OTHER_SEED, Outcome, coalition_models
+from royalty.models.generators.stacked import fit_stacked
+from royalty.models.generators.training import Method, Training
 
 METHODS = get_args(Method)
 TRAINED = ("sparsified", "finetune", "retrain")

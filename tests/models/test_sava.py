@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from models.errors import InputError
-from models.valuation import batches, ground
-from models.valuation.batches import Agreement, Batching, Plan, Share, Valued, extend_plan, plan_values, take
-from models.valuation.ground import Batch, Options
-from models.valuation.lava import calibrated, lava_values
-from models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
+from royalty.models.base.errors import InputError
+from royalty.models.valuation import batches, ground
+from royalty.models.valuation.batches import Agreement, Batching, Plan, Share, Valued, extend_plan, plan_values, take
+from royalty.models.valuation.ground import Batch, Options
+from royalty.models.valuation.lava import calibrated, lava_values
+from royalty.models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from models.errors import InputError
-from models.valuation.semivalues import (
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.semivalues import (
     add_one_in,
     banzhaf,
     exact_shapley,

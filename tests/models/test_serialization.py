@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import serialization
-from models.serialization import open_packed, pack, packed_pieces
+from royalty.models.base import serialization
+from royalty.models.base.serialization import open_packed, pack, packed_pieces
 
 GENERATOR = np.random.default_rng(0)
 ARRAYS = {

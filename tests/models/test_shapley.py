@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import InputError
-from models.valuation.coalitions import sample_coalitions, size_distribution
-from models.valuation.regression import to_units
-from models.valuation.semivalues import exact_shapley
-from models.valuation.shapley import ShapleyEstimate, estimate_shapley
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.coalitions import sample_coalitions, size_distribution
+from royalty.models.valuation.regression import to_units
+from royalty.models.valuation.semivalues import exact_shapley
+from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 
 ESTIMATORS = ("constrained", "unbiased", "mixed", "auto")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.valuation.similarity import (
+from royalty.models.valuation.similarity import (
     aggregate,
     embedding_distance,
     feature_similarity,

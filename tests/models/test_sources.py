@@ -18,16 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from models.data.artbench import artbench_images
-from models.data.celeba import celeba_images
-from models.data.cifar import CIFAR_20, cifar_images, read_pickle
-from models.data.columns import Columns, dataset_images, parquet_images
-from models.data.credited import copies, read_images
-from models.data.decoding import decode_images
-from models.data.items import ImageSet, item_id
-from models.data.listing import Listing, check_credited
-from models.data.stored import open_set, set_pieces
-from models.errors import InputError
+from royalty.models.base.errors import InputError
+from royalty.models.data.artbench import artbench_images
+from royalty.models.data.celeba import celeba_images
+from royalty.models.data.cifar import CIFAR_20, cifar_images, read_pickle
+from royalty.models.data.columns import Columns, dataset_images, parquet_images
+from royalty.models.data.credited import copies, read_images
+from royalty.models.data.decoding import decode_images
+from royalty.models.data.items import ImageSet, item_id
+from royalty.models.data.listing import Listing, check_credited
+from royalty.models.data.stored import open_set, set_pieces
 
 PICTURES = np.random.default_rng(0).integers(0, 256, size=(12, 8, 8, 3), dtype=np.uint8)
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -344,7 +344,7 @@ def test_copies_are_found_within_and_across_contributors(tmp_path: Path) -> None
 
 
 def test_a_set_written_in_pieces_is_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.serialization.PIECE", 400)  # two images
+    monkeypatch.setattr("royalty.models.base.serialization.PIECE", 400)  # two images
     squares = PICTURES.transpose(0, 3, 1, 2)
     owners = [["ann", "bob"], ["bob"], ["cy"]] * 4
     texts = ["é", *"bcdefghijkl"]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.generators.ddpm import DDPM, Architecture
-from models.generators.generator import Fits
-from models.generators.stacked import fit_stacked
-from models.pruning import prune
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.generator import Fits
+from royalty.models.generators.pruning import prune
+from royalty.models.generators.stacked import fit_stacked
 
 STEPS = 4
 TRAINING = {"steps": STEPS, "batch_size": 7, "learning_rate": 1e-2, "ema_decay": 0.99}

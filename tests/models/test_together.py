@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from infra.checkpoints import Checkpoint
-from infra.processes import ProcessFailed, run_in_process
-from models.data.items import Shown
-from models.errors import InputError
-from models.generators.generator import Resources
-from models.generators.memory import Parts
-from models.generators.registry import build_generator
-from models.generators.small_pipeline import save_small_pipeline
-from models.generators.together import check_gpus, is_first, share_of, together
-from models.serialization import unpack
+from royalty.infra.processes.workers import ProcessFailed, run_in_process
+from royalty.infra.stores.checkpoints import Checkpoint
+from royalty.models.base.errors import InputError
+from royalty.models.base.serialization import unpack
+from royalty.models.data.items import Shown
+from royalty.models.generators.generator import Resources
+from royalty.models.generators.memory import Parts
+from royalty.models.generators.registry import build_generator
+from royalty.models.generators.small_pipeline import save_small_pipeline
+from royalty.models.generators.together import check_gpus, is_first, share_of, together
 
 STEPS = 6
 TRAINING: dict[str, Any] = {"batch_size": 10, "learning_rate": 2e-3, "ema_decay": 0.9, "seed": 5}
@@ -116,7 +116,7 @@ def build(kind: str, folder: Path) -> bytes:
 def test_shares_cover_a_batch_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = []
     for index in range(3):
-        monkeypatch.setattr("models.generators.together._place", lambda index=index: (index, 3))
+        monkeypatch.setattr("royalty.models.generators.together._place", lambda index=index: (index, 3))
         shares.append(share_of(10))
         assert len(Parts([], 10, parts=2).share) in (3, 4)
     assert [place for share in shares for place in share] == list(range(10))
@@ -128,7 +128,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -
     check_gpus(2)
     with pytest.raises(InputError, match=r"got 4, and it sees 2.*CUDA_VISIBLE_DEVICES"):
         check_gpus(4)
-    monkeypatch.setattr("models.generators.together.find_spec", lambda _name: None)
+    monkeypatch.setattr("royalty.models.generators.together.find_spec", lambda _name: None)
     check_gpus(1)
     with pytest.raises(InputError, match=r"accelerate.*royalty\[gpu\]"):
         check_gpus(2)

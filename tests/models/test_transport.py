@@ -6,9 +6,9 @@ import numpy as np
 import ot
 import pytest
 
-from models.errors import InputError
-from models.valuation import transport
-from models.valuation.transport import MatrixCost, NotConverged, PointCost, Transport, solve_transport
+from royalty.models.base.errors import InputError
+from royalty.models.valuation import transport
+from royalty.models.valuation.transport import MatrixCost, NotConverged, PointCost, Transport, solve_transport
 
 Clouds = tuple[np.ndarray, np.ndarray]
 

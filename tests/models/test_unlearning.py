@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
-from models.generators.ddpm import DDPM, Architecture
-from models.unlearning import _curvature, _split, gradient_ascent, influence_unlearning, newton_step
-from models.valuation.gradients import diffuse, noise_levels
+from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.gradients import diffuse, noise_levels
+from royalty.models.generators.unlearning import _curvature, _split, gradient_ascent, influence_unlearning, newton_step
 
 SMALL = Architecture(image_size=8, channels=1, block_channels=(8, 16), layers_per_block=1)
 NEWTON = {"timesteps": 4, "damping": 0.1, "seed": 0}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.errors import InputError
-from models.generators.beta_vae import LATENTS, BetaVAE
-from models.valuation.vae_tracin import vae_tracin_scores, vae_tracin_values
+from royalty.models.base.errors import InputError
+from royalty.models.generators.beta_vae import LATENTS, BetaVAE
+from royalty.models.valuation.vae_tracin import vae_tracin_scores, vae_tracin_values
 
 SHAPE = (1, 28, 28)
 

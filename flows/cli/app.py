@@ -1,0 +1,128 @@
+"""The `royalty` command line. Each command is a thin call of a flow.
+
+Imports wait inside the commands: the configuration is checked before anything heavy is loaded, and
+what is heavy loads while the server starts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from royalty.flows.cli.command import MEASURING, AsJson, ConfigFile, Data, Name, Preset, print_result, working
+from royalty.flows.cli.doctor import doctor
+from royalty.flows.cli.evaluate import evaluate_app
+from royalty.flows.cli.pay import ledger, payout
+from royalty.flows.cli.presets import presets
+from royalty.flows.cli.revalue import revalue
+from royalty.flows.cli.trace import trace
+from royalty.flows.cli.value import value
+from royalty.flows.cli.weights import weights_app
+
+if TYPE_CHECKING:
+    from royalty.tasks.credit.stopping import Verdict
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(weights_app, name="weights")
+
+
+@app.callback()
+def royalty() -> None:
+    """Credit, value and pay the people whose images trained a generative model."""
+
+
+@app.command()
+def run(
+    config: ConfigFile = None,
+    preset: Preset = None,
+    data: Data = None,
+    name: Name = None,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Measure only a pilot of the coalitions, and say what to expect.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train, prune, measure coalitions; then credit, report and pay the contributors."""
+    from royalty.flows.cli.configuration import load_config
+
+    configuration = load_config(file=config, preset=preset, name=name, data=data)
+    with working(configuration.name, flow="royalty.flows.credit", works=MEASURING, show_progress=not as_json):
+        from royalty.flows import credit
+
+        verdict = credit.forecast(configuration) if forecast else None
+        result = None if forecast else credit.credit(configuration)
+    if verdict is not None:
+        _print_forecast(verdict, as_json)
+    elif result is not None:
+        print_result(result, configuration.payout, as_json)
+
+
+app.command()(presets)
+app.command()(revalue)
+app.command()(value)
+app.command()(trace)
+app.command()(payout)
+app.command()(ledger)
+app.command()(doctor)
+
+
+@app.command()
+def ui() -> None:
+    """Serve MLflow's and Prefect's pages, over the state that runs left, until Ctrl-C."""
+    from royalty.infra.servers.session import serve_pages
+
+    serve_pages()
+
+
+def main() -> None:
+    """Entry point: what a user can mend is one message; anything else is a traceback."""
+    try:
+        app()
+    except Exception as error:
+        if not _mendable(error):
+            raise
+        sys.stderr.write(f"royalty: {error}\n")
+        sys.exit(1)
+
+
+def _print_forecast(verdict: Verdict, as_json: bool) -> None:
+    from royalty.infra.pages.terminal import console
+
+    expected = {
+        "coalitions": verdict.expected,
+        "hours": verdict.expected_hours,
+        "interval_width": verdict.expected_width,
+        "target_within_budget": verdict.certainty.needed is not None and verdict.certainty.needed <= verdict.budget,
+    }
+    if as_json:
+        sys.stdout.write(json.dumps({**asdict(verdict), "expected": expected}) + "\n")
+        return
+    now = verdict.certainty
+    console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s of a worker each")
+    console.print(f"Now       intervals {now.width:.2f} wide on average")
+    console.print(f"          {now.error}")
+    console.print(f"Expected  {verdict.expected} coalitions of at most {verdict.budget}")
+    console.print(f"          {verdict.expected_hours:.2f} hours more on {verdict.workers} worker(s)")
+    console.print(f"          intervals {verdict.expected_width:.2f} wide on average")
+    if now.needed is not None and now.needed > verdict.budget:
+        console.print(f"The target takes about {now.needed} coalitions; raise `coalitions.count` or relax it.")
+
+
+def _mendable(error: Exception) -> bool:
+    from sqlalchemy.exc import DatabaseError
+
+    from royalty.flows.cli.configuration import ConfigError
+    from royalty.infra.ledger.postings import LedgerConflict
+    from royalty.infra.processes.workers import ProcessFailed
+    from royalty.infra.stores.artifacts import StoreError
+    from royalty.infra.stores.runstore import ConfigConflict
+    from royalty.models.base.errors import InputError
+
+    return isinstance(
+        error, ConfigError | DatabaseError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError
+    )

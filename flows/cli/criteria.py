@@ -1,0 +1,96 @@
+"""The commands `royalty evaluate identity|attributes|membership|outliers|efficiency`: GMValuator's criteria."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from royalty.flows.cli.command import AsJson, ConfigFile, Name, SourceOf, working
+
+if TYPE_CHECKING:
+    from royalty.flows.criteria import CriteriaResult
+
+HELP = {
+    "identity": "Share of the most valuable images that have the class of the generated image.",
+    "attributes": "Share of the most valuable images that have its attributes, one or two at a time.",
+    "membership": "Whether images that were trained on are worth more than others of their class.",
+    "outliers": "Where images with noise, planted before the training, rank by value.",
+    "efficiency": "Seconds for a generated image, beside VAE-TracIn.",
+}
+
+COLUMNS = {
+    "identity": ("generator", "method", "k", "share", "stderr"),
+    "attributes": ("generator", "method", "attributes", "k", "share", "stderr", "chance"),
+    "membership": ("generator", "method", "trained", "held_out", "t", "p", "effect"),
+    "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
+    "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
+    "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
+    "calibration": ("generator", "method", "top", "with", "without"),
+}
+"""What a terminal shows of the rows; the tables on disk have all."""
+
+TITLES = {
+    "sensitivity": "Over fewer generated images, ten draws of each number",
+    "calibration": "Mean score of the highest, with the quality of images and without",
+}
+
+
+WORKS = (
+    "royalty.tasks.benchmarks.criteria_worker",
+    "royalty.tasks.benchmarks.efficiency_worker",
+    "royalty.tasks.items.gmvaluator_worker",
+)
+"""What the criteria run in processes of their own; these import what trains and samples, too."""
+
+
+def add_criteria(evaluate: typer.Typer) -> None:
+    """Add the commands to `royalty evaluate`."""
+    for criterion, text in HELP.items():
+        evaluate.command(criterion, help=text)(_command(criterion))
+
+
+def _command(criterion: str) -> Any:
+    def command(
+        train: SourceOf = None,
+        generated: SourceOf = None,
+        config: ConfigFile = None,
+        name: Name = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from royalty.flows.cli.configuration import load_criteria_config
+
+        configuration = load_criteria_config(config, {"train": train, "generated": generated, "name": name})
+        with working(None, flow="royalty.flows.criteria", works=WORKS, show_progress=not as_json):
+            from royalty.flows import criteria
+
+            result = getattr(criteria, criterion)(configuration)
+        if as_json:
+            sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        else:
+            _print(result)
+
+    return command
+
+
+def _print(result: CriteriaResult) -> None:
+    from royalty.infra.pages.terminal import console, print_table
+
+    for name, rows in {result.criterion: result.rows, **result.more}.items():
+        if name in TITLES:
+            console.print(TITLES[name])
+        columns = COLUMNS[name]
+        print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in rows])
+    if result.accuracy is not None:
+        console.print(f"Classes by a classifier that is right about {result.accuracy:.1%} of the images it did not see")
+    console.print(f"Table       {result.folder}/{result.criterion}.csv", soft_wrap=True)
+    console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    found = [row.get(column, "") for column in columns]
+    return [f"{value:.3g}" if isinstance(value, float) else str(value) for value in found]

@@ -1,0 +1,104 @@
+"""The command `royalty value`: worth of single images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from royalty.flows.cli.command import AsJson, ConfigFile, Name, SourceOf, working
+
+
+def value(
+    method: Annotated[str, typer.Argument(help="gmvaluator, lava, sava or knn-shapley.")],
+    train: SourceOf = None,
+    val: SourceOf = None,
+    generated: SourceOf = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write the values to.")] = None,
+    config: ConfigFile = None,
+    name: Name = None,
+    unseen_label: Annotated[
+        str | None, typer.Option(help="A training label that validation lacks: error, or worst.")
+    ] = None,
+    incremental: Annotated[
+        bool,
+        typer.Option("--incremental", help="By sava: keep the last valuation of this name, and value what is new."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Value every training item: by a clean validation set, or by the generated images that it stands behind."""
+    if method == "gmvaluator":
+        _refuse_options(method, {"--val": val, "--unseen-label": unseen_label, "--incremental": incremental})
+        _match(config, {"train": train, "generated": generated, "name": name}, out, as_json)
+        return
+    _refuse_options(method, {"--generated": generated})
+    from royalty.flows.cli.configuration import load_value_config
+
+    given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
+    configuration = load_value_config(config, given)
+    with working(
+        None, flow="royalty.flows.transport", works=["royalty.tasks.items.valuing_worker"], show_progress=not as_json
+    ):
+        from royalty.flows.transport import value
+
+        result = value(configuration, out, incremental)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from royalty.infra.pages.terminal import console
+
+    console.print(f"{result.items} items valued by {method}; higher is better")
+    _print_diagnostics(result.diagnostics)
+    console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
+    console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _refuse_options(method: str, given: Mapping[str, Any]) -> None:
+    from royalty.flows.cli.configuration import ConfigError
+
+    for option, value in given.items():
+        if value:
+            raise ConfigError(f"`{option}` says nothing to `royalty value {method}`; leave it out")
+
+
+def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    from royalty.flows.cli.configuration import load_gmvaluator_config
+
+    configuration = load_gmvaluator_config(config, given)
+    with working(
+        None,
+        flow="royalty.flows.gmvaluator",
+        works=["royalty.tasks.items.gmvaluator_worker"],
+        show_progress=not as_json,
+    ):
+        from royalty.flows.gmvaluator import gmvaluator
+
+        result = gmvaluator(configuration, out)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from royalty.infra.pages.terminal import console, print_table
+
+    if result.contributors:
+        print_table(("Contributor", "Value"), [(name, f"{value:.2f}") for name, value in result.contributors.items()])
+    console.print(f"{result.items} items valued by {result.generated} generated images; higher is better")
+    _print_diagnostics(result.diagnostics)
+    if result.diagnostics["k"] < result.diagnostics["k_asked"]:
+        console.print("There are fewer items than the k that share an image: all do")
+    console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
+    console.print(f"Behind      {result.folder}/contributions.parquet", soft_wrap=True)
+    console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _print_diagnostics(diagnostics: Mapping[str, Any]) -> None:
+    from royalty.infra.pages.terminal import console
+
+    for key, found in diagnostics.items():
+        if isinstance(found, int | float | str):
+            shown = f"{found:.4g}" if isinstance(found, float) else found
+            console.print(f"  {key.replace('_', ' ')}  {shown}")

@@ -1,0 +1,107 @@
+"""What `compose.yaml` runs, as plain processes: PostgreSQL, Prefect and MLflow on the loopback address, thrown away.
+
+python -m royalty.infra.servers.local_stack                        # prints the environment, until Ctrl-C
+python -m royalty.infra.servers.local_stack -- COMMAND [ARGUMENT...]   # runs a command with it
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from royalty.infra.servers.loopback import HOST, QUIET, Server, free_port, loopback_hosts
+from royalty.infra.servers.postgres import Postgres, throwaway_postgres
+from royalty.infra.settings import masked
+from royalty.infra.stores.artifacts import StoreError
+
+URLS = ("PREFECT_API_URL", "ROYALTY_MLFLOW_URI", "ROYALTY_DATABASE_URL")
+
+
+@contextmanager
+def local_stack() -> Iterator[dict[str, str]]:
+    """The servers, with a database each for Prefect, MLflow and Royalty; all that they hold goes with them.
+
+    Yields:
+        The environment in which `royalty` uses them.
+
+    Raises:
+        StoreError: one of them does not start; the others are stopped.
+    """
+    with ExitStack() as stack:
+        database = stack.enter_context(throwaway_postgres())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="royalty-stack-")))
+        servers = []
+        for begin in (_prefect, _mlflow):  # at once: each takes many seconds to make its tables
+            servers.append(begin(database, folder))
+            stack.callback(servers[-1].stop)
+        for server in servers:
+            server.wait_until_ready()
+        prefect, mlflow = servers
+        urls = (f"{prefect.url}/api", mlflow.url, database.create_database("royalty"))
+        yield {**dict(zip(URLS, urls, strict=True)), "MLFLOW_TRACKING_URI": mlflow.url}
+
+
+def _prefect(database: Postgres, folder: Path) -> Server:
+    port = free_port()
+    # Passed by the environment: a command line, and the password in it, can be read by every user of the machine.
+    url = database.create_database("prefect").replace("+psycopg", "+asyncpg")
+    return Server(
+        ["prefect", "server", "start", "--host", HOST, "--port", str(port)],
+        port=port,
+        health="/api/health",
+        log=folder / "prefect.log",
+        environment={**QUIET, "PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": url},
+    )
+
+
+def _mlflow(database: Postgres, folder: Path) -> Server:
+    port = free_port()
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", loopback_hosts(port)]
+    return Server(
+        [*command, "--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")],
+        port=port,
+        health="/health",
+        log=folder / "mlflow.log",
+        environment={**QUIET, "MLFLOW_BACKEND_STORE_URI": database.create_database("mlflow")},
+    )
+
+
+def main() -> int:
+    """Run the command, or wait; returns the command's exit code."""
+    command = sys.argv[1:]
+    if command and command[0] != "--":
+        sys.stderr.write(f"a command comes after `--`; got {shlex.join(command)}\n")
+        return 2
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with local_stack() as environment:
+            if not command[1:]:
+                for name, value in environment.items():
+                    print(f"export {name}={shlex.quote(value)}", flush=True)
+                sys.stderr.write("Press Ctrl-C to stop; everything in them is removed.\n")
+                signal.pause()
+            for name in URLS:
+                sys.stderr.write(f"{name}={masked(environment[name])}\n")
+            return subprocess.run(command[1:], env={**os.environ, **environment}).returncode
+    except KeyboardInterrupt:
+        return 130
+    except (StoreError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Prefect's and MLflow's servers as child processes on the loopback address."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+
+from royalty.infra.settings import Settings
+from royalty.infra.stores.artifacts import StoreError, write_whole
+
+HOST = "127.0.0.1"
+STARTUP_SECONDS = 120
+SHUTDOWN_SECONDS = 10
+
+# Prefect builds its database by a hundred migrations, in 20 seconds of one core. This environment keeps an empty one.
+TEMPLATE = Path(sys.prefix) / "var" / "royalty" / f"prefect-{version('prefect')}.db"
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_CLI_PROMPT": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "DO_NOT_TRACK": "1",
+    "DASK_LOGGING__DISTRIBUTED": "error",
+    "PYTHONWARNINGS": "ignore",
+}
+"""Environment of both libraries: no telemetry, and a terminal that shows the job alone."""
+
+WITHOUT_SCHEDULES = {
+    f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+    for service in (
+        "CANCELLATION_CLEANUP",
+        "CLEANUP_RECONCILER",
+        "DB_VACUUM",
+        "FOREMAN",
+        "LATE_RUNS",
+        "PAUSE_EXPIRATIONS",
+        "REPOSSESSOR",
+        "SCHEDULER",
+        "TRIGGERS",
+    )
+}
+"""Environment of a server that one job starts for itself: what serves schedules would only take its time."""
+
+
+def configure(settings: Settings) -> None:
+    """Set the environment of Prefect and MLflow; to be called before either is imported."""
+    for name, value in {**QUIET, "PREFECT_HOME": str(settings.root / "prefect")}.items():
+        os.environ.setdefault(name, value)
+
+
+class Server:
+    """A server that ends when told to, and when its parent dies however it dies."""
+
+    def __init__(
+        self, command: Sequence[str], *, port: int, health: str, log: Path, environment: Mapping[str, str] = {}
+    ) -> None:
+        self.url = f"http://{HOST}:{port}"
+        self.health = health
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "royalty.infra.processes.supervise", sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                start_new_session=True,  # Ctrl-C is for the job; the job then ends its servers in order
+            )
+
+    def wait_until_ready(self) -> None:
+        """Return once the server answers.
+
+        Raises:
+            StoreError: it ended, or did not answer in time; shows the end of its log.
+        """
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(self.url + self.health, timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        self.stop()
+        tail = self.log.read_text(errors="replace").strip().splitlines()[-5:]
+        raise StoreError(
+            f"a server did not start within {STARTUP_SECONDS} s at {self.url}; the end of {self.log}:\n"
+            + "\n".join(tail)
+        )
+
+    def stop(self) -> None:
+        """End the server and wait for it."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            self.process.wait(SHUTDOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
+    """Prefect's server over `home/prefect`, on a free port."""
+    port = free_port()
+    database = settings.root / "prefect" / "prefect.db"
+    if TEMPLATE.exists() and not database.exists():
+        write_whole(database, TEMPLATE.read_bytes())
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    log = settings.root / "prefect" / "server.log"
+    environment = {} if schedules else WITHOUT_SCHEDULES
+    return Server(command, port=port, health="/api/health", log=log, environment=environment)
+
+
+def mlflow_server(settings: Settings) -> Server:
+    """MLflow's server over the tracking store, on a free port."""
+    port = free_port()
+    folder = settings.root / "mlflow"
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]
+    command += ["--allowed-hosts", loopback_hosts(port)]
+    return Server(command, port=port, health="/health", log=folder / "server.log")
+
+
+def loopback_hosts(port: int) -> str:
+    """Names by which a browser may address a server here: a page of another site that leads here is refused."""
+    return f"{HOST}:{port},localhost:{port}"
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def main() -> None:
+    """`python -m royalty.infra.servers.loopback`: make the empty Prefect database that new homes of this environment
+    start from.
+    """
+    if TEMPLATE.exists():
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder))
+        configure(settings)
+        server = prefect_server(settings)
+        server.wait_until_ready()
+        server.stop()
+        copy = Path(folder) / "copy.db"
+        built = settings.root / "prefect" / "prefect.db"
+        with closing(sqlite3.connect(built)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        write_whole(TEMPLATE, copy.read_bytes())
+
+
+if __name__ == "__main__":
+    main()

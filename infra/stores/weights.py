@@ -1,0 +1,348 @@
+"""Weights of other people's models: what there is, fetched when asked for, and verified whenever they are used."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from royalty.infra.stores.artifacts import StoreError
+
+RECORD = "weights.json"
+CHUNK = 2**20
+TRAINED = "trained/"
+"""Before the names of pipelines that were trained here."""
+
+TIMEOUT = 60
+"""Seconds without a byte after which a server is given up."""
+
+
+class WeightsError(StoreError):
+    """Weights are missing, have changed, or could not be fetched; the message gives the remedy."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file of a source.
+
+    Attributes:
+        path: in the folder of its weights; an archive is unpacked there instead.
+        url: where it is fetched from.
+        sha256: its digest, or the beginning of it, as its publisher states it; empty where none does.
+        megabytes: its size, as its publisher states it; 0 where none does.
+    """
+
+    path: str
+    url: str
+    sha256: str = ""
+    megabytes: float = 0
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Weights that a name stands for.
+
+    Attributes:
+        use: what they are for.
+        licence: of the weights, by its SPDX name where there is one.
+    """
+
+    use: str
+    licence: str
+    files: tuple[WeightsFile, ...]
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """One line of the list: what is known of weights, and whether they are here.
+
+    Attributes:
+        megabytes: on disk, or as published; None if neither is known.
+    """
+
+    name: str
+    use: str
+    licence: str
+    source: str
+    megabytes: float | None
+    present: bool
+
+
+def _hub(repository: str, *paths: str, revision: str = "main") -> tuple[WeightsFile, ...]:
+    base = f"https://huggingface.co/{repository}/resolve/{revision}"
+    return tuple(WeightsFile(path, f"{base}/{path}") for path in paths)
+
+
+def _pyiqa(metric: str, checkpoint: str) -> WeightsSource:
+    base = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
+    licence = "PolyForm-Noncommercial"  # of pyiqa; the metric's authors may ask for more
+    return WeightsSource(f"quality, {metric}", licence, (WeightsFile("model.pth", f"{base}/{checkpoint}"),))
+
+
+TORCHVISION = "https://download.pytorch.org/models"
+DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
+AESTHETIC = "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main"
+
+DIFFUSERS = ("config.json", "diffusion_pytorch_model.safetensors")
+"""Of a model of diffusers."""
+
+SOURCES: Mapping[str, WeightsSource] = {
+    "clip": WeightsSource(
+        "encoder, CLIP ViT-B/32", "MIT", _hub("openai/clip-vit-base-patch32", "config.json", "pytorch_model.bin")
+    ),
+    "dinov2": WeightsSource(
+        "encoder, DINOv2 ViT-S/14", "Apache-2.0", _hub("facebook/dinov2-small", "config.json", "model.safetensors")
+    ),
+    "blip-vqa": WeightsSource(
+        "encoder, BLIP's image side as it learned to answer questions",
+        "BSD-3-Clause",
+        _hub("Salesforce/blip-vqa-base", "config.json", "model.safetensors"),
+    ),
+    "alexnet": WeightsSource(
+        "encoder, AlexNet on ImageNet; and under LPIPS",
+        "BSD-3-Clause",
+        (WeightsFile("model.pth", f"{TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79", 233.1),),
+    ),
+    "densenet121": WeightsSource(
+        "encoder, DenseNet121 on ImageNet",
+        "BSD-3-Clause",
+        (WeightsFile("model.pth", f"{TORCHVISION}/densenet121-a639ec97.pth", "a639ec97", 30.8),),
+    ),
+    "inception-v3": WeightsSource(
+        "encoder, Inception v3 on ImageNet; and its classes",
+        "BSD-3-Clause",
+        (WeightsFile("model.pth", f"{TORCHVISION}/inception_v3_google-0cc3c7bd.pth", "0cc3c7bd", 103.9),),
+    ),
+    "clip-large": WeightsSource(
+        "encoder, CLIP ViT-L/14; and under the aesthetic score",
+        "MIT",
+        _hub("openai/clip-vit-large-patch14", "config.json", "model.safetensors"),
+    ),
+    "aesthetic": WeightsSource(
+        "property, LAION's linear aesthetic score on CLIP ViT-L/14",
+        "MIT",
+        (WeightsFile("model.pth", f"{AESTHETIC}/sa_0_4_vit_l_14_linear.pth"),),
+    ),
+    "CompVis/ldm-celebahq-256": WeightsSource(
+        "base, the VQ-VAE of latent diffusion on CelebA-HQ",
+        "Apache-2.0",
+        _hub("CompVis/ldm-celebahq-256", *(f"vqvae/{file}" for file in DIFFUSERS)),
+    ),
+    "dreamsim": WeightsSource(
+        "distance, DreamSim on OpenCLIP ViT-B/32",
+        "MIT",
+        (WeightsFile("checkpoint.zip", f"{DREAMSIM}/dreamsim_open_clip_vitb32_checkpoint.zip"),),
+    ),
+    "pyiqa:maniqa": _pyiqa("MANIQA on KonIQ-10k", "ckpt_koniq10k.pt"),
+    "pyiqa:maniqa-pipal": _pyiqa("MANIQA on PIPAL", "MANIQA_PIPAL-ae6d356b.pth"),
+    "pyiqa:maniqa-kadid": _pyiqa("MANIQA on KADID-10k", "ckpt_kadid10k.pt"),
+    "pyiqa:cnniqa": _pyiqa("CNNIQA on KonIQ-10k", "CNNIQA_koniq10k-e6f14c91.pth"),
+    "pyiqa:hyperiqa": _pyiqa("HyperIQA on KonIQ-10k", "HyperIQA-resnet50-koniq10k-c96c41b1.pth"),
+    "pyiqa:nima": _pyiqa("NIMA on AVA", "NIMA_InceptionV2_ava-b0c77c00.pth"),
+    "pyiqa:nima-koniq": _pyiqa("NIMA on KonIQ-10k", "NIMA_koniq-250367ae.pth"),
+    "pyiqa:nima-spaq": _pyiqa("NIMA on SPAQ", "NIMA-spaq-46a7fcb7.pth"),
+}
+
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+PIPELINE = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    *(f"text_encoder/{file}" for file in ("config.json", "model.safetensors")),
+    *(f"tokenizer/{file}" for file in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")),
+    *(f"{part}/{file}" for part in ("unet", "vae") for file in DIFFUSERS),
+)
+"""The files of a Stable Diffusion pipeline on the hub."""
+
+
+class WeightsStore:
+    """Weights in `root/<name>/`, with `weights.json` beside them: each file's source, size and SHA-256.
+
+    A folder is there whole or not at all. A digest that no publisher states is recorded when the file is first
+    fetched, and holds from then on; the folder may be copied to a machine without a network.
+    """
+
+    def __init__(self, root: Path, sources: Mapping[str, WeightsSource] = SOURCES) -> None:
+        self.root, self.sources = root, sources
+        self._verified: set[str] = set()
+
+    def rows(self) -> list[WeightsRow]:
+        """What there is, in the order of the registry; nothing is verified."""
+        listed = []
+        for name, source in self.sources.items():
+            folder = self._folder(name)
+            present = (folder / RECORD).exists()
+            if present:
+                size: float | None = sum(entry["bytes"] for entry in _record(folder)["files"].values()) / 1e6
+            else:
+                known = [file.megabytes for file in source.files]
+                size = sum(known) if all(known) else None
+            urls = " ".join(file.url for file in source.files)
+            listed.append(WeightsRow(name, source.use, source.licence, urls, size, present))
+        return listed
+
+    def locate(self, name: str) -> Path:
+        """The folder of weights, verified once by this store.
+
+        Raises:
+            WeightsError: no weights have this name, they were not fetched, or a file is not what was fetched.
+        """
+        self._source(name)
+        folder = self._folder(name)
+        if not self.has(name):
+            if name.startswith(TRAINED):
+                raise WeightsError(f"the base {name} is not in {self.root}; `royalty run` trains it anew")
+            raise WeightsError(
+                f"the weights {name} are not in {self.root}, and nothing is downloaded unasked; "
+                f"fetch them by `royalty weights fetch {name}`"
+            )
+        if name not in self._verified:
+            for path, entry in _record(folder)["files"].items():
+                if not (folder / path).is_file() or _digest(folder / path) != entry["sha256"]:
+                    raise WeightsError(
+                        f"{folder / path} is not the file that was fetched; delete {folder}, and fetch it anew by "
+                        f"`royalty weights fetch {name}`"
+                    )
+            self._verified.add(name)
+        return folder
+
+    def base(self, name: str) -> Path:
+        """The folder of a base model: a local folder as it is, or what was fetched of a hub's repository.
+
+        Raises:
+            WeightsError: there is no such folder, or the repository was not fetched.
+        """
+        local = Path(name)
+        if not local.is_absolute():
+            return self.locate(name)
+        if not local.exists():
+            raise WeightsError(f"there is no folder {name}; give a folder, or the id of a repository on the hub")
+        return local
+
+    def fetch(self, name: str, *, progress: Callable[[int], None] | None = None) -> Path:
+        """Download what is missing; the folder, verified.
+
+        Args:
+            progress: called with the number of bytes received since the last call.
+
+        Raises:
+            WeightsError: no weights have this name, the source does not answer, a file is not what its publisher
+                states, or the folder cannot be written. What was there before stays as it was.
+        """
+        source = self._source(name)
+        if self.has(name):
+            return self.locate(name)
+
+        def download(folder: Path) -> None:
+            for file in source.files:
+                _download(file, folder / file.path, progress)
+
+        self.keep(name, download, sources=[file.url for file in source.files])
+        return self.locate(name)
+
+    def has(self, name: str) -> bool:
+        return (self._folder(name) / RECORD).exists()
+
+    def record(self, name: str) -> bytes:
+        """What is kept of a name beside its files: where each is from, its size and SHA-256; JSON."""
+        return (self._folder(name) / RECORD).read_bytes()
+
+    def keep(self, name: str, write: Callable[[Path], None], *, sources: Sequence[str] = ()) -> None:
+        """Keep what a function writes into a folder as the weights of a name, with the digests of its files.
+
+        Raises:
+            WeightsError: the folder cannot be written.
+        """
+        folder = self._folder(name)
+        temporary: Path | None = None
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=".partial-"))
+            write(temporary)
+            stored = sorted(path for path in temporary.rglob("*") if path.is_file())
+            entries = {
+                path.relative_to(temporary).as_posix(): {"bytes": path.stat().st_size, "sha256": _digest(path)}
+                for path in stored
+            }
+            record = {"name": name, "sources": list(sources), "files": entries}
+            (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        except OSError as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(
+                f"cannot write {folder}: {error.strerror}; set ROYALTY_WEIGHTS to a folder with room"
+            ) from error
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def _source(self, name: str) -> WeightsSource:
+        if name in self.sources:
+            return self.sources[name]
+        if HUB_ID.fullmatch(name):
+            return WeightsSource("base, a Stable Diffusion pipeline", "see its page", _hub(name, *PIPELINE))
+        nearest = difflib.get_close_matches(name, self.sources, cutoff=0.4)
+        hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(self.sources)}."
+        raise WeightsError(f"no weights are called {name!r}; {hint}")
+
+    def _folder(self, name: str) -> Path:
+        return self.root / name.replace(":", "-").replace("/", "--")  # a colon is no part of a file name everywhere
+
+
+def _download(file: WeightsFile, path: Path, progress: Callable[[int], None] | None) -> None:
+    """Fetch one file, check it, and unpack it if it is an archive."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(file.url, timeout=TIMEOUT) as answer, path.open("wb") as stream:
+            expected = answer.headers.get("Content-Length")
+            while chunk := answer.read(CHUNK):
+                stream.write(chunk)
+                digest.update(chunk)
+                if progress is not None:
+                    progress(len(chunk))
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        cause = getattr(error, "reason", "") or error
+        raise WeightsError(
+            f"{file.url} could not be fetched: {cause}. Fetch it where there is a network, and copy the folder here"
+        ) from error
+    received = path.stat().st_size
+    if expected is not None and received != int(expected):
+        raise WeightsError(f"{file.url} ended after {received} of {expected} bytes; fetch it again")
+    if not digest.hexdigest().startswith(file.sha256):
+        raise WeightsError(
+            f"{file.url} has the SHA-256 {digest.hexdigest()}, and its publisher states {file.sha256}; it was not kept"
+        )
+    if path.suffix == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(path.parent)  # which keeps every member inside this folder
+        except zipfile.BadZipFile as error:
+            raise WeightsError(f"{file.url} is no archive, as its name says; fetch it again") from error
+        path.unlink()
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{folder / RECORD} is damaged; delete {folder}, and fetch it anew") from error
+    return record
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,220 @@
+"""Per-image gradients of the diffusion loss, randomly projected: what TRAK and its kin compare.
+
+The gradient of an image is averaged over timesteps before it is projected, which is the same by
+linearity. The loss is that of `Denoiser.fit`, the mean squared error of the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+
+from royalty.models.base.choices import SchedulerName
+from royalty.models.generators.denoiser import Denoiser
+from royalty.models.generators.unets import target_of
+
+SAMPLING_BATCH = 256
+"""Images that `Denoiser.sample` starts from one draw of noise."""
+
+
+class CountSketch:
+    """A random linear map that keeps inner products in expectation, in time linear in the input.
+
+    Every coordinate gets a random sign and joins one of `projection` sums (Charikar et al. 2002; as a
+    kernel estimate, Weinberger et al. 2009; for data attribution, Hu et al. 2025). A dense Gaussian map
+    would cost `projection` times as much and hold dimension x projection numbers. The sums have equally
+    many terms, so that the variance of <Sa, Sb> is below the Gaussian map's
+    (|a|^2 |b|^2 + <a, b>^2) / projection, and a projection no smaller than the dimension is an isometry.
+    """
+
+    def __init__(self, dimension: int, projection: int, *, seed: int, device: torch.device) -> None:
+        if projection < 1:
+            raise ValueError(f"gradients are projected to at least 1 dimension, got {projection}; 4096 is usual")
+        self.projection = projection
+        self.terms = -(-dimension // projection)
+        generator = torch.Generator().manual_seed(seed)  # on the CPU, so that all devices share one map
+        self.padding = self.terms * projection - dimension
+        self.order = torch.randperm(self.terms * projection, generator=generator).to(device)
+        self.signs = (torch.randint(2, (dimension,), generator=generator) * 2.0 - 1).to(device)
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Project `(n, dimension)` to `(n, projection)`."""
+        padded = torch.nn.functional.pad(vectors * self.signs, (0, self.padding))
+        return padded[:, self.order].view(len(vectors), self.terms, self.projection).sum(dim=1)
+
+
+def loss_gradients(
+    model: Denoiser,
+    images: np.ndarray,
+    *,
+    loss: Literal["simple", "square"],
+    timesteps: int = 100,
+    projection: int,
+    seed: int,
+    batch_size: int = 400,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Gradients of each image's loss, phi(x) of equations 14 ("simple") and 16 ("square").
+
+    All images share one noise a timestep, so that a gradient depends on its image alone, copies have
+    equal gradients, and training and generated images are compared under the same noise.
+
+    Args:
+        images: uint8, `(n, channels, height, width)`.
+        loss: "simple", the training loss, or "square", the mean square of the model's output (D-TRAK).
+        timesteps: how many, evenly spaced from 1 to T - 1, of the T of the diffusion.
+        projection: dimensions to project to; inner products vary by about projection ** -0.5.
+        seed: of the noise and the projection; equal for gradients that are to be compared.
+        batch_size: pairs of image and timestep that pass through the net at once.
+        progress: called with the number of images done since the last call.
+
+    Returns:
+        float32, `(n, projection)`; row i is of image i.
+
+    Raises:
+        ValueError: no such loss, a projection below 1, or more timesteps than there are.
+    """
+    sketch = CountSketch(_parameters(model), projection, seed=seed, device=model.device)
+    rows = []
+    for chunk in image_gradients(model, images, loss=loss, timesteps=timesteps, seed=seed, batch_size=batch_size):
+        rows.append(sketch(chunk).cpu().numpy())
+        if progress is not None:
+            progress(len(chunk))
+    return np.concatenate(rows)
+
+
+def journey_gradients(
+    model: Denoiser,
+    *,
+    n: int,
+    seed: int,
+    steps: int,
+    scheduler: SchedulerName = "unipc",
+    projection: int,
+    projection_seed: int,
+    batch_size: int = 400,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Query gradients of Journey-TRAK (equation 17): of the loss at each noisy latent of the sampling path.
+
+    The images are those of `Denoiser.sample(n, seed=seed, steps=steps, scheduler=scheduler)`. At a step the input is
+    the latent itself, and the velocity to predict is that between the finished image and the noise which the
+    latent holds beside it. The score is linear in the query, so gradients are averaged over the steps.
+
+    Args:
+        n, seed, steps, scheduler: of the images, as they were sampled.
+        projection, projection_seed: as `projection` and `seed` of the training gradients.
+        batch_size: pairs of image and step that pass through the net at once.
+        progress: called with the number of images done since the last call.
+
+    Returns:
+        float32, `(n, projection)`; row i is of image i.
+    """
+    sketch = CountSketch(_parameters(model), projection, seed=projection_seed, device=model.device)
+    rows = []
+    for times, latents, finished in _sampling_paths(model, n=n, seed=seed, steps=steps, scheduler=scheduler):
+        signal = model.scheduler.alphas_cumprod.to(model.device)[times].view(-1, 1, 1, 1)
+        noise = (latents - signal.sqrt() * finished.unsqueeze(1)) / (1 - signal).sqrt()
+        velocity = signal.sqrt() * noise - (1 - signal).sqrt() * finished.unsqueeze(1)  # (images, steps, c, h, w)
+        learned = noise if model.architecture.objective == "noise" else velocity
+        images_at_once = max(1, batch_size // steps)
+        for inputs, targets in zip(
+            torch.split(latents, images_at_once), torch.split(learned, images_at_once), strict=True
+        ):
+            rows.append(sketch(_mean_gradients(model, inputs, times, targets, batch_size)).cpu().numpy())
+            if progress is not None:
+                progress(len(inputs))
+    return np.concatenate(rows)
+
+
+def image_gradients(
+    model: Denoiser,
+    images: np.ndarray,
+    *,
+    loss: Literal["simple", "square"],
+    timesteps: int,
+    seed: int,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Whole gradients, a few images at a time: `(images, parameters)`, in the order of the images.
+
+    Arguments and errors are those of `loss_gradients`; parameters are in the order of `model.unet`.
+    """
+    if loss not in ("simple", "square"):
+        raise ValueError(f'the loss is "simple" or "square", got {loss!r}')
+    times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
+    images_at_once = max(1, batch_size // timesteps)
+    for start in range(0, len(images), images_at_once):
+        noisy, velocity = diffuse(model, images[start : start + images_at_once], times, noise)
+        target = velocity if loss == "simple" else torch.zeros_like(velocity)
+        yield _mean_gradients(model, noisy, times, target, batch_size)
+
+
+def noise_levels(model: Denoiser, *, timesteps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Evenly spaced timesteps `(timesteps,)` and a noise for each, `(timesteps, channels, height, width)`.
+
+    Raises:
+        ValueError: fewer than one timestep, or more than there are.
+    """
+    last = model.scheduler.config.num_train_timesteps - 1
+    if not 1 <= timesteps <= last:
+        raise ValueError(f"the loss is averaged over 1 to {last} timesteps, got {timesteps}; 100 is usual")
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn((timesteps, *model.noise_shape), generator=generator).to(model.device)
+    return torch.linspace(1, last, timesteps).round().long().to(model.device), noise
+
+
+def diffuse(model: Denoiser, images: np.ndarray, times: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Noisy images and what to predict of them, each `(n, timesteps, channels, height, width)`, of uint8 images."""
+    clean = model.learned(images)
+    shape = (len(clean), len(times))
+    pairs = (clean.repeat_interleave(len(times), dim=0), noise.repeat(len(clean), 1, 1, 1), times.repeat(len(clean)))
+    noisy: Tensor = model.scheduler.add_noise(*pairs)
+    target = target_of(model.scheduler, *pairs)
+    return noisy.view(shape + noisy.shape[1:]), target.view(shape + target.shape[1:])
+
+
+def _mean_gradients(model: Denoiser, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int) -> Tensor:
+    """Gradient for each image of its squared error, averaged over pixels and times: `(n, parameters)`."""
+    parameters = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
+
+    def error(weights: dict[str, Tensor], noisy: Tensor, times: Tensor, target: Tensor) -> Tensor:
+        output: Tensor = functional_call(model.unet, weights, (noisy, times)).sample
+        return (output - target).square().mean() * len(output)
+
+    gradients = vmap(grad(error), in_dims=(None, 0, None, 0))
+    total = torch.zeros(len(noisy), _parameters(model), device=model.device)
+    for start in range(0, len(times), batch_size):
+        part = slice(start, start + batch_size)
+        by_name = gradients(parameters, noisy[:, part], times[part], target[:, part])
+        total += torch.cat([gradient.flatten(1) for gradient in by_name.values()], dim=1)
+    return total / len(times)
+
+
+@torch.no_grad()
+def _sampling_paths(
+    model: Denoiser, *, n: int, seed: int, steps: int, scheduler: SchedulerName
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of `Denoiser.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
+    for index, start in enumerate(range(0, n, SAMPLING_BATCH)):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+        size = min(SAMPLING_BATCH, n - start)
+        latent = torch.randn((size, *model.noise_shape), generator=generator).to(model.device)
+        solver, path = model.solver(steps, scheduler), []
+        for time in solver.timesteps:
+            path.append(latent)
+            latent = solver.step(model.unet(latent, time).sample, time, latent).prev_sample
+        yield (
+            solver.timesteps.to(model.device),
+            torch.stack(path, dim=1),
+            latent.clamp(-1, 1) if model.PIXELS else latent,
+        )
+
+
+def _parameters(model: Denoiser) -> int:
+    return sum(parameter.numel() for parameter in model.unet.parameters())

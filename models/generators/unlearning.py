@@ -1,0 +1,209 @@
+"""Approximations, in place, of the model that was never trained on some images (appendix D.4 of the paper).
+
+They are baselines for coalition finetuning: both undo the images of contributors outside a coalition,
+starting from the model that everybody trained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, jvp
+
+from royalty.models.generators.denoiser import Denoiser
+from royalty.models.generators.gradients import diffuse, image_gradients, noise_levels
+from royalty.models.generators.unets import target_of
+
+
+def gradient_ascent(
+    model: Denoiser,
+    forget_images: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[float]:
+    """Climb the training loss on images to forget (Graves et al. 2021), by plain stochastic gradient steps.
+
+    The loss has no upper bound, so neither has the harm to the images that are kept: few steps are best.
+
+    Args:
+        forget_images: uint8, `(items, channels, height, width)`, at least one.
+        learning_rate: of a step along the gradient of the loss, without momentum or decay.
+        seed: of batches, timesteps and noise.
+        progress: called with the number of steps done since the last call.
+
+    Returns:
+        The loss before each step.
+
+    Raises:
+        ValueError: nothing to forget, or the loss is no longer finite; the model is then of no use.
+    """
+    _refuse_empty(forget_images, "forget")
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.SGD(model.unet.parameters(), lr=learning_rate, maximize=True)
+    diffusion_steps = model.scheduler.config.num_train_timesteps
+    losses = []
+    for _ in range(steps):
+        batch = torch.randint(len(forget_images), (batch_size,), generator=generator).numpy()
+        clean = model.learned(forget_images[batch])
+        noise = torch.randn(clean.shape, generator=generator)
+        times = torch.randint(diffusion_steps, (batch_size,), generator=generator)
+        clean, noise, times = (tensor.to(model.device) for tensor in (clean, noise, times))
+        output = model.unet(model.scheduler.add_noise(clean, noise, times), times).sample
+        loss = torch.nn.functional.mse_loss(output, target_of(model.scheduler, clean, noise, times))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise ValueError(
+                f"gradient ascent diverged: the loss of step {len(losses)} is {losses[-1]}; take fewer steps or lower "
+                f"the learning rate, which is {learning_rate}"
+            )
+        if progress is not None:
+            progress(1)
+    return losses
+
+
+def influence_unlearning(
+    model: Denoiser,
+    kept_images: np.ndarray,
+    forget_images: np.ndarray,
+    *,
+    timesteps: int,
+    damping: float,
+    strength: float = 1.0,
+    fisher_images: int = 256,
+    seed: int,
+    batch_size: int = 400,
+    progress: Callable[[int], None] | None = None,
+) -> float:
+    """One Newton-like step to the model without the forgotten images (Izzo et al. 2021; Jia et al. 2023).
+
+    At the minimum of the mean loss of all images, its minimum for the kept ones lies near
+    theta + H^-1 (g_all - g_kept), where g are mean gradients and H is the Hessian on kept images; with
+    g_all = 0 the step is H^-1 (sum of forgotten gradients) / (number of kept images). H^-1 is taken as
+    that of the damped empirical Fisher matrix of kept images, solved exactly (the matrix of WoodFisher;
+    Singh & Alistarh 2020). That gives the direction but not the scale of H, so the length of the step is
+    the one that minimizes the quadratic model along it, with the Gauss-Newton curvature as measured.
+
+    Args:
+        kept_images, forget_images: uint8, `(items, channels, height, width)`, at least one of each.
+        timesteps: how many noise levels gradients are averaged over, evenly spaced.
+        damping: as a share of the mean non-zero eigenvalue of the Fisher matrix, above 0.
+        strength: length of the step; 1 is the minimizing length above.
+        fisher_images: how many kept images make the Fisher matrix; their gradients are held in memory.
+        seed: of the noise, and of which images make the Fisher matrix.
+        batch_size: pairs of image and timestep that pass through the net at once.
+        progress: called with the number of images done since the last call.
+
+    Returns:
+        The l2 norm of the change of the parameters.
+
+    Raises:
+        ValueError: no images to keep or forget, damping not above 0, or a step that is not finite.
+    """
+    _refuse_empty(kept_images, "keep")
+    _refuse_empty(forget_images, "forget")
+
+    def gradients(images: np.ndarray) -> Iterator[Tensor]:
+        for chunk in image_gradients(
+            model, images, loss="simple", timesteps=timesteps, seed=seed, batch_size=batch_size
+        ):
+            yield chunk
+            if progress is not None:
+                progress(len(chunk))
+
+    order = np.random.default_rng(seed).permutation(len(kept_images))
+    sample, rest = kept_images[order[:fisher_images]], kept_images[order[fisher_images:]]
+    fisher_gradients = torch.cat(list(gradients(sample)))  # (fisher_images, parameters)
+    kept = sum((chunk.sum(dim=0) for chunk in gradients(rest)), fisher_gradients.sum(dim=0)) / len(kept_images)
+    forgotten = sum((chunk.sum(dim=0) for chunk in gradients(forget_images)), torch.zeros_like(kept))
+    forgotten /= len(forget_images)
+    share = len(forget_images) / (len(kept_images) + len(forget_images))
+
+    def curvature(direction: Tensor) -> float:
+        return _curvature(model, sample, direction, timesteps=timesteps, seed=seed, batch_size=batch_size)
+
+    step = strength * newton_step(fisher_gradients, share * (forgotten - kept), curvature, damping=damping)
+    length = float(step.norm())
+    if not math.isfinite(length):
+        raise ValueError(f"a step of unlearning is finite, got one of length {length}; raise the damping of {damping}")
+    with torch.no_grad():
+        for parameter, change in zip(model.unet.parameters(), _split(model, step).values(), strict=True):
+            parameter.add_(change)
+    return length
+
+
+def newton_step(gradients: Tensor, slope: Tensor, curvature: Callable[[Tensor], float], *, damping: float) -> Tensor:
+    """The step along (F + lambda I)^-1 slope that maximizes slope.d - d.H.d / 2 over its length.
+
+    F is the mean of g g' over the rows of `gradients`. Where it is proportional to H and damping is
+    small, this is the Newton step H^-1 slope.
+
+    Args:
+        gradients: `(samples, parameters)`.
+        slope: `(parameters,)`.
+        curvature: d.H.d for a direction d, `(parameters,)`.
+        damping: lambda as a share of the mean non-zero eigenvalue of F, above 0.
+
+    Returns:
+        `(parameters,)`.
+
+    Raises:
+        ValueError: damping not above 0.
+    """
+    if not damping > 0:
+        raise ValueError(f"damping lies above 0, got {damping}; 0.1 is a tenth of the mean eigenvalue")
+    # Woodbury's identity: a system as large as there are samples, not parameters.
+    gram = (gradients @ gradients.T).double()
+    ridge = damping * gram.trace() / min(gradients.shape) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    weights = torch.linalg.solve(gram + ridge, (gradients @ slope).double())
+    direction = slope - weights.to(slope.dtype) @ gradients  # times lambda, which the length makes up for
+    bend = curvature(direction)
+    step: Tensor = direction * (torch.dot(slope, direction).item() / bend if bend > 0 else 0.0)
+    return step
+
+
+def _curvature(
+    model: Denoiser, images: np.ndarray, direction: Tensor, *, timesteps: int, seed: int, batch_size: int
+) -> float:
+    """Second derivative of the loss along a direction, without that of the net (Gauss-Newton): 2 mean |J d|^2."""
+    weights = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
+    tangent = _split(model, direction)
+    times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
+
+    def change(noisy: Tensor, times: Tensor) -> Tensor:
+        def output(weights: dict[str, Tensor]) -> Tensor:
+            predicted: Tensor = functional_call(model.unet, weights, (noisy, times)).sample
+            return predicted
+
+        moved: Tensor = jvp(output, (weights,), (tangent,))[1]
+        return moved
+
+    total = 0.0
+    for image in images:
+        for start in range(0, timesteps, batch_size):
+            part = slice(start, start + batch_size)
+            noisy, _ = diffuse(model, image[None], times[part], noise[part])
+            total += 2 * change(noisy[0], times[part]).square().mean().item() * len(times[part])
+    return total / (len(images) * timesteps)
+
+
+def _split(model: Denoiser, vector: Tensor) -> dict[str, Tensor]:
+    """A vector `(parameters,)` as tensors by name, shaped like the parameters."""
+    named = dict(model.unet.named_parameters())
+    parts = torch.split(vector, [parameter.numel() for parameter in named.values()])
+    return {name: part.view_as(named[name]) for name, part in zip(named, parts, strict=True)}
+
+
+def _refuse_empty(images: np.ndarray, purpose: str) -> None:
+    if not len(images):
+        raise ValueError(f"unlearning has at least one image to {purpose}, got none")

@@ -1,0 +1,1 @@
+"""Credits, values and pays the people whose images trained a generative model."""

@@ -1,0 +1,158 @@
+"""What runs in a process of its own: how long GMValuator and VAE-TracIn take for a generated image, in one run.
+
+Nothing that was kept is used, so that all is timed. Imports no orchestration.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from royalty.infra.processes.progress import Advance
+from royalty.infra.settings import Settings
+from royalty.infra.stores.weights import WeightsStore
+from royalty.infra.workspace import open_workspace
+from royalty.models.base.choices import RerankName
+from royalty.models.distances.distance import Distance
+from royalty.models.distances.registry import build_distance
+from royalty.models.encoders.registry import build_encoder
+from royalty.models.quality.quality import Quality
+from royalty.models.quality.realism import Manifold, quality_of
+from royalty.models.quality.registry import build_quality
+from royalty.models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
+from royalty.models.valuation.vae_tracin import vae_tracin_scores
+from royalty.tasks.benchmarks.criteria_worker import load_checkpoints
+from royalty.tasks.benchmarks.generators_worker import images_of
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.items.valuing_worker import shape_of
+from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.stored_items import load_items
+
+PARTS = ("embed", "quality", "recall", "rerank", "values")
+
+
+def time_methods(
+    config: CriteriaConfig, items: str, made: str, models: list[str], settings: Settings, advance: Advance
+) -> dict[str, Any]:
+    """C4: seconds per generated image of each method, and how many times those of VAE-TracIn they are.
+
+    `alone`: one image after another; what depends on the training images alone is `prepared` before. VAE-TracIn goes
+    through all training images for each, whose gradients are too large to be kept. `together`: all images at once,
+    with all that has to be prepared.
+    """
+    torch.set_num_threads(os.cpu_count() or 1)
+    space = open_workspace(settings)
+    images, generated = (images_of(load_items(space, digest)) for digest in (items, made))
+    rows: list[dict[str, Any]] = []
+    for rerank in config.rerank:
+        method = _Method(config, rerank, images, WeightsStore(settings.weights_root))
+        method.seconds(generated[:1])  # a first call pays for what torch sets up; so below
+        alone = [method.seconds(generated[[image]]) for image in range(len(generated))]
+        parts = {part: float(np.mean([each[part] for each in alone])) for part in PARTS}
+        together = (method.prepared + sum(method.seconds(generated).values())) / len(generated)
+        of = {"method": f"gmvaluator, {rerank}", "prepared": method.prepared}
+        rows.append(of | parts | {"alone": sum(parts.values()), "together": together})
+        advance(1)
+    if config.tracin is not None:
+        checkpoints, draws = load_checkpoints(space, models), config.tracin.draws
+        vae_tracin_scores(checkpoints[:1], images[:1], generated[:1], draws=draws, seed=config.seed)
+        seconds = []
+        for shown in (generated[:1], generated):
+            began = time.perf_counter()
+            vae_tracin_scores(checkpoints, images, shown, draws=draws, seed=config.seed)
+            seconds.append((time.perf_counter() - began) / len(shown))
+            advance(1)
+        for row in rows:
+            row |= {"alone_ratio": seconds[0] / row["alone"], "together_ratio": seconds[1] / row["together"]}
+        rows.append({"method": "vae-tracin", "prepared": 0.0, "alone": seconds[0], "together": seconds[1]})
+    sizes = {"items": len(images), "images": len(generated), "threads": torch.get_num_threads()}
+    return {"efficiency": [row | sizes for row in rows]}
+
+
+class _Method:
+    """GMValuator with one re-ranking, ready for generated images.
+
+    Attributes:
+        prepared: seconds that it took to get ready: to embed all training images, and to build what searches them.
+    """
+
+    def __init__(self, config: CriteriaConfig, rerank: RerankName, images: np.ndarray, weights: WeightsStore) -> None:
+        self.config, shape, device, locate = config, shape_of(images), best_device(), weights.locate
+        self.encoder = build_encoder(config.encoder, shape=shape, device=device, weights=locate)
+        self.distance = None
+        if rerank != "none":
+            self.distance = build_distance(rerank, shape=shape, device=device, weights=locate)
+        self.judge: Quality | None = None
+        if config.quality not in ("none", "realism"):
+            self.judge = build_quality(config.quality, device=device, weights=locate)
+        began = time.perf_counter()
+        self.features = self.encoder.features(images)
+        self.index = build_index(self.features)
+        self.manifold = Manifold(self.features) if config.quality == "realism" else None
+        self.pairs = None if self.distance is None else _Pairs(self.distance, images)
+        self.prepared = time.perf_counter() - began
+
+    def seconds(self, generated: np.ndarray) -> dict[str, float]:
+        """Value all training images by generated ones; seconds of each part."""
+        spent: dict[str, float] = defaultdict(float)
+        distances = None if self.pairs is None else self.pairs.timed(generated, spent)
+        with _clock(spent, "embed"):
+            features = self.encoder.features(generated)
+        with _clock(spent, "quality"):
+            quality = self._quality(generated, features)
+        k, each = max(self.config.ks), RECALLED if distances else 1
+        with _clock(spent, "recall"):
+            self.index.search(features, min(each * k, len(self.features)))
+        with _clock(spent, "values"):
+            gmvaluator_values(
+                self.features,
+                features,
+                k=k,
+                distances=distances,
+                quality=quality,
+                temperature=self.config.temperature,
+                index=self.index,
+            )
+        spent["values"] -= spent["rerank"] + spent["recall"]  # it recalled and ranked again within
+        return {part: spent[part] for part in PARTS}
+
+    def _quality(self, generated: np.ndarray, features: np.ndarray) -> np.ndarray | None:
+        if self.manifold is not None:
+            return quality_of(self.manifold.realism(features))
+        return None if self.judge is None else self.judge.scores(generated).astype(np.float64)
+
+
+class _Pairs:
+    """Distances from training images, which are encoded once."""
+
+    def __init__(self, distance: Distance, images: np.ndarray) -> None:
+        self.distance, self.known = distance, distance.encoder.features(images)
+
+    def timed(self, generated: np.ndarray, spent: dict[str, float]) -> Distances:
+        """Distances of generated images, and what they take."""
+
+        def distances(rows: np.ndarray, recalled: np.ndarray) -> np.ndarray:
+            with _clock(spent, "rerank"):
+                shown = self.distance.encoder.features(generated[rows])
+                return np.stack(
+                    [
+                        self.distance.between(np.broadcast_to(one, self.known[of].shape), self.known[of])
+                        for one, of in zip(shown, recalled, strict=True)
+                    ]
+                )
+
+        return distances
+
+
+@contextmanager
+def _clock(spent: dict[str, float], part: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    spent[part] += time.perf_counter() - began

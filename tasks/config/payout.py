@@ -1,0 +1,129 @@
+"""The pool, the terms of its division, and who pays it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+from babel.numbers import is_currency
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from royalty.infra.ledger.money import decimals_of, formatted, major_units
+from royalty.models.payout.division import Negative, Terms
+from royalty.models.payout.payees import is_iban
+from royalty.models.payout.policies import PolicyName
+from royalty.tasks.config.base import Limit, StageConfig
+
+
+class LimitsConfig(StageConfig):
+    """The most that gates let pass to a payout, by what `royalty.models.payout.gates.measure_gates` measures; None:
+    any.
+    """
+
+    efficiency_gap: Limit | None = None
+    marginal_error: Limit | None = None
+    interval_width: Limit | None = None
+    failed_share: Limit | None = None
+
+
+class DebtorConfig(StageConfig):
+    """Who pays: as their bank knows them.
+
+    Attributes:
+        name: of the holder of the account.
+        iban: of the account.
+        bic: of the bank; None where the IBAN suffices.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=140)]
+    iban: str
+    bic: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")] | None = None
+
+    @field_validator("iban")
+    @classmethod
+    def _is_iban(cls, iban: str) -> str:
+        account = "".join(iban.split()).upper()
+        if not is_iban(account):
+            raise ValueError("an IBAN is a country, two check digits that fit, and an account")
+        return account
+
+
+class PayoutConfig(StageConfig):
+    """The pool, and the terms of its division: see `royalty.models.payout.division.Terms`.
+
+    Attributes:
+        name: of the pool; by default that of the run.
+        period: that the pool is for, such as 2026-05; a pool is divided once a period.
+        minimum: in the currency, as the pool is.
+        disputed: names of contributors.
+        payees: file of payees; by default `contributors.csv` beside the images. See `royalty.models.payout.payees`.
+        debtor: who pays, for payment files; see `royalty.infra.ledger.pain001`.
+    """
+
+    pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
+    currency: str = "EUR"
+    name: str | None = None
+    period: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    policy: PolicyName = "proportional"
+    negative: Negative = "zero"
+    floor: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
+    cap: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
+    minimum: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal(0)
+    disputed: tuple[str, ...] = ()
+    payees: Path | None = None
+    debtor: DebtorConfig | None = None
+    limits: LimitsConfig = LimitsConfig()
+
+    @field_validator("currency")
+    @classmethod
+    def _known_currency(cls, currency: str) -> str:
+        if not is_currency(currency):
+            raise ValueError("a currency is an ISO 4217 code such as EUR")
+        return currency
+
+    @model_validator(mode="after")
+    def _whole_minor_units(self) -> PayoutConfig:
+        for what, amount in (("pool", self.pool), ("minimum payment", self.minimum)):
+            if amount != amount.quantize(Decimal(1).scaleb(-self.digits)):
+                raise ValueError(
+                    f"a {what} is a whole number of the smallest units of {self.currency}, which has {self.digits} "
+                    f"decimals; got {amount}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _floor_below_cap(self) -> PayoutConfig:
+        if self.floor > self.cap:
+            raise ValueError(f"`floor` is at most `cap`, which is {self.cap}; got {self.floor}")
+        return self
+
+    @property
+    def digits(self) -> int:
+        return decimals_of(self.currency)
+
+    @property
+    def minor_units(self) -> int:
+        return int(self.pool.scaleb(self.digits))
+
+    def terms(self, unpayable: frozenset[str] = frozenset()) -> Terms:
+        return Terms(
+            policy=self.policy,
+            negative=self.negative,
+            floor=Fraction(self.floor),
+            cap=Fraction(self.cap),
+            minimum=int(self.minimum.scaleb(self.digits)),
+            disputed=frozenset(self.disputed),
+            unpayable=unpayable,
+        )
+
+    def major_units(self, minor: int) -> Decimal:
+        return major_units(minor, self.currency)
+
+    def formatted(self, minor: int) -> str:
+        return formatted(minor, self.currency)

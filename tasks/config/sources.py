@@ -1,0 +1,133 @@
+"""Where images come from: one frozen model a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from royalty.models.data.columns import Columns
+from royalty.tasks.config.base import Digits, Share, StageConfig
+
+
+class HeldOut(StageConfig):
+    """Shares of each label that are held out: for validation, and for the classifier of the utility."""
+
+    validation: Share = 0.1
+    classifier: Share = 0.25
+
+
+class DigitsSource(StageConfig):
+    """scikit-learn's digits: see `royalty.models.data.digits.digits`."""
+
+    source: Literal["digits"] = "digits"
+    contributors: Annotated[int, Field(ge=2, le=64)] = 12
+    shares: Literal["dirichlet", "by-class"] = "dirichlet"
+    concentration: Annotated[float, Field(gt=0)] = 1.0
+    blurred_sigma: Annotated[float, Field(ge=0)] = 1.0
+    mislabelled: bool = False
+    planted: bool = False
+    held_out: HeldOut = HeldOut()
+
+
+class MnistSource(StageConfig):
+    """MNIST digits of 32 by 32 pixels with captions: see `royalty.models.data.mnist.credited_digits`."""
+
+    source: Literal["mnist"]
+    digits: Digits = (5, 6, 7, 8, 9)
+    contributors_a_digit: Annotated[int, Field(ge=1, le=12)] = 1
+    held_out: HeldOut = HeldOut()
+
+
+class ImageSource(StageConfig):
+    """What all sources of image files have: where they are, and the side of the squares that they become."""
+
+    path: Path
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
+    held_out: HeldOut = HeldOut()
+
+
+class FolderSource(ImageSource):
+    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`: see `royalty.models.data.folder`."""
+
+    source: Literal["folder"]
+
+
+class ColumnSource(ImageSource):
+    """Images in a column.
+
+    Attributes:
+        image, contributor, label, text, license: names of columns; contributor may be the column of labels too.
+        names: of labels that are integers, where the files keep none.
+        per_label: take the first so many images of each label.
+    """
+
+    image: str | None = None
+    contributor: str = "contributor"
+    label: str = "label"
+    text: str = "text"
+    license: str = "license"
+    names: tuple[str, ...] = ()
+    per_label: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image, self.contributor, self.label, self.text, self.license, self.names)
+
+
+class ParquetSource(ColumnSource):
+    """A Parquet file with an image column, or a folder of such files: see `royalty.models.data.columns`."""
+
+    source: Literal["parquet"]
+
+
+class DatasetSource(ColumnSource):
+    """A Hugging Face dataset that `save_to_disk` wrote: see `royalty.models.data.columns`."""
+
+    source: Literal["dataset"]
+    split: str = "train"
+
+
+class CifarSource(ImageSource):
+    """The Python archive of CIFAR-10 or CIFAR-100; `cifar20` takes four superclasses: see `royalty.models.data.cifar`."""
+
+    source: Literal["cifar", "cifar20"]
+    split: Literal["train", "test"] = "train"
+    per_label: Annotated[int, Field(ge=1)] | None = None
+
+
+class CelebaSource(ImageSource):
+    """CelebA-HQ by identity: see `royalty.models.data.celeba`."""
+
+    source: Literal["celeba-hq"]
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    identities: Annotated[int, Field(ge=2)] = 50
+    least: Annotated[int, Field(ge=3)] = 15
+
+
+class ArtbenchSource(ImageSource):
+    """ArtBench-10 by artist: see `royalty.models.data.artbench`."""
+
+    source: Literal["artbench"]
+    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    style: str | None = "post_impressionism"
+    split: Literal["train", "test"] = "train"
+
+
+FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource
+
+
+EmbeddedSource = DigitsSource | MnistSource
+
+
+Source = Annotated[EmbeddedSource | FileSource, Field(discriminator="source")]
+
+
+def side_of(source: EmbeddedSource | FileSource) -> int:
+    """Of the squares that all images of a source are, in pixels."""
+    if isinstance(source, ImageSource):
+        return source.size
+    return 32 if isinstance(source, MnistSource) else 8

@@ -1,0 +1,46 @@
+"""How large a configuration's generator is, and what a run of it is expected to take, before any image is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from royalty.models.generators.budget import Budget, Sampled, Trained, budget
+from royalty.models.generators.outline import Outline
+from royalty.models.generators.registry import outline_generator
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.sources import ImageSource, side_of
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a run before it begins."""
+
+    outline: Outline
+    coalitions: int
+    budget: Budget
+
+
+def expected(config: CreditConfig) -> Expected:
+    """Of a run that measures as many coalitions as it may; files are taken to hold images in colour."""
+    generator, coalitions, sampling = config.generator, config.coalitions, config.sampling
+    side = side_of(config.data)
+    shape = (3 if isinstance(config.data, ImageSource) else 1, side, side)
+    outline = outline_generator(generator.kind, shape, generator.architecture())
+    trained = coalitions.training(coalitions.method, generator)
+    # The pruned model is small all over, so its multiply-adds fall as its parameters do.
+    whole = coalitions.method in ("finetune", "retrain") or outline.frozen
+    models = (coalitions.count + 2) * coalitions.seeds
+    return Expected(
+        outline=outline,
+        coalitions=coalitions.count,
+        budget=budget(
+            outline,
+            base=Trained(generator.steps, generator.batch_size),
+            recovery=Trained(config.pruning.recovery_steps, generator.batch_size),
+            coalition=Trained(trained.steps, trained.batch_size),
+            sampled=Sampled(sampling.images, sampling.steps, 1 if getattr(generator, "guidance", 1) == 1 else 2),
+            draws=sampling.draws,
+            coalitions=models,
+            kept=1.0 if whole else 1 - config.pruning.ratio,
+        ),
+    )

@@ -1,0 +1,144 @@
+"""Ingest: images with contributors, checked and split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.progress import progress
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import Workspace
+from royalty.models.base.errors import InputError
+from royalty.models.data.artbench import artbench_images
+from royalty.models.data.celeba import celeba_images
+from royalty.models.data.cifar import cifar_images
+from royalty.models.data.columns import dataset_images, parquet_images
+from royalty.models.data.credited import Read, copies, read_images
+from royalty.models.data.duplicates import near_copies, near_owners
+from royalty.models.data.folder import read_manifest
+from royalty.models.data.items import Splits
+from royalty.models.data.listing import Listing, check_credited
+from royalty.models.data.stored import set_pieces
+from royalty.tasks.config.sources import (
+    ArtbenchSource,
+    CelebaSource,
+    CifarSource,
+    DatasetSource,
+    DigitsSource,
+    EmbeddedSource,
+    FileSource,
+    FolderSource,
+    MnistSource,
+    ParquetSource,
+)
+from royalty.tasks.stages.stage import run_stage
+
+READING = "royalty.models.data.credited"
+DUPLICATES = "royalty.models.data.duplicates"
+
+
+@task(cache_policy=NO_CACHE)
+def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> StageRecord:
+    """Digests of the three parts, and what each contributor brings to training.
+
+    Args:
+        labels, texts: whether each image needs one.
+    """
+    if not isinstance(source, EmbeddedSource):
+        return _ingest_files(source, seed, labels, texts)
+    if texts and isinstance(source, DigitsSource):
+        raise InputError("the embedded digits have no captions; set `generator: {prompt: ...}` for all of them")
+    inputs = {"source": source.model_dump(mode="json"), "seed": seed}
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        splits = embedded_splits(source, seed)
+        stored = {name: space.artifacts.put(part.to_bytes()) for name, part in vars(splits).items()}
+        return {**stored, **_described(splits, splits.train.images), "repeated_items": 0, "licenses": {}}
+
+    module = "royalty.models.data.mnist" if isinstance(source, MnistSource) else "royalty.models.data.digits"
+    return run_stage("ingest", inputs=inputs, modules=(module, DUPLICATES), compute=compute)
+
+
+def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
+    """The images that come with a package, shared among contributors."""
+    held_out = source.held_out.model_dump()
+    if isinstance(source, MnistSource):
+        from royalty.models.data.mnist import credited_digits
+
+        shared = source.contributors_a_digit
+        return credited_digits(chosen=source.digits, contributors_a_digit=shared, **held_out, seed=seed)
+    from royalty.models.data.digits import digits  # scikit-learn takes seconds to import
+
+    return digits(**source.model_dump(exclude={"source", "held_out"}), **held_out, seed=seed)
+
+
+def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> StageRecord:
+    listing = list_source(source, seed, labels=labels, texts=texts)
+    settled = {"size": source.size, "held_out": source.held_out.model_dump()}
+    inputs = {"source": settled, "files": listing.digest(), "seed": seed}
+
+    def compute(space: Workspace) -> dict[str, Any]:
+        with progress("Read images", len(listing)) as advance:
+            read = read_images(
+                listing,
+                size=source.size,
+                **source.held_out.model_dump(),
+                seed=seed,
+                workers=settings().readers,
+                folder=space.root,
+                progress=advance,
+            )
+        return {**_store(space, read), "repeated_items": read.repeated, "licenses": listing.licenses()}
+
+    return run_stage("ingest", inputs=inputs, modules=(READING, DUPLICATES), compute=compute)
+
+
+def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Listing:
+    """What a source lists, checked for being credited.
+
+    Raises:
+        InputError: naming file, row and remedy.
+    """
+    match source:
+        case FolderSource():
+            return read_manifest(source.path, labels=labels, texts=texts)
+        case ParquetSource():
+            listing = parquet_images(source.path, source.columns, per_label=source.per_label)
+        case DatasetSource():
+            listing = dataset_images(source.path, source.columns, split=source.split, per_label=source.per_label)
+        case CifarSource():
+            subset = source.source == "cifar20"
+            listing = cifar_images(source.path, subset=subset, split=source.split, per_label=source.per_label)
+        case CelebaSource():
+            listing = celeba_images(source.path, identities=source.identities, least=source.least, seed=seed)
+        case ArtbenchSource():
+            listing = artbench_images(source.path, style=source.style, split=source.split)
+    return check_credited(listing, labels=labels, texts=texts)
+
+
+def _store(space: Workspace, read: Read) -> dict[str, Any]:
+    parts = vars(read.splits).items()
+    stored = {name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in parts}
+    return {**stored, **_described(read.splits, read.squares, read.splits.train.images)}
+
+
+def _described(splits: Splits, images: np.ndarray, places: np.ndarray | None = None) -> Mapping[str, Any]:
+    """What a report says of the training part, whose images are at those places."""
+    train = splits.train
+    near = near_copies(near_owners(images, train.membership, places), train.membership)
+    brought = train.membership.sum(axis=0).tolist()
+    return {
+        "contributors": list(train.contributors),
+        "items": dict(zip(train.contributors, brought, strict=True)),
+        "contributor_digests": [train.digest_of(index) for index in range(len(train.contributors))],
+        "shared_items": int((train.membership.sum(axis=1) > 1).sum()),
+        "copies": copies(train),
+        "near_copies": [(train.contributors[one], train.contributors[other], count) for one, other, count in near],
+        "total_items": len(train),
+        "shape": list(images.shape[1:]),
+    }

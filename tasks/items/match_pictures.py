@@ -1,0 +1,95 @@
+"""What people look at after a match: generated images beside the training images that stand behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from royalty.infra.pages.pictures import sheet
+from royalty.infra.pages.report import Matches, MatchRow
+from royalty.infra.workspace import Workspace
+from royalty.models.judging.criteria import rank_agreement
+from royalty.models.valuation.items import contributor_values
+from royalty.tasks.stages.stored_items import load_contributions, load_items, load_values
+
+SHOWN, BEHIND, NAMED = 12, 8, 3
+"""Generated images, training images beside each, and contributors named of them."""
+
+
+def pictures(space: Workspace, name: str, sides: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, bytes]:
+    """PNGs by file name."""
+    from royalty.infra.pages.plots import spread_of_values  # matplotlib takes a second to import
+
+    values = load_values(space, found["table"])["value"].to_numpy()
+    made = {"values.png": spread_of_values(f"{name}: value by GMValuator", {"all items": values})}
+    items, generated = load_items(space, sides["train"]), load_items(space, sides["generated"])
+    if items.images is not None and generated.images is not None:
+        made["behind.png"] = behind(items.images, generated.images, load_contributions(space, found["contributions"]))
+    return made
+
+
+def match_section(space: Workspace, found: Mapping[str, Any], credits: Sequence[tuple[str, float]]) -> Matches:
+    """What a report says of a match.
+
+    Args:
+        found: outputs of the match.
+        credits: name and credit of each contributor, in the order of the report.
+    """
+    items, generated = (load_items(space, found["sides"][side]) for side in ("train", "generated"))
+    if items.images is None or generated.images is None or items.contributors is None:
+        raise ValueError("a report shows images and their contributors")
+    known = load_contributions(space, found["contributions"])
+    rows = []
+    for image, nearby in nearest(known)[::2]:
+        scores = known.loc[known["generated"] == image, ["item", "score"]]
+        owners = [items.contributors[row] for row in scores["item"]]
+        own = contributor_values(scores["score"].to_numpy(), owners)
+        whole = sum(own.values()) or 1.0
+        named = sorted(((name, value / whole) for name, value in own.items()), key=lambda pair: -pair[1])
+        made, strip = sheet(generated.images[[image]], 1), sheet(items.images[nearby], BEHIND)
+        rows.append(MatchRow(made, strip, tuple(named[:NAMED])))
+    total = sum(found["contributors"].values()) or 1.0
+    shares = tuple((name, found["contributors"].get(name, 0.0) / total) for name, _ in credits)
+    values, others = np.array([share for _, share in shares]), np.array([credit for _, credit in credits])
+    diagnostics = found["diagnostics"]
+    return Matches(
+        images=found["generated"],
+        shown=tuple(rows),
+        shares=shares,
+        agreement=rank_agreement(values, others).spearman if np.ptp(values) and np.ptp(others) else None,
+        diagnostics=(
+            ("Training images that share a generated one, effectively", f"{diagnostics['effective_neighbours']:.1f}"),
+            ("Value lost to generated images of low quality", f"{diagnostics['quality_lost']:.0%}"),
+            ("Nearest images that the index found", f"{diagnostics['recall']:.1%}"),
+            ("Training images that stand behind none", str(diagnostics["zero_items"])),
+        ),
+    )
+
+
+def behind(images: np.ndarray, generated: np.ndarray, contributions: pd.DataFrame) -> bytes:
+    """A sheet of generated images, each beside the training images of highest score behind it."""
+    rows = []
+    for image, chosen in nearest(contributions):
+        own = images[chosen]
+        blank = np.full_like(own[:1], 255)
+        padding = np.repeat(blank, BEHIND - len(own), axis=0)
+        rows += [alike(generated[[image]], own), blank, own, padding]
+    return sheet(np.concatenate(rows), columns=BEHIND + 2)
+
+
+def nearest(contributions: pd.DataFrame) -> list[tuple[int, np.ndarray]]:
+    """Generated images, evenly over all of them, and the rows of the items of highest score behind each."""
+    images = contributions["generated"].unique()
+    chosen = images[np.linspace(0, len(images) - 1, min(SHOWN, len(images))).astype(int)]
+    return [
+        (int(image), contributions.loc[contributions["generated"] == image, "item"].to_numpy()[:BEHIND])
+        for image in chosen
+    ]
+
+
+def alike(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Images with as many channels as the others have: greyscale is repeated."""
+    return np.broadcast_to(images, (len(images), *others.shape[1:])) if images.shape != others.shape else images

@@ -1,0 +1,119 @@
+"""What surrounds a payout: the terms of its run, the statement that was posted, and the files of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import TypeAdapter
+
+from royalty.infra.ledger.pain001 import Payments, Transfer, Version, credit_transfer
+from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.cells import csv_bytes
+from royalty.infra.settings import settings
+from royalty.infra.stores.artifacts import write_whole
+from royalty.infra.stores.keys import canonical
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import open_workspace
+from royalty.models.base.errors import InputError
+from royalty.models.payout.payees import Payee
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.config.sources import EmbeddedSource, FileSource, Source
+
+ExportName = Literal["pain001", "pain001.03"]
+VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03": "pain.001.001.03"}
+
+
+@task(cache_policy=NO_CACHE)
+def own_terms(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
+    """Where a run's images come from, and the payout of its configuration."""
+    said = open_workspace(settings()).runs.config(run) or {}
+    source: EmbeddedSource | FileSource = TypeAdapter(Source).validate_python(said.get("data", {"source": "digits"}))
+    return source, PayoutConfig.model_validate(said.get("payout", {}))
+
+
+@task(cache_policy=NO_CACHE)
+def read_statement(identity: str) -> Posted:
+    """A statement of the ledger."""
+    return open_workspace(settings()).ledger.statement(identity)
+
+
+def remarks(paid: StageRecord, config: PayoutConfig) -> list[str]:
+    """Who is paid another amount than the policy alone gives, and who shares an account."""
+    notes = []
+    for name, row in paid.outputs["settlements"].items():
+        parts = {"held": row["held"], "carried over": row["carried"], "owed": row["debt"]}
+        rest = [f"{config.formatted(amount)} {part}" for part, amount in parts.items() if amount]
+        if row["reasons"]:
+            notes.append(f"{name}: {'; '.join([*row['reasons'], *rest])}")
+    if paid.outputs["reserve"]:
+        notes.append(f"{config.formatted(paid.outputs['reserve'])} stays in reserve")
+    for names in paid.outputs["shared_accounts"]:
+        notes.append(f"{', '.join(names)} are paid into one account")
+    return notes
+
+
+@task(cache_policy=NO_CACHE)
+def write_payout(
+    posted: Posted,
+    rows: Sequence[Mapping[str, Any]],
+    config: PayoutConfig,
+    payees: Mapping[str, Payee] | None,
+    export: ExportName | None,
+) -> list[str]:
+    """Write a statement as CSV, Parquet and JSON, and as a payment file if asked; returns the files."""
+    folder = open_workspace(settings()).root / "payouts" / posted.id
+    table, parquet = pd.DataFrame(list(rows)), io.BytesIO()
+    table.to_parquet(parquet, index=False)
+    payloads = {
+        "payout.csv": csv_bytes(table),
+        "payout.parquet": parquet.getvalue(),
+        "statement.json": canonical(asdict(posted)).encode(),
+    }
+    if export is not None:
+        payloads["pain001.xml"] = credit_transfer(_payments(posted, config, payees), VERSIONS[export])
+    for name, payload in payloads.items():
+        write_whole(folder / name, payload)
+    return [str(folder / name) for name in payloads]
+
+
+def _payments(posted: Posted, config: PayoutConfig, payees: Mapping[str, Payee] | None) -> Payments:
+    """What a bank is asked to transfer for a statement: what each gets beyond what they were paid before.
+
+    Raises:
+        InputError: there is no account to pay from, or to pay somebody to; nothing is to be transferred.
+    """
+    if config.debtor is None:
+        raise InputError("a payment file says who pays: give `payout.debtor`, or `--debtor-name` and `--debtor-iban`")
+    due = {name: amount for name, amount in posted.moved.items() if amount > 0}
+    known = payees or {}
+    if lacking := [name for name in due if name not in known]:
+        raise InputError(
+            f"a payment file transfers to accounts, and there is none of {', '.join(lacking)}; add a column `payee` to "
+            "`contributors.csv`, or name such a file in `payout.payees`"
+        )
+    if not due:
+        raise InputError(f"a payment file has transfers, and statement {posted.id} pays nobody anything more")
+    subject = " ".join(filter(None, (posted.pool, posted.period)))
+    return Payments(
+        identity=posted.id,
+        created_at=posted.created_at,
+        execution_date=datetime.now(UTC).date(),
+        currency=posted.currency,
+        debtor_name=config.debtor.name,
+        debtor_iban=config.debtor.iban,
+        debtor_bic=config.debtor.bic,
+        transfers=tuple(
+            Transfer(
+                f"{posted.id}-{index}", config.major_units(amount), known[name].name, known[name].account,
+                known[name].has_iban, f"{subject}: {name}",
+            )
+            for index, (name, amount) in enumerate(sorted(due.items()), start=1)
+        ),
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""Where models of this process train and sample. Imports torch alone, for workers that have no diffusion model."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from royalty.infra.processes.locks import alone
+
+
+def best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def one_gpu(locks: Path) -> Iterator[None]:
+    """Take, of the GPUs that this process sees, one of those that the fewest other processes hold.
+
+    Args:
+        locks: a folder of what processes of this home hold.
+    """
+    with ExitStack() as held:
+        _take(locks, torch.cuda.device_count(), held)
+        yield
+
+
+def _take(locks: Path, gpus: int, held: ExitStack) -> None:
+    for turn in count() if gpus else ():
+        for index in range(gpus):
+            if held.enter_context(alone(locks / f"gpu-{platform.node()}-{index}-{turn}", wait=False)):
+                torch.cuda.set_device(index)
+                return
