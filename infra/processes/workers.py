@@ -11,13 +11,13 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from royalty.infra.processes.progress import Advance
 from royalty.infra.servers.loopback import HOST, free_port
 from royalty.infra.stores.artifacts import StoreError
 
@@ -30,12 +30,46 @@ _stopped = threading.Event()
 atexit.register(_stopped.set)  # before multiprocessing, at its own exit, kills what still runs
 
 
+Result = TypeVar("Result")
+
+
 class ProcessFailed(RuntimeError):
     """The process raised, died or ran out of time."""
 
 
 class ProcessEnded(ProcessFailed):
     """The process was killed, or ran out of time: what it was given may be too much for this machine."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A function of a module that is imported when it is called, in the process that calls it."""
+
+    module: str
+    name: str
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return getattr(importlib.import_module(self.module), self.name)(*arguments, **named)
+
+
+class Deferred:
+    """Stands for a module whose import takes seconds, in a process that only names its functions.
+
+    Beside it, under `TYPE_CHECKING`, stands the import, so that types are checked as if it had been imported.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Reference:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Reference(self._module, name)
+
+
+def module_of(function: Callable[..., Any]) -> str:
+    """The module of a function, or of what a reference stands for."""
+    return function.module if isinstance(function, Reference) else function.__module__
 
 
 def preload(*modules: str) -> None:
@@ -47,19 +81,21 @@ def preload(*modules: str) -> None:
 
 
 def run_in_process(
-    function: str,
+    function: Callable[..., Result],
     *arguments: Any,
-    advance: Advance,
+    advance: Callable[[Any], object],
+    modules: Sequence[str] = (),
     timeout: float | None = None,
     mendable: tuple[type[Exception], ...] = (),
     processes: int = 1,
-) -> Any:
+) -> Result:
     """Call a function in a fresh process and return its picklable result.
 
     Args:
-        function: `module.name`; named rather than passed, so that this process need not import what only
-            that one uses. Called with the arguments and, last, a function to report progress with.
-        advance: called here with what the function reports.
+        function: of a module, or a `Reference` to one, so that this process need not import what only that one uses.
+            Called with the arguments and, last, a function to report with.
+        advance: called here with what the function reports: steps of progress, or rows as they are finished.
+        modules: that the function will import, for the server that processes are forked from to have at hand.
         timeout: seconds after which the process is killed.
         mendable: exceptions that a user can mend: they are raised here as they were there.
         processes: that call it at once, and find each other by the variables of their environment that torch's own
@@ -69,7 +105,7 @@ def run_in_process(
         ProcessFailed: with the traceback; a `ProcessEnded` with the signal or the time limit.
         StoreError: as it was raised there.
     """
-    preload(function.rpartition(".")[0])
+    preload(module_of(function), *modules)
     if multiprocessing.current_process().daemon:
         multiprocessing.current_process().daemon = False  # of Dask's workers, which may then have children too
     pause(0)
@@ -92,7 +128,7 @@ def run_in_process(
                     advance(content)
                 elif receiver is first:
                     result = content
-        return result
+        return cast(Result, result)
     finally:
         for process, _ in started:
             process.kill()
@@ -111,7 +147,10 @@ def _environments(processes: int) -> list[dict[str, str]]:
 
 
 def _start(
-    function: str, arguments: tuple[Any, ...], mendable: tuple[type[Exception], ...], environment: dict[str, str]
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    mendable: tuple[type[Exception], ...],
+    environment: dict[str, str],
 ) -> tuple[BaseProcess, Connection]:
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_call, args=(sender, function, arguments, mendable, environment), daemon=True)
@@ -164,7 +203,7 @@ def stop_all() -> None:
 
 def _call(
     sender: Connection,
-    function: str,
+    function: Callable[..., Any],
     arguments: tuple[Any, ...],
     mendable: tuple[type[Exception], ...],
     environment: dict[str, str],
@@ -174,9 +213,7 @@ def _call(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     try:
-        module, _, name = function.rpartition(".")
-        work: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        message = ("result", work(*arguments, lambda steps: sender.send(("progress", steps))))
+        message = ("result", function(*arguments, lambda report: sender.send(("progress", report))))
     except mendable as error:
         message = ("mendable", error)
     except Exception:  # noqa: BLE001  whatever it is, the parent raises it

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from royalty.models.base.choices import EncoderName, ImportanceName, JudgeName, PruningScope, RerankName, SchedulerName
+from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.errors import by_name
 from royalty.models.generators.training import Method, Training
 from royalty.models.properties.registry import chosen_property
@@ -21,6 +21,7 @@ from royalty.models.valuation.coalitions import Sizes
 from royalty.models.valuation.shapley import Estimator
 from royalty.tasks.config.base import TRAINING, Rate, StageConfig, Steps
 from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
+from royalty.tasks.config.matching import GrandMatching
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import DigitsSource, Source, side_of
 
@@ -185,47 +186,6 @@ class EvaluationConfig(StageConfig):
         default={"sparsified": 160, "finetune": 96, "retrain": 48}
     )
     gradients: GradientConfig = GradientConfig()
-
-
-class Matching(StageConfig):
-    """How generated images are matched; see `royalty.models.valuation.gmvaluator.gmvaluator_values`.
-
-    Attributes:
-        encoder: in whose embedding items are recalled.
-        rerank: distance by which the recalled are ranked again; `none` keeps the order of the embedding.
-        quality: judge of generated images: `realism` on the features of the encoder, a metric of
-            `royalty.models.quality.registry`, or `none`.
-        k, recall_k, temperature: of the valuation. A temperature is in units of the distance that ranks; at 0.1 about
-            fifteen of a hundred items share an image by `encoder`, at 1 nearly all do.
-    """
-
-    encoder: EncoderName = "efficientnet-lite0"
-    rerank: RerankName = "encoder"
-    quality: JudgeName = "realism"
-    k: Annotated[int, Field(ge=1)] = 100
-    recall_k: Annotated[int, Field(ge=1)] | None = None
-    temperature: Rate = 0.1
-
-    @property
-    def chosen(self) -> tuple[str, str, str]:
-        """What may need weights."""
-        return self.encoder, self.rerank, self.quality
-
-    @model_validator(mode="after")
-    def _recalls_enough(self) -> Matching:
-        if self.recall_k is not None and self.recall_k < self.k:
-            raise ValueError(f"`recall_k` is at least `k`, which is {self.k}; got {self.recall_k}")
-        return self
-
-
-class GrandMatching(Matching):
-    """How images that everybody's model makes are matched.
-
-    Attributes:
-        images: how many it makes.
-    """
-
-    images: Annotated[int, Field(ge=1)] = 256
 
 
 class CreditConfig(StageConfig):

@@ -92,7 +92,7 @@ class DatasetSource(ColumnSource):
 
 
 class CifarSource(ImageSource):
-    """The Python archive of CIFAR-10 or CIFAR-100; `cifar20` takes four superclasses: see `royalty.models.data.cifar`."""
+    """The Python archive of CIFAR-10 or CIFAR-100; `cifar20` takes four superclasses (`royalty.models.data.cifar`)."""
 
     source: Literal["cifar", "cifar20"]
     split: Literal["train", "test"] = "train"

@@ -19,9 +19,48 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
-from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig
+from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.stages.stage import run_stage
+from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.stage import Finished, Stage
+
+@dataclass(frozen=True)
+class CreditInputs:
+    """A measured game.
+
+    Attributes:
+        measurements: keys of their rows, in the order of the plans.
+        failed: digest of the keys of coalitions whose training failed.
+    """
+
+    config: CreditEstimateConfig
+    stopping: StoppingConfig
+    measurements: list[str]
+    failed: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class CreditOutputs:
+    """Digest of the credit table (Parquet), highest credit first, and the diagnostics of the estimate.
+
+    Attributes:
+        failed: members of coalitions whose training failed.
+        trained: models, nobody's and everybody's included.
+    """
+
+    table: str
+    null_utility: float
+    grand_utility: float
+    failed: list[list[str]]
+    trained: int
+    diagnostics: dict[str, Any]
+    certainty: Certainty
+
+
+CREDIT = Stage("credit", CreditInputs, CreditOutputs)
+
+Credited = Finished[CreditInputs, CreditOutputs]
 
 MODULES = (__name__, "royalty.models.valuation.shapley", "royalty.models.valuation.certainty")
 """Whose code the stage runs."""

@@ -1,96 +1,93 @@
-"""What every stage does: look its key up, compute if it is not there, record what came out."""
+"""A stage: a function that takes a frozen dataclass and gives one.
+
+Both are kept in the run store as JSON; with the code that runs, the first determines the second.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import prefect.runtime
+from pydantic import TypeAdapter
 
-from royalty.infra.processes.locks import alone
-from royalty.infra.processes.progress import progress
-from royalty.infra.processes.workers import run_in_process
-from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_version, digest_of
-from royalty.infra.stores.lineage import stage_edges
-from royalty.infra.stores.runstore import StageRecord
-from royalty.infra.tracking.openlineage import told
-from royalty.infra.workspace import Workspace, open_workspace
-from royalty.models.base.errors import InputError
 
-WORKER = "royalty.tasks.credit.training_worker"
+if TYPE_CHECKING:
+    from royalty.infra.stores.runstore import StageRecord
+    from royalty.infra.workspace import Workspace
+
+Inputs = TypeVar("Inputs")
+Outputs = TypeVar("Outputs")
 
 
-def in_worker(
-    title: str, total: int, function: str, *arguments: Any, processes: int = 1
-) -> Callable[[Workspace], dict[str, Any]]:
-    """A computation that runs a function, `module.name`, in a process of its own, and shows its progress.
+@dataclass(frozen=True)
+class Finished(Generic[Inputs, Outputs]):
+    """A finished stage.
 
-    Args:
-        total: steps of the progress; 0 shows none.
-        processes: see `royalty.infra.processes.workers.run_in_process`.
+    Attributes:
+        key: hash of everything that determines the outputs.
+        outputs: digests and scalars.
+        seconds: wall time when it was computed.
+        reused: found in the run store rather than computed now.
     """
-    options: dict[str, Any] = {"mendable": (InputError,), "processes": processes}
 
-    def compute(_space: Workspace) -> dict[str, Any]:
-        with progress(title, total) if total else nullcontext(_unseen) as advance:
-            return dict(run_in_process(function, *arguments, settings(), advance=advance, **options))
+    name: str
+    key: str
+    inputs: Inputs
+    outputs: Outputs
+    seconds: float
+    reused: bool
 
-    return compute
-
-
-def _unseen(_steps: int) -> None:
-    """Progress that nobody watches."""
-
-
-def stage_key(name: str, inputs: Mapping[str, Any], modules: tuple[str, ...]) -> str:
-    """Hash of all that determines what a stage makes: inputs, and the code as it is now."""
-    return digest_of({"stage": name, "inputs": inputs, "code": code_version(*modules)})
+    @property
+    def busy_seconds(self) -> float:
+        """How much of its time was training, sampling and measuring; 0 of a stage that does not say."""
+        return float(getattr(self.outputs, "busy_seconds", 0.0))
 
 
-def run_stage(
-    name: str,
-    *,
-    inputs: Mapping[str, Any],
-    modules: tuple[str, ...],
-    compute: Callable[[Workspace], Mapping[str, Any]],
-    one_by_one: bool = False,
-) -> StageRecord:
-    """Run a stage, or reuse it.
+@dataclass(frozen=True)
+class Stage(Generic[Inputs, Outputs]):
+    """The name of a stage in the run store, and the dataclasses of what it takes and gives."""
 
-    Args:
-        inputs: configuration, digests and seed: with the code, all that determines the outputs.
-        modules: numeric modules whose code the stage runs.
-        compute: returns digests and scalars; stores its payloads in the workspace.
-        one_by_one: flows that share this home wait for each other's stage of this name, and not just for one with
-            the same key. For what does more than make payloads, such as MLflow's runs, of which a dead flow's are told
-            apart by that.
-    """
-    space = open_workspace(settings())
-    key = stage_key(name, inputs, modules)
-    found = space.runs.stage(key)
-    if found is not None:
-        return found
-    with alone(space.root / "locks" / (name if one_by_one else key)):
-        return _run(space, name, key, inputs, compute)
+    name: str
+    inputs: type[Inputs]
+    outputs: type[Outputs]
+
+    def key(self, inputs: Inputs, modules: Iterable[str]) -> str:
+        """Hash of all that determines what the stage makes: inputs, and the code as it is now.
+
+        Args:
+            modules: that the stage runs, apart from what they import themselves.
+        """
+        return digest_of({"stage": self.name, "inputs": as_json(inputs), "code": code_version(*sorted(set(modules)))})
+
+    def finished(self, record: StageRecord) -> Finished[Inputs, Outputs]:
+        """A record of the run store as what it says."""
+        return Finished(
+            record.name,
+            record.key,
+            _adapter(self.inputs).validate_python(record.inputs),
+            _adapter(self.outputs).validate_python(record.outputs),
+            record.seconds,
+            record.reused,
+        )
+
+    def latest(self, space: Workspace) -> list[Finished[Inputs, Outputs]]:
+        """Every record of this stage, in the order in which they were made."""
+        return [self.finished(record) for record in space.runs.stages(self.name)]
+
+    def kept(self, space: Workspace, key: str) -> Finished[Inputs, Outputs] | None:
+        """The record of a key."""
+        record = space.runs.stage(key)
+        return None if record is None else self.finished(record)
 
 
-def _run(
-    space: Workspace,
-    name: str,
-    key: str,
-    inputs: Mapping[str, Any],
-    compute: Callable[[Workspace], Mapping[str, Any]],
-) -> StageRecord:
-    found = space.runs.stage(key)  # another flow may have made it meanwhile
-    if found is not None:
-        return found
-    start = time.perf_counter()
-    with told(name, key) as stage:
-        outputs = compute(space)
-        stage.edges = stage_edges(key, inputs, outputs, space.keeps)
-    record = StageRecord(name, key, inputs, outputs, time.perf_counter() - start)
-    space.runs.record_stage(record, stage.edges, prefect.runtime.flow_run.id)
-    return record
+def as_json(value: Any) -> dict[str, Any]:
+    """A dataclass as it is kept: with JSON's types alone."""
+    return dict(_adapter(type(value)).dump_python(value, mode="json"))
+
+
+@lru_cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
