@@ -77,7 +77,9 @@ def payout(
     if release:
         statement = release_held(pool, terms, release)
         posted = read_statement(statement)
-        paid = [{"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()]
+        paid = [
+            {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
+        ]
         files = write_payout(posted, paid, terms, payees, export)
         return PayoutResult(run, pool, terms.period, terms.currency, statement, paid, [], [], files)
     division = pay(credited, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)

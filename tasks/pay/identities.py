@@ -54,9 +54,7 @@ def _anchored_images(space: Workspace, run: str) -> Ingested | None:
     return None if anchor is None else INGEST.kept(space, anchor.stages.get(INGEST.name, ""))
 
 
-def _shared_images(
-    space: Workspace, data: Ingested, credit: Credited, credits: Mapping[str, Credit]
-) -> Iterator[str]:
+def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: Mapping[str, Credit]) -> Iterator[str]:
     images = open_set(space.artifacts.verified(data.outputs.train))
     names = list(images.contributors)
     if set(names) != set(credits):
