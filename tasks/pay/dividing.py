@@ -95,5 +95,5 @@ def _outputs(
         settlements=settlements,
         reserve=reserve,
         payout=space.artifacts.put(csv_bytes(rows)),
-        rows=rows.to_dict("records"),
+        rows=[{str(column): cell for column, cell in row.items()} for row in rows.to_dict("records")],
     )
