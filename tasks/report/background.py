@@ -13,10 +13,10 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
+from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.items.stages import MATCH, VALUE
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import TRACK, RunStages
-from royalty.tasks.stages.stored_items import load_values
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +80,12 @@ class Background:
 
 def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valuation]:
     match = stages.match.outputs.table
-    by_method = {MATCH.name: Valuation(MATCH.name, match, load_values(space, match))}
+    by_method = {MATCH.name: Valuation(MATCH.name, match, load_table(space, match))}
     for row in space.runs.stages(VALUE.name):
         valued = readable(VALUE, row)
         if valued is None or not space.artifacts.path(valued.outputs.table).exists():
             continue
-        table = load_values(space, valued.outputs.table)
+        table = load_table(space, valued.outputs.table)
         if not ids.isdisjoint(table["id"]):
             method = valued.inputs.config["method"]
             by_method[method] = Valuation(method, valued.outputs.table, table)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.postings import Posting
 from royalty.infra.pages.trace import Trace, render_trace
 from royalty.infra.stores import tables
+from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
 from royalty.tasks.report.trace import trace_found
 from royalty.tasks.report.trace_id import identify
@@ -28,7 +29,15 @@ WAY = {
     "Credit table": 1,
     "Coalition run": 4,
     "Pruned model": 1,
+    "Pruned model, before its recovery": 1,
     "Base model": 1,
+    "Images made by the base model": 1,
+    "Images made by the broken model": 1,
+    "Images made by the pruned model": 1,
+    "Values by GMValuator": 1,
+    "What stands behind generated images": 1,
+    "Matched training images": 1,
+    "Generated images": 1,
     "Classifier that judges": 1,
     "Training images": 1,
     "Held-out images": 1,
@@ -50,12 +59,12 @@ def ids(home: Home) -> dict[str, str]:
     stages = home.stages
     return {
         "payout statement": home.statement,
-        "Credit table": stages["credit"].outputs["table"],
-        "Payout table": stages["pay"].outputs["payout"],
-        "Base model": stages["train"].outputs["model"],
-        "Pruned model": stages["prune"].outputs["model"],
-        "Training images": stages["ingest"].outputs["train"],
-        "coalition run": home.coalitions[2],
+        "Credit table": stages.credit.outputs.table,
+        "Payout table": stages.pay.outputs.payout,
+        "Base model": stages.train.outputs.model,
+        "Pruned model": stages.prune.outputs.model,
+        "Training images": stages.ingest.outputs.train,
+        "coalition run": home.plans[2].key,
         "run": "may",
         "item": home.item,
     }
@@ -70,7 +79,7 @@ def test_every_id_and_its_beginning_gives_the_whole_way(home: Home) -> None:
             assert way == WAY, kind
             assert found.matches
             assert [step.title for step in found.steps if step.asked], kind
-            assert found.hashed == 4 + 1 + 1 + 1 + 2 + 1 + 3 + 1  # all but the policy
+            assert found.hashed == sum(WAY.values()) - 1, "all but the policy"
 
 
 def test_mlflow_runs_lead_to_what_they_show(home: Home) -> None:
@@ -92,8 +101,8 @@ def test_says_who_paid_whom_for_which_images(home: Home) -> None:
 
 def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
     store = home.space.artifacts
-    for stage, output, title in (("train", "model", "Base model"), ("credit", "table", "Credit table")):
-        digest = home.stages[stage].outputs[output]
+    train, credit = home.stages.train.outputs, home.stages.credit.outputs
+    for digest, title in ((train.model, "Base model"), (credit.table, "Credit table")):
         path, before = store.path(digest), store.get(digest)
         path.write_bytes(before + b"x")
         found = traced(home, "may")
@@ -107,16 +116,16 @@ def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
 
 def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None:
     with Session(home.space.runs.engine) as session, session.begin():
-        one = tables.Measurement.coalition == home.coalitions[2]
+        one = tables.Measurement.coalition == home.plans[2].key
         session.execute(update(tables.Measurement).values(utility=9.0).where(one))
     (problem,) = traced(home, "may").problems
-    assert home.coalitions[2][:16] in problem
+    assert home.plans[2].key[:16] in problem
     assert "run store was changed" in problem
 
 
 def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
-    table = home.stages["credit"].outputs["table"]
+    table = home.stages.credit.outputs.table
     home.space.ledger.post("june", Posting(valuation=table, currency="JPY", amounts={"ann": 1000}))
     problems = traced(home, "may").problems
     assert len(problems) == 1
@@ -124,7 +133,7 @@ def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
 
 
 def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
-    digest = home.stages["credit"].outputs["table"]
+    digest = home.stages.credit.outputs.table
     near = digest[:6] + "".join("0" if digit != "0" else "1" for digit in digest[6:12])
     with pytest.raises(InputError, match=rf"nearest: {digest[:16]} \(Credit table"):
         identify(home.space, near)
@@ -133,15 +142,14 @@ def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
     with pytest.raises(InputError, match="runs here: may"):
         identify(home.space, "<script>")
     for index in range(2):
-        record = dataclasses.replace(home.stages["train"], key="ab" * 30 + f"000{index}")
-        home.space.runs.record_stage(record)
+        home.space.runs.record_stage(StageRecord("train", "ab" * 30 + f"000{index}", {}, {}, 1.0))
     with pytest.raises(InputError, match=r"2 ids begin with 'abababab'.*stage 'train'"):
         identify(home.space, "abababab")
 
 
 def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
-    home.space.artifacts.path(home.stages["train"].outputs["model"]).unlink()
+    home.space.artifacts.path(home.stages.train.outputs.model).unlink()
     trace = traced(home, "may")
     step = dataclasses.replace(trace.steps[0], id="<script>x</script>")
     page = render_trace(dataclasses.replace(trace, steps=(step,)))
@@ -164,7 +172,7 @@ def test_the_command_exits_with_what_it_found(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["matches"] is True
     assert home.statement in page.read_text(encoding="utf-8")
-    home.space.artifacts.path(home.stages["train"].outputs["model"]).write_bytes(b"another")
+    home.space.artifacts.path(home.stages.train.outputs.model).write_bytes(b"another")
     done = royalty_trace(tmp_path / "home", home.statement[:8])
     assert done.returncode == 1
     assert "1 DO NOT MATCH" in done.stdout
