@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.postings import Posting
 from royalty.infra.pages.trace import Trace, render_trace
+from royalty.infra.settings import Settings
 from royalty.infra.stores import tables
 from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.report.trace import trace_found
 from royalty.tasks.report.trace_id import identify
 from tests.conftest import ROYALTY
@@ -130,6 +134,60 @@ def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     problems = traced(home, "may").problems
     assert len(problems) == 1
     assert "no payout table" in problems[0]
+
+
+def test_every_payout_and_release_is_found_from_every_id(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("royalty.tasks.pay.division", "royalty.tasks.stages.running"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    terms = PayoutConfig(pool=Decimal(100), period="2026-05", disputed=("bob",))
+    later = [pay.fn(home.stages.credit, terms, "may"), pay.fn(home.stages.credit, PayoutConfig(), "bonus")]
+    release = release_held.fn("may", terms, ["bob"])
+    statements = [posted.id for posted in home.space.ledger.statements()]
+    assert len(statements) == len({home.statement, *(division.statement for division in later), release}) == 4
+    tables = {division.outputs.payout for division in (home.stages.pay, *later)}
+    for identity in (*ids(home).values(), *statements, *tables, "f" * 32):
+        found = traced(home, identity)
+        assert found.problems == (), identity
+        groups = dict(found.groups)
+        assert {step.id for step in groups["Payout statement"]} == set(statements), identity
+        assert {step.id for step in groups["Payout table"]} == tables, identity
+        assert len(groups["Policy"]) == 3, identity
+
+
+LATER_FIELDS = {
+    "ingest": ("copies", "near_copies", "shape", "repeated_items", "licenses"),
+    "train": ("gpus",),
+    "pay": ("period", "unpayable", "brought", "efficiency_gap", "marginal_error"),
+    "track": ("experiments", "runs"),
+}
+"""Fields that this version reads, and that rows of earlier versions do not have."""
+
+
+def test_rows_of_an_earlier_version_are_shown_and_compared(tmp_path: Path) -> None:
+    home = made_up(tmp_path / "home", lacking=LATER_FIELDS)
+    found = traced(home, "may")
+    assert {title: len(steps) for title, steps in found.groups} == WAY
+    assert (found.problems, found.hashed) == ((), sum(WAY.values()) - 1)
+    facts = {step.title: dict(step.facts) for step in found.steps}
+    assert facts["Training images"]["By contributor"] == "ann 3, bob 4"
+    assert facts["Base model"]["Size"] == "1,000 parameters"
+    assert all(step.mlflow_run is None for step in found.steps if step.title != "Run")
+
+
+def test_rows_with_other_fields_are_verified_and_not_shown(tmp_path: Path) -> None:
+    home = made_up(tmp_path / "home", lacking={"ingest": ["total_items"], "train": ["parameters"], "pay": ["rows"]})
+    found = traced(home, "may")
+    assert {title: len(steps) for title, steps in found.groups} == WAY
+    states = {step.title: step.state for step in found.steps if dict(step.facts).keys() & {"Recorded", "Payout table"}}
+    assert states == {
+        "Payout statement": "recorded",
+        "Policy": "recorded",
+        "Base model": "verified",
+        "Training images": "verified",
+    }
+    assert found.problems == ()
+    home.space.artifacts.path(home.stages.train.outputs.model).write_bytes(b"another")
+    assert [step.title for step in traced(home, "may").steps if step.problem] == ["Base model"]
 
 
 def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
