@@ -20,16 +20,27 @@ from royalty.flows.cli.app import app
 from royalty.flows.cli.configuration import ConfigError, load_payout_config
 from royalty.flows.payout import PayoutResult
 from royalty.infra.settings import Settings
+from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import ImageSet, item_id
+from royalty.tasks.config.credit import CreditEstimateConfig, StoppingConfig
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.credit.estimate import CREDIT, CreditInputs, CreditOutputs
+from royalty.tasks.credit.stages import INGEST, IngestInputs, IngestOutputs
 from royalty.tasks.pay.identities import check_identities
+from royalty.tasks.stages.stage import as_json
+from tests.tracing import CERTAINTY
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
 DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
 OWN = {"disputed": ["zoë"]}
+
+
+def credit_record(key: str, measurements: list[str], outputs: CreditOutputs) -> StageRecord:
+    inputs = CreditInputs(CreditEstimateConfig(), StoppingConfig(), measurements, failed=digest_of([]), seed=0)
+    return StageRecord(CREDIT.name, key, as_json(inputs), as_json(outputs), 0.0)
 
 
 def credited(home: Path, run: str) -> Workspace:
@@ -37,11 +48,19 @@ def credited(home: Path, run: str) -> Workspace:
     space = open_workspace(Settings(home=home))
     columns = {"contributor": NAMES, "items": 3, "credit": [3.0, 2.0, 1.0], "stderr": 0.1}
     table = pd.DataFrame({**columns, "ci_low": [2.8, 1.8, 0.8], "ci_high": [3.2, 2.2, 1.2]})
-    outputs = {"table": space.artifacts.put(table.to_parquet(index=False)), "failed": [], "trained": 8}
-    record = StageRecord("credit", f"key of {run}", {}, {**outputs, "diagnostics": {"efficiency_gap": 0.0}}, 0.0)
+    outputs = CreditOutputs(
+        table=space.artifacts.put(table.to_parquet(index=False)),
+        null_utility=0.0,
+        grand_utility=6.0,
+        failed=[],
+        trained=8,
+        diagnostics={"efficiency_gap": 0.0},
+        certainty=CERTAINTY,
+    )
+    record = credit_record(f"key of {run}", [], outputs)
     space.runs.record_stage(record)
     space.runs.claim_name(run, {"data": {"source": "digits"}, "payout": OWN})
-    space.ledger.record_credit(run, record.key, outputs["table"])
+    space.ledger.record_credit(run, record.key, outputs.table)
     return space
 
 
@@ -53,7 +72,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     here = Settings(home=tmp_path / "home")
     for module in (
         "royalty.tasks.pay.division",
-        "royalty.tasks.stages.stage",
+        "royalty.tasks.stages.running",
         "royalty.tasks.pay.statements",
         "royalty.tasks.credit.estimate",
         "royalty.tasks.pay.identities",
@@ -177,7 +196,18 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
     owners = [("a", "b"), ("a", "b"), ("c",), ("c",)]
     data = ImageSet.merge(images, [item_id(image) for image in images], np.zeros(4, int), ["any"], owners)
     space = open_workspace(Settings(home=tmp_path))
-    space.runs.record_stage(StageRecord("ingest", "data", {}, {"train": space.artifacts.put(data.to_bytes())}, 0.0))
+    brought = IngestOutputs(
+        train=space.artifacts.put(data.to_bytes()),
+        validation="",
+        classifier="",
+        contributors=list(data.contributors),
+        items={"a": 2, "b": 2, "c": 2},
+        contributor_digests=[data.digest_of(index) for index in range(3)],
+        shared_items=2,
+        total_items=4,
+    )
+    source = as_json(IngestInputs({"source": "folder"}, seed=0))
+    space.runs.record_stage(StageRecord(INGEST.name, "data", source, as_json(brought), 0.0))
     space.runs.record_anchor("show", {"ingest": "data"})
     keys = []
     for members in (["a"], ["b"], ["c"], ["a", "b"], ["a", "c"], ["b", "c"]):
@@ -187,8 +217,16 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
         space.runs.record_measurement(MeasurementRecord(f"m{key}", key, "fid", 0, utility, 1.0, 1.0))
         keys.append(f"m{key}")
     credits = pd.DataFrame({"contributor": ["a", "b", "c"], "credit": [3.0, 3.0, 1.0], "ci_low": 0.5, "ci_high": 4.0})
-    outputs = {"table": space.artifacts.put(credits.to_parquet(index=False)), "null_utility": 0.0, "grand_utility": 7.0}
-    credit = StageRecord("credit", "credit", {"measurements": keys}, outputs, 0.0)
+    outputs = CreditOutputs(
+        table=space.artifacts.put(credits.to_parquet(index=False)),
+        null_utility=0.0,
+        grand_utility=7.0,
+        failed=[],
+        trained=8,
+        diagnostics={"efficiency_gap": 0.0},
+        certainty=CERTAINTY,
+    )
+    credit = CREDIT.finished(credit_record("credit", keys, outputs))
     monkeypatch.setattr("royalty.tasks.pay.identities.settings", lambda: Settings(home=tmp_path))
     _, found = check_identities.fn("show", credit, PayoutConfig())
     assert found == (
