@@ -54,9 +54,7 @@ def working(known: str | None, *, flow: str, works: Sequence[str], show_progress
     signal.signal(signal.SIGINT, _interrupt)
     check_home(settings().root)
     if known is None or not open_workspace(settings()).runs.knows(known):
-        # There will be work to do, and its imports can be had while the server starts. A child process
-        # imports the main module too.
-        preload("royalty.flows.cli.app", *works)
+        preload(*works)  # there will be work to do, and its imports can be had while the server starts
     with session(show_progress=show_progress) as wait_for_server:
         from prefect.exceptions import TerminationSignal
 

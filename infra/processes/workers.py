@@ -76,7 +76,7 @@ def preload(*modules: str) -> None:
     """Let the server of this process import modules now, in the background, before the first call needs them."""
     if not _preloaded.issuperset(modules):
         _preloaded.update(modules)
-        _context.set_forkserver_preload(sorted(_preloaded))
+        _context.set_forkserver_preload(["__main__", *sorted(_preloaded)])  # children import the main module, too
         forkserver.ensure_running()
 
 

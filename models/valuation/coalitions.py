@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from math import comb
 from typing import Literal, get_args
@@ -17,6 +18,22 @@ CANDIDATES = 8
 
 _PRIOR_INFORMATION = 0.05
 _ENUMERABLE = 20
+
+
+def masks_of(coalitions: Iterable[Collection[str]], contributors: Sequence[str]) -> np.ndarray:
+    """Coalitions by the names of their members as masks over the contributors: bool, `(coalitions, contributors)`."""
+    rows = [[name in members for name in contributors] for members in map(frozenset, coalitions)]
+    return np.array(rows, dtype=bool).reshape(-1, len(contributors))
+
+
+def members_of(masks: np.ndarray, contributors: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names of the members of each coalition, in the order of the contributors.
+
+    Args:
+        masks: bool, `(coalitions, contributors)`.
+    """
+    names = np.array(contributors)
+    return [tuple(names[mask].tolist()) for mask in masks]
 
 
 def size_distribution(n_players: int, sizes: Sizes) -> np.ndarray:
