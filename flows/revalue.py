@@ -12,7 +12,7 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.credit import CreditResult, plan, prepare, value
-from royalty.flows.runner import MEASURING, RUNNER
+from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
 from royalty.infra.processes.workers import preload
 from royalty.infra.settings import settings
@@ -21,7 +21,7 @@ from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import load_anchor
 from royalty.tasks.credit.ingest import ingest
-from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.plan import WORKER, CoalitionPlan
 from royalty.tasks.credit.training import needs_labels
 from royalty.tasks.report.prefect_artifacts import show_summary
 from royalty.tasks.revalue.change import LastRun, compare, load_last_run
@@ -73,7 +73,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
         if not dry_run and last.stages.pay.outputs.refusal:
             raise InputError(f"nothing changed, and nothing was paid: {last.stages.pay.outputs.refusal}")
         return _told(config, Revaluation(change, None, None, last.rows, ""))
-    preload(*MEASURING)  # which takes seconds, and is of no use where nothing changed
+    preload(WORKER)  # which takes seconds, and is of no use where nothing changed
     if retrain_base:
         result = value(config, prepare(config), notes=[])
     else:

@@ -18,9 +18,6 @@ from royalty.tasks.credit.plan import CoalitionPlan
 
 RUNNER = task_runner(settings())
 
-MEASURING = ("royalty.tasks.credit.coalitions_worker",)
-"""What flows that measure coalitions run in processes of their own."""
-
 
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
     """Fan the coalitions out over the task runner, a few to a process.

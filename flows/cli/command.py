@@ -30,9 +30,6 @@ Data = Annotated[
 SourceOf = Annotated[
     Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
 ]
-MEASURING = ("royalty.tasks.credit.coalitions_worker",)
-"""What flows that measure coalitions run in processes of their own."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
 
 

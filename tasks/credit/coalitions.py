@@ -12,7 +12,6 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.locks import alone
 from royalty.infra.processes.workers import Deferred, ProcessEnded, run_in_process
-from royalty.infra.processes.workers import module_of as module_of_function
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_version, digest_of
 from royalty.infra.workspace import check_place, open_workspace
@@ -21,7 +20,7 @@ from royalty.models.generators.training import Method
 from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
-from royalty.tasks.credit.plan import CoalitionPlan, Measurement, MeasurePlan, Trained
+from royalty.tasks.credit.plan import WORKER, CoalitionPlan, Measurement, MeasurePlan, Trained
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
 from royalty.tasks.credit.training import measuring_modules
@@ -30,7 +29,7 @@ from royalty.tasks.stages.context import call_with_stores
 if TYPE_CHECKING:
     from royalty.tasks.credit import coalitions_worker as worker
 else:
-    worker = Deferred("royalty.tasks.credit.coalitions_worker")
+    worker = Deferred(WORKER)
 
 TRAINING = "royalty.tasks.credit.coalition_models"
 MEASURING = "royalty.tasks.credit.coalition_utilities"
@@ -167,7 +166,7 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
         (plans, {key: row.checkpoint for key, row in runs.coalitions(by_key).items()}, _measured(plans)),
         (own.root, own.weights_root, own.threads),
         advance=record_row,
-        modules=(module_of_function(worker.measure_coalitions),),
+        modules=(WORKER,),
         timeout=60 * timeout_minutes,
         mendable=(MemoryError,),
     )

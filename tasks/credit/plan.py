@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from royalty.models.base.choices import SchedulerName
 from royalty.models.generators.training import Method, Training
 
+WORKER = "royalty.tasks.credit.coalitions_worker"
+"""Module of what carries plans out, in processes of its own."""
+
 
 @dataclass(frozen=True)
 class MeasurePlan:
