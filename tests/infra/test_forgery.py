@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from infra.chain import pool_key
-from infra.database import open_database
+from infra.database import VERSION_TABLE, open_database
 from infra.keys import digest_of
 from infra.ledger import Ledger
 from infra.postings import LedgerBroken, LedgerConflict, Posting
@@ -215,3 +216,32 @@ def test_any_single_entry_that_is_added_breaks_verification(
             Ledger(engine).post("july", euros("v3", {"ann": 1}))
     finally:
         engine.dispose()
+
+
+@pytest.mark.parametrize("change", [{"statement": "ghost2"}, {"statement": "new", "pool": "no such pool"}])
+def test_the_database_writes_no_statement_beside_a_forged_entry(ledger: Ledger, change: Change) -> None:  # noqa: F811
+    first = posted(ledger)
+    insert(ledger.engine, {**first, "valuation": "v9", "amount_minor": 0, **change})
+    with ledger.engine.connect() as connection:
+        last = dict(connection.execute(text("SELECT * FROM statements WHERE position = 2")).mappings().one())
+    added = {**last, "id": "new", "pool": first["pool"], "position": 3, "previous": last["hash"], "hash": "h"}
+    added |= {"kind": "release", "replaces": None}
+    command = f"INSERT INTO statements ({', '.join(added)}) VALUES ({', '.join(':' + column for column in added)})"
+    with pytest.raises(IntegrityError, match="every entry is of a statement"), ledger.engine.begin() as connection:
+        connection.execute(text(command), added)
+    assert len(ledger.statements()) == 2
+
+
+def test_a_ledger_of_the_schema_before_is_guarded_once_it_is_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'royalty.db'}"
+    ledger = Ledger(open_database(url))  # noqa: F811
+    forged = {**posted(ledger), "statement": "ghost2", "valuation": "v9", "kind": "account"}
+    with ledger.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER statements_settled"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '2'"))
+    number = insert(ledger.engine, forged)
+    reopened = Ledger(open_database(url))
+    assert reopened.verify().entry == number, "what was forged before is found, and stops no migration"
+    with reopened.engine.connect() as connection:
+        names = connection.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
+        assert "statements_settled" in list(names)
