@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from sqlalchemy.orm import Session
 from infra import tables
 from infra.postings import Posting
 from infra.provenance import Trace, render_trace
+from infra.settings import Settings
 from models.errors import InputError
+from tasks.pay import pay, release_held
+from tasks.payout_config import PayoutConfig
 from tasks.trace import trace_found
 from tasks.trace_id import identify
 from tests.conftest import ROYALTY
@@ -121,6 +125,28 @@ def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     problems = traced(home, "may").problems
     assert len(problems) == 1
     assert "no payout table" in problems[0]
+
+
+def test_every_payout_and_release_is_found_from_every_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = made_up(tmp_path / "home")
+    for module in ("tasks.pay", "tasks.stage"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    terms = PayoutConfig(pool=Decimal(100), period="2026-05", disputed=("bob",))
+    later = [pay.fn(home.stages["credit"], terms, "may"), pay.fn(home.stages["credit"], PayoutConfig(), "bonus")]
+    release = release_held.fn("may", terms, ["bob"])
+    statements = [posted.id for posted in home.space.ledger.statements()]
+    assert len(statements) == len({home.statement, *(paid.outputs["statement"] for paid in later), release}) == 4
+    tables = {home.stages["pay"].outputs["payout"], *(paid.outputs["payout"] for paid in later)}
+    models = {row.checkpoint for row in home.space.runs.all_coalitions() if row.checkpoint}
+    asked = {*ids(home).values(), *statements, *tables, *models, "f" * 32, "e" * 32, "d" * 32}
+    asked |= {stage.key for stage in home.space.runs.stages()}
+    for identity in sorted(asked):
+        found = traced(home, identity)
+        assert found.problems == (), identity
+        groups = dict(found.groups)
+        assert {step.id for step in groups["Payout statement"]} == set(statements), identity
+        assert {step.id for step in groups["Payout table"]} == tables, identity
+        assert len(groups["Policy"]) == 3, identity
 
 
 def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
