@@ -20,6 +20,7 @@ from royalty.models.generators.training import Method
 from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
+from royalty.tasks.credit.counts import is_paired
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan, Measurement, MeasurePlan, Trained
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
@@ -45,7 +46,7 @@ Members = tuple[str, ...]
 def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
     """Members of everybody's and nobody's coalition, then of each sampled one."""
     names = data.outputs.contributors
-    paired = config.count >= 3 * len(names)  # see `sample_coalitions`
+    paired = is_paired(len(names), config.count)
     masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
     return [tuple(names), (), *members_of(masks, names)]
 
