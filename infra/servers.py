@@ -125,10 +125,15 @@ def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
     database = settings.root / "prefect" / "prefect.db"
     if TEMPLATE.exists() and not database.exists():
         write_whole(database, TEMPLATE.read_bytes())
-    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
     log = settings.root / "prefect" / "server.log"
-    environment = {} if schedules else WITHOUT_SCHEDULES
-    return Server(command, port=port, health="/api/health", log=log, environment=environment)
+    return guarded_prefect(port, log, {} if schedules else WITHOUT_SCHEDULES)
+
+
+def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Server:
+    """Prefect's server on a port, whose pages ask it for data."""
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    pages = {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api"}  # otherwise they ask port 4200
+    return Server(command, port=port, health="/api/health", log=log, environment={**environment, **pages})
 
 
 def mlflow_server(settings: Settings) -> Server:

@@ -1,4 +1,4 @@
-"""MLflow's server as the README sets it up for several machines: by its own name, and for those with a password."""
+"""Prefect's and MLflow's servers: what their pages show, and whom they answer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,41 @@ import secrets
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
 
-from infra.servers import HOST, QUIET, Server, free_port, loopback_hosts, mlflow_server
+from infra.servers import HOST, QUIET, Server, free_port, loopback_hosts, mlflow_server, prefect_server
 from infra.settings import Settings
+from tests.browser import Browser
 
 INFRA = Path(__file__).parent.parent.parent / "infra"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """Both servers as `royalty ui` starts them, over a home of their own."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {**QUIET, "PREFECT_HOME": str(settings.root / "prefect")}.items():
+            environment.setenv(name, value)
+        servers = {"prefect": prefect_server(settings), "mlflow": mlflow_server(settings)}
+    try:
+        for server in servers.values():
+            server.wait_until_ready()
+        yield servers
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+@flow(name="credit")
+def harvest(rows: int) -> int:
+    return rows
 
 
 def status(url: str, **headers: str) -> int:
@@ -66,3 +92,28 @@ def test_the_pages_of_a_home_are_served_to_this_machine_alone(monkeypatch: pytes
     port = command[command.index("--port") + 1]
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--allowed-hosts") + 1] == f"127.0.0.1:{port},localhost:{port}"
+
+
+def test_prefects_page_shows_runs(served: dict[str, Server]) -> None:
+    with SyncPrefectClient(f"{served['prefect'].url}/api") as client:
+        client.create_flow_run(harvest, name="amber-harvest", parameters={"rows": 3})
+    with Browser() as browser:
+        for name in ("127.0.0.1", "localhost"):
+            address = served["prefect"].url.replace("127.0.0.1", name)
+            browser.open(address, wait=False)
+            browser.until("document.body?.innerText.includes('You currently have 0 failed')", 60)
+            assert browser.run("location.pathname") == "/v2/dashboard"
+            browser.open(f"{address}/v2/runs", wait=False)
+            browser.until("document.body?.innerText.includes('amber-harvest')", 60)
+        own = [failure for failure in browser.failed if HOST in failure or "localhost" in failure]
+        assert [failure for failure in own if not failure.endswith("/favicon.ico")] == []  # which Prefect does not have
+
+
+def test_mlflows_page_shows_experiments(served: dict[str, Server]) -> None:
+    MlflowClient(served["mlflow"].url).create_experiment("amber harvest")
+    with Browser() as browser:
+        for name in ("127.0.0.1", "localhost"):
+            browser.open(served["mlflow"].url.replace("127.0.0.1", name) + "/#/experiments", wait=False)
+            browser.until("document.body?.innerText.includes('amber harvest')", 60)
+        # By which the page finds out that this server has no users and passwords.
+        assert [failure for failure in browser.failed if not failure.endswith("/users/current")] == []
