@@ -28,6 +28,7 @@ TEMPLATE = Path(sys.prefix) / "var" / "royalty" / f"prefect-{version('prefect')}
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_CLI_PROMPT": "false",
@@ -130,9 +131,13 @@ def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
 
 
 def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Server:
-    """Prefect's server on a port, whose pages ask it for data."""
-    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    pages = {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api"}  # otherwise they ask port 4200
+    """Prefect's server on a port, for its own pages and the programs of this machine."""
+    hosts = loopback_hosts(port)
+    command = ["infra.guard", "--host", HOST, "--port", str(port), "--allowed-hosts", hosts]
+    pages = {
+        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # where the pages look for data; by default port 4200
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts.split(",")),
+    }
     return Server(command, port=port, health="/api/health", log=log, environment={**environment, **pages})
 
 
