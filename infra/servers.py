@@ -120,14 +120,20 @@ class Server:
             self.process.wait()
 
 
-def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
-    """Prefect's server over `home/prefect`, on a free port."""
+def prefect_server(settings: Settings, *, schedules: bool = True, password: str = "") -> Server:
+    """Prefect's server over `home/prefect`, on a free port.
+
+    Args:
+        schedules: whether it serves schedules and automations, too.
+        password: what every request has to bring, as `user:password`; none is asked for unless given.
+    """
     port = free_port()
     database = settings.root / "prefect" / "prefect.db"
     if TEMPLATE.exists() and not database.exists():
         write_whole(database, TEMPLATE.read_bytes())
     log = settings.root / "prefect" / "server.log"
-    return guarded_prefect(port, log, {} if schedules else WITHOUT_SCHEDULES)
+    environment = {"PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
+    return guarded_prefect(port, log, {**environment, **({} if schedules else WITHOUT_SCHEDULES)})
 
 
 def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Server:

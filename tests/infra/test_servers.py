@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -23,7 +26,8 @@ from infra.servers import HOST, QUIET, Server, free_port, loopback_hosts, mlflow
 from infra.settings import Settings
 from tests.browser import Browser
 
-INFRA = Path(__file__).parent.parent.parent / "infra"
+ROOT = Path(__file__).parent.parent.parent
+INFRA = ROOT / "infra"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +45,37 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Serve
     finally:
         for server in servers.values():
             server.stop()
+
+
+JOB = """
+import os, urllib.error, urllib.request
+from pathlib import Path
+
+from infra.session import session
+
+with session(show_progress=False) as wait_for_server:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+
+    wait_for_server()
+    try:
+        urllib.request.urlopen(urllib.request.Request(os.environ["PREFECT_API_URL"] + "/flows/count", b"{}"))
+        answer = 200
+    except urllib.error.HTTPError as error:
+        answer = error.code
+
+    @flow
+    def credit():
+        return 1
+
+    credit()
+    with get_client(sync_client=True) as client:
+        print(answer, client.read_flow_runs()[0].state.name)
+    key = os.environ.get("PREFECT_API_AUTH_STRING", "").encode()
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    print(bool(key), any(key in line for line in lines))
+"""
+"""A job: what its server answers to a stranger, what became of its flow run, and whether others see its password."""
 
 
 @flow(name="credit")
@@ -175,3 +210,13 @@ def test_events_and_logs_are_sent_to_own_pages_alone(served: dict[str, Server]) 
         with there, pytest.raises(InvalidStatus, match="403"):
             connect(url.replace(HOST, "attacker.example") + path, sock=there)
         connect(url + path, origin=served["prefect"].url).close()
+
+
+def test_a_jobs_server_answers_that_job_alone(tmp_path: Path) -> None:
+    environment = {**os.environ, "ROYALTY_HOME": str(tmp_path / "home")}
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"):
+        environment.pop(name, None)
+    command = [sys.executable, "-c", JOB]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.stdout.splitlines() == ["401 Completed", "True False"], done.stderr
+    assert done.stderr == ""
