@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sqlite3
 import subprocess
@@ -44,6 +45,10 @@ QUIET = {
 }
 """Environment of both libraries: no telemetry, and a terminal that shows the job alone."""
 
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""Environment of every Python that is started from here: otherwise it imports, as of any library, a file by that name
+in the current folder, which may be anybody's. The same as `-P`, and what it starts in turn inherits it."""
+
 WITHOUT_SCHEDULES = {
     f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
     for service in (
@@ -65,6 +70,7 @@ def configure(settings: Settings) -> None:
     """Set the environment of Prefect and MLflow; to be called before either is imported."""
     for name, value in {**QUIET, "PREFECT_HOME": str(settings.root / "prefect")}.items():
         os.environ.setdefault(name, value)
+    os.environ.update(SAFE_PATH)
 
 
 class Server:
@@ -79,11 +85,11 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra.supervise", sys.executable, "-m", *command],
+                [*module("infra.supervise"), *module(*command)],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
+                env={**os.environ, **SAFE_PATH, **environment},
                 start_new_session=True,  # Ctrl-C is for the job; the job then ends its servers in order
             )
 
@@ -151,10 +157,25 @@ def mlflow_server(settings: Settings) -> Server:
     """MLflow's server over the tracking store, on a free port."""
     port = free_port()
     folder = settings.root / "mlflow"
-    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = mlflow_command(port, folder)
     command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]
-    command += ["--allowed-hosts", loopback_hosts(port)]
     return Server(command, port=port, health="/health", log=folder / "server.log")
+
+
+def mlflow_command(port: int, folder: Path) -> list[str]:
+    """MLflow's server on a port, which imports nothing of the current folder.
+
+    Args:
+        folder: of the server: uvicorn's command line imports from there, and unless told so from the current folder.
+    """
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", loopback_hosts(port)]
+    return [*command, "--uvicorn-opts", shlex.join(["--app-dir", str(folder)])]
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """A command that runs a module of this environment, and nothing by its name in the current folder."""
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def loopback_hosts(port: int) -> str:
