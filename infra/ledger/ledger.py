@@ -14,10 +14,10 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import as_posted, listing, pages, replaced
-from royalty.infra.ledger.chain import pool_key, statement_hash
 from royalty.infra.ledger.posting_rules import check_covered, check_same, named
 from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
 from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
+from royalty.infra.stores.chain import pool_key, statement_hash
 from royalty.infra.stores.database import lock
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import CreditTable, Entry, Policy, Pool, Statement, now

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import Line, Page, pages
-from royalty.infra.ledger.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
 from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
+from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import Entry, Statement
 

@@ -15,9 +15,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.chain import pool_key
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerBroken, LedgerConflict, Posting
+from royalty.infra.stores.chain import pool_key
 from royalty.infra.stores.database import VERSION_TABLE, open_database
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import Policy, Pool
