@@ -95,7 +95,7 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
     """Statements that name a contributor of this run."""
     names = set(stages.ingest.outputs.contributors)
-    return [posted for posted in space.ledger.statements() if names & set(posted.paid)]
+    return [posted for posted in space.ledger.verified_statements() if names & set(posted.paid)]
 
 
 def _earlier_run(space: Workspace, name: str, stages: RunStages) -> EarlierRun | None:

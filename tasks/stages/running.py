@@ -70,6 +70,16 @@ def run_here(
     return run_stage(stage, inputs, compute, modules=(module_of(compute), *also), one_by_one=one_by_one)
 
 
+def is_current(
+    stage: Stage[Inputs, Outputs],
+    finished: Finished[Inputs, Outputs],
+    function: Callable[[Inputs, StageContext], object],
+    *also: str,
+) -> bool:
+    """Whether the code as it is now would give a finished stage by itself; see `run_in_worker`."""
+    return stage.key(finished.inputs, (module_of(function), *also)) == finished.key
+
+
 def run_stage(
     stage: Stage[Inputs, Outputs],
     inputs: Inputs,

@@ -19,11 +19,18 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores import tables
 from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
+from royalty.tasks.benchmarks.criteria import SCORES, write_criterion
+from royalty.tasks.benchmarks.detection import write_detection
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.judge.publication import write_counterfactual, write_lds
 from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.report.trace import trace_found
 from royalty.tasks.report.trace_id import identify
 from tests.conftest import ROYALTY
+from tests.published import untraceable
 from tests.tracing import Home, made_up
 
 WAY = {
@@ -48,6 +55,8 @@ WAY = {
     "Images of the classifier": 1,
     "Run": 1,
 }
+
+LDS = {"method": "Shapley, sparsified", "alpha": 0.5, "lds": 0.4, "low": 0.3, "high": 0.5, "seconds": 1.0}
 
 
 @pytest.fixture
@@ -127,6 +136,34 @@ def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None
     assert "run store was changed" in problem
 
 
+def test_every_kind_of_published_run_is_found_under_the_name_and_by_its_id(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("royalty.tasks.stages.stage", "royalty.tasks.stages.publishing", "royalty.tasks.judge.publication"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    criteria, detection = CriteriaConfig(name="may"), DetectionConfig(name="may", corruptions=("noise",))
+    row = {"corruption": "noise", "method": "lava", "auroc": 0.5}
+    found = {
+        "lds": StageRecord("lds", "a" * 64, {}, {"rows": [LDS, LDS | {"method": "D-TRAK (sum)"}]}, 0.0),
+        "detect": StageRecord("detect", "b" * 64, {}, {"rows": [row], "accuracy": [], "curves": {}}, 0.0),
+    }
+    for criterion in ("membership", "outliers"):
+        rows = [{"method": "none", **dict.fromkeys(SCORES[criterion], 0.5)}]
+        found[criterion] = StageRecord(f"judge-{criterion}", "c" * 64, {}, {criterion: rows}, 0.0)
+    written = [
+        write_lds.fn(CreditConfig(name="may"), found["lds"]),
+        write_counterfactual.fn(CreditConfig(name="may"), [{"method": "mine", "change": 0.1}]),
+        write_detection.fn(detection, [found["detect"]]),
+        write_criterion.fn("membership", criteria, found["membership"], [], None),
+        write_criterion.fn("outliers", criteria, found["outliers"], [], None),
+    ]
+    assert untraceable(home.space.root) == []
+    assert {traced(home, record.outputs["run"]).kind for record in written} == {"MLflow run"}
+    named = identify(home.space, "may")
+    assert set(named.nodes) == {home.stages.track.key, *(record.key for record in written)}
+    assert {title: len(steps) for title, steps in traced(home, "may").groups if title in WAY} == WAY
+
+
 def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
     table = home.stages.credit.outputs.table
@@ -145,7 +182,10 @@ def test_every_payout_and_release_is_found_from_every_id(home: Home, monkeypatch
     statements = [posted.id for posted in home.space.ledger.statements()]
     assert len(statements) == len({home.statement, *(division.statement for division in later), release}) == 4
     tables = {division.outputs.payout for division in (home.stages.pay, *later)}
-    for identity in (*ids(home).values(), *statements, *tables, "f" * 32):
+    models = {row.checkpoint for row in home.space.runs.all_coalitions() if row.checkpoint}
+    asked = {*ids(home).values(), *statements, *tables, *models, "f" * 32, "e" * 32, "d" * 32}
+    asked |= {stage.key for stage in home.space.runs.stages()}
+    for identity in sorted(asked):
         found = traced(home, identity)
         assert found.problems == (), identity
         groups = dict(found.groups)
