@@ -70,6 +70,11 @@ def release_held(pool_name: str, config: PayoutConfig, contributors: Sequence[st
     return ledger.release(pool_name, contributors, period=config.period or "")
 
 
+def is_current(paid: Paid) -> bool:
+    """Whether the code as it is now would divide this pool by itself."""
+    return PAY.key(paid.inputs, MODULES) == paid.key
+
+
 def _inputs(
     space: Workspace,
     credit: Credited,

@@ -73,5 +73,9 @@ class Division:
     statement: str | None
 
     @property
+    def inputs(self) -> PayInputs:
+        return self.stage.inputs
+
+    @property
     def outputs(self) -> PayOutputs:
         return self.stage.outputs

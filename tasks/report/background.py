@@ -106,7 +106,7 @@ def _earlier_run(space: Workspace, name: str, stages: RunStages) -> EarlierRun |
         if track.inputs.name != name:
             continue
         try:
-            earlier = RunStages.read(space, track.inputs.stages)
+            earlier = RunStages.kept(space, track.inputs.stages)
         except StoreError as error:
             logger.warning("Pages compare nothing with the run before this one: %s", error)
             return None

@@ -91,7 +91,7 @@ def compose_report(
         pool_name=payout.name or name,
         statement=stages.pay.statement,
         refusal=paid.refusal,
-        policy=payout.terms(frozenset(stages.pay.stage.inputs.unpayable)).description(payout.formatted),
+        policy=payout.terms(frozenset(stages.pay.inputs.unpayable)).description(payout.formatted),
         remarks=tuple(payout_remarks(paid, payout)),
         checks=tuple(added.checks),
         diagnostics=tuple(diagnostic_rows(credit.diagnostics)),

@@ -138,7 +138,7 @@ def _changes(
     brought = earlier.stages.ingest.outputs.brought, stages.ingest.outputs.brought
     same = brought[0].get(row.name) == brought[1].get(row.name)
     yield "Their images", "as now" if same else "others", "unchanged" if same else "changed"
-    paid = earlier.stages.pay.stage
+    paid = earlier.stages.pay
     settlement = paid.outputs.settlements.get(row.name)
     money = PayoutConfig.model_construct(currency=paid.inputs.config["currency"])
     yield "Amount", money.formatted(settlement.amount) if settlement else "none", row.amount

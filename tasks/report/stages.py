@@ -125,7 +125,7 @@ class RunStages:
     track: Tracked | None = None
 
     @classmethod
-    def read(cls, space: Workspace, keys: Iterable[str]) -> RunStages:
+    def kept(cls, space: Workspace, keys: Iterable[str]) -> RunStages:
         """The stages with these keys, from the run store; of a division what the store does not hold is left empty.
 
         Raises:

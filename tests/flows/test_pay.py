@@ -16,8 +16,7 @@ from royalty.models.payout.payees import Payee
 from royalty.tasks.config.credit import CreditEstimateConfig, StoppingConfig
 from royalty.tasks.config.payout import LimitsConfig, PayoutConfig
 from royalty.tasks.credit.estimate import Credited, CreditInputs, CreditOutputs
-from royalty.tasks.pay.division import MODULES, pay, release_held
-from royalty.tasks.pay.stages import PAY
+from royalty.tasks.pay.division import MODULES, is_current, pay, release_held
 from royalty.tasks.stages.stage import Finished
 from tests.tracing import CERTAINTY
 
@@ -117,7 +116,8 @@ def test_the_efficiency_gap_is_part_of_what_is_divided(space: Workspace) -> None
 
 def test_the_key_of_a_division_covers_the_arithmetic_and_no_server(space: Workspace) -> None:
     division = pay.fn(credited(space), PayoutConfig(), "may")
-    assert division.stage.key == PAY.key(division.stage.inputs, MODULES)
+    assert is_current(division.stage)
+    assert not is_current(replace(division.stage, key="of other code"))
     covered = modules_run_by(*MODULES)
     assert {"royalty.models.payout.apportionment", "royalty.models.payout.gates"} <= covered
     assert not [name for name in covered if name.startswith(("royalty.infra.workspace", "royalty.infra.tracking"))]
