@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from royalty.models.base.choices import EncoderName
-from royalty.models.encoders.representation import Representation
-from royalty.models.valuation.batches import Batching
-from royalty.models.valuation.ground import Options
-from royalty.tasks.config.base import Rate, StageConfig, Steps
-from royalty.tasks.config.credit import RunName
+from royalty.models.base.choices import EncoderName, Representation
+from royalty.tasks.config.base import Rate, RunName, StageConfig, Steps
+
+if TYPE_CHECKING:
+    from royalty.models.valuation.batches import Batching
+    from royalty.models.valuation.ground import Options
 
 ValueMethod = Literal["lava", "sava", "knn-shapley"]
 
@@ -55,6 +55,8 @@ class Valuing(StageConfig):
 
     @property
     def options(self) -> Options:
+        from royalty.models.valuation.ground import Options  # imports torch; so below
+
         return Options(self.label_weight, self.feature_weight, self.epsilon, self.tolerance, self.max_iterations)
 
 
@@ -76,4 +78,6 @@ class ValueConfig(StageConfig):
 
     @property
     def batching(self) -> Batching:
+        from royalty.models.valuation.batches import Batching
+
         return Batching(self.valuing.batch_size, self.valuing.stratify, self.seed)
