@@ -15,7 +15,8 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.credit import prepare
-from royalty.flows.runner import RUNNER, measure_all
+from royalty.flows.fan_out import measure_all
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.models.generators.training import Method
 from royalty.tasks.config.credit import CreditConfig

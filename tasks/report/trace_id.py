@@ -142,7 +142,7 @@ def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
             yield digest, part, Items.of_set(open_set(space.artifacts.verified(digest)))
     for digest in {row.outputs["items"] for row in space.runs.stages("read-items")}:
         if space.artifacts.path(digest).exists():
-            yield digest, "read from a source", load_items(space, digest)
+            yield digest, "read from a source", load_items(space.artifacts, digest)
 
 
 def _shown(found: Found) -> str:
