@@ -40,9 +40,7 @@ def fit_classifier(inputs: ClassifierInputs, context: StageContext) -> Classifie
     order = stratified_order(targets, inputs.seed)
     held_out, trained = np.split(order, [round(HELD_OUT * len(targets))])
     classifier = Classifier(images.shape[1], len(names), seed=inputs.seed)
-    classifier.fit(
-        images[trained], targets[trained], steps=inputs.steps, seed=inputs.seed, progress=context.advance
-    )
+    classifier.fit(images[trained], targets[trained], steps=inputs.steps, seed=inputs.seed, progress=context.advance)
     accuracy = float(classifier.accuracy(images[held_out], targets[held_out]))
     return ClassifierOutputs(context.artifacts.put(classifier.to_bytes()), accuracy)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from royalty.infra.stores.artifacts import ArtifactStore
-from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items, numbered
 from royalty.models.judging.criteria import (
     IdenticalShare,
@@ -79,7 +78,7 @@ def judge_attributes(inputs: AttributesInputs, context: StageContext) -> Attribu
         made = load_items(context.artifacts, judged.made)
         shown = _attributes(made, inputs.attributes)
         neighbours = neighbours_of(context.artifacts, judged.contributions, len(made))
-        for columns in ([[column] for column in range(len(names))] + pairs):
+        for columns in [[column] for column in range(len(names))] + pairs:
             chosen = np.flatnonzero(shown[:, columns].all(axis=1))
             if len(chosen) < 2:
                 continue  # a standard error takes two images that have what is asked

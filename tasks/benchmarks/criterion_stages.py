@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from royalty.tasks.config.criteria import MethodsConfig, TracInConfig
 from royalty.tasks.stages.stage import Finished, Stage
@@ -206,11 +206,11 @@ MEMBERSHIP = Stage("judge-membership", MembershipInputs, MembershipOutputs)
 OUTLIERS = Stage("judge-outliers", OutliersInputs, OutliersOutputs)
 EFFICIENCY = Stage("time-methods", EfficiencyInputs, EfficiencyOutputs)
 
+IdentityJudged = Finished[IdentityInputs, IdentityOutputs]
+AttributesJudged = Finished[AttributesInputs, AttributesOutputs]
+MembershipJudged = Finished[MembershipInputs, MembershipOutputs]
+OutliersJudged = Finished[OutliersInputs, OutliersOutputs]
+EfficiencyJudged = Finished[EfficiencyInputs, EfficiencyOutputs]
+Criterion = IdentityJudged | AttributesJudged | MembershipJudged | OutliersJudged | EfficiencyJudged
 CriterionOutputs = IdentityOutputs | AttributesOutputs | MembershipOutputs | OutliersOutputs | EfficiencyOutputs
-Criterion = (
-    Finished[IdentityInputs, IdentityOutputs]
-    | Finished[AttributesInputs, AttributesOutputs]
-    | Finished[MembershipInputs, MembershipOutputs]
-    | Finished[OutliersInputs, OutliersOutputs]
-    | Finished[EfficiencyInputs, EfficiencyOutputs]
-)
+CriterionName = Literal["identity", "attributes", "membership", "outliers", "efficiency"]
