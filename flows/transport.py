@@ -17,8 +17,6 @@ from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
 from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import check_home
-from royalty.tasks.benchmarks.detection import detect, read_digits, write_detection
-from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.valuing import (
     agree_shares,
@@ -79,45 +77,6 @@ def value(config: ValueConfig, out: Path | None = None, incremental: bool = Fals
         folder=written.outputs["folder"],
         mlflow_run=written.outputs["run"],
         diagnostics=valued.outputs["diagnostics"],
-    )
-
-
-@dataclass(frozen=True)
-class DetectionResult:
-    """What an evaluation by planted corruptions left.
-
-    Attributes:
-        rows: a corruption and method each: `auroc`, and `first_fifth`, the share of the planted items that is found
-            among the fifth of lowest value.
-        accuracy: of a classifier trained without the items of lowest value, by corruption, method and share removed.
-        folder: holds both tables and the curves.
-    """
-
-    name: str
-    rows: list[dict[str, Any]]
-    accuracy: list[dict[str, Any]]
-    folder: str
-    mlflow_run: str
-
-
-@flow(name="evaluate-detection", task_runner=RUNNER)
-def detection(config: DetectionConfig) -> DetectionResult:
-    """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
-    check_home(settings().root)
-    check_weights(config.encoding.encoder)
-    if config.train is None or config.val is None:
-        kept = read_digits().outputs
-        sides = {side: kept[side]["items"] for side in ("train", "val")}
-    else:
-        both = alike(*(read(path, config.encoding.size) for path in (config.train, config.val)))
-        sides = {side: record.outputs["items"] for side, record in zip(("train", "val"), both, strict=True)}
-    written = write_detection(config, [detect(corruption, config, sides) for corruption in config.corruptions])
-    return DetectionResult(
-        name=config.name,
-        rows=written.outputs["rows"],
-        accuracy=written.outputs["accuracy"],
-        folder=written.outputs["folder"],
-        mlflow_run=written.outputs["run"],
     )
 
 

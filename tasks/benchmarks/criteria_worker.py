@@ -165,4 +165,5 @@ def _reached(ks: Sequence[int], neighbours: np.ndarray) -> list[int]:
 
 
 def _share(share: IdenticalShare) -> Row:
-    return {"k": share.k, "share": share.share, "stderr": share.stderr}
+    """A single generated image leaves no standard error."""
+    return {"k": share.k, "share": share.share, "stderr": None if np.isnan(share.stderr) else share.stderr}

@@ -1,0 +1,8 @@
+"""Where the flows of this process fan their tasks out."""
+
+from __future__ import annotations
+
+from royalty.infra.processes.runners import task_runner
+from royalty.infra.settings import settings
+
+RUNNER = task_runner(settings())
