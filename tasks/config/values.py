@@ -60,16 +60,13 @@ class Valuing(StageConfig):
         return Options(self.label_weight, self.feature_weight, self.epsilon, self.tolerance, self.max_iterations)
 
 
-class ValueConfig(StageConfig):
-    """One valuation: items to value, clean items to value them by, and the method.
+class ValueSettings(StageConfig):
+    """The method and all that values depend on, apart from the items.
 
     Attributes:
         unseen_label: a training label that validation lacks is an error, or gives the lowest value.
     """
 
-    name: RunName
-    train: Path
-    val: Path
     method: ValueMethod
     encoding: EncodingConfig = EncodingConfig()
     valuing: Valuing = Valuing()
@@ -81,3 +78,16 @@ class ValueConfig(StageConfig):
         from royalty.models.valuation.batches import Batching
 
         return Batching(self.valuing.batch_size, self.valuing.stratify, self.seed)
+
+
+class ValueConfig(ValueSettings):
+    """One valuation: items to value, clean items to value them by, and the method."""
+
+    name: RunName
+    train: Path
+    val: Path
+
+    @property
+    def settings(self) -> ValueSettings:
+        """The part that values depend on."""
+        return ValueSettings.model_validate(self.model_dump(include=set(ValueSettings.model_fields)))

@@ -71,7 +71,7 @@ def valuations(space: Workspace, stages: Mapping[str, StageRecord]) -> list[tupl
     ids = set(ImageSet.from_bytes(space.artifacts.get(stages["ingest"].outputs["train"])).ids)
     for stage in space.runs.stages("value"):
         table = stage.outputs["table"]
-        if space.artifacts.path(table).exists() and ids & set(load_values(space, table)["id"]):
+        if space.artifacts.path(table).exists() and ids & set(load_values(space.artifacts, table)["id"]):
             found[stage.inputs["config"]["method"]] = table
     return list(found.items())
 
@@ -86,7 +86,7 @@ def compose_pages(
 ) -> list[ContributorPage]:
     """A page each, in the order of credit."""
     train = ImageSet.from_bytes(space.artifacts.get(stages["ingest"].outputs["train"]))
-    tables = [(method, load_values(space, table)) for method, table in valuations(space, stages)]
+    tables = [(method, load_values(space.artifacts, table)) for method, table in valuations(space, stages)]
     statements, earlier = _statements(space, stages), earlier_run(space, name, stages)
     credits = {table: _credits(space, table) for table in {posted.valuation for posted in statements}}
     before = load_table(space, earlier.stages["credit"].outputs["table"]) if earlier else pd.DataFrame()

@@ -138,7 +138,7 @@ def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
             yield digest, part, Items.of_set(ImageSet.from_bytes(space.artifacts.get(digest)))
     for digest in {stage.outputs["items"] for stage in space.runs.stages("read-items")}:
         if space.artifacts.path(digest).exists():
-            yield digest, "read from a source", load_items(space, digest)
+            yield digest, "read from a source", load_items(space.artifacts, digest)
 
 
 def _shown(found: Found) -> str:

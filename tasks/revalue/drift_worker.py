@@ -14,7 +14,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.data.stored import open_set
 from royalty.models.encoders.efficientnet import EfficientNetLite0
 from royalty.models.valuation.drift import drift
-from royalty.tasks.items.valuing_worker import embed_missing, embedding_key
+from royalty.tasks.items.embeddings import embed_missing, embedding_key
 from royalty.tasks.stages.device import best_device
 
 
