@@ -200,9 +200,7 @@ def matched(
             sides = items, made.images, encoder
             values = match(*sides, config.matching(rerank)).outputs
             plain = match(*sides, config.matching(rerank, quality="none")).outputs.contributions if calibrate else ""
-            judged.append(
-                Judged(made.generator, rerank, made.images.items, values.table, values.contributions, plain)
-            )
+            judged.append(Judged(made.generator, rerank, made.images.items, values.table, values.contributions, plain))
     return judged
 
 
@@ -238,7 +236,7 @@ def written(
     items: ItemsOutputs | None,
     accuracy: float | None = None,
 ) -> CriteriaResult:
-    """The result, after its tables and pictures are published; with `items`, sheets of images show those behind them."""
+    """Publish the tables and pictures; with `items`, sheets of generated images beside those behind them, too."""
     published = write_criterion(criterion, config, result, judged, items)
     tables = result.outputs.tables
     return CriteriaResult(

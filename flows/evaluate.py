@@ -97,9 +97,7 @@ JUDGEMENTS: Mapping[JudgementKind, Callable[[CreditConfig], Judgement]] = {
 }
 
 
-def judgement(
-    config: CreditConfig, rows: list[Row], plans: Sequence[CoalitionPlan], published: Published
-) -> Judgement:
+def judgement(config: CreditConfig, rows: list[Row], plans: Sequence[CoalitionPlan], published: Published) -> Judgement:
     """The result of an evaluation, after it was published."""
     left = len(unfinished(plans))
     return Judgement(config.name, rows, len(plans) - left, len(plans), published.folder, published.run)

@@ -69,9 +69,7 @@ class _Scores:
     values: dict[str, list[float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def add(
-        self, method: str, items: np.ndarray, seconds: float, *ways: Literal["average", "maximum", "sum"]
-    ) -> None:
+    def add(self, method: str, items: np.ndarray, seconds: float, *ways: Literal["average", "maximum", "sum"]) -> None:
         """Aggregate scores of items, `(items,)`, in several ways, each a method."""
         for way in ways:
             title = f"{method} ({way})"
