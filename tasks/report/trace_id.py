@@ -13,7 +13,7 @@ from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.stages import INGEST
-from royalty.tasks.stages.stored_items import load_items
+from royalty.tasks.items.stored_items import load_items
 
 LEAST = 8
 """Digits of an id that are enough, if no other id begins with them."""
