@@ -85,7 +85,7 @@ def compose_report(
         models=_models(stages),
         step_images=config.sampling.images,
         generated=_generated(space, measure),
-        matches=match_section(space, stages.match.outputs, credits),
+        matches=match_section(space.artifacts, stages.match.outputs, credits),
         paid=_paid(payout, paid),
         pool=payout.formatted(payout.minor_units),
         pool_name=payout.name or name,
