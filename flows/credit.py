@@ -14,7 +14,8 @@ from typing import Any
 
 from prefect import flow
 
-from royalty.flows.runner import RUNNER, measure_all
+from royalty.flows.fan_out import measure_all
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError

@@ -8,12 +8,13 @@ from typing import Any
 
 from prefect import flow
 
-from royalty.flows.credit import RUNNER
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
-from royalty.tasks.items.gmvaluator import match, write_matches
-from royalty.tasks.items.valuing import alike, check_out, embed, read
+from royalty.tasks.items.gmvaluator import match
+from royalty.tasks.items.reading import alike, embed, read
+from royalty.tasks.items.writing import check_out, write_matches
 from royalty.tasks.stages.weights import check_weights
 
 
@@ -46,23 +47,22 @@ def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult
     check_out(out)
     check_home(settings().root)
     check_weights(*config.matching.chosen)
-    train, generated = alike(read(config.train, config.size), read(config.generated, config.size))
+    train, generated = alike(*(read(path, config.size).outputs for path in (config.train, config.generated)))
     encoder = ""
-    if train.outputs["shape"] is not None or generated.outputs["shape"] is not None:
+    if train.shape is not None or generated.shape is not None:
         embed(train, config.matching.encoder, "")
-        encoder = embed(generated, config.matching.encoder, "").outputs["encoder"]
-    matched = match(train.outputs, generated.outputs, encoder, config.matching)
-    sides = {"train": train.outputs["items"], "generated": generated.outputs["items"]}
-    written = write_matches(config, sides, matched, out)
-    found = matched.outputs
+        encoder = embed(generated, config.matching.encoder, "").outputs.encoder
+    matched = match(train, generated, encoder, config.matching)
+    published = write_matches(config, train.items, generated.items, matched, out)
+    outputs = matched.outputs
     return MatchResult(
         name=config.name,
-        items=found["items"],
-        generated=found["generated"],
-        table=found["table"],
-        contributions=found["contributions"],
-        contributors=found["contributors"],
-        folder=written.outputs["folder"],
-        mlflow_run=written.outputs["run"],
-        diagnostics=found["diagnostics"],
+        items=outputs.items,
+        generated=outputs.generated,
+        table=outputs.table,
+        contributions=outputs.contributions,
+        contributors=outputs.contributors,
+        folder=published.folder,
+        mlflow_run=published.run,
+        diagnostics=outputs.diagnostics,
     )

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFutureList, as_completed
 
-from royalty.flows.credit import RUNNER
+from royalty.flows.runner import RUNNER
 from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import check_home
-from royalty.tasks.benchmarks.detection import detect, read_digits, write_detection
-from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.values import ValueConfig
+from royalty.tasks.items.reading import alike, embed, read, train_encoder
+from royalty.tasks.items.stages import Sides, Valued
 from royalty.tasks.items.valuing import (
     agree_shares,
-    alike,
     check_incremental,
-    check_out,
-    embed,
     join_shares,
     plan_shares,
-    read,
     solve_share,
-    train_encoder,
     value_all,
     value_share,
-    write_values,
 )
+from royalty.tasks.items.writing import check_out, write_values
 from royalty.tasks.stages.weights import check_weights
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -71,82 +66,42 @@ def value(config: ValueConfig, out: Path | None = None, incremental: bool = Fals
     check_incremental(config, incremental)
     sides = read_sides(config)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
-    written = write_values(config, sides, valued, out)
+    published = write_values(config, sides, valued, out)
     return ValueResult(
         name=config.name,
-        items=valued.outputs["items"],
-        table=valued.outputs["table"],
-        folder=written.outputs["folder"],
-        mlflow_run=written.outputs["run"],
-        diagnostics=valued.outputs["diagnostics"],
+        items=valued.outputs.items,
+        table=valued.outputs.table,
+        folder=published.folder,
+        mlflow_run=published.run,
+        diagnostics=valued.outputs.diagnostics,
     )
 
 
-@dataclass(frozen=True)
-class DetectionResult:
-    """What an evaluation by planted corruptions left.
-
-    Attributes:
-        rows: a corruption and method each: `auroc`, and `first_fifth`, the share of the planted items that is found
-            among the fifth of lowest value.
-        accuracy: of a classifier trained without the items of lowest value, by corruption, method and share removed.
-        folder: holds both tables and the curves.
-    """
-
-    name: str
-    rows: list[dict[str, Any]]
-    accuracy: list[dict[str, Any]]
-    folder: str
-    mlflow_run: str
+def read_sides(config: ValueConfig) -> Sides:
+    """Read the items of both sides, and embed their images."""
+    encoding = config.encoding
+    train, val = alike(*(read(path, encoding.size).outputs for path in (config.train, config.val)))
+    if train.shape is None and val.shape is None:
+        return Sides(train.items, val.items)
+    own = encoding.encoder == "preact-resnet18"
+    model = train_encoder(val, encoding, config.seed).outputs.model if own else ""
+    embed(train, encoding.encoder, model)
+    return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder)
 
 
-@flow(name="evaluate-detection", task_runner=RUNNER)
-def detection(config: DetectionConfig) -> DetectionResult:
-    """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
-    check_home(settings().root)
-    check_weights(config.encoding.encoder)
-    if config.train is None or config.val is None:
-        kept = read_digits().outputs
-        sides = {side: kept[side]["items"] for side in ("train", "val")}
-    else:
-        both = alike(*(read(path, config.encoding.size) for path in (config.train, config.val)))
-        sides = {side: record.outputs["items"] for side, record in zip(("train", "val"), both, strict=True)}
-    written = write_detection(config, [detect(corruption, config, sides) for corruption in config.corruptions])
-    return DetectionResult(
-        name=config.name,
-        rows=written.outputs["rows"],
-        accuracy=written.outputs["accuracy"],
-        folder=written.outputs["folder"],
-        mlflow_run=written.outputs["run"],
-    )
-
-
-def read_sides(config: ValueConfig) -> dict[str, str]:
-    """Digests of the items of both sides, and the name of what embedded their images."""
-    train, val = alike(*(read(path, config.encoding.size) for path in (config.train, config.val)))
-    sides = {"train": train.outputs["items"], "val": val.outputs["items"], "encoder": ""}
-    if train.outputs["shape"] is not None or val.outputs["shape"] is not None:
-        name = config.encoding.encoder
-        model = train_encoder(val, config).outputs["model"] if name == "preact-resnet18" else ""
-        embed(train, name, model)
-        sides["encoder"] = embed(val, name, model).outputs["encoder"]
-    return sides
-
-
-def value_in_shares(config: ValueConfig, sides: dict[str, str], incremental: bool) -> StageRecord:
+def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Valued:
     """Fan the batches out over the task runner, some to a process: first their transports, then their values."""
     planned = plan_shares(config, sides, incremental)
-    shares = list(range(len(planned.outputs["shares"])))
-    given = unmapped(config), unmapped(sides), unmapped(planned)
+    shares = list(range(len(planned.outputs.shares)))
     with progress("Transport batches", len(shares)) as advance:
-        solved = finished(solve_share.map(shares, *given), advance)
+        solved = finished(solve_share.map(shares, unmapped(planned)), advance)
     agreed = agree_shares(planned, solved)
     with progress("Value items", len(shares)) as advance:
-        valued = finished(value_share.map(shares, *given, unmapped(agreed)), advance)
+        valued = finished(value_share.map(shares, unmapped(planned), unmapped(agreed)), advance)
     return join_shares(config, sides, planned, agreed, valued)
 
 
-def finished(futures: PrefectFutureList[StageRecord], advance: Advance) -> Sequence[StageRecord]:
+def finished(futures: PrefectFutureList[Result], advance: Advance) -> list[Result]:
     """Results in order, waited for in whatever order they come."""
     try:
         for future in as_completed(list(futures)):

@@ -16,6 +16,7 @@ from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
     from royalty.flows.evaluate import Judgement
+    from royalty.tasks.judge.stages import JudgementKind
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Judge credit and values by what is known to be true.")
 add_criteria(evaluate_app)
@@ -55,11 +56,11 @@ def detection(
     configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
     with working(
         None,
-        flow="royalty.flows.transport",
+        flow="royalty.flows.detection",
         works=["royalty.tasks.benchmarks.detection_worker"],
         show_progress=not as_json,
     ):
-        from royalty.flows.transport import detection
+        from royalty.flows.detection import detection
 
         result = detection(configuration)
     if as_json:
@@ -77,7 +78,12 @@ def detection(
 
 
 def _evaluate(
-    kind: str, config: Path | None, presets: list[str] | None, data: Path | None, name: str | None, as_json: bool
+    kind: JudgementKind,
+    config: Path | None,
+    presets: list[str] | None,
+    data: Path | None,
+    name: str | None,
+    as_json: bool,
 ) -> None:
     from royalty.flows.cli.configuration import load_config
 
@@ -86,17 +92,17 @@ def _evaluate(
     configurations = [load_config(file=config, preset=preset, name=named, data=data) for preset in wanted]
     judged = []
     with working(None, flow="royalty.flows.evaluate", works=[WORKER], show_progress=not as_json):
-        from royalty.flows import evaluate
+        from royalty.flows.evaluate import JUDGEMENTS
 
         for configuration in configurations:
-            judged.append(getattr(evaluate, kind)(configuration))
+            judged.append(JUDGEMENTS[kind](configuration))
             if not as_json:
                 _print_judgement(kind, judged[-1])
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in judged]) + "\n")
+        sys.stdout.write(json.dumps([asdict(judgement) for judgement in judged]) + "\n")
 
 
-def _print_judgement(kind: str, judged: Judgement) -> None:
+def _print_judgement(kind: JudgementKind, judged: Judgement) -> None:
     from royalty.infra.pages.terminal import console, print_table
 
     if kind == "lds":

@@ -41,9 +41,7 @@ def value(
 
     given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
     configuration = load_value_config(config, given)
-    with working(
-        None, flow="royalty.flows.transport", works=["royalty.tasks.items.valuing_worker"], show_progress=not as_json
-    ):
+    with working(None, flow="royalty.flows.transport", works=_workers(method), show_progress=not as_json):
         from royalty.flows.transport import value
 
         result = value(configuration, out, incremental)
@@ -56,6 +54,12 @@ def value(
     _print_diagnostics(result.diagnostics)
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _workers(method: str) -> list[str]:
+    """Modules of the worker processes that value items by a method."""
+    methods = ("planning_worker", "shares_worker") if method == "sava" else ("valuing_worker",)
+    return [f"royalty.tasks.items.{module}" for module in ("embedding_worker", *methods)]
 
 
 def _refuse_options(method: str, given: Mapping[str, Any]) -> None:
@@ -73,7 +77,7 @@ def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json
     with working(
         None,
         flow="royalty.flows.gmvaluator",
-        works=["royalty.tasks.items.gmvaluator_worker"],
+        works=["royalty.tasks.items.embedding_worker", "royalty.tasks.items.gmvaluator_worker"],
         show_progress=not as_json,
     ):
         from royalty.flows.gmvaluator import gmvaluator
@@ -98,7 +102,7 @@ def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json
 def _print_diagnostics(diagnostics: Mapping[str, Any]) -> None:
     from royalty.infra.pages.terminal import console
 
-    for key, found in diagnostics.items():
-        if isinstance(found, int | float | str):
-            shown = f"{found:.4g}" if isinstance(found, float) else found
-            console.print(f"  {key.replace('_', ' ')}  {shown}")
+    for name, value in diagnostics.items():
+        if isinstance(value, int | float | str):
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            console.print(f"  {name.replace('_', ' ')}  {shown}")

@@ -10,6 +10,8 @@ EncoderName = Literal[
     "efficientnet-lite0", "pixels", "clip", "clip-large", "dinov2", "blip-vqa", "alexnet", "densenet121", "inception-v3"
 ]
 
+Representation = Literal["features", "principal", "probabilities", "both"]
+
 DistanceName = Literal["l2", "encoder", "lpips", "dreamsim"]
 RerankName = Literal["none", DistanceName]
 
@@ -44,6 +46,16 @@ SchedulerName = Literal["ddim", "dpm-solver++", "pndm", "unipc"]
 
 ImportanceName = Literal["magnitude", "taylor", "random"]
 PruningScope = Literal["layer", "global"]
+
+CorruptionName = Literal[
+    "flipped-labels",
+    "noise",
+    "backdoor-square",
+    "backdoor-watermark",
+    "backdoor-blend",
+    "irrelevant-class",
+    "poison-frogs",
+]
 
 WITHOUT_WEIGHTS = frozenset(
     {"efficientnet-lite0", "pixels", "preact-resnet18", "none", "l2", "encoder", "realism", "pyiqa:piqe"}

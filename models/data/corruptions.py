@@ -12,19 +12,11 @@ import torch
 from scipy.ndimage import zoom
 from torch import Tensor
 
+from royalty.models.base.choices import CorruptionName
 from royalty.models.base.errors import InputError
 from royalty.models.base.precision import full_float32
 
 Trigger = Literal["square", "watermark", "blend"]
-CorruptionName = Literal[
-    "flipped-labels",
-    "noise",
-    "backdoor-square",
-    "backdoor-watermark",
-    "backdoor-blend",
-    "irrelevant-class",
-    "poison-frogs",
-]
 
 WATERMARK_OPACITY = 0.3
 BLEND_OPACITY = 0.2

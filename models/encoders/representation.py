@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
+from royalty.models.base.choices import Representation
 from royalty.models.base.errors import InputError
 from royalty.models.encoders.head import fit_head
-
-Representation = Literal["features", "principal", "probabilities", "both"]
 
 PENALTY = 1e-2
 """Of the head: features outnumber the items of a small validation set."""

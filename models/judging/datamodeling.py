@@ -24,7 +24,8 @@ class DatamodelingScore:
         low, high: 95% interval over training seeds and the choice of coalitions.
         pearson: mean over training seeds of the Pearson correlation.
         bias, error: mean and root mean square of predicted less actual utility, in units of the utility.
-            Credit can rank coalitions of one size well and be off by the same amount for all of them.
+            Credit can rank coalitions of one size well and be off by the same amount for all of them. None if the
+            credit has no utility of nobody, without which it predicts no utility.
         coalitions, seeds: how many.
     """
 
@@ -32,8 +33,8 @@ class DatamodelingScore:
     low: float
     high: float
     pearson: float
-    bias: float
-    error: float
+    bias: float | None
+    error: float | None
     coalitions: int
     seeds: int
 
@@ -87,13 +88,19 @@ def folds_of(sizes: Sequence[int], folds: int) -> np.ndarray:
 
 
 def datamodeling_score(
-    values: np.ndarray, null_utility: float, masks: np.ndarray, utilities: np.ndarray, *, n_bootstrap: int = 1000
+    values: np.ndarray,
+    null_utility: float | None,
+    masks: np.ndarray,
+    utilities: np.ndarray,
+    *,
+    n_bootstrap: int = 1000,
 ) -> DatamodelingScore:
     """LDS (Ilyas et al. 2022; eq. 10): does v(nobody) + the sum of members' credit rank retrained models right?
 
     Args:
         values: `(n,)`, credit; higher is more valuable. Or `(coalitions, n)`, that by which each is predicted.
-        null_utility: v(nobody), of the family that the credit comes from; matters to bias and error alone.
+        null_utility: v(nobody), of the family that the credit comes from; matters to bias and error alone. None if
+            the credit comes from no such family.
         masks: bool, `(coalitions, n)`, of one size.
         utilities: `(seeds, coalitions)`, of models retrained on each.
 
@@ -114,14 +121,14 @@ def datamodeling_score(
         [_spearman(predicted[chosen], utilities[trained[:, [one]], chosen]) for one in range(seeds)], axis=0
     )
     low, high = np.quantile(resampled, [0.025, 0.975])
-    difference = null_utility + predicted - utilities.mean(axis=0)
+    difference = None if null_utility is None else null_utility + predicted - utilities.mean(axis=0)
     return DatamodelingScore(
         lds=float(_spearman(np.tile(predicted, (seeds, 1)), utilities).mean()),
         low=float(low),
         high=float(high),
         pearson=float(_pearson(np.tile(predicted, (seeds, 1)), utilities).mean()),
-        bias=float(difference.mean()),
-        error=float(np.sqrt((difference**2).mean())),
+        bias=None if difference is None else float(difference.mean()),
+        error=None if difference is None else float(np.sqrt((difference**2).mean())),
         coalitions=coalitions,
         seeds=seeds,
     )

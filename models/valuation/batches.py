@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from royalty.models.base.errors import InputError
-from royalty.models.base.serialization import pack, unpack
+from royalty.models.base.serialization import open_packed, pack, packed_pieces, unpack
 from royalty.models.valuation.ground import Batch, Ground, Options, chunks, survey
 from royalty.models.valuation.memory import check_fits
 
@@ -265,6 +266,22 @@ def _in_shares(batches: Rows) -> tuple[Rows, ...]:
 def take(train: tuple[np.ndarray, np.ndarray | None], rows: np.ndarray) -> Batch:
     """The items of one batch; of a memory map, nothing else is read."""
     return np.asarray(train[0][rows]), None if train[1] is None else np.asarray(train[1][rows])
+
+
+def share_pieces(train: tuple[np.ndarray, np.ndarray | None], share: Rows) -> Iterator[bytes]:
+    """The items of the batches of a share, as bytes that `open_share` maps: a share then reads no others."""
+    features, labels = take(train, np.concatenate(share))
+    arrays = {"features": features} if labels is None else {"features": features, "labels": labels}
+    return packed_pieces(arrays, {"sizes": [len(rows) for rows in share]})
+
+
+def open_share(path: Path) -> list[Batch]:
+    """The batches that `share_pieces` wrote."""
+    arrays, kept = open_packed(path)
+    ends = np.cumsum(kept["sizes"])[:-1]
+    features = np.split(arrays["features"], ends)
+    labels = np.split(arrays["labels"], ends) if "labels" in arrays else [None] * len(features)
+    return list(zip(features, labels, strict=True))
 
 
 def _val_batches(val: Batch, batching: Batching) -> tuple[Batch, ...]:

@@ -26,6 +26,9 @@ Limit = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
+RunName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
+
+
 Digits = Annotated[
     tuple[Annotated[int, Field(ge=0, le=9)], ...],
     Field(min_length=2),

@@ -19,7 +19,7 @@ from royalty.models.generators.training import Method, Training
 from royalty.models.properties.registry import chosen_property
 from royalty.models.valuation.coalitions import Sizes
 from royalty.models.valuation.shapley import Estimator
-from royalty.tasks.config.base import TRAINING, Rate, StageConfig, Steps
+from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
 from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
 from royalty.tasks.config.matching import GrandMatching
 from royalty.tasks.config.payout import PayoutConfig
@@ -40,9 +40,6 @@ PropertyChoice = Annotated[str, AfterValidator(_known_property)]
 
 
 SchedulerChoice = Annotated[SchedulerName, BeforeValidator(_known_scheduler)]
-
-
-RunName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
 
 
 class ClassifierConfig(StageConfig):

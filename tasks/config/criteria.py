@@ -9,8 +9,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from royalty.models.base.choices import EncoderName, JudgeName, RerankName
-from royalty.tasks.config.base import Rate, Share, StageConfig, Steps
-from royalty.tasks.config.credit import Matching, RunName
+from royalty.tasks.config.base import Rate, RunName, Share, StageConfig, Steps
+from royalty.tasks.config.matching import Matching
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
 GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)
@@ -24,7 +24,7 @@ ATTRIBUTES = {
 
 
 class GeneratorSteps(StageConfig):
-    """Steps of training; the rest of each training is in `royalty.tasks.benchmarks.generators_worker`."""
+    """Steps of training; the rest of each training is in `royalty.tasks.benchmarks.stages`."""
 
     ddpm: Steps = 800
     beta_vae: Steps = 1600
@@ -45,7 +45,25 @@ class TracInConfig(StageConfig):
     draws: Annotated[int, Field(ge=1)] = 4
 
 
-class CriteriaConfig(StageConfig):
+class MethodsConfig(StageConfig):
+    """The methods of valuation that are judged.
+
+    Attributes:
+        ks: most valuable items of a generated image that are looked at; the largest is the k of the valuation.
+        rerank: distances by which the recalled are ranked again, each a method of its own.
+        encoder, quality, temperature: see `royalty.tasks.config.matching.Matching`.
+        tracin: VAE-TracIn beside it, for the beta-VAE; None leaves it out.
+    """
+
+    ks: Annotated[tuple[Steps, ...], Field(min_length=1)] = (30, 50, 100)
+    rerank: Annotated[tuple[RerankName, ...], Field(min_length=1)] = ("none", "l2", "encoder")
+    encoder: EncoderName = "efficientnet-lite0"
+    quality: JudgeName = "realism"
+    temperature: Rate = 1.0
+    tracin: TracInConfig | None = TracInConfig()
+
+
+class CriteriaConfig(MethodsConfig):
     """Training images with labels, generated images or what generates them, and what is asked of their values.
 
     Attributes:
@@ -56,11 +74,7 @@ class CriteriaConfig(StageConfig):
         items: training images drawn, the same share of each class; None: all.
         images: generated images by which identity, attributes and efficiency are judged; given ones are all taken.
         valued_by: generated images by which all items are valued, for membership and outliers.
-        ks: most valuable items of a generated image that are looked at; the largest is the k of the valuation.
-        rerank: distances by which the recalled are ranked again, each a method of its own.
-        encoder, quality, temperature: see `royalty.tasks.config.credit.Matching`.
         classifier: steps of training of the classifier of generated images.
-        tracin: VAE-TracIn beside it, for the beta-VAE; None leaves it out.
         attributes: by name, the labels that have the attribute.
         attribute_columns: columns of `train` that say of each image whether it has an attribute, in place of
             `attributes`; see `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each.
@@ -77,13 +91,7 @@ class CriteriaConfig(StageConfig):
     steps: GeneratorSteps = GeneratorSteps()
     images: Annotated[int, Field(ge=2)] = 100
     valued_by: Annotated[int, Field(ge=2)] = 1000
-    ks: Annotated[tuple[Steps, ...], Field(min_length=1)] = (30, 50, 100)
-    rerank: Annotated[tuple[RerankName, ...], Field(min_length=1)] = ("none", "l2", "encoder")
-    encoder: EncoderName = "efficientnet-lite0"
-    quality: JudgeName = "realism"
-    temperature: Rate = 1.0
     classifier: Steps = 1000
-    tracin: TracInConfig | None = TracInConfig()
     attributes: Mapping[str, tuple[str, ...]] = ATTRIBUTES
     attribute_columns: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     halved: str | None = None
@@ -99,6 +107,11 @@ class CriteriaConfig(StageConfig):
             k=max(self.ks),
             temperature=self.temperature,
         )
+
+    @property
+    def methods(self) -> MethodsConfig:
+        """The part that the methods depend on."""
+        return MethodsConfig.model_validate(self.model_dump(include=set(MethodsConfig.model_fields)))
 
     @property
     def checkpoints(self) -> int:

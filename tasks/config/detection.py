@@ -7,9 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from royalty.models.data.corruptions import CorruptionName
-from royalty.tasks.config.base import Share, StageConfig
-from royalty.tasks.config.credit import RunName
+from royalty.models.base.choices import CorruptionName
+from royalty.tasks.config.base import RunName, Share, StageConfig
 from royalty.tasks.config.values import EncodingConfig, Valuing
 
 CORRUPTIONS: tuple[CorruptionName, ...] = get_args(CorruptionName)
@@ -42,29 +41,42 @@ class PlantingConfig(StageConfig):
     poisoned: Annotated[int, Field(ge=1)] = 50
 
 
-class DetectionConfig(StageConfig):
-    """Clean labelled images, what is planted in them, and which methods look for it.
+class DetectionSettings(StageConfig):
+    """How corruptions are planted in labelled images, and looked for; all that the rates depend on, but the images.
 
     Attributes:
-        train, val: image sets with labels; None, both: scikit-learn's digits.
         items, val_items: how many of each are drawn at most; None: all.
         test: share of the validation items that no method sees; classifiers are judged by them.
         removed: shares of the items of lowest value without which a classifier is trained anew.
     """
 
-    name: RunName = "detection"
-    train: Path | None = None
-    val: Path | None = None
     items: Annotated[int, Field(ge=20)] | None = None
     val_items: Annotated[int, Field(ge=20)] | None = None
     test: Share = 0.25
     encoding: EncodingConfig = EncodingConfig()
     valuing: Valuing = Valuing()
-    corruptions: tuple[CorruptionName, ...] = CORRUPTIONS
     methods: tuple[Looking, ...] = METHODS
     planting: PlantingConfig = PlantingConfig()
     removed: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.3, 0.4)
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class DetectionConfig(DetectionSettings):
+    """Clean labelled images, what is planted in them, and which methods look for it.
+
+    Attributes:
+        train, val: image sets with labels; None, both: scikit-learn's digits.
+    """
+
+    name: RunName = "detection"
+    train: Path | None = None
+    val: Path | None = None
+    corruptions: tuple[CorruptionName, ...] = CORRUPTIONS
+
+    @property
+    def settings(self) -> DetectionSettings:
+        """The part that a detection depends on."""
+        return DetectionSettings.model_validate(self.model_dump(include=set(DetectionSettings.model_fields)))
 
     @model_validator(mode="after")
     def _both_sides(self) -> DetectionConfig:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from royalty.tasks.config.base import StageConfig
-from royalty.tasks.config.credit import Matching, RunName
+from royalty.tasks.config.base import RunName, StageConfig
+from royalty.tasks.config.matching import Matching
 
 
 class GMValuatorConfig(StageConfig):

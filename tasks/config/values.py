@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from royalty.models.base.choices import EncoderName
-from royalty.models.encoders.representation import Representation
-from royalty.models.valuation.batches import Batching
-from royalty.models.valuation.ground import Options
-from royalty.tasks.config.base import Rate, StageConfig, Steps
-from royalty.tasks.config.credit import RunName
+from royalty.models.base.choices import EncoderName, Representation
+from royalty.tasks.config.base import Rate, RunName, StageConfig, Steps
+
+if TYPE_CHECKING:
+    from royalty.models.valuation.batches import Batching
+    from royalty.models.valuation.ground import Options
 
 ValueMethod = Literal["lava", "sava", "knn-shapley"]
 
@@ -55,19 +55,18 @@ class Valuing(StageConfig):
 
     @property
     def options(self) -> Options:
+        from royalty.models.valuation.ground import Options  # imports torch; so below
+
         return Options(self.label_weight, self.feature_weight, self.epsilon, self.tolerance, self.max_iterations)
 
 
-class ValueConfig(StageConfig):
-    """One valuation: items to value, clean items to value them by, and the method.
+class ValueSettings(StageConfig):
+    """The method and all that values depend on, apart from the items.
 
     Attributes:
         unseen_label: a training label that validation lacks is an error, or gives the lowest value.
     """
 
-    name: RunName
-    train: Path
-    val: Path
     method: ValueMethod
     encoding: EncodingConfig = EncodingConfig()
     valuing: Valuing = Valuing()
@@ -76,4 +75,19 @@ class ValueConfig(StageConfig):
 
     @property
     def batching(self) -> Batching:
+        from royalty.models.valuation.batches import Batching
+
         return Batching(self.valuing.batch_size, self.valuing.stratify, self.seed)
+
+
+class ValueConfig(ValueSettings):
+    """One valuation: items to value, clean items to value them by, and the method."""
+
+    name: RunName
+    train: Path
+    val: Path
+
+    @property
+    def settings(self) -> ValueSettings:
+        """The part that values depend on."""
+        return ValueSettings.model_validate(self.model_dump(include=set(ValueSettings.model_fields)))

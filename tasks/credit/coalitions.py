@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -95,18 +95,20 @@ def plan_coalitions(
 def _measure_plan(
     coalition: str, classifier: Classified, config: CreditConfig, measured: Chosen, draw: int, code: str
 ) -> MeasurePlan:
-    described = {
-        "property": config.property,
-        "judge": classifier.outputs.classifier,
-        "images": config.sampling.images,
-        "steps": config.sampling.steps,
-        "scheduler": config.sampling.scheduler,
-        "draw": draw,
-    }
-    reference = classifier.inputs.images
-    compared = {"reference": reference} if measured.known.compares else {}
-    key = digest_of({"coalition": coalition, "code": code, **described, **compared})
-    return MeasurePlan(key=key, reference=reference, **described)
+    plan = MeasurePlan(
+        key="",
+        property=config.property,
+        judge=classifier.outputs.classifier,
+        reference=classifier.inputs.images,
+        images=config.sampling.images,
+        steps=config.sampling.steps,
+        scheduler=config.sampling.scheduler,
+        draw=draw,
+    )
+    described = asdict(plan)
+    if not measured.known.compares:  # then other reference images change nothing
+        del described["reference"]
+    return replace(plan, key=digest_of({"coalition": coalition, "code": code, **described}))
 
 
 @task(cache_policy=NO_CACHE, retries=1, tags=["gpu"])

@@ -32,11 +32,11 @@ def try_generator(inputs: TrialInputs, context: StageContext) -> TrialOutputs:
     return TrialOutputs()
 
 
-def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs | None:
+def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs:
     """Train the generator on everybody's images; a training that was killed goes on from its checkpoint.
 
-    Where `gpus` is more than 1, as many processes call this at once and train one model together; the first keeps it,
-    and the others return None.
+    Where `gpus` is more than 1, as many processes call this at once and train one model together: all end with the same
+    one, and the first keeps its checkpoints.
     """
     check_gpus(inputs.gpus)
     with together(inputs.gpus):
@@ -45,8 +45,6 @@ def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs | 
         model = build_generator(inputs.kind, shown, inputs.architecture, seed=inputs.seed, resources=resources(context))
         keeper = Checkpoint(context.checkpoints / context.key, EVERY if is_first() else math.inf)
         losses = model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=context.advance, keeper=keeper)
-        if not is_first():
-            return None
         digest, parameters, multiply_adds = _stored(context, model)
         return TrainOutputs(digest, parameters, multiply_adds, thinned(losses), time.perf_counter() - start)
 

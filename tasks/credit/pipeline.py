@@ -25,10 +25,10 @@ else:
 def train_pipeline(base: TrainedBase, seed: int) -> Pipeline:
     """Name of the pipeline among the weights, and its size."""
     inputs = PipelineInputs(base.model_dump(mode="json"), seed)
-    shown = {"title": "Train base pipeline", "total": base.autoencoder_steps + base.denoiser_steps}
-    pipeline = run_in_worker(PIPELINE, inputs, worker.fit_pipeline, **shown)
+    title, total = "Train base pipeline", base.autoencoder_steps + base.denoiser_steps
+    pipeline = run_in_worker(PIPELINE, inputs, worker.fit_pipeline, title=title, total=total)
     if not WeightsStore(settings().weights_root).has(pipeline.outputs.name):
         # It was trained, but into other weights than those of this run.
-        call_in_worker(worker.fit_pipeline, inputs, pipeline.key, **shown)
+        call_in_worker(worker.fit_pipeline, inputs, pipeline.key, title=title, total=total)
     shutil.rmtree(settings().root / "checkpoints" / pipeline.key, ignore_errors=True)
     return pipeline

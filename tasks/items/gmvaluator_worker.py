@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from royalty.infra.processes.progress import Advance
-from royalty.infra.settings import Settings
-from royalty.infra.stores.weights import WeightsStore
-from royalty.infra.workspace import Workspace, open_workspace
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.infra.stores.embeddings import EmbeddingStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
-from royalty.models.data.stored import open_set
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.quality.quality import Quality
@@ -26,79 +22,52 @@ from royalty.models.quality.realism import quality_of, realism_scores
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.gmvaluator import GMValues, build_index, gmvaluator_values
 from royalty.models.valuation.items import contributor_values
-from royalty.tasks.config.credit import Matching
-from royalty.tasks.credit.training_worker import load_model
-from royalty.tasks.items.valuing_worker import embed, embed_missing, embedding_key, features_of, shape_of
+from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
+from royalty.tasks.items.stages import MatchInputs, MatchOutputs
+from royalty.tasks.items.stored_items import load_items
+from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import keep_items, load_items
 
 SCORED_TOGETHER = 256
 """Images to a shard of qualities: what a kill costs at most."""
 
 
-def match_model(
-    train: str,
-    model: str,
-    images: int,
-    sampling: dict[str, Any],
-    seed: int,
-    matching: Matching,
-    settings: Settings,
-    advance: Advance,
-) -> dict[str, Any]:
-    """Generate images by a model, and value the images that trained it by them."""
+def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
+    """Value training items by the generated images that they stand behind."""
+    if inputs.generated is None or inputs.encoder is None:
+        raise ValueError("items are matched with generated ones, and their digest or the key of embeddings is missing")
     torch.set_num_threads(os.cpu_count() or 1)
-    space = open_workspace(settings)
-    began = time.perf_counter()
-    data = open_set(space.artifacts.verified(train))
-    made = load_model(space, model, settings).sample(images, seed=seed, **sampling)
-    sides = [keep_items(space, items)["items"] for items in (Items.of_set(data), Items.of_images(made))]
-    for side in sides:
-        found = embed(side, matching.encoder, "", settings, _unseen)
-    train, generated = sides
-    matched = match(train, generated, found["encoder"], matching, settings, advance)
-    return {**matched, "sides": {"train": train, "generated": generated}, **_busy(began)}
-
-
-def match(
-    train: str, generated: str, encoder: str, matching: Matching, settings: Settings, advance: Advance
-) -> dict[str, Any]:
-    """Value training items by the generated images that they stand behind.
-
-    Args:
-        train, generated: digests of items.
-        encoder: key of the embeddings of both, "" where items are features.
-    """
-    torch.set_num_threads(os.cpu_count() or 1)
-    space, weights = open_workspace(settings), WeightsStore(settings.weights_root)
-    began = time.perf_counter()
-    items, made = load_items(space, train), load_items(space, generated)
-    features = features_of(space, items, encoder), features_of(space, made, encoder)
-    if matching.rerank != "none" and items.images is not None and made.images is not None:
-        distance = build_distance(
-            matching.rerank, shape=shape_of(items.images), device=best_device(), weights=weights.locate
-        )
-        pairs: _Pairs | None = _Pairs(space, distance, items, made)
-    else:
-        pairs = None
-    found = gmvaluator_values(
-        *features,
+    began, matching = time.perf_counter(), inputs.matching
+    items, made = (load_items(context.artifacts, digest) for digest in (inputs.train, inputs.generated))
+    train, generated = (features_of(context.embeddings, side, inputs.encoder) for side in (items, made))
+    values = gmvaluator_values(
+        train,
+        generated,
         k=matching.k,
         recall_k=matching.recall_k,
-        distances=pairs,
-        quality=_quality(space, matching.quality, made, *features, weights=weights),
+        distances=_pairs(context, matching.rerank, items, made),
+        quality=_quality(context, matching.quality, made, train, generated),
         temperature=matching.temperature,
-        index=build_index(features[0], device=torch.device(best_device())),
-        progress=advance,
+        index=build_index(train, device=torch.device(best_device())),
+        progress=context.advance,
     )
-    return {**_store(space, items, made, found), **_busy(began)}
+    return _outputs(context.artifacts, items, made, values, began)
+
+
+def _pairs(context: StageContext, rerank: str, items: Items, made: Items) -> _Pairs | None:
+    """Distances that recalled items are ranked by again; None where the order of the embedding stays."""
+    if rerank == "none" or items.images is None or made.images is None:
+        return None
+    shape = shape_of(items.images)
+    distance = build_distance(rerank, shape=shape, device=best_device(), weights=context.weights.locate)
+    return _Pairs(context.embeddings, distance, items, made)
 
 
 @dataclass
 class _Pairs:
     """Distances of generated images from the items that were recalled for them; each image is encoded once, ever."""
 
-    space: Workspace
+    embeddings: EmbeddingStore
     distance: Distance
     items: Items
     made: Items
@@ -123,14 +92,14 @@ class _Pairs:
         fresh = rows[~known[rows]]
         if len(fresh):
             ids = [of.ids[row] for row in fresh]
-            embed_missing(self.space, net, of.images[fresh], ids, _unseen)
-            array[fresh] = self.space.embeddings.lookup(embedding_key(net, of.images), ids)[1]
+            embed_missing(self.embeddings, net, of.images[fresh], ids, unseen)
+            array[fresh] = self.embeddings.lookup(embedding_key(net, of.images), ids)[1]
             known[fresh] = True
         return array
 
 
 def _quality(
-    space: Workspace, name: str, made: Items, train: np.ndarray, generated: np.ndarray, *, weights: WeightsStore
+    context: StageContext, name: str, made: Items, train: np.ndarray, generated: np.ndarray
 ) -> np.ndarray | None:
     """Qualities of generated images, `(generated,)`, in [0, 1]; those of a metric are kept."""
     if name == "none":
@@ -139,28 +108,28 @@ def _quality(
         return quality_of(realism_scores(train, generated))
     if made.images is None:
         raise InputError(f"the quality {name} looks at images, and features are given; take `realism` or `none`")
-    judge: Quality = build_quality(name, device=best_device(), weights=weights.locate)
+    judge: Quality = build_quality(name, device=best_device(), weights=context.weights.locate)
     key = embedding_key(judge, made.images)
-    found, _ = space.embeddings.lookup(key, made.ids)
-    missing = np.flatnonzero(~found)
+    known, _ = context.embeddings.lookup(key, made.ids)
+    missing = np.flatnonzero(~known)
     for start in range(0, len(missing), SCORED_TOGETHER):
         rows = missing[start : start + SCORED_TOGETHER]
-        space.embeddings.add(key, [made.ids[row] for row in rows], judge.scores(made.images[rows])[:, None])
-    return space.embeddings.lookup(key, made.ids)[1][:, 0].astype(np.float64)
+        context.embeddings.add(key, [made.ids[row] for row in rows], judge.scores(made.images[rows])[:, None])
+    return context.embeddings.lookup(key, made.ids)[1][:, 0].astype(np.float64)
 
 
-def _store(space: Workspace, items: Items, made: Items, found: GMValues) -> dict[str, Any]:
-    """Keep the tables of values, of contributors, and of who stands behind which image."""
+def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, began: float) -> MatchOutputs:
+    """Keep the tables of values and of contributions."""
     columns: dict[str, Any] = {"id": items.ids}
     if items.labels is not None:
         columns["label"] = items.labels
-    outputs: dict[str, Any] = {"contributors": None}
+    contributors = None
     if items.contributors is not None:
         columns["contributor"] = items.contributors
-        shared = contributor_values(found.values, items.contributors)
-        outputs["contributors"] = dict(sorted(shared.items(), key=lambda pair: -pair[1]))
-    rows = found.contributions
-    behind = pd.DataFrame(
+        shares = contributor_values(values.values, items.contributors)
+        contributors = {name: float(value) for name, value in sorted(shares.items(), key=lambda share: -share[1])}
+    rows = values.contributions
+    contributions = pd.DataFrame(
         {
             "generated": rows.generated,
             "generated_id": np.array(made.ids)[rows.generated],
@@ -170,13 +139,16 @@ def _store(space: Workspace, items: Items, made: Items, found: GMValues) -> dict
             "score": rows.score,
         }
     )
-    tables = {"table": pd.DataFrame({**columns, "value": found.values}), "contributions": behind}
-    stored = {name: space.artifacts.put(table.to_parquet(index=False)) for name, table in tables.items()}
-    return {**outputs, **stored, "items": len(items), "generated": len(made), "diagnostics": found.diagnostics}
+    return MatchOutputs(
+        table=artifacts.put(pd.DataFrame({**columns, "value": values.values}).to_parquet(index=False)),
+        contributions=artifacts.put(contributions.to_parquet(index=False)),
+        contributors=contributors,
+        items=len(items),
+        generated=len(made),
+        diagnostics=values.diagnostics,
+        busy_seconds=time.perf_counter() - began,
+    )
 
 
-def _busy(began: float) -> dict[str, float]:
-    return {"busy_seconds": time.perf_counter() - began}
-
-
-_unseen: Callable[[int], None] = lambda _images: None  # noqa: E731  # progress that nobody watches
+def unseen(_images: int) -> None:
+    """Progress that nobody watches."""

@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import Matches, MatchRow
-from royalty.infra.workspace import Workspace
+from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.judging.criteria import rank_agreement
 from royalty.models.valuation.items import contributor_values
-from royalty.tasks.stages.stored_items import load_contributions, load_items, load_values
+from royalty.tasks.items.stages import MatchOutputs
+from royalty.tasks.items.stored_items import load_contributions, load_items, load_values
 
 SHOWN, BEHIND, NAMED = 12, 8, 3
 """Generated images, training images beside each, and contributors named of them."""
 
 
-def pictures(space: Workspace, name: str, sides: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, bytes]:
-    """PNGs by file name."""
+def pictures(
+    artifacts: ArtifactStore, name: str, train: str, generated: str, matched: MatchOutputs
+) -> dict[str, bytes]:
+    """PNGs by file name.
+
+    Args:
+        train, generated: digests of the items of both sides.
+    """
     from royalty.infra.pages.plots import spread_of_values  # matplotlib takes a second to import
 
-    values = load_values(space, found["table"])["value"].to_numpy()
-    made = {"values.png": spread_of_values(f"{name}: value by GMValuator", {"all items": values})}
-    items, generated = load_items(space, sides["train"]), load_items(space, sides["generated"])
-    if items.images is not None and generated.images is not None:
-        made["behind.png"] = behind(items.images, generated.images, load_contributions(space, found["contributions"]))
-    return made
+    values = load_values(artifacts, matched.table)["value"].to_numpy()
+    drawn = {"values.png": spread_of_values(f"{name}: value by GMValuator", {"all items": values})}
+    items, made = load_items(artifacts, train), load_items(artifacts, generated)
+    if items.images is not None and made.images is not None:
+        contributions = load_contributions(artifacts, matched.contributions)
+        drawn["behind.png"] = behind(items.images, made.images, contributions)
+    return drawn
 
 
-def match_section(space: Workspace, found: Mapping[str, Any], credits: Sequence[tuple[str, float]]) -> Matches:
+def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequence[tuple[str, float]]) -> Matches:
     """What a report says of a match.
 
     Args:
-        found: outputs of the match.
+        matched: of a match whose `sides` are known.
         credits: name and credit of each contributor, in the order of the report.
     """
-    items, generated = (load_items(space, found["sides"][side]) for side in ("train", "generated"))
-    if items.images is None or generated.images is None or items.contributors is None:
+    items, generated = (load_items(artifacts, matched.sides[side]) for side in ("train", "generated"))
+    if items.images is None or generated.images is None or items.contributors is None or matched.contributors is None:
         raise ValueError("a report shows images and their contributors")
-    known = load_contributions(space, found["contributions"])
+    known = load_contributions(artifacts, matched.contributions)
     rows = []
     for image, nearby in nearest(known)[::2]:
         scores = known.loc[known["generated"] == image, ["item", "score"]]
@@ -51,12 +58,12 @@ def match_section(space: Workspace, found: Mapping[str, Any], credits: Sequence[
         named = sorted(((name, value / whole) for name, value in own.items()), key=lambda pair: -pair[1])
         made, strip = sheet(generated.images[[image]], 1), sheet(items.images[nearby], BEHIND)
         rows.append(MatchRow(made, strip, tuple(named[:NAMED])))
-    total = sum(found["contributors"].values()) or 1.0
-    shares = tuple((name, found["contributors"].get(name, 0.0) / total) for name, _ in credits)
+    total = sum(matched.contributors.values()) or 1.0
+    shares = tuple((name, matched.contributors.get(name, 0.0) / total) for name, _ in credits)
     values, others = np.array([share for _, share in shares]), np.array([credit for _, credit in credits])
-    diagnostics = found["diagnostics"]
+    diagnostics = matched.diagnostics
     return Matches(
-        images=found["generated"],
+        images=matched.generated,
         shown=tuple(rows),
         shares=shares,
         agreement=rank_agreement(values, others).spearman if np.ptp(values) and np.ptp(others) else None,

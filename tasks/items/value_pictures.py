@@ -6,10 +6,10 @@ import numpy as np
 
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.plots import spread_of_values
-from royalty.infra.stores.runstore import StageRecord
-from royalty.infra.workspace import Workspace
+from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.tasks.config.values import ValueConfig
-from royalty.tasks.stages.stored_items import load_items, load_values
+from royalty.tasks.items.stages import Sides, Valued
+from royalty.tasks.items.stored_items import load_items, load_values
 
 SHOWN = 8
 """Images of each end of each label."""
@@ -17,15 +17,15 @@ SHOWN = 8
 MOST_LABELS = 20
 
 
-def pictures(space: Workspace, config: ValueConfig, sides: dict[str, str], valued: StageRecord) -> dict[str, bytes]:
+def pictures(artifacts: ArtifactStore, config: ValueConfig, sides: Sides, valued: Valued) -> dict[str, bytes]:
     """PNGs by file name."""
-    table = load_values(space, valued.outputs["table"])
+    table = load_values(artifacts, valued.outputs.table)
     labels = table["label"].to_numpy() if "label" in table else np.zeros(len(table), dtype=int)
     values = table["value"].to_numpy()
     groups = {str(label): values[labels == label] for label in np.unique(labels)[:MOST_LABELS]}
     title = f"{config.name}: value by {config.method}"
     made = {"values.png": spread_of_values(title, groups if "label" in table else {"all items": values})}
-    items = load_items(space, sides["train"])
+    items = load_items(artifacts, sides.train)
     if items.images is not None:
         rows = []
         for label in np.unique(labels)[:MOST_LABELS]:

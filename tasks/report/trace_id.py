@@ -13,7 +13,7 @@ from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.stages import INGEST
-from royalty.tasks.stages.stored_items import load_items
+from royalty.tasks.items.stored_items import load_items
 
 LEAST = 8
 """Digits of an id that are enough, if no other id begins with them."""
@@ -142,7 +142,7 @@ def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
             yield digest, part, Items.of_set(open_set(space.artifacts.verified(digest)))
     for digest in {row.outputs["items"] for row in space.runs.stages("read-items")}:
         if space.artifacts.path(digest).exists():
-            yield digest, "read from a source", load_items(space, digest)
+            yield digest, "read from a source", load_items(space.artifacts, digest)
 
 
 def _shown(found: Found) -> str:

@@ -52,7 +52,7 @@ class StageContext(Stores):
     """
 
     key: str
-    advance: Callable[[int], object]
+    advance: Callable[[int], None]
 
 
 @lru_cache
@@ -63,7 +63,7 @@ def open_stores(root: Path, weights: Path, threads: int) -> Stores:
     )
 
 
-def stage_context(stores: Stores, key: str, advance: Callable[[int], object]) -> StageContext:
+def stage_context(stores: Stores, key: str, advance: Callable[[int], None]) -> StageContext:
     """The context of one call of a stage's function."""
     return StageContext(**vars(stores), key=key, advance=advance)
 
@@ -73,7 +73,7 @@ def call_stage(
     inputs: Inputs,
     key: str,
     places: tuple[Path, Path, int],
-    advance: Callable[[int], object],
+    advance: Callable[[int], None],
 ) -> Outputs:
     """What a worker process runs: a stage's function, with the stores of a home.
 

@@ -1,70 +1,136 @@
-"""Write what an evaluation found where people look: a folder of tables and pictures, and an MLflow run with them."""
+"""Publish the results of a run: a folder of tables and pictures, and an MLflow run that holds them too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from royalty.infra.pages.cells import csv_bytes
+from royalty.infra.processes.workers import module_of
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.stores.keys import code_commit, digest_of
-from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.tracking.records import Given
 from royalty.infra.workspace import Workspace, open_workspace
-from royalty.tasks.stages.stage import run_stage
+from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.stage import Finished, Stage, as_json
 
 SHOWN_ROWS = 100_000
-"""Values in MLflow's own table at most, which it keeps as JSON; longer ones are in the file beside it alone."""
+"""The most rows that a table in MLflow has, which keeps it as JSON; longer tables are published as files only."""
+
+
+@dataclass(frozen=True)
+class PublishInputs:
+    """What is published, named by the stages that computed it.
+
+    Attributes:
+        name: of the run; the folder has it too.
+        title: of the MLflow run.
+        sources: keys of those stages, and digests of artifacts, by role.
+        params: settings that MLflow shows.
+    """
+
+    name: str
+    title: str
+    sources: Mapping[str, Any]
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PublishOutputs:
+    """Id of the MLflow run, and digests of the files by name."""
+
+    run: str
+    files: dict[str, str]
+
+
+PublishStage = Stage[PublishInputs, PublishOutputs]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Results to be published.
+
+    Attributes:
+        note: description of the MLflow run, Markdown.
+        metrics: numbers that MLflow compares runs by.
+        tables: by name; each is written as a CSV file, and shown in MLflow.
+        shown: by name; tables that MLflow shows, and `files` has in another format.
+        files: other files, by name.
+        datasets, tags: of the MLflow run; the commit is a tag already.
+    """
+
+    note: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    datasets: Iterable[Given] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where results were published.
+
+    Attributes:
+        folder: path of the folder.
+    """
+
+    stage: Finished[PublishInputs, PublishOutputs]
+    folder: str
+
+    @property
+    def run(self) -> str:
+        """Id of the MLflow run."""
+        return self.stage.outputs.run
 
 
 def publish(
-    stage: str,
-    name: str,
-    *,
-    inputs: Mapping[str, Any],
-    modules: tuple[str, ...],
-    note: str,
-    params: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    tables: Mapping[str, pd.DataFrame],
-    pictures: Callable[[Workspace], Mapping[str, bytes]],
-) -> StageRecord:
-    """Once for the same inputs; the folder, named after the run, is written each time.
+    stage: PublishStage, inputs: PublishInputs, make: Callable[[Workspace], Contents], *, also: Iterable[str] = ()
+) -> Published:
+    """Publish results once for the same inputs; the folder is written each time.
 
     Args:
-        inputs: name of the run, and the keys of the stages that found what is written.
-        modules: that make the pictures.
-        tables: by name, each a CSV file.
-        pictures: makes PNGs, by file name, when they are not there yet.
-
-    Returns:
-        A record with `folder`, and `run`, the id of the MLflow run.
+        make: loads and draws the contents; called only if they have not been published. Its module is part of the key.
+        also: see `royalty.tasks.stages.running.run_in_worker`.
     """
 
-    def compute(space: Workspace) -> dict[str, Any]:
-        from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
+    def compute(space: Workspace) -> PublishOutputs:
+        contents = make(space)
+        tables = {f"{name}.csv": csv_bytes(table) for name, table in contents.tables.items()}
+        files = {**tables, **contents.files}
+        run = _log(inputs, contents, files)
+        return PublishOutputs(run, {name: space.artifacts.put(payload) for name, payload in files.items()})
 
-        files = {f"{table}.csv": csv_bytes(rows) for table, rows in tables.items()}
-        files |= pictures(space)
-        tracking = open_tracking(settings())
-        tags = {"git.commit": code_commit()}
-        run = tracking.start(tracking.RUNS, name, key=digest_of(inputs), note=note, tags=tags)
-        tracking.log(run, params=params, metrics=metrics)
-        for table, rows in tables.items():
-            tracking.table(run, rows, f"{table}.json")
-        for file, payload in files.items():
-            tracking.file(run, file, payload)
-        tracking.finish(run)
-        return {"run": run, "files": {file: space.artifacts.put(payload) for file, payload in files.items()}}
-
-    record = run_stage(stage, inputs=inputs, modules=(__name__, *modules), compute=compute, one_by_one=True)
+    record = run_here(stage, inputs, compute, also=(module_of(make), *also), one_by_one=True)
     space = open_workspace(settings())
-    folder = space.root / "runs" / inputs["name"]
-    for file, digest in record.outputs["files"].items():
-        write_whole(folder / file, space.artifacts.get(digest))
-    return record.with_outputs(folder=str(folder))
+    folder = space.root / "runs" / inputs.name
+    for name, digest in record.outputs.files.items():
+        write_whole(folder / name, space.artifacts.get(digest))
+    return Published(record, str(folder))
+
+
+def _log(inputs: PublishInputs, contents: Contents, files: Mapping[str, bytes]) -> str:
+    """Log an MLflow run; returns its id."""
+    from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
+
+    tracking = open_tracking(settings())
+    tags = {"git.commit": code_commit(), **contents.tags}
+    key = digest_of(as_json(inputs))
+    run = tracking.start(tracking.RUNS, inputs.title, key=key, note=contents.note, tags=tags)
+    tracking.log(run, params=inputs.params, metrics=contents.metrics)
+    for dataset in contents.datasets:
+        tracking.dataset(run, dataset)
+    for name, table in {**contents.tables, **contents.shown}.items():
+        if len(table) <= SHOWN_ROWS:
+            tracking.table(run, table, f"{name}.json")
+    tracking.files(run, files)
+    tracking.finish(run)
+    return run
 
 
 def numbers(diagnostics: Mapping[str, Any]) -> dict[str, float]:

@@ -139,7 +139,7 @@ def call_in_worker(
     """Call a stage's function in a process of its own, and show its progress; nothing is looked up or recorded."""
     own = settings()
     with progress(title, total) if total else nullcontext(_unseen) as advance:
-        return run_in_process(
+        outputs: Outputs = run_in_process(
             call_stage,
             function,
             inputs,
@@ -150,6 +150,7 @@ def call_in_worker(
             mendable=(InputError,),
             processes=processes,
         )
+    return outputs
 
 
 def _unseen(_steps: int) -> None:

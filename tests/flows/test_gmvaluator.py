@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from royalty.infra.settings import Settings
-from royalty.infra.workspace import open_workspace
 from royalty.models.data.folder import METADATA
 from royalty.models.data.labelled import Items
 from royalty.models.distances.distance import FeatureDistance, euclidean
-from royalty.tasks.config.credit import Matching
-from royalty.tasks.items import gmvaluator_worker, valuing
-from royalty.tasks.items.valuing_worker import embed
-from royalty.tasks.stages.stored_items import keep_items
+from royalty.tasks.config.matching import Matching
+from royalty.tasks.items import gmvaluator_worker, reading
+from royalty.tasks.items.embedding_worker import embed
+from royalty.tasks.items.stages import COLOUR, ColourInputs, EmbedInputs, ItemsOutputs, MatchInputs
+from royalty.tasks.items.stored_items import keep_items
+from royalty.tasks.stages.context import open_stores, stage_context
+from royalty.tasks.stages.stage import Finished
 from tests.conftest import save_digits
 from tests.flows.test_credit import Run
 
@@ -85,27 +86,28 @@ class Counting:
 
 
 def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = Settings(home=tmp_path / "home")
-    space, rng = open_workspace(home), np.random.default_rng(0)
+    context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    rng = np.random.default_rng(0)
     train, made = (
-        keep_items(space, Items.of_images(rng.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)))["items"]
+        keep_items(context.artifacts, Items.of_images(rng.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8))).items
         for count in (20, 6)
     )
     encoder, judge = Counting("encoder"), Counting("judge")
     monkeypatch.setattr(gmvaluator_worker, "build_distance", lambda *_, **__: FeatureDistance("d", encoder, euclidean))
     monkeypatch.setattr(gmvaluator_worker, "build_quality", lambda *_, **__: judge)
     for side in (train, made):
-        key = embed(side, "pixels", "", home, lambda _: None)["encoder"]
+        key = embed(EmbedInputs(side, "pixels", ""), context).encoder
+    settings = {"encoder": "pixels", "rerank": "l2", "quality": "maniqa", "recall_k": 20}
     first, second = (
         gmvaluator_worker.match(
-            train, made, key, Matching(encoder="pixels", rerank="l2", quality="maniqa", k=k, recall_k=20), home, print
+            MatchInputs(train, Matching.model_validate({**settings, "k": k}), generated=made, encoder=key), context
         )
         for k in (5, 9)
     )
     assert (encoder.seen, judge.seen) == (20 + 6, 6)
-    assert first["table"] != second["table"]
-    for found in (first, second):
-        assert found["diagnostics"]["quality_lost"] == pytest.approx(0.5)
+    assert first.table != second.table
+    for matched in (first, second):
+        assert matched.diagnostics["quality_lost"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +117,15 @@ def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeyp
 def test_greyscale_becomes_colour_where_the_other_side_has_it(
     monkeypatch: pytest.MonkeyPatch, channels: tuple[int | None, ...], coloured: list[int]
 ) -> None:
-    sides = [SimpleNamespace(outputs={"shape": count and [count, 8, 8]}) for count in channels]
-    monkeypatch.setattr(valuing, "colour", lambda side: ("colour", side))
-    expected = tuple(("colour", side) if place in coloured else side for place, side in enumerate(sides))
-    assert valuing.alike(*sides) == expected
+    sides = [ItemsOutputs(f"side {side}", 9, count and [count, 8, 8], False, []) for side, count in enumerate(channels)]
+
+    def colour(side: ItemsOutputs) -> Finished[ColourInputs, ItemsOutputs]:
+        outputs = replace(side, items=f"coloured {side.items}")
+        return Finished(COLOUR.name, "key", ColourInputs(side.items), outputs, 0.0, reused=False)
+
+    monkeypatch.setattr(reading, "colour", colour)
+    expected = [f"coloured side {place}" if place in coloured else f"side {place}" for place in range(len(sides))]
+    assert [side.items for side in reading.alike(*sides)] == expected
 
 
 def test_what_cannot_be_matched_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from royalty.infra.workspace import Workspace
+from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.serialization import open_packed, packed_pieces
 from royalty.models.data.labelled import Items
+from royalty.tasks.items.stages import ItemsOutputs
 
 
-def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
-    """Store items; their digest, their number, the shape of their images, and what is known of each."""
+def keep_items(artifacts: ArtifactStore, items: Items) -> ItemsOutputs:
+    """Store items, and describe them."""
     arrays = {
         name: array for name, array in (("images", items.images), ("features", items.features)) if array is not None
     }
@@ -25,15 +26,19 @@ def keep_items(space: Workspace, items: Items) -> dict[str, Any]:
     }
     if items.attributes is not None:
         texts["attributes"] = list(items.attributes)
-        arrays |= {f"attribute {name}": own for name, own in items.attributes.items()}
-    shape = None if items.images is None else list(items.images.shape[1:])
-    kept = {"items": space.artifacts.put_pieces(packed_pieces(arrays, texts)), "count": len(items), "shape": shape}
-    return kept | {"labelled": items.labels is not None, "attributes": list(items.attributes or [])}
+        arrays |= {f"attribute {name}": values for name, values in items.attributes.items()}
+    return ItemsOutputs(
+        items=artifacts.put_pieces(packed_pieces(arrays, texts)),
+        count=len(items),
+        shape=None if items.images is None else list(items.images.shape[1:]),
+        labelled=items.labels is not None,
+        attributes=list(items.attributes or []),
+    )
 
 
-def load_items(space: Workspace, digest: str) -> Items:
+def load_items(artifacts: ArtifactStore, digest: str) -> Items:
     """Items, whose images or features are mapped, and are read when something looks at them."""
-    arrays, texts = open_packed(space.artifacts.verified(digest))
+    arrays, texts = open_packed(artifacts.verified(digest))
     attributes = texts.get("attributes")
     return Items(
         ids=tuple(texts["ids"]),
@@ -45,10 +50,11 @@ def load_items(space: Workspace, digest: str) -> Items:
     )
 
 
-def load_values(space: Workspace, digest: str) -> pd.DataFrame:
-    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
+def load_values(artifacts: ArtifactStore, digest: str) -> pd.DataFrame:
+    """Rows of `id`, `label` and `contributor` where items have them, and `value`, in the order of the items."""
+    return pd.read_parquet(io.BytesIO(artifacts.get(digest)))
 
 
-def load_contributions(space: Workspace, digest: str) -> pd.DataFrame:
+def load_contributions(artifacts: ArtifactStore, digest: str) -> pd.DataFrame:
     """Rows of `generated`, `item`, positions, and `distance` and `score`."""
-    return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))
+    return pd.read_parquet(io.BytesIO(artifacts.get(digest)))

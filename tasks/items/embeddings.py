@@ -1,0 +1,73 @@
+"""Embeddings of items: computed once, kept by the key of their encoder, and looked up. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from royalty.infra.processes.progress import Advance
+from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.models.base.errors import InputError
+from royalty.models.data.labelled import Items
+
+EMBEDDED_TOGETHER = 4096
+"""Images to a shard of embeddings: what a kill costs at most."""
+
+
+class Named(Protocol):
+    """An encoder, or another judge of images, whose name stands for all that its results depend on."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Embedder(Named, Protocol):
+    """An encoder, as far as embedding takes one."""
+
+    def features(self, images: np.ndarray, *, progress: Callable[[int], None] | None = None) -> np.ndarray: ...
+
+
+def embed_missing(
+    embeddings: EmbeddingStore, net: Embedder, images: np.ndarray, ids: Sequence[str], advance: Advance
+) -> int:
+    """Embed and keep the images whose ids have no embedding by this encoder yet; returns their number."""
+    key = embedding_key(net, images)
+    known, _ = embeddings.lookup(key, ids)
+    missing = np.flatnonzero(~known)
+    advance(int(known.sum()))
+    for start in range(0, len(missing), EMBEDDED_TOGETHER):
+        rows = missing[start : start + EMBEDDED_TOGETHER]
+        features = net.features(images[rows], progress=advance)
+        embeddings.add(key, [ids[row] for row in rows], features)
+    return len(missing)
+
+
+def embedding_key(net: Named, images: np.ndarray) -> str:
+    """Key of the embeddings of images: ids are of images before they were resized, so that it names the size too."""
+    channels, size, _ = shape_of(images)
+    return f"{net.name}@{channels}x{size}"
+
+
+def features_of(embeddings: EmbeddingStore, items: Items, encoder: str) -> np.ndarray:
+    """Features of items, `(items, dimensions)`: their own, or those that are kept of their images.
+
+    Args:
+        encoder: key of the embeddings; "" where items are features.
+
+    Raises:
+        InputError: images have no embedding of this key.
+    """
+    if items.features is not None:
+        return items.features
+    known, features = embeddings.lookup(encoder, items.ids)
+    if not known.all():
+        raise InputError(f"{int((~known).sum())} of the images have no embedding; was a part of the home deleted?")
+    return features
+
+
+def shape_of(images: np.ndarray) -> tuple[int, int, int]:
+    """Channels, height and width of images, `(items, channels, height, width)`."""
+    _, channels, height, width = images.shape
+    return channels, height, width

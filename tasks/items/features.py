@@ -1,0 +1,24 @@
+"""Features of both sides of a valuation, in the representation that methods compare."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.models.encoders.representation import represent
+from royalty.tasks.config.values import ValueSettings
+from royalty.tasks.items.embeddings import features_of
+from royalty.tasks.items.sides import OpenSides
+
+
+def represented(
+    embeddings: EmbeddingStore, sides: OpenSides, settings: ValueSettings, encoder: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the known training items and of validation, `(items, dimensions)` each.
+
+    Args:
+        encoder: key of the embeddings; "" for items that are features, which stay as they are.
+    """
+    train, val = (features_of(embeddings, items, encoder) for items in (sides.train, sides.val))
+    train = train if sides.known.all() else train[sides.known]
+    return represent(train, val, sides.val_labels, settings.encoding.representation) if encoder else (train, val)

@@ -1,0 +1,37 @@
+"""What runs in a process of its own: everybody's model makes images, which are matched. Imports no orchestration."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import torch
+
+from royalty.models.data.labelled import Items
+from royalty.models.data.stored import open_set
+from royalty.models.generators.generator import Resources
+from royalty.models.generators.registry import load_generator
+from royalty.tasks.items.embedding_worker import embed
+from royalty.tasks.items.gmvaluator_worker import match, unseen
+from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
+from royalty.tasks.items.stored_items import keep_items
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device
+
+
+def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
+    """Generate images by a model, and value the images that trained it by them."""
+    if inputs.model is None or inputs.images is None or inputs.sampling is None or inputs.seed is None:
+        raise ValueError("images are made by a model, and its digest, their number, a sampling and a seed are missing")
+    torch.set_num_threads(os.cpu_count() or 1)
+    began, artifacts = time.perf_counter(), context.artifacts
+    data = open_set(artifacts.verified(inputs.train))
+    resources = Resources(weights=context.weights.base, rows=context.embeddings, device=best_device())
+    model = load_generator(artifacts.get(inputs.model), resources)
+    made = model.sample(inputs.images, seed=inputs.seed, **inputs.sampling)
+    train, generated = (keep_items(artifacts, items).items for items in (Items.of_set(data), Items.of_images(made)))
+    quiet = replace(context, advance=unseen)
+    keys = [embed(EmbedInputs(side, inputs.matching.encoder, ""), quiet).encoder for side in (train, generated)]
+    matched = match(MatchInputs(train, inputs.matching, generated=generated, encoder=keys[-1]), context)
+    return replace(matched, sides={"train": train, "generated": generated}, busy_seconds=time.perf_counter() - began)

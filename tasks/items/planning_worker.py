@@ -1,0 +1,65 @@
+"""What runs in a process of its own: SAVA's work is divided into shares. Imports no orchestration."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.infra.stores.keys import digest_of
+from royalty.models.base.checks import check_unseen
+from royalty.models.valuation.batches import Plan, extend_plan, plan_values, share_pieces
+from royalty.tasks.config.values import ValueSettings
+from royalty.tasks.items.features import represented
+from royalty.tasks.items.sides import OpenSides, open_sides
+from royalty.tasks.items.stages import PlanInputs, PlanOutputs
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device
+
+
+def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
+    """Survey all items, divide the work into shares, and keep the items of each share for it."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    began, artifacts = time.perf_counter(), context.artifacts
+    settings = ValueSettings.model_validate(inputs.config)
+    sides = open_sides(artifacts, settings, inputs.sides)
+    train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
+    if inputs.kept.plan:
+        planned, kept = _extended(artifacts, settings, inputs, sides)
+    else:
+        options, device = settings.valuing.options, torch.device(best_device())
+        both = (train, sides.train_labels), (val, sides.val_labels)
+        planned, kept = plan_values(*both, options, settings.batching, device), 0
+    names = sides.names
+    shares = [digest_of([[names[row] for row in batch] for batch in share]) for share in planned.shares]
+    # A share that is as it was keeps its digest, and with it its transports. Features computed beside those of other
+    # items may differ from what they were in the last digit.
+    parts = dict(zip(inputs.kept.shares, inputs.kept.parts, strict=False)) if kept else {}
+    for name, share in zip(shares, planned.shares, strict=True):
+        if name not in parts:
+            parts[name] = artifacts.put_pieces(share_pieces((train, sides.train_labels), share))
+    context.advance(1)
+    return PlanOutputs(
+        plan=artifacts.put(planned.to_bytes()),
+        ground=artifacts.put(planned.common().to_bytes()),
+        shares=shares,
+        parts=[parts[name] for name in shares],
+        batches=[len(share) for share in planned.shares],
+        kept=sum(map(len, planned.shares[:kept])),
+        busy_seconds=time.perf_counter() - began,
+    )
+
+
+def _extended(
+    artifacts: ArtifactStore, settings: ValueSettings, inputs: PlanInputs, sides: OpenSides
+) -> tuple[Plan, int]:
+    """The earlier plan for the training items of now, and how many of its first shares are as they were."""
+    before = open_sides(artifacts, settings, replace(inputs.sides, train=inputs.kept.train))
+    earlier = Plan.from_bytes(artifacts.get(inputs.kept.plan))
+    if sides.train_labels is not None and earlier.ground.labels is not None:
+        check_unseen(sides.train_labels, np.asarray(earlier.ground.labels))
+    return extend_plan(earlier, before.names, sides.names, sides.train_labels, settings.batching)

@@ -1,0 +1,108 @@
+"""Read the items of a source, and embed their images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.workers import Deferred, module_of
+from royalty.infra.workspace import Workspace
+from royalty.models.base.errors import InputError
+from royalty.models.data.attributes import table_of
+from royalty.models.data.folder import list_images
+from royalty.models.data.labelled import count_items
+from royalty.tasks.config.values import EncodingConfig
+from royalty.tasks.items.stages import (
+    COLOUR,
+    EMBED,
+    READ_ITEMS,
+    TRAIN_ENCODER,
+    Coloured,
+    ColourInputs,
+    Embedded,
+    EmbedInputs,
+    EncoderInputs,
+    EncoderTrained,
+    ItemsOutputs,
+    ItemsRead,
+    ReadInputs,
+    Source,
+)
+from royalty.tasks.stages.running import call_in_worker, run_in_worker, run_stage
+
+if TYPE_CHECKING:
+    from royalty.tasks.items import embedding_worker, encoder_worker, reading_worker
+else:
+    embedding_worker = Deferred("royalty.tasks.items.embedding_worker")
+    encoder_worker = Deferred("royalty.tasks.items.encoder_worker")
+    reading_worker = Deferred("royalty.tasks.items.reading_worker")
+
+
+@task(cache_policy=NO_CACHE)
+def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True) -> ItemsRead:
+    """The items of a source; with attributes, if they are there or `needed`."""
+    table = table_of(path) if attributes else None
+    inputs = ReadInputs(
+        files=_digest(path),
+        size=size,
+        attributes=list(attributes),
+        needed=needed or not attributes,
+        table=_digest(table) if table is not None and table.is_file() else None,
+    )
+    # Where the source lies does not count, so the worker is handed more than the stage takes.
+    modules = (module_of(reading_worker.read),)
+    key = READ_ITEMS.key(inputs, modules)
+
+    def compute(_: Workspace) -> ItemsOutputs:
+        source, total = Source(str(path), inputs), count_items(path)
+        return call_in_worker(reading_worker.read, source, key, title=f"Read {path.name}", total=total)
+
+    return run_stage(READ_ITEMS, inputs, compute, modules=modules)
+
+
+@task(cache_policy=NO_CACHE)
+def colour(items: ItemsOutputs) -> Coloured:
+    """Greyscale items as colour ones."""
+    return run_in_worker(COLOUR, ColourInputs(items.items), reading_worker.colour, title="Repeat channels")
+
+
+def alike(*sides: ItemsOutputs) -> tuple[ItemsOutputs, ...]:
+    """Sides that can be compared: where one has colour, greyscale images of another become colour too."""
+    if not any(side.shape and side.shape[0] == 3 for side in sides):
+        return sides
+    return tuple(colour(side).outputs if side.shape and side.shape[0] == 1 else side for side in sides)
+
+
+@task(cache_policy=NO_CACHE)
+def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> EncoderTrained:
+    """An encoder that learned from the validation images."""
+    inputs = EncoderInputs(val.items, encoding, seed)
+    return run_in_worker(
+        TRAIN_ENCODER, inputs, encoder_worker.train_encoder, title="Train encoder", total=encoding.steps
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def embed(items: ItemsOutputs, encoder: str, model: str) -> Embedded:
+    """Embed the images that are not embedded yet.
+
+    Args:
+        model: digest of the weights of an encoder that was trained here; else "".
+    """
+    inputs = EmbedInputs(items.items, encoder, model)
+    return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of what a source holds."""
+    if path.is_dir():
+        return list_images(path).digest()
+    if not path.is_file():
+        raise InputError(f"there is nothing at {path}; give a folder of images, a Parquet file or an .npz file")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

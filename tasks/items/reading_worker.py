@@ -1,0 +1,31 @@
+"""What runs in a process of its own: items are read and kept. Imports no orchestration, and no torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from royalty.models.base.errors import InputError
+from royalty.models.data.attributes import read_attributes
+from royalty.models.data.labelled import read_items
+from royalty.tasks.items.stages import ColourInputs, ItemsOutputs, Source
+from royalty.tasks.items.stored_items import keep_items, load_items
+from royalty.tasks.stages.context import StageContext
+
+
+def read(source: Source, context: StageContext) -> ItemsOutputs:
+    """Read and keep the items of a source, with attributes; see `royalty.models.data.attributes`."""
+    path, inputs = Path(source.path), source.inputs
+    attributes = read_attributes(path, inputs.attributes, needed=inputs.needed) if inputs.attributes else None
+    items = read_items(path, size=inputs.size, progress=context.advance)
+    return keep_items(context.artifacts, replace(items, attributes=attributes))
+
+
+def colour(inputs: ColourInputs, context: StageContext) -> ItemsOutputs:
+    """Keep greyscale images as colour ones of three equal channels; their ids stay."""
+    items = load_items(context.artifacts, inputs.items)
+    if items.images is None:
+        raise InputError("one side has images and the other features; give both as images, or both as features")
+    return keep_items(context.artifacts, replace(items, images=np.repeat(items.images, 3, axis=1)))

@@ -1,0 +1,70 @@
+"""What runs in a process of its own: shares of SAVA's work are solved, valued and joined. Imports no orchestration."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import torch
+
+from royalty.models.valuation.batches import Agreement, Plan, Share, Valued, open_share
+from royalty.models.valuation.sava import agree, join, solve_share, value_share
+from royalty.tasks.config.values import ValueSettings
+from royalty.tasks.items.sides import keep_values, open_sides
+from royalty.tasks.items.stages import (
+    AgreeInputs,
+    AgreeOutputs,
+    ShareValueInputs,
+    ShareValueOutputs,
+    SolveInputs,
+    SolveOutputs,
+    ValueInputs,
+    ValueOutputs,
+)
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device, one_gpu
+
+
+def solve(inputs: SolveInputs, context: StageContext) -> SolveOutputs:
+    """Transport the batches of one share."""
+    torch.set_num_threads(context.threads)
+    began, artifacts = time.perf_counter(), context.artifacts
+    common = Plan.from_bytes(artifacts.get(inputs.ground))
+    with one_gpu(context.locks):
+        share = solve_share(common, open_share(artifacts.verified(inputs.batches)), torch.device(best_device()))
+    return SolveOutputs(artifacts.put(share.to_bytes()), time.perf_counter() - began)
+
+
+def agree_on(inputs: AgreeInputs, context: StageContext) -> AgreeOutputs:
+    """Transport the batches of both sides, and average the potentials."""
+    artifacts = context.artifacts
+    solved = [Share.from_bytes(artifacts.get(share)) for share in inputs.shares]
+    agreed = agree(Plan.from_bytes(artifacts.get(inputs.plan)), solved)
+    context.advance(1)
+    return AgreeOutputs(artifacts.put(agreed.to_bytes()))
+
+
+def value(inputs: ShareValueInputs, context: StageContext) -> ShareValueOutputs:
+    """Value the items of one share."""
+    torch.set_num_threads(context.threads)
+    began, artifacts = time.perf_counter(), context.artifacts
+    common = Plan.from_bytes(artifacts.get(inputs.ground))
+    agreed = Agreement.from_bytes(artifacts.get(inputs.agreement))
+    batches = open_share(artifacts.verified(inputs.batches))
+    with one_gpu(context.locks):
+        valued = value_share(common, agreed, batches, inputs.first, torch.device(best_device()))
+    return ShareValueOutputs(artifacts.put(valued.to_bytes()), time.perf_counter() - began)
+
+
+def join_shares(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
+    """Put the values of all shares together."""
+    if inputs.plan is None or inputs.agreement is None or inputs.shares is None:
+        raise ValueError("a valuation is joined from its plan, its agreement and its shares")
+    began, artifacts = time.perf_counter(), context.artifacts
+    valued = [Valued.from_bytes(artifacts.get(share)) for share in inputs.shares]
+    agreed = Agreement.from_bytes(artifacts.get(inputs.agreement))
+    values = join(Plan.from_bytes(artifacts.get(inputs.plan)), agreed, valued)
+    values = replace(values, diagnostics={**values.diagnostics, "batches_kept": inputs.kept})
+    sides = open_sides(artifacts, ValueSettings.model_validate(inputs.config), inputs.sides)
+    context.advance(1)
+    return keep_values(artifacts, sides, values, time.perf_counter() - began)

@@ -1,0 +1,112 @@
+"""Publish values of items, and matches of generated images with them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.settings import settings
+from royalty.infra.stores.artifacts import write_whole
+from royalty.infra.tracking.records import Given
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
+from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.config.values import ValueConfig
+from royalty.tasks.items.stages import Matched, Sides, Valued
+from royalty.tasks.items.stored_items import load_values
+from royalty.tasks.stages.publishing import (
+    Contents,
+    Published,
+    PublishInputs,
+    PublishOutputs,
+    PublishStage,
+    numbers,
+    publish,
+)
+
+WRITE_VALUES = PublishStage("write-values", PublishInputs, PublishOutputs)
+WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)
+
+
+@task(cache_policy=NO_CACHE)
+def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | None) -> Published:
+    """Publish `values.parquet` and pictures of it; the table is copied to `out` too."""
+    table = valued.outputs.table
+
+    def make(space: Workspace) -> Contents:
+        from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import
+
+        return Contents(
+            note=f"Value of every training item by {config.method}: higher is better. `values.parquet` holds all of "
+            "them.",
+            metrics=numbers(valued.outputs.diagnostics),
+            shown={"values": load_values(space.artifacts, table)},
+            files={"values.parquet": space.artifacts.get(table), **pictures(space.artifacts, config, sides, valued)},
+            datasets=[_dataset("train", sides.train), _dataset("val", sides.val)],
+            tags={"royalty.values": table},
+        )
+
+    inputs = PublishInputs(config.name, config.name, {"value": valued.key}, _flat(config))
+    published = publish(WRITE_VALUES, inputs, make)
+    _copy(table, out)
+    return published
+
+
+@task(cache_policy=NO_CACHE)
+def write_matches(
+    config: GMValuatorConfig, train: str, generated: str, matched: Matched, out: Path | None
+) -> Published:
+    """Publish both tables of a match and the sheet of images; the table of values is copied to `out` too.
+
+    Args:
+        train, generated: digests of items.
+    """
+    tables = {"values.parquet": matched.outputs.table, "contributions.parquet": matched.outputs.contributions}
+
+    def make(space: Workspace) -> Contents:
+        from royalty.tasks.items.match_pictures import pictures  # matplotlib takes a second to import
+
+        files = {name: space.artifacts.get(digest) for name, digest in tables.items()}
+        return Contents(
+            note="Value of every training image by what was generated near it (GMValuator): higher is better.",
+            metrics=numbers(matched.outputs.diagnostics),
+            shown={"values": load_values(space.artifacts, matched.outputs.table)},
+            files={**files, **pictures(space.artifacts, config.name, train, generated, matched.outputs)},
+            datasets=[_dataset("train", train), _dataset("generated", generated)],
+            tags={"royalty.values": matched.outputs.table},
+        )
+
+    params = {**config.matching.model_dump(mode="json"), "size": config.size}
+    inputs = PublishInputs(config.name, config.name, {"match": matched.key}, params)
+    published = publish(WRITE_MATCHES, inputs, make)
+    _copy(matched.outputs.table, out)
+    return published
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse, before any work, a place that the table cannot be written to."""
+    if out is not None and (out.is_dir() or not os.access(out.absolute().parent, os.W_OK)):
+        raise InputError(
+            f"the table of values is written to {out}: a folder, or in one that cannot be written; name a file"
+        )
+    if out is not None and out.suffix != ".parquet":
+        raise InputError(f"the table of values is a Parquet file; got {out}. Name one that ends with .parquet")
+
+
+def _copy(table: str, out: Path | None) -> None:
+    if out is not None:
+        write_whole(out, open_workspace(settings()).artifacts.get(table))
+
+
+def _dataset(side: str, digest: str) -> Given:
+    return Given(side, digest, {"items": digest})
+
+
+def _flat(config: ValueConfig) -> dict[str, Any]:
+    values = config.model_dump(mode="json", exclude={"encoding", "valuing", "train", "val"})
+    values |= {f"encoding.{key}": value for key, value in config.encoding.model_dump(mode="json").items()}
+    return values | config.valuing.model_dump(mode="json")
