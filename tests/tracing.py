@@ -24,6 +24,7 @@ from royalty.models.valuation.certainty import Certainty
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.estimate import CREDIT, Credited, CreditInputs, CreditOutputs, load_table
 from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
+from royalty.tasks.credit.recording import coalition_edges, measurement_edges
 from royalty.tasks.credit.stages import (
     CLASSIFIER,
     INGEST,
@@ -213,9 +214,9 @@ def _coalitions(
         plan = CoalitionPlan(key, members, train, start, "sparsified", training, 0, (measure,))
         checkpoint = recorder.put(f"model of {members}")
         row = CoalitionRecord(key, list(members), "sparsified", 0, 3 * len(members), 1.0, "cpu", checkpoint)
-        recorder.space.runs.record_coalition(row, plan.edges(checkpoint))
+        recorder.space.runs.record_coalition(row, coalition_edges(plan, checkpoint))
         measurement = MeasurementRecord(measure.key, key, "fid", 0, float(len(members)), 1.0, 1.0)
-        recorder.space.runs.record_measurement(measurement, measure.edges(key))
+        recorder.space.runs.record_measurement(measurement, measurement_edges(measure, key))
         plans.append(plan)
     return tuple(plans)
 

@@ -96,7 +96,8 @@ def _named(space: Workspace) -> dict[str, Found]:
     for stage in space.runs.stages():
         if "name" not in stage.inputs or "run" not in stage.outputs:
             continue
-        kind = stage.name, stage.inputs.get("criterion", "")
+        # A stage of one name publishes several criteria, each by its title; earlier versions recorded no titles.
+        kind = stage.name, stage.inputs.get("title") or stage.inputs.get("criterion", "")
         latest.setdefault(stage.inputs["name"], {})[kind] = stage.key
         for key, run in {stage.key: stage.outputs["run"], **stage.outputs.get("runs", {})}.items():
             found[run] = Found("MLflow run", run, (key,))

@@ -8,6 +8,7 @@ import os
 import subprocess
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import update
@@ -19,19 +20,40 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores import tables
 from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
-from royalty.tasks.benchmarks.criteria import SCORES, write_criterion
+from royalty.tasks.benchmarks.criteria_publication import write_criterion
+from royalty.tasks.benchmarks.criterion_stages import (
+    MEMBERSHIP,
+    OUTLIERS,
+    MembershipInputs,
+    MembershipOutputs,
+    OutliersInputs,
+    OutliersOutputs,
+)
 from royalty.tasks.benchmarks.detection import write_detection
-from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.benchmarks.detection_stages import DETECT, CleanSides, DetectInputs, DetectOutputs
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.judge.publication import write_counterfactual, write_lds
+from royalty.tasks.judge.stages import (
+    COUNTERFACTUAL,
+    LDS,
+    CounterfactualInputs,
+    CounterfactualOutputs,
+    LdsInputs,
+    LdsOutputs,
+)
 from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.report.trace import trace_found
 from royalty.tasks.report.trace_id import identify
+from royalty.tasks.stages.publishing import Published
+from royalty.tasks.stages.stage import Finished, Stage
 from tests.conftest import ROYALTY
 from tests.published import untraceable
 from tests.tracing import Home, made_up
+
+Inputs = TypeVar("Inputs")
+Outputs = TypeVar("Outputs")
 
 WAY = {
     "Payout statement": 1,
@@ -56,7 +78,7 @@ WAY = {
     "Run": 1,
 }
 
-LDS = {"method": "Shapley, sparsified", "alpha": 0.5, "lds": 0.4, "low": 0.3, "high": 0.5, "seconds": 1.0}
+LDS_ROW = {"method": "Shapley, sparsified", "alpha": 0.5, "lds": 0.4, "low": 0.3, "high": 0.5, "seconds": 1.0}
 
 
 @pytest.fixture
@@ -136,31 +158,41 @@ def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None
     assert "run store was changed" in problem
 
 
+def published(home: Home) -> list[Published]:
+    """One of each kind of evaluation under the name of the run, from results that nothing computed."""
+    config, criteria = home.config, CriteriaConfig(name="may")
+    detection = DetectionConfig(name="may", corruptions=("noise",))
+    scored = LdsOutputs("", [LDS_ROW, LDS_ROW | {"method": "D-TRAK (sum)"}])
+    compared = CounterfactualOutputs([{"method": "mine", "change": 0.1}])
+    detected = DetectOutputs([{"corruption": "noise", "method": "lava", "auroc": 0.5}], {}, [], busy_seconds=0.0)
+    sides = DetectInputs("noise", detection.settings, CleanSides("", ""))
+    members = MembershipOutputs([{"method": "none", "p": 0.5, "effect": 0.5}], {"trained": [1.0], "held out": [0.0]})
+    ranks = OutliersOutputs([{"method": "none", "percentile": 0.5, "auroc": 0.5}], {"none": [0.5, 1.0]})
+    return [
+        write_lds.fn(config, finished(LDS, LdsInputs([], []), scored)),
+        write_counterfactual.fn(config, finished(COUNTERFACTUAL, CounterfactualInputs([], []), compared)),
+        write_detection.fn(detection, [finished(DETECT, sides, detected)]),
+        write_criterion.fn(
+            "membership", criteria, finished(MEMBERSHIP, MembershipInputs([], [], []), members), [], None
+        ),
+        write_criterion.fn("outliers", criteria, finished(OUTLIERS, OutliersInputs([], []), ranks), [], None),
+    ]
+
+
+def finished(stage: Stage[Inputs, Outputs], inputs: Inputs, outputs: Outputs) -> Finished[Inputs, Outputs]:
+    return Finished(stage.name, "a" * 64, inputs, outputs, 0.0, reused=False)
+
+
 def test_every_kind_of_published_run_is_found_under_the_name_and_by_its_id(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("royalty.tasks.stages.stage", "royalty.tasks.stages.publishing", "royalty.tasks.judge.publication"):
+    for module in ("royalty.tasks.stages.running", "royalty.tasks.stages.publishing"):
         monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
-    criteria, detection = CriteriaConfig(name="may"), DetectionConfig(name="may", corruptions=("noise",))
-    row = {"corruption": "noise", "method": "lava", "auroc": 0.5}
-    found = {
-        "lds": StageRecord("lds", "a" * 64, {}, {"rows": [LDS, LDS | {"method": "D-TRAK (sum)"}]}, 0.0),
-        "detect": StageRecord("detect", "b" * 64, {}, {"rows": [row], "accuracy": [], "curves": {}}, 0.0),
-    }
-    for criterion in ("membership", "outliers"):
-        rows = [{"method": "none", **dict.fromkeys(SCORES[criterion], 0.5)}]
-        found[criterion] = StageRecord(f"judge-{criterion}", "c" * 64, {}, {criterion: rows}, 0.0)
-    written = [
-        write_lds.fn(CreditConfig(name="may"), found["lds"]),
-        write_counterfactual.fn(CreditConfig(name="may"), [{"method": "mine", "change": 0.1}]),
-        write_detection.fn(detection, [found["detect"]]),
-        write_criterion.fn("membership", criteria, found["membership"], [], None),
-        write_criterion.fn("outliers", criteria, found["outliers"], [], None),
-    ]
+    written = published(home)
     assert untraceable(home.space.root) == []
-    assert {traced(home, record.outputs["run"]).kind for record in written} == {"MLflow run"}
+    assert {traced(home, each.run).kind for each in written} == {"MLflow run"}
     named = identify(home.space, "may")
-    assert set(named.nodes) == {home.stages.track.key, *(record.key for record in written)}
+    assert set(named.nodes) == {home.stages.tracked.key, *(each.stage.key for each in written)}
     assert {title: len(steps) for title, steps in traced(home, "may").groups if title in WAY} == WAY
 
 
