@@ -27,7 +27,7 @@ def moved(before: str, after: str, settings: Settings, advance: Advance) -> dict
     sides = []
     for digest in (before, after):
         items = open_set(space.artifacts.verified(digest))
-        embed_missing(space, net, items.images, items.ids, advance)
+        embed_missing(space.embeddings, net, items.images, items.ids, advance)
         sides.append(space.embeddings.lookup(embedding_key(net, items.images), items.ids)[1])
     found = drift(*sides, device=torch.device(best_device()))
     return {"share": found.share, "distance": found.distance, "busy_seconds": time.perf_counter() - began}
