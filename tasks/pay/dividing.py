@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from royalty.infra.pages.cells import csv_bytes
+from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.payout.division import Division, Settlement, divide_pool
 from royalty.models.payout.gates import GATES, breaches, measure_gates
@@ -31,18 +32,18 @@ def division_by(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) ->
         try:
             division = _divide(table, inputs, config)
         except InputError as error:  # is shown beside the credit; whoever runs this raises it after that
-            return refused(space, table, config, str(error))
+            return refused(space.artifacts, table, config, str(error))
         return _outputs(
-            space, None, division.settlements, division.reserve, settled(table, config, division.settlements)
+            space.artifacts, None, division.settlements, division.reserve, settled(table, config, division.settlements)
         )
 
     return compute
 
 
-def refused(space: Workspace, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:
+def refused(artifacts: ArtifactStore, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:
     """The outputs of a pool that is not paid: the credit table, with the reason in every row."""
     rows = table.assign(share=None, amount=None, currency=config.currency, reason=reason)
-    return _outputs(space, reason, {}, 0, rows)
+    return _outputs(artifacts, reason, {}, 0, rows)
 
 
 def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
@@ -88,12 +89,12 @@ def _divide(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Div
 
 
 def _outputs(
-    space: Workspace, refusal: str | None, settlements: dict[str, Settlement], reserve: int, rows: pd.DataFrame
+    artifacts: ArtifactStore, refusal: str | None, settlements: dict[str, Settlement], reserve: int, rows: pd.DataFrame
 ) -> PayOutputs:
     return PayOutputs(
         refusal=refusal,
         settlements=settlements,
         reserve=reserve,
-        payout=space.artifacts.put(csv_bytes(rows)),
+        payout=artifacts.put(csv_bytes(rows)),
         rows=[{str(column): cell for column, cell in row.items()} for row in rows.to_dict("records")],
     )

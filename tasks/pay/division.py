@@ -58,7 +58,7 @@ def pay(
             replace_other_runs=replace_other_runs,
         )
     except OthersPool as conflict:  # what else the flow does needs no money
-        refusal = refused(space, table, config, str(conflict))
+        refusal = refused(space.artifacts, table, config, str(conflict))
         return replace(division, stage=replace(divided, outputs=refusal))
     return replace(division, statement=statement)
 
