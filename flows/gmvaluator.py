@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import flow
 
-from royalty.flows.credit import RUNNER
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.tasks.config.gmvaluator import GMValuatorConfig

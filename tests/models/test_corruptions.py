@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from royalty.models.base.errors import InputError
 from royalty.models.base.choices import CorruptionName
+from royalty.models.base.errors import InputError
 from royalty.models.data.corruptions import CORRUPTIONS, Corrupted, with_trigger
 
 SHAPES = [(1, 8, 8), (3, 32, 32)]
