@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from royalty.flows.credit import Game, measure_all, prepare
+from royalty.flows.credit import prepare
+from royalty.flows.fan_out import measure_all
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.models.generators.training import Method
 from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.anchor import Game
 from royalty.tasks.credit.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
+from royalty.tasks.credit.counts import check_counterfactual, check_lds
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.training import settle_images
 from royalty.tasks.judge.baselines import attribute
@@ -64,7 +67,7 @@ class Judgement:
 @flow(name="evaluate-lds", task_runner=RUNNER)
 def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
-    game = prepare(config)
+    game = prepare(config, check_lds)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     chosen, seeds = held_out(game.data, config), held_out_seeds(config)
@@ -80,7 +83,7 @@ def lds(config: CreditConfig) -> Judgement:
 @flow(name="evaluate-counterfactual", task_runner=RUNNER)
 def counterfactual(config: CreditConfig) -> Judgement:
     """Change of the property when the contributors of highest credit are left out, or alone are kept."""
-    game = prepare(config)
+    game = prepare(config, check_counterfactual)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     final = list({credit.method: credit for credit in credits}.values())

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from royalty.flows.cli.command import MEASURING, AsJson, ConfigFile, Data, Name, SourceOf, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, SourceOf, working
 from royalty.flows.cli.criteria import add_criteria
+from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
     from royalty.flows.evaluate import Judgement
@@ -90,7 +91,7 @@ def _evaluate(
     named = name if len(wanted) == 1 else None  # each of several keeps its own
     configurations = [load_config(file=config, preset=preset, name=named, data=data) for preset in wanted]
     judged = []
-    with working(None, flow="royalty.flows.evaluate", works=MEASURING, show_progress=not as_json):
+    with working(None, flow="royalty.flows.evaluate", works=[WORKER], show_progress=not as_json):
         from royalty.flows.evaluate import JUDGEMENTS
 
         for configuration in configurations:

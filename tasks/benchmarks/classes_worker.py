@@ -19,8 +19,8 @@ from royalty.tasks.benchmarks.generator_stages import (
     FindAttributesInputs,
 )
 from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.stored_items import keep_items, load_items
 
 HELD_OUT = 0.2
 """Share of the labelled images that the classifier is judged by, and not trained on."""

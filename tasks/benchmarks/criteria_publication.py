@@ -24,8 +24,8 @@ from royalty.tasks.benchmarks.criterion_stages import (
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.items.match_pictures import behind
 from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import load_contributions, load_items
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
-from royalty.tasks.stages.stored_items import load_contributions, load_items
 
 WRITE_CRITERION = PublishStage("write-criterion", PublishInputs, PublishOutputs)
 

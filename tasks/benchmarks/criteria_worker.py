@@ -34,8 +34,8 @@ from royalty.tasks.benchmarks.criterion_stages import (
     OutliersOutputs,
     Row,
 )
+from royalty.tasks.items.stored_items import load_contributions, load_items, load_values
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.stored_items import load_contributions, load_items, load_values
 
 ATTRIBUTE_KS = (5, 10, 15)
 TOPS = (1, 2, 3)

@@ -26,9 +26,9 @@ from royalty.tasks.benchmarks.detection_stages import DetectInputs, DetectOutput
 from royalty.tasks.config.detection import DetectionSettings, Looking
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, shape_of
 from royalty.tasks.items.encoder_worker import trained_encoder
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 
 def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:

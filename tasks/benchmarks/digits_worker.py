@@ -7,8 +7,8 @@ import numpy as np
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import Items
 from royalty.tasks.benchmarks.detection_stages import DigitsInputs, DigitsOutputs
+from royalty.tasks.items.stored_items import keep_items
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.stored_items import keep_items
 
 
 def read_digits(inputs: DigitsInputs, context: StageContext) -> DigitsOutputs:

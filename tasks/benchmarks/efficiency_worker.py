@@ -29,9 +29,9 @@ from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, Efficien
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints
 from royalty.tasks.config.criteria import MethodsConfig
 from royalty.tasks.items.embeddings import shape_of
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 PARTS = ("embed", "quality", "recall", "rerank", "values")
 

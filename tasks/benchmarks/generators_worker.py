@@ -21,9 +21,9 @@ from royalty.tasks.benchmarks.generator_stages import (
     SampleInputs,
 )
 from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import keep_items, load_items
 
 BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99
 """Of the DDPM."""

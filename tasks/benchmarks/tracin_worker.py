@@ -15,9 +15,9 @@ from royalty.models.judging.sets import images_of
 from royalty.models.valuation.vae_tracin import Checkpoint, vae_tracin_scores
 from royalty.tasks.benchmarks.criterion_stages import TracInInputs, TracInOutputs
 from royalty.tasks.benchmarks.generator_stages import OPTIMIZATION
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 
 def trace(inputs: TracInInputs, context: StageContext) -> TracInOutputs:

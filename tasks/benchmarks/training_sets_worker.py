@@ -18,8 +18,8 @@ from royalty.tasks.benchmarks.generator_stages import (
     PlantInputs,
 )
 from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.stored_items import keep_items, load_items
 
 
 def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:

@@ -23,9 +23,9 @@ from royalty.models.valuation.similarity import (
     gradient_similarity,
     pixel_similarity,
 )
-from royalty.tasks.credit.training_worker import load_classifier, load_images, load_model, load_property
 from royalty.tasks.judge.stages import AttributeInputs, AttributeOutputs
 from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.loading import load_classifier, load_images, load_model, load_property
 
 GRADIENT_METHODS = 4
 """Steps of progress of the methods that compare gradients."""

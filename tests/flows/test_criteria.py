@@ -48,8 +48,8 @@ from royalty.tasks.benchmarks.generators_worker import fit, sample
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints, trace
 from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
 from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
+from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
-from royalty.tasks.stages.stored_items import keep_items, load_items
 from tests.conftest import save_digits
 
 SMALL = """
