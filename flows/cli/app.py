@@ -32,8 +32,20 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"royalty {version('royalty')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def royalty() -> None:
+def royalty(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Credit, value and pay the people whose images trained a generative model."""
 
 

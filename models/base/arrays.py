@@ -1,7 +1,7 @@
 """What a caller gives as an array, converted by one rule: lists, tuples, pandas, tensors, whatever NumPy reads.
 
-Public functions convert their arguments here, once, and work on plain NumPy arrays from there on. Nothing is copied that
-has the right type already, so that memory maps stay on disk. Whether numbers are finite is left to the function, which
+Public functions convert their arguments here, once, and work on plain NumPy arrays from there on. What has the right
+type already is not copied, so that memory maps stay on disk. Whether numbers are finite is left to the function, which
 looks at large arrays a part at a time.
 """
 
@@ -129,13 +129,13 @@ def _read(given: Any, name: str) -> np.ndarray:
         return np.asarray(given)
     except ValueError as error:
         raise InputError(
-            f"`{name}` has rows of one length; got a {type(given).__name__} whose rows differ ({error}). Give every row "
-            "as many numbers"
+            f"`{name}` has rows of one length; got a {type(given).__name__} whose rows differ ({error}). Give all "
+            "rows as many numbers"
         ) from error
     except (TypeError, RuntimeError) as error:  # of tensors that are on a GPU, or part of a graph
         raise InputError(
-            f"`{name}` is read by NumPy, which cannot read this {type(given).__name__} ({error}). Convert it to a NumPy "
-            "array"
+            f"`{name}` is read by NumPy, which cannot read this {type(given).__name__} ({error}). Convert it to "
+            "a NumPy array"
         ) from error
 
 

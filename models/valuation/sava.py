@@ -49,11 +49,11 @@ def sava_values(
 ) -> ItemValues:
     """Value of each training item; higher is better, and one batch a side gives `lava_values`.
 
-    SAVA (Kessler et al. 2025), algorithm 1, with one change. For item l of batch i: -calibrated(sum over j of P_ij / P_i f^j_l), with P the plan of the transport of batches and
-    f^j the potential of the training items that the mean over i of g^ij leads to, g^ij being those of validation batch
-    j against training batch i. In the paper f^ij takes the place of f^j and is calibrated within its batch, so
-    that a batch of nothing but bad items is worth as much as any other, and one of 1,000 ranks its items
-    by what else it happens to hold.
+    SAVA (Kessler et al. 2025), algorithm 1, with one change. For item l of batch i:
+    -calibrated(sum over j of P_ij / P_i f^j_l), with P the plan of the transport of batches and f^j the potential of
+    the training items that the mean over i of g^ij leads to, g^ij being those of validation batch j against training
+    batch i. In the paper f^ij takes the place of f^j and is calibrated within its batch, so that a batch of nothing but
+    bad items is worth as much as any other, and one of 1,000 ranks its items by what else it happens to hold.
 
     Args:
         train_features: `(items, d)`, a memory map too; or batches, `(features, labels)` each, that can be
@@ -61,8 +61,8 @@ def sava_values(
         train_labels: integers, `(items,)`; None for batches, or without labels.
         val_features: `(validation items, d)`.
         val_labels: integers, `(validation items,)`; None if training items have none.
-        epsilon, tolerance, max_iterations, feature_weight, label_weight, device: as of `lava_values`; the scale and the label distances are
-            those of all items.
+        epsilon, tolerance, max_iterations, feature_weight, label_weight, device: as of `lava_values`; the scale and
+            the label distances are those of all items.
         batch_size: items of a batch, about; all, if there are fewer.
         stratify: every batch has the share of each label that all items have, to the next item; else
             items are drawn for it at random.

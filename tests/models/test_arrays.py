@@ -136,7 +136,7 @@ def test_vectors_that_are_none_are_refused_by_name(given: Any, message: str) -> 
 
 
 def test_labels_in_words_are_refused_with_a_way_to_number_them() -> None:
-    with pytest.raises(InputError, match="`val_labels` holds real numbers; got <U3. Number them by `np.unique"):
+    with pytest.raises(InputError, match=r"`val_labels` holds .*; got <U3\. Number them by `np\.unique"):
         as_labels(["cat", "dog"], "val_labels")
 
 
