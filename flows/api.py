@@ -146,7 +146,7 @@ def payout(
         >>> royalty.payout("digits", {"pool": "-5.00"})
         Traceback (most recent call last):
             ...
-        royalty.flows.cli.configuration.ConfigError: the mapping: `pool`: input should be ... or equal to 0 (got '-5.00')
+        royalty.flows.cli.configuration.ConfigError: the mapping: `pool`: input should be ... (got '-5.00')
 
         >>> paid = royalty.payout("digits", {"pool": "500.00", "period": "2026-05"})  # doctest: +SKIP
         >>> sum(float(row["amount"]) for row in paid.rows)  # doctest: +SKIP

@@ -17,15 +17,17 @@ def started(known: str | None, *, flow: str, works: Sequence[str], show_progress
         works: modules of what the flow runs in processes of its own, which are forked from one that has them.
         show_progress: draw bars in the terminal.
     """
+    from royalty.infra.processes.script import script_not_imported
     from royalty.infra.processes.workers import preload
     from royalty.infra.servers.session import session
     from royalty.infra.settings import settings
     from royalty.infra.workspace import check_home, open_workspace
 
     check_home(settings().root)
-    if known is None or not open_workspace(settings()).runs.knows(known):
-        preload(*works)  # there will be work to do, and its imports can be had while the server starts
-    with session(show_progress=show_progress) as wait_for_server:
-        import_module(flow)
-        wait_for_server()
-        yield
+    with script_not_imported():
+        if known is None or not open_workspace(settings()).runs.knows(known):
+            preload(*works)  # there will be work to do, and its imports can be had while the server starts
+        with session(show_progress=show_progress) as wait_for_server:
+            import_module(flow)
+            wait_for_server()
+            yield

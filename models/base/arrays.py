@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from decimal import Decimal
 from numbers import Real
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,6 +70,14 @@ def as_features(given: ArrayLike, name: str) -> np.ndarray:
     features = _numbers(given, name)
     kind = features.dtype if features.dtype.kind == "f" else np.result_type(features.dtype, np.float32)
     return features.astype(kind.newbyteorder("="), copy=False)
+
+
+@overload
+def as_labels(given: ArrayLike, name: str) -> np.ndarray: ...
+
+
+@overload
+def as_labels(given: ArrayLike | None, name: str) -> np.ndarray | None: ...
 
 
 def as_labels(given: ArrayLike | None, name: str) -> np.ndarray | None:

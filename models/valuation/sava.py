@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -298,7 +298,7 @@ def _comes_in_batches(train: ArrayLike | Iterable[Batch]) -> bool:
         return False
     if not isinstance(train, Sequence):
         return True
-    first = train[0] if len(train) else ([], None)
+    first: Any = train[0] if len(train) else ([], None)
     return isinstance(first, tuple | list) and len(first) == 2 and hasattr(first[0], "__len__")
 
 
