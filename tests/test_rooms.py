@@ -22,10 +22,10 @@ def imported_rooms(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-    return names & ALLOWED.keys()
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("royalty.")} & ALLOWED.keys()
 
 
 @pytest.mark.parametrize("room", ALLOWED)
