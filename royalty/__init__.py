@@ -1,1 +1,87 @@
-"""Credits, values and pays the people whose images trained a generative model."""
+"""Credits, values and pays the people whose images trained a generative model.
+
+On arrays of your own: `sample_coalitions`, `estimate_shapley` and `exact_shapley` give contributors their credit;
+`lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` give single items their value; `divide_pool`
+turns credit into money. By a configuration: `load_config`, `run`, `revalue`, `payout` and `trace` do what the commands
+of these names do. Higher is more valuable, everywhere.
+
+A name is imported when it is first used, so that `import royalty` waits for no library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from royalty.flows.api import payout, revalue, run, trace
+    from royalty.flows.configuration import load_config
+    from royalty.models.base.errors import InputError
+    from royalty.models.payout.division import Terms, divide_pool
+    from royalty.models.payout.policies import Credit
+    from royalty.models.valuation.coalitions import sample_coalitions
+    from royalty.models.valuation.gmvaluator import gmvaluator_values
+    from royalty.models.valuation.knn_shapley import knn_shapley_values
+    from royalty.models.valuation.lava import lava_values
+    from royalty.models.valuation.sava import sava_values
+    from royalty.models.valuation.semivalues import exact_shapley
+    from royalty.models.valuation.shapley import estimate_shapley
+
+    __version__: str
+
+__all__ = [
+    "Credit",
+    "InputError",
+    "Terms",
+    "__version__",
+    "divide_pool",
+    "estimate_shapley",
+    "exact_shapley",
+    "gmvaluator_values",
+    "knn_shapley_values",
+    "lava_values",
+    "load_config",
+    "payout",
+    "revalue",
+    "run",
+    "sample_coalitions",
+    "sava_values",
+    "trace",
+]
+
+_MODULES = {
+    "Credit": "royalty.models.payout.policies",
+    "InputError": "royalty.models.base.errors",
+    "Terms": "royalty.models.payout.division",
+    "divide_pool": "royalty.models.payout.division",
+    "estimate_shapley": "royalty.models.valuation.shapley",
+    "exact_shapley": "royalty.models.valuation.semivalues",
+    "gmvaluator_values": "royalty.models.valuation.gmvaluator",
+    "knn_shapley_values": "royalty.models.valuation.knn_shapley",
+    "lava_values": "royalty.models.valuation.lava",
+    "load_config": "royalty.flows.configuration",
+    "payout": "royalty.flows.api",
+    "revalue": "royalty.flows.api",
+    "run": "royalty.flows.api",
+    "sample_coalitions": "royalty.models.valuation.coalitions",
+    "sava_values": "royalty.models.valuation.sava",
+    "trace": "royalty.flows.api",
+}
+"""Where each public name is defined."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        found: Any = version("royalty")
+    elif name in _MODULES:
+        found = getattr(import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f"module 'royalty' has no attribute {name!r}")
+    globals()[name] = found  # the next use finds it without this function
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

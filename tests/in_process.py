@@ -1,4 +1,4 @@
-"""Flows in the process of a test: on a home of the test's, with the session's server, and with workers called inline."""
+"""Flows in the process of a test: in a home of their own, with the session's server, and workers called inline."""
 
 from __future__ import annotations
 

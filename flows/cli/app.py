@@ -32,8 +32,20 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"royalty {version('royalty')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def royalty() -> None:
+def royalty(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Credit, value and pay the people whose images trained a generative model."""
 
 
@@ -49,7 +61,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Train, prune, measure coalitions; then credit, report and pay the contributors."""
-    from royalty.flows.cli.configuration import load_config
+    from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data)
     with working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json):
@@ -117,7 +129,7 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
 def _mendable(error: Exception) -> bool:
     from sqlalchemy.exc import DatabaseError
 
-    from royalty.flows.cli.configuration import ConfigError
+    from royalty.flows.configuration import ConfigError
     from royalty.infra.ledger.postings import LedgerConflict
     from royalty.infra.processes.workers import ProcessFailed
     from royalty.infra.stores.artifacts import StoreError

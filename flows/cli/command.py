@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,28 +34,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 
 @contextmanager
 def working(known: str | None, *, flow: str, works: Sequence[str], show_progress: bool) -> Iterator[None]:
-    """Servers, progress and signals around a flow.
-
-    Args:
-        known: a run that has nothing left to train if the run store knows its name.
-        flow: module of the flow, heavy to import; that is done while the server starts.
-        works: modules of what the flow runs in processes of its own, which are forked from one that has them.
-    """
-    from royalty.infra.processes.workers import preload
-    from royalty.infra.servers.session import session
-    from royalty.infra.settings import settings
-    from royalty.infra.workspace import check_home, open_workspace
+    """What a flow needs around it, as `started` says, and what a signal does: end everything in order."""
+    from royalty.flows.starting import started
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    check_home(settings().root)
-    if known is None or not open_workspace(settings()).runs.knows(known):
-        preload(*works)  # there will be work to do, and its imports can be had while the server starts
-    with session(show_progress=show_progress) as wait_for_server:
+    with started(known, flow=flow, works=works, show_progress=show_progress):
         from prefect.exceptions import TerminationSignal
 
-        import_module(flow)
-        wait_for_server()
         try:
             yield
         except TerminationSignal:

@@ -66,7 +66,7 @@ def _command(criterion: CriterionName) -> Any:
         name: Name = None,
         as_json: AsJson = False,
     ) -> None:
-        from royalty.flows.cli.configuration import load_criteria_config
+        from royalty.flows.configuration import load_criteria_config
 
         configuration = load_criteria_config(config, {"train": train, "generated": generated, "name": name})
         with working(None, flow="royalty.flows.criteria", works=WORKS, show_progress=not as_json):

@@ -51,7 +51,7 @@ def detection(
     as_json: AsJson = False,
 ) -> None:
     """Plant corruptions in a clean image set, the embedded digits unless given, and look for them by value."""
-    from royalty.flows.cli.configuration import load_detection_config
+    from royalty.flows.configuration import load_detection_config
 
     configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
     with working(
@@ -85,7 +85,7 @@ def _evaluate(
     name: str | None,
     as_json: bool,
 ) -> None:
-    from royalty.flows.cli.configuration import load_config
+    from royalty.flows.configuration import load_config
 
     wanted: list[str | None] = list(presets) if presets else [None]
     named = name if len(wanted) == 1 else None  # each of several keeps its own

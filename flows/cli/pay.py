@@ -35,7 +35,7 @@ def payout(
     as_json: AsJson = False,
 ) -> None:
     """Pay the contributors of a run from a pool; doing it again pays nothing more."""
-    from royalty.flows.cli.configuration import ConfigError, load_payout_config
+    from royalty.flows.configuration import ConfigError, load_payout_config
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
 

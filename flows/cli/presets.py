@@ -12,7 +12,7 @@ from royalty.flows.cli.command import AsJson
 
 def presets(as_json: AsJson = False) -> None:
     """The presets: what images they take, the parameters of their generators, and GPU hours by a formula."""
-    from royalty.flows.cli.configuration import load_config, place_of_preset, preset_names
+    from royalty.flows.configuration import load_config, place_of_preset, preset_names
     from royalty.tasks.credit.expected import expected
 
     found = {}

@@ -40,7 +40,7 @@ def revalue(
     Exits 0 if nothing changed, 10 if something did and was revalued, and 1 if that failed. With --dry-run it exits 10
     if anything changed.
     """
-    from royalty.flows.cli.configuration import ConfigError, load_config
+    from royalty.flows.configuration import ConfigError, load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data)
     if summary is not None and not (

@@ -21,12 +21,9 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """The whole way from a payout to images, every artifact hashed again; exit code 1 if something changed."""
-    from royalty.infra.servers.session import configured
+    from royalty.flows import api
 
-    configured()
-    from royalty.flows.trace import trace
-
-    found = trace.fn(asked, html)  # it records nothing, so that an answer need not wait for a server
+    found = api.trace(asked, html)
     if as_json:
         sys.stdout.write(json.dumps({**asdict(found), "matches": found.matches}) + "\n")
     else:

@@ -37,7 +37,7 @@ def value(
         _match(config, {"train": train, "generated": generated, "name": name}, out, as_json)
         return
     _refuse_options(method, {"--generated": generated})
-    from royalty.flows.cli.configuration import load_value_config
+    from royalty.flows.configuration import load_value_config
 
     given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
     configuration = load_value_config(config, given)
@@ -63,7 +63,7 @@ def _workers(method: str) -> list[str]:
 
 
 def _refuse_options(method: str, given: Mapping[str, Any]) -> None:
-    from royalty.flows.cli.configuration import ConfigError
+    from royalty.flows.configuration import ConfigError
 
     for option, value in given.items():
         if value:
@@ -71,7 +71,7 @@ def _refuse_options(method: str, given: Mapping[str, Any]) -> None:
 
 
 def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    from royalty.flows.cli.configuration import load_gmvaluator_config
+    from royalty.flows.configuration import load_gmvaluator_config
 
     configuration = load_gmvaluator_config(config, given)
     with working(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from royalty.infra.pages.terminal import bars, console
 from royalty.infra.processes.progress import progress, shown_on
@@ -18,20 +19,24 @@ from royalty.infra.workspace import check_home
 
 @contextmanager
 def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
-    """Start a Prefect server, unless the environment names one, and yield a function that waits for it.
+    """Start a Prefect server, unless the environment or an imported Prefect names one; yield a function to wait for it.
 
     What takes long to import is imported while the server starts. The server ends after Prefect's own
     exit handlers, which send it the last events.
     """
     configure(settings())
     server: Server | None = None
-    if not os.environ.get("PREFECT_API_URL"):
+    loaded = "prefect" in sys.modules  # its settings are read: what the environment says from now on is not seen
+    if not os.environ.get("PREFECT_API_URL") and not (loaded and _address()):
         # Other users of this machine reach its ports, too; an environment they cannot read.
         os.environ["PREFECT_API_AUTH_STRING"] = password = f"royalty:{secrets.token_hex(16)}"
         server = prefect_server(settings(), schedules=False, password=password)
-        atexit.register(server.stop)
+        if not loaded:  # otherwise Prefect's exit handlers come after this one; the server ends with the process anyway
+            atexit.register(server.stop)
         os.environ["PREFECT_API_URL"] = f"{server.url}/api"
     with ExitStack() as shown:
+        if loaded and not _address():
+            shown.enter_context(_as_in_environment())
         if show_progress:
             shown.enter_context(shown_on(shown.enter_context(bars())))
         started = shown.enter_context(progress("Start", 1))
@@ -42,6 +47,25 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
             started(1)
 
         yield wait_for_server
+
+
+def _address() -> str | None:
+    """The server that a Prefect which is imported already uses."""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url
+
+
+def _as_in_environment() -> AbstractContextManager[object]:
+    """Let a Prefect that is imported already use the server that the environment names."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    named = {
+        setting: os.environ[setting.name]
+        for setting in (PREFECT_API_URL, PREFECT_API_AUTH_STRING)
+        if setting.name in os.environ
+    }
+    return temporary_settings(named)
 
 
 def configured() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
 from typing import Literal
 
+from royalty.models.base.arrays import as_number, as_whole
 from royalty.models.base.errors import InputError
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
@@ -114,28 +115,49 @@ class Division:
 
 
 def divide_pool(
-    pool: int, credits: Mapping[str, Credit], terms: Terms | None = None, brought: Mapping[str, int] | None = None
+    pool: int,
+    credits: Mapping[str, Credit | Sequence[float]],
+    terms: Terms | None = None,
+    brought: Mapping[str, int] | None = None,
 ) -> Division:
-    """Divide a pool by credit.
+    """Divide a pool by credit, to the last cent.
 
     Shares are in proportion to the positive weights of the policy, between floor and cap. What is on a contributor's
     account is paid out with the share; a debt is taken off both. The rest is held if it is disputed, and carried
     over if it is less than the minimum.
 
     Args:
-        pool: minor units, not negative.
-        credits: finite credit and interval of each contributor.
+        pool: a whole number of minor units, such as cents; not negative.
+        credits: finite credit and interval of each contributor, in any unit; higher is more valuable. A `Credit`, or
+            its value, low and high end as three numbers.
         terms: by default in proportion to positive credit, and nothing else.
         brought: minor units on contributors' accounts from earlier pools; negative is owed by them.
 
+    Returns:
+        A settlement for each contributor in minor units, highest credit first, and what is left in reserve. Rounding
+        is by the largest remainder, so that all of it sums to the pool.
+
     Raises:
-        InputError: a negative pool; credit that is not finite, or not within a finite interval; no positive weight;
-            a negative one where terms refuse it; a floor that the pool does not suffice for; floor and cap that are
-            no shares, or crossed; a dispute of nobody.
+        InputError: a pool that is negative or not whole; credit that is not finite, or not within a finite interval; no
+            positive weight; a negative one where terms refuse it; a floor that the pool does not suffice for; floor and
+            cap that are no shares, or crossed; a dispute of nobody.
+
+    Examples:
+        100.00 euros by the credits of three contributors, each with the ends of its interval:
+
+        >>> import royalty
+        >>> credits = {"Ada": (2.0, 1.5, 2.5), "Mary": (1.0, 0.5, 1.5), "Noise": (-0.5, -1.0, 0.0)}
+        >>> division = royalty.divide_pool(100_00, credits)
+        >>> {name: settlement.amount for name, settlement in division.settlements.items()}
+        {'Ada': 6667, 'Mary': 3333, 'Noise': 0}
+        >>> division.reserve
+        0
     """
-    terms, brought = terms or Terms(), brought or {}
-    _check(pool, credits, terms)
-    ranked = dict(sorted(credits.items(), key=lambda item: -item[1].value))  # so that equal weights round in order
+    pool, terms = as_whole(pool, "pool"), terms or Terms()
+    brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
+    table = {name: _as_credit(given, name) for name, given in credits.items()}
+    _check(pool, table, terms)
+    ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))  # so that equal weights round in order
     weights = POLICIES[terms.policy].weigh(ranked)
     payees = _payees(weights, terms)
     low, high = int(terms.floor * pool), int(terms.cap * pool)
@@ -152,6 +174,19 @@ def divide_pool(
         settlements[name] = _settle(share, fine, brought.get(name, 0), name, terms, reasons)
     placed = sum(settlement.share - settlement.taken for settlement in settlements.values())
     return Division(settlements, reserve=pool - placed)
+
+
+def _as_credit(given: Credit | Sequence[float], name: str) -> Credit:
+    if isinstance(given, Credit):
+        return given
+    try:
+        value, low, high = given
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"a pool is divided by credits with their intervals, three numbers each; {name!r} has {given!r}. Give "
+            "(value, low, high)"
+        ) from error
+    return Credit(*(as_number(number, f"credits[{name!r}]") for number in (value, low, high)))
 
 
 def _settle(share: int, fine: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:

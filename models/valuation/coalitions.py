@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from royalty.models.base.arrays import as_whole
 from royalty.models.base.errors import InputError, by_name
 
 Sizes = Literal["shapley", "leverage"]
@@ -82,9 +83,12 @@ def sample_coalitions(
     are told apart by fewer coalitions.
 
     Args:
+        n_players: contributors, 2 or more.
         n_coalitions: at least `2 (n_players - 1)`, and even if paired. When all 2^n - 2 coalitions are no more
             than that, each of them is given once, and the estimate has no sampling error.
-        sizes: see `size_distribution`.
+        seed: of the draw; the same seed gives the same coalitions.
+        sizes: `leverage`, uniform over the sizes 1 to n - 1 (Musco & Witter 2025), or `shapley`, the KernelSHAP
+            distribution, proportional to 1/(k (n - k)) (Lundberg & Lee 2017).
         paired: each coalition is followed by its complement. Whatever a coalition and its complement
             have in common, all interactions between two contributors among it, then cancels. Without
             interactions, and with less than about three coalitions a contributor, unpaired ones tell more.
@@ -94,7 +98,18 @@ def sample_coalitions(
 
     Raises:
         InputError: fewer than two players, an odd or too small number of coalitions, or unknown `sizes`.
+
+    Examples:
+        Coalitions of six contributors, in pairs of complements:
+
+        >>> import royalty
+        >>> masks = royalty.sample_coalitions(6, 12, seed=0)
+        >>> masks.shape, masks.dtype
+        ((12, 6), dtype('bool'))
+        >>> bool((masks[0] == ~masks[1]).all())
+        True
     """
+    n_players, n_coalitions = as_whole(n_players, "n_players"), as_whole(n_coalitions, "n_coalitions")
     check_count(n_players, n_coalitions, paired=paired)
     by_name(sizes, dict.fromkeys(get_args(Sizes)), "distribution of sizes")
     if n_players <= _ENUMERABLE and n_coalitions >= 2**n_players - 2:

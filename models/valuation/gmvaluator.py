@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import entr, logsumexp
 
+from royalty.models.base.arrays import as_features, as_vector, as_whole
 from royalty.models.base.checks import check_features
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.items import ItemValues
@@ -63,13 +65,13 @@ class GMValues(ItemValues):
 
 
 def gmvaluator_values(
-    train_features: np.ndarray,
-    generated_features: np.ndarray,
+    train_features: ArrayLike,
+    generated_features: ArrayLike,
     *,
     k: int = 100,
     recall_k: int | None = None,
     distances: Distances | None = None,
-    quality: np.ndarray | None = None,
+    quality: ArrayLike | None = None,
     temperature: float = 1.0,
     index: Index | None = None,
     progress: Callable[[int], None] | None = None,
@@ -103,7 +105,22 @@ def gmvaluator_values(
         InputError: no training items or generated images; features of different dimensions, not finite or of length
             zero; k below 1; `recall_k` below k; quality or temperature out of range; distances that are not finite
             or of another shape; an index of other items; more contributions than memory holds.
+
+    Examples:
+        Each generated image shares out a value of one, most of it to the item nearest in direction:
+
+        >>> import royalty
+        >>> train, generated = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [[1.0, 0.1], [0.1, 1.0]]
+        >>> result = royalty.gmvaluator_values(train, generated, k=2, temperature=0.1)
+        >>> round(float(result.values.sum()), 6)
+        2.0
+        >>> result.contributions.of(1).item.tolist()
+        [1, 2]
     """
+    train_features = as_features(train_features, "train_features")
+    generated_features = as_features(generated_features, "generated_features")
+    quality = None if quality is None else as_vector(quality, "quality")
+    k, recall_k = as_whole(k, "k"), None if recall_k is None else as_whole(recall_k, "recall_k")
     _check_features(train_features, generated_features)
     if k < 1:
         raise InputError(f"at least one item shares a generated image; got k = {k}. Take 100, or fewer")
@@ -136,7 +153,7 @@ def gmvaluator_values(
         images = np.arange(start, min(start + BATCH, m))
         apart, rows = index.search(generated_features[images], recalled)  # (images, recalled)
         if distances is not None:
-            apart = _checked_distances(distances(images, rows), images, rows)
+            apart = _checked_distances(np.asarray(distances(images, rows)), images, rows)
             order = np.argsort(apart, axis=1, kind="stable")  # of equal distances, the nearer in the embedding
             apart, rows = (np.take_along_axis(array, order, axis=1) for array in (apart, rows))
         items[images], ranked[images] = rows[:, :kept], apart[:, :kept]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from royalty.models.base.arrays import as_features, as_labels, as_whole
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.items import ItemValues
@@ -15,10 +17,10 @@ TILE_BYTES = 64 * 2**20
 
 
 def knn_shapley_values(
-    train_features: np.ndarray,
-    train_labels: np.ndarray,
-    val_features: np.ndarray,
-    val_labels: np.ndarray,
+    train_features: ArrayLike,
+    train_labels: ArrayLike,
+    val_features: ArrayLike,
+    val_labels: ArrayLike,
     *,
     k: int = 5,
     progress: Callable[[int], None] | None = None,
@@ -46,8 +48,24 @@ def knn_shapley_values(
         among the k nearest of all training items, which the values sum to.
 
     Raises:
-        InputError: k out of range, or what `check_labelled` refuses.
+        InputError: k out of range; no items; no labels, or another number of them than items; features of other
+            dimensions, not finite, or all the same; a training label that validation lacks.
+
+    Examples:
+        The item with a wrong label, the third, has the lowest value:
+
+        >>> import royalty
+        >>> train, labels = [[0.0], [0.1], [0.2], [1.0], [1.1]], [0, 0, 1, 1, 1]
+        >>> values = royalty.knn_shapley_values(train, labels, [[0.05], [0.15], [1.05]], [0, 0, 1], k=2).values
+        >>> int(values.argmin())
+        2
     """
+    train_features, val_features = (
+        as_features(train_features, "train_features"),
+        as_features(val_features, "val_features"),
+    )
+    train_labels, val_labels = as_labels(train_labels, "train_labels"), as_labels(val_labels, "val_labels")
+    k = as_whole(k, "k")
     check_labelled(train_features, train_labels, val_features, val_labels)
     n = len(train_features)
     if not 1 <= k <= n:

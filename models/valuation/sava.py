@@ -15,10 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from royalty.models.base.arrays import as_features, as_labels, as_whole
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.batches import Agreement, Batching, Plan, Share, Valued, plan_batches, plan_values, take
 from royalty.models.valuation.ground import Batch, Options
@@ -28,10 +31,10 @@ from royalty.models.valuation.transport import MatrixCost, Transport, solve_tran
 
 
 def sava_values(
-    train_features: np.ndarray | Iterable[Batch],
-    train_labels: np.ndarray | None,
-    val_features: np.ndarray,
-    val_labels: np.ndarray | None,
+    train_features: ArrayLike | Iterable[Batch],
+    train_labels: ArrayLike | None,
+    val_features: ArrayLike,
+    val_labels: ArrayLike | None,
     *,
     label_weight: float = 1.0,
     feature_weight: float = 1.0,
@@ -46,18 +49,20 @@ def sava_values(
 ) -> ItemValues:
     """Value of each training item; higher is better, and one batch a side gives `lava_values`.
 
-    For item l of batch i: -calibrated(sum over j of P_ij / P_i f^j_l), with P the plan of the transport of batches and
-    f^j the potential of the training items that the mean over i of g^ij leads to, g^ij being those of validation batch
-    j against training batch i. In the paper f^ij takes the place of f^j and is calibrated within its batch, so
-    that a batch of nothing but bad items is worth as much as any other, and one of 1,000 ranks its items
-    by what else it happens to hold.
+    SAVA (Kessler et al. 2025), algorithm 1, with one change. For item l of batch i:
+    -calibrated(sum over j of P_ij / P_i f^j_l), with P the plan of the transport of batches and f^j the potential of
+    the training items that the mean over i of g^ij leads to, g^ij being those of validation batch j against training
+    batch i. In the paper f^ij takes the place of f^j and is calibrated within its batch, so that a batch of nothing but
+    bad items is worth as much as any other, and one of 1,000 ranks its items by what else it happens to hold.
 
     Args:
         train_features: `(items, d)`, a memory map too; or batches, `(features, labels)` each, that can be
             iterated over twice: they are taken as they come, so that neither order nor size is chosen here.
-        train_labels: `(items,)`; None for batches, or without labels.
-        epsilon, tolerance, feature_weight, label_weight: as of `lava_values`; the scale and the label distances are
-            those of all items.
+        train_labels: integers, `(items,)`; None for batches, or without labels.
+        val_features: `(validation items, d)`.
+        val_labels: integers, `(validation items,)`; None if training items have none.
+        epsilon, tolerance, max_iterations, feature_weight, label_weight, device: as of `lava_values`; the scale and
+            the label distances are those of all items.
         batch_size: items of a batch, about; all, if there are fewer.
         stratify: every batch has the share of each label that all items have, to the next item; else
             items are drawn for it at random.
@@ -72,17 +77,28 @@ def sava_values(
     Raises:
         InputError: as of `lava_values`; batches that can be iterated over only once; a batch size below 1.
         NotConverged: the tolerance was not reached.
+
+    Examples:
+        An item that lies far from all validation items has the lowest value, whichever batch it is in:
+
+        >>> import royalty
+        >>> train, val = [[0.0], [1.0], [2.0], [3.0], [4.0], [50.0]], [[0.0], [1.0], [2.0], [3.0]]
+        >>> result = royalty.sava_values(train, None, val, None, batch_size=3)
+        >>> int(result.values.argmin()), result.diagnostics["batches"]
+        (5, 2)
     """
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
-    batching = Batching(batch_size, stratify, seed)
-    if isinstance(train_features, np.ndarray):
-        train = train_features, train_labels
-        plan = plan_values(train, (val_features, val_labels), options, batching, device)
-        shares: list[Iterable[Batch]] = [_Taken(train, rows) for rows in plan.shares]
+    batching = Batching(as_whole(batch_size, "batch_size"), stratify, seed)
+    val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
+    if _comes_in_batches(train_features):
+        batches = cast(Iterable[Batch], train_features)
+        _check_batches(batches, train_labels)
+        shares: list[Iterable[Batch]] = [_Converted(batches)]
+        plan = plan_batches(shares[0], val, options, batching, device)
     else:
-        _check_batches(train_features, train_labels)
-        plan = plan_batches(train_features, (val_features, val_labels), options, batching, device)
-        shares = [train_features]
+        train = as_features(cast(ArrayLike, train_features), "train_features"), as_labels(train_labels, "train_labels")
+        plan = plan_values(train, val, options, batching, device)
+        shares = [_Taken(train, rows) for rows in plan.shares]
     solved = [solve_share(plan, share, device, progress) for share in shares]
     agreed = agree(plan, solved)
     firsts = accumulate((len(share.sizes) for share in solved), initial=0)
@@ -227,6 +243,22 @@ class _Taken:
         return (take(self.train, rows) for rows in self.rows)
 
 
+@dataclass(frozen=True)
+class _Converted:
+    """Batches as they were given, each converted when it is asked for."""
+
+    batches: Iterable[Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            if not isinstance(batch, tuple | list) or len(batch) != 2:
+                raise InputError(
+                    f"a batch is a pair, (features, labels); got a {type(batch).__name__}. Give (features, None) for "
+                    "items without labels"
+                )
+            yield as_features(batch[0], "features of a batch"), as_labels(batch[1], "labels of a batch")
+
+
 def _transports(
     plan: Plan, batches: Iterable[Batch], device: torch.device | None, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[int, list[Transport]]]:
@@ -257,7 +289,20 @@ def _uniform(train: Batch, val: Batch) -> tuple[np.ndarray, np.ndarray]:
     return np.full(len(train[0]), 1 / len(train[0])), np.full(len(val[0]), 1 / len(val[0]))
 
 
-def _check_batches(train: Iterable[Batch], labels: np.ndarray | None) -> None:
+def _comes_in_batches(train: ArrayLike | Iterable[Batch]) -> bool:
+    """Whether these are batches, (features, labels) each, rather than the rows of one array.
+
+    The first of two numbers in a row has no length, and the features of a batch have one.
+    """
+    if hasattr(train, "__array__"):
+        return False
+    if not isinstance(train, Sequence):
+        return True
+    first: Any = train[0] if len(train) else ([], None)
+    return isinstance(first, tuple | list) and len(first) == 2 and hasattr(first[0], "__len__")
+
+
+def _check_batches(train: Iterable[Batch], labels: ArrayLike | None) -> None:
     if iter(train) is train:
         raise InputError(
             "batches are read twice, for the label distances and for the values; give something that can be iterated "

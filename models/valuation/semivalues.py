@@ -6,40 +6,82 @@ from collections.abc import Callable, Sequence
 from math import comb
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from royalty.models.base.arrays import as_vector, as_whole
 from royalty.models.base.errors import InputError
 
 Utility = Callable[[np.ndarray], np.ndarray]
 """v of each coalition: bool `(m, n)` to float `(m,)`; higher is better."""
 
-MOST_EXACT = 16
-"""Contributors up to which all coalitions are evaluated: 65,536 of them."""
+MOST_EXACT = 20
+"""Contributors up to which all coalitions are evaluated: 1,048,576 of them."""
+
+CHUNK = 2**16
+"""Coalitions that the utility is asked for at once: their masks take 1.3 MB at most."""
 
 
-def exact_shapley(utility: Utility, n_players: int) -> np.ndarray:
+def exact_shapley(utility: Callable[[np.ndarray], ArrayLike], n_players: int) -> np.ndarray:
     """Shapley values by their definition, over all 2^n coalitions.
 
     phi_i = sum over S without i of |S|! (n - |S| - 1)! / n! (v(S + i) - v(S))   (Shapley 1953).
 
+    Args:
+        utility: v of some coalitions: takes bool `(m, n_players)`, gives `(m,)`, in any unit; higher is better. Called
+            for at most 65,536 coalitions at once; nobody and everybody are among them.
+        n_players: contributors, from 1 to 20.
+
     Returns:
-        `(n_players,)`; they sum to v(everybody) - v(nobody).
+        float64, `(n_players,)`, in units of the utility; higher is more valuable. They sum to
+        v(everybody) - v(nobody), and have no error but rounding.
 
     Raises:
-        InputError: more than 16 players, or none.
+        InputError: more than 20 players, or none; a utility that is not finite, or not one a coalition.
+
+    Examples:
+        Two gloves make a pair, and the first contributor holds the only left one:
+
+        >>> import royalty
+        >>> credit = royalty.exact_shapley(lambda masks: masks[:, 0] & masks[:, 1:].any(axis=1), 3)
+        >>> credit.round(4).tolist()
+        [0.6667, 0.1667, 0.1667]
     """
+    n_players = as_whole(n_players, "n_players")
     if not 1 <= n_players <= MOST_EXACT:
         raise InputError(
             f"exact values need all 2^n coalitions, for 1 to {MOST_EXACT} contributors; got {n_players}. "
             "Use `estimate_shapley` on sampled coalitions"
         )
-    masks = (np.arange(2**n_players)[:, None] >> np.arange(n_players)) & 1 == 1  # (2^n, n)
-    utilities, sizes = utility(masks), masks.sum(axis=1)
+    starts = range(0, 2**n_players, CHUNK)
+    utilities = np.concatenate([_utilities(utility, start, n_players) for start in starts])  # by code, (2^n,)
+    sizes = np.bitwise_count(np.arange(2**n_players))
     shares = np.array([1 / (n_players * comb(n_players - 1, size)) for size in range(n_players)])
     values = np.empty(n_players)
     for player in range(n_players):
-        without = np.flatnonzero(~masks[:, player])
-        values[player] = shares[sizes[without]] @ (utilities[without + (1 << player)] - utilities[without])
+        # A bit of the code says who is in; along the middle axis, first without the player and then with.
+        both = utilities.reshape(-1, 2, 1 << player)
+        weights = shares[sizes.reshape(both.shape)[:, 0]]
+        values[player] = (weights * (both[:, 1] - both[:, 0])).sum()
     return values
+
+
+def _utilities(utility: Callable[[np.ndarray], ArrayLike], start: int, n_players: int) -> np.ndarray:
+    """v of the coalitions whose codes, bit by bit who is in, follow `start`."""
+    codes = np.arange(start, min(start + CHUNK, 2**n_players))
+    masks = (codes[:, None] >> np.arange(n_players)) & 1 == 1  # (m, n)
+    utilities = as_vector(utility(masks), "utility(masks)")
+    if utilities.shape != (len(masks),):
+        raise InputError(
+            f"a utility gives one number a coalition: got {len(utilities)} for {len(masks)} coalitions. Take masks of "
+            "all of them, and give an array"
+        )
+    for row in np.flatnonzero(~np.isfinite(utilities)):
+        members = np.flatnonzero(masks[row]).tolist()
+        raise InputError(
+            f"a utility is a finite number; the coalition of contributors {members} has {utilities[row]}. Give every "
+            "coalition a number, nobody too"
+        )
+    return utilities
 
 
 def permutation_shapley(utility: Utility, n_players: int, n_permutations: int, *, seed: int) -> np.ndarray:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
+from royalty.models.base.arrays import as_labels, as_masks, as_number, as_vector
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.coalitions import size_weights
 from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
@@ -43,15 +45,15 @@ class ShapleyEstimate:
 
 
 def estimate_shapley(
-    masks: np.ndarray,
-    utilities: np.ndarray,
+    masks: ArrayLike,
+    utilities: ArrayLike,
     null_utility: float,
     grand_utility: float,
     *,
     estimator: Estimator = "auto",
     ridge: float = 0.0,
-    seeds: np.ndarray | None = None,
-    draws: np.ndarray | None = None,
+    seeds: ArrayLike | None = None,
+    draws: ArrayLike | None = None,
     confidence: float = 0.95,
     n_bootstrap: int = 1000,
     seed: int = 0,
@@ -78,8 +80,9 @@ def estimate_shapley(
     to tell noise by: without repetitions their intervals have no width.
 
     Args:
-        masks: bool, `(m, n)`; in any order, complementary pairs are found.
-        utilities: `(m,)`, v(S) of each row.
+        masks: True or 1 where a contributor is in a coalition, False or 0 elsewhere, `(m, n)`; in any order,
+            complementary pairs are found.
+        utilities: `(m,)`, v(S) of each row, in any unit; higher is better.
         null_utility: v of nobody, v0, from the same family of models as the utilities.
         grand_utility: v of everybody, v1, likewise.
         ridge: of `constrained`; draws credit toward equal shares. Above 0 it lets `mixed` have fewer coalitions than
@@ -94,6 +97,20 @@ def estimate_shapley(
             one seed; seeds that are not one a coalition; no coalitions, or fewer than contributors without ridge;
             a contributor in no coalition or in all; an unknown estimator, a negative ridge, or a confidence or number
             of draws out of range.
+
+    Returns:
+        Values in the units of the utility, higher is more valuable, with standard errors and intervals.
+
+    Examples:
+        Three contributors whose utilities add up, and whose every coalition was measured:
+
+        >>> import royalty
+        >>> masks = [[1, 0, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [0, 0, 1], [1, 1, 0]]
+        >>> credit = royalty.estimate_shapley(masks, [3, 3, 2, 4, 1, 5], null_utility=0, grand_utility=6)
+        >>> credit.values.round(6).tolist()
+        [3.0, 2.0, 1.0]
+        >>> credit.diagnostics["estimator"]
+        'enumeration'
     """
     by_name(estimator, dict.fromkeys(get_args(Estimator)), "estimator")
     if not (math.isfinite(ridge) and ridge >= 0):
@@ -102,6 +119,9 @@ def estimate_shapley(
         raise InputError(f"the confidence of an interval lies between 0 and 1, got {confidence}; 0.95 is usual")
     if n_bootstrap < 2:
         raise InputError(f"a variance takes at least 2 draws of the bootstrap, got {n_bootstrap}; 1000 is usual")
+    masks, utilities = as_masks(masks, "masks"), as_vector(utilities, "utilities")
+    null_utility, grand_utility = as_number(null_utility, "null_utility"), as_number(grand_utility, "grand_utility")
+    seeds, draws = as_labels(seeds, "seeds"), as_labels(draws, "draws")
     _check(masks, utilities, null_utility, grand_utility)
     _check_repeats(len(masks), {"training seed": seeds, "seed of images": draws})
     repeats = average_repeats(masks, utilities, seeds, draws)
@@ -203,8 +223,6 @@ def _shares(noise: dict[str, np.ndarray], variance: np.ndarray) -> dict[str, flo
 
 
 def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_utility: float) -> None:
-    if masks.ndim != 2 or masks.dtype != bool:
-        raise InputError(f"masks are bool, (coalitions, contributors); got {masks.dtype} of shape {masks.shape}")
     if masks.shape[1] < 2:
         raise InputError(f"credit is shared between at least 2 contributors, got {masks.shape[1]}")
     if not len(masks):

@@ -22,7 +22,7 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel, VQModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from royalty.flows.cli.configuration import load_config
+from royalty.flows.configuration import load_config
 from royalty.models.data.items import Shown
 from royalty.models.generators.generator import Generator, MemoryRows, Resources
 from royalty.models.generators.lora import OUTLINED_UNET

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from royalty.flows.cli.configuration import ConfigError, load_config, preset_names
+from royalty.flows.configuration import ConfigError, load_config, preset_names
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.runstore import ConfigConflict, RunStore
 from royalty.tasks.config.credit import CreditConfig

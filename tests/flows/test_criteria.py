@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from royalty.flows.cli.configuration import ConfigError, load_criteria_config
 from royalty.flows.cli.criteria import TITLES
+from royalty.flows.configuration import ConfigError, load_criteria_config
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.tasks.benchmarks.classes_worker import classify, find_attributes, fit_classifier

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,21 +10,16 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from royalty.infra.processes.workers import Reference
 from royalty.infra.stores.keys import modules_run_by
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.criteria import CriteriaConfig
-from royalty.tasks.config.detection import DetectionConfig
-from royalty.tasks.config.gmvaluator import GMValuatorConfig
-from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.credit import coalition_models, coalition_utilities, coalitions, coalitions_worker
 from royalty.tasks.credit.training import measuring_modules
 from royalty.tasks.stages import running
-from tests.conftest import SMALL, save_digits
+from tests.conftest import SMALL
 from tests.in_process import inline_workers, own_home
 from tests.test_rooms import FILES
 

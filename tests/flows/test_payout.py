@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import royalty.flows.payout
 from royalty.flows.cli.app import app
-from royalty.flows.cli.configuration import ConfigError, load_payout_config
+from royalty.flows.configuration import ConfigError, load_payout_config
 from royalty.flows.payout import PayoutResult
 from royalty.infra.ledger.postings import LedgerBroken
 from royalty.infra.settings import Settings

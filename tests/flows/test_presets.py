@@ -12,7 +12,7 @@ import pytest
 from prefect import Flow, Task
 
 import royalty.flows.credit
-from royalty.flows.cli.configuration import load_config, place_of_preset, preset_names
+from royalty.flows.configuration import load_config, place_of_preset, preset_names
 from royalty.flows.credit import forecast
 from royalty.flows.evaluate import counterfactual, lds
 from royalty.infra.settings import settings

@@ -398,8 +398,6 @@ REFUSED = {
         r"there are no validation ones: shape \(0, 4\)",
     ),
     "one dimension": (changed(train_features=np.zeros(24)), r"training features are float64 of shape \(24,\)"),
-    "integers": (changed(train_features=np.ones((24, 4), int)), "training features are int64"),
-    "integers in validation": (changed(val_features=np.ones((18, 4), int)), "validation features are int64"),
     "a label that validation lacks": (
         changed(train_labels=np.where(np.arange(24) == 5, 8, np.arange(24) % 3)),
         "none has label 8",

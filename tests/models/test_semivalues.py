@@ -43,11 +43,22 @@ def test_exact_values_are_the_mean_over_all_orders(players: int) -> None:
     )
 
 
-def test_exact_values_of_sixteen_and_refusal_of_more() -> None:
-    worth = np.arange(16.0)
-    np.testing.assert_allclose(exact_shapley(lambda masks: masks @ worth, 16), worth)
-    with pytest.raises(InputError, match="got 17"):
-        exact_shapley(lambda masks: masks @ worth, 17)
+def test_exact_values_of_twenty_and_refusal_of_more() -> None:
+    worth = np.arange(20.0)
+    np.testing.assert_allclose(exact_shapley(lambda masks: masks @ worth, 20), worth, atol=1e-9)
+    with pytest.raises(InputError, match="got 21"):
+        exact_shapley(lambda masks: masks @ worth, 21)
+
+
+def test_a_utility_may_give_what_numpy_reads_and_nothing_else() -> None:
+    np.testing.assert_allclose(exact_shapley(lambda masks: [int(row.all()) for row in masks], 2), [0.5, 0.5])
+    for utility, message in (
+        (lambda masks: masks.sum(axis=1)[1:], "got 7 for 8 coalitions"),
+        (lambda masks: np.where(masks[:, 1], np.nan, 0.0), r"the coalition of contributors \[1\] has nan"),
+        (lambda masks: masks, r"`utility\(masks\)` is a sequence of numbers; got shape \(8, 3\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            exact_shapley(utility, 3)
 
 
 def test_permutations_approach_the_exact_values_and_sum_to_the_total() -> None:

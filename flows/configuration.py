@@ -56,18 +56,36 @@ def preset_names() -> list[str]:
     )
 
 
-def load_config(*, file: Path | None, preset: str | None, name: str | None, data: Path | None = None) -> CreditConfig:
+def load_config(
+    file: str | Path | None = None,
+    preset: str | None = None,
+    name: str | None = None,
+    data: str | Path | None = None,
+) -> CreditConfig:
     """The configuration of a file, or of a preset (`digits` unless given), under another name if asked.
 
     A relative image folder is looked up from where the file lies.
 
     Args:
+        file: a YAML file; the README lists its keys.
+        preset: a configuration that comes with the package, in place of a file: `royalty presets` lists them.
+        name: of the run; that of the file unless given here or there.
         data: where the images lie, in place of what the configuration says; from where the command is given.
+
+    Returns:
+        A frozen pydantic model with a field for each stage.
 
     Raises:
         ConfigError: an unreadable file, an unknown key or preset, or a value out of range; a place of images where
             they come with a package, or none where they do not.
+
+    Examples:
+        >>> import royalty
+        >>> config = royalty.load_config(preset="digits", name="mine")
+        >>> config.name, config.coalitions.count
+        ('mine', 62)
     """
+    file, data = None if file is None else Path(file), None if data is None else Path(data)
     if file is not None and preset is not None:
         raise ConfigError("a run has one configuration: give `--config` or `--preset`, not both")
     if file is not None:
@@ -102,6 +120,30 @@ def load_config(*, file: Path | None, preset: str | None, name: str | None, data
     if name is not None:
         values["name"] = name
     return _validated(CreditConfig, values, str(file or preset or "digits"))
+
+
+def as_credit_config(given: CreditConfig | Mapping[str, Any] | str | Path) -> CreditConfig:
+    """A configuration as it is; or of what a file would hold; or of a file.
+
+    Relative paths in a mapping are looked up from the current folder.
+
+    Raises:
+        ConfigError: as of `load_config`.
+    """
+    if isinstance(given, CreditConfig):
+        return given
+    if isinstance(given, Mapping):
+        return _validated(CreditConfig, given, "the mapping")
+    return load_config(given)
+
+
+def as_payout_config(given: PayoutConfig | Mapping[str, Any] | str | Path) -> PayoutConfig:
+    """Terms of a payout, likewise."""
+    if isinstance(given, PayoutConfig):
+        return given
+    if isinstance(given, Mapping):
+        return _validated(PayoutConfig, given, "the mapping")
+    return load_payout_config(Path(given), {}, {}, {})
 
 
 def preset_values(preset: str) -> dict[str, Any]:
