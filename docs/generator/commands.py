@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tables import HEAD, table
 from product import app
+from tables import HEAD, table
 from typer.main import get_command
 
 INTRODUCTION = """# Command line

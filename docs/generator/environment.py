@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 from descriptions import DESCRIPTIONS, Described
-from tables import HEAD, table
 from product import Settings
+from tables import HEAD, table
 
 INTRODUCTION = """# Environment variables
 

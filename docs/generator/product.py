@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import royalty
+
 from flows.cli import app
 from infra.settings import Settings
 from tasks.config import CreditConfig
