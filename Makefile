@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test clean
+.PHONY: run test docs clean
 
 # Install the product and run the main job on the embedded images.
 run: $(VENV)/.installed
@@ -14,6 +14,12 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
+	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict
+
+# Write the reference from the code, and build the site in docs/site; a warning or a broken link is an error.
+docs: $(VENV)/.installed-dev
+	$(VENV)/bin/python docs/generator
+	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict --clean
 
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -26,4 +32,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .royalty
+	rm -rf $(VENV) .royalty docs/site docs/.cache

@@ -1,7 +1,8 @@
 """Credit the contributors of any utility of your own by Shapley values with intervals.
 
 Here ten contributors bring labelled digits, and the utility of a coalition is the accuracy of a classifier trained on
-what its members bring. Run it as a program, or cell by cell in an editor that knows `# %%`. It takes well under a minute.
+what its members bring. Run it as a program, or cell by cell in an editor that knows `# %%`. It takes a
+few seconds on a CPU.
 """
 
 # %% Ten contributors with images of digits; one brings wrong labels

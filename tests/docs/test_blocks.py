@@ -28,7 +28,8 @@ GENERATOR = ROOT / "docs" / "generator"
 def _product() -> ModuleType:
     """The one module of the documentation that names modules of the product."""
     spec = importlib.util.spec_from_file_location("documented_product", GENERATOR / "product.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -88,7 +89,7 @@ def test_commands_exist(place: str, words: list[str], product: ModuleType) -> No
 
 @pytest.mark.parametrize("words", [["rum"], ["run", "--nothing"], ["value"], ["evaluate"], ["trace"], []])
 def test_what_is_no_command_is_found_out(words: list[str], product: ModuleType) -> None:
-    with pytest.raises(ValueError, match="no command|royalty"):
+    with pytest.raises(ValueError, match=r"no command|royalty"):
         parse(product.app, words)
 
 
