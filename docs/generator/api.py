@@ -22,8 +22,8 @@ Everything here is imported from `royalty`. Names load on first use, so that `im
 """
 
 NAMED = {
-    DocstringSectionKind.parameters: "Parameters",
-    DocstringSectionKind.attributes: "Attributes",
+    DocstringSectionKind.parameters: "Parameter",
+    DocstringSectionKind.attributes: "Attribute",
 }
 
 

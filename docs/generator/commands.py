@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from product import app
-from tables import HEAD, table
+from tables import HEAD, settings_table
 from typer.main import get_command
 
 INTRODUCTION = """# Command line
@@ -38,10 +38,10 @@ def _section(path: str, command: Any) -> str:
     text = f"## `{path}`\n\n{_paragraphs(command.help)}\n\n```text\n{usage}\n```\n"
     if arguments:
         rows = [(f"`{_written(one)}`", one.help or "") for one in arguments]
-        text += "\n" + table(("Argument", "Meaning"), rows)
+        text += "\n" + settings_table(("Argument", "Meaning"), rows)
     if options:
         rows = [(_names(one), _meaning(one)) for one in options]
-        text += "\n" + table(("Option", "Meaning"), rows)
+        text += "\n" + settings_table(("Option", "Meaning"), rows)
     return text
 
 

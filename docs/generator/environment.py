@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 from descriptions import DESCRIPTIONS, Described
 from product import Settings
-from tables import HEAD, table
+from tables import HEAD, settings_table
 
 INTRODUCTION = """# Environment variables
 
@@ -25,7 +25,7 @@ def environment_page() -> str:
     described = Described("environment")
     prefix = Settings.model_config["env_prefix"]
     rows = [
-        (f"`{prefix}{name.upper()}`", described.default(name) or f"`{field.get_default()}`", described.text(name))
+        (f"`{prefix}{name.upper()}`", described.text(name), described.default(name) or f"`{field.get_default()}`")
         for name, field in Settings.model_fields.items()
     ]
     described.check_complete()
@@ -33,7 +33,7 @@ def environment_page() -> str:
     return (
         HEAD
         + INTRODUCTION
-        + table(("Variable", "Default", "Meaning"), rows)
+        + settings_table(("Variable", "Meaning", "Default"), rows)
         + OTHERS
-        + table(("Variable", "Meaning"), others)
+        + settings_table(("Variable", "Meaning"), others)
     )

@@ -17,9 +17,9 @@ from product import (
     StageConfig,
     ValueConfig,
 )
-from tables import HEAD, anchor, table
+from tables import HEAD, anchor, settings_table, table
 
-COLUMNS = ("Key", "Default", "Values", "Meaning")
+COLUMNS = ("Key", "Meaning", "Default", "Values")
 KINDS = ("kind", "source")
 """Keys whose value says which of several sections of one name is meant."""
 
@@ -131,12 +131,12 @@ class Sections:
                 (key, one) for one in within if self.documented[one] == f"{self.page}#{anchor(_title(key, one))}"
             ]
             if within and not _takes_plain_values(properties[name]):
-                rows.append((f"`{name}`", "", links, meaning))
+                rows.append((f"`{name}`", meaning, "", links))
                 continue
             default = self.described.default(key, variant)
             default = default or ("*required*" if known.is_required() else _shown(properties[name].get("default")))
-            rows.append((f"`{name}`", default, _accepted(properties[name]) + (f", or {links}" * bool(within)), meaning))
-        yield table(COLUMNS, rows) + "\n"
+            rows.append((f"`{name}`", meaning, default, _accepted(properties[name]) + (f", or {links}" * bool(within))))
+        yield settings_table(COLUMNS, rows) + "\n"
         for key, one in nested:
             if one in self.written:
                 continue
