@@ -28,6 +28,7 @@ from tasks.anchor import record_anchor
 from tasks.base import train_base
 from tasks.coalitions import draw_coalitions, made_here, measure_together, plan_coalitions, shares, unfinished
 from tasks.config import CreditConfig
+from tasks.counts import CountCheck, check_run
 from tasks.credit import estimate_credit, record_credit
 from tasks.gmvaluator import match_grand_model
 from tasks.identities import check_identities
@@ -121,11 +122,15 @@ def forecast(config: CreditConfig) -> Verdict:
     return assess(game.data, pilot, plans, config)
 
 
-def prepare(config: CreditConfig) -> Game:
-    """Train what coalitions start from, and what judges them."""
+def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
+    """Train what coalitions start from, and what judges them; first refuse all that would be refused later.
+
+    Args:
+        check: of what the caller does with the models.
+    """
     check_home(settings().root)
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
-    draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
+    check(len(data.outputs["contributors"]), config)
     check_property(config.property)
     check_weights(*config.matching.chosen)
     load_payees(config.payout, config.data)  # refuses accounts that cannot be

@@ -19,6 +19,7 @@ from infra.settings import settings
 from models.training import Method
 from tasks.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
 from tasks.config import CreditConfig
+from tasks.counts import check_counterfactual, check_lds
 from tasks.evaluate import (
     Credit,
     attribute,
@@ -61,7 +62,7 @@ class Judgement:
 @flow(name="evaluate-lds", task_runner=RUNNER)
 def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
-    game = prepare(config)
+    game = prepare(config, check_lds)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     chosen, seeds = held_out(game.data, config), held_out_seeds(config)
@@ -86,7 +87,7 @@ def lds(config: CreditConfig) -> Judgement:
 @flow(name="evaluate-counterfactual", task_runner=RUNNER)
 def counterfactual(config: CreditConfig) -> Judgement:
     """Change of the property when the contributors of highest credit are left out, or alone are kept."""
-    game = prepare(config)
+    game = prepare(config, check_counterfactual)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     final = list({credit.method: credit for credit in credits}.values())

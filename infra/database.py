@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from infra.artifacts import StoreError
 
-SCHEMA = "2"
+SCHEMA = "3"
 """Version of the schema that this code reads and writes: the newest in `infra/migrations`."""
 VERSION_TABLE = "royalty_version"
 LOCK = 0x726F79616C7479

@@ -208,12 +208,11 @@ def ledger(settings: Settings) -> Finding:
         verified = Ledger(open_database(url)).verify()
     except (StoreError, ArgumentError, DBAPIError) as error:
         return Finding("ledger", False, str(error))
-    if verified.broken:
+    if verified.broken is not None:
         return Finding(
             "ledger",
             False,
-            f"statement {verified.broken} in {masked(url)} does not hold: {verified.why}; restore the database from a "
-            "backup, and pay nobody by this one",
+            f"in {masked(url)}, {verified.problem}; restore the database from a backup, and pay nobody by this one",
         )
     return Finding("ledger", True, f"{masked(url)}, schema {SCHEMA}, {verified.statements} statement(s), all hold")
 

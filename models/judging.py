@@ -11,6 +11,9 @@ from scipy.stats import rankdata
 
 from models.errors import InputError
 
+LEAST_RANKED = 3
+"""Coalitions that a ranking tells apart."""
+
 
 @dataclass(frozen=True)
 class DatamodelingScore:
@@ -42,14 +45,9 @@ def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) 
         bool, `(coalitions, n_players)`; all there are, if those are fewer than `count`.
 
     Raises:
-        InputError: an alpha that leaves nobody or everybody.
+        InputError: see `held_out_size`.
     """
-    size = round(alpha * n_players)
-    if not 0 < size < n_players:
-        raise InputError(
-            f"a held-out coalition has some contributors and not all; alpha {alpha} of {n_players} gives {size}. "
-            "Choose another alpha"
-        )
+    size = held_out_size(n_players, alpha)
     generator = np.random.default_rng([seed, size])
     masks: dict[bytes, np.ndarray] = {}
     while len(masks) < min(count, comb(n_players, size)):
@@ -57,6 +55,26 @@ def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) 
         mask[generator.choice(n_players, size, replace=False)] = True
         masks[mask.tobytes()] = mask
     return np.array(list(masks.values()))
+
+
+def held_out_size(n_players: int, alpha: float) -> int:
+    """Contributors in a held-out coalition: round(alpha n).
+
+    Raises:
+        InputError: an alpha that leaves nobody or everybody, or fewer coalitions of that size than a ranking takes.
+    """
+    size = round(alpha * n_players)
+    if not 0 < size < n_players:
+        raise InputError(
+            f"a held-out coalition has some contributors and not all; alpha {alpha} of {n_players} gives {size}. "
+            "Choose another alpha"
+        )
+    if comb(n_players, size) < LEAST_RANKED:
+        raise InputError(
+            f"a ranking takes at least {LEAST_RANKED} coalitions, and {n_players} contributors have "
+            f"{comb(n_players, size)} of {size}. Choose another alpha, or judge credit of more contributors"
+        )
+    return size
 
 
 def folds_of(sizes: Sequence[int], folds: int) -> np.ndarray:
@@ -82,10 +100,10 @@ def datamodeling_score(
     Raises:
         InputError: fewer than three coalitions, which no ranking tells apart.
     """
-    if len(masks) < 3 or utilities.shape[1] != len(masks):
+    if len(masks) < LEAST_RANKED or utilities.shape[1] != len(masks):
         raise InputError(
-            f"a ranking takes at least 3 coalitions with one utility each; got {len(masks)} coalitions and utilities "
-            f"of shape {utilities.shape}"
+            f"a ranking takes at least {LEAST_RANKED} coalitions with one utility each; got {len(masks)} coalitions "
+            f"and utilities of shape {utilities.shape}"
         )
     predicted = (masks * values).sum(axis=1)  # (coalitions,)
     generator = np.random.default_rng(0)

@@ -22,6 +22,7 @@ from models.properties.registry import Chosen, chosen_property
 from models.training import Method
 from models.valuation.coalitions import sample_coalitions
 from tasks.config import CoalitionConfig, CreditConfig
+from tasks.counts import is_paired
 from tasks.plan import CoalitionPlan, MeasurePlan
 
 MEASURING = "tasks.measuring"
@@ -35,7 +36,7 @@ Members = tuple[str, ...]
 def draw_coalitions(data: StageRecord, config: CoalitionConfig, seed: int) -> list[Members]:
     """Members of everybody's and nobody's coalition, then of each sampled one."""
     names = np.array(data.outputs["contributors"])
-    paired = config.count >= 3 * len(names)  # see `sample_coalitions`
+    paired = is_paired(len(names), config.count)
     masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
     return [tuple(names.tolist()), (), *(tuple(names[mask].tolist()) for mask in masks)]
 

@@ -136,7 +136,7 @@ def _values(method: str, table: pd.DataFrame, train: ImageSet, owned: np.ndarray
 def _statements(space: Workspace, stages: Mapping[str, StageRecord]) -> list[Posted]:
     """Statements that name a contributor of this run."""
     names = set(stages["ingest"].outputs["contributors"])
-    return [posted for posted in space.ledger.statements() if names & set(posted.paid)]
+    return [posted for posted in space.ledger.verified_statements() if names & set(posted.paid)]
 
 
 def _credits(space: Workspace, table: str) -> Mapping[str, float]:

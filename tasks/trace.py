@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -56,12 +56,15 @@ class Way:
 
     @classmethod
     def walked(cls, space: Workspace, found: Found) -> Way:
-        """Everything that came from what was found, or from what made it, and everything that all of it came from."""
+        """Everything that came from what was found, or from what made it, and everything that all of it came from.
+
+        Payouts of the credit tables among that belong to it as well: what was paid later is not upstream of a run.
+        """
         makers = (edge.parent for edge in space.lineage.parents(found.nodes) if edge.run == edge.parent)
         starts = {*found.nodes, *makers}
         reached = starts | set(space.lineage.downstream(starts))
         nodes = reached | set(space.lineage.upstream(reached))
-        stages = {stage.key: stage for stage in space.runs.stages() if stage.key in nodes}
+        stages = {stage.key: stage for stage in space.runs.stages() if stage.key in nodes or _pays(stage, nodes)}
         coalitions, measurements = space.runs.coalitions(nodes), space.runs.measurements(nodes)
         keys = {*stages, *coalitions, *measurements}
         made = [edge for edge in space.lineage.children(stages) if edge.run == edge.parent]
@@ -120,6 +123,11 @@ def trace_found(space: Workspace, asked: str, found: Found) -> Trace:
         hashed=sum(step.state == "verified" for step in steps),
         problems=tuple(f"{step.title} {step.id[:16]}: {step.problem}" for step in steps if step.problem),
     )
+
+
+def _pays(stage: StageRecord, tables: Collection[str]) -> bool:
+    """Whether a stage divided a pool by one of these credit tables."""
+    return stage.name == "pay" and stage.inputs["table"] in tables
 
 
 def mlflow_url(experiment: str, run: str) -> str | None:

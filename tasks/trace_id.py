@@ -18,9 +18,6 @@ LEAST = 8
 """Digits of an id that are enough, if no other id begins with them."""
 NEAREST = 3
 
-PUBLISHED = ("track", "write-values", "write-matches", "write-lds", "write-counterfactual", "write-detection")
-"""Stages that leave an MLflow run of a name."""
-
 TITLES = {
     "credit.table": "Credit table",
     "pay.payout": "Payout table",
@@ -89,15 +86,20 @@ def title_of(stage: str, role: str) -> str:
 
 
 def _named(space: Workspace) -> dict[str, Found]:
-    """By run name, what the latest run of that name recorded; by MLflow run, what it shows."""
+    """By run name, the latest of each kind that was published under it; by MLflow run, what it shows.
+
+    A stage is published if it was given a name and left an MLflow run.
+    """
+    latest: dict[str, dict[tuple[str, str], str]] = {}
     found: dict[str, Found] = {}
-    for stage in space.runs.stages(*PUBLISHED):
-        if "name" in stage.inputs:
-            found[stage.inputs["name"]] = Found("run", stage.inputs["name"], (stage.key,))
-        for key, run in {stage.key: stage.outputs.get("run"), **stage.outputs.get("runs", {})}.items():
-            if run:
-                found[run] = Found("MLflow run", run, (key,))
-    return found
+    for stage in space.runs.stages():
+        if "name" not in stage.inputs or "run" not in stage.outputs:
+            continue
+        kind = stage.name, stage.inputs.get("criterion", "")
+        latest.setdefault(stage.inputs["name"], {})[kind] = stage.key
+        for key, run in {stage.key: stage.outputs["run"], **stage.outputs.get("runs", {})}.items():
+            found[run] = Found("MLflow run", run, (key,))
+    return found | {name: Found("run", name, tuple(nodes.values())) for name, nodes in latest.items()}
 
 
 def _ids(space: Workspace) -> dict[str, Found]:

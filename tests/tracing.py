@@ -78,7 +78,11 @@ def made_up(home: Path, name: str = "may") -> Home:
     stream = io.BytesIO()
     table.to_parquet(stream, index=False)
     said = {"null_utility": 0.0, "grand_utility": 2.0, "trained": 4, "failed": []}
-    credit = stage("credit", {"measurements": rows}, {"table": put(stream.getvalue()), "diagnostics": {}, **said})
+    credit = stage(
+        "credit",
+        {"measurements": rows},
+        {"table": put(stream.getvalue()), "diagnostics": {"efficiency_gap": 0.0}, **said},
+    )
     terms = config.payout.model_dump(mode="json", exclude={"name"})
     settlements = {person: {"amount": 50_000} for person in PEOPLE}
     outputs = {"refusal": None, "settlements": settlements, "payout": put(b"contributor,amount")}

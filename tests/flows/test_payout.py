@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import flows.payout
 from flows.cli import app
 from flows.configuration import ConfigError, load_payout_config
 from flows.payout import PayoutResult
+from infra.postings import LedgerBroken
 from infra.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from infra.settings import Settings
 from infra.workspace import Workspace, open_workspace
@@ -32,9 +35,9 @@ DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
 OWN = {"disputed": ["zoë"]}
 
 
-def credited(home: Path, run: str) -> Workspace:
+def credited(here: Settings, run: str) -> Workspace:
     """A home in which a run has come to credit, without what that takes."""
-    space = open_workspace(Settings(home=home))
+    space = open_workspace(here)
     columns = {"contributor": NAMES, "items": 3, "credit": [3.0, 2.0, 1.0], "stderr": 0.1}
     table = pd.DataFrame({**columns, "ci_low": [2.8, 1.8, 0.8], "ci_high": [3.2, 2.2, 1.2]})
     outputs = {"table": space.artifacts.put(table.to_parquet(index=False)), "failed": [], "trained": 8}
@@ -49,14 +52,21 @@ Pay = Callable[..., PayoutResult]
 
 
 @pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    here = Settings(home=tmp_path / "home")
+def here(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """On SQLite, or the database that a test names."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return Settings(home=tmp_path / "home")
+    return Settings(home=tmp_path / "home", database_url=request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def space(here: Settings, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     for module in ("tasks.pay", "tasks.stage", "tasks.paying", "tasks.credit", "tasks.identities", "flows.payout"):
         monkeypatch.setattr(f"{module}.settings", lambda: here)
     for name, known in vars(flows.payout).copy().items():
         if isinstance(known, Task):
             monkeypatch.setattr(flows.payout, name, known.fn)
-    return credited(here.root, "show")
+    return credited(here, "show")
 
 
 @pytest.fixture
@@ -163,6 +173,38 @@ def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeyp
     for arguments in (["--export", "pdf"], ["--release", "zoë", "--dry-run"]):
         refused = CliRunner().invoke(app, ["payout", "--credit", "show", *arguments])
         assert isinstance(refused.exception, ConfigError)
+
+
+@pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
+def test_an_entry_that_somebody_adds_pays_nobody(
+    here: Settings, space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pay()
+    monkeypatch.setattr("infra.settings.settings", lambda: here)
+    columns = "statement, pool, contributor, valuation, kind, amount_minor, currency"
+    forged = f"INSERT INTO entries ({columns}) SELECT 'ghost2', pool, '名前', 'v2', 'account', 900000, currency"
+    forged += " FROM entries WHERE id = 1"
+    if not here.database_url:
+        with closing(sqlite3.connect(here.root / "royalty.db")) as connection, connection:
+            connection.execute(forged)
+    else:
+        with space.ledger.engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no foreign keys
+            connection.exec_driver_sql(forged)
+    listed = CliRunner().invoke(app, ["ledger"])
+    assert listed.exit_code == 1
+    assert "statement ghost2 does not hold: entry 6 " in listed.output
+    assert "(kind 'account', contributor '名前', 900000 minor units of EUR)" in listed.output
+    verified = json.loads(CliRunner().invoke(app, ["ledger", "--json"]).stdout)["verified"]
+    assert (verified["broken"], verified["entry"], verified["statements"]) == ("ghost2", 6, 1)
+    for asked in ({"pool": "1.00", "period": "2026-06"}, {}):
+        for dry_run in (False, True):
+            with pytest.raises(LedgerBroken, match=r"a ledger that verifies, .* entry 6 .*Restore the database"):
+                pay(asked, dry_run=dry_run)
+    with pytest.raises(LedgerBroken):
+        pay(release=["zoë"])
+    assert [one.amount for one in space.ledger.statements()] == [10_000]
+    assert len(list((here.root / "payouts").iterdir())) == 1
 
 
 def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,21 @@ from sqlalchemy.orm import Session
 from infra import tables
 from infra.postings import Posting
 from infra.provenance import Trace, render_trace
+from infra.runstore import StageRecord
+from infra.settings import Settings
 from models.errors import InputError
+from tasks.config import CreditConfig
+from tasks.criteria import SCORES, write_criterion
+from tasks.criteria_config import CriteriaConfig
+from tasks.detecting import write_detection
+from tasks.detection_config import DetectionConfig
+from tasks.judgement import write_counterfactual, write_lds
+from tasks.pay import pay, release_held
+from tasks.payout_config import PayoutConfig
 from tasks.trace import trace_found
 from tasks.trace_id import identify
 from tests.conftest import ROYALTY
+from tests.published import untraceable
 from tests.tracing import Home, made_up
 
 WAY = {
@@ -35,6 +47,8 @@ WAY = {
     "Images of the classifier": 1,
     "Run": 1,
 }
+
+LDS = {"method": "Shapley, sparsified", "alpha": 0.5, "lds": 0.4, "low": 0.3, "high": 0.5, "seconds": 1.0}
 
 
 @pytest.fixture
@@ -114,6 +128,34 @@ def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None
     assert "run store was changed" in problem
 
 
+def test_every_kind_of_published_run_is_found_under_the_name_and_by_its_id(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("tasks.stage", "tasks.publishing", "tasks.judgement"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    criteria, detection = CriteriaConfig(name="may"), DetectionConfig(name="may", corruptions=("noise",))
+    row = {"corruption": "noise", "method": "lava", "auroc": 0.5}
+    found = {
+        "lds": StageRecord("lds", "a" * 64, {}, {"rows": [LDS, LDS | {"method": "D-TRAK (sum)"}]}, 0.0),
+        "detect": StageRecord("detect", "b" * 64, {}, {"rows": [row], "accuracy": [], "curves": {}}, 0.0),
+    }
+    for criterion in ("membership", "outliers"):
+        rows = [{"method": "none", **dict.fromkeys(SCORES[criterion], 0.5)}]
+        found[criterion] = StageRecord(f"judge-{criterion}", "c" * 64, {}, {criterion: rows}, 0.0)
+    written = [
+        write_lds.fn(CreditConfig(name="may"), found["lds"]),
+        write_counterfactual.fn(CreditConfig(name="may"), [{"method": "mine", "change": 0.1}]),
+        write_detection.fn(detection, [found["detect"]]),
+        write_criterion.fn("membership", criteria, found["membership"], [], None),
+        write_criterion.fn("outliers", criteria, found["outliers"], [], None),
+    ]
+    assert untraceable(home.space.root) == []
+    assert {traced(home, record.outputs["run"]).kind for record in written} == {"MLflow run"}
+    named = identify(home.space, "may")
+    assert set(named.nodes) == {home.stages["track"].key, *(record.key for record in written)}
+    assert {title: len(steps) for title, steps in traced(home, "may").groups if title in WAY} == WAY
+
+
 def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
     table = home.stages["credit"].outputs["table"]
@@ -121,6 +163,28 @@ def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     problems = traced(home, "may").problems
     assert len(problems) == 1
     assert "no payout table" in problems[0]
+
+
+def test_every_payout_and_release_is_found_from_every_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = made_up(tmp_path / "home")
+    for module in ("tasks.pay", "tasks.stage"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    terms = PayoutConfig(pool=Decimal(100), period="2026-05", disputed=("bob",))
+    later = [pay.fn(home.stages["credit"], terms, "may"), pay.fn(home.stages["credit"], PayoutConfig(), "bonus")]
+    release = release_held.fn("may", terms, ["bob"])
+    statements = [posted.id for posted in home.space.ledger.statements()]
+    assert len(statements) == len({home.statement, *(paid.outputs["statement"] for paid in later), release}) == 4
+    tables = {home.stages["pay"].outputs["payout"], *(paid.outputs["payout"] for paid in later)}
+    models = {row.checkpoint for row in home.space.runs.all_coalitions() if row.checkpoint}
+    asked = {*ids(home).values(), *statements, *tables, *models, "f" * 32, "e" * 32, "d" * 32}
+    asked |= {stage.key for stage in home.space.runs.stages()}
+    for identity in sorted(asked):
+        found = traced(home, identity)
+        assert found.problems == (), identity
+        groups = dict(found.groups)
+        assert {step.id for step in groups["Payout statement"]} == set(statements), identity
+        assert {step.id for step in groups["Payout table"]} == tables, identity
+        assert len(groups["Policy"]) == 3, identity
 
 
 def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
