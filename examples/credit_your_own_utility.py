@@ -54,7 +54,7 @@ for contributor in credit.values.argsort()[::-1]:
     print(f"contributor {contributor}: {credit.values[contributor]:+.3f}   {low:+.3f} to {high:+.3f}")
 
 # %% Credit with intervals
-names = [f"{size} images" for size in SIZES]
+names = [f"{contributor}: {size} images" for contributor, size in enumerate(SIZES)]
 names[-1] += ",\nrandom labels"
 errors = np.stack([credit.values - credit.ci_low, credit.ci_high - credit.values])
 figure, axes = plt.subplots(figsize=(9, 4))

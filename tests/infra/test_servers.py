@@ -1,4 +1,4 @@
-"""MLflow's server as the README sets it up for several machines: by its own name, and for those with a password."""
+"""MLflow's server as the documentation sets it up for teams: by its own name, and for those with a password."""
 
 from __future__ import annotations
 
