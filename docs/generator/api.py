@@ -28,7 +28,7 @@ NAMED = {
 
 
 def api_page() -> str:
-    exported = {name: getattr(royalty, name) for name in royalty.__all__}
+    exported = {name: getattr(royalty, name) for name in royalty.__all__ if not name.startswith("_")}
     text = HEAD + INTRODUCTION
     for name, member in exported.items():
         text += f"## `{name}`\n\n" + _described(name, member)
