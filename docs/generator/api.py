@@ -51,7 +51,7 @@ def _function(member: Any) -> Any:
 
 
 def _signature(name: str, member: Any) -> str:
-    if inspect.isclass(member):
+    if isinstance(member, type) and dataclasses.is_dataclass(member):
         fields = [f"    {field.name}: {_type(field.type)}" for field in dataclasses.fields(member)]
         return "```text\n" + "\n".join([name, *fields]) + "\n```\n\n"
     signature = inspect.signature(_function(member))
