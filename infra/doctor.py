@@ -251,6 +251,12 @@ def permissions(settings: Settings) -> Finding:
                 False,
                 f"everybody on this machine may write {path}, and what is paid by it is in it; `chmod o-w {path}`",
             )
+    if root.exists() and root.stat().st_mode & (stat.S_IROTH | stat.S_IXOTH):
+        return Finding(
+            "permissions",
+            False,
+            f"everybody on this machine may read {root}, and what people are paid is in it; `chmod go= {root}`",
+        )
     return Finding("permissions", True, f"{root} " + ("can be written" if root.exists() else "can be made"))
 
 

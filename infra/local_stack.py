@@ -19,7 +19,7 @@ from typing import Any
 
 from infra.artifacts import StoreError
 from infra.postgres import Postgres, throwaway_postgres
-from infra.servers import HOST, QUIET, Server, free_port, loopback_hosts
+from infra.servers import QUIET, Server, free_port, guarded_prefect, mlflow_command
 from infra.settings import masked
 
 URLS = ("PREFECT_API_URL", "ROYALTY_MLFLOW_URI", "ROYALTY_DATABASE_URL")
@@ -53,21 +53,14 @@ def _prefect(database: Postgres, folder: Path) -> Server:
     port = free_port()
     # Passed by the environment: a command line, and the password in it, can be read by every user of the machine.
     url = database.create_database("prefect").replace("+psycopg", "+asyncpg")
-    return Server(
-        ["prefect", "server", "start", "--host", HOST, "--port", str(port)],
-        port=port,
-        health="/api/health",
-        log=folder / "prefect.log",
-        environment={**QUIET, "PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": url},
-    )
+    environment = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
+    return guarded_prefect(port, folder / "prefect.log", environment)
 
 
 def _mlflow(database: Postgres, folder: Path) -> Server:
     port = free_port()
-    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--allowed-hosts", loopback_hosts(port)]
     return Server(
-        [*command, "--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")],
+        [*mlflow_command(port, folder), "--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")],
         port=port,
         health="/health",
         log=folder / "mlflow.log",

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.artifacts import StoreError
-from infra.servers import HOST, SHUTDOWN_SECONDS, free_port
+from infra.servers import HOST, SHUTDOWN_SECONDS, free_port, module
 
 USER = "royalty"
 STARTUP_SECONDS = 30
@@ -89,7 +88,7 @@ class Postgres:
         log = self.folder / "server.log"
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "infra.supervise", "--of", str(self.folder), *command],
+                [*module("infra.supervise"), "--of", str(self.folder), *command],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

@@ -19,7 +19,7 @@ from typing import Any
 
 from infra.artifacts import StoreError
 from infra.progress import Advance
-from infra.servers import HOST, free_port
+from infra.servers import HOST, SAFE_PATH, free_port
 
 # Children are forked from a server that has imported the numerics once and started no thread, so
 # each starts in milliseconds with a clean state, and its memory returns when it ends.
@@ -42,6 +42,7 @@ def preload(*modules: str) -> None:
     """Let the server of this process import modules now, in the background, before the first call needs them."""
     if not _preloaded.issuperset(modules):
         _preloaded.update(modules)
+        os.environ.update(SAFE_PATH)  # the server of processes is a `python -c`
         _context.set_forkserver_preload(sorted(_preloaded))
         forkserver.ensure_running()
 

@@ -111,6 +111,11 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     }.items():
         assert remedy in found[line].says
 
+    home.chmod(0o755)
+    (home / "letters").mkdir()  # it is not Royalty's alone, which leaves it as it is
+    _, found = doctor()
+    assert f"`chmod go= {home}`" in found["permissions"].says
+
     with closing(sqlite3.connect(home / "royalty.db")) as database:
         database.execute("delete from stages")
         database.commit()
