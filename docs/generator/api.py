@@ -94,8 +94,18 @@ def _sections(docstring: str) -> Iterator[str]:
         elif section.kind is DocstringSectionKind.raises:
             rows = [(f"`{one.annotation}`", one.description) for one in section.value]
             yield table(("Raises", "When"), rows) + "\n"
+        elif section.kind is DocstringSectionKind.examples:
+            yield "".join(_example(kind, text) for kind, text in section.value)
         else:
             raise ValueError(f"no way to show the section `{section.kind.value}` of a docstring is known; add one")
+
+
+def _example(kind: DocstringSectionKind, text: str) -> str:
+    """A part of `Examples:`, as an interpreter shows it."""
+    if kind is DocstringSectionKind.text:
+        return f"{text}\n\n"
+    shown = re.sub(r"  # doctest: [+\w]+$", "", text, flags=re.MULTILINE)
+    return f"```pycon\n{shown}\n```\n\n"
 
 
 def _said(returned: Any) -> str:
