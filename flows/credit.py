@@ -1,8 +1,8 @@
 """Credit and pay the contributors of a generator: sparsified fine-tuning with Shapley values.
 
-Train a generator on everybody's images. Prune it, and let it recover. Finetune the pruned model on
-sampled coalitions of contributors, and measure what each makes: the utility of the coalition. The
-Shapley values of that game are the credit, and a pool of money is divided by it.
+As in the paper: ingest images with their contributors; train a generator on everybody's; prune it, and let it recover;
+sample coalitions of contributors, finetune the pruned model on each, and measure what it makes: the utility of the
+coalition. KernelSHAP (eq. 5) estimates the Shapley values of that game: the credit. A pool of money is divided by it.
 """
 
 from __future__ import annotations
@@ -12,31 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect import flow, unmapped
-from prefect.exceptions import TerminationSignal
-from prefect.futures import as_completed
+from prefect import flow
 
-from royalty.infra.processes.progress import Advance, progress
-from royalty.infra.processes.runners import task_runner
-from royalty.infra.processes.workers import stop_all
+from royalty.flows.fan_out import measure_all
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
-from royalty.infra.workspace import check_home, open_workspace, place_of
+from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
-from royalty.models.generators.training import Method
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.credit.anchor import record_anchor
-from royalty.tasks.credit.base import train_base
-from royalty.tasks.credit.coalitions import (
-    draw_coalitions,
-    made_here,
-    measure_together,
-    plan_coalitions,
-    shares,
-    unfinished,
-)
+from royalty.tasks.credit.anchor import Game, record_anchor
+from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
+from royalty.tasks.credit.counts import CountCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
@@ -55,11 +44,10 @@ from royalty.tasks.pay.division import pay
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.report.report import write_report
+from royalty.tasks.report.stages import RunStages
 from royalty.tasks.report.track import prepare_tracking, track
 from royalty.tasks.stages.timing import Timing, fan_out_timing, stage_timing
 from royalty.tasks.stages.weights import check_weights
-
-RUNNER = task_runner(settings())
 
 
 @dataclass(frozen=True)
@@ -87,30 +75,6 @@ class CreditResult:
     timings: list[Timing]
 
 
-@dataclass(frozen=True)
-class Game:
-    """All that decides what a coalition is worth: images, the judge of them, and the models to start from.
-
-    Attributes:
-        pipeline: what LoRAs are put on, if this run trained it.
-    """
-
-    data: StageRecord
-    judge: StageRecord
-    base: StageRecord
-    pruned: StageRecord
-    pipeline: StageRecord | None = None
-
-    def start(self, method: Method) -> StageRecord:
-        """The model that coalitions trained by a method start from."""
-        return self.base if method in ("finetune", "retrain") else self.pruned
-
-    @property
-    def stages(self) -> dict[str, StageRecord]:
-        stages = self.data, self.judge, self.pipeline, self.base, self.pruned
-        return {stage.name: stage for stage in stages if stage}
-
-
 @flow(name="credit", task_runner=RUNNER)
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. What is finished already, here or in another run, is reused."""
@@ -128,11 +92,15 @@ def forecast(config: CreditConfig) -> Verdict:
     return assess(game.data, pilot, plans, config)
 
 
-def prepare(config: CreditConfig) -> Game:
-    """Train what coalitions start from, and what judges them."""
+def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
+    """Train what coalitions start from, and what judges them; first refuse all that would be refused later.
+
+    Args:
+        check: of what the caller does with the models.
+    """
     check_home(settings().root)
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
-    draw_coalitions(data, config.coalitions, config.seed)  # refuses what cannot be drawn
+    check(len(data.outputs.contributors), config)
     check_property(config.property)
     check_weights(*config.matching.chosen)
     load_payees(config.payout, config.data)  # refuses accounts that cannot be
@@ -140,13 +108,14 @@ def prepare(config: CreditConfig) -> Game:
     try_base(data, config)
     # What was refused so far has trained nothing, so its name is still free for the mended settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed(), config.reread)
-    classifier = train_classifier(data, config)
+    judge = train_classifier(data, config)
     own = config.generator.trained_base
-    pipeline = train_base(own, config.seed) if own else None
+    pipeline = train_pipeline(own, config.seed) if own else None
     base = train_generator(data, config, pipeline)
     pruned = prune(data, base, config)
-    record_anchor(config.name, data, classifier, base, pruned, *([pipeline] if pipeline else []))
-    return Game(data, classifier, base, pruned, pipeline)
+    game = Game(data, judge, base, pruned, pipeline)
+    record_anchor(config.name, game)
+    return game
 
 
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
@@ -154,55 +123,6 @@ def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
     coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
     method, seeds = config.coalitions.method, range(config.seed, config.seed + config.coalitions.seeds)
     return plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
-
-
-def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
-    """Measure coalitions until they are enough; then credit, pay, log and report.
-
-    Raises:
-        InputError: credit does not pass the gates or the terms of the payout; all but the payout is done.
-    """
-    config = settle_images(game.pruned, game.judge, config)
-    measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
-    plans = plan(config, game)
-    pending = unfinished(plans)
-    preparing = [prepare_tracking.submit()] if pending else []  # meanwhile
-    began = time.perf_counter()
-    verdict = measure_until(config, game, plans)
-    plans = plans[: verdict.plans]
-    fresh = made_here(plans)
-    measuring = fan_out_timing(fresh, time.perf_counter() - began)
-
-    estimate = estimate_credit(game.data, plans, config)
-    record_credit(config.name, estimate)
-    payees = load_payees(config.payout, config.data)
-    payout = pay(estimate, config.payout, config.payout.name or config.name, payees=payees, source=config.name)
-    matched = match_grand_model(game.data, plans, config)
-    stages = {**game.stages, **{stage.name: stage for stage in (measured, estimate, payout, matched)}}
-    described = config.claimed()
-    stages["track"] = track(config.name, described, list(stages.values()), plans, wait_for=preparing)
-    timings = [*map(stage_timing, stages.values()), measuring]
-    notes = [*notes, verdict.sentence]
-    refused = payout.outputs["refusal"]
-    checks = [] if refused else check_identities(config.name, estimate, config.payout, game.data)
-    report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
-    if refused:
-        raise InputError(
-            f"nothing was paid from the pool {config.payout.name or config.name!r}: {refused}. The "
-            f"credit is in {report.outputs['folder']}"
-        )
-    return CreditResult(
-        name=config.name,
-        rows=payout.outputs["rows"],
-        table=estimate.outputs["table"],
-        folder=report.outputs["folder"],
-        mlflow_run=stages["track"].outputs["run"],
-        measured=len(fresh),
-        reused=len({plan.key for plan in plans} - set(fresh)),
-        ended=verdict.sentence,
-        notes=notes,
-        timings=[*timings, stage_timing(report)],
-    )
 
 
 def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]) -> Verdict:
@@ -216,32 +136,56 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
 
 
-def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    """Fan the coalitions out over the task runner, a few to a process.
+def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
+    """Measure coalitions until they are enough; then credit, pay, match, log and report.
 
-    What another flow of this home is at is waited for at the end, when there is nothing else to do.
+    Raises:
+        InputError: credit does not pass the gates or the terms of the payout; all but the payout is done.
     """
-    if not pending:
-        return
-    with progress("Measure coalitions", len(pending)) as advance:
-        if left := fan_out(pending, timeout_minutes, wait=False, advance=advance):
-            fan_out(left, timeout_minutes, wait=True, advance=advance)
+    config = settle_images(game.pruned, game.judge, config)
+    measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
+    plans = plan(config, game)
+    preparing = [prepare_tracking.submit()] if unfinished(plans) else []  # meanwhile
+    began = time.perf_counter()
+    verdict = measure_until(config, game, plans)
+    plans = plans[: verdict.plans]
+    fresh = made_here(plans)
+    measuring = fan_out_timing(fresh, time.perf_counter() - began)
 
+    estimate = estimate_credit(game.data, plans, config)  # KernelSHAP
+    record_credit(config.name, estimate)
+    pool = config.payout.name or config.name
+    paid = pay(estimate, config.payout, pool, payees=load_payees(config.payout, config.data), source=config.name)
+    matched = match_grand_model(game.data, plans, config)
 
-def fan_out(
-    pending: Sequence[CoalitionPlan], timeout_minutes: float, *, wait: bool, advance: Advance
-) -> list[CoalitionPlan]:
-    """Measure what no other flow is at, or, if this waits, all; what was left to others."""
-    groups = shares(pending)
-    futures = measure_together.map(groups, unmapped(timeout_minutes), unmapped(place_of(settings())), unmapped(wait))
-    group_of = {future.task_run_id: group for future, group in zip(futures, groups, strict=True)}
-    left: list[CoalitionPlan] = []
-    try:
-        for future in as_completed(list(futures)):
-            keys, group = set(future.result()), group_of[future.task_run_id]
-            left += [plan for plan in group if plan.key in keys]
-            advance(len(group) - len(keys))
-    except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
-        stop_all()
-        raise
-    return left
+    stages = RunStages(
+        ingest=game.data,
+        classifier=game.judge,
+        pipeline=game.pipeline,
+        train=game.base,
+        prune=game.pruned,
+        measure=measured,
+        credit=estimate,
+        pay=paid,
+        match=matched,
+    )
+    stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
+    timings = [*map(stage_timing, stages.finished), measuring]
+    notes = [*notes, verdict.sentence]
+    refusal = paid.outputs.refusal
+    checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
+    report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
+    if refusal:
+        raise InputError(f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}")
+    return CreditResult(
+        name=config.name,
+        rows=paid.outputs.rows,
+        table=estimate.outputs.table,
+        folder=report.folder,
+        mlflow_run=stages.tracked.outputs.run,
+        measured=len(fresh),
+        reused=len({plan.key for plan in plans} - set(fresh)),
+        ended=verdict.sentence,
+        notes=notes,
+        timings=[*timings, stage_timing(report.stage)],
+    )

@@ -6,18 +6,26 @@ behind a generated image is compared with what should.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prefect import flow
 
-from royalty.flows.credit import RUNNER
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
-from royalty.tasks.benchmarks.criteria import judge, time_methods, trace, write_criterion
+from royalty.tasks.benchmarks.criteria import (
+    judge_attributes,
+    judge_identity,
+    judge_membership,
+    judge_outliers,
+    time_methods,
+    trace,
+)
+from royalty.tasks.benchmarks.criteria_publication import write_criterion
+from royalty.tasks.benchmarks.criterion_stages import Criterion, CriterionName, Judged, Row
+from royalty.tasks.benchmarks.generator_stages import Generator
 from royalty.tasks.benchmarks.generators import (
     classify,
     draw_items,
@@ -30,7 +38,8 @@ from royalty.tasks.benchmarks.generators import (
 )
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.items.gmvaluator import match
-from royalty.tasks.items.valuing import alike, embed, read
+from royalty.tasks.items.reading import alike, embed, read
+from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.weights import check_weights
 
 GIVEN = "given"
@@ -52,8 +61,8 @@ class CriteriaResult:
 
     name: str
     criterion: str
-    rows: list[dict[str, Any]]
-    more: dict[str, list[dict[str, Any]]]
+    rows: list[Row]
+    more: dict[str, list[Row]]
     accuracy: float | None
     folder: str
     mlflow_run: str
@@ -61,11 +70,15 @@ class CriteriaResult:
 
 @dataclass(frozen=True)
 class Made:
-    """Images of a generator; `trained` holds its checkpoints, None where images were given."""
+    """Images of a generator.
+
+    Attributes:
+        trained: the generator; None where the images were given.
+    """
 
     generator: str
-    images: StageRecord
-    trained: StageRecord | None
+    images: ItemsOutputs
+    trained: Generator | None
 
 
 @flow(name="evaluate-identity", task_runner=RUNNER)
@@ -76,8 +89,7 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
     sets, accuracy = with_classes(config, items, generate(config, items, config.images))
     judged = matched(config, items, sets, calibrate=True)
     judged += [traced(config, items, made) for made in sets if made.generator == "beta-vae" and config.tracin]
-    found = judge("identity", judged, items=items.outputs["items"], ks=list(config.ks), seed=config.seed)
-    return written("identity", config, found, judged, items, accuracy)
+    return written("identity", config, judge_identity(judged, items, config), judged, items, accuracy)
 
 
 @flow(name="evaluate-attributes", task_runner=RUNNER)
@@ -87,8 +99,7 @@ def attributes(config: CriteriaConfig) -> CriteriaResult:
     items = drawn(config, config.attribute_columns)
     sets, accuracy = with_attributes(config, items, generate(config, items, config.images, config.attribute_columns))
     judged = matched(config, items, sets)
-    found = judge("attributes", judged, items=items.outputs["items"], attributes=dict(config.attributes))
-    return written("attributes", config, found, judged, items, accuracy)
+    return written("attributes", config, judge_attributes(judged, items, config), judged, items, accuracy)
 
 
 @flow(name="evaluate-membership", task_runner=RUNNER)
@@ -97,9 +108,8 @@ def membership(config: CriteriaConfig) -> CriteriaResult:
     refuse_given(config, "membership")
     items = drawn(config)
     halves = halve(items, config)
-    judged = matched(config, items, generate(config, halves, config.valued_by))
-    rows = {side: halves.outputs[side] for side in ("trained", "held_out")}
-    return written("membership", config, judge("membership", judged, **rows), judged, None)
+    judged = matched(config, items, generate(config, halves.outputs, config.valued_by))
+    return written("membership", config, judge_membership(judged, halves), judged, None)
 
 
 @flow(name="evaluate-outliers", task_runner=RUNNER)
@@ -107,9 +117,8 @@ def outliers(config: CriteriaConfig) -> CriteriaResult:
     """C3: images with noise, planted before the training, should be worth least."""
     refuse_given(config, "outliers")
     noisy = plant(drawn(config), config)
-    judged = matched(config, noisy, generate(config, noisy, config.valued_by))
-    found = judge("outliers", judged, planted=noisy.outputs["planted"])
-    return written("outliers", config, found, judged, None)
+    judged = matched(config, noisy.outputs, generate(config, noisy.outputs, config.valued_by))
+    return written("outliers", config, judge_outliers(judged, noisy), judged, None)
 
 
 @flow(name="evaluate-efficiency", task_runner=RUNNER)
@@ -118,21 +127,31 @@ def efficiency(config: CriteriaConfig) -> CriteriaResult:
     refuse_given(config, "efficiency")
     items = drawn(config)
     trained = train_generator(items, "beta-vae", config)
-    found = time_methods(config, items, sample(trained, config.images, config), trained)
-    return written("efficiency", config, found, [], None)
+    timed = time_methods(config, items, sample(trained, config.images, config), trained)
+    return written("efficiency", config, timed, [], None)
 
 
-def drawn(config: CriteriaConfig, attributes: Sequence[str] = ()) -> StageRecord:
+CRITERIA: Mapping[CriterionName, Callable[[CriteriaConfig], CriteriaResult]] = {
+    "identity": identity,
+    "attributes": attributes,
+    "membership": membership,
+    "outliers": outliers,
+    "efficiency": efficiency,
+}
+
+
+def drawn(config: CriteriaConfig, attributes: Sequence[str] = ()) -> ItemsOutputs:
     """The training images, with attributes where columns of them are named."""
-    source = "" if config.train is None else read(config.train, config.size, attributes).outputs["items"]
+    source = "" if config.train is None else read(config.train, config.size, attributes).outputs.items
     return draw_items(source, config)
 
 
-def generate(config: CriteriaConfig, items: StageRecord, images: int, attributes: Sequence[str] = ()) -> list[Made]:
+def generate(config: CriteriaConfig, items: ItemsOutputs, images: int, attributes: Sequence[str] = ()) -> list[Made]:
     """Images that were given, with attributes if they have them; or those of each generator, trained on the items."""
     if config.generated is not None:
-        trained, given = alike(items, read(config.generated, config.size, attributes, needed=False))
-        if trained is not items:
+        given = read(config.generated, config.size, attributes, needed=False).outputs
+        trained_on, given = alike(items, given)
+        if trained_on != items:
             raise InputError(
                 "training images are greyscale and generated ones have colour; give training images of three channels"
             )
@@ -144,63 +163,53 @@ def generate(config: CriteriaConfig, items: StageRecord, images: int, attributes
     return made
 
 
-def with_classes(config: CriteriaConfig, items: StageRecord, sets: Sequence[Made]) -> tuple[list[Made], float | None]:
-    """Generated images with their classes, and the accuracy of the classifier that saw them, where one did."""
-    if all(made.images.outputs.get("labelled") for made in sets):
+def with_classes(config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[Made]) -> tuple[list[Made], float | None]:
+    """Generated images with their classes, and the accuracy of the classifier that found them, where one did."""
+    if all(made.images.labelled for made in sets):
         return list(sets), None
     classifier = train_classifier(items, config)
-    seen = [Made(made.generator, classify(made.images, items, classifier), made.trained) for made in sets]
-    return seen, classifier.outputs["accuracy"]
+    found = [Made(made.generator, classify(made.images, items, classifier), made.trained) for made in sets]
+    return found, classifier.outputs.accuracy
 
 
 def with_attributes(
-    config: CriteriaConfig, items: StageRecord, sets: Sequence[Made]
+    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[Made]
 ) -> tuple[list[Made], float | None]:
-    """Generated images with their attributes, and the lowest accuracy of the classifiers that saw them, where some did.
+    """Generated images with their attributes, and the lowest accuracy of the classifiers that found them, if any did.
 
     Where no columns are named, attributes follow from classes.
     """
     if not config.attribute_columns:
         return with_classes(config, items, sets)
-    if all(made.images.outputs["attributes"] for made in sets):
+    if all(made.images.attributes for made in sets):
         return list(sets), None
     classifiers = {name: train_classifier(items, config, name) for name in config.attribute_columns}
-    seen = [Made(made.generator, find_attributes(made.images, classifiers), made.trained) for made in sets]
-    return seen, min(classifier.outputs["accuracy"] for classifier in classifiers.values())
+    found = [Made(made.generator, find_attributes(made.images, classifiers), made.trained) for made in sets]
+    return found, min(classifier.outputs.accuracy for classifier in classifiers.values())
 
 
 def matched(
-    config: CriteriaConfig, items: StageRecord, sets: Sequence[Made], *, calibrate: bool = False
-) -> list[dict[str, str]]:
-    """What GMValuator finds with each re-ranking; to calibrate, without the quality of images too."""
+    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[Made], *, calibrate: bool = False
+) -> list[Judged]:
+    """Matches by GMValuator with each re-ranking; to calibrate, without the quality of images too."""
     embed(items, config.encoder, "")
     judged = []
     for made in sets:
-        encoder = embed(made.images, config.encoder, "").outputs["encoder"]
+        encoder = embed(made.images, config.encoder, "").outputs.encoder
         for rerank in config.rerank:
-            sides = items.outputs, made.images.outputs, encoder
-            found = match(*sides, config.matching(rerank)).outputs
-            plain = match(*sides, config.matching(rerank, quality="none")).outputs if calibrate else {}
-            judged.append(
-                {
-                    "generator": made.generator,
-                    "method": rerank,
-                    "made": made.images.outputs["items"],
-                    "table": found["table"],
-                    "contributions": found["contributions"],
-                    "uncalibrated": plain.get("contributions", ""),
-                }
-            )
+            sides = items, made.images, encoder
+            values = match(*sides, config.matching(rerank)).outputs
+            plain = match(*sides, config.matching(rerank, quality="none")).outputs.contributions if calibrate else ""
+            judged.append(Judged(made.generator, rerank, made.images.items, values.table, values.contributions, plain))
     return judged
 
 
-def traced(config: CriteriaConfig, items: StageRecord, made: Made) -> dict[str, str]:
-    """What VAE-TracIn finds for images of a beta-VAE."""
+def traced(config: CriteriaConfig, items: ItemsOutputs, made: Made) -> Judged:
+    """The contributions by VAE-TracIn to images of a beta-VAE."""
     if made.trained is None:
         raise InputError("VAE-TracIn looks at the checkpoints of a beta-VAE, and these images were given")
-    contributions = trace(items, made.images, made.trained, config).outputs["contributions"]
-    digests = {"made": made.images.outputs["items"], "table": "", "contributions": contributions, "uncalibrated": ""}
-    return {"generator": made.generator, "method": "vae-tracin", **digests}
+    contributions = trace(items, made.images, made.trained, config)
+    return Judged(made.generator, "vae-tracin", made.images.items, "", contributions, "")
 
 
 def check(config: CriteriaConfig) -> None:
@@ -220,21 +229,22 @@ def refuse_given(config: CriteriaConfig, criterion: str) -> None:
 
 
 def written(
-    criterion: str,
+    criterion: CriterionName,
     config: CriteriaConfig,
-    found: StageRecord,
-    judged: Sequence[dict[str, str]],
-    items: StageRecord | None,
+    result: Criterion,
+    judged: Sequence[Judged],
+    items: ItemsOutputs | None,
     accuracy: float | None = None,
 ) -> CriteriaResult:
-    """The result, after its tables and pictures were written; sheets of images where `items` are those behind them."""
-    record = write_criterion(criterion, config, found, judged, items)
+    """Publish the tables and pictures; with `items`, sheets of generated images beside those behind them, too."""
+    published = write_criterion(criterion, config, result, judged, items)
+    tables = result.outputs.tables
     return CriteriaResult(
         name=config.name,
         criterion=criterion,
-        rows=record.outputs["rows"],
-        more={name: rows for name, rows in record.outputs["tables"].items() if name != criterion and rows},
+        rows=tables[criterion],
+        more={name: rows for name, rows in tables.items() if name != criterion and rows},
         accuracy=accuracy,
-        folder=record.outputs["folder"],
-        mlflow_run=record.outputs["run"],
+        folder=published.folder,
+        mlflow_run=published.run,
     )

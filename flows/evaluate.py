@@ -8,36 +8,42 @@ highest credit does. Retrained models are kept, so that every later method is ju
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prefect import flow
 
-from royalty.flows.credit import RUNNER, Game, measure_all, prepare
+from royalty.flows.credit import prepare
+from royalty.flows.fan_out import measure_all
+from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.models.generators.training import Method
 from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.anchor import Game
 from royalty.tasks.credit.coalitions import SIDE_BY_SIDE, Members, draw_coalitions, plan_coalitions, unfinished
+from royalty.tasks.credit.counts import check_counterfactual, check_lds
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.training import settle_images
-from royalty.tasks.judge.lds import (
-    Credit,
-    attribute,
-    baselines,
-    compare,
-    counterfactual_coalitions,
+from royalty.tasks.judge.baselines import attribute
+from royalty.tasks.judge.credits import (
+    MethodCredit,
+    baseline_credits,
     cross_fitted_credit,
+    leave_one_out_credit,
+    shapley_credit,
+)
+from royalty.tasks.judge.held_out import (
+    counterfactual_coalitions,
     ends_of,
     held_out,
     held_out_seeds,
     in_turn,
     leave_one_out,
-    leave_one_out_credit,
-    score,
-    shapley_credit,
 )
 from royalty.tasks.judge.publication import write_counterfactual, write_lds
+from royalty.tasks.judge.scores import compare, score
+from royalty.tasks.judge.stages import JudgementKind, Row
+from royalty.tasks.stages.publishing import Published
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Judgement:
     """
 
     name: str
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     retrained: int
     planned: int
     folder: str
@@ -61,7 +67,7 @@ class Judgement:
 @flow(name="evaluate-lds", task_runner=RUNNER)
 def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
-    game = prepare(config)
+    game = prepare(config, check_lds)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     chosen, seeds = held_out(game.data, config), held_out_seeds(config)
@@ -71,44 +77,38 @@ def lds(config: CreditConfig) -> Judgement:
     measure_all(unfinished(ends), config.coalitions.timeout_minutes)
     crossed = cross_fitted_credit(game.data, ends, plans, config)
     scored = score(game.data, chosen, plans, [*credits, *crossed])
-    left = len(unfinished(plans))
-    written = write_lds(config, scored)
-    return Judgement(
-        name=config.name,
-        rows=scored.outputs["rows"],
-        retrained=len(plans) - left,
-        planned=len(plans),
-        folder=written.outputs["folder"],
-        mlflow_run=written.outputs["run"],
-    )
+    return judgement(config, scored.outputs.rows, plans, write_lds(config, scored))
 
 
 @flow(name="evaluate-counterfactual", task_runner=RUNNER)
 def counterfactual(config: CreditConfig) -> Judgement:
     """Change of the property when the contributors of highest credit are left out, or alone are kept."""
-    game = prepare(config)
+    game = prepare(config, check_counterfactual)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     final = list({credit.method: credit for credit in credits}.values())
     asked = counterfactual_coalitions(game.data, final)
     plans = planned(config, game, list(dict.fromkeys(asked.values())), "retrain", held_out_seeds(config), by_seed=True)
     measure_within(plans, config)
-    rows = compare(asked, plans)
+    compared = compare(asked, plans)
+    return judgement(config, compared.outputs.rows, plans, write_counterfactual(config, compared))
+
+
+JUDGEMENTS: Mapping[JudgementKind, Callable[[CreditConfig], Judgement]] = {
+    "lds": lds,
+    "counterfactual": counterfactual,
+}
+
+
+def judgement(config: CreditConfig, rows: list[Row], plans: Sequence[CoalitionPlan], published: Published) -> Judgement:
+    """The result of an evaluation, after it was published."""
     left = len(unfinished(plans))
-    written = write_counterfactual(config, rows)
-    return Judgement(
-        name=config.name,
-        rows=rows,
-        retrained=len(plans) - left,
-        planned=len(plans),
-        folder=written.outputs["folder"],
-        mlflow_run=written.outputs["run"],
-    )
+    return Judgement(config.name, rows, len(plans) - left, len(plans), published.folder, published.run)
 
 
-def all_credits(config: CreditConfig, game: Game) -> list[Credit]:
+def all_credits(config: CreditConfig, game: Game) -> list[MethodCredit]:
     """Credit by Shapley values with growing numbers of coalitions, by leaving one out, and by the baselines."""
-    credits = []
+    credits: list[MethodCredit] = []
     seeds = [config.seed]
     for method, count in config.evaluation.shapley.items():
         sampled = config.coalitions.model_copy(update={"count": count})
@@ -120,7 +120,7 @@ def all_credits(config: CreditConfig, game: Game) -> list[Credit]:
         plans = planned(config, game, leave_one_out(game.data), method, seeds)
         measure_all(unfinished(plans), config.coalitions.timeout_minutes)
         credits.append(leave_one_out_credit(game.data, plans, f"leave-one-out, {method}"))
-    return [*credits, *baselines(attribute(game.data, game.base, game.judge, config))]
+    return [*credits, *baseline_credits(attribute(game.data, game.base, game.judge, config))]
 
 
 def planned(

@@ -16,7 +16,8 @@ from royalty.tasks.credit.estimate import find_credit
 from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
-from royalty.tasks.pay.statements import ExportName, own_terms, read_statement, remarks, write_payout
+from royalty.tasks.pay.remarks import remarks
+from royalty.tasks.pay.statements import ExportName, own_terms, read_statement, write_payout
 
 
 @dataclass(frozen=True)
@@ -68,30 +69,33 @@ def payout(
         LedgerConflict: the ledger holds something else.
     """
     check_home(settings().root)
-    run, table = find_credit(credit)
-    source, own = own_terms(run)
-    terms = config or own
+    run, credited = find_credit(credit)
+    source, run_terms = own_terms(run)
+    terms = config or run_terms
     pool = terms.name or run
     payees = load_payees(terms, source)
     if release:
         statement = release_held(pool, terms, release)
         posted = read_statement(statement)
-        rows = [{"contributor": name, "amount": f"{terms.major_units(paid):f}"} for name, paid in posted.paid.items()]
-        files = write_payout(posted, rows, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, rows, [], [], files)
-    paid = pay(table, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)
-    if paid.outputs["refusal"]:
-        raise InputError(f"nothing was paid from the pool {pool!r}: {paid.outputs['refusal']}")
-    statement, rows = paid.outputs["statement"], paid.outputs["rows"]
-    files = [] if dry_run else write_payout(read_statement(statement), rows, terms, payees, export)
+        paid = [
+            {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
+        ]
+        files = write_payout(posted, paid, terms, payees, export)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, paid, [], [], files)
+    division = pay(credited, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)
+    if division.outputs.refusal:
+        raise InputError(f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}")
+    rows, files = division.outputs.rows, []
+    if division.statement is not None:  # a dry run posts none
+        files = write_payout(read_statement(division.statement), rows, terms, payees, export)
     return PayoutResult(
         run=run,
         pool=pool,
         period=terms.period,
         currency=terms.currency,
-        statement=statement,
+        statement=division.statement,
         rows=rows,
-        notes=remarks(paid, terms),
-        checks=check_identities(run, table, terms),
+        notes=remarks(division, terms),
+        checks=check_identities(run, credited, terms),
         files=files,
     )

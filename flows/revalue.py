@@ -6,27 +6,26 @@ others are measured from the models that the run kept. The pool is divided anew,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import flow
 
-from royalty.flows.cli.command import MEASURING
-from royalty.flows.credit import RUNNER, CreditResult, Game, plan, prepare, value
+from royalty.flows.credit import CreditResult, plan, prepare, value
+from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
 from royalty.infra.processes.workers import preload
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.credit.anchor import describe_anchor, load_anchor, measure_drift
+from royalty.tasks.credit.anchor import load_anchor
 from royalty.tasks.credit.ingest import ingest
-from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.plan import WORKER, CoalitionPlan
 from royalty.tasks.credit.training import needs_labels
 from royalty.tasks.report.prefect_artifacts import show_summary
-from royalty.tasks.revalue.change import Credited, compare, load_credited
+from royalty.tasks.revalue.change import LastRun, compare, load_last_run
+from royalty.tasks.revalue.drift import describe_anchor, measure_drift
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,14 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
             config.name, config.claimed(), config.reread
         )  # refuses other settings
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
-    last = load_credited(config.name, data)
-    game = _game(data, anchor.stages)
+    last = load_last_run(config.name, data)
+    game = replace(anchor.game, data=data)
     change = compare(config, last, data, _again(config, last), plan(config, game), retrain_base)
     if dry_run or not change.found:
-        if not dry_run and last.stages["pay"].outputs["refusal"]:
-            raise InputError(f"nothing changed, and nothing was paid: {last.stages['pay'].outputs['refusal']}")
+        if not dry_run and last.stages.pay.outputs.refusal:
+            raise InputError(f"nothing changed, and nothing was paid: {last.stages.pay.outputs.refusal}")
         return _told(config, Revaluation(change, None, None, last.rows, ""))
-    preload("royalty.flows.cli.app", *MEASURING)  # which takes seconds, and is of no use where nothing changed
+    preload(WORKER)  # which takes seconds, and is of no use where nothing changed
     if retrain_base:
         result = value(config, prepare(config), notes=[])
     else:
@@ -82,17 +81,11 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     return _told(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
 
 
-def _again(config: CreditConfig, last: Credited) -> list[CoalitionPlan] | None:
+def _again(config: CreditConfig, last: LastRun) -> list[CoalitionPlan] | None:
     """The last run's coalitions as the code plans them now; None where it had other settings."""
     if open_workspace(settings()).runs.differences(config.name, config.claimed(), config.reread):
         return None
-    then = _game(last.stages["ingest"], last.stages)
-    return plan(config, then)
-
-
-def _game(data: StageRecord, stages: Mapping[str, StageRecord]) -> Game:
-    """What decides the worth of coalitions of these images, with models that are there."""
-    return Game(data, stages["classifier"], stages["train"], stages["prune"], stages.get("base"))
+    return plan(config, last.game)
 
 
 def _told(config: CreditConfig, found: Revaluation) -> Revaluation:

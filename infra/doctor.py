@@ -208,12 +208,11 @@ def ledger(settings: Settings) -> Finding:
         verified = Ledger(open_database(url)).verify()
     except (StoreError, ArgumentError, DBAPIError) as error:
         return Finding("ledger", False, str(error))
-    if verified.broken:
+    if verified.broken is not None:
         return Finding(
             "ledger",
             False,
-            f"statement {verified.broken} in {masked(url)} does not hold: {verified.why}; restore the database from a "
-            "backup, and pay nobody by this one",
+            f"in {masked(url)}, {verified.problem}; restore the database from a backup, and pay nobody by this one",
         )
     return Finding("ledger", True, f"{masked(url)}, schema {SCHEMA}, {verified.statements} statement(s), all hold")
 
@@ -252,6 +251,12 @@ def permissions(settings: Settings) -> Finding:
                 False,
                 f"everybody on this machine may write {path}, and what is paid by it is in it; `chmod o-w {path}`",
             )
+    if root.exists() and root.stat().st_mode & (stat.S_IROTH | stat.S_IXOTH):
+        return Finding(
+            "permissions",
+            False,
+            f"everybody on this machine may read {root}, and what people are paid is in it; `chmod go= {root}`",
+        )
     return Finding("permissions", True, f"{root} " + ("can be written" if root.exists() else "can be made"))
 
 

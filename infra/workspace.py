@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +20,9 @@ from royalty.infra.stores.runstore import RunStore
 
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
+
+KEPT = {"artifacts", "checkpoints", "embeddings", "locks", "mlflow", "payouts", "prefect", "runs", "weights"}
+"""Folders of a home; the rest of it are the files of `royalty.db`."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Workspace:
 def open_workspace(settings: Settings) -> Workspace:
     """Open the stores, creating what is missing."""
     root = settings.root
+    make_home(root)
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
     return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine))
@@ -63,12 +69,34 @@ def check_place(settings: Settings, place: str) -> None:
         )
 
 
+def make_home(root: Path) -> None:
+    """Make the home, for its owner alone: images, shares and payouts of people are in it.
+
+    One that is there, is this user's and holds nothing else is narrowed to that. It stays as it is if its group may
+    write, since a team shares it; `royalty doctor` tells of a home that everybody may read.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = root.stat()
+        others = {path.name for path in root.iterdir() if not path.name.startswith((".", "royalty.db"))} - KEPT
+        if state.st_uid == os.geteuid() and not others and not state.st_mode & (stat.S_IWGRP | stat.S_ISVTX):
+            root.chmod(0o700)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {root}: {error.strerror}; set ROYALTY_HOME to a folder that can be written"
+        ) from error
+
+
 def check_home(root: Path) -> None:
     """Check, before any work, that the home can be written and its disk has room.
 
     Raises:
         StoreError: it cannot, or it has not.
     """
+    make_home(root)
     probe = root / ".writable"
     write_whole(probe, b"")
     probe.unlink(missing_ok=True)

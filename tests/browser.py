@@ -18,7 +18,12 @@ STARTUP_SECONDS = 60.0
 
 
 class Browser:
-    """One page of a browser with a profile of its own, which ends with the `with` block."""
+    """One page of a browser with a profile of its own, which ends with the `with` block.
+
+    Attributes:
+        requested: addresses that its pages asked for, by the browser's id of each request.
+        failed: requests of its pages that were refused, or whose answer was an error: status or cause, and address.
+    """
 
     def __enter__(self) -> Self:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -31,10 +36,13 @@ class Browser:
             port, path = self._address(Path(self._profile.name, "DevToolsActivePort"))
             self._socket = connect(f"ws://127.0.0.1:{port}{path}", max_size=None)
             self._count, self._session = 0, ""
+            self.failed: list[str] = []
+            self.requested: dict[str, str] = {}
             (page,) = [one for one in self._send("Target.getTargets")["targetInfos"] if one["type"] == "page"]
             attached = self._send("Target.attachToTarget", targetId=page["targetId"], flatten=True)
             self._session = attached["sessionId"]
             self._send("Page.enable")
+            self._send("Network.enable")
         except BaseException:
             self._end()
             raise
@@ -93,10 +101,21 @@ class Browser:
         self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
         while True:
             answer = json.loads(self._socket.recv(timeout=STARTUP_SECONDS))
+            self._note(answer.get("method", ""), answer.get("params", {}))
             if answer.get("id") == self._count:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return dict(answer["result"])
+
+    def _note(self, event: str, about: dict[str, Any]) -> None:
+        """Keep what an event of the browser tells of a request that failed."""
+        if event == "Network.requestWillBeSent":
+            self.requested[about["requestId"]] = about["request"]["url"]
+        elif event == "Network.responseReceived" and about["response"]["status"] >= 400:
+            self.failed.append(f"{about['response']['status']} {about['response']['url']}")
+        elif event == "Network.loadingFailed" and not about["canceled"]:  # by the page itself, which needs no answer
+            cause = about.get("corsErrorStatus", {}).get("corsError") or about["errorText"]
+            self.failed.append(f"{cause} {self.requested.get(about['requestId'])}")
 
     def _address(self, file: Path) -> tuple[str, str]:
         deadline = time.monotonic() + STARTUP_SECONDS

@@ -18,6 +18,7 @@ from PIL import Image
 from royalty.infra.servers.loopback import prefect_server
 from royalty.infra.servers.postgres import Postgres, throwaway_postgres
 from royalty.infra.settings import Settings
+from tests.published import untraceable
 
 ROYALTY = Path(sys.executable).with_name("royalty")
 
@@ -130,8 +131,8 @@ def environment(tmp_path: Path, prefect_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def royalty(environment: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the installed command line to its end."""
+def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run the installed command line to its end; afterwards every MLflow run that it published can be traced."""
 
     def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -143,4 +144,5 @@ def royalty(environment: dict[str, str], tmp_path: Path) -> Callable[..., subpro
             timeout=240,
         )
 
-    return run
+    yield run
+    assert untraceable(tmp_path / "home") == []

@@ -1,10 +1,12 @@
-"""The house rules that a machine can check."""
+"""The house rules that a machine can check; see ARCHITECTURE.md."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,43 +18,105 @@ ALLOWED = {
     "tasks": {"tasks", "models", "infra"},
     "flows": {"flows", "tasks", "models", "infra"},
 }
+MOST_LINES = 400
 
 
-def imported_rooms(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def name_of(path: Path) -> str:
+    """`models.data.items` for a file of a room."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES: Mapping[str, Path] = {name_of(path): path for room in ALLOWED for path in (ROOT / room).rglob("*.py")}
+WORKERS = [name for name in FILES if name.endswith("_worker")]
+
+
+@cache
+def imports_of(name: str) -> frozenset[str]:
+    """Files of the rooms that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-    return names & ALLOWED.keys()
+            found |= {alias.name for alias in node.names}
+    return frozenset(dotted.removeprefix("royalty.") for dotted in found) & FILES.keys()
+
+
+def folder_of(name: str) -> str:
+    """`models.data` for `models.data.items`; a file that stands in no folder is one by itself."""
+    return ".".join(name.split(".")[:2])
+
+
+def circles(arrows: Mapping[str, set[str]]) -> Iterator[list[str]]:
+    """Ways along the arrows that come back to where they began."""
+
+    def walk(way: list[str]) -> Iterator[list[str]]:
+        for after in arrows.get(way[-1], ()):
+            if after == way[0]:
+                yield [*way, after]
+            elif after not in seen:
+                seen.add(after)
+                yield from walk([*way, after])
+
+    for start in arrows:
+        seen = {start}
+        yield from walk([start])
+
+
+def run_python(script: str) -> None:
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("room", ALLOWED)
 def test_imports_go_one_way(room: str) -> None:
-    for path in (ROOT / room).rglob("*.py"):
-        assert imported_rooms(path) <= ALLOWED[room], path
+    for name in FILES:
+        if name.split(".")[0] == room:
+            assert {imported.split(".")[0] for imported in imports_of(name)} <= ALLOWED[room], name
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_between_the_folders_of_a_room_is_no_circle(room: str) -> None:
+    arrows: dict[str, set[str]] = {}
+    for name in FILES:
+        inside = {folder_of(imported) for imported in imports_of(name) if imported.startswith(f"{room}.")}
+        if name.startswith(f"{room}."):
+            arrows.setdefault(folder_of(name), set()).update(inside - {folder_of(name)})
+    assert next(circles(arrows), None) is None
+
+
+def test_a_circle_is_seen() -> None:
+    assert next(circles({"a": {"b"}, "b": {"c"}, "c": {"a"}}), None) == ["a", "b", "c", "a"]
+    assert next(circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}), None) is None
+
+
+def test_files_have_one_reason_to_exist() -> None:
+    long = {name: lines for name, path in FILES.items() if (lines := path.read_text().count("\n")) > MOST_LINES}
+    assert not long
+    assert not [name for name in FILES if name.endswith("utils")]
 
 
 def test_numerics_and_workers_import_no_orchestration() -> None:
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "models").rglob("*.py")]
-    modules += ["royalty.tasks.credit.training_worker", "royalty.tasks.credit.coalitions_worker"]
-    script = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
-    script += "assert not {'prefect', 'mlflow'} & set(sys.modules), 'orchestration was imported'"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    modules = [f"royalty.{name}" for name in FILES if name.startswith("models.") or name in WORKERS]
+    run_python(
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        "assert not {'prefect', 'mlflow'} & set(sys.modules), 'orchestration was imported'"
+    )
 
 
-def test_no_worker_waits_for_libraries_it_does_not_use() -> None:
+@pytest.mark.parametrize(
+    ("module", "unused"),
+    [
+        ("royalty.tasks.credit.coalitions_worker", {"bitsandbytes", "timm"}),
+        ("royalty.tasks.items.valuing_worker", {"diffusers", "transformers"}),
+    ],
+)
+def test_no_worker_waits_for_libraries_it_does_not_use(module: str, unused: set[str]) -> None:
     """A U-Net needs no quantization and no networks of others, and an item's value no U-Net."""
-    hub = "{'bitsandbytes', 'timm'}"
-    for module, unused in (
-        ("royalty.tasks.credit.coalitions_worker", hub),
-        ("royalty.tasks.items.valuing_worker", "{'diffusers', 'transformers'}"),
-    ):
-        script = f"import sys, {module}\nassert not {unused} & set(sys.modules), {unused} & set(sys.modules)"
-        subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    run_python(f"import sys, {module}\nassert not {unused} & set(sys.modules), {unused} & set(sys.modules)")
 
 
 def test_a_run_with_nothing_to_do_waits_for_no_torch() -> None:
-    script = "import sys, royalty.flows.credit\nassert not {'torch', 'diffusers', 'mlflow', 'faiss'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+    heavy = {"torch", "diffusers", "mlflow", "faiss"}
+    run_python(f"import sys, royalty.flows.credit\nassert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)")

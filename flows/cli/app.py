@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import MEASURING, AsJson, ConfigFile, Data, Name, Preset, print_result, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Preset, print_result, working
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
@@ -22,6 +22,7 @@ from royalty.flows.cli.revalue import revalue
 from royalty.flows.cli.trace import trace
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
+from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
     from royalty.tasks.credit.stopping import Verdict
@@ -51,7 +52,7 @@ def run(
     from royalty.flows.cli.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data)
-    with working(configuration.name, flow="royalty.flows.credit", works=MEASURING, show_progress=not as_json):
+    with working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json):
         from royalty.flows import credit
 
         verdict = credit.forecast(configuration) if forecast else None

@@ -30,9 +30,6 @@ Data = Annotated[
 SourceOf = Annotated[
     Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
 ]
-MEASURING = ("royalty.tasks.credit.coalitions_worker",)
-"""What flows that measure coalitions run in processes of their own."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
 
 
@@ -54,9 +51,7 @@ def working(known: str | None, *, flow: str, works: Sequence[str], show_progress
     signal.signal(signal.SIGINT, _interrupt)
     check_home(settings().root)
     if known is None or not open_workspace(settings()).runs.knows(known):
-        # There will be work to do, and its imports can be had while the server starts. A child process
-        # imports the main module too.
-        preload("royalty.flows.cli.app", *works)
+        preload(*works)  # there will be work to do, and its imports can be had while the server starts
     with session(show_progress=show_progress) as wait_for_server:
         from prefect.exceptions import TerminationSignal
 

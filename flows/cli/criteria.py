@@ -14,8 +14,9 @@ from royalty.flows.cli.command import AsJson, ConfigFile, Name, SourceOf, workin
 
 if TYPE_CHECKING:
     from royalty.flows.criteria import CriteriaResult
+    from royalty.tasks.benchmarks.criterion_stages import CriterionName
 
-HELP = {
+HELP: Mapping[CriterionName, str] = {
     "identity": "Share of the most valuable images that have the class of the generated image.",
     "attributes": "Share of the most valuable images that have its attributes, one or two at a time.",
     "membership": "Whether images that were trained on are worth more than others of their class.",
@@ -42,10 +43,13 @@ TITLES = {
 
 WORKS = (
     "royalty.tasks.benchmarks.criteria_worker",
+    "royalty.tasks.benchmarks.classes_worker",
     "royalty.tasks.benchmarks.efficiency_worker",
+    "royalty.tasks.benchmarks.generators_worker",
+    "royalty.tasks.benchmarks.training_sets_worker",
     "royalty.tasks.items.gmvaluator_worker",
 )
-"""What the criteria run in processes of their own; these import what trains and samples, too."""
+"""What the criteria run in processes of their own."""
 
 
 def add_criteria(evaluate: typer.Typer) -> None:
@@ -54,7 +58,7 @@ def add_criteria(evaluate: typer.Typer) -> None:
         evaluate.command(criterion, help=text)(_command(criterion))
 
 
-def _command(criterion: str) -> Any:
+def _command(criterion: CriterionName) -> Any:
     def command(
         train: SourceOf = None,
         generated: SourceOf = None,
@@ -66,9 +70,9 @@ def _command(criterion: str) -> Any:
 
         configuration = load_criteria_config(config, {"train": train, "generated": generated, "name": name})
         with working(None, flow="royalty.flows.criteria", works=WORKS, show_progress=not as_json):
-            from royalty.flows import criteria
+            from royalty.flows.criteria import CRITERIA
 
-            result = getattr(criteria, criterion)(configuration)
+            result = CRITERIA[criterion](configuration)
         if as_json:
             sys.stdout.write(json.dumps(asdict(result)) + "\n")
         else:
@@ -92,5 +96,5 @@ def _print(result: CriteriaResult) -> None:
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    found = [row.get(column, "") for column in columns]
-    return [f"{value:.3g}" if isinstance(value, float) else str(value) for value in found]
+    values = ["" if (value := row.get(column)) is None else value for column in columns]
+    return [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from royalty.flows.cli.command import MEASURING, AsJson, ConfigFile, Data, Name, SourceOf, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, SourceOf, working
 from royalty.flows.cli.criteria import add_criteria
+from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
     from royalty.flows.evaluate import Judgement
+    from royalty.tasks.judge.stages import JudgementKind
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Judge credit and values by what is known to be true.")
 add_criteria(evaluate_app)
@@ -54,11 +56,11 @@ def detection(
     configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
     with working(
         None,
-        flow="royalty.flows.transport",
+        flow="royalty.flows.detection",
         works=["royalty.tasks.benchmarks.detection_worker"],
         show_progress=not as_json,
     ):
-        from royalty.flows.transport import detection
+        from royalty.flows.detection import detection
 
         result = detection(configuration)
     if as_json:
@@ -76,7 +78,12 @@ def detection(
 
 
 def _evaluate(
-    kind: str, config: Path | None, presets: list[str] | None, data: Path | None, name: str | None, as_json: bool
+    kind: JudgementKind,
+    config: Path | None,
+    presets: list[str] | None,
+    data: Path | None,
+    name: str | None,
+    as_json: bool,
 ) -> None:
     from royalty.flows.cli.configuration import load_config
 
@@ -84,18 +91,18 @@ def _evaluate(
     named = name if len(wanted) == 1 else None  # each of several keeps its own
     configurations = [load_config(file=config, preset=preset, name=named, data=data) for preset in wanted]
     judged = []
-    with working(None, flow="royalty.flows.evaluate", works=MEASURING, show_progress=not as_json):
-        from royalty.flows import evaluate
+    with working(None, flow="royalty.flows.evaluate", works=[WORKER], show_progress=not as_json):
+        from royalty.flows.evaluate import JUDGEMENTS
 
         for configuration in configurations:
-            judged.append(getattr(evaluate, kind)(configuration))
+            judged.append(JUDGEMENTS[kind](configuration))
             if not as_json:
                 _print_judgement(kind, judged[-1])
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in judged]) + "\n")
+        sys.stdout.write(json.dumps([asdict(judgement) for judgement in judged]) + "\n")
 
 
-def _print_judgement(kind: str, judged: Judgement) -> None:
+def _print_judgement(kind: JudgementKind, judged: Judgement) -> None:
     from royalty.infra.pages.terminal import console, print_table
 
     if kind == "lds":

@@ -84,7 +84,7 @@ def ledger(as_json: AsJson = False) -> None:
         print_table(("Statement", "Posted", "Pool", "Kind", "Run", "Paid"), cells)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
     if verified.broken is not None:
-        sys.stderr.write(f"royalty: statement {verified.broken} does not hold: {verified.why}\n")
+        sys.stderr.write(f"royalty: {verified.problem}\n")
         raise typer.Exit(1)
 
 

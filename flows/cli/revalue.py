@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import MEASURING, AsJson, ConfigFile, Data, Name, Preset, print_result, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Preset, print_result, working
+from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
     from royalty.flows.revalue import Revaluation
@@ -47,7 +48,7 @@ def revalue(
     ):
         raise ConfigError(f"`--summary` names a file in a folder that can be written; got {summary}")
     try:
-        with working(configuration.name, flow="royalty.flows.revalue", works=MEASURING, show_progress=not as_json):
+        with working(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=not as_json):
             from royalty.flows.revalue import revalue
 
             found = revalue(configuration, retrain_base, dry_run)

@@ -40,7 +40,10 @@ def fetch_weights(names: Annotated[list[str], typer.Argument(help="As `royalty w
     from royalty.infra.pages.terminal import console, received
     from royalty.infra.settings import settings
     from royalty.infra.stores.weights import WeightsStore
+    from royalty.infra.workspace import make_home
 
+    if settings().weights is None:
+        make_home(settings().root)
     store = WeightsStore(settings().weights_root)
     for name in names:
         with received(f"Fetching {name}") as advance:

@@ -7,24 +7,17 @@ refuses anything else, and any change of what it holds (`royalty.infra.stores.mi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
-from royalty.infra.ledger.money import formatted
-from royalty.infra.ledger.postings import (
-    HOUSE,
-    RELEASED,
-    REVERSALS,
-    LedgerConflict,
-    OthersPool,
-    Posted,
-    Posting,
-    Verified,
-)
+from royalty.infra.ledger.book import as_posted, listing, pages, replaced
+from royalty.infra.ledger.posting_rules import check_covered, check_same, named
+from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
+from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
+from royalty.infra.stores.chain import pool_key, statement_hash
 from royalty.infra.stores.database import lock
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import CreditTable, Entry, Policy, Pool, Statement, now
@@ -61,42 +54,43 @@ class Ledger:
         Raises:
             OthersPool: the pool was paid by another run's credit.
             LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since; the pool
-                is in another currency; accounts are not what they were when the division was made.
+                is in another currency; accounts are not what they were when the division was made; more is paid than
+                the pool and these accounts hold.
+            LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
+            book = Book.read(session, pool_key(pool, period))
             row = _pool(session, pool, period, posting.currency)
-            latest = _latest(session, row.id)
-            known = session.scalar(
-                select(Statement).where(
-                    Statement.pool == row.id, Statement.valuation == posting.valuation, Statement.kind == "division"
-                )
-            )
+            latest, known = book.latest, book.division(posting.valuation)
             if known is not None:
-                _check_same(session, row, known, latest, posting)
+                check_same(row, book, known, posting)
                 return known.id
             others = latest is not None and None not in (latest.source, posting.source)
             if latest is not None and others and latest.source != posting.source and not replace_other_runs:
                 raise OthersPool(
-                    f"a pool is divided by one run's credit: {_named(row)} was by that of {latest.source!r}, and is "
+                    f"a pool is divided by one run's credit: {named(row)} was by that of {latest.source!r}, and is "
                     f"asked to be by that of {posting.source!r}. Name another pool, or say that this corrects it "
                     "(`royalty payout --replace`)"
                 )
-            if _accounts(session, row.id, posting.currency, posting.amounts) != dict(brought or {}):
+            accounts = book.brought(posting.currency, posting.amounts)
+            if accounts != dict(brought or {}):
                 raise LedgerConflict(
                     f"accounts changed while {pool!r} was divided, by another pool; run again to divide by what they "
                     "hold now"
                 )
+            check_covered(posting, accounts)
             entries = [_entry(row, name, posting.valuation, kind, amount) for kind, name, amount in posting.entries]
             if latest is not None:
                 entries += [
                     _entry(row, old.contributor, old.valuation, REVERSALS[old.kind], -old.amount_minor)
-                    for old in _posted(session, row.id, latest.valuation)
+                    for old in book.posted(latest.valuation)
                 ]
             policy = _policy(session, posting.terms)
             identity = _identity(row.id, "division", posting.valuation)
             return _close(
                 session,
+                book,
                 row,
                 entries,
                 id=identity,
@@ -116,24 +110,25 @@ class Ledger:
 
         Raises:
             LedgerConflict: the pool has not been divided, or holds nothing for one of them.
+            LedgerBroken: the ledger does not verify.
         """
         names = sorted(set(contributors))
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
-            row = session.get(Pool, pool_key(pool, period))
-            latest = None if row is None else _latest(session, row.id)
+            book = Book.read(session, pool_key(pool, period))
+            row, latest = session.get(Pool, pool_key(pool, period)), book.latest
             if row is None or latest is None:
                 raise LedgerConflict(f"what a pool holds is released, and {pool!r} has not been divided; pay it first")
-            posted = _posted(session, row.id, latest.valuation)
+            posted = book.posted(latest.valuation)
             released = {entry.contributor for entry in posted if entry.kind == "release"}
             held = {entry.contributor: entry.amount_minor for entry in posted if entry.kind == "held"}
             identity = _identity(row.id, "release", latest.valuation, *names)
-            if session.get(Statement, identity) is not None:
+            if book.knows(identity):
                 return identity
             if unknown := [name for name in names if not held.get(name) or name in released]:
                 waiting = [name for name, amount in held.items() if amount and name not in released]
                 raise LedgerConflict(
-                    f"what a pool holds is released, and {_named(row)} holds nothing for "
+                    f"what a pool holds is released, and {named(row)} holds nothing for "
                     f"{', '.join(map(repr, unknown))}; it does for {', '.join(waiting) or 'nobody'}"
                 )
             entries = [
@@ -143,6 +138,7 @@ class Ledger:
             ]
             return _close(
                 session,
+                book,
                 row,
                 entries,
                 id=identity,
@@ -159,11 +155,14 @@ class Ledger:
 
         Args:
             kind: `payment`, `held`, `account`, or one of the pool's own.
+
+        Raises:
+            LedgerBroken: the ledger does not verify.
         """
         kinds = [kind] + ([RELEASED[kind]] if kind in RELEASED else [])
         kinds += [REVERSALS[one] for one in kinds]
         with Session(self.engine) as session:
-            return _sums(session, Entry.pool == pool_key(pool, period), Entry.kind.in_(kinds))
+            return Book.read(session, pool_key(pool, period)).sums(kinds)
 
     def accounts(self, pool: str, currency: str, contributors: Collection[str], *, period: str = "") -> dict[str, int]:
         """What a pool brings forward: minor units that earlier pools left on accounts; negative is owed.
@@ -172,9 +171,12 @@ class Ledger:
 
         Returns:
             Accounts of these contributors that are not zero.
+
+        Raises:
+            LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            return _accounts(session, pool_key(pool, period), currency, contributors)
+            return Book.read(session, pool_key(pool, period)).brought(currency, contributors)
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
         """Record the credit table that a run came to, unless it is the latest of it already."""
@@ -199,56 +201,40 @@ class Ledger:
             return list(session.scalars(select(CreditTable.run).distinct().order_by(CreditTable.run)))
 
     def statements(self) -> list[Posted]:
-        """All statements, in the order of posting."""
+        """All statements, in the order of posting, as they are stored; `verify` says whether they hold."""
         with Session(self.engine) as session:
-            rows = list(session.scalars(select(Statement).order_by(Statement.position)))
-            replaced = {row.replaces for row in rows}
-            past = {(row.pool, row.valuation) for row in rows if row.kind == "division" and row.id in replaced}
-            return [_as_posted(session, row, active=(row.pool, row.valuation) not in past) for row in rows]
+            return listing(pages(session))
+
+    def verified_statements(self) -> list[Posted]:
+        """All statements, in the order of posting.
+
+        Raises:
+            LedgerBroken: the ledger does not verify.
+        """
+        with Session(self.engine) as session:
+            return listing(verified_pages(session))
 
     def statement(self, identity: str) -> Posted:
-        """One of them."""
-        return next(posted for posted in self.statements() if posted.id == identity)
+        """One of them, by its own hash.
+
+        Raises:
+            LedgerConflict: there is none of this id.
+            LedgerBroken: it does not hold.
+        """
+        with Session(self.engine) as session:
+            page = verified_page(session, identity)
+            if page is None:
+                raise LedgerConflict(f"a statement is named by its id, got {identity!r}; `royalty ledger` lists them")
+            return as_posted(page, replaced(session))
 
     def verify(self) -> Verified:
-        """Walk the chain from its first statement, hashing everything again."""
-        head, held = GENESIS, 0
+        """Walk the chain from its first statement, hashing everything again, and look for entries outside of it."""
         with Session(self.engine) as session:
-            for row in session.scalars(select(Statement).order_by(Statement.position)):
-                why = _fault(session, row, position=held + 1, previous=head)
-                if why is not None:
-                    return Verified(held, head, broken=row.id, why=why)
-                head, held = row.hash, held + 1
-        return Verified(held, head, broken=None, why=None)
-
-
-def _fault(session: Session, row: Statement, *, position: int, previous: str) -> str | None:
-    pool = session.get(Pool, row.pool)
-    entries = [_said(entry, ENTRY_PARTS) for entry in _of_statement(session, row.id)]
-    if row.position != position:
-        return f"it is number {row.position}, where {position} follows"
-    if row.previous != previous:
-        return "it does not hold the hash of the statement before it"
-    if pool is None or statement_hash(_said(row, PARTS), vars(pool), entries, previous) != row.hash:
-        return "its hash is not that of what it says: it, its pool or its entries have been changed"
-    if sum(entry["amount_minor"] for entry in entries):
-        return "its entries do not sum to zero"
-    policy = None if row.policy is None else session.get(Policy, row.policy)
-    if row.policy is not None and (policy is None or digest_of(policy.terms) != row.policy):
-        return "the terms it was divided by have been changed"
-    return None
-
-
-def _said(row: Any, parts: Iterable[str]) -> dict[str, Any]:
-    return {part: getattr(row, part) for part in parts}
+            return verify(session)
 
 
 def _identity(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _named(pool: Pool) -> str:
-    return repr(pool.name) + (f" of {pool.period}" if pool.period else "")
 
 
 def _pool(session: Session, name: str, period: str, currency: str) -> Pool:
@@ -257,9 +243,14 @@ def _pool(session: Session, name: str, period: str, currency: str) -> Pool:
         row = Pool(id=pool_key(name, period), name=name, period=period, currency=currency)
         session.add(row)
         session.flush()
+    elif (row.name, row.period) != (name, period):
+        raise LedgerConflict(
+            f"the key of a pool is the hash of its name and period, and that of {name!r} is held by pool {named(row)}. "
+            "The database was changed by hand: restore it from a backup, and pay nobody by this one"
+        )
     elif row.currency != currency:
         raise LedgerConflict(
-            f"a pool is in one currency: {_named(row)} is in {row.currency}, and is asked to pay in {currency}. Name "
+            f"a pool is in one currency: {named(row)} is in {row.currency}, and is asked to pay in {currency}. Name "
             "another pool"
         )
     return row
@@ -269,7 +260,13 @@ def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     if terms is None:
         return None
     digest = digest_of(terms)
-    if session.get(Policy, digest) is None:
+    known = session.get(Policy, digest)
+    if known is not None and digest_of(known.terms) != digest:
+        raise LedgerConflict(
+            f"the key of terms is their hash, and those of {digest[:12]} have been changed. The database was "
+            "changed by hand: restore it from a backup, and pay nobody by this one"
+        )
+    if known is None:
         session.add(Policy(digest=digest, terms=dict(terms)))
         session.flush()
     return digest
@@ -286,116 +283,16 @@ def _entry(pool: Pool, contributor: str, valuation: str, kind: str, amount: int)
     }
 
 
-def _close(session: Session, pool: Pool, entries: Sequence[Mapping[str, Any]], **said: Any) -> str:
+def _close(session: Session, book: Book, pool: Pool, entries: Sequence[Mapping[str, Any]], **said: Any) -> str:
     """Write the entries, and then the statement, which the database lets pass if they sum to zero."""
-    last = session.scalars(select(Statement).order_by(Statement.position.desc()).limit(1)).first()
-    previous, position = (GENESIS, 1) if last is None else (last.hash, last.position + 1)
-    statement = {**said, "position": position, "created_at": now()}
-    session.add_all(Entry(statement=said["id"], **entry) for entry in entries)
-    session.flush()
-    sealed = statement_hash(statement, _said(pool, ("name", "period", "currency")), entries, previous)
-    session.add(Statement(pool=pool.id, previous=previous, hash=sealed, **statement))
+    statement = {**said, "position": book.position + 1, "created_at": now()}
+    session.execute(insert(Entry), [{"statement": said["id"], **entry} for entry in entries])
+    said_pool = {part: getattr(pool, part) for part in ("name", "period", "currency")}
+    sealed = statement_hash(statement, said_pool, entries, book.head)
+    session.add(Statement(pool=pool.id, previous=book.head, hash=sealed, **statement))
     session.flush()
     return str(said["id"])
 
 
 def _credit_of(run: str) -> Any:
     return select(CreditTable).where(CreditTable.run == run).order_by(CreditTable.id.desc())
-
-
-def _latest(session: Session, pool: str) -> Statement | None:
-    divisions = select(Statement).where(Statement.pool == pool, Statement.kind == "division")
-    return session.scalars(divisions.order_by(Statement.position.desc()).limit(1)).first()
-
-
-def _of_statement(session: Session, statement: str) -> list[Entry]:
-    return list(session.scalars(select(Entry).where(Entry.statement == statement).order_by(Entry.id)))
-
-
-def _posted(session: Session, pool: str, valuation: str) -> list[Entry]:
-    """What was posted by a valuation, without what that took back."""
-    return list(
-        session.scalars(
-            select(Entry).where(Entry.pool == pool, Entry.valuation == valuation, Entry.kind.in_(REVERSALS))
-        )
-    )
-
-
-def _as_posted(session: Session, row: Statement, *, active: bool) -> Posted:
-    pool = session.get_one(Pool, row.pool)
-    paid: dict[str, int] = {}
-    moved: dict[str, int] = {}
-    for entry in _of_statement(session, row.id):
-        if entry.kind in ("payment", "release"):
-            paid[entry.contributor] = entry.amount_minor
-        if entry.kind in ("payment", "release", "reversal", "release-reversal"):
-            moved[entry.contributor] = moved.get(entry.contributor, 0) + entry.amount_minor
-    return Posted(
-        id=row.id,
-        pool=pool.name,
-        period=pool.period,
-        kind=row.kind,
-        valuation=row.valuation,
-        source=row.source,
-        policy=row.policy,
-        sequence=row.position,
-        created_at=row.created_at,
-        currency=pool.currency,
-        amount=row.amount_minor,
-        hash=row.hash,
-        paid=paid,
-        moved=moved,
-        active=active,
-    )
-
-
-def _check_same(session: Session, pool: Pool, known: Statement, latest: Statement | None, posting: Posting) -> None:
-    """Check that a valuation is asked to pay what it paid, what was released since included or not.
-
-    Raises:
-        LedgerConflict: it is not, or another one has replaced it.
-    """
-    posted = {
-        (entry.kind, entry.contributor): entry.amount_minor
-        for entry in _posted(session, pool.id, known.valuation)
-        if entry.contributor != HOUSE
-    }
-    since = {name: posted.pop(("release", name)) for kind, name in list(posted) if kind == "release"}
-    then = {key: amount for key, amount in posted.items() if key[0] != "held-release"}
-    now_held = {key: amount for key, amount in then.items() if key[0] != "held" or key[1] not in since}
-    effective = now_held | {("payment", name): amount for name, amount in since.items()}
-    asked = {(kind, name): amount for kind, name, amount in posting.entries if name != HOUSE}
-    if asked not in (then, effective):
-        raise LedgerConflict(
-            f"a pool pays a valuation once; {_named(pool)} has paid valuation {known.valuation[:12]} a total of "
-            f"{formatted(_total(then), pool.currency)}, and is asked to pay it "
-            f"{formatted(_total(asked), posting.currency)}, or to hold or carry over another amount. Name another pool "
-            "(`payout.name`), or release what is held (`royalty payout --release`)."
-        )
-    if latest is not None and latest.id != known.id:
-        raise LedgerConflict(
-            f"pool {_named(pool)} paid valuation {known.valuation[:12]} and has since replaced it by "
-            f"{latest.valuation[:12]}; to pay the earlier one again, name another pool (`payout.name`)."
-        )
-
-
-def _total(entries: Mapping[tuple[str, str], int]) -> int:
-    return sum(amount for (kind, _), amount in entries.items() if kind == "payment")
-
-
-def _accounts(session: Session, pool: str, currency: str, contributors: Collection[str]) -> dict[str, int]:
-    first = session.scalar(select(func.min(Entry.id)).where(Entry.pool == pool))
-    earlier = () if first is None else (Entry.id < first,)
-    kinds = ("account", REVERSALS["account"])
-    sums = _sums(session, Entry.currency == currency, Entry.kind.in_(kinds), *earlier)
-    return {name: amount for name, amount in sums.items() if amount and name in contributors}
-
-
-def _sums(session: Session, *conditions: ColumnElement[bool]) -> dict[str, int]:
-    rows = session.execute(
-        select(Entry.contributor, func.sum(Entry.amount_minor))
-        .where(*conditions)
-        .group_by(Entry.contributor)
-        .order_by(Entry.contributor)
-    )
-    return {contributor: int(amount) for contributor, amount in rows}

@@ -67,12 +67,19 @@ class Posting:
     @property
     def entries(self) -> list[tuple[str, str, int]]:
         """Kind, contributor and amount of each entry; the pool's own are left out where they are zero."""
+        return [*self._placed, ("pool", HOUSE, -self.given)]
+
+    @property
+    def given(self) -> int:
+        """What the pool gives."""
+        return sum(amount for _, _, amount in self._placed) if self.pool is None else self.pool
+
+    @property
+    def _placed(self) -> list[tuple[str, str, int]]:
         by_kind = {"payment": self.amounts, "held": self.held, "account": self.accounts}
         own = [(kind, name, amount) for kind, amounts in by_kind.items() for name, amount in amounts.items()]
         house = {"reserve": self.reserve, "claims": self.claims}
-        own += [(kind, HOUSE, amount) for kind, amount in house.items() if amount]
-        given = sum(amount for _, _, amount in own) if self.pool is None else self.pool
-        return [*own, ("pool", HOUSE, -given)]
+        return own + [(kind, HOUSE, amount) for kind, amount in house.items() if amount]
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,32 @@ class Verified:
     Attributes:
         statements: that hold, from the first.
         head: hash of the last of them; kept elsewhere, it shows later that none has been taken away.
-        broken: the first statement that does not hold, and why; None if all do.
+        broken: the first statement that does not hold; None if all do, and no entry is outside of them.
+        why: it does not.
+        entry: the first entry of a statement that is not there; `broken` is the id that it names.
     """
 
     statements: int
     head: str
     broken: str | None
     why: str | None
+    entry: int | None = None
+
+    @property
+    def problem(self) -> str:
+        """What does not hold, as a sentence says it; empty if all does."""
+        return "" if self.broken is None else f"statement {self.broken} does not hold: {self.why}"
+
+
+class LedgerBroken(LedgerConflict):
+    """Money is asked of a ledger that does not verify."""
+
+    def __init__(self, verified: Verified) -> None:
+        super().__init__(verified)  # what it is made of again in another process
+        self.verified = verified
+
+    def __str__(self) -> str:
+        return (
+            f"money is counted and paid by a ledger that verifies, and {self.verified.problem}. Nothing was posted. "
+            "Restore the database from a backup, and pay nobody by this one; `royalty ledger` verifies it"
+        )

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
-from royalty.infra.servers.loopback import HOST, free_port
+from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
 from royalty.infra.stores.artifacts import StoreError
 
 # Children are forked from a server that has imported the numerics once and started no thread, so
@@ -76,7 +76,8 @@ def preload(*modules: str) -> None:
     """Let the server of this process import modules now, in the background, before the first call needs them."""
     if not _preloaded.issuperset(modules):
         _preloaded.update(modules)
-        _context.set_forkserver_preload(sorted(_preloaded))
+        os.environ.update(SAFE_PATH)  # the server of processes is a `python -c`
+        _context.set_forkserver_preload(["__main__", *sorted(_preloaded)])  # children import the main module, too
         forkserver.ensure_running()
 
 

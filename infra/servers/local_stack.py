@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from royalty.infra.servers.loopback import HOST, QUIET, Server, free_port, loopback_hosts
+from royalty.infra.processes.machine import free_port
+from royalty.infra.servers.loopback import QUIET, Server, guarded_prefect, mlflow_command
 from royalty.infra.servers.postgres import Postgres, throwaway_postgres
 from royalty.infra.settings import masked
 from royalty.infra.stores.artifacts import StoreError
@@ -53,21 +54,14 @@ def _prefect(database: Postgres, folder: Path) -> Server:
     port = free_port()
     # Passed by the environment: a command line, and the password in it, can be read by every user of the machine.
     url = database.create_database("prefect").replace("+psycopg", "+asyncpg")
-    return Server(
-        ["prefect", "server", "start", "--host", HOST, "--port", str(port)],
-        port=port,
-        health="/api/health",
-        log=folder / "prefect.log",
-        environment={**QUIET, "PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": url},
-    )
+    environment = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
+    return guarded_prefect(port, folder / "prefect.log", environment)
 
 
 def _mlflow(database: Postgres, folder: Path) -> Server:
     port = free_port()
-    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--allowed-hosts", loopback_hosts(port)]
     return Server(
-        [*command, "--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")],
+        [*mlflow_command(port, folder), "--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")],
         port=port,
         health="/health",
         log=folder / "mlflow.log",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -16,10 +16,10 @@ from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
+from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import StoreError, write_whole
 
-HOST = "127.0.0.1"
 STARTUP_SECONDS = 120
 SHUTDOWN_SECONDS = 10
 
@@ -28,6 +28,7 @@ TEMPLATE = Path(sys.prefix) / "var" / "royalty" / f"prefect-{version('prefect')}
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     "PREFECT_CLI_PROMPT": "false",
@@ -64,6 +65,7 @@ def configure(settings: Settings) -> None:
     """Set the environment of Prefect and MLflow; to be called before either is imported."""
     for name, value in {**QUIET, "PREFECT_HOME": str(settings.root / "prefect")}.items():
         os.environ.setdefault(name, value)
+    os.environ.update(SAFE_PATH)
 
 
 class Server:
@@ -78,11 +80,11 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "royalty.infra.processes.supervise", sys.executable, "-m", *command],
+                [*module("royalty.infra.processes.supervise"), *module(*command)],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
+                env={**os.environ, **SAFE_PATH, **environment},
                 start_new_session=True,  # Ctrl-C is for the job; the job then ends its servers in order
             )
 
@@ -119,38 +121,61 @@ class Server:
             self.process.wait()
 
 
-def prefect_server(settings: Settings, *, schedules: bool = True) -> Server:
-    """Prefect's server over `home/prefect`, on a free port."""
+def prefect_server(settings: Settings, *, schedules: bool = True, password: str = "") -> Server:
+    """Prefect's server over `home/prefect`, on a free port.
+
+    Args:
+        schedules: whether it serves schedules and automations, too.
+        password: what every request has to bring, as `user:password`; none is asked for unless given.
+    """
     port = free_port()
     database = settings.root / "prefect" / "prefect.db"
     if TEMPLATE.exists() and not database.exists():
         write_whole(database, TEMPLATE.read_bytes())
-    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
     log = settings.root / "prefect" / "server.log"
-    environment = {} if schedules else WITHOUT_SCHEDULES
-    return Server(command, port=port, health="/api/health", log=log, environment=environment)
+    environment = {"PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
+    return guarded_prefect(port, log, {**environment, **({} if schedules else WITHOUT_SCHEDULES)})
+
+
+def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Server:
+    """Prefect's server on a port, for its own pages and the programs of this machine."""
+    hosts = loopback_hosts(port)
+    command = ["royalty.infra.servers.guard", "--host", HOST, "--port", str(port), "--allowed-hosts", hosts]
+    pages = {
+        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # where the pages look for data; by default port 4200
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts.split(",")),
+    }
+    return Server(command, port=port, health="/api/health", log=log, environment={**environment, **pages})
 
 
 def mlflow_server(settings: Settings) -> Server:
     """MLflow's server over the tracking store, on a free port."""
     port = free_port()
     folder = settings.root / "mlflow"
-    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = mlflow_command(port, folder)
     command += ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", str(folder / "artifacts")]
-    command += ["--allowed-hosts", loopback_hosts(port)]
     return Server(command, port=port, health="/health", log=folder / "server.log")
+
+
+def mlflow_command(port: int, folder: Path) -> list[str]:
+    """MLflow's server on a port, which imports nothing of the current folder.
+
+    Args:
+        folder: of the server: uvicorn's command line imports from there, and unless told so from the current folder.
+    """
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", loopback_hosts(port)]
+    return [*command, "--uvicorn-opts", shlex.join(["--app-dir", str(folder)])]
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    """A command that runs a module of this environment, and nothing by its name in the current folder."""
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def loopback_hosts(port: int) -> str:
     """Names by which a browser may address a server here: a page of another site that leads here is refused."""
     return f"{HOST}:{port},localhost:{port}"
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:

@@ -6,14 +6,14 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from royalty.infra.servers.loopback import HOST, SHUTDOWN_SECONDS, free_port
+from royalty.infra.processes.machine import HOST, free_port
+from royalty.infra.servers.loopback import SHUTDOWN_SECONDS, module
 from royalty.infra.stores.artifacts import StoreError
 
 USER = "royalty"
@@ -89,7 +89,7 @@ class Postgres:
         log = self.folder / "server.log"
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "royalty.infra.processes.supervise", "--of", str(self.folder), *command],
+                [*module("royalty.infra.processes.supervise"), "--of", str(self.folder), *command],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

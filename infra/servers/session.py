@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,9 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
     configure(settings())
     server: Server | None = None
     if not os.environ.get("PREFECT_API_URL"):
-        server = prefect_server(settings(), schedules=False)
+        # Other users of this machine reach its ports, too; an environment they cannot read.
+        os.environ["PREFECT_API_AUTH_STRING"] = password = f"royalty:{secrets.token_hex(16)}"
+        server = prefect_server(settings(), schedules=False, password=password)
         atexit.register(server.stop)
         os.environ["PREFECT_API_URL"] = f"{server.url}/api"
     with ExitStack() as shown:

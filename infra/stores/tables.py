@@ -147,7 +147,7 @@ class Statement(Base):
         position: in the chain of all statements; what came first is told by this, and not by the clock.
         source: the run whose credit it is.
         replaces: the division whose entries it takes back.
-        previous, hash: of the statement before, and of this one; see `royalty.infra.ledger.chain`.
+        previous, hash: of the statement before, and of this one; see `royalty.infra.stores.chain`.
     """
 
     __tablename__ = "statements"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from royalty.models.base.checks import check_finite, check_labels
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.items import check_finite, check_labels
 
 MOST_STEPS = 1000
 """LBFGS steps after which training ends, converged or not."""

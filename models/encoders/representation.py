@@ -8,7 +8,6 @@ from royalty.models.base.choices import Representation
 from royalty.models.base.errors import InputError
 from royalty.models.encoders.head import fit_head
 
-
 PENALTY = 1e-2
 """Of the head: features outnumber the items of a small validation set."""
 

@@ -11,6 +11,9 @@ from scipy.stats import rankdata
 
 from royalty.models.base.errors import InputError
 
+LEAST_RANKED = 3
+"""Coalitions that a ranking tells apart."""
+
 
 @dataclass(frozen=True)
 class DatamodelingScore:
@@ -21,7 +24,8 @@ class DatamodelingScore:
         low, high: 95% interval over training seeds and the choice of coalitions.
         pearson: mean over training seeds of the Pearson correlation.
         bias, error: mean and root mean square of predicted less actual utility, in units of the utility.
-            Credit can rank coalitions of one size well and be off by the same amount for all of them.
+            Credit can rank coalitions of one size well and be off by the same amount for all of them. None if the
+            credit has no utility of nobody, without which it predicts no utility.
         coalitions, seeds: how many.
     """
 
@@ -29,8 +33,8 @@ class DatamodelingScore:
     low: float
     high: float
     pearson: float
-    bias: float
-    error: float
+    bias: float | None
+    error: float | None
     coalitions: int
     seeds: int
 
@@ -42,14 +46,9 @@ def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) 
         bool, `(coalitions, n_players)`; all there are, if those are fewer than `count`.
 
     Raises:
-        InputError: an alpha that leaves nobody or everybody.
+        InputError: see `held_out_size`.
     """
-    size = round(alpha * n_players)
-    if not 0 < size < n_players:
-        raise InputError(
-            f"a held-out coalition has some contributors and not all; alpha {alpha} of {n_players} gives {size}. "
-            "Choose another alpha"
-        )
+    size = held_out_size(n_players, alpha)
     generator = np.random.default_rng([seed, size])
     masks: dict[bytes, np.ndarray] = {}
     while len(masks) < min(count, comb(n_players, size)):
@@ -57,6 +56,26 @@ def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) 
         mask[generator.choice(n_players, size, replace=False)] = True
         masks[mask.tobytes()] = mask
     return np.array(list(masks.values()))
+
+
+def held_out_size(n_players: int, alpha: float) -> int:
+    """Contributors in a held-out coalition: round(alpha n).
+
+    Raises:
+        InputError: an alpha that leaves nobody or everybody, or fewer coalitions of that size than a ranking takes.
+    """
+    size = round(alpha * n_players)
+    if not 0 < size < n_players:
+        raise InputError(
+            f"a held-out coalition has some contributors and not all; alpha {alpha} of {n_players} gives {size}. "
+            "Choose another alpha"
+        )
+    if comb(n_players, size) < LEAST_RANKED:
+        raise InputError(
+            f"a ranking takes at least {LEAST_RANKED} coalitions, and {n_players} contributors have "
+            f"{comb(n_players, size)} of {size}. Choose another alpha, or judge credit of more contributors"
+        )
+    return size
 
 
 def folds_of(sizes: Sequence[int], folds: int) -> np.ndarray:
@@ -69,23 +88,29 @@ def folds_of(sizes: Sequence[int], folds: int) -> np.ndarray:
 
 
 def datamodeling_score(
-    values: np.ndarray, null_utility: float, masks: np.ndarray, utilities: np.ndarray, *, n_bootstrap: int = 1000
+    values: np.ndarray,
+    null_utility: float | None,
+    masks: np.ndarray,
+    utilities: np.ndarray,
+    *,
+    n_bootstrap: int = 1000,
 ) -> DatamodelingScore:
     """LDS (Ilyas et al. 2022; eq. 10): does v(nobody) + the sum of members' credit rank retrained models right?
 
     Args:
         values: `(n,)`, credit; higher is more valuable. Or `(coalitions, n)`, that by which each is predicted.
-        null_utility: v(nobody), of the family that the credit comes from; matters to bias and error alone.
+        null_utility: v(nobody), of the family that the credit comes from; matters to bias and error alone. None if
+            the credit comes from no such family.
         masks: bool, `(coalitions, n)`, of one size.
         utilities: `(seeds, coalitions)`, of models retrained on each.
 
     Raises:
         InputError: fewer than three coalitions, which no ranking tells apart.
     """
-    if len(masks) < 3 or utilities.shape[1] != len(masks):
+    if len(masks) < LEAST_RANKED or utilities.shape[1] != len(masks):
         raise InputError(
-            f"a ranking takes at least 3 coalitions with one utility each; got {len(masks)} coalitions and utilities "
-            f"of shape {utilities.shape}"
+            f"a ranking takes at least {LEAST_RANKED} coalitions with one utility each; got {len(masks)} coalitions "
+            f"and utilities of shape {utilities.shape}"
         )
     predicted = (masks * values).sum(axis=1)  # (coalitions,)
     generator = np.random.default_rng(0)
@@ -96,14 +121,14 @@ def datamodeling_score(
         [_spearman(predicted[chosen], utilities[trained[:, [one]], chosen]) for one in range(seeds)], axis=0
     )
     low, high = np.quantile(resampled, [0.025, 0.975])
-    difference = null_utility + predicted - utilities.mean(axis=0)
+    difference = None if null_utility is None else null_utility + predicted - utilities.mean(axis=0)
     return DatamodelingScore(
         lds=float(_spearman(np.tile(predicted, (seeds, 1)), utilities).mean()),
         low=float(low),
         high=float(high),
         pearson=float(_pearson(np.tile(predicted, (seeds, 1)), utilities).mean()),
-        bias=float(difference.mean()),
-        error=float(np.sqrt((difference**2).mean())),
+        bias=None if difference is None else float(difference.mean()),
+        error=None if difference is None else float(np.sqrt((difference**2).mean())),
         coalitions=coalitions,
         seeds=seeds,
     )

@@ -24,6 +24,11 @@ class Detection:
     auroc: float
     first_fifth: float
 
+    def curve(self, points: int = 200) -> list[float]:
+        """The rates at that many numbers of items, evenly spaced from the first item to the last; all, if fewer."""
+        chosen = np.linspace(0, len(self.rates) - 1, min(points, len(self.rates))).astype(int)
+        return [float(rate) for rate in self.rates[chosen]]
+
 
 def detection(values: np.ndarray, planted: np.ndarray) -> Detection:
     """Measure values, of which the planted items should have the lowest.

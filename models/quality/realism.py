@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from royalty.models.base.checks import check_features
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.exact import Exact
-from royalty.models.valuation.items import check_features
 
 MOST = 1e6
 """Score of an exact copy of a training image, whose distance of zero would give infinity."""

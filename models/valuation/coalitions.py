@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from math import comb
 from typing import Literal, get_args
@@ -17,6 +18,22 @@ CANDIDATES = 8
 
 _PRIOR_INFORMATION = 0.05
 _ENUMERABLE = 20
+
+
+def masks_of(coalitions: Iterable[Collection[str]], contributors: Sequence[str]) -> np.ndarray:
+    """Coalitions by the names of their members as masks over the contributors: bool, `(coalitions, contributors)`."""
+    rows = [[name in members for name in contributors] for members in map(frozenset, coalitions)]
+    return np.array(rows, dtype=bool).reshape(-1, len(contributors))
+
+
+def members_of(masks: np.ndarray, contributors: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names of the members of each coalition, in the order of the contributors.
+
+    Args:
+        masks: bool, `(coalitions, contributors)`.
+    """
+    names = np.array(contributors)
+    return [tuple(names[mask].tolist()) for mask in masks]
 
 
 def size_distribution(n_players: int, sizes: Sizes) -> np.ndarray:
@@ -78,15 +95,8 @@ def sample_coalitions(
     Raises:
         InputError: fewer than two players, an odd or too small number of coalitions, or unknown `sizes`.
     """
-    if n_players < 2:
-        raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
+    check_count(n_players, n_coalitions, paired=paired)
     by_name(sizes, dict.fromkeys(get_args(Sizes)), "distribution of sizes")
-    least = 2 * (n_players - 1)
-    if n_coalitions < least or (paired and n_coalitions % 2):
-        raise InputError(
-            f"{n_players} contributors take at least {least} coalitions{', an even number' if paired else ''}, got "
-            f"{n_coalitions}; {4 * n_players} is a good number to start with"
-        )
     if n_players <= _ENUMERABLE and n_coalitions >= 2**n_players - 2:
         return _all_coalitions(n_players)
     generator = np.random.default_rng(seed)
@@ -97,6 +107,22 @@ def sample_coalitions(
     masks = np.empty((n_coalitions, n_players), dtype=bool)
     masks[::2], masks[1::2] = drawn, ~drawn
     return masks
+
+
+def check_count(n_players: int, n_coalitions: int, *, paired: bool) -> None:
+    """Refuse a number of coalitions by which these players cannot be told apart.
+
+    Raises:
+        InputError: fewer than two players, or an odd or too small number of coalitions.
+    """
+    if n_players < 2:
+        raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
+    least = 2 * (n_players - 1)
+    if n_coalitions < least or (paired and n_coalitions % 2):
+        raise InputError(
+            f"{n_players} contributors take at least {least} coalitions{', an even number' if paired else ''}, got "
+            f"{n_coalitions}; {4 * n_players} is a good number to start with"
+        )
 
 
 def _all_coalitions(n_players: int) -> np.ndarray:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import entr, logsumexp
 
+from royalty.models.base.checks import check_features
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.items import ItemValues, check_features
+from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.neighbours import Index, build_index, lengths_of
 

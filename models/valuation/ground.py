@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from royalty.models.base.checks import check_features, check_finite, check_labels, check_told_apart, check_unseen
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.items import check_features, check_finite, check_labels, check_told_apart, check_unseen
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.transport import PointCost, solve_transport
 

@@ -8,9 +8,10 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import softmax
 
+from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.encoders.head import LEARNING_RATE, descend, descent_rows, fit_head, moments, prediction_errors
-from royalty.models.valuation.items import ItemValues, check_labelled
+from royalty.models.valuation.items import ItemValues
 
 Progress = Callable[[int], None]
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.items import ItemValues, check_labelled
+from royalty.models.valuation.items import ItemValues
 
 TILE_BYTES = 64 * 2**20
 """Of the distances between all training items and a tile of validation items; a few such arrays are held."""

@@ -9,10 +9,10 @@ import faiss
 import numpy as np
 import torch
 
+from royalty.models.base.checks import check_finite
 from royalty.models.base.errors import InputError
 from royalty.models.base.serialization import pack, unpack
 from royalty.models.valuation.exact import Exact, faiss_threads, nearest_first, on_device
-from royalty.models.valuation.items import check_finite
 
 Kind = Literal["auto", "flat", "ivfpq"]
 

@@ -1,65 +1,89 @@
-"""Plant corruptions, look for them, and write what was found: tables and curves, on disk and in MLflow."""
+"""Plant corruptions, look for them, and publish the tables and curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.processes.workers import Deferred
 from royalty.infra.workspace import Workspace
-from royalty.models.data.corruptions import CorruptionName
+from royalty.models.base.choices import CorruptionName
+from royalty.tasks.benchmarks.detection_stages import (
+    DETECT,
+    DIGITS,
+    CleanSides,
+    Detected,
+    DetectInputs,
+    DigitsInputs,
+    Row,
+)
 from royalty.tasks.config.detection import DetectionConfig
-from royalty.tasks.stages.publishing import publish
-from royalty.tasks.stages.stage import in_worker, run_stage
+from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
+from royalty.tasks.stages.running import run_in_worker
 
-DETECTING = "royalty.tasks.benchmarks.detection_worker"
+if TYPE_CHECKING:
+    from royalty.tasks.benchmarks import detection_worker, digits_worker
+else:
+    detection_worker = Deferred("royalty.tasks.benchmarks.detection_worker")
+    digits_worker = Deferred("royalty.tasks.benchmarks.digits_worker")
+
+WRITE_DETECTION = PublishStage("write-detection", PublishInputs, PublishOutputs)
 
 
 @task(cache_policy=NO_CACHE)
-def read_digits() -> StageRecord:
+def read_digits() -> CleanSides:
     """Digests of scikit-learn's digits, as training and validation items."""
-    work = in_worker("Read digits", 1, f"{DETECTING}.read_digits")
-    return run_stage("read-digits", inputs={}, modules=(DETECTING,), compute=work)
+    kept = run_in_worker(DIGITS, DigitsInputs(), digits_worker.read_digits, title="Read digits", total=1).outputs
+    return CleanSides(kept.train.items, kept.val.items)
 
 
 @task(cache_policy=NO_CACHE)
-def detect(corruption: CorruptionName, config: DetectionConfig, sides: dict[str, str]) -> StageRecord:
+def detect(corruption: CorruptionName, config: DetectionConfig, sides: CleanSides) -> Detected:
     """Detection of one corruption by every method, and accuracy without what each values least."""
-    work = in_worker(corruption, len(config.methods) + 1, f"{DETECTING}.detect", config, corruption, sides)
-    settled = config.model_dump(mode="json", exclude={"name", "train", "val", "corruptions"})
-    inputs = {"corruption": corruption, "config": settled, "sides": sides}
-    return run_stage("detect", inputs=inputs, modules=(DETECTING,), compute=work)
+    inputs = DetectInputs(corruption, config.settings, sides)
+    return run_in_worker(DETECT, inputs, detection_worker.detect, title=corruption, total=len(config.methods) + 1)
 
 
 @task(cache_policy=NO_CACHE)
-def write_detection(config: DetectionConfig, found: Sequence[StageRecord]) -> StageRecord:
-    """The folder with `detection.csv`, `accuracy.csv` and a plot of each corruption, and the MLflow run with them."""
-    rows = pd.DataFrame([row for record in found for row in record.outputs["rows"]])
-    accuracy = pd.DataFrame([row for record in found for row in record.outputs["accuracy"]])
+def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Published:
+    """Publish `detection.csv`, `accuracy.csv`, and a plot of each corruption."""
+    rows = rows_of(detected)
 
-    def pictures(_: Workspace) -> dict[str, bytes]:
-        from royalty.infra.pages.plots import detection_curves  # matplotlib takes a second to import
+    def make(_space: Workspace) -> Contents:
+        return Contents(
+            note=f"Detection of planted corruptions by values of items, evaluation {config.name!r}.",
+            metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in rows},
+            tables={"detection": pd.DataFrame(rows), "accuracy": pd.DataFrame(accuracy_of(detected))},
+            files=_plots(config.name, detected),
+        )
 
-        drawn = {}
-        for record in found:
-            name = record.outputs["rows"][0]["corruption"]
-            curves = {method: np.array(rates) for method, rates in record.outputs["curves"].items()}
-            drawn[f"{name}.png"] = detection_curves(f"{config.name}: {name}", curves)
-        return drawn
+    sources = {"found": [stage.key for stage in detected]}
+    params = {"name": config.name, **config.valuing.model_dump(), **config.encoding.model_dump()}
+    return publish(WRITE_DETECTION, PublishInputs(config.name, config.name, sources, params), make)
 
-    record = publish(
-        "write-detection",
-        config.name,
-        inputs={"name": config.name, "found": [record.key for record in found]},
-        modules=(__name__,),
-        note=f"Detection of planted corruptions by values of items, evaluation {config.name!r}.",
-        params={"name": config.name, **config.valuing.model_dump(), **config.encoding.model_dump()},
-        metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in rows.to_dict("records")},
-        tables={"detection": rows, "accuracy": accuracy},
-        pictures=pictures,
-    )
-    return record.with_outputs(rows=rows.to_dict("records"), accuracy=accuracy.to_dict("records"))
+
+def rows_of(detected: Sequence[Detected]) -> list[Row]:
+    """The table of detection, a corruption and method each."""
+    return [row for stage in detected for row in stage.outputs.rows]
+
+
+def accuracy_of(detected: Sequence[Detected]) -> list[Row]:
+    """The table of accuracy, by corruption, method and share removed."""
+    return [row for stage in detected for row in stage.outputs.accuracy]
+
+
+def _plots(name: str, detected: Sequence[Detected]) -> dict[str, bytes]:
+    """PNGs by file name, one a corruption."""
+    from royalty.infra.pages.plots import detection_curves  # matplotlib takes a second to import
+
+    plots = {}
+    for stage in detected:
+        curves = {method: np.array(rates) for method, rates in stage.outputs.curves.items()}
+        corruption = stage.inputs.corruption
+        plots[f"{corruption}.png"] = detection_curves(f"{name}: {corruption}", curves)
+    return plots

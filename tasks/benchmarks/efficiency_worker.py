@@ -1,6 +1,6 @@
-"""What runs in a process of its own: how long GMValuator and VAE-TracIn take for a generated image, in one run.
+"""What runs in a process of its own: GMValuator and VAE-TracIn are timed for a generated image, in one run.
 
-Nothing that was kept is used, so that all is timed. Imports no orchestration.
+Nothing that was kept is used, so that all is timed.
 """
 
 from __future__ import annotations
@@ -8,39 +8,35 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 
-from royalty.infra.processes.progress import Advance
-from royalty.infra.settings import Settings
 from royalty.infra.stores.weights import WeightsStore
-from royalty.infra.workspace import open_workspace
 from royalty.models.base.choices import RerankName
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.encoders.registry import build_encoder
+from royalty.models.judging.sets import images_of
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import Manifold, quality_of
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
-from royalty.models.valuation.vae_tracin import vae_tracin_scores
-from royalty.tasks.benchmarks.criteria_worker import load_checkpoints
-from royalty.tasks.benchmarks.generators_worker import images_of
-from royalty.tasks.config.criteria import CriteriaConfig
-from royalty.tasks.items.valuing_worker import shape_of
+from royalty.models.valuation.vae_tracin import Checkpoint, vae_tracin_scores
+from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, EfficiencyOutputs, Row
+from royalty.tasks.benchmarks.tracin_worker import load_checkpoints
+from royalty.tasks.config.criteria import MethodsConfig
+from royalty.tasks.items.embeddings import shape_of
+from royalty.tasks.items.stored_items import load_items
+from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 PARTS = ("embed", "quality", "recall", "rerank", "values")
 
 
-def time_methods(
-    config: CriteriaConfig, items: str, made: str, models: list[str], settings: Settings, advance: Advance
-) -> dict[str, Any]:
+def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyOutputs:
     """C4: seconds per generated image of each method, and how many times those of VAE-TracIn they are.
 
     `alone`: one image after another; what depends on the training images alone is `prepared` before. VAE-TracIn goes
@@ -48,32 +44,50 @@ def time_methods(
     with all that has to be prepared.
     """
     torch.set_num_threads(os.cpu_count() or 1)
-    space = open_workspace(settings)
-    images, generated = (images_of(load_items(space, digest)) for digest in (items, made))
-    rows: list[dict[str, Any]] = []
+    config, (items, made, models) = inputs.config, inputs.digests
+    images, generated = (images_of(load_items(context.artifacts, digest)) for digest in (items, made))
+    rows: list[Row] = []
     for rerank in config.rerank:
-        method = _Method(config, rerank, images, WeightsStore(settings.weights_root))
-        method.seconds(generated[:1])  # a first call pays for what torch sets up; so below
-        alone = [method.seconds(generated[[image]]) for image in range(len(generated))]
-        parts = {part: float(np.mean([each[part] for each in alone])) for part in PARTS}
-        together = (method.prepared + sum(method.seconds(generated).values())) / len(generated)
-        of = {"method": f"gmvaluator, {rerank}", "prepared": method.prepared}
-        rows.append(of | parts | {"alone": sum(parts.values()), "together": together})
-        advance(1)
+        rows.append(_timed(_Method(config, rerank, images, context.weights), rerank, generated))
+        context.advance(1)
     if config.tracin is not None:
-        checkpoints, draws = load_checkpoints(space, models), config.tracin.draws
-        vae_tracin_scores(checkpoints[:1], images[:1], generated[:1], draws=draws, seed=config.seed)
-        seconds = []
-        for shown in (generated[:1], generated):
-            began = time.perf_counter()
-            vae_tracin_scores(checkpoints, images, shown, draws=draws, seed=config.seed)
-            seconds.append((time.perf_counter() - began) / len(shown))
-            advance(1)
+        alone, together = _timed_tracin(
+            load_checkpoints(context.artifacts, models), images, generated, config.tracin.draws, inputs.seed, context
+        )
         for row in rows:
-            row |= {"alone_ratio": seconds[0] / row["alone"], "together_ratio": seconds[1] / row["together"]}
-        rows.append({"method": "vae-tracin", "prepared": 0.0, "alone": seconds[0], "together": seconds[1]})
+            row |= {"alone_ratio": alone / row["alone"], "together_ratio": together / row["together"]}
+        rows.append({"method": "vae-tracin", "prepared": 0.0, "alone": alone, "together": together})
     sizes = {"items": len(images), "images": len(generated), "threads": torch.get_num_threads()}
-    return {"efficiency": [row | sizes for row in rows]}
+    return EfficiencyOutputs([row | sizes for row in rows])
+
+
+def _timed(method: _Method, rerank: RerankName, generated: np.ndarray) -> Row:
+    """Seconds per generated image of GMValuator, by part, and of both ways to value."""
+    method.seconds(generated[:1])  # a first call pays for what torch sets up
+    alone = [method.seconds(generated[[image]]) for image in range(len(generated))]
+    parts = {part: float(np.mean([seconds[part] for seconds in alone])) for part in PARTS}
+    together = (method.prepared + sum(method.seconds(generated).values())) / len(generated)
+    title: Row = {"method": f"gmvaluator, {rerank}", "prepared": method.prepared}
+    return title | parts | {"alone": sum(parts.values()), "together": together}
+
+
+def _timed_tracin(
+    checkpoints: Sequence[Checkpoint],
+    images: np.ndarray,
+    generated: np.ndarray,
+    draws: int,
+    seed: int,
+    context: StageContext,
+) -> tuple[float, float]:
+    """Seconds per generated image of VAE-TracIn, for one image alone, and for all together."""
+    vae_tracin_scores(checkpoints[:1], images[:1], generated[:1], draws=draws, seed=seed)  # pays as above
+    seconds = []
+    for shown in (generated[:1], generated):
+        began = time.perf_counter()
+        vae_tracin_scores(checkpoints, images, shown, draws=draws, seed=seed)
+        seconds.append((time.perf_counter() - began) / len(shown))
+        context.advance(1)
+    return seconds[0], seconds[1]
 
 
 class _Method:
@@ -83,7 +97,7 @@ class _Method:
         prepared: seconds that it took to get ready: to embed all training images, and to build what searches them.
     """
 
-    def __init__(self, config: CriteriaConfig, rerank: RerankName, images: np.ndarray, weights: WeightsStore) -> None:
+    def __init__(self, config: MethodsConfig, rerank: RerankName, images: np.ndarray, weights: WeightsStore) -> None:
         self.config, shape, device, locate = config, shape_of(images), best_device(), weights.locate
         self.encoder = build_encoder(config.encoder, shape=shape, device=device, weights=locate)
         self.distance = None
@@ -107,9 +121,9 @@ class _Method:
             features = self.encoder.features(generated)
         with _clock(spent, "quality"):
             quality = self._quality(generated, features)
-        k, each = max(self.config.ks), RECALLED if distances else 1
+        k, factor = max(self.config.ks), RECALLED if distances else 1
         with _clock(spent, "recall"):
-            self.index.search(features, min(each * k, len(self.features)))
+            self.index.search(features, min(factor * k, len(self.features)))
         with _clock(spent, "values"):
             gmvaluator_values(
                 self.features,
@@ -143,8 +157,8 @@ class _Pairs:
                 shown = self.distance.encoder.features(generated[rows])
                 return np.stack(
                     [
-                        self.distance.between(np.broadcast_to(one, self.known[of].shape), self.known[of])
-                        for one, of in zip(shown, recalled, strict=True)
+                        self.distance.between(np.broadcast_to(image, self.known[items].shape), self.known[items])
+                        for image, items in zip(shown, recalled, strict=True)
                     ]
                 )
 

@@ -24,7 +24,7 @@ ATTRIBUTES = {
 
 
 class GeneratorSteps(StageConfig):
-    """Steps of training; the rest of each training is in `royalty.tasks.benchmarks.stages`."""
+    """Steps of training; the rest of each training is in `royalty.tasks.benchmarks.generator_stages`."""
 
     ddpm: Steps = 800
     beta_vae: Steps = 1600

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from royalty.models.base.choices import CorruptionName
 from royalty.tasks.config.base import RunName, Share, StageConfig
-from royalty.tasks.config.values import EncodingConfig, Valuing
+from royalty.tasks.config.encoding import EncodingConfig
+from royalty.tasks.config.values import Valuing
 
 CORRUPTIONS: tuple[CorruptionName, ...] = get_args(CorruptionName)
 Looking = Literal[

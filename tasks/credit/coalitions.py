@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.locks import alone
-from royalty.infra.processes.workers import ProcessEnded, run_in_process
+from royalty.infra.processes.workers import Deferred, ProcessEnded, run_in_process
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_version, digest_of
-from royalty.infra.stores.runstore import CoalitionRecord, StageRecord
 from royalty.infra.workspace import check_place, open_workspace
 from royalty.models.generators.kinds import module_of
 from royalty.models.generators.training import Method
 from royalty.models.properties.registry import Chosen, chosen_property
-from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
-from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
+from royalty.tasks.credit.counts import is_paired
+from royalty.tasks.credit.plan import WORKER, CoalitionPlan, Measurement, MeasurePlan, Trained
+from royalty.tasks.credit.recording import flow_run, record, record_trained
+from royalty.tasks.credit.stages import Classified, Ingested
+from royalty.tasks.credit.training import measuring_modules
+from royalty.tasks.stages.context import call_with_stores
 
-MEASURING = "royalty.tasks.credit.coalitions_worker"
+if TYPE_CHECKING:
+    from royalty.tasks.credit import coalitions_worker as worker
+else:
+    worker = Deferred(WORKER)
+
+TRAINING = "royalty.tasks.credit.coalition_models"
+MEASURING = "royalty.tasks.credit.coalition_utilities"
+"""What a worker runs to train a coalition's model, and to measure it: the one may change without the other."""
+
 SIDE_BY_SIDE = 8
 """Coalitions that one process trains at once: as many as a stack of models holds."""
 
@@ -32,20 +43,20 @@ Members = tuple[str, ...]
 
 
 @task(cache_policy=NO_CACHE)
-def draw_coalitions(data: StageRecord, config: CoalitionConfig, seed: int) -> list[Members]:
+def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
     """Members of everybody's and nobody's coalition, then of each sampled one."""
-    names = np.array(data.outputs["contributors"])
-    paired = config.count >= 3 * len(names)  # see `sample_coalitions`
+    names = data.outputs.contributors
+    paired = is_paired(len(names), config.count)
     masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
-    return [tuple(names.tolist()), (), *(tuple(names[mask].tolist()) for mask in masks)]
+    return [tuple(names), (), *members_of(masks, names)]
 
 
 @task(cache_policy=NO_CACHE)
 def plan_coalitions(
     coalitions: Sequence[Members],
-    data: StageRecord,
-    start: StageRecord,
-    classifier: StageRecord,
+    data: Ingested,
+    start: str,
+    classifier: Classified,
     config: CreditConfig,
     method: Method,
     seeds: Sequence[int],
@@ -53,20 +64,21 @@ def plan_coalitions(
     """One plan for each coalition and training seed.
 
     Its key covers the images of its members, and those of others only by the model that it starts from.
+
+    Args:
+        start: digest of that model.
     """
-    digests = dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))
+    digests = data.outputs.brought
     training = config.coalitions.training(method, config.generator)
     shared = {
-        "start": start.outputs["model"],
+        "start": start,
         "method": method,
         "training": asdict(training),
-        "code": code_version("royalty.models.generators.retraining", module_of(config.generator.kind)),
+        "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
     unlearned = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
     measured = chosen_property(config.property)
-    measure_code = code_version(
-        module_of(config.generator.kind), "royalty.models.properties.classifier", *measured.modules
-    )
+    measure_code = code_version(MEASURING, *measuring_modules(config))
     plans = []
     for members in coalitions:
         for seed in seeds:
@@ -76,29 +88,27 @@ def plan_coalitions(
                 _measure_plan(key, classifier, config, measured, config.seed + draw, measure_code)
                 for draw in range(config.sampling.draws)
             )
-            plans.append(
-                CoalitionPlan(
-                    key, members, data.outputs["train"], start.outputs["model"], method, training, seed, measures
-                )
-            )
+            plans.append(CoalitionPlan(key, members, data.outputs.train, start, method, training, seed, measures))
     return plans
 
 
 def _measure_plan(
-    coalition: str, classifier: StageRecord, config: CreditConfig, measured: Chosen, draw: int, code: str
+    coalition: str, classifier: Classified, config: CreditConfig, measured: Chosen, draw: int, code: str
 ) -> MeasurePlan:
-    described = {
-        "property": config.property,
-        "judge": classifier.outputs["classifier"],
-        "images": config.sampling.images,
-        "steps": config.sampling.steps,
-        "scheduler": config.sampling.scheduler,
-        "draw": draw,
-    }
-    reference = classifier.inputs["images"]
-    compared = {"reference": reference} if measured.known.compares else {}
-    key = digest_of({"coalition": coalition, "code": code, **described, **compared})
-    return MeasurePlan(key=key, reference=reference, **described)
+    plan = MeasurePlan(
+        key="",
+        property=config.property,
+        judge=classifier.outputs.classifier,
+        reference=classifier.inputs.images,
+        images=config.sampling.images,
+        steps=config.sampling.steps,
+        scheduler=config.sampling.scheduler,
+        draw=draw,
+    )
+    described = asdict(plan)
+    if not measured.known.compares:  # then other reference images change nothing
+        del described["reference"]
+    return replace(plan, key=digest_of({"coalition": coalition, "code": code, **described}))
 
 
 @task(cache_policy=NO_CACHE, retries=1, tags=["gpu"])
@@ -147,45 +157,39 @@ def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
 
 
 def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
+    own, runs, by_key = settings(), open_workspace(settings()).runs, {plan.key: plan for plan in plans}
+
+    def record_row(row: Trained | Measurement | None) -> None:
+        if row is not None:
+            record(by_key, row)
+
     run_in_process(
-        f"{MEASURING}.measure_coalitions",
-        plans,
-        settings().threads,
-        _flow_run(),
-        settings(),
-        advance=_no_progress,
+        call_with_stores,
+        worker.measure_coalitions,
+        (plans, {key: row.checkpoint for key, row in runs.coalitions(by_key).items()}, _measured(plans)),
+        (own.root, own.weights_root, own.threads),
+        advance=record_row,
+        modules=(WORKER,),
         timeout=60 * timeout_minutes,
         mendable=(MemoryError,),
     )
 
 
+def _measured(plans: Sequence[CoalitionPlan]) -> set[str]:
+    """Keys of the measurements that are there."""
+    runs = open_workspace(settings()).runs
+    return set(runs.measurements(measure.key for plan in plans for measure in plan.measures))
+
+
 def _record_failure(plan: CoalitionPlan, failure: str) -> None:
-    open_workspace(settings()).runs.record_coalition(
-        CoalitionRecord(
-            key=plan.key,
-            members=list(plan.members),
-            method=plan.method,
-            seed=plan.seed,
-            items=0,
-            train_seconds=0.0,
-            device="none",
-            checkpoint=None,
-            failure=failure,
-        ),
-        plan.edges(None),
-        _flow_run(),
-    )
-
-
-def _flow_run() -> str | None:
-    return prefect.runtime.flow_run.id  # type: ignore[no-any-return]
+    record_trained(plan, Trained(plan.key, plan.seed, 0, 0.0, "none", checkpoint=None, failure=failure))
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
     """The plans with something left to train or measure, each key once; a failed training is finished."""
     runs = open_workspace(settings()).runs
     trained = runs.coalitions(plan.key for plan in plans)
-    measured = runs.measurements(measure.key for plan in plans for measure in plan.measures)
+    measured = _measured(plans)
 
     def finished(plan: CoalitionPlan) -> bool:
         row = trained.get(plan.key)
@@ -200,7 +204,7 @@ def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
     """The rows that this flow run recorded of each coalition of which it recorded any, by its key."""
     rows = {plan.key: [plan.key, *(measure.key for measure in plan.measures)] for plan in plans}
     origins = open_workspace(settings()).lineage.origins([row for own in rows.values() for row in own])
-    made = {row for row, origin in origins.items() if origin.flow_run == _flow_run()}
+    made = {row for row, origin in origins.items() if origin.flow_run == flow_run()}
     return {key: fresh for key, own in rows.items() if (fresh := [row for row in own if row in made])}
 
 
@@ -210,7 +214,3 @@ def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
     groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)] or [[]]
     groups[0] += [plan for plan in pending if not plan.members]
     return [group for group in groups if group]
-
-
-def _no_progress(_steps: int) -> None:
-    """A group is one step of the fan-out's progress; its own steps are not shown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,17 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
+from royalty.models.valuation.coalitions import masks_of
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
 from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import Finished, Stage
+
 
 @dataclass(frozen=True)
 class CreditInputs:
@@ -62,12 +64,9 @@ CREDIT = Stage("credit", CreditInputs, CreditOutputs)
 
 Credited = Finished[CreditInputs, CreditOutputs]
 
-MODULES = (__name__, "royalty.models.valuation.shapley", "royalty.models.valuation.certainty")
-"""Whose code the stage runs."""
-
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredGame:
     """The measured utilities of a game, a row each.
 
     Attributes:
@@ -101,7 +100,7 @@ class Measured:
         )
 
 
-def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan]) -> Measured:
+def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan]) -> MeasuredGame:
     """Read what was measured from the run store.
 
     Raises:
@@ -127,8 +126,8 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
             )
         ends.append(float(np.mean(utilities)))
     proper = [row for row in rows if 0 < len(row[0]) < len(names)]
-    return Measured(
-        masks=np.array([[name in members for name in names] for members, _, _, _ in proper]),
+    return MeasuredGame(
+        masks=masks_of([members for members, _, _, _ in proper], names),
         utilities=np.array([utility for _, utility, _, _ in proper]),
         seeds=np.array([seed for _, _, seed, _ in proper]),
         draws=np.array([draw for _, _, _, draw in proper]),
@@ -139,60 +138,59 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
 
 
 @task(cache_policy=NO_CACHE)
-def look(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
+def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
     """How certain the credit is with these coalitions, and how many the target takes."""
-    measured = gather(open_workspace(settings()), data.outputs["contributors"], plans)
+    measured = gather(open_workspace(settings()), data.outputs.contributors, plans)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
 @task(cache_policy=NO_CACHE)
-def estimate_credit(data: StageRecord, plans: Sequence[CoalitionPlan], config: CreditConfig) -> StageRecord:
+def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Credited:
     """Digest of the credit table (Parquet), highest credit first, and the diagnostics of the estimate."""
     space = open_workspace(settings())
     rows = [measure.key for plan in plans for measure in plan.measures]
     failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
-    inputs = {
-        "config": config.credit.model_dump(),
-        "stopping": config.stopping.model_dump(),
-        "measurements": rows,
-        "failed": digest_of(failures),
-        "seed": config.seed,
-    }
+    inputs = CreditInputs(config.credit, config.stopping, rows, digest_of(failures), config.seed)
 
-    def compute(space: Workspace) -> dict[str, Any]:
-        names = data.outputs["contributors"]
+    def compute(space: Workspace) -> CreditOutputs:
+        names = data.outputs.contributors
         measured = gather(space, names, plans)
         estimate = measured.estimate(config.credit, config.seed)
         columns = {
             "contributor": names,
-            "items": [data.outputs["items"][name] for name in names],
+            "items": [data.outputs.items[name] for name in names],
             "credit": estimate.values,
             "stderr": estimate.stderr,
             "ci_low": estimate.ci_low,
             "ci_high": estimate.ci_high,
         }
         table = pd.DataFrame(columns).sort_values(["credit", "contributor"], ascending=[False, True])
-        return {
-            "table": space.artifacts.put(table.to_parquet(index=False)),
-            "null_utility": measured.null,
-            "grand_utility": measured.grand,
-            "failed": [list(members) for members in measured.failed],
-            "trained": len(plans),
-            "diagnostics": estimate.diagnostics,
-            "certainty": asdict(_certainty(estimate, measured, config)),
-        }
+        return CreditOutputs(
+            table=space.artifacts.put(table.to_parquet(index=False)),
+            null_utility=measured.null,
+            grand_utility=measured.grand,
+            failed=[list(members) for members in measured.failed],
+            trained=len(plans),
+            diagnostics=dict(estimate.diagnostics),
+            certainty=_certainty(estimate, measured, config),
+        )
 
-    return run_stage("credit", inputs=inputs, modules=MODULES, compute=compute)
+    return run_here(CREDIT, inputs, compute)
+
+
+def is_current(credit: Credited) -> bool:
+    """Whether the code as it is now would estimate this credit by itself."""
+    return CREDIT.key(credit.inputs, (__name__,)) == credit.key
 
 
 @task(cache_policy=NO_CACHE)
-def record_credit(run: str, credit: StageRecord) -> None:
+def record_credit(run: str, credit: Credited) -> None:
     """Record which credit a run came to, for whoever pays by it later."""
-    open_workspace(settings()).ledger.record_credit(run, credit.key, credit.outputs["table"])
+    open_workspace(settings()).ledger.record_credit(run, credit.key, credit.outputs.table)
 
 
 @task(cache_policy=NO_CACHE)
-def find_credit(wanted: str) -> tuple[str, StageRecord]:
+def find_credit(wanted: str) -> tuple[str, Credited]:
     """Name of the run, and its credit, by that name or by the digest of the credit table.
 
     Raises:
@@ -207,8 +205,8 @@ def find_credit(wanted: str) -> tuple[str, StageRecord]:
             "`royalty run` credits"
         )
     run, key = found
-    credit = space.runs.stage(key)
-    if credit is None or not space.artifacts.path(credit.outputs["table"]).exists():
+    credit = CREDIT.kept(space, key)
+    if credit is None or not space.artifacts.path(credit.outputs.table).exists():
         raise InputError(
             f"a pool is divided by a credit table of this home, and that of {run!r} is not in {space.root}; set "
             "ROYALTY_HOME to the home of its run"
@@ -216,7 +214,7 @@ def find_credit(wanted: str) -> tuple[str, StageRecord]:
     return run, credit
 
 
-def _certainty(estimate: ShapleyEstimate, measured: Measured, config: CreditConfig) -> Certainty:
+def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame, config: CreditConfig) -> Certainty:
     stopping = config.stopping
     return certainty_of(
         estimate,

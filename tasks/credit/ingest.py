@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 from prefect import task
@@ -11,14 +11,13 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.artbench import artbench_images
 from royalty.models.data.celeba import celeba_images
 from royalty.models.data.cifar import cifar_images
 from royalty.models.data.columns import dataset_images, parquet_images
-from royalty.models.data.credited import Read, copies, read_images
+from royalty.models.data.credited import copies, read_images
 from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.items import Splits
@@ -36,14 +35,12 @@ from royalty.tasks.config.sources import (
     MnistSource,
     ParquetSource,
 )
-from royalty.tasks.stages.stage import run_stage
-
-READING = "royalty.models.data.credited"
-DUPLICATES = "royalty.models.data.duplicates"
+from royalty.tasks.credit.stages import INGEST, Ingested, IngestInputs, IngestOutputs
+from royalty.tasks.stages.running import run_here
 
 
 @task(cache_policy=NO_CACHE)
-def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> StageRecord:
+def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> Ingested:
     """Digests of the three parts, and what each contributor brings to training.
 
     Args:
@@ -53,15 +50,14 @@ def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, 
         return _ingest_files(source, seed, labels, texts)
     if texts and isinstance(source, DigitsSource):
         raise InputError("the embedded digits have no captions; set `generator: {prompt: ...}` for all of them")
-    inputs = {"source": source.model_dump(mode="json"), "seed": seed}
+    inputs = IngestInputs(source.model_dump(mode="json"), seed)
 
-    def compute(space: Workspace) -> dict[str, Any]:
+    def compute(space: Workspace) -> IngestOutputs:
         splits = embedded_splits(source, seed)
         stored = {name: space.artifacts.put(part.to_bytes()) for name, part in vars(splits).items()}
-        return {**stored, **_described(splits, splits.train.images), "repeated_items": 0, "licenses": {}}
+        return _outputs(splits, stored, splits.train.images)
 
-    module = "royalty.models.data.mnist" if isinstance(source, MnistSource) else "royalty.models.data.digits"
-    return run_stage("ingest", inputs=inputs, modules=(module, DUPLICATES), compute=compute)
+    return run_here(INGEST, inputs, compute)
 
 
 def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
@@ -77,12 +73,12 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
     return digits(**source.model_dump(exclude={"source", "held_out"}), **held_out, seed=seed)
 
 
-def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> StageRecord:
+def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> Ingested:
     listing = list_source(source, seed, labels=labels, texts=texts)
     settled = {"size": source.size, "held_out": source.held_out.model_dump()}
-    inputs = {"source": settled, "files": listing.digest(), "seed": seed}
+    inputs = IngestInputs(settled, seed, files=listing.digest())
 
-    def compute(space: Workspace) -> dict[str, Any]:
+    def compute(space: Workspace) -> IngestOutputs:
         with progress("Read images", len(listing)) as advance:
             read = read_images(
                 listing,
@@ -93,9 +89,13 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> S
                 folder=space.root,
                 progress=advance,
             )
-        return {**_store(space, read), "repeated_items": read.repeated, "licenses": listing.licenses()}
+        stored = {
+            name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in vars(read.splits).items()
+        }
+        places = read.splits.train.images
+        return _outputs(read.splits, stored, read.squares, places, repeated=read.repeated, licenses=listing.licenses())
 
-    return run_stage("ingest", inputs=inputs, modules=(READING, DUPLICATES), compute=compute)
+    return run_here(INGEST, inputs, compute)
 
 
 def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Listing:
@@ -121,24 +121,31 @@ def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> 
     return check_credited(listing, labels=labels, texts=texts)
 
 
-def _store(space: Workspace, read: Read) -> dict[str, Any]:
-    parts = vars(read.splits).items()
-    stored = {name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in parts}
-    return {**stored, **_described(read.splits, read.squares, read.splits.train.images)}
-
-
-def _described(splits: Splits, images: np.ndarray, places: np.ndarray | None = None) -> Mapping[str, Any]:
+def _outputs(
+    splits: Splits,
+    stored: Mapping[str, str],
+    images: np.ndarray,
+    places: np.ndarray | None = None,
+    *,
+    repeated: int = 0,
+    licenses: Mapping[str, int] = MappingProxyType({}),
+) -> IngestOutputs:
     """What a report says of the training part, whose images are at those places."""
-    train = splits.train
+    train, names = splits.train, list(splits.train.contributors)
     near = near_copies(near_owners(images, train.membership, places), train.membership)
     brought = train.membership.sum(axis=0).tolist()
-    return {
-        "contributors": list(train.contributors),
-        "items": dict(zip(train.contributors, brought, strict=True)),
-        "contributor_digests": [train.digest_of(index) for index in range(len(train.contributors))],
-        "shared_items": int((train.membership.sum(axis=1) > 1).sum()),
-        "copies": copies(train),
-        "near_copies": [(train.contributors[one], train.contributors[other], count) for one, other, count in near],
-        "total_items": len(train),
-        "shape": list(images.shape[1:]),
-    }
+    return IngestOutputs(
+        **stored,
+        contributors=names,
+        items=dict(zip(names, brought, strict=True)),
+        contributor_digests=[train.digest_of(index) for index in range(len(names))],
+        shared_items=int((train.membership.sum(axis=1) > 1).sum()),
+        copies=copies(train),
+        near_copies=[
+            (train.contributors[first], train.contributors[second], int(count)) for first, second, count in near
+        ],
+        total_items=len(train),
+        shape=list(images.shape[1:]),
+        repeated_items=repeated,
+        licenses=dict(licenses),
+    )

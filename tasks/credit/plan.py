@@ -1,12 +1,14 @@
-"""The orders that a worker gets."""
+"""What a worker is asked to train and measure, and what it reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from royalty.infra.stores.lineage import Edge
 from royalty.models.base.choices import SchedulerName
 from royalty.models.generators.training import Method, Training
+
+WORKER = "royalty.tasks.credit.coalitions_worker"
+"""Module of what carries plans out, in processes of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,6 @@ class MeasurePlan:
     draw: int
     scheduler: SchedulerName = "unipc"
 
-    def edges(self, coalition: str) -> list[Edge]:
-        """What the measurement came from."""
-        parents = {"model": coalition, "judge": self.judge, "reference": self.reference}
-        return [Edge(self.key, parent, role, self.key) for role, parent in parents.items()]
-
 
 @dataclass(frozen=True)
 class CoalitionPlan:
@@ -56,7 +53,33 @@ class CoalitionPlan:
     seed: int
     measures: tuple[MeasurePlan, ...]
 
-    def edges(self, checkpoint: str | None) -> list[Edge]:
-        """What the model came from, and its checkpoint from it."""
-        edges = [Edge(self.key, self.start, "start", self.key), Edge(self.key, self.train, "train", self.key)]
-        return [*edges, Edge(checkpoint, self.key, "checkpoint", self.key)] if checkpoint else edges
+
+@dataclass(frozen=True)
+class Trained:
+    """A coalition's model, as a worker reports it.
+
+    Attributes:
+        key: of its plan.
+        seed: of the training that this is; another than was asked for, if that one diverged.
+        items: images that it was trained on.
+        checkpoint: digest of the model; None if training failed, and `failure` says how.
+    """
+
+    key: str
+    seed: int
+    items: int
+    seconds: float
+    device: str
+    checkpoint: str | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A measured utility, higher is better, as a worker reports it; times are in seconds."""
+
+    key: str
+    coalition: str
+    utility: float
+    sample_seconds: float
+    measure_seconds: float

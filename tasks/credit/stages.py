@@ -7,7 +7,7 @@ that they are handed to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from royalty.tasks.stages.stage import Finished, Stage
@@ -53,12 +53,13 @@ class IngestOutputs:
     items: dict[str, int]
     contributor_digests: list[str]
     shared_items: int
-    copies: list[tuple[str, str, int]]
-    near_copies: list[tuple[str, str, int]]
     total_items: int
-    shape: list[int]
-    repeated_items: int
-    licenses: dict[str, int]
+    # Rows of earlier versions have none of these.
+    copies: list[tuple[str, str, int]] = field(default_factory=list)
+    near_copies: list[tuple[str, str, int]] = field(default_factory=list)
+    shape: list[int] = field(default_factory=list)
+    repeated_items: int = 0
+    licenses: dict[str, int] = field(default_factory=dict)
 
     @property
     def brought(self) -> dict[str, str]:
@@ -142,7 +143,7 @@ class TrainInputs:
     architecture: Mapping[str, Any]
     training: Mapping[str, Any]
     seed: int
-    gpus: int
+    gpus: int = 1
     pipeline: str | None = None
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import open_workspace
 from royalty.models.valuation.certainty import Certainty, pilot_size
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.estimate import look
 from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.stages import Ingested
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class Verdict:
         return f"The budget of {self.budget} coalitions ended the measuring: {found}."
 
 
-def first_look(data: StageRecord, config: CreditConfig) -> int:
+def first_look(data: Ingested, config: CreditConfig) -> int:
     """Plans to measure before the certainty is judged for the first time."""
-    contributors = len(data.outputs["contributors"])
+    contributors = len(data.outputs.contributors)
     pilot = max(config.stopping.pilot or pilot_size(contributors), 2 * (contributors - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
 
 
 def assess(
-    data: StageRecord, measured: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
+    data: Ingested, measured: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
 ) -> Verdict:
     """The verdict on what was measured of all that is planned."""
     runs = open_workspace(settings()).runs

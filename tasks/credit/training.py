@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.stores.checkpoints import Checkpoint
-from royalty.infra.stores.keys import code_version, digest_of
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
 from royalty.models.generators.kinds import module_of
@@ -18,7 +18,37 @@ from royalty.models.generators.pipelines import autoencoder_in, check_pipeline, 
 from royalty.models.properties.registry import chosen_property
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.generators import LatentConfig, LoRAConfig, TrainedBase
-from royalty.tasks.stages.stage import WORKER, in_worker, run_stage
+from royalty.tasks.credit.anchor import Game
+from royalty.tasks.credit.stages import (
+    CLASSIFIER,
+    IMAGE_COUNT,
+    MEASURE,
+    PIPELINE,
+    PRUNE,
+    TRAIN,
+    TRIAL,
+    Classified,
+    ClassifierInputs,
+    ImageCountInputs,
+    Ingested,
+    Measured,
+    MeasureInputs,
+    Pipeline,
+    Pruned,
+    PruneInputs,
+    Trained,
+    TrainInputs,
+    TrialInputs,
+)
+from royalty.tasks.stages.running import is_current, run_in_worker
+
+if TYPE_CHECKING:
+    from royalty.tasks.credit import classifier_worker, generator_worker, measuring_worker, pipeline_worker
+else:
+    classifier_worker = Deferred("royalty.tasks.credit.classifier_worker")
+    generator_worker = Deferred("royalty.tasks.credit.generator_worker")
+    measuring_worker = Deferred("royalty.tasks.credit.measuring_worker")
+    pipeline_worker = Deferred("royalty.tasks.credit.pipeline_worker")
 
 
 def check_property(property_: str) -> None:
@@ -43,7 +73,7 @@ def needs_labels(config: CreditConfig) -> bool:
     return chosen_property(config.property).needs_labels or config.generator.needs_labels
 
 
-def check_generator(data: StageRecord, config: CreditConfig) -> None:
+def check_generator(data: Ingested, config: CreditConfig) -> None:
     """Refuse, before anything is trained, a base that cannot be adapted.
 
     Raises:
@@ -53,7 +83,7 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
     generator = config.generator
     if isinstance(generator, LatentConfig):
         described = autoencoder_in(WeightsStore(settings().weights_root).base(generator.base))
-        described.check_side(data.outputs["shape"][1], len(generator.block_channels))
+        described.check_side(data.outputs.shape[1], len(generator.block_channels))
     if not isinstance(generator, LoRAConfig):
         return
     for package in ("peft", "transformers"):
@@ -63,7 +93,7 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
         return
     folder = WeightsStore(settings().weights_root).base(generator.base)
     check_pipeline(folder)
-    multiple, sides = side_multiple(folder), data.outputs["shape"][1:]
+    multiple, sides = side_multiple(folder), data.outputs.shape[1:]
     if any(side % multiple for side in sides):
         raise InputError(
             f"the autoencoder of {generator.base} takes images whose sides are multiples of {multiple}; got "
@@ -72,7 +102,7 @@ def check_generator(data: StageRecord, config: CreditConfig) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def try_base(data: StageRecord, config: CreditConfig) -> None:
+def try_base(data: Ingested, config: CreditConfig) -> None:
     """Build a generator that stands on what others trained, or takes several GPUs: what that refuses, is refused early.
 
     Raises:
@@ -81,108 +111,139 @@ def try_base(data: StageRecord, config: CreditConfig) -> None:
     """
     generator = config.generator
     if isinstance(generator, LatentConfig | LoRAConfig) or generator.gpus > 1:
-        inputs = {
-            "train": data.outputs["train"],
-            "kind": generator.kind,
-            "architecture": generator.architecture(),
-            "own": generator.trained_base is not None,
-            "gpus": generator.gpus,
-        }
-        work = in_worker("", 0, f"{WORKER}.try_generator", *inputs.values())
-        run_stage("try-base", inputs=inputs, modules=(WORKER, module_of(generator.kind)), compute=work)
+        inputs = TrialInputs(
+            train=data.outputs.train,
+            kind=generator.kind,
+            architecture=generator.architecture(),
+            own=generator.trained_base is not None,
+            gpus=generator.gpus,
+        )
+        run_in_worker(TRIAL, inputs, generator_worker.try_generator, also=(module_of(generator.kind),))
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
-def train_classifier(data: StageRecord, config: CreditConfig) -> StageRecord:
+def train_classifier(data: Ingested, config: CreditConfig) -> Classified:
     """Digest of the classifier, and its accuracy on validation images."""
     steps = config.classifier.steps
-    inputs = {
-        "images": data.outputs["classifier"],
-        "validation": data.outputs["validation"],
-        "steps": steps,
-        "seed": config.seed,
-    }
-    work = in_worker("Train classifier", steps, f"{WORKER}.fit_classifier", *inputs.values())
-    return run_stage("classifier", inputs=inputs, modules=(WORKER,), compute=work)
+    inputs = ClassifierInputs(data.outputs.classifier, data.outputs.validation, steps, config.seed)
+    return run_in_worker(CLASSIFIER, inputs, classifier_worker.fit_classifier, title="Train classifier", total=steps)
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
-def train_generator(data: StageRecord, config: CreditConfig, pipeline: StageRecord | None) -> StageRecord:
+def train_generator(data: Ingested, config: CreditConfig, pipeline: Pipeline | None) -> Trained:
     """Digest of the base model, and its size.
 
     Args:
         pipeline: what a LoRA is put on, if this run trained it.
     """
-    on = {"base": pipeline.outputs["name"]} if pipeline else {}
-    inputs = {
-        "train": data.outputs["train"],
-        "kind": config.generator.kind,
-        "architecture": config.generator.architecture() | on,
-        "training": config.generator.training(),
-        "seed": config.seed,
-        "gpus": config.generator.gpus,
-    }
-    modules = WORKER, module_of(config.generator.kind)
-    checkpoint = digest_of({"inputs": inputs, "code": code_version(*modules)})
-    given = *inputs.values(), checkpoint
-    under = {"pipeline": pipeline.outputs["files"]} if pipeline else {}
-    steps, gpus = config.generator.steps, config.generator.gpus
-    work = in_worker("Train generator", steps, f"{WORKER}.fit_generator", *given, processes=gpus)
-    record = run_stage("train", inputs=inputs | under, modules=modules, compute=work)
-    Checkpoint(settings().root / "checkpoints" / checkpoint).remove()
-    return record
+    generator = config.generator
+    on = {"base": pipeline.outputs.name} if pipeline else {}
+    inputs = TrainInputs(
+        train=data.outputs.train,
+        kind=generator.kind,
+        architecture=generator.architecture() | on,
+        training=generator.training(),
+        seed=config.seed,
+        gpus=generator.gpus,
+        pipeline=pipeline.outputs.files if pipeline else None,
+    )
+    base = run_in_worker(
+        TRAIN,
+        inputs,
+        generator_worker.fit_generator,
+        also=(module_of(generator.kind),),
+        title="Train generator",
+        total=generator.steps,
+        processes=generator.gpus,
+    )
+    Checkpoint(settings().root / "checkpoints" / base.key).remove()
+    return base
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
-def prune(data: StageRecord, base: StageRecord, config: CreditConfig) -> StageRecord:
+def prune(data: Ingested, base: Trained, config: CreditConfig) -> Pruned:
     """Digest of the pruned model before and after recovery, and its size."""
     recovery = config.pruning.recovery_steps
-    inputs = {
-        "train": data.outputs["train"],
-        "base": base.outputs["model"],
-        "pruning": config.pruning.model_dump(exclude={"recovery_steps"}),
-        "training": config.generator.training() | {"steps": recovery},
-        "seed": config.seed,
-    }
-    work = in_worker("Recover pruned model", recovery, f"{WORKER}.prune_generator", *inputs.values())
-    return run_stage("prune", inputs=inputs, modules=(WORKER, module_of(config.generator.kind)), compute=work)
+    inputs = PruneInputs(
+        train=data.outputs.train,
+        base=base.outputs.model,
+        pruning=config.pruning.model_dump(exclude={"recovery_steps"}),
+        training=config.generator.training() | {"steps": recovery},
+        seed=config.seed,
+    )
+    return run_in_worker(
+        PRUNE,
+        inputs,
+        generator_worker.prune_generator,
+        also=(module_of(config.generator.kind),),
+        title="Recover pruned model",
+        total=recovery,
+    )
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
 def measure_models(
-    base: StageRecord, pruned: StageRecord, data: StageRecord, classifier: StageRecord, config: CreditConfig
-) -> StageRecord:
+    base: Trained, pruned: Pruned, data: Ingested, classifier: Classified, config: CreditConfig
+) -> Measured:
     """Utility of the models and of real images, and digests of images that the models make."""
-    models = {"base": base.outputs["model"], "broken": pruned.outputs["broken"], "pruned": pruned.outputs["model"]}
-    inputs = {
-        "models": models,
-        "validation": data.outputs["validation"],
-        "classifier": classifier.outputs["classifier"],
-        "reference": classifier.inputs["images"],
-        "property": config.property,
-        "sampling": config.sampling.model_dump(exclude={"draws", "stderr"}),
-        "seed": config.seed,
-    }
-    work = in_worker("Measure models", len(models), f"{WORKER}.measure_models", *inputs.values())
-    modules = WORKER, module_of(config.generator.kind), *chosen_property(config.property).modules
-    return run_stage("measure", inputs=inputs, modules=modules, compute=work)
+    models = {"base": base.outputs.model, "broken": pruned.outputs.broken, "pruned": pruned.outputs.model}
+    inputs = MeasureInputs(
+        models=models,
+        validation=data.outputs.validation,
+        classifier=classifier.outputs.classifier,
+        reference=classifier.inputs.images,
+        property=config.property,
+        sampling=config.sampling.model_dump(exclude={"draws", "stderr"}),
+        seed=config.seed,
+    )
+    return run_in_worker(
+        MEASURE,
+        inputs,
+        measuring_worker.measure_models,
+        also=measuring_modules(config),
+        title="Measure models",
+        total=len(models),
+    )
 
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
-def settle_images(pruned: StageRecord, classifier: StageRecord, config: CreditConfig) -> CreditConfig:
+def settle_images(pruned: Pruned, classifier: Classified, config: CreditConfig) -> CreditConfig:
     """The configuration with the number of images that gives the standard error it asks for, if it asks for one."""
     if config.sampling.stderr is None:
         return config
-    inputs = {
-        "pruned": pruned.outputs["model"],
-        "classifier": classifier.outputs["classifier"],
-        "reference": classifier.inputs["images"],
-        "property": config.property,
-        "sampling": config.sampling.model_dump(exclude={"draws"}),
-        "seed": config.seed,
+    inputs = ImageCountInputs(
+        pruned=pruned.outputs.model,
+        classifier=classifier.outputs.classifier,
+        reference=classifier.inputs.images,
+        property=config.property,
+        sampling=config.sampling.model_dump(exclude={"draws"}),
+        seed=config.seed,
+    )
+    counted = run_in_worker(
+        IMAGE_COUNT,
+        inputs,
+        measuring_worker.count_images,
+        also=measuring_modules(config),
+        title="Count images",
+        total=1,
+    )
+    sampling = config.sampling.model_copy(update={"images": counted.outputs.count, "stderr": None})
+    return config.model_copy(update={"sampling": sampling})
+
+
+def measuring_modules(config: CreditConfig) -> tuple[str, ...]:
+    """Modules that a registry finds by name when a model of this configuration is sampled and measured."""
+    return (module_of(config.generator.kind), *chosen_property(config.property).modules)
+
+
+def outdated_models(game: Game) -> tuple[str, ...]:
+    """What of this game the code as it is now would train otherwise: titles of the classifier and the models."""
+    kind = module_of(game.base.inputs.kind)
+    pipeline = game.pipeline is not None and not is_current(PIPELINE, game.pipeline, pipeline_worker.fit_pipeline)
+    changed = {
+        "the classifier": not is_current(CLASSIFIER, game.judge, classifier_worker.fit_classifier),
+        "the pipeline under the LoRAs": pipeline,
+        "the base model": not is_current(TRAIN, game.base, generator_worker.fit_generator, kind),
+        "the pruned model": not is_current(PRUNE, game.pruned, generator_worker.prune_generator, kind),
     }
-    work = in_worker("Count images", 1, f"{WORKER}.count_images", *inputs.values())
-    modules = WORKER, module_of(config.generator.kind), *chosen_property(config.property).modules
-    found = run_stage("images", inputs=inputs, modules=modules, compute=work)
-    counted = config.sampling.model_copy(update={"images": found.outputs["count"], "stderr": None})
-    return config.model_copy(update={"sampling": counted})
+    return tuple(title for title, outdated in changed.items() if outdated)

@@ -13,9 +13,9 @@ from royalty.models.encoders.preact_resnet import PreActResNet18
 from royalty.models.encoders.registry import build_encoder
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, shape_of
 from royalty.tasks.items.stages import EmbedInputs, EmbedOutputs
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 
 def embed(inputs: EmbedInputs, context: StageContext) -> EmbedOutputs:

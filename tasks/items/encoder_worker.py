@@ -12,11 +12,11 @@ from royalty.infra.processes.progress import Advance
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import numbered
 from royalty.models.encoders.preact_resnet import PreActResNet18
-from royalty.tasks.config.values import EncodingConfig
+from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.items.stages import EncoderInputs, EncoderOutputs
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 
 def train_encoder(inputs: EncoderInputs, context: StageContext) -> EncoderOutputs:

@@ -24,9 +24,9 @@ from royalty.models.valuation.gmvaluator import GMValues, build_index, gmvaluato
 from royalty.models.valuation.items import contributor_values
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
 from royalty.tasks.items.stages import MatchInputs, MatchOutputs
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import load_items
 
 SCORED_TOGETHER = 256
 """Images to a shard of qualities: what a kill costs at most."""

@@ -15,9 +15,9 @@ from royalty.models.generators.registry import load_generator
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
 from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
+from royalty.tasks.items.stored_items import keep_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.stored_items import keep_items
 
 
 def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:

@@ -13,7 +13,7 @@ from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.judging.criteria import rank_agreement
 from royalty.models.valuation.items import contributor_values
 from royalty.tasks.items.stages import MatchOutputs
-from royalty.tasks.stages.stored_items import load_contributions, load_items, load_values
+from royalty.tasks.items.stored_items import load_contributions, load_items, load_values
 
 SHOWN, BEHIND, NAMED = 12, 8, 3
 """Generated images, training images beside each, and contributors named of them."""

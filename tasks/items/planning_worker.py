@@ -11,8 +11,8 @@ import torch
 
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.keys import digest_of
+from royalty.models.base.checks import check_unseen
 from royalty.models.valuation.batches import Plan, extend_plan, plan_values, share_pieces
-from royalty.models.valuation.items import check_unseen
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.features import represented
 from royalty.tasks.items.sides import OpenSides, open_sides

@@ -16,7 +16,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.attributes import table_of
 from royalty.models.data.folder import list_images
 from royalty.models.data.labelled import count_items
-from royalty.tasks.config.values import EncodingConfig
+from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.items.stages import (
     COLOUR,
     EMBED,

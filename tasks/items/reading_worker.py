@@ -11,8 +11,8 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.attributes import read_attributes
 from royalty.models.data.labelled import read_items
 from royalty.tasks.items.stages import ColourInputs, ItemsOutputs, Source
+from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.stored_items import keep_items, load_items
 
 
 def read(source: Source, context: StageContext) -> ItemsOutputs:

@@ -16,7 +16,7 @@ from royalty.models.data.labelled import Items, numbered
 from royalty.models.valuation.items import ItemValues, with_lowest
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.stages import Sides, ValueOutputs
-from royalty.tasks.stages.stored_items import load_items
+from royalty.tasks.items.stored_items import load_items
 
 
 @dataclass(frozen=True)

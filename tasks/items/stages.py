@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import GrandMatching, Matching
-from royalty.tasks.config.values import EncodingConfig
 from royalty.tasks.stages.stage import Finished, Stage
 
 

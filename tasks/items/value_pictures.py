@@ -9,7 +9,7 @@ from royalty.infra.pages.plots import spread_of_values
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Sides, Valued
-from royalty.tasks.stages.stored_items import load_items, load_values
+from royalty.tasks.items.stored_items import load_items, load_values
 
 SHOWN = 8
 """Images of each end of each label."""

@@ -17,6 +17,7 @@ from royalty.models.base.errors import InputError
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Matched, Sides, Valued
+from royalty.tasks.items.stored_items import load_values
 from royalty.tasks.stages.publishing import (
     Contents,
     Published,
@@ -26,7 +27,6 @@ from royalty.tasks.stages.publishing import (
     numbers,
     publish,
 )
-from royalty.tasks.stages.stored_items import load_values
 
 WRITE_VALUES = PublishStage("write-values", PublishInputs, PublishOutputs)
 WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from royalty.infra.processes.progress import Advance
-from royalty.infra.settings import Settings
-from royalty.infra.workspace import open_workspace
+from royalty.models.data.items import ImageSet
 from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.gradients import journey_gradients, loss_gradients
+from royalty.models.properties.classifier import Classifier
+from royalty.models.properties.property import Property
 from royalty.models.valuation.influence import relative_influence, renormalized_influence, trak
 from royalty.models.valuation.similarity import (
     aggregate,
@@ -21,95 +23,116 @@ from royalty.models.valuation.similarity import (
     gradient_similarity,
     pixel_similarity,
 )
-from royalty.tasks.credit.training_worker import load_classifier, load_images, load_model, load_property
+from royalty.tasks.judge.stages import AttributeInputs, AttributeOutputs
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.loading import load_classifier, load_images, load_model, load_property
+
+GRADIENT_METHODS = 4
+"""Steps of progress of the methods that compare gradients."""
 
 
-def attribute(
-    train: str,
-    base: str,
-    judge: str,
-    reference: str,
-    measured: str,
-    sampling: dict[str, Any],
-    gradients: dict[str, Any],
-    seed: int,
-    settings: Settings,
-    advance: Advance,
-) -> dict[str, Any]:
+def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutputs:
     """Scores of contributors by each baseline, higher being more valuable, and the seconds that each took.
 
     Scores are of images that the base model makes, averaged over them (section 4.3). Similarities are
     aggregated by average and by maximum, influences by sum, as in the paper. The property of a contributor's own
     images is left out where it is not defined for as few images as some have.
-
-    Args:
-        gradients: `images` that the model makes for the gradient methods, `timesteps`, `projection`, `damping`.
     """
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
-    space = open_workspace(settings)
-    data, classifier = load_images(space, train), load_classifier(space, judge)
-    model = load_model(space, base, settings)
     began = time.perf_counter()
-    generated = model.sample(sampling.pop("images"), **sampling, seed=seed)
-    scores: dict[str, list[float]] = {}
-    seconds: dict[str, float] = {}
-
-    def keep(method: str, items: np.ndarray, spent: float, *ways: Any) -> None:
-        for how in ways:
-            title = f"{method} ({how})"
-            scores[title] = aggregate(items, data.membership, how).tolist()
-            seconds[title] = spent
-        advance(1)
-
-    def keep_contributors(method: str, values: list[float]) -> None:
-        scores[method], seconds[method] = values, 0.0
-
-    keep("pixel similarity", pixel_similarity(data.images, generated), 0.0, "average", "maximum")
-    own, made = classifier.features(data.images), classifier.features(generated)
-    keep("encoder similarity", feature_similarity(own, made), 0.0, "average", "maximum")
-    cluster = classifier.probabilities(generated).argmax(axis=1)
-    keep("embedding distance", embedding_distance(own, made, cluster), 0.0, "average", "maximum")
-    common = {key: gradients[key] for key in ("timesteps", "projection")} | {"seed": seed}
-    some = generated[: gradients["images"]]
-
+    data, classifier = load_images(context, inputs.train), load_classifier(context, inputs.classifier)
+    model = load_model(context, inputs.base)
+    sampling = {name: value for name, value in inputs.sampling.items() if name != "images"}
+    generated = model.sample(inputs.sampling["images"], **sampling, seed=inputs.seed)
+    scores = _Scores(data.membership, context.advance)
+    _compare_images(scores, classifier, data.images, generated)
     if isinstance(model, Denoiser):  # gradients are known of these kinds
-        clock = time.perf_counter()
-        simple = loss_gradients(model, data.images, loss="simple", **common)
-        query = loss_gradients(model, some, loss="simple", **common)
-        spent, damping = time.perf_counter() - clock, gradients["damping"]
-        keep("gradient similarity", gradient_similarity(simple, query), spent, "average", "maximum")
-        scores["relative influence (sum)"] = _summed(
-            relative_influence(simple, query, damping=damping), data.membership
-        )
-        scores["renormalized influence (sum)"] = _summed(
-            renormalized_influence(simple, query, damping=damping), data.membership
-        )
-        keep("TRAK", trak(simple, query, damping=damping), spent, "sum")
-        clock = time.perf_counter()
-        journey = journey_gradients(
-            model,
-            n=gradients["images"],
-            seed=seed,
-            **sampling,
-            projection=gradients["projection"],
-            projection_seed=seed,
-        )
-        keep("Journey-TRAK", trak(simple, journey, damping=damping), spent + time.perf_counter() - clock, "sum")
-        clock = time.perf_counter()
-        square = loss_gradients(model, data.images, loss="square", **common)
-        asked = loss_gradients(model, some, loss="square", **common)
-        keep("D-TRAK", trak(square, asked, damping=damping), time.perf_counter() - clock, "sum")
-        seconds |= {f"{name} influence (sum)": spent for name in ("relative", "renormalized")}
+        _compare_gradients(scores, model, data.images, generated, inputs, sampling)
     else:
-        advance(4)
+        context.advance(GRADIENT_METHODS)
+    _judge_contributors(scores, data, load_property(context, inputs.property, inputs.classifier, inputs.reference))
+    return AttributeOutputs(scores.values, scores.seconds, time.perf_counter() - began)
 
-    credited = load_property(space, measured, judge, reference, settings=settings)
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores by method, as they are added.
+
+    Attributes:
+        membership: bool, `(items, contributors)`.
+        values: `(contributors,)`, by method.
+        seconds: by method.
+    """
+
+    membership: np.ndarray
+    advance: Callable[[int], object]
+    values: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, method: str, items: np.ndarray, seconds: float, *ways: Literal["average", "maximum", "sum"]) -> None:
+        """Aggregate scores of items, `(items,)`, in several ways, each a method."""
+        for way in ways:
+            title = f"{method} ({way})"
+            self.values[title] = [float(value) for value in aggregate(items, self.membership, way)]
+            self.seconds[title] = seconds
+
+
+def _compare_images(scores: _Scores, classifier: Classifier, images: np.ndarray, generated: np.ndarray) -> None:
+    """Similarities of pixels and of features, and distances within clusters of the classifier."""
+    scores.add("pixel similarity", pixel_similarity(images, generated), 0.0, "average", "maximum")
+    scores.advance(1)
+    features, made = classifier.features(images), classifier.features(generated)
+    scores.add("encoder similarity", feature_similarity(features, made), 0.0, "average", "maximum")
+    scores.advance(1)
+    cluster = classifier.probabilities(generated).argmax(axis=1)
+    scores.add("embedding distance", embedding_distance(features, made, cluster), 0.0, "average", "maximum")
+    scores.advance(1)
+
+
+def _compare_gradients(
+    scores: _Scores,
+    model: Denoiser,
+    images: np.ndarray,
+    generated: np.ndarray,
+    inputs: AttributeInputs,
+    sampling: dict[str, Any],
+) -> None:
+    """Similarities and influences by gradients of the loss at training images and at generated ones."""
+    settings, seed = inputs.gradients, inputs.seed
+    damping, queries = settings.damping, generated[: settings.images]
+    options: dict[str, Any] = {"timesteps": settings.timesteps, "projection": settings.projection, "seed": seed}
+
+    began = time.perf_counter()
+    simple = loss_gradients(model, images, loss="simple", **options)
+    query = loss_gradients(model, queries, loss="simple", **options)
+    seconds = time.perf_counter() - began
+    scores.add("gradient similarity", gradient_similarity(simple, query), seconds, "average", "maximum")
+    scores.advance(1)
+    scores.add("relative influence", relative_influence(simple, query, damping=damping), seconds, "sum")
+    scores.add("renormalized influence", renormalized_influence(simple, query, damping=damping), seconds, "sum")
+    scores.add("TRAK", trak(simple, query, damping=damping), seconds, "sum")
+    scores.advance(1)
+
+    began = time.perf_counter()
+    journey = journey_gradients(
+        model, n=settings.images, seed=seed, **sampling, projection=settings.projection, projection_seed=seed
+    )
+    journey_scores = trak(simple, journey, damping=damping)
+    scores.add("Journey-TRAK", journey_scores, seconds + time.perf_counter() - began, "sum")
+    scores.advance(1)
+
+    began = time.perf_counter()
+    square = loss_gradients(model, images, loss="square", **options)
+    square_query = loss_gradients(model, queries, loss="square", **options)
+    scores.add("D-TRAK", trak(square, square_query, damping=damping), time.perf_counter() - began, "sum")
+    scores.advance(1)
+
+
+def _judge_contributors(scores: _Scores, data: ImageSet, credited: Property) -> None:
+    """What the images of a contributor are worth by themselves, and how many they are."""
     brought = [data.images[data.membership[:, member]] for member, _ in enumerate(data.contributors)]
     if min(map(len, brought)) >= credited.least:
-        keep_contributors("property of own images", [credited.of(images) for images in brought])
-    keep_contributors("number of images", [float(len(images)) for images in brought])
-    return {"scores": scores, "seconds": seconds, "busy_seconds": time.perf_counter() - began}
-
-
-def _summed(items: np.ndarray, membership: np.ndarray) -> list[float]:
-    return list(map(float, aggregate(items, membership, "sum")))
+        scores.values["property of own images"] = [float(credited.of(images)) for images in brought]
+        scores.seconds["property of own images"] = 0.0
+    scores.values["number of images"] = [float(len(images)) for images in brought]
+    scores.seconds["number of images"] = 0.0

@@ -1,78 +1,74 @@
-"""Write what an evaluation found: tables and a plot, on disk and in MLflow."""
+"""Publish what an evaluation of credit found: tables and a plot, on disk and in MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.pages.cells import csv_bytes
-from royalty.infra.settings import settings
-from royalty.infra.stores.artifacts import write_whole
-from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.runstore import StageRecord
-from royalty.infra.workspace import Workspace, open_workspace
+from royalty.infra.workspace import Workspace
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.stages.stage import run_stage
+from royalty.tasks.judge.stages import Compared, JudgementKind, Row, Scored
+from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
+
+WRITE_LDS = PublishStage("write-lds", PublishInputs, PublishOutputs)
+WRITE_COUNTERFACTUAL = PublishStage("write-counterfactual", PublishInputs, PublishOutputs)
 
 
 @task(cache_policy=NO_CACHE)
-def write_lds(config: CreditConfig, scored: StageRecord) -> StageRecord:
-    """The folder with `lds.csv` and `lds.png`, and the MLflow run that holds them."""
-    rows = scored.outputs["rows"]
-    shown = sorted({row["alpha"] for row in rows}, key=lambda alpha: abs(alpha - 0.5))[0]
+def write_lds(config: CreditConfig, scored: Scored) -> Published:
+    """Publish `lds.csv` and `lds.png`."""
+    rows = scored.outputs.rows
+
+    def make(_space: Workspace) -> Contents:
+        return Contents(
+            note=_note(config, "lds"), tables={"lds": pd.DataFrame(rows)}, files={"lds.png": _plot(config.name, rows)}
+        )
+
+    return publish(WRITE_LDS, _inputs(config, "lds", scored.key), make)
+
+
+@task(cache_policy=NO_CACHE)
+def write_counterfactual(config: CreditConfig, compared: Compared) -> Published:
+    """Publish `counterfactual.csv`."""
+
+    def make(_space: Workspace) -> Contents:
+        table = pd.DataFrame(compared.outputs.rows)
+        return Contents(note=_note(config, "counterfactual"), tables={"counterfactual": table})
+
+    return publish(WRITE_COUNTERFACTUAL, _inputs(config, "counterfactual", compared.key), make)
+
+
+def _inputs(config: CreditConfig, kind: JudgementKind, key: str) -> PublishInputs:
+    """What is published.
+
+    Args:
+        key: of the stage that computed it.
+    """
+    params = {"name": config.name, **config.evaluation.model_dump(mode="json")}
+    return PublishInputs(config.name, f"{config.name}-{kind}", {kind: key}, params)
+
+
+def _note(config: CreditConfig, kind: JudgementKind) -> str:
+    return f"Evaluation ({kind}) of credit, run {config.name!r}, by models retrained on coalitions."
+
+
+def _plot(name: str, rows: Sequence[Row]) -> bytes:
+    """PNG of LDS against compute, at the alpha nearest to a half."""
+    from royalty.infra.pages.plots import score_against_compute  # matplotlib takes a second to import
+
+    alpha = min(sorted({row["alpha"] for row in rows}), key=lambda alpha: abs(alpha - 0.5))
     curves: dict[str, list[tuple[float, float, float, float]]] = {}
-    others = {}
+    others: dict[str, float] = {}
     for row in rows:
-        if row["alpha"] != shown:
+        if row["alpha"] != alpha:
             continue
         if row["method"].startswith("Shapley, "):
             point = (row["seconds"], row["lds"], row["low"], row["high"])
             curves.setdefault(row["method"].removeprefix("Shapley, "), []).append(point)
         else:
             others[row["method"]] = row["lds"]
-    best = max(others.items(), key=lambda item: item[1]) if others else None
-
-    def plot() -> bytes:
-        from royalty.infra.pages.plots import score_against_compute  # matplotlib takes a second to import
-
-        return score_against_compute(f"{config.name}: LDS at alpha {shown:g} against compute", curves, best)
-
-    return _write(config, "lds", rows, {"lds.png": plot()})
-
-
-@task(cache_policy=NO_CACHE)
-def write_counterfactual(config: CreditConfig, rows: Sequence[Mapping[str, Any]]) -> StageRecord:
-    """The folder with `counterfactual.csv`, and the MLflow run that holds it."""
-    return _write(config, "counterfactual", rows, {})
-
-
-def _write(
-    config: CreditConfig, kind: str, rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]
-) -> StageRecord:
-    table = pd.DataFrame(list(rows))
-    files = {f"{kind}.csv": csv_bytes(table), **pictures}
-    inputs = {"name": config.name, "kind": kind, "rows": digest_of(list(rows))}
-
-    def compute(_space: Workspace) -> dict[str, Any]:
-        from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
-
-        tracking = open_tracking(settings())
-        note = f"Evaluation ({kind}) of credit, run {config.name!r}, by models retrained on coalitions."
-        run = tracking.start(tracking.RUNS, f"{config.name}-{kind}", key=digest_of(inputs), note=note)
-        settled = {key: str(value) for key, value in config.evaluation.model_dump().items()}
-        tracking.log(run, params={"name": config.name, **settled})
-        tracking.table(run, table, f"{kind}.json")
-        for file, payload in files.items():
-            tracking.file(run, file, payload)
-        tracking.finish(run)
-        return {"run": run}
-
-    record = run_stage(f"write-{kind}", inputs=inputs, modules=(__name__, "royalty.infra.pages.plots"), compute=compute)
-    folder = open_workspace(settings()).root / "runs" / config.name
-    for file, payload in files.items():
-        write_whole(folder / file, payload)
-    return record.with_outputs(folder=str(folder))
+    best = max(others.items(), key=lambda method: method[1]) if others else None
+    return score_against_compute(f"{name}: LDS at alpha {alpha:g} against compute", curves, best)

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
-import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.postings import OthersPool, Posting
-from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import Workspace, open_workspace
-from royalty.models.base.errors import InputError
-from royalty.models.payout.division import Division, divide_pool
-from royalty.models.payout.gates import GATES, breaches, measure_gates
 from royalty.models.payout.payees import Payee, shared_accounts, unpayable
-from royalty.models.payout.policies import Credit
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.credit.estimate import load_table
-from royalty.tasks.stages.stage import run_stage
+from royalty.tasks.credit.estimate import Credited, load_table
+from royalty.tasks.pay.dividing import division_by, refused
+from royalty.tasks.pay.stages import PAY, Division, Paid, PayInputs
+from royalty.tasks.stages.running import run_here
 
 UNNAMED = {"name", "period", "payees", "debtor"}
 """Settings that do not change how a pool is divided."""
-MODULES = (__name__, "royalty.models.payout.division", "royalty.models.payout.gates")
+MODULES = ("royalty.tasks.pay.dividing",)
 """Whose code the stage runs."""
 
 
 @task(cache_policy=NO_CACHE)
 def pay(
-    credit: StageRecord,
+    credit: Credited,
     config: PayoutConfig,
     pool_name: str,
     *,
@@ -40,8 +34,8 @@ def pay(
     source: str | None = None,
     replace_other_runs: bool = False,
     post: bool = True,
-) -> StageRecord:
-    """Digest of the payout table (CSV), the settlements, and the ledger's statement; or the refusal to pay.
+) -> Division:
+    """Divide a pool, and post it to the ledger; or the refusal to pay.
 
     Args:
         payees: by contributor; who has none in the currency of the pool waits for it. None: all are paid by name.
@@ -49,38 +43,24 @@ def pay(
         post: to the ledger; otherwise the division is only shown.
     """
     space = open_workspace(settings())
-    table = load_table(space, credit.outputs["table"])
-    names = table["contributor"].tolist()
-    brought = space.ledger.accounts(pool_name, config.currency, names, period=config.period or "")
-    waiting = sorted(unpayable(payees, names, config.currency))
-    inputs = {
-        "table": credit.outputs["table"],
-        "failed": [len(credit.outputs["failed"]), credit.outputs["trained"]],
-        "config": config.model_dump(mode="json", exclude=UNNAMED),
-        "pool": pool_name,
-        "period": config.period or "",
-        "unpayable": waiting,
-        "brought": brought,
-    }
-
-    def compute(space: Workspace) -> dict[str, Any]:
-        return _division(space, table, credit, config, waiting, brought)
-
-    record = run_stage("pay", inputs=inputs, modules=MODULES, compute=compute)
-    record = record.with_outputs(unpayable=waiting, shared_accounts=shared_accounts(payees, names), statement=None)
-    if record.outputs["refusal"] or not post:
-        return record
+    table = load_table(space, credit.outputs.table)
+    inputs = _inputs(space, credit, table["contributor"].tolist(), config, pool_name, payees)
+    divided = run_here(PAY, inputs, division_by(table, inputs, config))
+    division = Division(divided, shared_accounts(payees, table["contributor"].tolist()), statement=None)
+    if divided.outputs.refusal or not post:
+        return division
     try:
         statement = space.ledger.post(
             pool_name,
-            _posting(record, credit.outputs["table"], config, source, inputs),
-            period=config.period or "",
-            brought=brought,
+            _posting(divided, config, source),
+            period=inputs.period,
+            brought=inputs.brought,
             replace_other_runs=replace_other_runs,
         )
-    except OthersPool as refused:  # what else the flow does needs no money
-        return record.with_outputs(**_refused(space, table, config, str(refused)))
-    return record.with_outputs(statement=statement)
+    except OthersPool as conflict:  # what else the flow does needs no money
+        refusal = refused(space, table, config, str(conflict))
+        return replace(division, stage=replace(divided, outputs=refusal))
+    return replace(division, statement=statement)
 
 
 @task(cache_policy=NO_CACHE)
@@ -90,93 +70,44 @@ def release_held(pool_name: str, config: PayoutConfig, contributors: Sequence[st
     return ledger.release(pool_name, contributors, period=config.period or "")
 
 
-def _posting(
-    record: StageRecord, valuation: str, config: PayoutConfig, source: str | None, inputs: Mapping[str, Any]
-) -> Posting:
-    settlements = record.outputs["settlements"]
-    return Posting(
-        valuation=valuation,
-        currency=config.currency,
-        amounts={name: row["amount"] for name, row in settlements.items()},
-        held={name: row["held"] for name, row in settlements.items() if row["held"]},
-        accounts={name: row["account"] for name, row in settlements.items() if row["account"]},
-        reserve=record.outputs["reserve"],
-        claims=sum(row["claims"] for row in settlements.values()),
-        pool=config.minor_units,
-        source=source,
-        terms={**inputs["config"], "unpayable": inputs["unpayable"]},
-    )
+def is_current(paid: Paid) -> bool:
+    """Whether the code as it is now would divide this pool by itself."""
+    return PAY.key(paid.inputs, MODULES) == paid.key
 
 
-def _division(
+def _inputs(
     space: Workspace,
-    table: pd.DataFrame,
-    credit: StageRecord,
+    credit: Credited,
+    names: list[str],
     config: PayoutConfig,
-    waiting: list[str],
-    brought: Mapping[str, int],
-) -> dict[str, Any]:
-    try:
-        division = _divide(table, credit, config, frozenset(waiting), brought)
-    except InputError as refused:  # is shown beside the credit; whoever runs this raises it after that
-        return _refused(space, table, config, str(refused))
-    settlements = {name: asdict(settlement) for name, settlement in division.settlements.items()}
-    rows = settled(table, config, settlements)
-    return {"refusal": None, "settlements": settlements, "reserve": division.reserve, **_outputs(space, rows)}
-
-
-def _refused(space: Workspace, table: pd.DataFrame, config: PayoutConfig, reason: str) -> dict[str, Any]:
-    rows = table.assign(share=None, amount=None, currency=config.currency, reason=reason)
-    return {"refusal": reason, "settlements": {}, "reserve": 0, **_outputs(space, rows)}
-
-
-def _divide(
-    table: pd.DataFrame,
-    credit: StageRecord,
-    config: PayoutConfig,
-    waiting: frozenset[str],
-    brought: Mapping[str, int],
-) -> Division:
-    """Divide the pool, if all gates let it pass.
-
-    Raises:
-        InputError: a gate stops it, or the terms do.
-    """
-    values, low, high = (table[column].to_numpy(float) for column in ("credit", "ci_low", "ci_high"))
-    diagnostics = credit.outputs["diagnostics"]
-    measured = measure_gates(
-        values,
-        low,
-        high,
+    pool_name: str,
+    payees: Mapping[str, Payee] | None,
+) -> PayInputs:
+    diagnostics, period = credit.outputs.diagnostics, config.period or ""
+    return PayInputs(
+        table=credit.outputs.table,
+        failed=[len(credit.outputs.failed), credit.outputs.trained],
+        config=config.model_dump(mode="json", exclude=UNNAMED),
+        pool=pool_name,
+        period=period,
+        unpayable=sorted(unpayable(payees, names, config.currency)),
+        brought=space.ledger.accounts(pool_name, config.currency, names, period=period),
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),
-        failed=len(credit.outputs["failed"]),
-        trained=credit.outputs["trained"],
     )
-    if stopped := breaches(measured, {gate: getattr(config.limits, gate) for gate in GATES}):
-        raise InputError("; ".join(breach.sentence for breach in stopped))
-    credits = map(Credit, *(column.tolist() for column in (values, low, high)))
-    by_name = dict(zip(table["contributor"], credits, strict=True))
-    return divide_pool(config.minor_units, by_name, config.terms(waiting), brought)
 
 
-def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The credit table with what becomes of each contributor's share, in the currency of the pool."""
-    rows = [settlements[name] for name in table["contributor"]]
-
-    def money(part: str) -> list[str]:
-        return [f"{config.major_units(row[part]):f}" for row in rows]
-
-    return table.assign(
-        share=[row["share"] / config.minor_units if config.minor_units else 0.0 for row in rows],
-        amount=money("amount"),
+def _posting(divided: Paid, config: PayoutConfig, source: str | None) -> Posting:
+    settlements = divided.outputs.settlements
+    return Posting(
+        valuation=divided.inputs.table,
         currency=config.currency,
-        held=money("held"),
-        carried=money("carried"),
-        debt=money("debt"),
-        reason=["; ".join(row["reasons"]) for row in rows],
+        amounts={name: row.amount for name, row in settlements.items()},
+        held={name: row.held for name, row in settlements.items() if row.held},
+        accounts={name: row.account for name, row in settlements.items() if row.account},
+        reserve=divided.outputs.reserve,
+        claims=sum(row.claims for row in settlements.values()),
+        pool=config.minor_units,
+        source=source,
+        terms={**divided.inputs.config, "unpayable": divided.inputs.unpayable},
     )
-
-
-def _outputs(space: Workspace, rows: pd.DataFrame) -> dict[str, Any]:
-    return {"payout": space.artifacts.put(csv_bytes(rows)), "rows": rows.to_dict("records")}

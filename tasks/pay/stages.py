@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from royalty.models.payout.division import Settlement
@@ -20,15 +20,19 @@ class PayInputs:
         config: the payout's settings that change how the pool is divided.
         unpayable: contributors without a payee in the currency of the pool.
         brought: minor units that earlier pools left on accounts.
+        efficiency_gap, marginal_error: of the credit, for the gates; see `royalty.models.payout.gates.measure_gates`.
     """
 
     table: str
     failed: list[int]
     config: Mapping[str, Any]
     pool: str
-    period: str
-    unpayable: list[str]
-    brought: Mapping[str, int]
+    # Rows of earlier versions have none of these.
+    period: str = ""
+    unpayable: list[str] = field(default_factory=list)
+    brought: Mapping[str, int] = field(default_factory=dict)
+    efficiency_gap: float = 0.0
+    marginal_error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class PayOutputs:
     rows: list[dict[str, Any]]
 
 
+Paid = Finished[PayInputs, PayOutputs]
+
 PAY = Stage("pay", PayInputs, PayOutputs)
 
 
@@ -62,9 +68,13 @@ class Division:
         statement: of the ledger; None if nothing was posted.
     """
 
-    stage: Finished[PayInputs, PayOutputs]
+    stage: Paid
     shared_accounts: list[list[str]]
     statement: str | None
+
+    @property
+    def inputs(self) -> PayInputs:
+        return self.stage.inputs
 
     @property
     def outputs(self) -> PayOutputs:

@@ -19,7 +19,6 @@ from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.stores.keys import canonical
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.payees import Payee
@@ -33,30 +32,15 @@ VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03
 @task(cache_policy=NO_CACHE)
 def own_terms(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
     """Where a run's images come from, and the payout of its configuration."""
-    said = open_workspace(settings()).runs.config(run) or {}
-    source: EmbeddedSource | FileSource = TypeAdapter(Source).validate_python(said.get("data", {"source": "digits"}))
-    return source, PayoutConfig.model_validate(said.get("payout", {}))
+    config = open_workspace(settings()).runs.config(run) or {}
+    source: EmbeddedSource | FileSource = TypeAdapter(Source).validate_python(config.get("data", {"source": "digits"}))
+    return source, PayoutConfig.model_validate(config.get("payout", {}))
 
 
 @task(cache_policy=NO_CACHE)
 def read_statement(identity: str) -> Posted:
     """A statement of the ledger."""
     return open_workspace(settings()).ledger.statement(identity)
-
-
-def remarks(paid: StageRecord, config: PayoutConfig) -> list[str]:
-    """Who is paid another amount than the policy alone gives, and who shares an account."""
-    notes = []
-    for name, row in paid.outputs["settlements"].items():
-        parts = {"held": row["held"], "carried over": row["carried"], "owed": row["debt"]}
-        rest = [f"{config.formatted(amount)} {part}" for part, amount in parts.items() if amount]
-        if row["reasons"]:
-            notes.append(f"{name}: {'; '.join([*row['reasons'], *rest])}")
-    if paid.outputs["reserve"]:
-        notes.append(f"{config.formatted(paid.outputs['reserve'])} stays in reserve")
-    for names in paid.outputs["shared_accounts"]:
-        notes.append(f"{', '.join(names)} are paid into one account")
-    return notes
 
 
 @task(cache_policy=NO_CACHE)
@@ -92,8 +76,8 @@ def _payments(posted: Posted, config: PayoutConfig, payees: Mapping[str, Payee] 
     if config.debtor is None:
         raise InputError("a payment file says who pays: give `payout.debtor`, or `--debtor-name` and `--debtor-iban`")
     due = {name: amount for name, amount in posted.moved.items() if amount > 0}
-    known = payees or {}
-    if lacking := [name for name in due if name not in known]:
+    accounts = payees or {}
+    if lacking := [name for name in due if name not in accounts]:
         raise InputError(
             f"a payment file transfers to accounts, and there is none of {', '.join(lacking)}; add a column `payee` to "
             "`contributors.csv`, or name such a file in `payout.payees`"
@@ -111,8 +95,8 @@ def _payments(posted: Posted, config: PayoutConfig, payees: Mapping[str, Payee] 
         debtor_bic=config.debtor.bic,
         transfers=tuple(
             Transfer(
-                f"{posted.id}-{index}", config.major_units(amount), known[name].name, known[name].account,
-                known[name].has_iban, f"{subject}: {name}",
+                f"{posted.id}-{index}", config.major_units(amount), accounts[name].name, accounts[name].account,
+                accounts[name].has_iban, f"{subject}: {name}",
             )
             for index, (name, amount) in enumerate(sorted(due.items()), start=1)
         ),

@@ -1,25 +1,23 @@
-"""What the page of each contributor says: worth of single images, history, and what changed since the last run."""
+"""The page of each contributor: worth of single images, history, and what changed since the last run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, Tile
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
-from royalty.tasks.stages.stored_items import load_values
+from royalty.tasks.report.background import Background, EarlierRun, Valuation
+from royalty.tasks.report.stages import RunStages
 
 TILES = 12
 MEANINGS = {
@@ -31,121 +29,65 @@ MEANINGS = {
 TITLES = {"gmvaluator": "By GMValuator", "lava": "By LAVA", "sava": "By SAVA", "knn-shapley": "By KNN-Shapley"}
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """The last run of the same name with another credit table: its stages by name, and when it was logged."""
-
-    stages: Mapping[str, StageRecord]
-    key: str
-    created_at: str
-
-
-def context_of(space: Workspace, name: str, stages: Mapping[str, StageRecord]) -> dict[str, Any]:
-    """Digests and rows that the pages depend on beside the run's own stages."""
-    earlier = earlier_run(space, name, stages)
-    return {
-        "earlier": earlier.key if earlier else None,
-        "valuations": [table for _, table in valuations(space, stages)],
-        "statements": [asdict(posted) for posted in _statements(space, stages)],
-    }
-
-
-def earlier_run(space: Workspace, name: str, stages: Mapping[str, StageRecord]) -> Earlier | None:
-    """The run of this name before the present one."""
-    found = None
-    for track in space.runs.stages("track"):
-        if track.key == stages["track"].key:
-            break
-        if track.inputs["name"] == name:
-            kept = (space.runs.stage(key) for key in track.inputs["stages"])
-            own = {stage.name: stage for stage in kept if stage is not None}
-            if own["credit"].outputs["table"] != stages["credit"].outputs["table"]:
-                created = space.lineage.origins([track.key])
-                found = Earlier(own, track.key, created[track.key].created_at if created else "")
-    return found
-
-
-def valuations(space: Workspace, stages: Mapping[str, StageRecord]) -> list[tuple[str, str]]:
-    """Method and table of this run's match, and of the latest valuation by each method that knows its images."""
-    found = {"gmvaluator": stages["gmvaluator"].outputs["table"]}
-    ids = set(ImageSet.from_bytes(space.artifacts.get(stages["ingest"].outputs["train"])).ids)
-    for stage in space.runs.stages("value"):
-        table = stage.outputs["table"]
-        if space.artifacts.path(table).exists() and ids & set(load_values(space.artifacts, table)["id"]):
-            found[stage.inputs["config"]["method"]] = table
-    return list(found.items())
-
-
 def compose_pages(
     space: Workspace,
-    name: str,
     rows: Sequence[ContributorRow],
-    stages: Mapping[str, StageRecord],
+    stages: RunStages,
+    background: Background,
     payout: PayoutConfig,
     remarks: Mapping[str, str],
 ) -> list[ContributorPage]:
     """A page each, in the order of credit."""
-    train = ImageSet.from_bytes(space.artifacts.get(stages["ingest"].outputs["train"]))
-    tables = [(method, load_values(space.artifacts, table)) for method, table in valuations(space, stages)]
-    statements, earlier = _statements(space, stages), earlier_run(space, name, stages)
-    credits = {table: _credits(space, table) for table in {posted.valuation for posted in statements}}
-    before = load_table(space, earlier.stages["credit"].outputs["table"]) if earlier else pd.DataFrame()
+    earlier = background.earlier
+    before = _earlier_credit(space, earlier)
+    credits = {table: _credits(space, table) for table in {posted.valuation for posted in background.statements}}
     pages = []
     for rank, row in enumerate(rows, 1):
-        owned = train.membership[:, train.contributors.index(row.name)]
-        then = before[before["contributor"] == row.name] if earlier else before
-        changes = None
-        if earlier is not None and len(then):
-            changes = tuple(_changes(row, rank, then, payout, stages, earlier))
+        then = before.get(row.name)
+        changes = tuple(_changes(row, rank, then, payout, stages, earlier)) if earlier and then else None
         pages.append(
             ContributorPage(
                 row=row,
                 rank=rank,
                 among=len(rows),
                 remark=remarks.get(row.name, ""),
-                refusal=stages["pay"].outputs["refusal"],
-                values=tuple(_values(method, table, train, owned) for method, table in tables),
-                history=tuple(_history(row.name, statements, credits)),
-                before=float(then["credit"].iloc[0]) if changes is not None else None,
-                since=earlier.created_at if earlier and changes is not None else None,
+                refusal=stages.pay.outputs.refusal,
+                values=tuple(_values(valuation, background.train, row.name) for valuation in background.valuations),
+                history=tuple(_history(row.name, background.statements, credits)),
+                before=then.credit if then else None,
+                since=earlier.created_at if earlier and then else None,
                 changes=changes,
             )
         )
     return pages
 
 
-def _values(method: str, table: pd.DataFrame, train: ImageSet, owned: np.ndarray) -> ImageValues:
-    """The values of one contributor's images, an image of several contributors whole."""
-    by_id = table.drop_duplicates("id").set_index("id")["value"]
-    own = by_id.reindex([train.ids[item] for item in np.flatnonzero(owned)]).dropna().sort_values(ascending=False)
-    whole = float(by_id.sum())
-    best = own[own > 0].head(TILES)
-    place = {identity: position for position, identity in enumerate(train.ids)}
+def _values(valuation: Valuation, train: ImageSet, name: str) -> ImageValues:
+    """The values of one contributor's images; an image of several contributors counts in full."""
+    by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
+    brought = np.flatnonzero(train.membership[:, train.contributors.index(name)])
+    place = {train.ids[item]: int(item) for item in brought}
+    values = by_id.reindex(list(place)).dropna().sort_values(ascending=False)
+    total, whole = float(values.sum()), float(by_id.sum())
     return ImageValues(
-        method=TITLES[method],
-        meaning=MEANINGS[method],
-        total=float(own.sum()),
-        share=float(own.sum()) / whole if method == "gmvaluator" and whole > 0 else None,
+        method=TITLES[valuation.method],
+        meaning=MEANINGS[valuation.method],
+        total=total,
+        share=total / whole if valuation.method == "gmvaluator" and whole > 0 else None,
         tiles=tuple(
             Tile(str(identity), sheet(train.images[[place[str(identity)]]], 1), float(value))
-            for identity, value in best.items()
+            for identity, value in values[values > 0].head(TILES).items()
         ),
     )
-
-
-def _statements(space: Workspace, stages: Mapping[str, StageRecord]) -> list[Posted]:
-    """Statements that name a contributor of this run."""
-    names = set(stages["ingest"].outputs["contributors"])
-    return [posted for posted in space.ledger.statements() if names & set(posted.paid)]
 
 
 def _credits(space: Workspace, table: str) -> Mapping[str, float]:
     """Credit by contributor in a table; empty where it is not kept here."""
     try:
-        found = load_table(space, table)
+        rows = load_table(space, table)
     except StoreError:
         return {}
-    return dict(zip(found["contributor"], found["credit"].astype(float), strict=True))
+    return dict(zip(rows["contributor"], rows["credit"].astype(float), strict=True))
 
 
 def _history(
@@ -158,27 +100,45 @@ def _history(
             yield HistoryRow(posted.pool, posted.created_at, credit, amount, posted.active)
 
 
+@dataclass(frozen=True)
+class EarlierCredit:
+    """A contributor's row of an earlier credit table, and the place of it, 1 is highest."""
+
+    place: int
+    items: int
+    credit: float
+    low: float
+    high: float
+
+
+def _earlier_credit(space: Workspace, earlier: EarlierRun | None) -> dict[str, EarlierCredit]:
+    """By contributor; empty without an earlier run."""
+    if earlier is None:
+        return {}
+    rows = load_table(space, earlier.stages.credit.outputs.table)
+    columns = (rows[column].tolist() for column in ("contributor", "items", "credit", "ci_low", "ci_high"))
+    return {
+        name: EarlierCredit(place, *numbers) for place, (name, *numbers) in enumerate(zip(*columns, strict=True), 1)
+    }
+
+
 def _changes(
     row: ContributorRow,
     rank: int,
-    then: pd.DataFrame,
+    then: EarlierCredit,
     payout: PayoutConfig,
-    stages: Mapping[str, StageRecord],
-    earlier: Earlier,
+    stages: RunStages,
+    earlier: EarlierRun,
 ) -> Iterator[tuple[str, str, str]]:
-    """What differs between the last run and this one, name, then and now; all of it is said, changed or not."""
-    was = then.iloc[0]
-    yield "Credit", f"{was['credit']:+.4f}", f"{row.credit:+.4f}"
-    yield "Interval", f"{was['ci_low']:+.4f} to {was['ci_high']:+.4f}", f"{row.ci_low:+.4f} to {row.ci_high:+.4f}"
-    yield "Place by credit", str(then.index[0] + 1), str(rank)
-    yield "Training images", str(was["items"]), str(row.items)
-    same = _digest(earlier.stages["ingest"], row.name) == _digest(stages["ingest"], row.name)
+    """Name, then and now of everything that is compared with the earlier run, changed or not."""
+    yield "Credit", f"{then.credit:+.4f}", f"{row.credit:+.4f}"
+    yield "Interval", f"{then.low:+.4f} to {then.high:+.4f}", f"{row.ci_low:+.4f} to {row.ci_high:+.4f}"
+    yield "Place by credit", str(then.place), str(rank)
+    yield "Training images", str(then.items), str(row.items)
+    brought = earlier.stages.ingest.outputs.brought, stages.ingest.outputs.brought
+    same = brought[0].get(row.name) == brought[1].get(row.name)
     yield "Their images", "as now" if same else "others", "unchanged" if same else "changed"
-    settled = earlier.stages["pay"].outputs["settlements"].get(row.name)
-    money = PayoutConfig.model_construct(currency=earlier.stages["pay"].inputs["config"]["currency"])
-    yield "Amount", money.formatted(settled["amount"]) if settled else "none", row.amount
-
-
-def _digest(data: StageRecord, name: str) -> str | None:
-    brought = dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))
-    return brought.get(name)
+    paid = earlier.stages.pay
+    settlement = paid.outputs.settlements.get(row.name)
+    money = PayoutConfig.model_construct(currency=paid.inputs.config["currency"])
+    yield "Amount", money.formatted(settlement.amount) if settlement else "none", row.amount

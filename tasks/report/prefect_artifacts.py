@@ -1,4 +1,4 @@
-"""What Prefect's pages show of a run: the table of credit and payouts, and where the report is."""
+"""Artifacts on Prefect's pages of a run: the table of credit and payouts, and a link to the report."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.context import FlowRunContext
 
 from royalty.infra.pages.contributors import INDEX
-from royalty.infra.stores.runstore import StageRecord
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.stages import Division
 from royalty.tasks.report.track import escaped
 
 
-def show_in_prefect(name: str, payout: PayoutConfig, stages: Mapping[str, StageRecord], folder: Path) -> None:
+def show_in_prefect(name: str, payout: PayoutConfig, division: Division, folder: Path) -> None:
     """Attach the artifacts to this flow run; outside one there is nothing to attach them to."""
     if FlowRunContext.get() is None:
         return
     key = _key(name)
-    pay = stages["pay"].outputs
-    said = f"Nothing is paid: {escaped(pay['refusal'])}" if pay["refusal"] else f"Statement `{pay['statement']}`"
-    rows = [table_row(row, payout) for row in pay["rows"]]
-    create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {said}")
+    refusal = division.outputs.refusal
+    outcome = f"Nothing is paid: {escaped(refusal)}" if refusal else f"Statement `{division.statement}`"
+    rows = [table_row(row, payout) for row in division.outputs.rows]
+    create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {outcome}")
     link = (folder / INDEX).as_uri()
     create_link_artifact(link, link_text=f"Report of {name}", key=f"report-{key}", description=f"In `{folder}`.")
 

@@ -1,12 +1,39 @@
-"""The stages that tell of a run: MLflow's runs, and the pages."""
+"""The stages that show a run, MLflow's runs and the pages; and the finished stages that they show."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from royalty.tasks.stages.stage import Stage
+from pydantic import ValidationError
+
+from royalty.infra.stores.artifacts import StoreError
+from royalty.tasks.credit.estimate import CREDIT, Credited
+from royalty.tasks.credit.stages import (
+    CLASSIFIER,
+    INGEST,
+    MEASURE,
+    PIPELINE,
+    PRUNE,
+    TRAIN,
+    Classified,
+    Ingested,
+    Measured,
+    Pipeline,
+    Pruned,
+    Trained,
+)
+from royalty.tasks.items.stages import MATCH, Matched
+from royalty.tasks.pay.stages import PAY, Division
+from royalty.tasks.stages.stage import Finished, Stage
+
+if TYPE_CHECKING:
+    from royalty.infra.stores.runstore import StageRecord
+    from royalty.infra.workspace import Workspace
+
+Inputs = TypeVar("Inputs")
+Outputs = TypeVar("Outputs")
 
 
 @dataclass(frozen=True)
@@ -30,8 +57,9 @@ class TrackOutputs:
     run: str
     commit: str
     flow_run: str
-    experiments: dict[str, str]
-    runs: dict[str, str]
+    # Rows of earlier versions have none of these.
+    experiments: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,3 +90,97 @@ class ReportOutputs:
 
 TRACK = Stage("track", TrackInputs, TrackOutputs)
 REPORT = Stage("report", ReportInputs, ReportOutputs)
+
+Tracked = Finished[TrackInputs, TrackOutputs]
+Reported = Finished[ReportInputs, ReportOutputs]
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """The report of a run, and the folder that it was written to, with the tables."""
+
+    folder: str
+    stage: Reported
+
+
+@dataclass(frozen=True)
+class RunStages:
+    """The finished stages of a run.
+
+    Attributes:
+        pipeline: under the LoRAs, if the run trained it.
+        match: of what everybody's model makes.
+        track: None before the run is logged.
+    """
+
+    ingest: Ingested
+    classifier: Classified
+    pipeline: Pipeline | None
+    train: Trained
+    prune: Pruned
+    measure: Measured
+    credit: Credited
+    pay: Division
+    match: Matched
+    track: Tracked | None = None
+
+    @classmethod
+    def kept(cls, space: Workspace, keys: Iterable[str]) -> RunStages:
+        """The stages with these keys, from the run store; of a division what the store does not hold is left empty.
+
+        Raises:
+            StoreError: one of them is not there, or was recorded by an earlier version with other fields.
+        """
+        rows = {row.name: row for key in keys if (row := space.runs.stage(key)) is not None}
+        return cls(
+            ingest=_finished(INGEST, rows),
+            classifier=_finished(CLASSIFIER, rows),
+            pipeline=_finished(PIPELINE, rows) if PIPELINE.name in rows else None,
+            train=_finished(TRAIN, rows),
+            prune=_finished(PRUNE, rows),
+            measure=_finished(MEASURE, rows),
+            credit=_finished(CREDIT, rows),
+            pay=Division(_finished(PAY, rows), shared_accounts=[], statement=None),
+            match=_finished(MATCH, rows),
+            track=_finished(TRACK, rows) if TRACK.name in rows else None,
+        )
+
+    @property
+    def finished(self) -> list[Finished[Any, Any]]:
+        """All of them, in the order of a run."""
+        models = self.ingest, self.classifier, self.pipeline, self.train, self.prune, self.measure
+        stages = *models, self.credit, self.pay.stage, self.match, self.track
+        return [stage for stage in stages if stage is not None]
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Keys by the names of the stages."""
+        return {stage.name: stage.key for stage in self.finished}
+
+    @property
+    def tracked(self) -> Tracked:
+        """The stage that logged the run.
+
+        Raises:
+            ValueError: there is none yet.
+        """
+        if self.track is None:
+            raise ValueError("a report names the MLflow run of its stages, and they have none yet; log the run first")
+        return self.track
+
+
+def _finished(stage: Stage[Inputs, Outputs], rows: Mapping[str, StageRecord]) -> Finished[Inputs, Outputs]:
+    if stage.name not in rows:
+        raise StoreError(
+            f"the stages of a run are in the run store, and its {stage.name!r} is not; was a part of the store "
+            "deleted? Credit the run again under another name"
+        )
+    try:
+        return stage.finished(rows[stage.name])
+    except ValidationError as error:
+        fields = ", ".join(sorted({".".join(map(str, fault["loc"])) for fault in error.errors()}))
+        raise StoreError(
+            f"the stages of a run are read by the version that recorded them, or by one with the same fields; stage "
+            f"{stage.name!r} ({rows[stage.name].key[:16]}) was recorded with others, see {fields}. Credit the run "
+            "again under another name"
+        ) from None

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.trace import State, Step, Trace
-from royalty.infra.settings import settings
-from royalty.infra.stores.lineage import Edge, Origin
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from royalty.infra.workspace import Workspace
-from royalty.models.data.items import ImageSet
+from royalty.models.data.stored import open_set
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.credit.estimate import CREDIT, CreditOutputs
+from royalty.tasks.credit.stages import CLASSIFIER, INGEST, PRUNE, TRAIN, IngestOutputs
+from royalty.tasks.pay.stages import PAY, Paid
+from royalty.tasks.report.rows import readable
 from royalty.tasks.report.trace_id import Found, title_of
+from royalty.tasks.report.way import Way, hashed, mlflow_url
 
 ORDER = (
     "Payout statement",
@@ -40,67 +43,10 @@ ORDER = (
 )
 """Titles from money to images; others follow, and what made them comes last."""
 
+EARLIER = ("Recorded", "by an earlier version of this package, in fields that this one cannot show")
+"""Said in place of the content of such a row; digests, rows and files are verified all the same."""
 
-@dataclass(frozen=True)
-class Way:
-    """All that a trace reaches: rows by key, artifacts by digest with the edge from the stage that made each."""
-
-    space: Workspace
-    found: Found
-    stages: Mapping[str, StageRecord]
-    coalitions: Mapping[str, CoalitionRecord]
-    measurements: Mapping[str, MeasurementRecord]
-    artifacts: Mapping[str, Edge]
-    origins: Mapping[str, Origin]
-    contents: Mapping[str, str]
-
-    @classmethod
-    def walked(cls, space: Workspace, found: Found) -> Way:
-        """Everything that came from what was found, or from what made it, and everything that all of it came from."""
-        makers = (edge.parent for edge in space.lineage.parents(found.nodes) if edge.run == edge.parent)
-        starts = {*found.nodes, *makers}
-        reached = starts | set(space.lineage.downstream(starts))
-        nodes = reached | set(space.lineage.upstream(reached))
-        stages = {stage.key: stage for stage in space.runs.stages() if stage.key in nodes}
-        coalitions, measurements = space.runs.coalitions(nodes), space.runs.measurements(nodes)
-        keys = {*stages, *coalitions, *measurements}
-        made = [edge for edge in space.lineage.children(stages) if edge.run == edge.parent]
-        artifacts = {edge.child: edge for edge in made}
-        return cls(
-            space=space,
-            found=found,
-            stages=stages,
-            coalitions=coalitions,
-            measurements=measurements,
-            artifacts=artifacts,
-            origins=space.lineage.origins(keys),
-            contents=space.runs.contents(keys),
-        )
-
-    @cached_property
-    def statements(self) -> list[Posted]:
-        return [posted for posted in self.space.ledger.statements() if posted.valuation in self.artifacts]
-
-    def named(self, name: str) -> list[StageRecord]:
-        return [stage for stage in self.stages.values() if stage.name == name]
-
-    def row_problem(self, key: str) -> str | None:
-        """What is wrong with a row by the digest that was taken of it when it was written."""
-        origin = self.origins.get(key)
-        if origin is None or origin.content == self.contents[key]:
-            return None
-        return "its row in the run store was changed after it was written"
-
-    def provenance(self, key: str) -> dict[str, Any]:
-        """Commit, flow run and MLflow run of a row, as arguments of a step."""
-        origin = self.origins.get(key)
-        shown: dict[str, Any] = {"commit": origin.commit, "flow_run": origin.flow_run} if origin else {}
-        for track in self.named("track"):
-            run = track.outputs.get("runs", {}).get(key)
-            if run:
-                experiment = track.outputs["experiments"]["coalitions" if key in self.coalitions else "runs"]
-                return {**shown, "mlflow_run": run, "mlflow_url": mlflow_url(experiment, run)}
-        return shown
+Facts = tuple[tuple[str, str], ...]
 
 
 def trace_found(space: Workspace, asked: str, found: Found) -> Trace:
@@ -122,58 +68,57 @@ def trace_found(space: Workspace, asked: str, found: Found) -> Trace:
     )
 
 
-def mlflow_url(experiment: str, run: str) -> str | None:
-    """Where a tracking server shows a run; a local store is shown by `royalty ui`, on a port of the moment."""
-    uri = settings().mlflow_uri
-    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}" if uri.startswith("http") else None
-
-
 def _statements(way: Way) -> Iterator[Step]:
     """What the ledger holds, compared with the table that was to be paid."""
     for posted in way.statements:
-        pays = [
-            pay
-            for pay in way.named("pay")
-            if pay.inputs["table"] == posted.valuation
-            and (pay.inputs["pool"], pay.inputs.get("period", "")) == (posted.pool, posted.period)
-            and not pay.outputs["refusal"]
-        ]
-        part = "held" if posted.kind == "release" else "amount"
-        settlements = [pay.outputs["settlements"] for pay in pays]
-        if posted.kind == "release":  # of some, what all or some of them were waiting for
-            settlements = [{name: rows.get(name, {}) for name in posted.paid} for rows in settlements]
-        tables = [{name: row.get(part) for name, row in rows.items()} for rows in settlements]
-        problem = None
-        if not tables:
-            problem = "no payout table says what this statement should pay"
-        elif dict(posted.paid) not in tables:
-            problem = "the ledger paid other amounts than the payout table says"
+        rows = [row for row in way.named(PAY.name) if row.inputs["table"] == posted.valuation]
+        divisions = [readable(PAY, row) for row in rows]
+        problem = _other_amounts(posted, [division for division in divisions if division is not None])
+        # A row that cannot be read may be the one that this statement pays.
+        unread = problem is not None and None in divisions
         later = "" if posted.active else ", reversed by a later one"
         money = PayoutConfig(pool=Decimal(0), currency=posted.currency).formatted
-        yield Step(
-            "Payout statement",
-            posted.id,
-            "changed" if problem else "verified",
-            (
-                ("Pool", f"{posted.pool}, statement {posted.sequence}{later}"),
-                ("Paid", f"{money(sum(posted.paid.values()))} on {posted.created_at[:10]}"),
-                *((name, money(amount)) for name, amount in posted.paid.items()),
-            ),
-            problem,
+        facts = (
+            ("Pool", f"{posted.pool}, statement {posted.sequence}{later}"),
+            ("Paid", f"{money(sum(posted.paid.values()))} on {posted.created_at[:10]}"),
+            *((name, money(amount)) for name, amount in posted.paid.items()),
         )
+        if unread:
+            yield Step("Payout statement", posted.id, "recorded", (*facts, ("Payout table", EARLIER[1])))
+        else:
+            yield Step("Payout statement", posted.id, "changed" if problem else "verified", facts, problem)
+
+
+def _other_amounts(posted: Posted, divisions: Sequence[Paid]) -> str | None:
+    """What a statement paid that no division of its pool by its credit table says; None if one says it."""
+    tables = [
+        {name: row.held if posted.kind == "release" else row.amount for name, row in paid.outputs.settlements.items()}
+        for paid in divisions
+        if (paid.inputs.pool, paid.inputs.period) == (posted.pool, posted.period) and not paid.outputs.refusal
+    ]
+    if not tables:
+        return "no payout table says what this statement should pay"
+    if posted.kind == "release":  # of some, what all or some of them were waiting for
+        waiting = [{name: table.get(name) for name in posted.paid} for table in tables]
+        return None if dict(posted.paid) in waiting else "the ledger released other amounts than the payout table holds"
+    return None if dict(posted.paid) in tables else "the ledger paid other amounts than the payout table says"
 
 
 def _policies(way: Way) -> Iterator[Step]:
-    for pay in way.named("pay"):
-        config = PayoutConfig(**pay.inputs["config"])
-        refusal = pay.outputs["refusal"]
+    for row in way.named(PAY.name):
+        paid = readable(PAY, row)
+        if paid is None:
+            yield Step("Policy", row.key, "recorded", (EARLIER,))
+            continue
+        config = PayoutConfig(**paid.inputs.config)
+        refusal = paid.outputs.refusal
         yield Step(
             "Policy",
             config.policy,
             "recorded",
             (
-                ("Pool", f"{pay.inputs['pool']}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms(frozenset(pay.inputs.get("unpayable", ()))).description(config.formatted)),
+                ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
+                ("Terms", config.terms(frozenset(paid.inputs.unpayable)).description(config.formatted)),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )
@@ -181,59 +126,65 @@ def _policies(way: Way) -> Iterator[Step]:
 
 def _artifacts(way: Way) -> Iterator[Step]:
     for digest, edge in way.artifacts.items():
-        stage = way.stages[edge.parent]
+        row = way.stages[edge.parent]
         state, problem = hashed(way.space.artifacts.path(digest), digest)
-        problem = problem or way.row_problem(stage.key)
-        facts = _facts(way, stage, edge.role)
-        if stage.name == "ingest" and edge.role == "train" and state == "verified":
-            problem = problem or _other_images(way.space.artifacts.get(digest), stage)
+        problem = problem or way.row_problem(row.key)
+        if (row.name, edge.role) == (INGEST.name, "train") and state == "verified":
+            problem = problem or _other_images(way.space.artifacts.path(digest), row)
         state = "changed" if problem and state == "verified" else state
-        yield Step(title_of(stage.name, edge.role), digest, state, facts, problem, **way.provenance(stage.key))
+        facts = _facts(row, edge.role)
+        yield Step(title_of(row.name, edge.role), digest, state, facts, problem, **way.provenance(row.key))
 
 
-def hashed(path: Path, digest: str) -> tuple[State, str | None]:
-    """Whether a file still has its digest; and if not, what is wrong."""
-    if not path.exists():
-        return "missing", f"{path} is not there any more"
-    with path.open("rb") as stream:
-        now = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ("verified", None) if now == digest else ("changed", f"{path} was changed: its SHA-256 is now {now}")
-
-
-def _other_images(payload: bytes, stage: StageRecord) -> str | None:
-    """Whether the images are those that each contributor is said to have brought."""
-    data, said = ImageSet.from_bytes(payload), stage.outputs
-    own = [data.digest_of(index) for index in range(len(data.contributors))]
-    brought = dict(zip(data.contributors, data.membership.sum(axis=0).tolist(), strict=True))
-    same = own == said["contributor_digests"] and brought == said["items"]
+def _other_images(path: Path, row: StageRecord) -> str | None:
+    """Whether the images are those that each contributor is recorded to have brought."""
+    ingested = readable(INGEST, row)
+    if ingested is None:
+        return None
+    data = open_set(path)
+    digests = [data.digest_of(index) for index in range(len(data.contributors))]
+    counts = dict(zip(data.contributors, data.membership.sum(axis=0).tolist(), strict=True))
+    same = digests == ingested.outputs.contributor_digests and counts == ingested.outputs.items
     return None if same else "the images of its contributors are others than were recorded"
 
 
-def _facts(way: Way, stage: StageRecord, role: str) -> tuple[tuple[str, str], ...]:
+def _facts(row: StageRecord, role: str) -> Facts:
     """What there is to say of the output of a stage."""
-    said = stage.outputs
-    match stage.name, role:
-        case "ingest", "train":
-            counts = (f"{name} {count}" for name, count in said["items"].items())
-            return ("Images", f"{said['total_items']} distinct, {said['shared_items']} of several contributors"), (
-                "By contributor",
-                ", ".join(counts),
-            )
-        case "credit", "table":
-            return (
-                (
-                    "Divides",
-                    f"everybody's model scores {said['grand_utility']:.6g}, nobody's {said['null_utility']:.6g}",
-                ),
-                ("Estimator", str(said["diagnostics"].get("estimator", ""))),
-                ("Coalitions", f"{said['trained']} models, {len(said['failed'])} failed"),
-            )
-        case "train" | "prune", "model":
-            return (("Size", f"{said['parameters']:,} parameters"), ("Settings", _flat(stage.inputs)))
-        case "classifier", "classifier":
-            return (("Accuracy", f"{said['accuracy']:.1%} on held-out images"),)
-        case _:
-            return ()
+    try:
+        match row.name, role:
+            case INGEST.name, "train":
+                return _image_facts(INGEST.finished(row).outputs)
+            case CREDIT.name, "table":
+                return _credit_facts(CREDIT.finished(row).outputs)
+            case TRAIN.name, "model":
+                return _model_facts(TRAIN.finished(row).outputs.parameters, row)
+            case PRUNE.name, "model":
+                return _model_facts(PRUNE.finished(row).outputs.parameters, row)
+            case CLASSIFIER.name, "classifier":
+                return (("Accuracy", f"{CLASSIFIER.finished(row).outputs.accuracy:.1%} on held-out images"),)
+            case _:
+                return ()
+    except ValidationError:
+        return (EARLIER,)
+
+
+def _image_facts(data: IngestOutputs) -> Facts:
+    return (
+        ("Images", f"{data.total_items} distinct, {data.shared_items} of several contributors"),
+        ("By contributor", ", ".join(f"{name} {count}" for name, count in data.items.items())),
+    )
+
+
+def _credit_facts(credit: CreditOutputs) -> Facts:
+    return (
+        ("Divides", f"everybody's model scores {credit.grand_utility:.6g}, nobody's {credit.null_utility:.6g}"),
+        ("Estimator", str(credit.diagnostics.get("estimator", ""))),
+        ("Coalitions", f"{credit.trained} models, {len(credit.failed)} failed"),
+    )
+
+
+def _model_facts(parameters: int, row: StageRecord) -> Facts:
+    return ("Size", f"{parameters:,} parameters"), ("Settings", _flat(row.inputs))
 
 
 def _coalitions(way: Way) -> Iterator[Step]:
@@ -242,29 +193,37 @@ def _coalitions(way: Way) -> Iterator[Step]:
     for measurement in way.measurements.values():
         measured.setdefault(measurement.coalition, []).append(measurement)
     for row in sorted(way.coalitions.values(), key=lambda row: (-len(row.members), row.members)):
-        state, problem = (
-            ("recorded", None)
-            if row.checkpoint is None
-            else hashed(way.space.artifacts.path(row.checkpoint), row.checkpoint)
-        )
-        own = measured.get(row.key, [])
-        problem = problem or next(filter(None, map(way.row_problem, [row.key, *(one.key for one in own)])), None)
-        facts = [
-            ("Members", ", ".join(row.members) or "nobody"),
-            ("Images", str(row.items)),
-            ("Trained by", row.method),
-        ]
-        facts += [("Utility", f"{one.utility:.6g} of {one.property}") for one in own]
-        facts += [("Model", row.checkpoint)] if row.checkpoint else [("Failed", row.failure or "")]
+        measurements = measured.get(row.key, [])
+        state, problem = _checkpoint(way, row)
+        keys = [row.key, *(measurement.key for measurement in measurements)]
+        problem = problem or next(filter(None, map(way.row_problem, keys)), None)
         state = "changed" if problem and state == "verified" else state
-        yield Step("Coalition run", row.key, state, tuple(facts), problem, **way.provenance(row.key))
+        facts = _coalition_facts(row, measurements)
+        yield Step("Coalition run", row.key, state, facts, problem, **way.provenance(row.key))
+
+
+def _checkpoint(way: Way, row: CoalitionRecord) -> tuple[State, str | None]:
+    """Whether the model of a coalition still has its digest; a training that failed left none."""
+    if row.checkpoint is None:
+        return "recorded", None
+    return hashed(way.space.artifacts.path(row.checkpoint), row.checkpoint)
+
+
+def _coalition_facts(row: CoalitionRecord, measurements: Sequence[MeasurementRecord]) -> Facts:
+    return (
+        ("Members", ", ".join(row.members) or "nobody"),
+        ("Images", str(row.items)),
+        ("Trained by", row.method),
+        *(("Utility", f"{measurement.utility:.6g} of {measurement.property}") for measurement in measurements),
+        ("Model", row.checkpoint) if row.checkpoint else ("Failed", row.failure or ""),
+    )
 
 
 def _runs(way: Way) -> Iterator[Step]:
     """The runs that put it all together: name, configuration, commit, flow run, MLflow run."""
-    for track in way.named("track"):
-        said, name = track.outputs, track.inputs["name"]
-        url = mlflow_url(said["experiments"]["runs"], said["run"]) if "experiments" in said else None
+    for track in way.tracks:
+        logged, name = track.outputs, track.inputs.name
+        experiment = logged.experiments.get("runs")
         problem = way.row_problem(track.key)
         config = way.space.runs.config(name)
         yield Step(
@@ -273,10 +232,10 @@ def _runs(way: Way) -> Iterator[Step]:
             "changed" if problem else "verified",
             (("Configuration", _flat(config or {})),),
             problem,
-            said["commit"],
-            said["flow_run"],
-            said["run"],
-            url,
+            logged.commit,
+            logged.flow_run,
+            logged.run,
+            mlflow_url(experiment, logged.run) if experiment else None,
         )
 
 

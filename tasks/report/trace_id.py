@@ -9,17 +9,15 @@ from dataclasses import dataclass
 
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
-from royalty.models.data.items import ImageSet
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
-from royalty.tasks.stages.stored_items import load_items
+from royalty.models.data.stored import open_set
+from royalty.tasks.credit.stages import INGEST
+from royalty.tasks.items.stored_items import load_items
 
 LEAST = 8
 """Digits of an id that are enough, if no other id begins with them."""
 NEAREST = 3
-
-PUBLISHED = ("track", "write-values", "write-matches", "write-lds", "write-counterfactual", "write-detection")
-"""Stages that leave an MLflow run of a name."""
 
 TITLES = {
     "credit.table": "Credit table",
@@ -89,15 +87,20 @@ def title_of(stage: str, role: str) -> str:
 
 
 def _named(space: Workspace) -> dict[str, Found]:
-    """By run name, what the latest run of that name recorded; by MLflow run, what it shows."""
+    """By run name, the latest of each kind that was published under it; by MLflow run, what it shows.
+
+    A stage is published if it was given a name and left an MLflow run.
+    """
+    latest: dict[str, dict[tuple[str, str], str]] = {}
     found: dict[str, Found] = {}
-    for stage in space.runs.stages(*PUBLISHED):
-        if "name" in stage.inputs:
-            found[stage.inputs["name"]] = Found("run", stage.inputs["name"], (stage.key,))
-        for key, run in {stage.key: stage.outputs.get("run"), **stage.outputs.get("runs", {})}.items():
-            if run:
-                found[run] = Found("MLflow run", run, (key,))
-    return found
+    for stage in space.runs.stages():
+        if "name" not in stage.inputs or "run" not in stage.outputs:
+            continue
+        kind = stage.name, stage.inputs.get("criterion", "")
+        latest.setdefault(stage.inputs["name"], {})[kind] = stage.key
+        for key, run in {stage.key: stage.outputs["run"], **stage.outputs.get("runs", {})}.items():
+            found[run] = Found("MLflow run", run, (key,))
+    return found | {name: Found("run", name, tuple(nodes.values())) for name, nodes in latest.items()}
 
 
 def _ids(space: Workspace) -> dict[str, Found]:
@@ -124,7 +127,7 @@ def _items(space: Workspace, digits: str) -> list[Found]:
                 owner = items.contributors[position].replace(SEPARATOR, ", ") if items.contributors else "nobody named"
                 holders.setdefault(identity, []).append((digest, f"{part}, of {owner}"))
     return [
-        Found("item", identity, tuple(dict(places)), tuple((f"Set {digest[:12]}", said) for digest, said in places))
+        Found("item", identity, tuple(dict(places)), tuple((f"Set {digest[:12]}", place) for digest, place in places))
         for identity, places in holders.items()
     ]
 
@@ -132,11 +135,12 @@ def _items(space: Workspace, digits: str) -> list[Found]:
 def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
     """Digest, part and items of every set of images that is kept."""
     parts = {"train": "trained on", "validation": "held out", "classifier": "taught the classifier"}
-    sets = {stage.outputs[part]: said for stage in space.runs.stages("ingest") for part, said in parts.items()}
+    ingested = space.runs.stages(INGEST.name)
+    sets = {row.outputs[part]: meaning for row in ingested for part, meaning in parts.items()}
     for digest, part in sets.items():
         if space.artifacts.path(digest).exists():
-            yield digest, part, Items.of_set(ImageSet.from_bytes(space.artifacts.get(digest)))
-    for digest in {stage.outputs["items"] for stage in space.runs.stages("read-items")}:
+            yield digest, part, Items.of_set(open_set(space.artifacts.verified(digest)))
+    for digest in {row.outputs["items"] for row in space.runs.stages("read-items")}:
         if space.artifacts.path(digest).exists():
             yield digest, "read from a source", load_items(space.artifacts, digest)
 

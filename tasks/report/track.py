@@ -7,59 +7,47 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import pandas as pd
 import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.processes.progress import progress
+from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_commit, digest_of
-from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.tracking.records import FinishedRun, Given
 from royalty.infra.workspace import Workspace
-from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.stages.publishing import SHOWN_ROWS
-from royalty.tasks.stages.stage import run_stage
+from royalty.tasks.credit.stages import INGEST, IngestOutputs
+from royalty.tasks.report.stage_runs import StageRun, stage_runs
+from royalty.tasks.report.stages import TRACK, RunStages, Tracked, TrackInputs, TrackOutputs
+from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.stage import as_json
 
 if TYPE_CHECKING:
     from royalty.infra.tracking.client import Tracking
 
-NOTES = {
-    "ingest": "Images with their contributors, checked, and parted into what trains and what judges.",
-    "classifier": "Trains the classifier that judges generated images; it never sees a training image.",
-    "base": "Trains a small Stable Diffusion pipeline, which LoRAs are put on; nobody is credited for what it learns.",
-    "train": "Trains the base model on everybody's images. The model is under *Outputs*.",
-    "prune": "Removes the channels of least weight from the base model and lets it recover: coalitions start from it.",
-    "measure": "Utilities of the models on the way and of real images.",
-    "credit": "Shapley credit of contributors, from the utilities of all measured coalitions.",
-    "pay": "Divides the pool by credit, under the terms in its parameters, and posts it to the ledger.",
-    "gmvaluator": "Matches what everybody's model makes with the training images behind it (GMValuator).",
-}
-"""What a colleague should know of each stage."""
-
-MODEL_NAMES = {"train": "base", "prune": "pruned"}
-METRICS = ("accuracy", "null_utility", "grand_utility", "removed")
-
 
 @task(cache_policy=NO_CACHE)
 def prepare_tracking() -> None:
-    """Build MLflow's database, if it is not there: seconds that a run can spend on its coalitions as well."""
+    """Build MLflow's database, if it is not there: this takes seconds, and can run beside the coalitions."""
     from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
 
     open_tracking(settings()).prepare()
 
 
 @task(cache_policy=NO_CACHE)
-def track(
-    name: str, config: Mapping[str, Any], stages: Sequence[StageRecord], plans: Sequence[CoalitionPlan]
-) -> StageRecord:
-    """The ids of the MLflow run, of this Prefect flow run and of the code's commit."""
-    keys = [measure.key for plan in plans for measure in plan.measures]
-    inputs = {"name": name, "stages": [stage.key for stage in stages], "measurements": keys}
+def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequence[CoalitionPlan]) -> Tracked:
+    """Log a run to MLflow.
 
-    def compute(space: Workspace) -> dict[str, Any]:
+    Args:
+        config: that the name stands for, shown as the parameters of the run.
+        plans: of the coalitions that its credit is estimated from.
+    """
+    measurements = [measure.key for plan in plans for measure in plan.measures]
+    inputs = TrackInputs(name, [stage.key for stage in stages.finished], measurements)
+
+    def compute(space: Workspace) -> TrackOutputs:
         from royalty.infra.tracking.client import open_tracking
 
         tracking = open_tracking(settings())
@@ -67,130 +55,131 @@ def track(
         experiments = tracking.experiments()
         tags = {"git.commit": commit, "prefect.flow_run_id": flow_run, **_digests(stages)}
         note = _note(name, config, stages)
-        run = tracking.start(tracking.RUNS, name, key=digest_of(inputs), note=note, tags=tags)
+        run = tracking.start(tracking.RUNS, name, key=digest_of(as_json(inputs)), note=note, tags=tags)
         tracking.note(run, note + _coalitions_link(experiments["coalitions"], run))
         tracking.log(run, params=_flat(config))
-        rows = space.runs.coalitions(plan.key for plan in plans)
-        measured: dict[str, list[MeasurementRecord]] = {key: [] for key in rows}
-        for measurement in space.runs.measurements(keys).values():
-            measured[measurement.coalition].append(measurement)
-        data, paid = (next(stage.outputs for stage in stages if stage.name == own) for own in ("ingest", "pay"))
-        aliases = ["candidate"] if paid["refusal"] else ["candidate", "credited"]
-        with progress("Log to MLflow", len(stages) + len(rows)) as advance:
-            logged = {}
-            for stage in stages:
-                logged[stage.key] = _log_stage(tracking, space, run, stage, data, f"royalty-{name}", aliases)
-                advance(1)
-            finished = [coalition_run(row, measured[row.key], data) for row in rows.values()]
-            logged |= tracking.record_all(tracking.COALITIONS, finished, run, advance)
-        return {"run": run, "commit": commit, "flow_run": flow_run, "experiments": experiments, "runs": logged}
+        children, coalitions = stage_runs(space, stages), _coalition_runs(space, stages, plans)
+        with progress("Log to MLflow", len(children) + len(coalitions)) as advance:
+            logged = _log_stages(tracking, space, run, name, stages, children, advance)
+            logged |= tracking.record_all(tracking.COALITIONS, coalitions, run, advance)
+        return TrackOutputs(run, commit, flow_run, experiments, logged)
 
-    return run_stage(
-        "track", inputs=inputs, modules=(__name__, "royalty.infra.tracking.client"), compute=compute, one_by_one=True
-    )
+    return run_here(TRACK, inputs, compute, one_by_one=True)
 
 
-def _digests(stages: Sequence[StageRecord]) -> dict[str, str]:
-    """Digests on the way from images to money, as tags: what `royalty trace` takes."""
-    outputs = {stage.name: stage.outputs for stage in stages}
-    ways = (
-        ("base_model", "train", "model"),
-        ("pruned_model", "prune", "model"),
-        ("credit_table", "credit", "table"),
-        ("payout_table", "pay", "payout"),
-        ("statement", "pay", "statement"),
-    )
-    return {f"royalty.{tag}": str(outputs[stage][key]) for tag, stage, key in ways if outputs[stage].get(key)}
+def _digests(stages: RunStages) -> dict[str, str]:
+    """Digests between images and money as tags; each of them is an argument of `royalty trace`."""
+    digests = {
+        "base_model": stages.train.outputs.model,
+        "pruned_model": stages.prune.outputs.model,
+        "credit_table": stages.credit.outputs.table,
+        "payout_table": stages.pay.outputs.payout,
+        "statement": stages.pay.statement,
+    }
+    return {f"royalty.{tag}": digest for tag, digest in digests.items() if digest}
 
 
-def _note(name: str, config: Mapping[str, Any], stages: Sequence[StageRecord]) -> str:
+def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
     """What a colleague should know of a run, in Markdown."""
-    outputs = {stage.name: stage.outputs for stage in stages}
-    data, credit, pay = outputs["ingest"], outputs["credit"], outputs["pay"]
-    paid = f"**Not paid**: {escaped(pay['refusal'])}." if pay["refusal"] else f"Paid by statement `{pay['statement']}`."
-    gained = credit["grand_utility"] - credit["null_utility"]
+    data, credit, refusal = stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs.refusal
+    paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"Paid by statement `{stages.pay.statement}`."
+    gained = credit.grand_utility - credit.null_utility
     return (
-        f"Credits {len(data['contributors'])} contributors of {data['total_items']} images for what a model trained on "
-        f"them is worth by `{config['property']}`: everybody's scores {credit['grand_utility']:.4g}, {gained:+.4g} to "
-        f"nobody's, from {credit['trained']} coalitions. {paid}\n\n"
-        "Under *Artifacts*: `index.html` and `report.html` tell it all, `credit.json`, `payout.json` and `values.json` "
-        f"are its tables. `royalty trace {name}` walks the whole way again and verifies it.\n\n"
+        f"Credits {len(data.contributors)} contributors of {data.total_items} images for what a model trained on "
+        f"them is worth by `{config['property']}`: everybody's scores {credit.grand_utility:.4g}, {gained:+.4g} to "
+        f"nobody's, from {credit.trained} coalitions. {paid}\n\n"
+        "Under *Artifacts*: `index.html` and `report.html` are the report, and `credit.json`, `payout.json` and "
+        f"`values.json` its tables. `royalty trace {name}` walks from the payout to the images and verifies each "
+        "step.\n\n"
     )
 
 
 def _coalitions_link(experiment: str, run: str) -> str:
     """Where the coalitions of a run are, most useful first."""
-    found = quote(f"tags.`mlflow.parentRunId` = '{run}'")
+    children = quote(f"tags.`mlflow.parentRunId` = '{run}'")
     order = quote("metrics.`utility`")
-    address = f"#/experiments/{experiment}/runs?searchFilter={found}&orderByKey={order}&orderByAsc=false"
+    address = f"#/experiments/{experiment}/runs?searchFilter={children}&orderByKey={order}&orderByAsc=false"
     return f"[Its coalitions, by utility]({address})"
+
+
+def _log_stages(
+    tracking: Tracking,
+    space: Workspace,
+    parent: str,
+    name: str,
+    stages: RunStages,
+    children: Sequence[StageRun],
+    advance: Advance,
+) -> dict[str, str]:
+    """Log stages as children of a run; returns their MLflow runs by key."""
+    aliases = ["candidate"] if stages.pay.outputs.refusal else ["candidate", "credited"]
+    logged = {}
+    for child in children:
+        logged[child.stage.key] = _log_stage(tracking, space, parent, child, stages.ingest.outputs, name, aliases)
+        advance(1)
+    return logged
 
 
 def _log_stage(
     tracking: Tracking,
     space: Workspace,
     parent: str,
-    stage: StageRecord,
-    data: Mapping[str, Any],
-    registered: str,
+    child: StageRun,
+    data: IngestOutputs,
+    name: str,
     aliases: Sequence[str],
 ) -> str:
     """Log a stage as a child; returns its MLflow run."""
-    child = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=NOTES[stage.name])
-    outputs = stage.outputs
-    metrics = {key: outputs[key] for key in METRICS if key in outputs}
-    metrics |= {key: value for key, value in outputs.get("diagnostics", {}).items() if isinstance(value, float)}
-    metrics |= {f"utility_{model}": value for model, value in outputs.get("utility", {}).items()}
-    metrics |= {f"step_seconds_{model}": value for model, value in outputs.get("step_seconds", {}).items()}
-    metrics |= {f"utility_stderr_{model}": value for model, value in outputs.get("utility_stderr", {}).items()}
-    tracking.log(child, params=_flat(stage.inputs), metrics=metrics | {"seconds": stage.seconds})
-    given = Given("train", data["train"], {"items": data["total_items"], "contributors": data["items"]})
-    for run in (parent, child) if stage.name == "ingest" else (child,):
-        tracking.dataset(run, given)
-    if stage.name in MODEL_NAMES:
-        payload = space.artifacts.get(outputs["model"])
-        values = {key: outputs[key] for key in ("parameters", "multiply_adds")}
-        model = tracking.model(child, MODEL_NAMES[stage.name], payload, outputs["model"], values)
-        if stage.name == "train":
-            tracking.register(registered, model, child, f"Base model `{outputs['model']}`.", aliases)
-    if "losses" in outputs:
-        tracking.curve(child, "loss", outputs["losses"])
-    if stage.name == "credit":
-        tracking.log(parent, metrics=metrics)
-    for file, table in _tables(space, stage).items():
+    stage = child.stage
+    run = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=child.note)
+    tracking.log(run, params=_flat(as_json(stage.inputs)), metrics={**child.metrics, "seconds": stage.seconds})
+    images = Given("train", data.train, {"items": data.total_items, "contributors": data.items})
+    for given in (parent, run) if stage.name == INGEST.name else (run,):
+        tracking.dataset(given, images)
+    if child.model is not None:
+        payload = space.artifacts.get(child.model.digest)
+        model = tracking.model(run, child.model.name, payload, child.model.digest, child.model.metrics)
+        if child.registered:
+            tracking.register(f"royalty-{name}", model, run, f"Base model `{child.model.digest}`.", aliases)
+    if child.losses:
+        tracking.curve(run, "loss", child.losses)
+    if child.of_run:
+        tracking.log(parent, metrics=child.metrics)
+    for file, table in child.tables.items():
         tracking.table(parent, table, file)
-    tracking.finish(child)
-    return child
+    tracking.finish(run)
+    return run
 
 
-def _tables(space: Workspace, stage: StageRecord) -> dict[str, pd.DataFrame]:
-    """What a stage found, as the tables that MLflow shows and compares."""
-    match stage.name:
-        case "credit":
-            return {"credit.json": load_table(space, stage.outputs["table"])}
-        case "pay":
-            return {"payout.json": pd.DataFrame(stage.outputs["rows"])}
-        case "gmvaluator":
-            values = load_table(space, stage.outputs["table"]).sort_values("value", ascending=False)
-            return {"values.json": values.head(SHOWN_ROWS)}
-        case _:
-            return {}
+def _coalition_runs(space: Workspace, stages: RunStages, plans: Sequence[CoalitionPlan]) -> list[FinishedRun]:
+    rows = space.runs.coalitions(plan.key for plan in plans)
+    measured: dict[str, list[MeasurementRecord]] = {key: [] for key in rows}
+    keys = [measure.key for plan in plans for measure in plan.measures]
+    for measurement in space.runs.measurements(keys).values():
+        measured[measurement.coalition].append(measurement)
+    brought = stages.ingest.outputs.brought
+    return [coalition_run(row, measured[row.key], brought) for row in rows.values()]
 
 
-def coalition_run(row: CoalitionRecord, measured: Sequence[MeasurementRecord], data: Mapping[str, Any]) -> FinishedRun:
-    """What MLflow is told of a coalition."""
-    who = f"{len(row.members)} of {len(data['contributors'])} contributors" if row.members else "nobody"
-    made = f"by `{row.method}` on the {row.items} images of {who}"
+def coalition_run(
+    row: CoalitionRecord, measured: Sequence[MeasurementRecord], brought: Mapping[str, str]
+) -> FinishedRun:
+    """A coalition as a run of MLflow.
+
+    Args:
+        brought: digest of each contributor's images, by name.
+    """
+    members = f"{len(row.members)} of {len(brought)} contributors" if row.members else "nobody"
+    made = f"by `{row.method}` on the {row.items} images of {members}"
     note = (
         f"A model trained {made}." if row.checkpoint else f"The training {made} failed: {escaped(row.failure or '')}."
     )
     metrics = {"size": float(len(row.members)), "items": float(row.items), "train_seconds": row.train_seconds}
     if measured:
-        metrics["utility"] = sum(one.utility for one in measured) / len(measured)
-        metrics["sample_seconds"] = sum(one.sample_seconds for one in measured)
-        note += f" What it makes has a {measured[0].property} of {metrics['utility']:.4g}: its utility."
-    brought = dict(zip(data["contributors"], data["contributor_digests"], strict=True))
-    own = {name: brought.get(name) for name in row.members}
+        metrics["utility"] = sum(measurement.utility for measurement in measured) / len(measured)
+        metrics["sample_seconds"] = sum(measurement.sample_seconds for measurement in measured)
+        note += f" The images that it makes have a {measured[0].property} of {metrics['utility']:.4g}: its utility."
+    images = {name: brought.get(name) for name in row.members}
     return FinishedRun(
         name=f"coalition-{row.key[:8]}",
         key=row.key,
@@ -204,7 +193,7 @@ def coalition_run(row: CoalitionRecord, measured: Sequence[MeasurementRecord], d
             "draws": len(measured),
         },
         metrics=metrics,
-        dataset=Given("coalition", digest_of(own), {"items": row.items, "contributors": len(row.members)}),
+        dataset=Given("coalition", digest_of(images), {"items": row.items, "contributors": len(row.members)}),
     )
 
 

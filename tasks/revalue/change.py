@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,40 +11,35 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.summary import Change
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
-from royalty.models.generators.kinds import module_of
 from royalty.models.payout.payees import unpayable
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.credit import estimate as crediting
-from royalty.tasks.credit.base import WORKER as PIPELINE_WORKER
+from royalty.tasks.credit import estimate
+from royalty.tasks.credit.anchor import Game
 from royalty.tasks.credit.coalitions import unfinished
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.pay import division as paying
+from royalty.tasks.credit.stages import Ingested, IngestOutputs
+from royalty.tasks.credit.training import outdated_models
+from royalty.tasks.pay import division
 from royalty.tasks.pay.payees import load_payees
-from royalty.tasks.stages.stage import WORKER, stage_key
+from royalty.tasks.report.stages import TRACK, RunStages
 
-PARTS = ("train", "classifier", "validation")
 MODELS = ("classifier", "generator", "pruning", "seed")
 """Settings that the models depend on from which coalitions start, or by which they are judged."""
 
-STARTS = ("classifier", "base", "train", "prune")
-"""Stages that train those models; `base` is there only where the run trains what its LoRAs are put on."""
-
 
 @dataclass(frozen=True)
-class Credited:
+class LastRun:
     """The last credited run of a name.
 
     Attributes:
-        stages: by name.
         measurements: keys of those that its credit was estimated from.
         logged_at, commit: when it was logged, and by which code.
     """
 
     name: str
-    stages: Mapping[str, StageRecord]
+    stages: RunStages
     measurements: Sequence[str]
     logged_at: str
     commit: str
@@ -52,17 +47,23 @@ class Credited:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """`payout.csv` as records, highest credit first."""
-        return list(self.stages["pay"].outputs["rows"])
+        return list(self.stages.pay.outputs.rows)
+
+    @property
+    def game(self) -> Game:
+        """What decided the worth of its coalitions."""
+        stages = self.stages
+        return Game(stages.ingest, stages.classifier, stages.train, stages.prune, stages.pipeline)
 
 
-def load_credited(name: str, data: StageRecord) -> Credited:
+def load_last_run(name: str, data: Ingested) -> LastRun:
     """The last credited run of a name; of several with the same credit, the one of these images if there is one.
 
     Raises:
         InputError: no run of that name has come to credit.
     """
     space = open_workspace(settings())
-    tracks = [track for track in space.runs.stages("track") if track.inputs["name"] == name]
+    tracks = [track for track in TRACK.latest(space) if track.inputs.name == name]
     if not tracks:
         raise InputError(
             f"a revaluation compares with the last credited run, and no run named {name!r} in {settings().root} came "
@@ -71,25 +72,24 @@ def load_credited(name: str, data: StageRecord) -> Credited:
     # A track says nothing of when its run came to the same credit again; the ledger says which credit is the latest.
     # A run that was killed before its track is not finished, and the one before it is the last.
     latest = space.ledger.credit_of(name)
-    of_latest = [track for track in tracks if latest and latest[1] in track.inputs["stages"]] or tracks
-    of_these = [track for track in of_latest if data.key in track.inputs["stages"]]
+    of_latest = [track for track in tracks if latest and latest[1] in track.inputs.stages] or tracks
+    of_these = [track for track in of_latest if data.key in track.inputs.stages]
     track = (of_these or of_latest)[-1]
-    stages = (space.runs.stage(key) for key in track.inputs["stages"])
     origin = space.lineage.origins([track.key]).get(track.key)
-    return Credited(
+    return LastRun(
         name=name,
-        stages={stage.name: stage for stage in stages if stage is not None},
-        measurements=track.inputs["measurements"],
+        stages=RunStages.kept(space, track.inputs.stages),
+        measurements=track.inputs.measurements,
         logged_at=origin.created_at if origin else "an unknown time",
-        commit=track.outputs["commit"],
+        commit=track.outputs.commit,
     )
 
 
 @task(cache_policy=NO_CACHE)
 def compare(
     config: CreditConfig,
-    last: Credited,
-    data: StageRecord,
+    last: LastRun,
+    data: Ingested,
     again: Sequence[CoalitionPlan] | None,
     plans: Sequence[CoalitionPlan],
     retrain_base: bool,
@@ -102,16 +102,16 @@ def compare(
         retrain_base: models that coalitions start from are trained anew, if anything about them changed.
     """
     space = open_workspace(settings())
-    then, now = _brought(last.stages["ingest"]), _brought(data)
+    then, now = last.stages.ingest.outputs.brought, data.outputs.brought
     waiting = unpayable(load_payees(config.payout, config.data), list(now), config.payout.currency)
-    lacked = set(last.stages["pay"].inputs["unpayable"])
+    lacked = set(last.stages.pay.inputs.unpayable)
     people = {
         "added": sorted(now.keys() - then.keys()),
         "removed": sorted(then.keys() - now.keys()),
         "changed": sorted(name for name in then.keys() & now.keys() if then[name] != now[name]),
     }
-    parts = [[stage.outputs[part] for part in PARTS] for stage in (last.stages["ingest"], data)]
-    outdated = _outdated(last, config)
+    other_parts = _parts(last.stages.ingest.outputs) != _parts(data.outputs)
+    outdated = outdated_models(last.game)
     measured = len(last.measurements) // (config.sampling.draws if again is not None else 1)
     own = plans[:measured] if config.stopping.has_target and again is not None else plans
     change = Change(
@@ -119,7 +119,7 @@ def compare(
         since=last.logged_at,
         commit=last.commit,
         **{kind: tuple(names) for kind, names in people.items()},
-        held_out=parts[0] != parts[1] and not any(people.values()),
+        held_out=other_parts and not any(people.values()),
         configuration=tuple(space.runs.differences(config.name, config.claimed(), config.reread)),
         code=(*_changed_code(last, again), *(outdated if retrain_base else ())),
         start=_trained_on_others(last, data) if retrain_base else _starts_elsewhere(again, plans),
@@ -131,10 +131,10 @@ def compare(
     return _with_cost(space, change, last, own, retrain_base)
 
 
-def _trained_on_others(last: Credited, data: StageRecord) -> bool:
+def _trained_on_others(last: LastRun, data: Ingested) -> bool:
     """Whether the models that the last run's coalitions start from saw other images than these."""
-    seen = last.stages["train"].inputs["train"], last.stages["classifier"].inputs["images"]
-    return seen != (data.outputs["train"], data.outputs["classifier"])
+    seen = last.stages.train.inputs.train, last.stages.classifier.inputs.images
+    return seen != (data.outputs.train, data.outputs.classifier)
 
 
 def _starts_elsewhere(again: Sequence[CoalitionPlan] | None, plans: Sequence[CoalitionPlan]) -> bool:
@@ -143,18 +143,18 @@ def _starts_elsewhere(again: Sequence[CoalitionPlan] | None, plans: Sequence[Coa
 
 
 def _with_cost(
-    space: Workspace, change: Change, last: Credited, plans: Sequence[CoalitionPlan], retrain_base: bool
+    space: Workspace, change: Change, last: LastRun, plans: Sequence[CoalitionPlan], retrain_base: bool
 ) -> Change:
     settings_of_models = any(key.split(".")[0] in MODELS for key, _, _ in change.configuration)
     anew = change.found and (retrain_base or settings_of_models)
     pending = list(plans) if anew else unfinished(plans)
     seconds = _seconds(space, last, pending, trained=not anew)
     if anew and seconds is not None:
-        seconds += sum(record.seconds for stage, record in last.stages.items() if stage in STARTS)
+        seconds += last.game.seconds
     return replace(change, coalitions=len({plan.members for plan in pending}), seconds=seconds)
 
 
-def _seconds(space: Workspace, last: Credited, pending: Sequence[CoalitionPlan], *, trained: bool) -> float | None:
+def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, trained: bool) -> float | None:
     """Wall time that is expected of pending plans, by what those of the last run took on average.
 
     Args:
@@ -175,37 +175,19 @@ def _seconds(space: Workspace, last: Credited, pending: Sequence[CoalitionPlan],
     return work / settings().workers
 
 
-def _changed_code(last: Credited, again: Sequence[CoalitionPlan] | None) -> tuple[str, ...]:
+def _changed_code(last: LastRun, again: Sequence[CoalitionPlan] | None) -> tuple[str, ...]:
     """What other code does now than in the last run."""
     changed = []
     if again is not None:
         keys = [measure.key for plan in again for measure in plan.measures][: len(last.measurements)]
         if keys != list(last.measurements):
             changed.append("training, sampling and measuring coalitions")
-    stages = {"credit": ("estimating credit", crediting.MODULES), "pay": ("dividing the pool", paying.MODULES)}
-    for stage, (title, modules) in stages.items():
-        record = last.stages[stage]
-        if stage_key(stage, record.inputs, modules) != record.key:
-            changed.append(title)
+    if not estimate.is_current(last.stages.credit):
+        changed.append("estimating credit")
+    if not division.is_current(last.stages.pay.stage):
+        changed.append("dividing the pool")
     return tuple(changed)
 
 
-def _outdated(last: Credited, config: CreditConfig) -> tuple[str, ...]:
-    """Models that coalitions start from, or are judged by, that the code as it is now would train otherwise."""
-    generator = WORKER, module_of(config.generator.kind)
-    stages = {
-        "classifier": ("the classifier", (WORKER,)),
-        "base": ("the pipeline under the LoRAs", (PIPELINE_WORKER,)),
-        "train": ("the base model", generator),
-        "prune": ("the pruned model", generator),
-    }
-    return tuple(
-        title
-        for stage, (title, modules) in stages.items()
-        if stage in last.stages and stage_key(stage, last.stages[stage].inputs, modules) != last.stages[stage].key
-    )
-
-
-def _brought(data: StageRecord) -> dict[str, str]:
-    """Digest of each contributor's images, by name."""
-    return dict(zip(data.outputs["contributors"], data.outputs["contributor_digests"], strict=True))
+def _parts(data: IngestOutputs) -> tuple[str, str, str]:
+    return data.train, data.classifier, data.validation

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.embeddings import EmbeddingStore
@@ -81,3 +81,13 @@ def call_stage(
         places: folders of the home and of weights, and threads; see `Stores`.
     """
     return function(inputs, stage_context(open_stores(*places), key, advance))
+
+
+def call_with_stores(
+    function: Callable[..., Outputs],
+    arguments: tuple[Any, ...],
+    places: tuple[Path, Path, int],
+    report: Callable[[Any], object],
+) -> Outputs:
+    """What a worker process runs for work that is no stage: a function of its arguments, the stores and a reporter."""
+    return function(*arguments, open_stores(*places), report)

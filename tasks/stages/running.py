@@ -70,6 +70,16 @@ def run_here(
     return run_stage(stage, inputs, compute, modules=(module_of(compute), *also), one_by_one=one_by_one)
 
 
+def is_current(
+    stage: Stage[Inputs, Outputs],
+    finished: Finished[Inputs, Outputs],
+    function: Callable[[Inputs, StageContext], object],
+    *also: str,
+) -> bool:
+    """Whether the code as it is now would give a finished stage by itself; see `run_in_worker`."""
+    return stage.key(finished.inputs, (module_of(function), *also)) == finished.key
+
+
 def run_stage(
     stage: Stage[Inputs, Outputs],
     inputs: Inputs,
@@ -129,7 +139,7 @@ def call_in_worker(
     """Call a stage's function in a process of its own, and show its progress; nothing is looked up or recorded."""
     own = settings()
     with progress(title, total) if total else nullcontext(_unseen) as advance:
-        return run_in_process(
+        outputs: Outputs = run_in_process(
             call_stage,
             function,
             inputs,
@@ -140,6 +150,7 @@ def call_in_worker(
             mendable=(InputError,),
             processes=processes,
         )
+    return outputs
 
 
 def _unseen(_steps: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import open_workspace
+from royalty.tasks.stages.stage import Finished
 
 
 @dataclass(frozen=True)
@@ -25,20 +26,22 @@ class Timing:
         return self.part, f"{self.seconds:.1f} s", f"{self.busy:.1f} s", ""
 
 
-def stage_timing(stage: StageRecord) -> Timing:
+def stage_timing(stage: Finished[Any, Any]) -> Timing:
+    """What a stage took of this run: nothing, if it was reused."""
     if stage.reused:
         return Timing(stage.name, 0.0, 0.0, reused=True)
-    return Timing(stage.name, stage.seconds, stage.outputs.get("busy_seconds", 0.0), reused=False)
+    return Timing(stage.name, stage.seconds, stage.busy_seconds, reused=False)
 
 
 def fan_out_timing(fresh: Mapping[str, Sequence[str]], seconds: float) -> Timing:
-    """Busy is the time of what was trained and measured, over the number of workers that shared it.
+    """What measuring coalitions took: busy is the time of training and measuring, divided by the number of workers.
 
     Args:
-        fresh: rows that this flow run recorded, by coalition.
+        fresh: keys of the rows that this flow run recorded, by coalition.
+        seconds: wall time of all of it.
     """
     runs = open_workspace(settings()).runs
-    rows = [row for own in fresh.values() for row in own]
-    work = sum(row.train_seconds for row in runs.coalitions(rows).values())
-    work += sum(row.sample_seconds + row.measure_seconds for row in runs.measurements(rows).values())
+    keys = [key for recorded in fresh.values() for key in recorded]
+    work = sum(row.train_seconds for row in runs.coalitions(keys).values())
+    work += sum(row.sample_seconds + row.measure_seconds for row in runs.measurements(keys).values())
     return Timing("coalitions", seconds, work / settings().workers, reused=not fresh)

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from royalty.infra.ledger.ledger import Ledger
-from royalty.infra.servers.loopback import HOST, QUIET, Server, free_port
+from royalty.infra.processes.machine import HOST, free_port
+from royalty.infra.servers.loopback import QUIET, Server
 from royalty.infra.servers.postgres import throwaway_postgres
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.runstore import RunStore

@@ -82,14 +82,14 @@ def mlflow_seconds(settings: Settings, count: int) -> float:
     from royalty.infra.tracking.client import open_tracking
     from royalty.tasks.report.track import coalition_run
 
-    data = {"contributors": PEOPLE, "contributor_digests": [digest_of(name) for name in PEOPLE]}
+    brought = {name: digest_of(name) for name in PEOPLE}
     runs = []
     for index in range(count):
         key = digest_of(["coalition", index])
         members = [name for place, name in enumerate(PEOPLE) if digest_of([index, place]) < "8"]
         row = CoalitionRecord(key, members, "sparsified", 0, 50 * len(members), 1.0, "cpu", key)
         measured = MeasurementRecord(digest_of([key]), key, "fid", 0, index / count, 1.0, 1.0)
-        runs.append(coalition_run(row, [measured], data))
+        runs.append(coalition_run(row, [measured], brought))
     tracking = open_tracking(settings)
     tracking.prepare()
     parent = tracking.start(tracking.RUNS, "benchmark", key=digest_of(["benchmark", settings.mlflow_uri]))

@@ -13,33 +13,43 @@ import pytest
 
 from royalty.flows.cli.configuration import ConfigError, load_criteria_config
 from royalty.flows.cli.criteria import TITLES
-from royalty.infra.settings import Settings
-from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
+from royalty.tasks.benchmarks.classes_worker import classify, find_attributes, fit_classifier
 from royalty.tasks.benchmarks.criteria_worker import (
-    Judged,
     judge_attributes,
     judge_identity,
     judge_membership,
     judge_outliers,
-    load_checkpoints,
     neighbours_of,
-    trace,
+)
+from royalty.tasks.benchmarks.criterion_stages import (
+    AttributesInputs,
+    EfficiencyInputs,
+    IdentityInputs,
+    Judged,
+    MembershipInputs,
+    OutliersInputs,
+    Row,
+    TracInInputs,
 )
 from royalty.tasks.benchmarks.efficiency_worker import PARTS, time_methods
-from royalty.tasks.benchmarks.generators_worker import (
-    classify,
-    draw,
-    find_attributes,
-    fit,
-    fit_classifier,
-    halve,
-    plant,
-    sample,
+from royalty.tasks.benchmarks.generator_stages import (
+    ClassifierInputs,
+    ClassifyInputs,
+    DrawInputs,
+    FindAttributesInputs,
+    GeneratorInputs,
+    HalveInputs,
+    PlantInputs,
+    SampleInputs,
 )
-from royalty.tasks.config.criteria import CriteriaConfig
-from royalty.tasks.stages.stored_items import keep_items, load_items
+from royalty.tasks.benchmarks.generators_worker import fit, sample
+from royalty.tasks.benchmarks.tracin_worker import load_checkpoints, trace
+from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
+from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
+from royalty.tasks.items.stored_items import keep_items, load_items
+from royalty.tasks.stages.context import StageContext, open_stores, stage_context
 from tests.conftest import save_digits
 
 SMALL = """
@@ -57,212 +67,217 @@ noisy: 0.1
 """
 
 
-def unseen(_: int) -> None:
-    """Progress that nobody watches."""
-
-
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
+def context(tmp_path: Path) -> StageContext:
+    return stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _steps: None)
 
 
-def keep(space: Workspace, labels: np.ndarray) -> str:
+def keep(context: StageContext, labels: np.ndarray) -> str:
     """Digest of images of random pixels."""
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 8, 8)).astype(np.uint8)
     made = Items.of_images(images)
-    return str(keep_items(space, Items(made.ids, images, None, labels, None))["items"])
+    return keep_items(context.artifacts, Items(made.ids, images, None, labels, None)).items
 
 
-def keep_contributions(space: Workspace, items: np.ndarray, scores: np.ndarray) -> str:
+def keep_contributions(context: StageContext, items: np.ndarray, scores: np.ndarray) -> str:
     rows = {"generated": np.repeat(np.arange(len(items)), items.shape[1]), "item": items.ravel()}
-    return space.artifacts.put(pd.DataFrame(rows | {"score": scores.ravel()}).to_parquet(index=False))
+    return context.artifacts.put(pd.DataFrame(rows | {"score": scores.ravel()}).to_parquet(index=False))
 
 
 def judged_by(made: str = "", *, contributions: str = "", table: str = "", uncalibrated: str = "") -> Judged:
-    named = {"generator": "vae", "method": "none", "made": made, "table": table}
-    return Judged(**named, contributions=contributions, uncalibrated=uncalibrated)
+    return Judged("vae", "none", made, table, contributions, uncalibrated)
 
 
-def test_a_drawn_set_has_each_class_in_its_share(home: Settings) -> None:
-    space = open_workspace(home)
-    labels = np.repeat([0, 1, 2], [40, 20, 60])
-    source = keep(space, labels)
-    drawn = load_items(space, draw(source, 30, 0, home, unseen)["items"])
-    assert np.bincount(drawn.labels).tolist() == [10, 5, 15]
-    assert len(set(drawn.ids)) == 30
-    assert draw(source, 30, 1, home, unseen)["items"] != draw(source, 30, 0, home, unseen)["items"]
-    assert draw(source, None, 0, home, unseen)["items"] == source
-    with pytest.raises(InputError, match="drawn from the 120 images of the source; got 121"):
-        draw(source, 121, 0, home, unseen)
-    digits = draw("", 50, 0, home, unseen)
-    assert np.bincount(load_items(space, digits["items"]).labels).tolist() == [5] * 10
-    assert digits["shape"] == [1, 28, 28]
-
-
-def test_half_of_one_class_is_held_out(home: Settings) -> None:
-    space = open_workspace(home)
-    source = keep(space, np.repeat(["ann", "bob"], [11, 9]))
-    whole = load_items(space, source)
-    for label, count in ((None, 11), ("bob", 9)):
-        halves = halve(source, label, 0, home, unseen)
-        trained, held_out = set(halves["trained"]), set(halves["held_out"])
-        assert not trained & held_out
-        assert (len(trained), len(held_out)) == (count // 2, count - count // 2)
-        assert {whole.labels[row] for row in trained | held_out} == {label or "ann"}
-        rest = load_items(space, halves["items"]).ids
-        assert set(rest) == set(whole.ids) - {whole.ids[row] for row in held_out}
-    with pytest.raises(InputError, match=r"'cat' has 0 in all\. Set `halved` to one of ann, bob"):
-        halve(source, "cat", 0, home, unseen)
-
-
-def test_noise_is_planted_where_it_is_said(home: Settings) -> None:
-    space = open_workspace(home)
-    source = keep(space, np.repeat([0, 1], 20))
-    planted = plant(source, 0.1, 0, home, unseen)
-    before, after = load_items(space, source), load_items(space, planted["items"])
-    changed = np.flatnonzero((before.images != after.images).any(axis=(1, 2, 3)))
-    assert changed.tolist() == planted["planted"]
-    assert len(changed) == 4
-    assert [own != other for own, other in zip(before.ids, after.ids, strict=True)] == np.isin(
-        np.arange(40), changed
-    ).tolist()
-
-
-def test_every_generator_is_trained_kept_and_sampled(home: Settings) -> None:
-    space = open_workspace(home)
-    source = keep(space, np.repeat([0, 1], 10))
-    for generator, parts in (("ddpm", 1), ("dcgan", 1), ("beta-vae", 3)):
-        models = fit(source, generator, 4, parts, 0, home, unseen)["models"]
-        assert len(models) == len(set(models)) == parts
-        made = load_items(space, sample(models[-1], generator, 3, 7, home, unseen)["items"])
-        assert made.images.shape == (3, 1, 8, 8)
-        assert made.labels is None
-    checkpoints = load_checkpoints(space, models)
-    assert [rate for rate, _ in checkpoints] == [1e-3] * 3
-    traced = trace(source, source, models, CriteriaConfig().tracin, 4, 0, home, unseen)
-    assert neighbours_of(space, traced["contributions"], 20).shape == (20, 4)
-
-
-def test_a_classifier_names_classes_as_the_training_set_does(home: Settings) -> None:
-    space = open_workspace(home)
+def half_dark() -> Items:
+    """Thirty dark images and thirty light ones, all different."""
     levels = np.repeat([20, 230], 30).astype(np.uint8)
     images = np.broadcast_to(levels[:, None, None, None], (60, 1, 8, 8)).copy()
     images[:, 0, 0, 0] = np.arange(60)
-    plain = Items.of_images(images)
-    labels = np.where(levels < 100, "dark", "light")
-    source = keep_items(space, Items(plain.ids, images, None, labels, None))["items"]
-    made = keep_items(space, plain)["items"]
-    trained = fit_classifier(source, "", 40, 0, home, unseen)
-    assert trained["accuracy"] == 1.0
-    seen = load_items(space, classify(made, source, trained["classifier"], home, unseen)["items"])
-    assert seen.labels.tolist() == labels.tolist()
+    return Items.of_images(images)
 
 
-def test_identity_is_counted_by_hand(home: Settings) -> None:
-    space = open_workspace(home)
-    items, made = keep(space, np.array([0, 0, 0, 1, 1, 1])), keep(space, np.array([0, 1]))
+def test_a_drawn_set_has_each_class_in_its_share(context: StageContext) -> None:
+    labels = np.repeat([0, 1, 2], [40, 20, 60])
+    source = keep(context, labels)
+    drawn = draw(DrawInputs(source, 30, 0), context)
+    items = load_items(context.artifacts, drawn.items)
+    assert np.bincount(items.labels).tolist() == [10, 5, 15]
+    assert len(set(items.ids)) == drawn.count == 30
+    assert draw(DrawInputs(source, 30, 1), context).items != drawn.items
+    assert draw(DrawInputs(source, None, 0), context).items == source
+    with pytest.raises(InputError, match="drawn from the 120 images of the source; got 121"):
+        draw(DrawInputs(source, 121, 0), context)
+    digits = draw(DrawInputs("", 50, 0), context)
+    assert np.bincount(load_items(context.artifacts, digits.items).labels).tolist() == [5] * 10
+    assert digits.shape == [1, 28, 28]
+
+
+def test_half_of_one_class_is_held_out(context: StageContext) -> None:
+    source = keep(context, np.repeat(["ann", "bob"], [11, 9]))
+    whole = load_items(context.artifacts, source)
+    for label, count in ((None, 11), ("bob", 9)):
+        halves = halve(HalveInputs(source, label, 0), context)
+        trained, held_out = set(halves.trained), set(halves.held_out)
+        assert not trained & held_out
+        assert (len(trained), len(held_out)) == (count // 2, count - count // 2)
+        assert {whole.labels[row] for row in trained | held_out} == {label or "ann"} == {halves.label}
+        rest = load_items(context.artifacts, halves.items).ids
+        assert set(rest) == set(whole.ids) - {whole.ids[row] for row in held_out}
+    with pytest.raises(InputError, match=r"'cat' has 0 in all\. Set `halved` to one of ann, bob"):
+        halve(HalveInputs(source, "cat", 0), context)
+
+
+def test_noise_is_planted_in_the_stated_items(context: StageContext) -> None:
+    source = keep(context, np.repeat([0, 1], 20))
+    planted = plant(PlantInputs(source, 0.1, 0), context)
+    before, after = (load_items(context.artifacts, digest) for digest in (source, planted.items))
+    changed = np.flatnonzero((before.images != after.images).any(axis=(1, 2, 3)))
+    assert changed.tolist() == planted.planted
+    assert len(changed) == 4
+    renamed = [old != new for old, new in zip(before.ids, after.ids, strict=True)]
+    assert np.flatnonzero(renamed).tolist() == planted.planted
+
+
+def test_every_generator_is_trained_kept_and_sampled(context: StageContext) -> None:
+    source, models = keep(context, np.repeat([0, 1], 10)), {}
+    for generator in GENERATORS:
+        parts = 3 if generator == "beta-vae" else 1
+        models[generator] = fit(GeneratorInputs(source, generator, 4, parts, 0), context).models
+        assert len(models[generator]) == len(set(models[generator])) == parts
+        made = sample(SampleInputs(models[generator][-1], generator, 3, 7), context)
+        images = load_items(context.artifacts, made.items)
+        assert images.images.shape == (3, 1, 8, 8)
+        assert images.labels is None
+        assert not made.labelled
+    checkpoints = load_checkpoints(context.artifacts, models["beta-vae"])
+    assert [rate for rate, _ in checkpoints] == [1e-3] * 3
+    traced = trace(TracInInputs(source, source, models["beta-vae"], TracInConfig(), 4, 0), context)
+    assert neighbours_of(context.artifacts, traced.contributions, 20).shape == (20, 4)
+
+
+def test_a_classifier_names_classes_as_the_training_set_does(context: StageContext) -> None:
+    plain = half_dark()
+    labels = np.repeat(["dark", "light"], 30)
+    source = keep_items(context.artifacts, replace(plain, labels=labels)).items
+    made = keep_items(context.artifacts, plain).items
+    trained = fit_classifier(ClassifierInputs(source, "", 40, 0), context)
+    assert trained.accuracy == 1.0
+    classified = classify(ClassifyInputs(made, source, trained.classifier), context)
+    assert classified.labelled
+    assert load_items(context.artifacts, classified.items).labels.tolist() == labels.tolist()
+
+
+def test_identity_is_counted_by_hand(context: StageContext) -> None:
+    items, made = keep(context, np.array([0, 0, 0, 1, 1, 1])), keep(context, np.array([0, 1]))
     neighbours = np.array([[0, 1, 3, 2], [3, 0, 1, 4]])
     scores = np.array([[0.4, 0.2, 0.1, 0.1], [0.2, 0.1, 0.1, 0.0]])
-    calibrated, plain = (keep_contributions(space, neighbours, each) for each in (scores, 2 * scores))
-    each = judged_by(made, contributions=calibrated, uncalibrated=plain)
-    found = judge_identity([each], items, [1, 3, 100], 0, home, unseen)
-    assert {row["k"]: row["share"] for row in found["identity"]} == {1: 1.0, 3: 0.5, 4: 0.625}
-    assert [(row["with"], row["without"]) for row in found["calibration"]] == [
+    calibrated, plain = (keep_contributions(context, neighbours, table) for table in (scores, 2 * scores))
+    judged = judged_by(made, contributions=calibrated, uncalibrated=plain)
+    result = judge_identity(IdentityInputs([judged], items, [1, 3, 100], 0), context)
+    assert {row["k"]: row["share"] for row in result.identity} == {1: 1.0, 3: 0.5, 4: 0.625}
+    assert [(row["with"], row["without"]) for row in result.calibration] == [
         pytest.approx((0.3, 0.6)),
         pytest.approx((0.15, 0.3)),
         pytest.approx((0.1, 0.2)),
     ]
-    assert [row["images"] for row in found["sensitivity"]] == [1]
+    assert [row["images"] for row in result.sensitivity] == [1]
 
 
-def test_attributes_are_counted_by_hand(home: Settings) -> None:
-    space = open_workspace(home)
-    items = keep(space, np.array(["a", "ab", "b", "c", "ab", "a"]))
-    made = keep(space, np.array(["ab", "ab", "a", "c"]))
+def test_a_single_generated_image_has_a_share_without_a_standard_error(context: StageContext) -> None:
+    items, made = keep(context, np.array([0, 1])), keep(context, np.array([0]))
+    judged = judged_by(made, contributions=keep_contributions(context, np.array([[0, 1]]), np.ones((1, 2))))
+    (row,) = judge_identity(IdentityInputs([judged], items, [2], 0), context).identity
+    assert (row["share"], row["stderr"]) == (0.5, None)
+
+
+def test_attributes_are_counted_by_hand(context: StageContext) -> None:
+    items = keep(context, np.array(["a", "ab", "b", "c", "ab", "a"]))
+    made = keep(context, np.array(["ab", "ab", "a", "c"]))
     neighbours = np.array([[0, 1, 4, 2, 5], [1, 4, 0, 2, 3], [0, 5, 1, 3, 2], [3, 0, 1, 2, 4]])
-    each = judged_by(made, contributions=keep_contributions(space, neighbours, np.ones((4, 5))))
-    found = judge_attributes([each], items, {"A": ("a", "ab"), "B": ("b", "ab")}, home, unseen)["attributes"]
-    shares = {row["attributes"]: (row["images"], row["share"], row["chance"]) for row in found}
+    judged = judged_by(made, contributions=keep_contributions(context, neighbours, np.ones((4, 5))))
+    attributes = {"A": ["a", "ab"], "B": ["b", "ab"]}
+    rows = judge_attributes(AttributesInputs([judged], items, attributes), context).attributes
+    shares = {row["attributes"]: (row["images"], row["share"], row["chance"]) for row in rows}
     assert shares["A"] == pytest.approx((3, (4 / 5 + 3 / 5 + 3 / 5) / 3, 4 / 6))
     assert shares["B"] == pytest.approx((2, 3 / 5, 3 / 6))
     assert shares["A & B"] == pytest.approx((2, 2 / 5, 2 / 6))
 
 
-def test_attributes_of_columns_take_the_place_of_those_of_labels(home: Settings) -> None:
-    space = open_workspace(home)
+def test_attributes_of_columns_take_the_place_of_those_of_labels(context: StageContext) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 1, 8, 8)).astype(np.uint8)
     hats = np.array([True, True, False, True, True, True, False])
     items, made = (
-        keep_items(space, replace(Items.of_images(shown), attributes={"hat": has}))["items"]
+        keep_items(context.artifacts, replace(Items.of_images(shown), attributes={"hat": has})).items
         for shown, has in ((images[:4], hats[:4]), (images[4:], hats[4:]))
     )
     neighbours = np.array([[0, 2], [3, 1], [2, 0]])
-    each = judged_by(made, contributions=keep_contributions(space, neighbours, np.ones((3, 2))))
-    (row,) = judge_attributes([each], items, {"unasked": ("0",)}, home, unseen)["attributes"]
+    judged = judged_by(made, contributions=keep_contributions(context, neighbours, np.ones((3, 2))))
+    (row,) = judge_attributes(AttributesInputs([judged], items, {"unasked": ["0"]}), context).attributes
     assert (row["attributes"], row["images"], row["share"], row["chance"]) == ("hat", 2, 3 / 4, 3 / 4)
 
 
-def test_attributes_are_drawn_with_their_images_and_found_in_others(home: Settings) -> None:
-    space = open_workspace(home)
-    levels = np.repeat([20, 230], 30).astype(np.uint8)
-    images = np.broadcast_to(levels[:, None, None, None], (60, 1, 8, 8)).copy()
-    images[:, 0, 0, 0] = np.arange(60)
-    plain = Items.of_images(images)
-    known = {"light": levels > 100, "all": np.ones(60, dtype=bool)}
-    source = keep_items(space, replace(plain, attributes=known))["items"]
-    drawn = load_items(space, draw(source, 20, 0, home, unseen)["items"])
+def test_attributes_are_drawn_with_their_images_and_found_in_others(context: StageContext) -> None:
+    plain = half_dark()
+    known = {"light": np.repeat([False, True], 30), "all": np.ones(60, dtype=bool)}
+    source = keep_items(context.artifacts, replace(plain, attributes=known)).items
+    drawn = load_items(context.artifacts, draw(DrawInputs(source, 20, 0), context).items)
     assert drawn.attributes["light"].tolist() == (drawn.images[:, 0, 1, 1] > 100).tolist()
     assert 0 < drawn.attributes["light"].sum() < 20
-    made = keep_items(space, plain)["items"]
-    trained = fit_classifier(source, "light", 40, 0, home, unseen)
-    assert trained["accuracy"] == 1.0
-    found = load_items(space, find_attributes(made, {"light": trained["classifier"]}, home, unseen)["items"])
-    assert found.attributes["light"].tolist() == known["light"].tolist()
+    made = keep_items(context.artifacts, plain).items
+    trained = fit_classifier(ClassifierInputs(source, "light", 40, 0), context)
+    assert trained.accuracy == 1.0
+    found = find_attributes(FindAttributesInputs(made, {"light": trained.classifier}), context)
+    assert found.attributes == ["light"]
+    assert load_items(context.artifacts, found.items).attributes["light"].tolist() == known["light"].tolist()
     with pytest.raises(InputError, match="all training images have the attribute 'all'"):
-        fit_classifier(source, "all", 1, 0, home, unseen)
+        fit_classifier(ClassifierInputs(source, "all", 1, 0), context)
     with pytest.raises(InputError, match="read without attributes"):
-        fit_classifier(made, "light", 1, 0, home, unseen)
+        fit_classifier(ClassifierInputs(made, "light", 1, 0), context)
 
 
-def test_values_tell_halves_and_noise_apart(home: Settings) -> None:
-    space = open_workspace(home)
+def test_values_tell_halves_and_noise_apart(context: StageContext) -> None:
     values = np.array([0.0, 0.1, 0.2, 3.0, 3.1, 3.2])
-    table = space.artifacts.put(pd.DataFrame({"value": values}).to_parquet(index=False))
-    each = judged_by(table=table)
-    (row,) = judge_membership([each], [3, 4, 5], [0, 1, 2], home, unseen)["membership"]
+    table = context.artifacts.put(pd.DataFrame({"value": values}).to_parquet(index=False))
+    judged = judged_by(table=table)
+    halves = judge_membership(MembershipInputs([judged], [3, 4, 5], [0, 1, 2]), context)
+    (row,) = halves.membership
     assert (row["trained"], row["held_out"]) == pytest.approx((3.1, 0.1))
     assert row["p"] < 1e-3
     assert row["effect"] == pytest.approx(30)
-    (row,) = judge_outliers([each], [0, 1], home, unseen)["outliers"]
+    assert halves.values["vae, none, held out"] == [0.0, 0.1, 0.2]
+    noisy = judge_outliers(OutliersInputs([judged], [0, 1]), context)
+    (row,) = noisy.outliers
     assert (row["auroc"], row["percentile"], row["noisy_zero"]) == pytest.approx((1.0, 0.1, 0.5))
+    assert noisy.curves["vae, none"] == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
 
 
-def test_time_is_of_all_parts(home: Settings) -> None:
-    source = keep(open_workspace(home), np.repeat([0, 1], 15))
-    models = fit(source, "beta-vae", 2, 1, 0, home, unseen)["models"]
-    made = sample(models[0], "beta-vae", 3, 0, home, unseen)["items"]
+def test_time_is_of_all_parts(context: StageContext) -> None:
+    source = keep(context, np.repeat([0, 1], 15))
+    models = fit(GeneratorInputs(source, "beta-vae", 2, 1, 0), context).models
+    made = sample(SampleInputs(models[0], "beta-vae", 3, 0), context).items
     config = CriteriaConfig(rerank=("none", "l2"), encoder="pixels", ks=(5,))
-    plain, ranked, tracin = time_methods(config, source, made, models, home, unseen)["efficiency"]
+
+    def timed(config: CriteriaConfig) -> list[Row]:
+        return time_methods(EfficiencyInputs(config.methods, 0, (source, made, models)), context).efficiency
+
+    plain, ranked, tracin = timed(config)
     for row in (plain, ranked):
         assert row["alone"] == pytest.approx(sum(row[part] for part in PARTS))
         assert row["alone_ratio"] == pytest.approx(tracin["alone"] / row["alone"])
         assert row["together"] > row["prepared"] / 3
     assert plain["rerank"] == 0 < ranked["rerank"]
     assert tracin["alone"] > tracin["together"] > 0
-    (only,) = time_methods(
-        config.model_copy(update={"tracin": None, "rerank": ("none",)}), source, made, models, home, unseen
-    )["efficiency"]
+    (only,) = timed(config.model_copy(update={"tracin": None, "rerank": ("none",)}))
     assert "alone_ratio" not in only
 
 
-def test_images_without_labels_are_refused(home: Settings) -> None:
-    space = open_workspace(home)
-    plain = keep_items(space, Items.of_images(np.zeros((4, 1, 8, 8), np.uint8)))["items"]
+def test_images_without_labels_are_refused(context: StageContext) -> None:
+    plain = keep_items(context.artifacts, Items.of_images(np.zeros((4, 1, 8, 8), np.uint8))).items
     with pytest.raises(InputError, match="add labels to the training set"):
-        draw(plain, None, 0, home, unseen)
-    features = keep_items(space, Items(("a",), None, np.ones((1, 2)), np.array([0]), None))["items"]
+        draw(DrawInputs(plain, None, 0), context)
+    features = keep_items(context.artifacts, Items(("a",), None, np.ones((1, 2)), np.array([0]), None)).items
     with pytest.raises(InputError, match="give both as images"):
-        draw(features, None, 0, home, unseen)
+        draw(DrawInputs(features, None, 0), context)
 
 
 @pytest.mark.parametrize(

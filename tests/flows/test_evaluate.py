@@ -6,7 +6,7 @@ import csv
 import json
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -15,12 +15,17 @@ import pytest
 from mlflow import MlflowClient
 
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, RunStore, StageRecord
-from royalty.infra.workspace import open_workspace
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, RunStore
+from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.generators.training import Training
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
-from royalty.tasks.judge.lds import cross_fitted_credit
+from royalty.tasks.credit.stages import Ingested, IngestInputs, IngestOutputs
+from royalty.tasks.judge.credits import MethodCredit, cross_fitted_credit
+from royalty.tasks.judge.held_out import EVERYBODY, counterfactual_coalitions
+from royalty.tasks.judge.scores import compare, score
+from royalty.tasks.judge.stages import LDS
+from royalty.tasks.stages.stage import Finished
 
 TINY = """
 data: {source: digits, contributors: 5, concentration: 1.0}
@@ -88,21 +93,18 @@ def test_lds_then_counterfactual_on_kept_models(
         assert any((min(own), max(own), np.mean(own)) == pytest.approx(expected) for own in changes), row
 
 
-def test_no_coalition_has_a_part_in_the_credit_that_predicts_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setenv("ROYALTY_HOME", str(tmp_path))
-    names = ["ann", "bob", "cy", "dan", "eve"]
-    data = StageRecord("ingest", "k", {}, {"contributors": names}, 0.0)
-    plans = [
-        CoalitionPlan(
-            own, tuple(own.split()), "", "", "retrain", Training(1, 1, 0.1, 0.0, 1, 0.1), 7, (measured_by(own),)
-        )
-        for size in (0, 2, 3, 5)
-        for own in map(" ".join, combinations(names, size))
-    ]
+    settings.cache_clear()
+    yield open_workspace(settings())
+    settings.cache_clear()
+
+
+def test_no_coalition_has_a_part_in_the_credit_that_predicts_it(space: Workspace) -> None:
+    data = ingested("ann", "bob", "cy", "dan", "eve")
+    plans = [planned(*members) for size in (0, 2, 3, 5) for members in combinations(data.outputs.contributors, size)]
     ends, held_out = [plans[-1], plans[0]], plans[1:-1]
-    space = open_workspace(settings())
     worth = np.random.default_rng(0).normal(size=len(plans))
     for plan, utility in zip(plans[:-2], worth, strict=False):  # all but everybody and one of the held out
         keep(space.runs, plan, utility)
@@ -115,6 +117,51 @@ def test_no_coalition_has_a_part_in_the_credit_that_predicts_it(
     same = [members for members in before.values if np.array_equal(before.values[members], after.values[members])]
     assert held_out[3].members in same
     assert len(same) == 2, "the coalition of its fold of the other size, too"
+
+
+def test_scores_of_credit_by_held_out_models(space: Workspace) -> None:
+    data = ingested("ann", "bob", "cy", "dan")
+    worth = np.array([4.0, 2.0, 1.0, 0.5])
+    pairs = list(combinations(data.outputs.contributors, 2))
+    plans = [planned(*members) for members in pairs]
+    for plan, own in zip(plans, combinations(worth, 2), strict=True):
+        keep(space.runs, plan, 10 + sum(own))
+    right = MethodCredit("right", worth, 10.0, 6, 1.0)
+    wrong = MethodCredit("wrong", -worth, None, 0, 1.0)
+    scored = score.fn(data, {0.5: pairs}, plans, [right, wrong])
+    rows = {row["method"]: row for row in scored.outputs.rows}
+    assert (rows["right"]["lds"], rows["right"]["bias"], rows["right"]["error"]) == pytest.approx((1, 0, 0))
+    assert (rows["wrong"]["lds"], rows["wrong"]["bias"], rows["wrong"]["error"]) == (pytest.approx(-1), None, None)
+    assert LDS.kept(space, scored.key).outputs.rows == scored.outputs.rows
+    assert score.fn(data, {0.5: pairs}, plans, [right, wrong]).reused
+    biased = score.fn(data, {0.5: pairs}, plans, [MethodCredit("right", worth, 11.0, 6, 1.0), wrong])
+    assert not biased.reused, "the utility of nobody is a part of what is judged"
+    assert biased.outputs.rows[0]["bias"] == pytest.approx(1)
+
+
+def test_changes_of_counterfactuals_by_seed(space: Workspace) -> None:
+    data = ingested("ann", "bob", "cy", "dan", "eve")
+    credit = MethodCredit("m", np.array([0.1, 0.5, 0.2, 0.4, 0.3]), 0.0, 0, 0.0)
+    asked = counterfactual_coalitions(data, [credit])
+    assert asked["m", "without top 10%"] == ("ann", "cy", "dan", "eve")
+    assert asked["m", "only top 60%"] == ("bob", "dan", "eve")
+    plans = [planned(*members, seed=seed) for seed in (7, 8) for members in (asked[EVERYBODY], ("ann", "cy", "eve"))]
+    for plan, utility in zip(plans, (2.0, 1.0, 4.0, 3.0), strict=True):
+        keep(space.runs, plan, utility)
+    (row,) = compare.fn(asked, plans).outputs.rows  # of the other counterfactuals nothing is measured
+    assert row == {"method": "m", "done": "without top 40%", "change": -0.375, "low": -0.5, "high": -0.25, "seeds": 2}
+
+
+def ingested(*names: str) -> Ingested:
+    """A set with these contributors, a stage that nobody ran."""
+    items, digests = dict.fromkeys(names, 1), ["0" * 64] * len(names)
+    outputs = IngestOutputs("", "", "", list(names), items, digests, 0, [], [], len(names), [1, 8, 8], 0, {})
+    return Finished("ingest", "k", IngestInputs({}, 0), outputs, 0.0, reused=False)
+
+
+def planned(*members: str, seed: int = 7) -> CoalitionPlan:
+    key = f"{' '.join(members)} {seed}"
+    return CoalitionPlan(key, members, "", "", "retrain", Training(1, 1, 0.1, 0.0, 1, 0.1), seed, (measured_by(key),))
 
 
 def measured_by(key: str) -> MeasurePlan:

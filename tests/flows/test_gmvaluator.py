@@ -19,9 +19,9 @@ from royalty.tasks.config.matching import Matching
 from royalty.tasks.items import gmvaluator_worker, reading
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.stages import COLOUR, ColourInputs, EmbedInputs, ItemsOutputs, MatchInputs
+from royalty.tasks.items.stored_items import keep_items
 from royalty.tasks.stages.context import open_stores, stage_context
 from royalty.tasks.stages.stage import Finished
-from royalty.tasks.stages.stored_items import keep_items
 from tests.conftest import save_digits
 from tests.flows.test_credit import Run
 

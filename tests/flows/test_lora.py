@@ -69,7 +69,7 @@ def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
     royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     # The preset `tiny-lora`, as far as it can be trained within seconds.
-    config = yaml.safe_load(files("flows.presets").joinpath("tiny-lora.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load(files("royalty.flows").joinpath("presets", "tiny-lora.yaml").read_text(encoding="utf-8"))
     config["data"] |= {"digits": [7, 9], "held_out": {"validation": 0.4, "classifier": 0.4}}
     config["classifier"] = {"steps": 20}
     config["generator"] |= {"steps": 4, "batch_size": 8, "rank": 4}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,45 +10,59 @@ import pandas as pd
 import pytest
 
 from royalty.infra.settings import Settings
-from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.stores.keys import digest_of, modules_run_by
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.payout.payees import Payee
+from royalty.tasks.config.credit import CreditEstimateConfig, StoppingConfig
 from royalty.tasks.config.payout import LimitsConfig, PayoutConfig
-from royalty.tasks.pay.division import pay, release_held
+from royalty.tasks.credit.estimate import Credited, CreditInputs, CreditOutputs
+from royalty.tasks.pay.division import MODULES, is_current, pay, release_held
+from royalty.tasks.stages.stage import Finished
+from tests.tracing import CERTAINTY
 
 
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     here = Settings(home=tmp_path)
-    for module in ("royalty.tasks.pay.division", "royalty.tasks.stages.stage"):
+    for module in ("royalty.tasks.pay.division", "royalty.tasks.stages.running"):
         monkeypatch.setattr(f"{module}.settings", lambda: here)
     return open_workspace(here)
 
 
-def credited(space: Workspace, big: float = 9.0) -> StageRecord:
+def credited(space: Workspace, big: float = 9.0) -> Credited:
     columns = {"contributor": ["big", "small"], "items": [1, 1], "credit": [big, 1.0], "stderr": [0.5, 0.5]}
     table = pd.DataFrame({**columns, "ci_low": [big - 1, 0.0], "ci_high": [big + 1, 2.0]})
-    outputs = {"table": space.artifacts.put(table.to_parquet(index=False)), "failed": [["big"]], "trained": 4}
-    return StageRecord("credit", "k", {}, {**outputs, "diagnostics": {"efficiency_gap": 0.0}}, 0.0)
+    outputs = CreditOutputs(
+        table=space.artifacts.put(table.to_parquet(index=False)),
+        null_utility=0.0,
+        grand_utility=big + 1.0,
+        failed=[["big"]],
+        trained=4,
+        diagnostics={"efficiency_gap": 0.0},
+        certainty=CERTAINTY,
+    )
+    inputs = CreditInputs(CreditEstimateConfig(), StoppingConfig(), [], failed=digest_of([]), seed=0)
+    return Finished("credit", "k", inputs, outputs, 0.0, reused=False)
 
 
 def test_a_gate_stops_the_payout_and_nothing_is_posted(space: Workspace) -> None:
     limits = LimitsConfig(failed_share=0.2, interval_width=0.1, efficiency_gap=0)
-    refused = pay.fn(credited(space), PayoutConfig(limits=limits), "may").outputs
-    assert "`payout.limits.failed_share` is 0.2" in refused["refusal"]
-    assert "0.5, and `payout.limits.interval_width` is 0.1" in refused["refusal"]
-    assert "efficiency_gap" not in refused["refusal"]
-    assert refused["statement"] is None
-    assert [row["amount"] for row in refused["rows"]] == [None, None]
+    refused = pay.fn(credited(space), PayoutConfig(limits=limits), "may")
+    reason = refused.outputs.refusal or ""
+    assert "`payout.limits.failed_share` is 0.2" in reason
+    assert "0.5, and `payout.limits.interval_width` is 0.1" in reason
+    assert "efficiency_gap" not in reason
+    assert refused.statement is None
+    assert [row["amount"] for row in refused.outputs.rows] == [None, None]
     assert space.ledger.balance("may") == {}
 
 
 def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(10))
     pay.fn(credited(space), config, "may", source="cats")
-    refused = pay.fn(credited(space, big=4.0), config, "may", source="dogs").outputs
-    assert "'may' was by that of 'cats', and is asked to be by that of 'dogs'" in refused["refusal"]
-    assert (refused["statement"], [row["amount"] for row in refused["rows"]]) == (None, [None, None])
+    refused = pay.fn(credited(space, big=4.0), config, "may", source="dogs")
+    assert "'may' was by that of 'cats', and is asked to be by that of 'dogs'" in (refused.outputs.refusal or "")
+    assert (refused.statement, [row["amount"] for row in refused.outputs.rows]) == (None, [None, None])
     assert space.ledger.balance("may") == {"big": 900, "small": 100}
     pay.fn(credited(space, big=4.0), config, "may", source="dogs", replace_other_runs=True)
     assert space.ledger.balance("may") == {"big": 800, "small": 200}
@@ -56,36 +71,54 @@ def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Wo
 def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.15"))
     first = pay.fn(credited(space), config, "may")
-    assert [row["amount"] for row in first.outputs["rows"]] == ["0.90", "0.00"]
+    assert [row["amount"] for row in first.outputs.rows] == ["0.90", "0.00"]
     second = pay.fn(credited(space), config, "june")
-    assert [row["amount"] for row in second.outputs["rows"]] == ["0.90", "0.20"]
+    assert [row["amount"] for row in second.outputs.rows] == ["0.90", "0.20"]
     assert space.ledger.accounts("july", "EUR", ["small"]) == {}
-    for pool, record in (("may", first), ("june", second)):
+    for pool, division in (("may", first), ("june", second)):
         again = pay.fn(credited(space), config, pool)
-        assert again.reused
-        assert again.outputs["rows"] == record.outputs["rows"]
-        assert again.outputs["statement"] == record.outputs["statement"]
+        assert again.stage.reused
+        assert again.outputs == division.outputs
+        assert again.statement == division.statement
 
 
 def test_who_has_no_payee_waits_for_one_and_is_released(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(10))
     payees = {"big": Payee("Big", "DE89370400440532013000", "EUR"), "small": Payee("Small", "x", "USD")}
-    held = pay.fn(credited(space), config, "may", payees=payees).outputs
-    assert [(row["amount"], row["held"]) for row in held["rows"]] == [("9.00", "0.00"), ("0.00", "1.00")]
-    assert held["rows"][1]["reason"] == "without a payee in this currency, held"
+    held = pay.fn(credited(space), config, "may", payees=payees)
+    assert [(row["amount"], row["held"]) for row in held.outputs.rows] == [("9.00", "0.00"), ("0.00", "1.00")]
+    assert held.outputs.rows[1]["reason"] == "without a payee in this currency, held"
     assert space.ledger.balance("may", "held") == {"small": 100}
     release_held.fn("may", config, ["small"])
     assert space.ledger.balance("may") == {"big": 900, "small": 100}
-    again = pay.fn(credited(space), config, "may", payees=None).outputs
-    assert again["statement"] == held["statement"], "with a payee by now, and paid"
+    again = pay.fn(credited(space), config, "may", payees=None)
+    assert again.statement == held.statement, "with a payee by now, and paid"
 
 
 def test_a_dry_run_posts_nothing_and_ledger_entries_balance(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(10), cap=Decimal("0.3"), negative="carry")
-    shown = pay.fn(credited(space), config, "may", post=False).outputs
-    assert shown["statement"] is None
+    shown = pay.fn(credited(space), config, "may", post=False)
+    assert shown.statement is None
     assert space.ledger.statements() == []
-    posted = pay.fn(credited(space), config, "may").outputs
-    assert posted["rows"] == shown["rows"]
+    posted = pay.fn(credited(space), config, "may")
+    assert posted.outputs.rows == shown.outputs.rows
     assert space.ledger.balance("may", "reserve") == {"": 400}
     assert space.ledger.balance("may", "pool") == {"": -1000}
+
+
+def test_the_efficiency_gap_is_part_of_what_is_divided(space: Workspace) -> None:
+    config = PayoutConfig(limits=LimitsConfig(efficiency_gap=0.1))
+    credit = credited(space)
+    gap = replace(credit, outputs=replace(credit.outputs, diagnostics={"efficiency_gap": 0.5}))
+    assert pay.fn(credit, config, "may").outputs.refusal is None
+    assert "`payout.limits.efficiency_gap` is 0.1" in (pay.fn(gap, config, "may").outputs.refusal or "")
+
+
+def test_the_key_of_a_division_covers_the_arithmetic_and_no_server(space: Workspace) -> None:
+    division = pay.fn(credited(space), PayoutConfig(), "may")
+    assert is_current(division.stage)
+    assert not is_current(replace(division.stage, key="of other code"))
+    covered = modules_run_by(*MODULES)
+    assert {"royalty.models.payout.apportionment", "royalty.models.payout.gates"} <= covered
+    assert not [name for name in covered if name.startswith(("royalty.infra.workspace", "royalty.infra.tracking"))]
+    assert not [name for name in covered if name.startswith("royalty.tasks.credit")]

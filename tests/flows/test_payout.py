@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,29 +21,49 @@ import royalty.flows.payout
 from royalty.flows.cli.app import app
 from royalty.flows.cli.configuration import ConfigError, load_payout_config
 from royalty.flows.payout import PayoutResult
+from royalty.infra.ledger.postings import LedgerBroken
 from royalty.infra.settings import Settings
+from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import ImageSet, item_id
+from royalty.tasks.config.credit import CreditEstimateConfig, StoppingConfig
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.credit.estimate import CREDIT, CreditInputs, CreditOutputs
+from royalty.tasks.credit.stages import INGEST, IngestInputs, IngestOutputs
 from royalty.tasks.pay.identities import check_identities
+from royalty.tasks.stages.stage import as_json
+from tests.tracing import CERTAINTY
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
 DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
 OWN = {"disputed": ["zoë"]}
 
 
-def credited(home: Path, run: str) -> Workspace:
+def credit_record(key: str, measurements: list[str], outputs: CreditOutputs) -> StageRecord:
+    inputs = CreditInputs(CreditEstimateConfig(), StoppingConfig(), measurements, failed=digest_of([]), seed=0)
+    return StageRecord(CREDIT.name, key, as_json(inputs), as_json(outputs), 0.0)
+
+
+def credited(here: Settings, run: str) -> Workspace:
     """A home in which a run has come to credit, without what that takes."""
-    space = open_workspace(Settings(home=home))
+    space = open_workspace(here)
     columns = {"contributor": NAMES, "items": 3, "credit": [3.0, 2.0, 1.0], "stderr": 0.1}
     table = pd.DataFrame({**columns, "ci_low": [2.8, 1.8, 0.8], "ci_high": [3.2, 2.2, 1.2]})
-    outputs = {"table": space.artifacts.put(table.to_parquet(index=False)), "failed": [], "trained": 8}
-    record = StageRecord("credit", f"key of {run}", {}, {**outputs, "diagnostics": {"efficiency_gap": 0.0}}, 0.0)
+    outputs = CreditOutputs(
+        table=space.artifacts.put(table.to_parquet(index=False)),
+        null_utility=0.0,
+        grand_utility=6.0,
+        failed=[],
+        trained=8,
+        diagnostics={"efficiency_gap": 0.0},
+        certainty=CERTAINTY,
+    )
+    record = credit_record(f"key of {run}", [], outputs)
     space.runs.record_stage(record)
     space.runs.claim_name(run, {"data": {"source": "digits"}, "payout": OWN})
-    space.ledger.record_credit(run, record.key, outputs["table"])
+    space.ledger.record_credit(run, record.key, outputs.table)
     return space
 
 
@@ -49,11 +71,18 @@ Pay = Callable[..., PayoutResult]
 
 
 @pytest.fixture
-def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    here = Settings(home=tmp_path / "home")
+def here(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """On SQLite, or the database that a test names."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return Settings(home=tmp_path / "home")
+    return Settings(home=tmp_path / "home", database_url=request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def space(here: Settings, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     for module in (
         "royalty.tasks.pay.division",
-        "royalty.tasks.stages.stage",
+        "royalty.tasks.stages.running",
         "royalty.tasks.pay.statements",
         "royalty.tasks.credit.estimate",
         "royalty.tasks.pay.identities",
@@ -63,7 +92,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     for name, known in vars(royalty.flows.payout).copy().items():
         if isinstance(known, Task):
             monkeypatch.setattr(royalty.flows.payout, name, known.fn)
-    return credited(here.root, "show")
+    return credited(here, "show")
 
 
 @pytest.fixture
@@ -172,12 +201,55 @@ def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeyp
         assert isinstance(refused.exception, ConfigError)
 
 
+@pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
+def test_an_entry_that_somebody_adds_pays_nobody(
+    here: Settings, space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pay()
+    monkeypatch.setattr("royalty.infra.settings.settings", lambda: here)
+    columns = "statement, pool, contributor, valuation, kind, amount_minor, currency"
+    forged = f"INSERT INTO entries ({columns}) SELECT 'ghost2', pool, '名前', 'v2', 'account', 900000, currency"
+    forged += " FROM entries WHERE id = 1"
+    if not here.database_url:
+        with closing(sqlite3.connect(here.root / "royalty.db")) as connection, connection:
+            connection.execute(forged)
+    else:
+        with space.ledger.engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no foreign keys
+            connection.exec_driver_sql(forged)
+    listed = CliRunner().invoke(app, ["ledger"])
+    assert listed.exit_code == 1
+    assert "statement ghost2 does not hold: entry 6 " in listed.output
+    assert "(kind 'account', contributor '名前', 900000 minor units of EUR)" in listed.output
+    verified = json.loads(CliRunner().invoke(app, ["ledger", "--json"]).stdout)["verified"]
+    assert (verified["broken"], verified["entry"], verified["statements"]) == ("ghost2", 6, 1)
+    for asked in ({"pool": "1.00", "period": "2026-06"}, {}):
+        for dry_run in (False, True):
+            with pytest.raises(LedgerBroken, match=r"a ledger that verifies, .* entry 6 .*Restore the database"):
+                pay(asked, dry_run=dry_run)
+    with pytest.raises(LedgerBroken):
+        pay(release=["zoë"])
+    assert [one.amount for one in space.ledger.statements()] == [10_000]
+    assert len(list((here.root / "payouts").iterdir())) == 1
+
+
 def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
     owners = [("a", "b"), ("a", "b"), ("c",), ("c",)]
     data = ImageSet.merge(images, [item_id(image) for image in images], np.zeros(4, int), ["any"], owners)
     space = open_workspace(Settings(home=tmp_path))
-    space.runs.record_stage(StageRecord("ingest", "data", {}, {"train": space.artifacts.put(data.to_bytes())}, 0.0))
+    brought = IngestOutputs(
+        train=space.artifacts.put(data.to_bytes()),
+        validation="",
+        classifier="",
+        contributors=list(data.contributors),
+        items={"a": 2, "b": 2, "c": 2},
+        contributor_digests=[data.digest_of(index) for index in range(3)],
+        shared_items=2,
+        total_items=4,
+    )
+    source = as_json(IngestInputs({"source": "folder"}, seed=0))
+    space.runs.record_stage(StageRecord(INGEST.name, "data", source, as_json(brought), 0.0))
     space.runs.record_anchor("show", {"ingest": "data"})
     keys = []
     for members in (["a"], ["b"], ["c"], ["a", "b"], ["a", "c"], ["b", "c"]):
@@ -187,8 +259,16 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
         space.runs.record_measurement(MeasurementRecord(f"m{key}", key, "fid", 0, utility, 1.0, 1.0))
         keys.append(f"m{key}")
     credits = pd.DataFrame({"contributor": ["a", "b", "c"], "credit": [3.0, 3.0, 1.0], "ci_low": 0.5, "ci_high": 4.0})
-    outputs = {"table": space.artifacts.put(credits.to_parquet(index=False)), "null_utility": 0.0, "grand_utility": 7.0}
-    credit = StageRecord("credit", "credit", {"measurements": keys}, outputs, 0.0)
+    outputs = CreditOutputs(
+        table=space.artifacts.put(credits.to_parquet(index=False)),
+        null_utility=0.0,
+        grand_utility=7.0,
+        failed=[],
+        trained=8,
+        diagnostics={"efficiency_gap": 0.0},
+        certainty=CERTAINTY,
+    )
+    credit = CREDIT.finished(credit_record("credit", keys, outputs))
     monkeypatch.setattr("royalty.tasks.pay.identities.settings", lambda: Settings(home=tmp_path))
     _, found = check_identities.fn("show", credit, PayoutConfig())
     assert found == (

@@ -4,23 +4,108 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect import Flow, Task
 
+import royalty.flows.credit
 from royalty.flows.cli.configuration import load_config, place_of_preset, preset_names
+from royalty.flows.credit import forecast
+from royalty.flows.evaluate import counterfactual, lds
+from royalty.infra.settings import settings
+from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.workspace import open_workspace
+from royalty.models.base.errors import InputError
+from royalty.models.judging.datamodeling import LEAST_RANKED
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.sources import EmbeddedSource
+from royalty.tasks.credit.coalitions import draw_coalitions
+from royalty.tasks.credit.counts import check_counterfactual, check_lds, check_run
 from royalty.tasks.credit.expected import expected
+from royalty.tasks.credit.ingest import embedded_splits
+from royalty.tasks.judge.lds import held_out
 
 MILLIONS = {"cifar20": 35.7, "celeba-hq": 274.1, "artbench": 51.0}
 """Parameters of the sparsified fine-tuning paper's models. It says 5.1 of the LoRA: rank 256 on the four projections of
 all attention of Stable Diffusion 1 has ten times as many."""
 
+CONTRIBUTORS = {"cifar10": 10, "cifar20": 20, "celeba-hq": 50, "artbench": 258}
+"""Of presets whose images come with no package, as they are published."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home of flows that are called as functions, and so are their tasks."""
+    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
+    for name, known in vars(royalty.flows.credit).copy().items():
+        if isinstance(known, Task):
+            monkeypatch.setattr(royalty.flows.credit, name, known.fn)
+    settings.cache_clear()
+    yield tmp_path / "home"
+    settings.cache_clear()
+
+
+def loaded(preset: str, folder: Path) -> CreditConfig:
+    place = place_of_preset(preset)
+    return load_config(file=None, preset=preset, name=None, data=folder if place else None)
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str, tmp_path: Path) -> None:
+    config = loaded(preset, tmp_path)
+    contributors = CONTRIBUTORS.get(preset)
+    if isinstance(config.data, EmbeddedSource):
+        contributors = len(embedded_splits(config.data, config.seed).train.contributors)
+    assert contributors is not None, "say how many contributors its images have"
+    for check in (check_run, check_counterfactual, check_lds):
+        check(contributors, config)
+    names = [f"{number:03}" for number in range(contributors)]
+    data = StageRecord("ingest", "k", {}, {"contributors": names}, 0.0)
+    for count in {config.coalitions.count, *config.evaluation.shapley.values()}:
+        sampled = config.coalitions.model_copy(update={"count": count})
+        drawn = draw_coalitions.fn(data, sampled, config.seed)
+        assert len(set(drawn)) == len(drawn) == min(count, 2**contributors - 2) + 2
+        assert all(0 < sum(name in members for members in drawn[2:]) < len(drawn) - 2 for name in names)
+    assert all(len(own) >= LEAST_RANKED for own in held_out(data, config).values())
+
+
+@pytest.mark.parametrize(
+    ("flow", "settings_", "says"),
+    [
+        (
+            royalty.flows.credit.credit,
+            {"coalitions": {"count": 20}},
+            "`coalitions.count`: 12 contributors take at least 22",
+        ),
+        (forecast, {"coalitions": {"count": 20}}, "`coalitions.count`: 12 contributors"),
+        (lds, {"coalitions": {"count": 20}}, "`coalitions.count`: 12 contributors"),
+        (
+            lds,
+            {"evaluation": {"shapley": {"finetune": 20}}},
+            "`evaluation.shapley.finetune`: 12 .* at least 22 ",
+        ),
+        (counterfactual, {"evaluation": {"shapley": {"retrain": 4}}}, "`evaluation.shapley.retrain`: 12 contributors"),
+        (lds, {"evaluation": {"alphas": [0.5, 0.01]}}, "`evaluation.alphas`: .*alpha 0.01 of 12 gives 0. Choose"),
+        (lds, {"data": {"source": "digits", "contributors": 2}}, "3 coalitions, and 2 contributors have 2 of 1"),
+    ],
+)
+def test_too_few_coalitions_are_refused_before_anything_trains(
+    home: Path, flow: Flow[..., Any], settings_: dict[str, Any], says: str
+) -> None:
+    config = CreditConfig.model_validate({"name": "few", "evaluation": {"alphas": [0.5]}, **settings_})
+    with pytest.raises(InputError, match=says):
+        flow.fn(config)
+    space = open_workspace(settings())
+    assert [stage.name for stage in space.runs.stages()] == ["ingest"]
+    assert not space.runs.knows("few"), "the name is free for the mended settings"
+
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_can_be_built(preset: str, tmp_path: Path) -> None:
-    place = place_of_preset(preset)
-    config = load_config(file=None, preset=preset, name=None, data=tmp_path if place else None)
+    config = loaded(preset, tmp_path)
     assert config.name == preset
     outline, budget = expected(config).outline, expected(config).budget
     assert outline.parameters / 1e6 == pytest.approx(MILLIONS.get(preset, outline.parameters / 1e6), abs=0.1)

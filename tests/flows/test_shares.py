@@ -31,8 +31,8 @@ from royalty.tasks.items.stages import (
     ValueInputs,
     ValueOutputs,
 )
+from royalty.tasks.items.stored_items import keep_items, load_items, load_values
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
-from royalty.tasks.stages.stored_items import keep_items, load_items, load_values
 
 CONFIG = {"method": "sava", "encoding": {"encoder": "pixels", "size": 8}, "valuing": {"batch_size": 3}}
 SETTINGS = ValueSettings.model_validate(CONFIG)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,22 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.postings import Posting
 from royalty.infra.pages.trace import Trace, render_trace
+from royalty.infra.settings import Settings
 from royalty.infra.stores import tables
+from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
+from royalty.tasks.benchmarks.criteria import SCORES, write_criterion
+from royalty.tasks.benchmarks.detection import write_detection
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.judge.publication import write_counterfactual, write_lds
+from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.report.trace import trace_found
 from royalty.tasks.report.trace_id import identify
 from tests.conftest import ROYALTY
+from tests.published import untraceable
 from tests.tracing import Home, made_up
 
 WAY = {
@@ -28,13 +40,23 @@ WAY = {
     "Credit table": 1,
     "Coalition run": 4,
     "Pruned model": 1,
+    "Pruned model, before its recovery": 1,
     "Base model": 1,
+    "Images made by the base model": 1,
+    "Images made by the broken model": 1,
+    "Images made by the pruned model": 1,
+    "Values by GMValuator": 1,
+    "What stands behind generated images": 1,
+    "Matched training images": 1,
+    "Generated images": 1,
     "Classifier that judges": 1,
     "Training images": 1,
     "Held-out images": 1,
     "Images of the classifier": 1,
     "Run": 1,
 }
+
+LDS = {"method": "Shapley, sparsified", "alpha": 0.5, "lds": 0.4, "low": 0.3, "high": 0.5, "seconds": 1.0}
 
 
 @pytest.fixture
@@ -50,12 +72,12 @@ def ids(home: Home) -> dict[str, str]:
     stages = home.stages
     return {
         "payout statement": home.statement,
-        "Credit table": stages["credit"].outputs["table"],
-        "Payout table": stages["pay"].outputs["payout"],
-        "Base model": stages["train"].outputs["model"],
-        "Pruned model": stages["prune"].outputs["model"],
-        "Training images": stages["ingest"].outputs["train"],
-        "coalition run": home.coalitions[2],
+        "Credit table": stages.credit.outputs.table,
+        "Payout table": stages.pay.outputs.payout,
+        "Base model": stages.train.outputs.model,
+        "Pruned model": stages.prune.outputs.model,
+        "Training images": stages.ingest.outputs.train,
+        "coalition run": home.plans[2].key,
         "run": "may",
         "item": home.item,
     }
@@ -70,7 +92,7 @@ def test_every_id_and_its_beginning_gives_the_whole_way(home: Home) -> None:
             assert way == WAY, kind
             assert found.matches
             assert [step.title for step in found.steps if step.asked], kind
-            assert found.hashed == 4 + 1 + 1 + 1 + 2 + 1 + 3 + 1  # all but the policy
+            assert found.hashed == sum(WAY.values()) - 1, "all but the policy"
 
 
 def test_mlflow_runs_lead_to_what_they_show(home: Home) -> None:
@@ -92,8 +114,8 @@ def test_says_who_paid_whom_for_which_images(home: Home) -> None:
 
 def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
     store = home.space.artifacts
-    for stage, output, title in (("train", "model", "Base model"), ("credit", "table", "Credit table")):
-        digest = home.stages[stage].outputs[output]
+    train, credit = home.stages.train.outputs, home.stages.credit.outputs
+    for digest, title in ((train.model, "Base model"), (credit.table, "Credit table")):
         path, before = store.path(digest), store.get(digest)
         path.write_bytes(before + b"x")
         found = traced(home, "may")
@@ -107,24 +129,109 @@ def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
 
 def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None:
     with Session(home.space.runs.engine) as session, session.begin():
-        one = tables.Measurement.coalition == home.coalitions[2]
+        one = tables.Measurement.coalition == home.plans[2].key
         session.execute(update(tables.Measurement).values(utility=9.0).where(one))
     (problem,) = traced(home, "may").problems
-    assert home.coalitions[2][:16] in problem
+    assert home.plans[2].key[:16] in problem
     assert "run store was changed" in problem
+
+
+def test_every_kind_of_published_run_is_found_under_the_name_and_by_its_id(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("royalty.tasks.stages.stage", "royalty.tasks.stages.publishing", "royalty.tasks.judge.publication"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    criteria, detection = CriteriaConfig(name="may"), DetectionConfig(name="may", corruptions=("noise",))
+    row = {"corruption": "noise", "method": "lava", "auroc": 0.5}
+    found = {
+        "lds": StageRecord("lds", "a" * 64, {}, {"rows": [LDS, LDS | {"method": "D-TRAK (sum)"}]}, 0.0),
+        "detect": StageRecord("detect", "b" * 64, {}, {"rows": [row], "accuracy": [], "curves": {}}, 0.0),
+    }
+    for criterion in ("membership", "outliers"):
+        rows = [{"method": "none", **dict.fromkeys(SCORES[criterion], 0.5)}]
+        found[criterion] = StageRecord(f"judge-{criterion}", "c" * 64, {}, {criterion: rows}, 0.0)
+    written = [
+        write_lds.fn(CreditConfig(name="may"), found["lds"]),
+        write_counterfactual.fn(CreditConfig(name="may"), [{"method": "mine", "change": 0.1}]),
+        write_detection.fn(detection, [found["detect"]]),
+        write_criterion.fn("membership", criteria, found["membership"], [], None),
+        write_criterion.fn("outliers", criteria, found["outliers"], [], None),
+    ]
+    assert untraceable(home.space.root) == []
+    assert {traced(home, record.outputs["run"]).kind for record in written} == {"MLflow run"}
+    named = identify(home.space, "may")
+    assert set(named.nodes) == {home.stages.track.key, *(record.key for record in written)}
+    assert {title: len(steps) for title, steps in traced(home, "may").groups if title in WAY} == WAY
 
 
 def test_other_amounts_than_the_table_says_are_found(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
-    table = home.stages["credit"].outputs["table"]
+    table = home.stages.credit.outputs.table
     home.space.ledger.post("june", Posting(valuation=table, currency="JPY", amounts={"ann": 1000}))
     problems = traced(home, "may").problems
     assert len(problems) == 1
     assert "no payout table" in problems[0]
 
 
+def test_every_payout_and_release_is_found_from_every_id(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("royalty.tasks.pay.division", "royalty.tasks.stages.running"):
+        monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
+    terms = PayoutConfig(pool=Decimal(100), period="2026-05", disputed=("bob",))
+    later = [pay.fn(home.stages.credit, terms, "may"), pay.fn(home.stages.credit, PayoutConfig(), "bonus")]
+    release = release_held.fn("may", terms, ["bob"])
+    statements = [posted.id for posted in home.space.ledger.statements()]
+    assert len(statements) == len({home.statement, *(division.statement for division in later), release}) == 4
+    tables = {division.outputs.payout for division in (home.stages.pay, *later)}
+    models = {row.checkpoint for row in home.space.runs.all_coalitions() if row.checkpoint}
+    asked = {*ids(home).values(), *statements, *tables, *models, "f" * 32, "e" * 32, "d" * 32}
+    asked |= {stage.key for stage in home.space.runs.stages()}
+    for identity in sorted(asked):
+        found = traced(home, identity)
+        assert found.problems == (), identity
+        groups = dict(found.groups)
+        assert {step.id for step in groups["Payout statement"]} == set(statements), identity
+        assert {step.id for step in groups["Payout table"]} == tables, identity
+        assert len(groups["Policy"]) == 3, identity
+
+
+LATER_FIELDS = {
+    "ingest": ("copies", "near_copies", "shape", "repeated_items", "licenses"),
+    "train": ("gpus",),
+    "pay": ("period", "unpayable", "brought", "efficiency_gap", "marginal_error"),
+    "track": ("experiments", "runs"),
+}
+"""Fields that this version reads, and that rows of earlier versions do not have."""
+
+
+def test_rows_of_an_earlier_version_are_shown_and_compared(tmp_path: Path) -> None:
+    home = made_up(tmp_path / "home", lacking=LATER_FIELDS)
+    found = traced(home, "may")
+    assert {title: len(steps) for title, steps in found.groups} == WAY
+    assert (found.problems, found.hashed) == ((), sum(WAY.values()) - 1)
+    facts = {step.title: dict(step.facts) for step in found.steps}
+    assert facts["Training images"]["By contributor"] == "ann 3, bob 4"
+    assert facts["Base model"]["Size"] == "1,000 parameters"
+    assert all(step.mlflow_run is None for step in found.steps if step.title != "Run")
+
+
+def test_rows_with_other_fields_are_verified_and_not_shown(tmp_path: Path) -> None:
+    home = made_up(tmp_path / "home", lacking={"ingest": ["total_items"], "train": ["parameters"], "pay": ["rows"]})
+    found = traced(home, "may")
+    assert {title: len(steps) for title, steps in found.groups} == WAY
+    states = {step.title: step.state for step in found.steps if dict(step.facts).keys() & {"Recorded", "Payout table"}}
+    assert states == {
+        "Payout statement": "recorded",
+        "Policy": "recorded",
+        "Base model": "verified",
+        "Training images": "verified",
+    }
+    assert found.problems == ()
+    home.space.artifacts.path(home.stages.train.outputs.model).write_bytes(b"another")
+    assert [step.title for step in traced(home, "may").steps if step.problem] == ["Base model"]
+
+
 def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
-    digest = home.stages["credit"].outputs["table"]
+    digest = home.stages.credit.outputs.table
     near = digest[:6] + "".join("0" if digit != "0" else "1" for digit in digest[6:12])
     with pytest.raises(InputError, match=rf"nearest: {digest[:16]} \(Credit table"):
         identify(home.space, near)
@@ -133,15 +240,14 @@ def test_unknown_and_ambiguous_ids_name_the_nearest(home: Home) -> None:
     with pytest.raises(InputError, match="runs here: may"):
         identify(home.space, "<script>")
     for index in range(2):
-        record = dataclasses.replace(home.stages["train"], key="ab" * 30 + f"000{index}")
-        home.space.runs.record_stage(record)
+        home.space.runs.record_stage(StageRecord("train", "ab" * 30 + f"000{index}", {}, {}, 1.0))
     with pytest.raises(InputError, match=r"2 ids begin with 'abababab'.*stage 'train'"):
         identify(home.space, "abababab")
 
 
 def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
     home = made_up(tmp_path / "home")
-    home.space.artifacts.path(home.stages["train"].outputs["model"]).unlink()
+    home.space.artifacts.path(home.stages.train.outputs.model).unlink()
     trace = traced(home, "may")
     step = dataclasses.replace(trace.steps[0], id="<script>x</script>")
     page = render_trace(dataclasses.replace(trace, steps=(step,)))
@@ -164,7 +270,7 @@ def test_the_command_exits_with_what_it_found(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["matches"] is True
     assert home.statement in page.read_text(encoding="utf-8")
-    home.space.artifacts.path(home.stages["train"].outputs["model"]).write_bytes(b"another")
+    home.space.artifacts.path(home.stages.train.outputs.model).write_bytes(b"another")
     done = royalty_trace(tmp_path / "home", home.statement[:8])
     assert done.returncode == 1
     assert "1 DO NOT MATCH" in done.stdout

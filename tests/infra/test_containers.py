@@ -72,6 +72,17 @@ def test_nothing_is_offered_beyond_this_machine_and_every_password_is_the_users(
         assert [line for line in lines if line.startswith("FROM")] == ["FROM python:3.11.14-slim-bookworm"]
 
 
+def test_servers_answer_to_their_names_and_own_pages_alone() -> None:
+    for name, port in (("prefect", 4200), ("mlflow", 5000)):
+        service = COMPOSE["services"][name]
+        names = f"{name}:{port},127.0.0.1:{port},localhost:{port}"
+        assert f"--allowed-hosts={names}" in service["command"]
+    environment = COMPOSE["services"]["prefect"]["environment"]
+    own = environment["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"].split(",")
+    assert environment["PREFECT_SERVER_UI_API_URL"].removesuffix("/api") in own
+    assert own == ["http://127.0.0.1:4200", "http://localhost:4200"]
+
+
 def test_the_databases_are_those_that_the_servers_name() -> None:
     wanted = {
         value.rpartition("/")[2]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 import royalty.infra.doctor
 from royalty.flows.cli.app import app
 from royalty.infra.doctor import Finding
-from royalty.infra.servers.loopback import free_port
+from royalty.infra.processes.machine import free_port
 from royalty.infra.settings import Settings, settings
 from royalty.infra.stores.weights import RECORD
 from royalty.infra.workspace import open_workspace
@@ -110,6 +110,11 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
         "clock": "the clock went back",
     }.items():
         assert remedy in found[line].says
+
+    home.chmod(0o755)
+    (home / "letters").mkdir()  # it is not Royalty's alone, which leaves it as it is
+    _, found = doctor()
+    assert f"`chmod go= {home}`" in found["permissions"].says
 
     with closing(sqlite3.connect(home / "royalty.db")) as database:
         database.execute("delete from stages")

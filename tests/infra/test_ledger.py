@@ -13,9 +13,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger import ledger as ledger_module
-from royalty.infra.ledger.chain import GENESIS
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerConflict, Posting
+from royalty.infra.stores.chain import GENESIS
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.tables import Entry, Statement
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from pathlib import Path
 
 import pytest
 
+from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.keys import code_version, digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord
-from royalty.infra.workspace import check_home
+from royalty.infra.workspace import check_home, open_workspace
 
 
 @pytest.fixture
@@ -52,6 +54,32 @@ def test_unwritable_home_and_full_disk_are_one_error(tmp_path: Path, monkeypatch
     with pytest.raises(StoreError, match=r"needs \d+ MiB free in .*, and \d+ MiB are"):
         check_home(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def mode(folder: Path) -> int:
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+def test_a_home_is_its_owners_alone(tmp_path: Path) -> None:
+    homes = tmp_path / "looked-at", tmp_path / "opened"
+    check_home(homes[0])
+    open_workspace(Settings(home=homes[1]))
+    assert [mode(home) for home in homes] == [0o700, 0o700]
+    for home in homes:
+        home.chmod(0o755)  # as earlier versions made it
+        check_home(home)
+        assert mode(home) == 0o700
+
+
+def test_a_folder_that_is_not_the_homes_alone_keeps_its_permissions(tmp_path: Path) -> None:
+    shared, mixed, sticky = (tmp_path / name for name in ("shared", "mixed", "sticky"))
+    (tmp_path / "mixed" / "letters").mkdir(parents=True)
+    for folder, wide in ((shared, 0o2770), (mixed, 0o755), (sticky, 0o1777)):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(wide)
+        (folder / "artifacts").mkdir()
+        check_home(folder)
+        assert mode(folder) == wide
 
 
 def test_stage_is_recorded_once_and_found(runs: RunStore) -> None:

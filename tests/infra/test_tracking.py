@@ -12,7 +12,7 @@ from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.tracking.client import Tracking, open_tracking
 from royalty.tasks.report.track import coalition_run, escaped
 
-DATA = {"contributors": ["ann", "bob"], "contributor_digests": ["a" * 64, "b" * 64]}
+BROUGHT = {"ann": "a" * 64, "bob": "b" * 64}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_what_is_logged_is_found_sorted_linked_and_described(tracking: Tracking)
     parent = tracking.start(tracking.RUNS, "may", key="k", note="A note.")
     given = [record([], -3.0), record(["ann"], 2.0), record(["ann", "bob"], 1.0)]
     seen: list[int] = []
-    finished = [coalition_run(row, [measured], DATA) for row, measured in given]
+    finished = [coalition_run(row, [measured], BROUGHT) for row, measured in given]
     ids = tracking.record_all(tracking.COALITIONS, finished, parent, seen.append)
     assert len(seen) == 3
     assert set(ids) == {row.key for row, _ in given}

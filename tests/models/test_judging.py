@@ -47,7 +47,8 @@ def test_a_shift_of_all_credit_moves_the_level_and_not_the_ranks() -> None:
     assert score.lds == pytest.approx(1)
     assert score.bias == pytest.approx(3)
     assert score.error == pytest.approx(3)
-    assert np.isnan(datamodeling_score(worth, float("nan"), masks, utilities).bias)
+    ranked = datamodeling_score(worth, None, masks, utilities)
+    assert (ranked.bias, ranked.error) == (None, None)
 
 
 def test_each_coalition_may_be_predicted_by_credit_of_its_own() -> None:

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.valuation import ground, transport
 from royalty.models.valuation.ground import Options, chunks, survey
-from royalty.models.valuation.items import ItemValues, check_labelled, with_lowest
+from royalty.models.valuation.items import ItemValues, with_lowest
 from royalty.models.valuation.lava import calibrated, exact_difference, lava_values
 from royalty.models.valuation.transport import NotConverged, solve_transport
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from royalty.infra.ledger.chain import GENESIS, pool_key, statement_hash
+from royalty.infra.stores.chain import GENESIS, pool_key, statement_hash
 from royalty.infra.stores.migrations.triggers import create_triggers
 
 revision = "2"

@@ -1,0 +1,59 @@
+"""Judge values of items by planted corruptions: they are looked for, and taken out, by the lowest values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from royalty.flows.runner import RUNNER
+from royalty.infra.settings import settings
+from royalty.infra.workspace import check_home
+from royalty.tasks.benchmarks.detection import accuracy_of, detect, read_digits, rows_of, write_detection
+from royalty.tasks.benchmarks.detection_stages import CleanSides, Row
+from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.items.reading import alike, read
+from royalty.tasks.stages.weights import check_weights
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """What an evaluation by planted corruptions left.
+
+    Attributes:
+        rows: a corruption and method each: `auroc`, and `first_fifth`, the share of the planted items among the fifth
+            of lowest value.
+        accuracy: of a classifier trained without the items of lowest value, by corruption, method and share removed.
+        folder: holds both tables and the curves.
+    """
+
+    name: str
+    rows: list[Row]
+    accuracy: list[Row]
+    folder: str
+    mlflow_run: str
+
+
+@flow(name="evaluate-detection", task_runner=RUNNER)
+def detection(config: DetectionConfig) -> DetectionResult:
+    """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
+    check_home(settings().root)
+    check_weights(config.encoding.encoder)
+    sides = clean_sides(config)
+    detected = [detect(corruption, config, sides) for corruption in config.corruptions]
+    published = write_detection(config, detected)
+    return DetectionResult(
+        name=config.name,
+        rows=rows_of(detected),
+        accuracy=accuracy_of(detected),
+        folder=published.folder,
+        mlflow_run=published.run,
+    )
+
+
+def clean_sides(config: DetectionConfig) -> CleanSides:
+    """Digests of the configured images; of scikit-learn's digits, if none are."""
+    if config.train is None or config.val is None:
+        return read_digits()
+    train, val = alike(*(read(path, config.encoding.size).outputs for path in (config.train, config.val)))
+    return CleanSides(train.items, val.items)

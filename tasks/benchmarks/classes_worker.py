@@ -1,0 +1,68 @@
+"""What runs in a process of its own: classifiers are trained, and find classes and attributes of generated images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from royalty.models.base.errors import InputError
+from royalty.models.data.labelled import Items
+from royalty.models.judging.sets import attributes_of, images_of, labels_of, stratified_order
+from royalty.models.properties.classifier import Classifier
+from royalty.tasks.benchmarks.generator_stages import (
+    ClassifierInputs,
+    ClassifierOutputs,
+    ClassifyInputs,
+    FindAttributesInputs,
+)
+from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import keep_items, load_items
+from royalty.tasks.stages.context import StageContext
+
+HELD_OUT = 0.2
+"""Share of the labelled images that the classifier is judged by, and not trained on."""
+
+
+def fit_classifier(inputs: ClassifierInputs, context: StageContext) -> ClassifierOutputs:
+    """Train a classifier on four fifths of the images, and measure its accuracy on the others."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    whole, attribute = load_items(context.artifacts, inputs.items), inputs.attribute
+    images, labels = images_of(whole), attributes_of(whole)[attribute] if attribute else labels_of(whole)
+    names, targets = np.unique(labels, return_inverse=True)
+    if attribute and len(names) < 2:
+        raise InputError(
+            f"{'all' if names[0] else 'no'} training images have the attribute {attribute!r}, so that it cannot be "
+            "told; leave it out"
+        )
+    order = stratified_order(targets, inputs.seed)
+    held_out, trained = np.split(order, [round(HELD_OUT * len(targets))])
+    classifier = Classifier(images.shape[1], len(names), seed=inputs.seed)
+    classifier.fit(images[trained], targets[trained], steps=inputs.steps, seed=inputs.seed, progress=context.advance)
+    accuracy = float(classifier.accuracy(images[held_out], targets[held_out]))
+    return ClassifierOutputs(context.artifacts.put(classifier.to_bytes()), accuracy)
+
+
+def classify(inputs: ClassifyInputs, context: StageContext) -> ItemsOutputs:
+    """Keep generated images with the classes that a classifier finds in them."""
+    made = load_items(context.artifacts, inputs.made)
+    images, names = images_of(made), np.unique(labels_of(load_items(context.artifacts, inputs.items)))
+    found = _classifier(context, inputs.classifier).probabilities(images).argmax(axis=1)
+    return keep_items(context.artifacts, Items(made.ids, images, None, names[found], None))
+
+
+def find_attributes(inputs: FindAttributesInputs, context: StageContext) -> ItemsOutputs:
+    """Keep generated images with the attributes that a classifier of each finds in them."""
+    made = load_items(context.artifacts, inputs.made)
+    images = images_of(made)
+    attributes = {
+        name: _classifier(context, digest).probabilities(images).argmax(axis=1) == 1
+        for name, digest in inputs.classifiers.items()
+    }
+    return keep_items(context.artifacts, replace(made, attributes=attributes))
+
+
+def _classifier(context: StageContext, digest: str) -> Classifier:
+    return Classifier.from_bytes(context.artifacts.get(digest))

@@ -1,0 +1,105 @@
+"""Publish what a criterion found: tables and pictures, on disk and in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.workspace import Workspace
+from royalty.models.judging.sets import images_of
+from royalty.tasks.benchmarks.criterion_stages import (
+    Criterion,
+    CriterionName,
+    CriterionOutputs,
+    Judged,
+    MembershipOutputs,
+    OutliersOutputs,
+    Row,
+)
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.items.match_pictures import behind
+from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import load_contributions, load_items
+from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
+
+WRITE_CRITERION = PublishStage("write-criterion", PublishInputs, PublishOutputs)
+
+SCORES: Mapping[CriterionName, tuple[str, ...]] = {
+    "identity": ("share",),
+    "attributes": ("share",),
+    "membership": ("p", "effect"),
+    "outliers": ("percentile", "auroc"),
+    "efficiency": ("alone", "together", "alone_ratio", "together_ratio"),
+}
+"""Columns of each criterion that MLflow keeps as metrics; the other columns say what a row is of."""
+
+
+@task(cache_policy=NO_CACHE)
+def write_criterion(
+    criterion: CriterionName,
+    config: CriteriaConfig,
+    result: Criterion,
+    judged: Sequence[Judged],
+    items: ItemsOutputs | None,
+) -> Published:
+    """Publish the tables and pictures of a criterion.
+
+    Args:
+        items: the training images, for sheets of generated images beside those behind them; None draws none.
+    """
+    tables = result.outputs.tables
+
+    def make(space: Workspace) -> Contents:
+        return Contents(
+            note=f"GMValuator's criterion {criterion}, evaluation {config.name!r}.",
+            metrics=_metrics(criterion, tables[criterion]),
+            tables={name: pd.DataFrame(rows) for name, rows in tables.items() if rows},
+            files=_sheets(space, criterion, judged, items) | _plots(criterion, config.name, result.outputs),
+        )
+
+    sources = {"criterion": criterion, "found": result.key, "judged": [asdict(method) for method in judged]}
+    title, params = f"{config.name}-{criterion}", config.model_dump(mode="json")
+    return publish(WRITE_CRITERION, PublishInputs(config.name, title, sources, params), make)
+
+
+def _sheets(space: Workspace, criterion: str, judged: Sequence[Judged], items: ItemsOutputs | None) -> dict[str, bytes]:
+    """PNGs by file name: generated images beside the training images behind them, by generator and method."""
+    if items is None:
+        return {}
+    trained, sheets = images_of(load_items(space.artifacts, items.items)), {}
+    for method in judged:
+        made = images_of(load_items(space.artifacts, method.made))
+        contributions = load_contributions(space.artifacts, method.contributions)
+        sheets[f"{criterion}-{method.generator}-{method.method}.png"] = behind(trained, made, contributions)
+    return sheets
+
+
+def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, bytes]:
+    """PNGs by file name: of outliers, how soon they are found; of membership, the values of both halves."""
+    from royalty.infra.pages.plots import detection_curves, spread_of_values  # matplotlib takes a second to import
+
+    if isinstance(outputs, OutliersOutputs):
+        curves = {method: np.array(rates) for method, rates in outputs.curves.items()}
+        return {f"{criterion}.png": detection_curves(f"{name}: images with noise", curves)}
+    if isinstance(outputs, MembershipOutputs):
+        values = {half: np.array(worth) for half, worth in outputs.values.items()}
+        return {f"{criterion}.png": spread_of_values(f"{name}: halves of a class", values)}
+    return {}
+
+
+def _metrics(criterion: CriterionName, rows: Sequence[Row]) -> dict[str, float]:
+    """By column, generator, method, attributes and k, as far as a row has them; in letters that MLflow allows."""
+    named = [
+        (".".join(str(row[key]) for key in ("generator", "method", "attributes", "k") if key in row), row)
+        for row in rows
+    ]
+    metrics = {f"{column}.{name}": row[column] for name, row in named for column in SCORES[criterion] if column in row}
+    return {
+        "".join(letter if letter.isalnum() or letter in "._- /" else "_" for letter in name): value
+        for name, value in metrics.items()
+    }

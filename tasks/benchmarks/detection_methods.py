@@ -1,0 +1,54 @@
+"""Methods that value labelled items by clean ones, by name, with the settings of a detection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from royalty.models.valuation.item_baselines import (
+    confidence_values,
+    el2n_values,
+    influence_values,
+    prototype_values,
+    tracin_values,
+)
+from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.knn_shapley import knn_shapley_values
+from royalty.models.valuation.lava import lava_values
+from royalty.models.valuation.sava import batchwise_lava_values, sava_values
+from royalty.tasks.config.detection import DetectionSettings, Looking
+
+BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
+"""They compare items in the configured representation; the others train a classifier on the encoder's features."""
+
+Method = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ItemValues]
+"""Takes features, `(items, dimensions)`, and labels, `(items,)`, of training, then of validation."""
+
+
+def method_of(settings: DetectionSettings, name: Looking) -> Method:
+    """A method with its settings."""
+    valuing, seed = settings.valuing, settings.seed
+    weights = {name: getattr(valuing, name) for name in ("label_weight", "feature_weight", "epsilon", "tolerance")}
+    methods: dict[Looking, Method] = {
+        "lava": lambda *sides: lava_values(*sides, **weights, max_iterations=valuing.max_iterations),
+        "sava": lambda *sides: sava_values(
+            *sides,
+            **weights,
+            max_iterations=valuing.max_iterations,
+            batch_size=valuing.batch_size,
+            stratify=valuing.stratify,
+            seed=seed,
+        ),
+        "batchwise-lava": lambda *sides: batchwise_lava_values(
+            *sides, **weights, batch_size=valuing.batch_size, seed=seed
+        ),
+        "knn-shapley": lambda *sides: knn_shapley_values(*sides, k=valuing.neighbours),
+        "confidence": lambda *sides: confidence_values(*sides, seed=seed),
+        "prototype": lambda *sides: prototype_values(*sides),
+        "el2n": lambda *sides: el2n_values(*sides, seed=seed),
+        "tracin": lambda *sides: tracin_values(*sides, seed=seed),
+        "influence": lambda *sides: influence_values(*sides),
+        "random": lambda *sides: ItemValues(np.random.default_rng(seed).random(len(sides[0])), {}),
+    }
+    return methods[name]

@@ -1,0 +1,176 @@
+"""The stages that make what criteria judge by: training sets, generators, their images, and classifiers of those.
+
+A field that is a digest names an artifact; rows of items are their positions in a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from royalty.tasks.config.criteria import GeneratorName
+from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.stages.stage import Finished, Stage
+
+
+class Optimization(NamedTuple):
+    """How a generator of the criteria is trained, apart from its steps."""
+
+    batch_size: int
+    learning_rate: float
+
+
+OPTIMIZATION: Mapping[GeneratorName, Optimization] = {
+    "ddpm": Optimization(32, 2e-3),
+    "beta-vae": Optimization(64, 1e-3),
+    "dcgan": Optimization(64, 2e-4),
+}
+
+
+@dataclass(frozen=True)
+class DrawInputs:
+    """Training images to be drawn.
+
+    Attributes:
+        source: digest of items; "" stands for the embedded MNIST digits.
+        items: how many are drawn; None takes all.
+    """
+
+    source: str
+    items: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class HalveInputs:
+    """Items, one class of which is halved.
+
+    Attributes:
+        label: of that class; None takes the first.
+    """
+
+    items: str
+    label: str | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class HalvedOutputs(ItemsOutputs):
+    """All items but the held-out half of one class.
+
+    Attributes:
+        trained, held_out: rows of both halves among all items.
+        label: of the class.
+    """
+
+    trained: list[int]
+    held_out: list[int]
+    label: str
+
+
+@dataclass(frozen=True)
+class PlantInputs:
+    """Items, and the share of them that noise is added to."""
+
+    items: str
+    share: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class PlantedOutputs(ItemsOutputs):
+    """The items, some of them with noise.
+
+    Attributes:
+        planted: rows of the items with noise.
+    """
+
+    planted: list[int]
+
+
+@dataclass(frozen=True)
+class GeneratorInputs:
+    """A generator, and the items that it is trained on.
+
+    Attributes:
+        parts: into which the training is divided; each ends with a checkpoint.
+    """
+
+    items: str
+    generator: GeneratorName
+    steps: int
+    parts: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class GeneratorOutputs:
+    """Digests of the checkpoints in the order of the training; the last is the trained generator."""
+
+    models: list[str]
+    busy_seconds: float
+
+
+@dataclass(frozen=True)
+class SampleInputs:
+    """A trained generator, and how many images it makes."""
+
+    model: str
+    generator: GeneratorName
+    images: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ClassifierInputs:
+    """Items by which a classifier is trained.
+
+    Attributes:
+        attribute: whose presence it predicts; "" where it predicts the class.
+    """
+
+    items: str
+    attribute: str
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ClassifierOutputs:
+    """Digest of a classifier, and its accuracy, in [0, 1], on images that were held out of its training."""
+
+    classifier: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ClassifyInputs:
+    """Digests of generated images, of the items that name the classes, and of the classifier."""
+
+    made: str
+    items: str
+    classifier: str
+
+
+@dataclass(frozen=True)
+class FindAttributesInputs:
+    """Digests of generated images, and of a classifier of each attribute."""
+
+    made: str
+    classifiers: Mapping[str, str]
+
+
+DRAW = Stage("draw-items", DrawInputs, ItemsOutputs)
+HALVE = Stage("halve-class", HalveInputs, HalvedOutputs)
+PLANT = Stage("plant-noise", PlantInputs, PlantedOutputs)
+GENERATOR = Stage("generator", GeneratorInputs, GeneratorOutputs)
+SAMPLE = Stage("sample", SampleInputs, ItemsOutputs)
+CLASSIFIER = Stage("class-of-images", ClassifierInputs, ClassifierOutputs)
+CLASSIFY = Stage("classify", ClassifyInputs, ItemsOutputs)
+FIND_ATTRIBUTES = Stage("find-attributes", FindAttributesInputs, ItemsOutputs)
+
+Generator = Finished[GeneratorInputs, GeneratorOutputs]
+Classifier = Finished[ClassifierInputs, ClassifierOutputs]
+Halved = Finished[HalveInputs, HalvedOutputs]
+Planted = Finished[PlantInputs, PlantedOutputs]

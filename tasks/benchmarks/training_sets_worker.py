@@ -1,0 +1,75 @@
+"""What runs in a process of its own: training sets are drawn, halved, and planted with noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from royalty.models.base.errors import InputError
+from royalty.models.data.corruptions import add_noise
+from royalty.models.data.items import item_id
+from royalty.models.data.labelled import Items
+from royalty.models.data.mnist import mnist_digits
+from royalty.models.judging.sets import images_of, labels_of, rows_of, stratified_order
+from royalty.tasks.benchmarks.generator_stages import (
+    DrawInputs,
+    HalvedOutputs,
+    HalveInputs,
+    PlantedOutputs,
+    PlantInputs,
+)
+from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import keep_items, load_items
+from royalty.tasks.stages.context import StageContext
+
+
+def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
+    """Keep as many labelled images of a source as are wanted, the same share of each class.
+
+    Images with attributes need no labels; without any, all count as one class.
+    """
+    whole = load_items(context.artifacts, inputs.source) if inputs.source else _digits()
+    images = images_of(whole)
+    labels = labels_of(whole) if whole.attributes is None else np.zeros(len(images))
+    if inputs.items is None:
+        return keep_items(context.artifacts, whole)
+    if inputs.items > len(labels):
+        raise InputError(
+            f"`items` are drawn from the {len(labels)} images of the source; got {inputs.items}. Take fewer"
+        )
+    return keep_items(context.artifacts, rows_of(whole, np.sort(stratified_order(labels, inputs.seed)[: inputs.items])))
+
+
+def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
+    """Keep all items but a random half of one class."""
+    whole = load_items(context.artifacts, inputs.items)
+    labels = labels_of(whole)
+    names = labels.astype(str)
+    chosen = str(np.unique(labels)[0]) if inputs.label is None else inputs.label
+    members = np.flatnonzero(names == chosen)
+    if len(members) < 4:
+        raise InputError(
+            f"each half of a class has at least two images; {chosen!r} has {len(members)} in all. Set `halved` to one "
+            f"of {', '.join(np.unique(names))}"
+        )
+    shuffled = np.random.default_rng(inputs.seed).permutation(members)
+    trained, held_out = (np.sort(half) for half in np.split(shuffled, [len(members) // 2]))
+    rest = keep_items(context.artifacts, rows_of(whole, np.delete(np.arange(len(labels)), held_out)))
+    return HalvedOutputs(**vars(rest), trained=trained.tolist(), held_out=held_out.tolist(), label=chosen)
+
+
+def plant(inputs: PlantInputs, context: StageContext) -> PlantedOutputs:
+    """Keep the items with noise in some of them."""
+    whole = load_items(context.artifacts, inputs.items)
+    images, labels = images_of(whole), labels_of(whole)
+    noisy = add_noise(images, np.unique(labels, return_inverse=True)[1], share=inputs.share, seed=inputs.seed)
+    planted = np.flatnonzero(noisy.planted).tolist()
+    ids = list(whole.ids)
+    for row in planted:
+        ids[row] = item_id(noisy.images[row])
+    kept = keep_items(context.artifacts, Items(tuple(ids), noisy.images, None, labels, None))
+    return PlantedOutputs(**vars(kept), planted=planted)
+
+
+def _digits() -> Items:
+    images, labels = mnist_digits()
+    return Items(tuple(item_id(image[0]) for image in images), images, None, labels, None)

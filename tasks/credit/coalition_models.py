@@ -1,0 +1,49 @@
+"""Train the models of some coalitions side by side, in a worker. Imports no orchestration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from royalty.models.generators.retraining import Outcome, coalition_models
+from royalty.models.valuation.coalitions import masks_of
+from royalty.tasks.credit.plan import CoalitionPlan, Trained
+from royalty.tasks.stages.context import Stores
+from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.loading import load_images, load_model
+
+
+def train_models(
+    plans: Sequence[CoalitionPlan], stores: Stores, report: Callable[[Trained], object]
+) -> dict[str, Outcome]:
+    """Train and keep the models, and report each; by key of their plan.
+
+    Raises:
+        MemoryError: the memory of the device was not enough.
+    """
+    if not plans:
+        return {}
+    first, data = plans[0], load_images(stores, plans[0].train)
+    masks = masks_of([plan.members for plan in plans], data.contributors)
+    start = load_model(stores, first.start)
+    began = time.perf_counter()
+    try:
+        outcomes = coalition_models(first.method, start, data, masks, first.training, [plan.seed for plan in plans])
+    except torch.OutOfMemoryError as full:
+        raise MemoryError(f"the memory of {best_device()} was not enough: {full}") from full
+    seconds = (time.perf_counter() - began) / len(plans)
+    for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
+        report(
+            Trained(
+                key=plan.key,
+                seed=outcome.seed,
+                items=len(data.of_coalition(mask)),
+                seconds=seconds,
+                device=best_device(),
+                checkpoint=stores.artifacts.put(outcome.model.to_bytes()) if outcome.model else None,
+                failure=outcome.failure,
+            )
+        )
+    return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}

@@ -1,0 +1,74 @@
+"""What runs in a process of its own: training and pruning of the generator. Imports no orchestration."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from royalty.infra.stores.checkpoints import EVERY, Checkpoint
+from royalty.models.generators.generator import Generator
+from royalty.models.generators.registry import build_generator, outline_generator
+from royalty.models.generators.together import check_gpus, is_first, together
+from royalty.tasks.credit.stages import (
+    PruneInputs,
+    PruneOutputs,
+    TrainInputs,
+    TrainOutputs,
+    TrialInputs,
+    TrialOutputs,
+)
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.loading import load_images, load_model, resources, thinned
+
+
+def try_generator(inputs: TrialInputs, context: StageContext) -> TrialOutputs:
+    """Build a generator of these images and keep nothing of it; an outline, where its `own` base is yet to come."""
+    check_gpus(inputs.gpus)
+    shown = load_images(context, inputs.train).shown()
+    if inputs.own:
+        outline_generator(inputs.kind, shown.images.shape[1:], inputs.architecture)
+    else:
+        build_generator(inputs.kind, shown, inputs.architecture, seed=0, resources=resources(context))
+    return TrialOutputs()
+
+
+def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs:
+    """Train the generator on everybody's images; a training that was killed goes on from its checkpoint.
+
+    Where `gpus` is more than 1, as many processes call this at once and train one model together: all end with the same
+    one, and the first keeps its checkpoints.
+    """
+    check_gpus(inputs.gpus)
+    with together(inputs.gpus):
+        shown = load_images(context, inputs.train).shown()
+        start = time.perf_counter()
+        model = build_generator(inputs.kind, shown, inputs.architecture, seed=inputs.seed, resources=resources(context))
+        keeper = Checkpoint(context.checkpoints / context.key, EVERY if is_first() else math.inf)
+        losses = model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=context.advance, keeper=keeper)
+        digest, parameters, multiply_adds = _stored(context, model)
+        return TrainOutputs(digest, parameters, multiply_adds, thinned(losses), time.perf_counter() - start)
+
+
+def prune_generator(inputs: PruneInputs, context: StageContext) -> PruneOutputs:
+    """Prune the base model, and let it recover on everybody's images."""
+    shown = load_images(context, inputs.train).shown()
+    model = load_model(context, inputs.base)
+    start = time.perf_counter()
+    pruned = model.prune(images=shown.images, labels=shown.labels, **inputs.pruning, seed=inputs.seed)
+    broken = context.artifacts.put(model.to_bytes())
+    model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=context.advance)
+    digest, parameters, multiply_adds = _stored(context, model)
+    return PruneOutputs(
+        model=digest,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        broken=broken,
+        removed=float(pruned.removed),
+        busy_seconds=time.perf_counter() - start,
+    )
+
+
+def _stored(context: StageContext, model: Generator) -> tuple[str, int, int]:
+    """Keep a model; its digest, its parameters and its multiply-adds."""
+    size = model.size()
+    return context.artifacts.put(model.to_bytes()), int(size.parameters), int(size.multiply_adds)

@@ -1,0 +1,51 @@
+"""What runs in a process of its own: models are sampled, and a property of their images is measured.
+
+Imports no orchestration.
+"""
+
+from __future__ import annotations
+
+import time
+
+from royalty.tasks.credit.stages import ImageCountInputs, ImageCountOutputs, MeasureInputs, MeasureOutputs
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.loading import load_images, load_model, load_property
+
+SHEET = 64
+"""Generated images that are kept to be looked at."""
+
+
+def measure_models(inputs: MeasureInputs, context: StageContext) -> MeasureOutputs:
+    """The utility of each model and of real images, its standard errors, and some images of each model."""
+    start = time.perf_counter()
+    credited = load_property(context, inputs.property, inputs.classifier, inputs.reference)
+    utility = {"real": float(credited.of(load_images(context, inputs.validation).images))}
+    errors, sheets, seconds = {}, {}, {}
+    sampling = dict(inputs.sampling)
+    count, shape = sampling.pop("images"), [0]
+    for name, digest in inputs.models.items():
+        model = load_model(context, digest)
+        began = time.perf_counter()
+        images = model.sample(count, **sampling, seed=inputs.seed)
+        seconds[name] = (time.perf_counter() - began) / sampling["steps"]
+        value, error = credited.measure(images, error=True)
+        utility[name], errors[name] = float(value), float(error)
+        sheets[name] = context.artifacts.put(images[:SHEET].tobytes())
+        shape = list(images[:SHEET].shape)
+        context.advance(1)
+    return MeasureOutputs(utility, errors, seconds, sheets, shape, time.perf_counter() - start)
+
+
+def count_images(inputs: ImageCountInputs, context: StageContext) -> ImageCountOutputs:
+    """How many images of a model give a property the standard error that is asked for, by a pilot of the pruned one.
+
+    Raises:
+        InputError: see `royalty.models.properties.property.Property.images_for`.
+    """
+    start = time.perf_counter()
+    sampling = dict(inputs.sampling)
+    pilot, wanted = sampling.pop("images"), sampling.pop("stderr")
+    images = load_model(context, inputs.pruned).sample(pilot, **sampling, seed=inputs.seed)
+    context.advance(1)
+    credited = load_property(context, inputs.property, inputs.classifier, inputs.reference)
+    return ImageCountOutputs(int(credited.images_for(images, wanted)), time.perf_counter() - start)

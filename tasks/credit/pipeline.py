@@ -1,0 +1,34 @@
+"""Train the pipeline that LoRAs are put on, where the configuration says so."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.workers import Deferred
+from royalty.infra.settings import settings
+from royalty.infra.stores.weights import WeightsStore
+from royalty.tasks.config.generators import TrainedBase
+from royalty.tasks.credit.stages import PIPELINE, Pipeline, PipelineInputs
+from royalty.tasks.stages.running import call_in_worker, run_in_worker
+
+if TYPE_CHECKING:
+    from royalty.tasks.credit import pipeline_worker as worker
+else:
+    worker = Deferred("royalty.tasks.credit.pipeline_worker")
+
+
+@task(cache_policy=NO_CACHE, tags=["gpu"])
+def train_pipeline(base: TrainedBase, seed: int) -> Pipeline:
+    """Name of the pipeline among the weights, and its size."""
+    inputs = PipelineInputs(base.model_dump(mode="json"), seed)
+    title, total = "Train base pipeline", base.autoencoder_steps + base.denoiser_steps
+    pipeline = run_in_worker(PIPELINE, inputs, worker.fit_pipeline, title=title, total=total)
+    if not WeightsStore(settings().weights_root).has(pipeline.outputs.name):
+        # It was trained, but into other weights than those of this run.
+        call_in_worker(worker.fit_pipeline, inputs, pipeline.key, title=title, total=total)
+    shutil.rmtree(settings().root / "checkpoints" / pipeline.key, ignore_errors=True)
+    return pipeline

@@ -1,0 +1,70 @@
+"""Record what workers report of coalitions: rows of the run store, with what each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import prefect.runtime
+
+from royalty.infra.settings import settings
+from royalty.infra.stores.lineage import Edge
+from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
+from royalty.infra.workspace import open_workspace
+from royalty.tasks.credit.plan import CoalitionPlan, Measurement, MeasurePlan, Trained
+
+
+def flow_run() -> str | None:
+    """Prefect's id of the flow run that this is part of."""
+    return prefect.runtime.flow_run.id  # type: ignore[no-any-return]
+
+
+def record(plans: Mapping[str, CoalitionPlan], row: Trained | Measurement) -> None:
+    """Record a model or a measurement of one of these plans, which are named by their keys."""
+    if isinstance(row, Trained):
+        record_trained(plans[row.key], row)
+    else:
+        plan = plans[row.coalition]
+        record_measurement(next(measure for measure in plan.measures if measure.key == row.key), row)
+
+
+def record_trained(plan: CoalitionPlan, trained: Trained) -> None:
+    """Record the model of a coalition, or the failure of its training."""
+    made = CoalitionRecord(
+        key=plan.key,
+        members=list(plan.members),
+        method=plan.method,
+        seed=trained.seed,
+        items=trained.items,
+        train_seconds=trained.seconds,
+        device=trained.device,
+        checkpoint=trained.checkpoint,
+        failure=trained.failure,
+    )
+    open_workspace(settings()).runs.record_coalition(made, coalition_edges(plan, trained.checkpoint), flow_run())
+
+
+def record_measurement(measure: MeasurePlan, measured: Measurement) -> None:
+    """Record the utility of a coalition's model."""
+    made = MeasurementRecord(
+        key=measure.key,
+        coalition=measured.coalition,
+        property=measure.property,
+        draw=measure.draw,
+        utility=measured.utility,
+        sample_seconds=measured.sample_seconds,
+        measure_seconds=measured.measure_seconds,
+    )
+    edges = measurement_edges(measure, measured.coalition)
+    open_workspace(settings()).runs.record_measurement(made, edges, flow_run())
+
+
+def coalition_edges(plan: CoalitionPlan, checkpoint: str | None) -> list[Edge]:
+    """What a coalition's model came from, and its checkpoint from it."""
+    edges = [Edge(plan.key, plan.start, "start", plan.key), Edge(plan.key, plan.train, "train", plan.key)]
+    return [*edges, Edge(checkpoint, plan.key, "checkpoint", plan.key)] if checkpoint else edges
+
+
+def measurement_edges(measure: MeasurePlan, coalition: str) -> list[Edge]:
+    """What a measurement came from."""
+    parents = {"model": coalition, "judge": measure.judge, "reference": measure.reference}
+    return [Edge(measure.key, parent, role, measure.key) for role, parent in parents.items()]

@@ -1,0 +1,99 @@
+"""The computation of the stage that divides a pool; its key covers what this module imports, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from royalty.infra.pages.cells import csv_bytes
+from royalty.models.base.errors import InputError
+from royalty.models.payout.division import Division, Settlement, divide_pool
+from royalty.models.payout.gates import GATES, breaches, measure_gates
+from royalty.models.payout.policies import Credit
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.stages import PayInputs, PayOutputs
+
+if TYPE_CHECKING:
+    from royalty.infra.workspace import Workspace
+
+
+def division_by(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Callable[[Workspace], PayOutputs]:
+    """The computation for `run_here`.
+
+    Args:
+        table: the credit table of the inputs.
+        config: the settings that the inputs hold as JSON.
+    """
+
+    def compute(space: Workspace) -> PayOutputs:
+        try:
+            division = _divide(table, inputs, config)
+        except InputError as error:  # is shown beside the credit; whoever runs this raises it after that
+            return refused(space, table, config, str(error))
+        return _outputs(
+            space, None, division.settlements, division.reserve, settled(table, config, division.settlements)
+        )
+
+    return compute
+
+
+def refused(space: Workspace, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:
+    """The outputs of a pool that is not paid: the credit table, with the reason in every row."""
+    rows = table.assign(share=None, amount=None, currency=config.currency, reason=reason)
+    return _outputs(space, reason, {}, 0, rows)
+
+
+def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
+    """The credit table with what becomes of each contributor's share, in the currency of the pool."""
+    ordered = [settlements[name] for name in table["contributor"]]
+
+    def money(amounts: list[int]) -> list[str]:
+        return [f"{config.major_units(amount):f}" for amount in amounts]
+
+    return table.assign(
+        share=[row.share / config.minor_units if config.minor_units else 0.0 for row in ordered],
+        amount=money([row.amount for row in ordered]),
+        currency=config.currency,
+        held=money([row.held for row in ordered]),
+        carried=money([row.carried for row in ordered]),
+        debt=money([row.debt for row in ordered]),
+        reason=["; ".join(row.reasons) for row in ordered],
+    )
+
+
+def _divide(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Division:
+    """Divide the pool, if all gates let it pass.
+
+    Raises:
+        InputError: a gate stops it, or the terms do.
+    """
+    values, low, high = (table[column].to_numpy(float) for column in ("credit", "ci_low", "ci_high"))
+    failed, trained = inputs.failed
+    measured = measure_gates(
+        values,
+        low,
+        high,
+        efficiency_gap=inputs.efficiency_gap,
+        marginal_error=inputs.marginal_error,
+        failed=failed,
+        trained=trained,
+    )
+    if stopped := breaches(measured, {gate: getattr(config.limits, gate) for gate in GATES}):
+        raise InputError("; ".join(breach.sentence for breach in stopped))
+    credits = map(Credit, *(column.tolist() for column in (values, low, high)))
+    by_name = dict(zip(table["contributor"], credits, strict=True))
+    return divide_pool(config.minor_units, by_name, config.terms(frozenset(inputs.unpayable)), inputs.brought)
+
+
+def _outputs(
+    space: Workspace, refusal: str | None, settlements: dict[str, Settlement], reserve: int, rows: pd.DataFrame
+) -> PayOutputs:
+    return PayOutputs(
+        refusal=refusal,
+        settlements=settlements,
+        reserve=reserve,
+        payout=space.artifacts.put(csv_bytes(rows)),
+        rows=[{str(column): cell for column, cell in row.items()} for row in rows.to_dict("records")],
+    )

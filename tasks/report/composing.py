@@ -1,0 +1,176 @@
+"""The report of a run, from its finished stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from royalty.infra.pages.pictures import sheet
+from royalty.infra.pages.report import ContributorRow, ModelRow, Report
+from royalty.infra.workspace import Workspace
+from royalty.models.data.items import ImageSet
+from royalty.models.payout.division import Settlement
+from royalty.models.properties.registry import chosen_property
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.credit.stages import MeasureOutputs
+from royalty.tasks.pay.stages import PayOutputs
+from royalty.tasks.report.notes import (
+    COALITION_MODELS,
+    data_notes,
+    diagnostic_rows,
+    failure_notes,
+    interval_sources,
+    payout_remarks,
+    resolution,
+)
+from royalty.tasks.report.stages import RunStages
+
+STRIP = 12
+"""Training images that the report shows of each contributor."""
+GENERATED = 16
+"""Images of the base model in a row of the report."""
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What the flow adds to the report.
+
+    Attributes:
+        timings: part of the run, wall seconds, compute seconds, `reused` if it was.
+        notes: shown beside the numbers.
+        checks: beside the payout.
+    """
+
+    timings: Sequence[tuple[str, str, str, str]]
+    notes: Sequence[str]
+    checks: Sequence[str]
+
+
+def compose_report(
+    space: Workspace, name: str, config: CreditConfig, stages: RunStages, train: ImageSet, added: Remarks
+) -> Report:
+    """The report of a run.
+
+    Args:
+        train: the training images.
+    """
+    from royalty.tasks.items.match_pictures import match_section  # torch and what comes with it take seconds to import
+
+    data, credit, paid, measure = (
+        stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs, stages.measure.outputs,
+    )  # fmt: skip
+    payout, measured = config.payout, chosen_property(config.property)
+    table = load_table(space, credit.table)
+    credits = list(zip(table["contributor"], table["credit"], strict=True))
+    return Report(
+        title=name,
+        created_at=datetime.now(UTC).isoformat(timespec="minutes"),
+        utility_name=measured.title,
+        utility_meaning=measured.known.meaning,
+        null_utility=credit.null_utility,
+        grand_utility=credit.grand_utility,
+        real_utility=measure.utility["real"],
+        coalitions=credit.certainty.coalitions + 2,
+        coalition_model=COALITION_MODELS[config.coalitions.method],
+        interval_covers=interval_sources(config),
+        confidence=config.credit.confidence,
+        rows=_rows(table, train, payout, paid.settlements),
+        models=_models(stages),
+        step_images=config.sampling.images,
+        generated=_generated(space, measure),
+        matches=match_section(space.artifacts, stages.match.outputs, credits),
+        paid=_paid(payout, paid),
+        pool=payout.formatted(payout.minor_units),
+        pool_name=payout.name or name,
+        statement=stages.pay.statement,
+        refusal=paid.refusal,
+        policy=payout.terms(frozenset(stages.pay.inputs.unpayable)).description(payout.formatted),
+        remarks=tuple(payout_remarks(paid, payout)),
+        checks=tuple(added.checks),
+        diagnostics=tuple(diagnostic_rows(credit.diagnostics)),
+        notes=(
+            *data_notes(data),
+            resolution(config, measured, measure.utility_stderr["pruned"]),
+            *failure_notes(credit.failed),
+            *added.notes,
+        ),
+        settings=tuple(_settings(config.claimed())),
+        timings=tuple(added.timings),
+        identifiers=_identifiers(stages),
+    )
+
+
+def _rows(
+    table: pd.DataFrame, train: ImageSet, payout: PayoutConfig, settlements: Mapping[str, Settlement]
+) -> tuple[ContributorRow, ...]:
+    rows = []
+    for row in table.to_dict("records"):
+        member = train.contributors.index(row["contributor"])
+        items = np.flatnonzero(train.membership[:, member])[:STRIP]
+        settlement = settlements.get(row["contributor"])  # nobody has one where the payout was refused
+        rows.append(
+            ContributorRow(
+                name=row["contributor"],
+                items=row["items"],
+                credit=row["credit"],
+                stderr=row["stderr"],
+                ci_low=row["ci_low"],
+                ci_high=row["ci_high"],
+                share=settlement.share / payout.minor_units if settlement and payout.minor_units else 0.0,
+                amount=payout.formatted(settlement.amount) if settlement else "none",
+                strip=sheet(train.images[items], STRIP),
+            )
+        )
+    return tuple(rows)
+
+
+def _models(stages: RunStages) -> tuple[ModelRow, ...]:
+    base, pruned, measure = stages.train.outputs, stages.prune.outputs, stages.measure.outputs
+    seconds, utility = measure.step_seconds, measure.utility
+    smaller = pruned.parameters, pruned.multiply_adds
+    return (
+        ModelRow("base", base.parameters, base.multiply_adds, seconds["base"], utility["base"]),
+        ModelRow("pruned", *smaller, seconds["broken"], utility["broken"]),
+        ModelRow("pruned, recovered", *smaller, seconds["pruned"], utility["pruned"]),
+    )
+
+
+def _generated(space: Workspace, measure: MeasureOutputs) -> bytes:
+    images = np.frombuffer(space.artifacts.get(measure.images["base"]), np.uint8).reshape(measure.shape)
+    return sheet(images, GENERATED)
+
+
+def _paid(payout: PayoutConfig, paid: PayOutputs) -> str:
+    if paid.refusal:
+        return "none"
+    return payout.formatted(sum(settlement.amount for settlement in paid.settlements.values()))
+
+
+def _identifiers(stages: RunStages) -> tuple[tuple[str, str], ...]:
+    """Ids by which MLflow, Prefect, git and `royalty trace` know what the report is about."""
+    logged = stages.tracked.outputs
+    return (
+        ("MLflow run", logged.run),
+        ("Prefect flow run", logged.flow_run),
+        ("Code commit", logged.commit),
+        ("Training images", stages.ingest.outputs.train),
+        ("Base model", stages.train.outputs.model),
+        ("Pruned model", stages.prune.outputs.model),
+        ("Credit table", stages.credit.outputs.table),
+        ("Payout table", stages.pay.outputs.payout),
+        ("Values of images", stages.match.outputs.table),
+    )
+
+
+def _settings(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, inner in value.items():
+        rows += _settings(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else [(f"{prefix}{key}", str(inner))]
+    return rows

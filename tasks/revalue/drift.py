@@ -1,0 +1,50 @@
+"""How far the training images have moved since the models that coalitions start from were trained."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.workers import Deferred
+from royalty.infra.settings import settings
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.data.stored import open_set
+from royalty.tasks.credit.anchor import Anchor
+from royalty.tasks.credit.stages import Ingested
+from royalty.tasks.revalue.stages import DRIFT, Drift, DriftInputs
+from royalty.tasks.stages.running import run_in_worker
+
+if TYPE_CHECKING:
+    from royalty.tasks.revalue import drift_worker as worker
+else:
+    worker = Deferred("royalty.tasks.revalue.drift_worker")
+
+
+@task(cache_policy=NO_CACHE)
+def measure_drift(anchor: Anchor, data: Ingested) -> Drift:
+    """How far the training images are from those of the anchor, by SAVA's distance."""
+    inputs = DriftInputs(before=anchor.game.data.outputs.train, after=data.outputs.train)
+    return run_in_worker(DRIFT, inputs, worker.measure_drift, title="Compare images")
+
+
+def describe_anchor(anchor: Anchor, data: Ingested, moved: Drift) -> str:
+    """How old the anchor is, and how far the training images have moved since."""
+    space = open_workspace(settings())
+    before, after = (_items(space, stage.outputs.train) for stage in (anchor.game.data, data))
+    days = (datetime.now(UTC) - anchor.created_at).days
+    added, removed = len(after - before), len(before - after)
+    then, now = anchor.game.data.outputs.brought, data.outputs.brought
+    changed = sorted(name for name in then | now if then.get(name) != now.get(name))
+    return (
+        f"Revalued from the models of {anchor.created_at:%Y-%m-%d %H:%M} UTC, {days} day(s) old. Since then "
+        f"{added} training image(s) were added and {removed} removed, {(added + removed) / len(after | before):.1%} of "
+        f"all; the images of {', '.join(changed) or 'nobody'} changed. By optimal transport of their features, all "
+        f"together moved by {moved.outputs.share:.2%} of what two images are apart."
+    )
+
+
+def _items(space: Workspace, digest: str) -> set[str]:
+    return set(open_set(space.artifacts.verified(digest)).ids)

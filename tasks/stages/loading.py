@@ -1,0 +1,57 @@
+"""What digests name, loaded for the numerics in a worker; and models, stored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from royalty.models.data.items import ImageSet
+from royalty.models.data.stored import open_set
+from royalty.models.generators.generator import Generator, Resources
+from royalty.models.generators.registry import load_generator
+from royalty.models.properties.classifier import Classifier
+from royalty.models.properties.property import Context, Property
+from royalty.models.properties.registry import chosen_property
+from royalty.tasks.stages.context import Stores
+from royalty.tasks.stages.device import best_device
+
+
+def resources(stores: Stores) -> Resources:
+    """What generators of this process work with."""
+    return Resources(weights=stores.weights.base, rows=stores.embeddings, device=best_device())
+
+
+def load_model(stores: Stores, digest: str) -> Generator:
+    """The generator of a digest, of whatever kind."""
+    return load_generator(stores.artifacts.get(digest), resources(stores))
+
+
+def load_images(stores: Stores, digest: str) -> ImageSet:
+    """An image set, whose images are mapped from the file."""
+    return open_set(stores.artifacts.verified(digest))
+
+
+def load_classifier(stores: Stores, digest: str) -> Classifier:
+    return Classifier.from_bytes(stores.artifacts.get(digest))
+
+
+def load_property(stores: Stores, written: str, judge: str, reference: str) -> Property:
+    """The global model property that is credited.
+
+    Args:
+        written: as in the configuration.
+        judge, reference: digests of the classifier, and of the real images that it may compare with.
+    """
+    context = Context(
+        reference=load_images(stores, reference).images,
+        classifier=load_classifier(stores, judge).probabilities,
+        device=best_device(),
+        weights=stores.weights.locate,
+    )
+    return chosen_property(written).build(context)
+
+
+def thinned(losses: list[float], points: int = 100) -> list[list[float]]:
+    """Step and mean loss at that many points, for a curve."""
+    chunks = np.array_split(np.array(losses), min(points, len(losses)))
+    ends = np.cumsum([len(chunk) for chunk in chunks])
+    return [[int(end), round(float(chunk.mean()), 6)] for end, chunk in zip(ends, chunks, strict=True)]
