@@ -131,7 +131,7 @@ def test_a_run_is_one_of_the_wheel(runner: str, scripts: Path, folder: Path, out
     (folder / "tiny.yaml").write_text(SMALL)
     environment = outside | {"ROYALTY_RUNNER": runner}
     result = json.loads(ended([scripts / "royalty", "run", "--config", "tiny.yaml", "--json"], folder, environment))
-    assert result["measured"] == 14
+    assert result["measured"] == 8  # all coalitions of three
     assert len(result["rows"]) == 3
     assert (Path(result["folder"]) / "report.html").exists()
     # A script without a guard, which Dask's workers and our processes would run again, finds all of that finished.
