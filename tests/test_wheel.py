@@ -136,7 +136,7 @@ def test_a_run_is_one_of_the_wheel(runner: str, scripts: Path, folder: Path, out
     assert (Path(result["folder"]) / "report.html").exists()
     # A script without a guard, which Dask's workers and our processes would run again, finds all of that finished.
     (folder / "again.py").write_text("import royalty\nprint(royalty.run('tiny.yaml').reused)\n")
-    assert ended([scripts / "python", "again.py"], folder, environment) == "14\n"
+    assert ended([scripts / "python", "again.py"], folder, environment) == "8\n"
 
 
 @pytest.fixture
