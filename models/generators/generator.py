@@ -109,13 +109,6 @@ class Fits:
     diverged: tuple[int | None, ...]
 
 
-class Sampler(Protocol):
-    """All that the valuation of a generator asks of it."""
-
-    def sample(self, n: int, *, seed: int) -> np.ndarray:
-        """Generate images, the same from the same seed: uint8, `(n, channels, height, width)`."""
-
-
 class Generator(Protocol):
     """All that the credit of a generator's contributors asks of it.
 

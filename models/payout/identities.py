@@ -19,22 +19,6 @@ from royalty.models.valuation.shapley import estimate_shapley
 
 
 @dataclass(frozen=True)
-class Merged:
-    """Two contributors who share images, counted as one.
-
-    Attributes:
-        overlap: of the images of whoever has fewer, the share that the other has too, exactly or nearly.
-        apart: the sum of their credits as they are.
-        together: their credit as one, by the coalitions measured with both or neither; None if these are too few.
-    """
-
-    names: tuple[str, str]
-    overlap: float
-    apart: float
-    together: float | None
-
-
-@dataclass(frozen=True)
 class Split:
     """A contributor under two names, each with half of the credit and of its interval.
 

@@ -15,7 +15,6 @@ from torch.func import functional_call, grad, vmap
 
 from royalty.models.base.errors import InputError
 from royalty.models.generators.beta_vae import LATENTS, BetaVAE
-from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.memory import check_fits
 
 Checkpoint = tuple[float, BetaVAE]
@@ -84,27 +83,6 @@ def vae_tracin_scores(
             if progress is not None:
                 progress(len(rows))
     return scores
-
-
-def vae_tracin_values(
-    checkpoints: Sequence[Checkpoint],
-    images: np.ndarray,
-    generated: np.ndarray,
-    *,
-    draws: int = 4,
-    seed: int,
-    batch_size: int = 64,
-    progress: Callable[[int], None] | None = None,
-) -> ItemValues:
-    """Mean over the generated images of `vae_tracin_scores`, whose arguments and errors these are.
-
-    Returns:
-        Values, higher is better, below 0 where an image works against the generated ones; with `checkpoints`.
-    """
-    scores = vae_tracin_scores(
-        checkpoints, images, generated, draws=draws, seed=seed, batch_size=batch_size, progress=progress
-    )
-    return ItemValues(scores.mean(axis=0), {"checkpoints": len(checkpoints)})
 
 
 def loss_gradients(model: BetaVAE, images: np.ndarray, noise: Tensor, batch_size: int) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from royalty.models.base.errors import InputError
 from royalty.models.generators.beta_vae import LATENTS, BetaVAE
 from royalty.models.generators.ddpm import DDPM, Architecture
-from royalty.models.generators.generator import Sampler
+from royalty.models.generators.generator import Generator
 
 TRAINING = {"batch_size": 8, "learning_rate": 1e-3}
 
@@ -92,7 +92,7 @@ def test_saved_and_loaded_it_is_the_same() -> None:
 
 
 def test_every_generator_is_asked_in_the_same_words() -> None:
-    generators: list[Sampler] = [BetaVAE((1, 8, 8), seed=0), DDPM.build(Architecture(8, 1, (8, 8), 1), seed=0)]
+    generators: list[Generator] = [BetaVAE((1, 8, 8), seed=0), DDPM.build(Architecture(8, 1, (8, 8), 1), seed=0)]
     for generator in generators:
         assert generator.sample(2, seed=0).shape == (2, 1, 8, 8)
 

@@ -8,7 +8,7 @@ import torch
 
 from royalty.models.base.errors import InputError
 from royalty.models.generators.dcgan import DCGAN
-from royalty.models.generators.generator import Sampler
+from royalty.models.generators.generator import Generator
 
 TRAINING = {"batch_size": 8, "learning_rate": 1e-3}
 
@@ -61,7 +61,7 @@ def test_saved_and_loaded_it_is_the_same_normalization_included() -> None:
     model.fit(grey(3), steps=2, **TRAINING, seed=0)  # a set smaller than a batch
     again = DCGAN.from_bytes(model.to_bytes())
     assert again.to_bytes() == model.to_bytes()
-    generators: list[Sampler] = [again, model]
+    generators: list[Generator] = [again, model]
     np.testing.assert_array_equal(*(generator.sample(3, seed=1) for generator in generators))
     assert (again.sample(3, seed=1) != DCGAN((1, 28, 28), seed=0).sample(3, seed=1)).any()
 
