@@ -17,6 +17,7 @@ from royalty.models.generators.denoiser import Denoiser, architecture_from, arch
 from royalty.models.generators.generator import NOTHING_ELSE, Fits, Pixels, Resources, quantized, scaled
 from royalty.models.generators.libraries import DDPMPipeline, DDPMScheduler
 from royalty.models.generators.outline import Outline, outline_of
+from royalty.models.generators.stacked import fit_stacked
 from royalty.models.generators.unets import Architecture, build_unet
 
 OUTLINED_CLASSES = np.arange(10)
@@ -62,9 +63,7 @@ class DDPM(Denoiser):
         """
         if not self.architecture.plain:
             return super().fit_many(models, sets, seeds=seeds, **training)
-        from royalty.models.generators import stacked
-
-        return stacked.fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
+        return fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
 
     def to_bytes(self) -> bytes:
         """Weights and architecture as one safetensors payload."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.denoising import train
 from royalty.models.generators.generator import Fits, Pixels, Progress
 from royalty.models.generators.libraries import UNet2DModel
@@ -30,7 +30,7 @@ last bit may differ: the position in the stack has no influence.
 
 
 def fit_stacked(
-    models: Sequence[DDPM],
+    models: Sequence[Denoiser],
     image_sets: Sequence[np.ndarray],
     *,
     steps: int,
@@ -188,7 +188,7 @@ class StackedUNets:
         return images.permute(0, 2, 3, 1).reshape(batch, height, width, self.width, channels // self.width)
 
 
-def _check(models: Sequence[DDPM], image_sets: Sequence[np.ndarray], seeds: Sequence[int], width: int) -> None:
+def _check(models: Sequence[Denoiser], image_sets: Sequence[np.ndarray], seeds: Sequence[int], width: int) -> None:
     if width < 1 or width % LANES:
         raise ValueError(f"a stack is as wide as a multiple of {LANES}, got {width}; leave `width` at its default")
     if not len(models) == len(image_sets) == len(seeds):
@@ -211,5 +211,5 @@ def _check(models: Sequence[DDPM], image_sets: Sequence[np.ndarray], seeds: Sequ
             )
 
 
-def _shape(model: DDPM) -> object:
+def _shape(model: Denoiser) -> object:
     return model.architecture, [tuple(parameter.shape) for parameter in model.unet.parameters()]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from royalty.models.data.items import ImageSet, item_id
-from royalty.models.generators import stacked
+from royalty.models.generators import ddpm
 from royalty.models.generators.ddpm import DDPM, Architecture
 from royalty.models.generators.generator import Fits
 from royalty.models.generators.pruning import prune
@@ -153,7 +153,7 @@ def test_what_diverges_is_tried_once_from_another_seed(
     tried: list[list[int]] = []
     (retried,) = saved(coalition_models(method, start, image_set(), MASKS[[PAIR]], TRAINING, [sick + OTHER_SEED]))
     seeds = {sick, sick + OTHER_SEED} if always else {sick}
-    monkeypatch.setattr(stacked, "fit_stacked", poisoned(10, seeds, tried))
+    monkeypatch.setattr(ddpm, "fit_stacked", poisoned(10, seeds, tried))
     outcomes = coalition_models(method, start, image_set(), MASKS, TRAINING, SEEDS)
     assert tried == [SEEDS[1:], [sick + OTHER_SEED]]
     failed = outcomes[PAIR]
