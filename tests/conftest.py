@@ -20,6 +20,8 @@ from royalty.infra.servers.postgres import Postgres, throwaway_postgres
 from royalty.infra.settings import Settings
 from tests.published import untraceable
 
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
 ROYALTY = Path(sys.executable).with_name("royalty")
 
 SMALL = """
@@ -131,8 +133,20 @@ def environment(tmp_path: Path, prefect_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Run the installed command line to its end; afterwards every MLflow run that it published can be traced."""
+def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
+    """Run a command line to its end, in this process; afterwards every MLflow run that it published can be traced."""
+    from tests.in_process import command  # imports the orchestration, which many tests can do without
+
+    def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
+        return command(*arguments, folder=tmp_path, environment={**environment, **overrides})
+
+    yield run
+    assert untraceable(tmp_path / "home") == []
+
+
+@pytest.fixture
+def installed(environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
+    """The same with the installed command, in a process of its own."""
 
     def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
