@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test types clean
+.PHONY: run test types docs clean
 
 # Install the product and run the main job on the embedded images.
 run: $(VENV)/.installed
@@ -14,6 +14,12 @@ test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(MAKE) types
 	$(VENV)/bin/pytest
+	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict
+
+# Write the reference from the code, and build the site in docs/site; a warning or a broken link is an error.
+docs: $(VENV)/.installed-dev
+	$(VENV)/bin/python docs/generator
+	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict --clean
 
 # The rooms as the one package that they are installed as: mypy does not see an editable install's mapping of them.
 types: $(VENV)/.installed-dev
@@ -33,4 +39,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .royalty
+	rm -rf $(VENV) .royalty docs/site docs/.cache

@@ -10,8 +10,8 @@ from royalty.models.distances.distance import stacked
 from royalty.models.encoders.efficientnet import NAME, efficientnet_lite0
 from royalty.models.encoders.network import NetworkEncoder
 
-STRIDES = (8, 16, 32)
-"""Of the stages whose last activations are compared: textures and parts, parts, and objects."""
+STAGES = (2, 3, 4)
+"""Whose last activations are compared, of strides 8, 16 and 32: textures and parts, parts, and objects."""
 
 
 class EfficientNetLayers(NetworkEncoder):
@@ -31,10 +31,4 @@ class EfficientNetLayers(NetworkEncoder):
 
 
 def _layers(net: Any, shown: Tensor) -> Tensor:
-    wanted = [shown.shape[-1] // stride for stride in STRIDES]
-    ends: dict[int, Tensor] = {}
-    active = net._swish(net._bn0(net._conv_stem(shown)))
-    for block in net._blocks:
-        active = block(active)
-        ends[active.shape[-1]] = active  # the last of each side is the end of its stage
-    return stacked([ends[side] for side in wanted])
+    return stacked(net.forward_intermediates(shown, indices=STAGES, intermediates_only=True))

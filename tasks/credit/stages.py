@@ -54,7 +54,7 @@ class IngestOutputs:
     contributor_digests: list[str]
     shared_items: int
     total_items: int
-    # Rows of earlier versions have none of these.
+    # Rows of earlier versions lack these.
     copies: list[tuple[str, str, int]] = field(default_factory=list)
     near_copies: list[tuple[str, str, int]] = field(default_factory=list)
     shape: list[int] = field(default_factory=list)

@@ -27,7 +27,7 @@ class PayInputs:
     failed: list[int]
     config: Mapping[str, Any]
     pool: str
-    # Rows of earlier versions have none of these.
+    # Rows of earlier versions lack these.
     period: str = ""
     unpayable: list[str] = field(default_factory=list)
     brought: Mapping[str, int] = field(default_factory=dict)

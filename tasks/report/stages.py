@@ -57,7 +57,7 @@ class TrackOutputs:
     run: str
     commit: str
     flow_run: str
-    # Rows of earlier versions have none of these.
+    # Rows of earlier versions lack these.
     experiments: dict[str, str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
 

@@ -12,16 +12,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from royalty.infra.stores.runstore import StageRecord
 from royalty.models.data.folder import METADATA
+from royalty.models.data.items import ImageSet, item_id
 from royalty.models.data.labelled import Items
 from royalty.models.distances.distance import FeatureDistance, euclidean
-from royalty.tasks.config.matching import Matching
+from royalty.models.generators.generator import NOTHING_ELSE
+from royalty.models.generators.registry import build_generator
+from royalty.tasks.config.matching import GrandMatching, Matching
 from royalty.tasks.items import gmvaluator_worker, reading
 from royalty.tasks.items.embedding_worker import embed
-from royalty.tasks.items.stages import COLOUR, ColourInputs, EmbedInputs, ItemsOutputs, MatchInputs
-from royalty.tasks.items.stored_items import keep_items
+from royalty.tasks.items.grand_model_worker import match_model
+from royalty.tasks.items.stages import COLOUR, MATCH, ColourInputs, EmbedInputs, ItemsOutputs, MatchInputs
+from royalty.tasks.items.stored_items import keep_items, load_items, load_values
 from royalty.tasks.stages.context import open_stores, stage_context
-from royalty.tasks.stages.stage import Finished
+from royalty.tasks.stages.stage import Finished, as_json
 from tests.conftest import save_digits
 from tests.flows.test_credit import Run
 
@@ -108,6 +113,40 @@ def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeyp
     assert first.table != second.table
     for matched in (first, second):
         assert matched.diagnostics["quality_lost"] == pytest.approx(0.5)
+
+
+def test_images_of_a_model_are_matched_with_those_that_trained_it(tmp_path: Path) -> None:
+    context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
+    owners = [("ann",), ("bob",), ("ann", "bob")] * 3
+    data = ImageSet.merge(images, [item_id(image) for image in images], np.zeros(9, int), ["any"], owners)
+    settings = {"block_channels": [8, 8], "layers_per_block": 1}
+    model = build_generator("ddpm", data.shown(), settings, seed=0, resources=NOTHING_ELSE)
+    matching = GrandMatching(encoder="pixels", rerank="none", k=3, images=4)
+    inputs = MatchInputs(
+        context.artifacts.put(data.to_bytes()),
+        matching,
+        model=context.artifacts.put(model.to_bytes()),
+        images=4,
+        sampling={"steps": 2, "scheduler": "unipc"},
+        seed=5,
+    )
+    matched = match_model(inputs, context)
+    assert (matched.items, matched.generated) == (9, 4)
+    made = load_items(context.artifacts, matched.sides["generated"])
+    np.testing.assert_array_equal(made.images, model.sample(4, seed=5, steps=2, scheduler="unipc"))
+    assert load_items(context.artifacts, matched.sides["train"]).ids == data.ids
+    assert matched.contributors is not None
+    values = load_values(context.artifacts, matched.table)["value"].to_numpy()
+    shares = values @ (data.membership / data.membership.sum(axis=1, keepdims=True))
+    assert [matched.contributors[name] for name in data.contributors] == pytest.approx(shares.tolist())
+    key = embed(EmbedInputs(matched.sides["train"], "pixels", ""), context).encoder
+    given = replace(inputs, **matched.sides, encoder=key)
+    assert gmvaluator_worker.match(given, context).table == matched.table
+
+    row = StageRecord(MATCH.name, "key", as_json(inputs), as_json(matched), 1.0, reused=True)
+    assert (MATCH.finished(row).inputs, MATCH.finished(row).outputs) == (inputs, matched)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from royalty.infra.stores.keys import modules_run_by
+from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import Items
@@ -20,6 +22,7 @@ from royalty.tasks.items import planning_worker, shares_worker
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.stages import (
+    PLAN_SHARES,
     AgreeInputs,
     EmbedInputs,
     Kept,
@@ -33,6 +36,7 @@ from royalty.tasks.items.stages import (
 )
 from royalty.tasks.items.stored_items import keep_items, load_items, load_values
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
+from royalty.tasks.stages.stage import as_json
 
 CONFIG = {"method": "sava", "encoding": {"encoder": "pixels", "size": 8}, "valuing": {"batch_size": 3}}
 SETTINGS = ValueSettings.model_validate(CONFIG)
@@ -132,3 +136,33 @@ def test_a_new_label_that_validation_lacks_is_refused(context: StageContext) -> 
     unknown = replace(digits(2, 3), labels=np.array(["rat", "rat"]))
     with pytest.raises(InputError, match="none has"):
         extended(context, planned, sides, joined(train, unknown), {})
+
+
+def test_a_plan_of_an_earlier_version_is_read_and_extended(context: StageContext) -> None:
+    """Its rows named no parts, and nothing kept was an empty object."""
+    train = digits(96, 0)
+    sides = kept_sides(context, train, digits(60, 1))
+    planned = planning_worker.plan(PlanInputs(CONFIG, sides), context)
+    new = {"parts", "batches"}
+    row = StageRecord(
+        PLAN_SHARES.name,
+        "key",
+        {"config": CONFIG, "sides": vars(sides), "kept": {}},
+        {name: value for name, value in as_json(planned).items() if name not in new},
+        1.0,
+        reused=True,
+    )
+    earlier = PLAN_SHARES.finished(row)
+    assert earlier.inputs == PlanInputs(CONFIG, sides)
+    later = extended(context, earlier.outputs, sides, joined(train, digits(6, 2)), {})
+    assert (later.kept, later.batches) == (32, [16, 16, 2])
+    assert later.shares[:2] == planned.shares
+
+
+def test_transports_are_no_part_of_the_key_of_an_encoder() -> None:
+    """One that was trained stays when the code of SAVA changes, and what transports shares trains no encoder."""
+    items = "royalty.tasks.items"
+    for worker in ("encoder_worker", "embedding_worker", "gmvaluator_worker"):
+        assert "royalty.models.valuation.transport" not in modules_run_by(f"{items}.{worker}")
+    transporting = modules_run_by(f"{items}.shares_worker")
+    assert not {name for name in transporting if name.startswith("royalty.models.encoders.")}

@@ -1,4 +1,4 @@
-"""What the keys of the papers' tables cover: all code that a stage runs, and none of other stages."""
+"""What the keys of the papers' tables cover, and that records of earlier versions are read as they were written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import sys
 import pytest
 
 from royalty.infra.stores.keys import modules_run_by
+from royalty.infra.stores.runstore import StageRecord
+from royalty.tasks.benchmarks.criterion_stages import EFFICIENCY, MEMBERSHIP, Judged
+from royalty.tasks.benchmarks.detection_stages import DETECT, DIGITS
+from royalty.tasks.benchmarks.generator_stages import HALVE
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.judge.stages import LDS
+from royalty.tasks.stages.stage import as_json
 
 WORKERS = {
     "detection_worker": (
@@ -47,3 +55,33 @@ def test_flows_and_stages_of_the_papers_tables_import_no_torch() -> None:
     script = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
     script += "assert not {'torch', 'mlflow'} & set(sys.modules), {'torch', 'mlflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_records_of_earlier_versions_are_read() -> None:
+    """As they were kept: dictionaries of these names."""
+    config = DetectionConfig().model_dump(mode="json", exclude={"name", "train", "val", "corruptions"})
+    inputs = {"corruption": "noise", "config": config, "sides": {"train": "t", "val": "v"}}
+    outputs = {"rows": [{"auroc": 0.5}], "curves": {"lava": [0.5, 1.0]}, "accuracy": [], "busy_seconds": 1.0}
+    detected = DETECT.finished(StageRecord("detect", "k", inputs, outputs, 1.0))
+    assert (detected.inputs.config, detected.inputs.sides.val) == (DetectionConfig().settings, "v")
+    assert as_json(detected.inputs) == inputs
+    timed = {"rerank", "encoder", "quality", "temperature", "ks", "tracin"}
+    methods = CriteriaConfig().model_dump(mode="json", include=timed)
+    inputs = {"config": methods, "seed": 0, "digests": ["i", "m", ["c"]]}
+    efficiency = EFFICIENCY.finished(StageRecord("time-methods", "k", inputs, {"efficiency": []}, 1.0))
+    assert as_json(efficiency.inputs) == inputs
+    judged = dict.fromkeys(("generator", "method", "made", "table", "contributions", "uncalibrated"), "x")
+    inputs = {"judged": [judged], "trained": [0], "held_out": [1]}
+    membership = MEMBERSHIP.finished(
+        StageRecord("judge-membership", "k", inputs, {"membership": [], "values": {"a": [1.0]}}, 1.0)
+    )
+    assert membership.inputs.judged == [Judged(*["x"] * 6)]
+    items = {"items": "d", "count": 2, "shape": [1, 8, 8], "labelled": True, "attributes": []}
+    digits = DIGITS.finished(StageRecord("read-digits", "k", {}, {"train": items, "val": items}, 1.0))
+    assert digits.outputs.val.items == "d"
+    halves = {**items, "trained": [0], "held_out": [1], "label": "a"}
+    halved = HALVE.finished(StageRecord("halve-class", "k", {"items": "d", "label": None, "seed": 0}, halves, 1.0))
+    assert as_json(halved.outputs) == halves
+    inputs = {"credits": [["m", 3, [0.5, 1.0]], ["fitted", 2, [[0.5, 1.0]]]], "held_out": ["k"]}
+    scored = LDS.finished(StageRecord("lds", "k", inputs, {"table": "d", "rows": [{"bias": float("nan")}]}, 1.0))
+    assert as_json(scored.inputs) == {**inputs, "nulls": [], "alphas": []}

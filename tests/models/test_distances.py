@@ -183,8 +183,8 @@ def test_the_encoders_own_distance_compares_layers_at_each_place() -> None:
     assert distance.between(features, mirrored).min() > 0.05
     encoder = EfficientNetLayers(size=32)
     taken: list[torch.Tensor] = []
-    for index in (4, 10, 15):  # the last blocks of 40, 112 and 320 channels
-        encoder.net._blocks[index].register_forward_hook(lambda _net, _given, output: taken.append(output))
+    for stage in (2, 4, 6):  # they end at 40, 112 and 320 channels
+        encoder.net.blocks[stage].register_forward_hook(lambda _net, _given, output: taken.append(output))
     with torch.inference_mode():
         found = encoder.embed(torch.rand(2, 3, 32, 32))
         assert [part.shape[1:] for part in taken] == [(40, 4, 4), (112, 2, 2), (320, 1, 1)]

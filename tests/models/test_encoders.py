@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_sample_images
 
 from royalty.models.base.errors import InputError
+from royalty.models.distances.deep import EfficientNetLayers
 from royalty.models.encoders.efficientnet import EfficientNetLite0
 from royalty.models.encoders.encoder import Encoder, prepared
+from royalty.models.encoders.network import NetworkEncoder
 from royalty.models.encoders.pixels import Pixels
 from royalty.models.encoders.preact_resnet import PreActResNet18
 from royalty.models.encoders.registry import build_encoder
@@ -66,12 +70,36 @@ def test_input_is_resized_and_normalized() -> None:
     torch.testing.assert_close(prepared(lines, 32)[..., 2:-2], even[..., 2:-2])
 
 
-def test_imagenet_weights_recognize_a_temple_and_a_flower() -> None:
+@pytest.fixture(scope="module")
+def photographs() -> np.ndarray:
+    """A temple and a flower, (2, 3, 427, 427)."""
+    return np.stack([image[:, 106:533].transpose(2, 0, 1) for image in load_sample_images().images])
+
+
+@pytest.mark.parametrize(
+    ("build", "length", "projection"),
+    [
+        (lambda: EfficientNetLite0(), [82.33114, 83.35330], [61.00817, -32.43876]),
+        (lambda: EfficientNetLite0(size=224), [18.43898, 16.25633], [18.19206, 13.25053]),
+        (lambda: EfficientNetLayers(), [1.732051, 1.732051], [1.809409, -0.1535650]),
+    ],
+    ids=["pooled-64", "pooled-224", "layers-64"],
+)
+def test_features_stay_what_they_were(
+    build: Callable[[], NetworkEncoder], length: list[float], projection: list[float], photographs: np.ndarray
+) -> None:
+    """Embeddings are kept by the encoder's name, so a name promises these numbers whatever library runs the network."""
+    features = build().features(photographs).astype(float)
+    direction = np.cos(np.arange(features.shape[1]))  # no two features weigh the same, so their order counts too
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), length, rtol=1e-4)
+    np.testing.assert_allclose(features @ direction, projection, rtol=1e-4)
+
+
+def test_imagenet_weights_recognize_a_temple_and_a_flower(photographs: np.ndarray) -> None:
     """The whole net with its last layer: wrong padding, scaling or weights would not find these classes."""
     encoder = EfficientNetLite0(size=224)
-    last = encoder.net._fc
-    temple, flower = (image[:, 106:533].transpose(2, 0, 1) for image in load_sample_images().images)
-    features = torch.from_numpy(encoder.features(np.stack([temple, flower])))
+    last = encoder.net.classifier
+    features = torch.from_numpy(encoder.features(photographs))
     likely = last(features).topk(2).indices
     palace, daisy = 698, 985
     assert palace in likely[0]

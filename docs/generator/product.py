@@ -1,0 +1,42 @@
+"""Everything that the documentation imports from the product: no other file here names one of its modules."""
+
+from __future__ import annotations
+
+import royalty
+from royalty.flows.cli.app import app
+from royalty.flows.configuration import (
+    load_criteria_config,
+    load_detection_config,
+    load_gmvaluator_config,
+    load_payout_config,
+    load_value_config,
+)
+from royalty.infra.settings import Settings
+from royalty.tasks.config.base import StageConfig
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
+from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.config.values import ValueConfig
+
+load_config = royalty.load_config
+
+__all__ = [
+    "DEFAULTS_BY_KIND",
+    "CreditConfig",
+    "CriteriaConfig",
+    "DetectionConfig",
+    "GMValuatorConfig",
+    "Settings",
+    "StageConfig",
+    "ValueConfig",
+    "app",
+    "load_config",
+    "load_criteria_config",
+    "load_detection_config",
+    "load_gmvaluator_config",
+    "load_payout_config",
+    "load_value_config",
+    "royalty",
+]

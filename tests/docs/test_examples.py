@@ -1,0 +1,40 @@
+"""The examples run to their end without a screen, in well under a minute, and show what they say they do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+from tests.docs.blocks import ROOT
+
+
+def output_of(example: str) -> str:
+    """What an example prints."""
+    script = ROOT / "examples" / f"{example}.py"
+    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tested() -> None:
+    assert {file.stem for file in (ROOT / "examples").glob("*.py")} == {"credit_your_own_utility", "value_noisy_images"}
+
+
+def test_noisy_images_are_worth_less() -> None:
+    said = output_of("value_noisy_images")
+    found = re.search(r"in ([\d.]+)% of pairs", said)
+    assert found
+    assert float(found[1]) > 80  # by chance: 50
+
+
+def test_random_labels_earn_less_than_right_ones() -> None:
+    said = output_of("credit_your_own_utility")
+    credits = {int(who): float(credit) for who, credit in re.findall(r"contributor (\d): ([+-][\d.]+)", said)}
+    assert len(credits) == 10
+    assert min(credits, key=lambda who: credits[who]) == 9
+    assert credits[8] > credits[0]

@@ -1,0 +1,44 @@
+"""What is imported is what is depended on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
+
+from tests.test_rooms import FILES, ROOT
+
+
+def imported_names() -> set[str]:
+    """Top-level names of all that the product imports, wherever it does; Python's own and its own left out."""
+    names: set[str] = set()
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+    return names - {"royalty", *sys.stdlib_module_names}
+
+
+def required(requirements: Iterable[str]) -> set[str]:
+    """Names of what requirements ask for, as packaging normalizes them."""
+    return {normalized(re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]) for requirement in requirements}
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_dependencies_are_what_is_imported() -> None:
+    """No main dependency is left over from what was replaced, and nothing is there only because another brings it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    main, extras = required(project["dependencies"]), project["optional-dependencies"]
+    optional = set().union(*(required(asked) for extra, asked in extras.items() if extra != "dev"))
+    providers = packages_distributions()
+    provided = {name: {normalized(package) for package in providers.get(name, [name])} for name in imported_names()}
+    assert not {name for name, packages in provided.items() if not packages & (main | optional)}
+    assert main <= set().union(*provided.values())
