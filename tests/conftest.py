@@ -1,26 +1,37 @@
-"""What tests share: a home of their own, and one Prefect and one PostgreSQL server for all that need one."""
+"""What tests share: homes, servers, a run that is finished; in which order they run, and what of them needs a program."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from royalty.infra.servers.loopback import prefect_server
-from royalty.infra.servers.postgres import Postgres, throwaway_postgres
+from royalty.infra.servers.loopback import QUIET, prefect_server
+from royalty.infra.servers.postgres import Postgres, binary, throwaway_postgres
 from royalty.infra.settings import Settings
+from royalty.infra.stores.artifacts import StoreError
+from tests.browser import CHROMIUM
 from tests.published import untraceable
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
 ROYALTY = Path(sys.executable).with_name("royalty")
+
+LONG = 1200
+"""Seconds after which something hangs, however much else this machine has to do."""
 
 SMALL = """
 data: {source: digits, contributors: 3, concentration: 1.0}
@@ -42,7 +53,10 @@ FOLDER = SMALL.replace(
 
 def save_digits(folder: Path, owners: Sequence[str]) -> list[Path]:
     """A folder of digits, one a contributor listed, half of them in a folder of its own; their files."""
-    from sklearn.datasets import load_digits  # takes seconds to import, which most tests need not wait for
+    # These take seconds to import, which most tests need not wait for.
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
 
     scans, rows = load_digits(), ["file_name,contributor,label"]
     files: list[Path] = []
@@ -118,21 +132,149 @@ def postgres_url(postgres: Postgres) -> str:
     return postgres.create_database(f"test_{secrets.token_hex(8)}")
 
 
-@pytest.fixture
-def environment(tmp_path: Path, prefect_url: str) -> dict[str, str]:
-    """Environment of a command line whose home is this test's, and whose server is the session's."""
-    return {
-        **os.environ,
-        "ROYALTY_HOME": str(tmp_path / "home"),
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Units come first, and what starts programs last; of those, what takes longest first."""
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker("postgres")
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """Where a test stands in the order; those of a file stay together."""
+    first = [room for room, folder in enumerate(UNITS) if f"/{folder}/" in str(item.path)]
+    starts = any(item.get_closest_marker(name) for name in PROGRAMS)
+    return len(UNITS) * starts + (first[0] if first else len(UNITS) - 1)
+
+
+UNITS = ("models", "infra", "docs", "")
+PROGRAMS = ("cli", "kill", "cluster", "slow")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a program that is not installed, and say how to get it."""
+    for name, missing in MISSING.items():
+        if item.get_closest_marker(name) and (reason := missing()):
+            pytest.skip(reason)
+
+
+def without_browser() -> str:
+    found = shutil.which(CHROMIUM)
+    return "" if found else f"there is no `{CHROMIUM}`; install it (`apt-get install chromium`), or put it on PATH"
+
+
+def without_postgres() -> str:
+    try:
+        binary("initdb")
+    except StoreError as missing:
+        return str(missing)
+    return ""
+
+
+MISSING = {"browser": without_browser, "postgres": without_postgres}
+"""By a marker, why a test that has it cannot run here; nothing if it can."""
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """Environment of a command with this home, without what the tests or a user set for Prefect or MLflow."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "ROYALTY_"))}
+    return {name: value for name, value in outside.items() if name not in QUIET} | {
+        "ROYALTY_HOME": str(home),
         "ROYALTY_WORKERS": "2",
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": prefect_url,
     }
 
 
 @pytest.fixture
-def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Run the installed command line to its end; afterwards every MLflow run that it published can be traced."""
+def environment(tmp_path: Path, prefect_url: str) -> dict[str, str]:
+    """Environment of a command line whose home is this test's, and whose server is the session's."""
+    server = {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": prefect_url}
+    return environment_of(tmp_path / "home") | server
+
+
+@dataclass(frozen=True)
+class Credited:
+    """A finished run of `small.yaml`, by the installed command, without a server that is set.
+
+    Attributes:
+        folder: holds `small.yaml` and the home.
+        done: what the command wrote.
+        left: command lines of the processes that it left running.
+    """
+
+    folder: Path
+    done: subprocess.CompletedProcess[str]
+    left: list[str]
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def copy_to(self, folder: Path) -> Path:
+        """The home of this run, in another folder that has its configuration, too."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        moved(folder / "home" / "mlflow" / "mlflow.db", str(self.home), str(folder / "home"))
+        return folder / "home"
+
+
+def moved(database: Path, old: str, new: str) -> None:
+    """Let a database of MLflow, which writes whole paths, find files where they are now."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+            for _, column, kind, *_ in connection.execute(f"pragma table_info({table})").fetchall():
+                if "CHAR" in kind or kind == "TEXT":
+                    connection.execute(f"update {table} set {column} = replace({column}, ?, ?)", (old, new))
+
+
+@pytest.fixture(scope="session")
+def credited(shared_folder: Path) -> Credited:
+    """A run of this test session, made once for all its processes; to be copied by whoever changes its home."""
+    folder, written = shared_folder / "credited", shared_folder / "credited.json"
+    with locked(shared_folder / "crediting", fcntl.LOCK_EX):
+        if not written.exists():
+            folder.mkdir()
+            (folder / "small.yaml").write_text(SMALL)
+            home = folder / "home"
+            done = subprocess.run(
+                [ROYALTY, "run", "--config", "small.yaml"],
+                env=environment_of(home) | {"PREFECT_HOME": str(home / "prefect")},
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=LONG,
+            )
+            written.write_text(json.dumps([done.returncode, done.stdout, done.stderr, processes_of(home)]))
+    code, out, err, left = json.loads(written.read_text())
+    assert code == 0, err
+    return Credited(folder, subprocess.CompletedProcess(["royalty", "run"], code, out, err), left)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of the processes that work in a home."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(home).encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
+    """Run a command line to its end, in this process; afterwards every MLflow run that it published can be traced."""
+    from tests.in_process import command  # imports the orchestration, which many tests can do without
+
+    def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
+        return command(*arguments, folder=tmp_path, environment={**environment, **overrides})
+
+    yield run
+    assert untraceable(tmp_path / "home") == []
+
+
+@pytest.fixture
+def installed(environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
+    """The same with the installed command, in a process of its own."""
 
     def run(*arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -141,7 +283,7 @@ def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=LONG,
         )
 
     yield run

@@ -1,20 +1,46 @@
-"""Flows in the process of a test: in a home of their own, with the session's server, and workers called inline."""
+"""Flows and commands in the process of a test: in a home of their own, with the session's server.
+
+What a command imports takes twelve seconds of a processor, each time that it is started. Here it is called: it reads the
+same arguments and environment, writes to the same streams and exits with the same code. Its workers are processes, as
+ever, unless they are called inline.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import gc
+import importlib
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from royalty.flows.cli.app import main
 from royalty.infra.settings import settings
+from royalty.infra.stores import keys
+from royalty.infra.tracking.client import open_tracking
+from royalty.infra.workspace import open_workspace
 from royalty.tasks.credit import coalitions
 from royalty.tasks.stages import running
+from royalty.tasks.stages.context import open_stores
 
 Inline = Callable[..., Any]
+
+OF_A_HOME = (settings, open_workspace, open_tracking, open_stores)
+"""What a process finds out, or opens, once: it has one home, and the next test another."""
+
+
+def forget_homes() -> None:
+    for known in OF_A_HOME:
+        known.cache_clear()
 
 
 @contextmanager
@@ -22,9 +48,9 @@ def own_home(home: Path, prefect_url: str) -> Iterator[None]:
     """Flows that begin here keep what they make in this home, and tell this server of it."""
     with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: prefect_url}):
         patch.setenv("ROYALTY_HOME", str(home))
-        settings.cache_clear()
+        forget_homes()
         yield
-    settings.cache_clear()
+    forget_homes()
 
 
 @contextmanager
@@ -50,3 +76,64 @@ def inline_workers(call: Inline | None = None) -> Iterator[None]:
 
 def called(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
+
+
+def command(*arguments: str, folder: Path, environment: Mapping[str, str]) -> CompletedProcess[str]:
+    """Run a command line to its end, in this process.
+
+    Args:
+        folder: in which it is run.
+        environment: all of it.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with _process(arguments, folder, environment), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+            code: object = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        except Exception:  # noqa: BLE001  whatever it is, a process writes it and exits with 1
+            traceback.print_exc()
+            code = 1
+    assert isinstance(code, int), code
+    return CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _process(arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """What belongs to a process as a whole, as a new one has it; afterwards as it was."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before, path, here = dict(os.environ), list(sys.path), Path.cwd()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}),
+    ):
+        patch.setattr(sys, "argv", ["royalty", *arguments])
+        os.environ.clear()
+        os.environ.update({**environment, "COLUMNS": "80"})
+        os.chdir(folder)
+        sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+        importlib.invalidate_caches()
+        forget_homes()
+        try:
+            yield
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(before)
+            sys.path[:] = path
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            _forget_modules_of(folder)
+            forget_homes()
+            gc.collect()  # engines of databases that nobody uses any more
+
+
+def _forget_modules_of(folder: Path) -> None:
+    """Let the next test import modules of its own by the names of a user's, such as that of a property."""
+    named = [name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(f"{folder}/")]
+    for name in named:
+        del sys.modules[name]
+    if named:
+        for known in (keys.code_version, keys.modules_run_by, keys._module, keys._origin, keys._is_library):
+            known.cache_clear()

@@ -11,7 +11,6 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,9 +22,7 @@ from safetensors.numpy import load_file
 
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.stores.database import open_database
-from tests.conftest import FOLDER, ROYALTY, SMALL, save_digits
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+from tests.conftest import FOLDER, LONG, ROYALTY, SMALL, Credited, Run, processes_of, save_digits
 
 
 @pytest.fixture
@@ -59,11 +56,11 @@ def start_and_signal(
     with subprocess.Popen(
         [ROYALTY, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + LONG
         while len(coalition_rows(home)) < finished and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LONG)
     assert len(coalition_rows(home)) >= finished, err
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
@@ -74,37 +71,30 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def processes_of(home: Path) -> list[str]:
-    """Command lines of the processes that work in a home."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if str(home).encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
-
-
-def test_credits_reports_pays_and_tracks_then_reuses_everything(royalty: Run, config: Path, tmp_path: Path) -> None:
-    """With a server of its own: the terminal shows the job and only the job, and nothing is left running."""
-    home = tmp_path / "home"
-    done = royalty("run", "--config", str(config), PREFECT_API_URL="", PREFECT_HOME=f"{home}/prefect")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.cli
+def test_the_terminal_shows_the_job_and_only_the_job_and_nothing_is_left_running(credited: Credited) -> None:
+    """By the installed command, with a server of its own."""
+    done = credited.done
     assert done.stderr == ""
     for text in ("Train generator", "Measure coalitions", "blurred-scanner", "orchestration", "report.html", "MLflow"):
         assert text in done.stdout
-    shown = done.stdout.replace(str(home), "").replace("standard error", "")
+    shown = done.stdout.replace(str(credited.home), "").replace("standard error", "")
     assert not re.search("warn|error|traceback|prefect|telemetry", shown, re.IGNORECASE)
-    assert processes_of(home) == []
+    assert credited.left == []
 
+
+@pytest.mark.cli
+def test_credits_reports_pays_and_tracks_then_reuses_everything(
+    credited: Credited, installed: Run, royalty: Run, config: Path, tmp_path: Path
+) -> None:
+    home = credited.copy_to(tmp_path)
     start = processor_seconds()
-    result = result_of(royalty("run", "--config", str(config), "--json"))
+    result = result_of(installed("run", "--config", str(config), "--json"))
     assert processor_seconds() - start < 20
     assert result["measured"] == 0
     assert result["reused"] == len(coalition_rows(home)) == 8
     assert all(timing["reused"] for timing in result["timings"])
-    assert result["mlflow_run"] in done.stdout
+    assert result["mlflow_run"] in credited.done.stdout
     folder = Path(result["folder"])
     table = pd.read_parquet(folder / "credit.parquet")
     assert list(table.columns) == ["contributor", "items", "credit", "stderr", "ci_low", "ci_high"]
@@ -168,19 +158,20 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     )
 
 
+@pytest.mark.kill
 def test_killed_and_interrupted_run_goes_on_where_it_was(
-    environment: dict[str, str], royalty: Run, config: Path, tmp_path: Path
+    environment: dict[str, str], installed: Run, config: Path, tmp_path: Path
 ) -> None:
     """With servers of its own: they, too, end when the job is killed."""
     config.write_text(
         SMALL.replace("contributors: 3", "contributors: 4").replace("finetune_steps: 4", "finetune_steps: 15")
     )
     elsewhere = {"ROYALTY_HOME": str(tmp_path / "other"), "ROYALTY_RUNNER": "dask"}  # the workers of a cluster
-    whole = result_of(royalty("run", "--config", str(config), "--json", **elsewhere))
+    whole = result_of(installed("run", "--config", str(config), "--json", **elsewhere))
     home = Path(environment["ROYALTY_HOME"])
     alone = {**environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home / "prefect")}
     start_and_signal(["run", "--config", str(config)], alone, signal.SIGKILL, finished=3)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 200
     while processes_of(home) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert processes_of(home) == []
@@ -196,7 +187,7 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
 
     arguments = ["run", "--config", str(config), "--json"]
     with ThreadPoolExecutor() as pool:  # two flows share what is left
-        both = [result_of(done.result()) for done in [pool.submit(royalty, *arguments) for _ in range(2)]]
+        both = [result_of(done.result()) for done in [pool.submit(installed, *arguments) for _ in range(2)]]
     after = coalition_rows(home)
     assert sum(resumed["measured"] for resumed in both) == len(after) - len(before)
     assert {key: after[key] for key in before} == before

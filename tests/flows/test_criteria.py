@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +49,7 @@ from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
 from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
-from tests.conftest import save_digits
+from tests.conftest import Run, save_digits
 
 SMALL = """
 items: 60
@@ -313,7 +312,7 @@ def test_configuration_of_a_file(tmp_path: Path) -> None:
     assert config.matching("none").quality == "realism"
 
 
-def run_all(royalty: Callable[..., object], *criteria: str) -> dict[str, dict[str, object]]:
+def run_all(royalty: Run, *criteria: str) -> dict[str, dict[str, object]]:
     found = {}
     for criterion in criteria:
         done = royalty("evaluate", criterion, "--config", "c.yaml", "--json")
@@ -322,7 +321,7 @@ def run_all(royalty: Callable[..., object], *criteria: str) -> dict[str, dict[st
     return found
 
 
-def test_criteria_of_a_generator_trained_here(royalty, tmp_path: Path) -> None:
+def test_criteria_of_a_generator_trained_here(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(SMALL)
     found = run_all(royalty, "identity", "membership", "outliers", "efficiency")
     methods = {(row["method"], row["k"]) for row in found["identity"]["rows"]}
@@ -343,7 +342,7 @@ def test_criteria_of_a_generator_trained_here(royalty, tmp_path: Path) -> None:
         assert title in shown.stdout
 
 
-def test_criteria_of_images_that_are_given(royalty, tmp_path: Path) -> None:
+def test_criteria_of_images_that_are_given(royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 15)
     given = "train: images\ngenerated: images\nsize: 8\nattributes: {low: ['0'], not-high: ['0', '1']}\n"
     (tmp_path / "c.yaml").write_text(f"{given}ks: [1]\nrerank: [none]\nencoder: pixels\n")

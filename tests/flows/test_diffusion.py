@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.generators.generator import Resources
 from royalty.models.generators.registry import load_generator
 from tests.autoencoder import save_autoencoder
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Run
 
 CONDITIONAL = SMALL.replace(
     "block_channels: [8, 16]",
@@ -33,7 +31,7 @@ def darkness(images):
 
 
 def test_a_conditional_generator_is_credited(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    royalty: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "conditional.yaml").write_text(f"{CONDITIONAL}property: own:darkness\n")
@@ -48,7 +46,7 @@ def test_a_conditional_generator_is_credited(
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))  # the base training is recorded
 
 
-def test_a_gan_is_credited(royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_a_gan_is_credited(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     gan = SMALL.replace("steps: 60, batch_size: 32, block_channels: [8, 16]", "kind: dcgan, steps: 60, batch_size: 32")
@@ -61,7 +59,7 @@ def test_a_gan_is_credited(royalty: Callable[..., subprocess.CompletedProcess[st
 
 
 def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    royalty: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from royalty.tasks.judge.held_out import EVERYBODY, counterfactual_coalitions
 from royalty.tasks.judge.scores import compare, score
 from royalty.tasks.judge.stages import LDS
 from royalty.tasks.stages.stage import Finished
+from tests.conftest import Run
 
 TINY = """
 data: {source: digits, contributors: 5, concentration: 1.0}
@@ -47,7 +47,7 @@ LEFT = {"without top 10%": 4, "without top 20%": 4, "without top 40%": 3, "only 
 
 
 def test_lds_then_counterfactual_on_kept_models(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    royalty: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")

@@ -27,8 +27,7 @@ from royalty.tasks.items.stages import COLOUR, MATCH, ColourInputs, EmbedInputs,
 from royalty.tasks.items.stored_items import keep_items, load_items, load_values
 from royalty.tasks.stages.context import open_stores, stage_context
 from royalty.tasks.stages.stage import Finished, as_json
-from tests.conftest import save_digits
-from tests.flows.test_credit import Run
+from tests.conftest import Run, save_digits
 
 CONFIG = "train: images\ngenerated: made\nsize: 8\nmatching: {encoder: pixels, rerank: l2, k: 5, temperature: 0.5}\n"
 

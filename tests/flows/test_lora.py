@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,11 +16,11 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from royalty.models.base.serialization import unpack
 from royalty.models.generators.pipelines import digest_of_pipeline
 from royalty.models.generators.small_pipeline import save_small_pipeline
-from tests.conftest import FOLDER, save_digits
+from tests.conftest import FOLDER, Run, save_digits
 
 
 def test_a_lora_is_credited_from_its_captions(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    royalty: Run, tmp_path: Path
 ) -> None:
     save_digits(tmp_path / "images", ["ann", "ben", "cem"] * 24)
     metadata = tmp_path / "images" / "metadata.csv"
@@ -66,7 +64,7 @@ def test_a_lora_is_credited_from_its_captions(
 
 
 def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    royalty: Run, tmp_path: Path
 ) -> None:
     # The preset `tiny-lora`, as far as it can be trained within seconds.
     config = yaml.safe_load(files("royalty.flows").joinpath("presets", "tiny-lora.yaml").read_text(encoding="utf-8"))

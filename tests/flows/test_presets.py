@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from royalty.flows.configuration import load_config, place_of_preset, preset_nam
 from royalty.flows.credit import forecast
 from royalty.flows.evaluate import counterfactual, lds
 from royalty.infra.settings import settings
-from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.judging.datamodeling import LEAST_RANKED
@@ -26,7 +24,9 @@ from royalty.tasks.credit.coalitions import draw_coalitions
 from royalty.tasks.credit.counts import check_counterfactual, check_lds, check_run
 from royalty.tasks.credit.expected import expected
 from royalty.tasks.credit.ingest import embedded_splits
-from royalty.tasks.judge.lds import held_out
+from royalty.tasks.judge.held_out import held_out
+from tests.conftest import Run
+from tests.flows.test_evaluate import ingested
 
 MILLIONS = {"cifar20": 35.7, "celeba-hq": 274.1, "artbench": 51.0}
 """Parameters of the sparsified fine-tuning paper's models. It says 5.1 of the LoRA: rank 256 on the four projections of
@@ -63,7 +63,7 @@ def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str,
     for check in (check_run, check_counterfactual, check_lds):
         check(contributors, config)
     names = [f"{number:03}" for number in range(contributors)]
-    data = StageRecord("ingest", "k", {}, {"contributors": names}, 0.0)
+    data = ingested(*names)
     for count in {config.coalitions.count, *config.evaluation.shapley.values()}:
         sampled = config.coalitions.model_copy(update={"count": count})
         drawn = draw_coalitions.fn(data, sampled, config.seed)
@@ -113,7 +113,7 @@ def test_every_preset_can_be_built(preset: str, tmp_path: Path) -> None:
     assert budget.gigabytes > 20e-9 * outline.parameters
 
 
-def test_the_list_says_what_each_takes(royalty: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_the_list_says_what_each_takes(royalty: Run) -> None:
     done = royalty("presets", "--json")
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Run
 
 STDERR = 1.0
 """Of the darkness of the second run's models."""
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 OWN = """
 def darkness(images):

@@ -16,8 +16,8 @@ from PIL import Image
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.pages.contributors import file_of
 from royalty.infra.stores.database import open_database
-from tests.conftest import FOLDER, save_digits
-from tests.flows.test_credit import Run, result_of
+from tests.conftest import FOLDER, Run, save_digits
+from tests.flows.test_credit import result_of
 
 PEOPLE = ("ann", "bob", "cy", "dee")
 CONFIG = (

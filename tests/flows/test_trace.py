@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -48,7 +46,7 @@ from royalty.tasks.report.trace import trace_found
 from royalty.tasks.report.trace_id import identify
 from royalty.tasks.stages.publishing import Published
 from royalty.tasks.stages.stage import Finished, Stage
-from tests.conftest import ROYALTY
+from tests.conftest import Run
 from tests.published import untraceable
 from tests.tracing import Home, made_up
 
@@ -289,21 +287,14 @@ def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
     assert "1 no longer matches" in page
 
 
-def royalty_trace(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The installed command line; it needs no server."""
-    environment = {**os.environ, "ROYALTY_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
-    command = [ROYALTY, "trace", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def test_the_command_exits_with_what_it_found(tmp_path: Path) -> None:
+def test_the_command_exits_with_what_it_found(royalty: Run, tmp_path: Path) -> None:
     home, page = made_up(tmp_path / "home"), tmp_path / "may.html"
-    done = royalty_trace(tmp_path / "home", "may", "--json", "--html", str(page))
+    done = royalty("trace", "may", "--json", "--html", str(page))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["matches"] is True
     assert home.statement in page.read_text(encoding="utf-8")
     home.space.artifacts.path(home.stages.train.outputs.model).write_bytes(b"another")
-    done = royalty_trace(tmp_path / "home", home.statement[:8])
+    done = royalty("trace", home.statement[:8])
     assert done.returncode == 1
     assert "1 DO NOT MATCH" in done.stdout
     assert done.stderr == ""

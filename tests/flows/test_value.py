@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from royalty.models.valuation.batches import Batching
-from tests.conftest import save_digits
+from tests.conftest import Run, save_digits
 
 
 def save_arrays(folder: Path) -> tuple[str, str]:
@@ -24,7 +24,7 @@ def save_arrays(folder: Path) -> tuple[str, str]:
     return "train.npz", "val.npz"
 
 
-def test_values_of_arrays(royalty, tmp_path: Path) -> None:
+def test_values_of_arrays(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     found = {}
     for method in ("lava", "sava"):
@@ -65,7 +65,7 @@ def part_of(name: str, folder: Path) -> np.ndarray:
     return dict(load(f"{name}.npz", folder))["labels"]
 
 
-def test_only_new_batches_are_transported(royalty, tmp_path: Path) -> None:
+def test_only_new_batches_are_transported(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     (tmp_path / "v.yaml").write_text(f"train: {train}\nval: {val}\nvaluing: {{batch_size: 5}}\n")
     sava = ("value", "sava", "--config", "v.yaml", "--json")
@@ -99,7 +99,7 @@ def first_share(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.concatenate(Batching(5, True, 0).rows(len(features), labels)[:16])
 
 
-def test_images_are_embedded_once(royalty, tmp_path: Path) -> None:
+def test_images_are_embedded_once(royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 10)
     (tmp_path / "v.yaml").write_text("train: images\nval: images\nencoding: {encoder: pixels, size: 8}\n")
     for method, batches in (("lava", None), ("sava", 1)):
@@ -118,7 +118,7 @@ def test_images_are_embedded_once(royalty, tmp_path: Path) -> None:
     assert len(shards) == 2  # one an encoder
 
 
-def test_planted_corruptions_are_found(royalty, tmp_path: Path) -> None:
+def test_planted_corruptions_are_found(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 120\ncorruptions: [flipped-labels, noise]\nmethods: [lava, random]\nremoved: [0.25]\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
@@ -135,7 +135,7 @@ def test_planted_corruptions_are_found(royalty, tmp_path: Path) -> None:
     assert {file.name for file in folder.iterdir()} >= {"detection.csv", "accuracy.csv", "noise.png"}
 
 
-def test_what_cannot_be_valued_is_refused_before_any_work(royalty, tmp_path: Path) -> None:
+def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     for arguments, message in (
         (("lava", "--train", train), "`val`: field required"),

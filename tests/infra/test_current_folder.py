@@ -18,11 +18,11 @@ NAMES = ("prefect", "mlflow", "torch", "json", "uvicorn", "infra", "signal", "se
 
 CHILD = """
 from royalty.infra.servers.postgres import throwaway_postgres
-from royalty.infra.processes.workers import preload, run_in_process
+from royalty.infra.processes.workers import Reference, preload, run_in_process
 
 if __name__ == "__main__":
     preload("torch", "json")
-    print(run_in_process("tests.infra.test_processes.add", 2, 3, advance=print))
+    print(run_in_process(Reference("tests.infra.test_processes", "add"), 2, 3, advance=print))
     with throwaway_postgres():
         pass
 """

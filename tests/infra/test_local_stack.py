@@ -36,7 +36,7 @@ def dumped(url: str) -> dict[str, bytes]:
 
 
 def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
-    royalty: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    royalty: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
 

@@ -4,34 +4,47 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from royalty.infra.settings import Settings
 from royalty.infra.tracking import openlineage
-from royalty.tasks.stages import stage as stages
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.tasks.stages import running
+from royalty.tasks.stages.stage import Stage
 
 
 def use(monkeypatch: pytest.MonkeyPatch, given: Settings) -> None:
-    for module in (openlineage, stages):
+    for module in (openlineage, running):
         monkeypatch.setattr(module, "settings", lambda: given)
 
 
+@dataclass(frozen=True)
+class Used:
+    train: str
+
+
+@dataclass(frozen=True)
+class Made:
+    model: str
+
+
 def run(name: str, used: str, fails: bool = False) -> None:
-    def compute(space: object) -> dict[str, str]:
+    def compute(space: Workspace) -> Made:
         if fails:
             raise RuntimeError("no")
-        return {"model": space.artifacts.put(b"made")}  # type: ignore[attr-defined]
+        return Made(space.artifacts.put(b"made"))
 
-    stages.run_stage(name, inputs={"train": used}, modules=("royalty.models.base.errors",), compute=compute)
+    running.run_stage(Stage(name, Used, Made), Used(used), compute, modules=("royalty.models.base.errors",))
 
 
 def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = tmp_path / "events" / "all.json"
     given = Settings(home=tmp_path / "home", openlineage=str(events))
     use(monkeypatch, given)
-    used = stages.open_workspace(given).artifacts.put(b"images")
+    used = open_workspace(given).artifacts.put(b"images")
     run("train", used)
     with pytest.raises(RuntimeError, match="no"):
         run("prune", used, fails=True)
@@ -43,7 +56,7 @@ def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch:
         ("prune", "FAIL"),
     ]
     assert told[0]["run"] == told[1]["run"] != told[2]["run"]
-    made = stages.open_workspace(given).artifacts.put(b"made")
+    made = open_workspace(given).artifacts.put(b"made")
     assert [one["name"] for one in told[1]["inputs"]] == [used]
     assert [one["name"] for one in told[1]["outputs"]] == [made]
     run("train", used)

@@ -11,7 +11,7 @@ import pytest
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
-from royalty.infra.stores.keys import code_version, digest_of
+from royalty.infra.stores.keys import _module, _origin, code_version, digest_of, modules_run_by
 from royalty.infra.stores.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord
 from royalty.infra.workspace import check_home, open_workspace
 
@@ -151,7 +151,8 @@ def test_code_version_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch
         "def f(x):\n    return x + 2\n",
     ):
         module.write_text(source)
-        code_version.cache_clear()
+        for known in (code_version, modules_run_by, _module, _origin):
+            known.cache_clear()  # a process reads its code once
         versions.append(code_version("numeric_sample"))
     assert versions[0] == versions[1] != versions[2]
 
