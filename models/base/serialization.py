@@ -18,7 +18,7 @@ KINDS = {"I64": "<i8", "F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "|u1", "B
 """Types of arrays that files have here, by safetensors' names, and in the order in which it writes them."""
 
 
-class Rows(Protocol):
+class ArraySource(Protocol):
     """What is as an array, and may be made as it is asked for."""
 
     @property
@@ -37,7 +37,7 @@ def pack(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> by
     return payload
 
 
-def packed_pieces(arrays: Mapping[str, Rows], description: Mapping[str, Any]) -> Iterator[bytes]:
+def packed_pieces(arrays: Mapping[str, ArraySource], description: Mapping[str, Any]) -> Iterator[bytes]:
     """The bytes that `pack` makes, without holding them: for arrays that are larger than memory.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.columns import Cells, Columns, parquet_images, schema_of
-from royalty.models.data.listing import Entry, Listing, Pixels, first_of_each
+from royalty.models.data.listing import DecodedImages, Entry, Listing, first_of_each
 
 Split = Literal["train", "test"]
 
@@ -66,7 +66,7 @@ def cifar_images(
         chosen = np.flatnonzero(np.isin(coarse, CIFAR_20))
     chosen = chosen[first_of_each([labels[place] for place in chosen], per_label)]
     entries = tuple(Entry(f"{archive}, {split} image {place}", (labels[place],), labels[place]) for place in chosen)
-    return Listing(str(archive), entries, Pixels(pixels[chosen]))
+    return Listing(str(archive), entries, DecodedImages(pixels[chosen]))
 
 
 def _parquet(place: Path, subset: bool, split: Split, per_label: int | None) -> Listing:

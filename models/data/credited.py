@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from royalty.models.data.decoding import Progress, decode_images
+from royalty.models.base.progress import Progress
+from royalty.models.data.decoding import decode_images
 from royalty.models.data.items import ImageSet, Splits, split_items
 from royalty.models.data.listing import Listing
 

@@ -7,7 +7,6 @@ import math
 import multiprocessing
 import tempfile
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -18,8 +17,9 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
 from royalty.models.data.items import item_id
-from royalty.models.data.listing import Cell, Listing, Pixels
+from royalty.models.data.listing import Cell, DecodedImages, Listing
 
 MODES = {"L": 1, "RGB": 3}
 GREY = ("1", "LA", "I;16")
@@ -34,8 +34,6 @@ JPEG, WITH_METADATA = b"\xff\xd8\xff", b"\xff\xe1"
 """How files begin, and the segment in which EXIF and XMP are."""
 TURNED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 """Where JPEG, PNG and WebP files say which side is up; other formats have it elsewhere."""
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def decode_images(
 def _decode_all(listing: Listing, target: Target, workers: int, advance: Progress) -> list[str]:
     with target.file.open("wb") as stream:
         stream.truncate(len(listing) * MODES[target.mode] * target.size * target.size)
-    if workers < 2 or len(listing) <= FEW or isinstance(listing.reader, Pixels):
+    if workers < 2 or len(listing) <= FEW or isinstance(listing.reader, DecodedImages):
         ids = []
         for start in range(0, len(listing), CHUNK):
             ids += decode_part(listing, start, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
 from royalty.models.data.columns import image_column, label_names, payloads, schema_of
 from royalty.models.data.decoding import MODES, decode, decode_images
 from royalty.models.data.folder import METADATA, list_images
 from royalty.models.data.items import ImageSet, item_id
 from royalty.models.data.listing import SEPARATOR
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)

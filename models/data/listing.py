@@ -216,7 +216,7 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
-class Pixels:
+class DecodedImages:
     """Images that are pixels already, uint8 `(images, height, width)` or with a last axis of three."""
 
     images: np.ndarray

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.choices import DistanceName
 from royalty.models.base.errors import by_name
+from royalty.models.base.shapes import ImageShape
 from royalty.models.distances.deep import EfficientNetLayers
 from royalty.models.distances.distance import Distance, FeatureDistance, euclidean, squared_euclidean
 from royalty.models.distances.dreamsim import dreamsim, dreamsim_distance
 from royalty.models.distances.lpips import lpips_alex, lpips_distance
-from royalty.models.encoders.pixels import Pixels
-from royalty.models.encoders.registry import Shape
+from royalty.models.encoders.pixels import PixelEncoder
 
-DISTANCES: Mapping[DistanceName, Callable[[Shape, str, Weights], Distance]] = {
-    "l2": lambda shape, device, weights: FeatureDistance("l2", Pixels(shape), euclidean),
+DISTANCES: Mapping[DistanceName, Callable[[ImageShape, str, Weights], Distance]] = {
+    "l2": lambda shape, device, weights: FeatureDistance("l2", PixelEncoder(shape), euclidean),
     "encoder": lambda shape, device, weights: FeatureDistance(
         "encoder", EfficientNetLayers().to(device), squared_euclidean
     ),
@@ -32,7 +32,7 @@ takes what it needs.
 """
 
 
-def build_distance(name: str, *, shape: Shape, device: str = "cpu", weights: Weights = no_weights) -> Distance:
+def build_distance(name: str, *, shape: ImageShape, device: str = "cpu", weights: Weights = no_weights) -> Distance:
     """The distance of a name, with its default settings, for images of a shape.
 
     Raises:

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.precision import full_float32
-
-Progress = Callable[[int], None]
-"""Called with the number of images embedded since the last call."""
+from royalty.models.base.progress import Progress
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from royalty.models.encoders.encoder import Progress, in_batches, prepared
+from royalty.models.base.progress import Progress
+from royalty.models.encoders.encoder import in_batches, prepared
 
 
 class NetworkEncoder:

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from royalty.models.base.errors import InputError
-from royalty.models.encoders.encoder import Progress
+from royalty.models.base.progress import Progress
 
 
-class Pixels:
+class PixelEncoder:
     """Pixels in [0, 1], channel by channel and row by row, of images of one shape.
 
     Args:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from royalty.models.base.precision import full_float32
+from royalty.models.base.progress import Progress
 from royalty.models.base.serialization import pack, unpack
-from royalty.models.encoders.encoder import Progress, in_batches, unit
+from royalty.models.encoders.encoder import in_batches, unit
 
 BLOCKS = (2, 2, 2, 2)
 

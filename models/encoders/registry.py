@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping
 from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.choices import EncoderName
 from royalty.models.base.errors import by_name
+from royalty.models.base.shapes import ImageShape
 from royalty.models.encoders.efficientnet import EfficientNetLite0
 from royalty.models.encoders.encoder import Encoder
 from royalty.models.encoders.hub import alexnet, blip, clip, densenet121, dinov2
 from royalty.models.encoders.inception import inception_v3
-from royalty.models.encoders.pixels import Pixels
+from royalty.models.encoders.pixels import PixelEncoder
 
-Shape = tuple[int, int, int]
-
-ENCODERS: Mapping[EncoderName, Callable[[Shape, str, Weights], Encoder]] = {
+ENCODERS: Mapping[EncoderName, Callable[[ImageShape, str, Weights], Encoder]] = {
     "efficientnet-lite0": lambda shape, device, weights: EfficientNetLite0().to(device),
-    "pixels": lambda shape, device, weights: Pixels(shape),
+    "pixels": lambda shape, device, weights: PixelEncoder(shape),
     "clip": lambda shape, device, weights: clip(weights("clip")).to(device),
     "clip-large": lambda shape, device, weights: clip(weights("clip-large")).to(device),
     "dinov2": lambda shape, device, weights: dinov2(weights("dinov2")).to(device),
@@ -30,7 +29,7 @@ ENCODERS: Mapping[EncoderName, Callable[[Shape, str, Weights], Encoder]] = {
 takes what it needs."""
 
 
-def build_encoder(name: str, *, shape: Shape, device: str = "cpu", weights: Weights = no_weights) -> Encoder:
+def build_encoder(name: str, *, shape: ImageShape, device: str = "cpu", weights: Weights = no_weights) -> Encoder:
     """The encoder of a name, with its default settings, for images of a shape.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from royalty.models.data.items import item_id
-from royalty.models.generators.generator import Rows, kept_rows, quantized, scaled
+from royalty.models.generators.generator import RowCache, cached_rows, quantized, scaled
 from royalty.models.generators.libraries import AutoencoderKL, VQModel
 from royalty.models.generators.pipelines import Autoencoding, loading
 
@@ -29,7 +29,7 @@ class FrozenAutoencoder:
             self.net = kind.from_pretrained(described.folder, use_safetensors=True, local_files_only=True)
         self.net.requires_grad_(False).eval().to(self.device)
 
-    def latents(self, images: np.ndarray, rows: Rows) -> Tensor:
+    def latents(self, images: np.ndarray, rows: RowCache) -> Tensor:
         """Latents `(n, channels, height, width)`, of an AutoencoderKL the mean of what an image may become.
 
         Args:
@@ -46,7 +46,7 @@ class FrozenAutoencoder:
 
         height, width = images.shape[2:]
         key = f"latents of {height} by {width} of {self.described.digest}"
-        found = kept_rows(rows, key, [item_id(image) for image in images], encode, AT_ONCE)
+        found = cached_rows(rows, key, [item_id(image) for image in images], encode, AT_ONCE)
         made = torch.from_numpy(found).to(self.device)
         factor = self.described.factor
         return made.view(len(images), self.described.channels, height // factor, width // factor)

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from royalty.models.base.progress import Progress
+from royalty.models.base.shapes import ImageShape
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import DivergedError, Progress, batches
+from royalty.models.generators.generator import DivergedError, batches
 from royalty.models.generators.kinds import FRAME
-from royalty.models.generators.latent import LatentGenerator, Part, Shape
+from royalty.models.generators.latent import LatentGenerator, Part
 from royalty.models.generators.resume import Keeper
 
 LATENTS = 32
@@ -34,7 +36,7 @@ class BetaVAE(LatentGenerator):
 
     KIND: ClassVar[str] = "beta-vae"
 
-    def __init__(self, shape: Shape, *, beta: float = 1.0, seed: int) -> None:
+    def __init__(self, shape: ImageShape, *, beta: float = 1.0, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(shape, LATENTS, _decoder(shape[0]))

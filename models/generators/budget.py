@@ -20,7 +20,7 @@ FLOAT = 4
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingLength:
     """A training: steps of so many images."""
 
     steps: int
@@ -54,9 +54,9 @@ class Budget:
 def budget(
     outline: Outline,
     *,
-    base: Trained,
-    recovery: Trained,
-    coalition: Trained,
+    base: TrainingLength,
+    recovery: TrainingLength,
+    coalition: TrainingLength,
     sampled: Sampled,
     draws: int,
     coalitions: int,
@@ -80,7 +80,7 @@ def budget(
     """
     own = outline.multiply_adds * kept
 
-    def training(multiply_adds: float, trained: Trained) -> float:
+    def training(multiply_adds: float, trained: TrainingLength) -> float:
         return outline.operations * multiply_adds * trained.steps * trained.batch_size
 
     def sampling(multiply_adds: float) -> float:

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
+from royalty.models.base.shapes import ImageShape
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import DivergedError, Progress, batches
+from royalty.models.generators.generator import DivergedError, batches
 from royalty.models.generators.kinds import FRAME
-from royalty.models.generators.latent import LatentGenerator, Part, Shape
+from royalty.models.generators.latent import LatentGenerator, Part
 from royalty.models.generators.resume import Keeper
 
 CODES = 100
@@ -37,7 +39,7 @@ class DCGAN(LatentGenerator):
 
     KIND: ClassVar[str] = "dcgan"
 
-    def __init__(self, shape: Shape, *, seed: int) -> None:
+    def __init__(self, shape: ImageShape, *, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__(shape, CODES, _decoder(shape[0]))

@@ -14,7 +14,7 @@ from torch import Tensor
 from royalty.models.base.serialization import pack, unpack
 from royalty.models.data.items import Shown
 from royalty.models.generators.denoiser import Denoiser, architecture_from, architecture_of, fresh_unet, saved_unet
-from royalty.models.generators.generator import NOTHING_ELSE, Fits, Pixels, Resources, quantized, scaled
+from royalty.models.generators.generator import NOTHING_ELSE, Fits, Resources, ScaledImages, quantized, scaled
 from royalty.models.generators.libraries import DDPMPipeline, DDPMScheduler
 from royalty.models.generators.outline import Outline, outline_of
 from royalty.models.generators.stacked import fit_stacked
@@ -51,8 +51,8 @@ class DDPM(Denoiser):
     def learned(self, images: np.ndarray) -> Tensor:
         return scaled(images, self.device)
 
-    def source(self, images: np.ndarray) -> Pixels:
-        return Pixels(images, self.device)
+    def source(self, images: np.ndarray) -> ScaledImages:
+        return ScaledImages(images, self.device)
 
     def pictured(self, made: Tensor) -> np.ndarray:
         return quantized(made)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
 from royalty.models.data.items import Shown
 from royalty.models.generators.acceleration import compiled, in_bfloat16
 from royalty.models.generators.denoising import Optimizing, adam, train
@@ -21,9 +22,8 @@ from royalty.models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
     Fits,
-    Pixels,
-    Progress,
     Resources,
+    ScaledImages,
     batches,
     fit_one_by_one,
 )
@@ -61,7 +61,7 @@ class Denoiser(ABC):
     def learned(self, images: np.ndarray) -> Tensor:
         """What the net learns of images: floats, `(n, *self.noise_shape)`, on its device."""
 
-    def source(self, images: np.ndarray) -> Tensor | Pixels:
+    def source(self, images: np.ndarray) -> Tensor | ScaledImages:
         """The same, by rows."""
         return self.learned(images)
 
@@ -214,7 +214,7 @@ class Denoiser(ABC):
             self._backward(self.source(images), self._classes(labels, len(images)), seed)
         return prune(self.unet, ratio, importance=importance, scope=scope, seed=seed)
 
-    def _backward(self, data: Tensor | Pixels, labels: Tensor | None, seed: int) -> None:
+    def _backward(self, data: Tensor | ScaledImages, labels: Tensor | None, seed: int) -> None:
         """Leave the gradients of the training loss in the parameters, over some batches."""
         generator = torch.Generator().manual_seed(seed)
         self.unet.zero_grad()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from royalty.models.generators.acceleration import in_bfloat16
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import Pixels, batches
+from royalty.models.generators.generator import ScaledImages, batches
 from royalty.models.generators.libraries import DDIMScheduler
 from royalty.models.generators.memory import Parts
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
@@ -30,7 +30,7 @@ UNLABELLED = 0.1
 def train(
     predict: Predict,
     parameters: list[Tensor],
-    sets: Sequence[Tensor | Pixels],
+    sets: Sequence[Tensor | ScaledImages],
     scheduler: DDIMScheduler,
     *,
     steps: int,

@@ -13,15 +13,13 @@ from torch import Tensor
 
 from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.base.progress import Progress
 from royalty.models.data.items import Shown
 from royalty.models.generators.pruning import Pruning, Size
 from royalty.models.generators.resume import Keeper
 
-Progress = Callable[[int], None]
-"""Called with the number of steps done since the last call."""
 
-
-class Rows(Protocol):
+class RowCache(Protocol):
     """Keeps rows of numbers by a key and their ids."""
 
     def lookup(self, key: str, ids: Sequence[str], /) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +29,7 @@ class Rows(Protocol):
         """Keep the rows, `(len(ids), numbers)`, of ids that have none yet."""
 
 
-class MemoryRows:
+class MemoryRowCache:
     """Rows of this process."""
 
     def __init__(self) -> None:
@@ -48,8 +46,8 @@ class MemoryRows:
 
 
 @torch.no_grad()
-def kept_rows(
-    rows: Rows, key: str, ids: Sequence[str], compute: Callable[[np.ndarray], np.ndarray], at_once: int
+def cached_rows(
+    rows: RowCache, key: str, ids: Sequence[str], compute: Callable[[np.ndarray], np.ndarray], at_once: int
 ) -> np.ndarray:
     """Rows of ids, `(len(ids), numbers)`, of which those not kept yet are computed, and kept.
 
@@ -77,7 +75,7 @@ class Resources:
     """
 
     weights: Weights = no_weights
-    rows: Rows = field(default_factory=MemoryRows)
+    rows: RowCache = field(default_factory=MemoryRowCache)
     device: str = "cpu"
 
 
@@ -242,7 +240,7 @@ def scaled(images: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(127.5).sub_(1)
 
 
-class Pixels:
+class ScaledImages:
     """Images of uint8 as floats in [-1, 1], by rows: of a set that a file is mapped from, one batch is in memory."""
 
     def __init__(self, images: np.ndarray, device: torch.device) -> None:

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
 from royalty.models.base.serialization import pack, unpack
+from royalty.models.base.shapes import ImageShape
 from royalty.models.data.items import Shown
 from royalty.models.generators.generator import (
     NOTHING_ELSE,
     Fits,
     Generator,
-    Progress,
     Resources,
     fit_one_by_one,
     quantized,
@@ -33,8 +34,6 @@ from royalty.models.generators.pruning import Pruning, Size, fit_to_weights, pru
 SAMPLING_BATCH = 256
 
 OUTLINED = ("parameters", "multiply_adds", "activations")
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class LatentGenerator(nn.Module, ABC):
 
     KIND: ClassVar[str]
 
-    def __init__(self, shape: Shape, codes: int, decoder: nn.Sequential) -> None:
+    def __init__(self, shape: ImageShape, codes: int, decoder: nn.Sequential) -> None:
         super().__init__()
         if len(shape) != 3 or min(shape) < 1 or max(shape[1:]) > FRAME:
             raise InputError(
@@ -177,7 +176,7 @@ class LatentGenerator(nn.Module, ABC):
         return cls((channels, height, width), **{**settings, "seed": seed}).to(resources.device)
 
     @classmethod
-    def outline(cls, shape: Shape, **settings: Any) -> Outline:
+    def outline(cls, shape: ImageShape, **settings: Any) -> Outline:
         """What a generator of images of a shape will be."""
         with torch.device("meta"):
             parts = [outline_of(part.net, part.example) for part in cls(shape, **{**settings, "seed": 0}).parts()]

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
 from royalty.models.base.serialization import pack, unpack
 from royalty.models.data.items import Shown
 from royalty.models.generators.acceleration import compiled, in_bfloat16
@@ -23,7 +24,6 @@ from royalty.models.generators.generator import (
     NOTHING_ELSE,
     DivergedError,
     Fits,
-    Progress,
     Resources,
     batches,
     fit_one_by_one,

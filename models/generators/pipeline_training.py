@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from royalty.models.base.progress import Progress
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import DivergedError, Progress, batches, scaled
+from royalty.models.generators.generator import DivergedError, batches, scaled
 from royalty.models.generators.libraries import AutoencoderKL, DDPMScheduler, get_cosine_schedule_with_warmup
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from royalty.models.base.checkpoints import hub_extra
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import item_id
-from royalty.models.generators.generator import Rows, quantized, scaled
+from royalty.models.generators.generator import RowCache, quantized, scaled
 from royalty.models.generators.outline import check_targets
 from royalty.models.generators.pipelines import check_pipeline, digest_of_pipeline, loading
 
@@ -76,7 +76,7 @@ class FrozenPipeline:
         self.unet.set_adapter(name)
         return self._adapters[name]
 
-    def moments(self, images: np.ndarray, rows: Rows) -> Tensor:
+    def moments(self, images: np.ndarray, rows: RowCache) -> Tensor:
         """Mean and deviation of the latents of images, in the U-Net's scale: `(n, 2, channels, h, w)`.
 
         Args:
@@ -106,7 +106,7 @@ class FrozenPipeline:
         shape = (images.shape[2] // multiple, images.shape[3] // multiple)
         return torch.from_numpy(found).to(self.device).view(len(ids), 2, self.vae.config.latent_channels, *shape)
 
-    def embeddings(self, texts: Sequence[str], rows: Rows) -> Tensor:
+    def embeddings(self, texts: Sequence[str], rows: RowCache) -> Tensor:
         """What the U-Net is told by texts: `(n, tokens, features)`.
 
         Raises:
@@ -139,7 +139,7 @@ class FrozenPipeline:
         return quantized(images.mean(1, keepdim=True) if channels == 1 else images)
 
     @torch.no_grad()
-    def _kept(self, key: str, ids: list[str], rows: Rows, compute: Any) -> np.ndarray:
+    def _kept(self, key: str, ids: list[str], rows: RowCache, compute: Any) -> np.ndarray:
         """Rows of ids, `(n, numbers)`, of which those not kept yet are computed, and kept."""
         found, _ = rows.lookup(key, ids)
         first = {ids[row]: row for row in reversed(np.flatnonzero(~found).tolist())}

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from royalty.models.base.progress import Progress
 from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.denoising import train
-from royalty.models.generators.generator import Fits, Pixels, Progress
+from royalty.models.generators.generator import Fits, ScaledImages
 from royalty.models.generators.libraries import UNet2DModel
 from royalty.models.generators.unets import DIFFUSION_STEPS
 
@@ -70,7 +71,7 @@ def fit_stacked(
         training = train(
             nets,
             [nets.weights],
-            [Pixels(image_sets[index], models[index].device) for index in chosen],
+            [ScaledImages(image_sets[index], models[index].device) for index in chosen],
             models[start].scheduler,
             steps=steps,
             batch_size=batch_size,

@@ -210,14 +210,14 @@ def noise_rank(values: np.ndarray, noisy: np.ndarray) -> NoiseRank:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RankCorrelations:
     """Rank correlations of two valuations, in [-1, 1]; tau is Kendall's tau-b."""
 
     spearman: float
     kendall: float
 
 
-def rank_agreement(first: np.ndarray, second: np.ndarray) -> Agreement:
+def rank_agreement(first: np.ndarray, second: np.ndarray) -> RankCorrelations:
     """Whether two methods rank the same items, or contributors, alike.
 
     Args:
@@ -232,7 +232,7 @@ def rank_agreement(first: np.ndarray, second: np.ndarray) -> Agreement:
         )
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         raise InputError("rankings order at least two items by values that differ; one of these has equal values only")
-    return Agreement(float(spearmanr(first, second).statistic), float(kendalltau(first, second).statistic))
+    return RankCorrelations(float(spearmanr(first, second).statistic), float(kendalltau(first, second).statistic))
 
 
 def _check_neighbours(neighbours: np.ndarray, items: int, ks: Sequence[int]) -> None:

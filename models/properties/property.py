@@ -11,7 +11,7 @@ import numpy as np
 from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.errors import InputError
 
-Rows = np.ndarray
+ImageRows = np.ndarray
 """What a property is computed from, one row an image: probabilities, features or scores."""
 
 GROUPS = 20
@@ -49,9 +49,9 @@ class Property:
         least: fewest images that it is defined for.
     """
 
-    read: Callable[[np.ndarray], Rows]
-    statistic: Callable[[Rows], float]
-    error: Callable[[Rows], float] | None = None
+    read: Callable[[np.ndarray], ImageRows]
+    statistic: Callable[[ImageRows], float]
+    error: Callable[[ImageRows], float] | None = None
     least: int = 2
 
     def of(self, images: np.ndarray) -> float:
@@ -115,7 +115,7 @@ class Property:
         return needed
 
 
-def jackknife(rows: Rows, statistic: Callable[[Rows], float], *, groups: int = GROUPS) -> float:
+def jackknife(rows: ImageRows, statistic: Callable[[ImageRows], float], *, groups: int = GROUPS) -> float:
     """Standard error of a statistic by leaving out groups of rows (Efron and Stein 1981; Shao and Wu 1989).
 
     sqrt((g - 1)/g sum (s_i - mean s)^2) over the g statistics s_i of all rows but group i. Unlike the bootstrap it

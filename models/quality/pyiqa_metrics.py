@@ -14,7 +14,8 @@ from torch import Tensor
 
 from royalty.models.base.checkpoints import Weights, hub_extra, load_exactly, read_checkpoint, weights_digest
 from royalty.models.base.errors import InputError, by_name
-from royalty.models.encoders.encoder import Progress, as_colour, in_batches
+from royalty.models.base.progress import Progress
+from royalty.models.encoders.encoder import as_colour, in_batches
 
 METRICS: Mapping[str, bool] = {
     "maniqa": True,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from royalty.models.encoders.encoder import Progress
+from royalty.models.base.progress import Progress
 
 
 class Quality(Protocol):

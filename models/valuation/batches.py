@@ -22,7 +22,7 @@ SHARE = 16
 PAIR_BYTES = 64
 """Of a pair of batches: distance, dual value, coupling, and what their transport computes with."""
 
-Rows = tuple[np.ndarray, ...]
+BatchPositions = tuple[np.ndarray, ...]
 """Sorted positions of the items of each batch."""
 
 
@@ -56,7 +56,7 @@ class Batching:
             remedy="Take a larger `batch_size`",
         )
 
-    def rows(self, items: int, labels: np.ndarray | None) -> Rows:
+    def rows(self, items: int, labels: np.ndarray | None) -> BatchPositions:
         """Batches of one size to the next item."""
         count = -(-items // self.size)
         order = np.random.default_rng(self.seed).permutation(items)
@@ -78,10 +78,10 @@ class Plan:
 
     ground: Ground
     val: tuple[Batch, ...]
-    shares: tuple[Rows, ...]
+    shares: tuple[BatchPositions, ...]
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> BatchPositions:
         """Of all batches."""
         return tuple(batch for share in self.shares for batch in share)
 
@@ -153,7 +153,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class BatchTransport:
     """What all shares together say, by which every item is valued.
 
     Attributes:
@@ -176,7 +176,7 @@ class Agreement:
         return pack({**arrays, "sent": self.sent}, numbers)
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> Agreement:
+    def from_bytes(cls, payload: bytes) -> BatchTransport:
         arrays, numbers = unpack(payload)
         sent = arrays["sent"]
         return cls(tuple(arrays[f"potentials {index}"] for index in range(sent.shape[1])), sent, **numbers)
@@ -259,7 +259,7 @@ def extend_plan(
     return replace(plan, ground=replace(plan.ground, items=len(after)), shares=shares), len(kept)
 
 
-def _in_shares(batches: Rows) -> tuple[Rows, ...]:
+def _in_shares(batches: BatchPositions) -> tuple[BatchPositions, ...]:
     return tuple(batches[start : start + SHARE] for start in range(0, len(batches), SHARE))
 
 
@@ -268,7 +268,7 @@ def take(train: tuple[np.ndarray, np.ndarray | None], rows: np.ndarray) -> Batch
     return np.asarray(train[0][rows]), None if train[1] is None else np.asarray(train[1][rows])
 
 
-def share_pieces(train: tuple[np.ndarray, np.ndarray | None], share: Rows) -> Iterator[bytes]:
+def share_pieces(train: tuple[np.ndarray, np.ndarray | None], share: BatchPositions) -> Iterator[bytes]:
     """The items of the batches of a share, as bytes that `open_share` maps: a share then reads no others."""
     features, labels = take(train, np.concatenate(share))
     arrays = {"features": features} if labels is None else {"features": features, "labels": labels}

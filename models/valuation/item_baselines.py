@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
@@ -10,10 +10,9 @@ from scipy.special import softmax
 
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
 from royalty.models.encoders.head import LEARNING_RATE, descend, descent_rows, fit_head, moments, prediction_errors
 from royalty.models.valuation.items import ItemValues
-
-Progress = Callable[[int], None]
 
 RESIDUAL = 1e-6
 """|H v - g| over |g| at which conjugate gradients stop."""

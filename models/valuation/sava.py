@@ -23,7 +23,16 @@ from numpy.typing import ArrayLike
 
 from royalty.models.base.arrays import as_features, as_labels, as_whole
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.batches import Agreement, Batching, Plan, Share, Valued, plan_batches, plan_values, take
+from royalty.models.valuation.batches import (
+    Batching,
+    BatchTransport,
+    Plan,
+    Share,
+    Valued,
+    plan_batches,
+    plan_values,
+    take,
+)
 from royalty.models.valuation.ground import Batch, Options
 from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.lava import MAX_ITERATIONS, calibrated
@@ -162,14 +171,14 @@ def solve_share(
     return Share(counts, np.array(distances), np.array(duals), potentials, error, iterations)
 
 
-def agree(plan: Plan, shares: Sequence[Share]) -> Agreement:
+def agree(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
     """Transport the batches, and average the potentials; shares in their order."""
     distances = np.concatenate([share.distances for share in shares])  # (batches, validation batches)
     outer = transport_of_batches(plan, distances, np.concatenate([share.sizes for share in shares]))
     targets = np.array([len(features) for features, _ in plan.val])
     sent = np.exp((outer.source[:, None] + outer.target - distances) / plan.ground.epsilon) * targets
     weights = [share.sizes.sum() for share in shares]
-    return Agreement(
+    return BatchTransport(
         potentials=tuple(
             np.average(own, axis=0, weights=weights) for own in zip(*(s.potentials for s in shares), strict=True)
         ),
@@ -197,7 +206,7 @@ def transport_of_batches(plan: Plan, distances: np.ndarray, sizes: np.ndarray) -
 
 
 def value_share(
-    plan: Plan, agreed: Agreement, batches: Iterable[Batch], first: int, device: torch.device | None = None
+    plan: Plan, agreed: BatchTransport, batches: Iterable[Batch], first: int, device: torch.device | None = None
 ) -> Valued:
     """One pass over the costs of some batches, of which the first has this number."""
     gradients, columns = [], [np.zeros(len(val[0])) for val in plan.val]
@@ -212,7 +221,7 @@ def value_share(
     return Valued(np.concatenate(gradients), tuple(columns))
 
 
-def join(plan: Plan, agreed: Agreement, valued: Sequence[Valued]) -> ItemValues:
+def join(plan: Plan, agreed: BatchTransport, valued: Sequence[Valued]) -> ItemValues:
     """Put the values together, of shares in their order."""
     together = np.concatenate([share.gradients for share in valued])
     wrong = [

@@ -17,12 +17,12 @@ from royalty.models.base.errors import InputError
 from royalty.models.generators.beta_vae import LATENTS, BetaVAE
 from royalty.models.valuation.memory import check_fits
 
-Checkpoint = tuple[float, BetaVAE]
+VAECheckpoint = tuple[float, BetaVAE]
 """Learning rate of the steps around a checkpoint, and the model there."""
 
 
 def vae_tracin_scores(
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[VAECheckpoint],
     images: np.ndarray,
     generated: np.ndarray,
     *,

@@ -24,7 +24,7 @@ from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import Manifold, quality_of
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
-from royalty.models.valuation.vae_tracin import Checkpoint, vae_tracin_scores
+from royalty.models.valuation.vae_tracin import VAECheckpoint, vae_tracin_scores
 from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, EfficiencyOutputs, Row
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints
 from royalty.tasks.config.criteria import MethodsConfig
@@ -72,7 +72,7 @@ def _timed(method: _Method, rerank: RerankName, generated: np.ndarray) -> Row:
 
 
 def _timed_tracin(
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[VAECheckpoint],
     images: np.ndarray,
     generated: np.ndarray,
     draws: int,

@@ -12,7 +12,7 @@ import torch
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.judging.sets import images_of
-from royalty.models.valuation.vae_tracin import Checkpoint, vae_tracin_scores
+from royalty.models.valuation.vae_tracin import VAECheckpoint, vae_tracin_scores
 from royalty.tasks.benchmarks.criterion_stages import TracInInputs, TracInOutputs
 from royalty.tasks.benchmarks.generator_stages import OPTIMIZATION
 from royalty.tasks.items.stored_items import load_items
@@ -44,7 +44,7 @@ def trace(inputs: TracInInputs, context: StageContext) -> TracInOutputs:
     return TracInOutputs(context.artifacts.put(table.to_parquet(index=False)))
 
 
-def load_checkpoints(artifacts: ArtifactStore, models: Sequence[str]) -> list[Checkpoint]:
+def load_checkpoints(artifacts: ArtifactStore, models: Sequence[str]) -> list[VAECheckpoint]:
     """The checkpoints of a beta-VAE, each with the learning rate of its training."""
     rate, device = OPTIMIZATION["beta-vae"].learning_rate, torch.device(best_device())
     return [(rate, BetaVAE.from_bytes(artifacts.get(model)).to(device)) for model in models]

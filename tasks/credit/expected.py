@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from royalty.models.generators.budget import Budget, Sampled, Trained, budget
+from royalty.models.generators.budget import Budget, Sampled, TrainingLength, budget
 from royalty.models.generators.outline import Outline
 from royalty.models.generators.registry import outline_generator
 from royalty.tasks.config.credit import CreditConfig
@@ -35,9 +35,9 @@ def expected(config: CreditConfig) -> Expected:
         coalitions=coalitions.count,
         budget=budget(
             outline,
-            base=Trained(generator.steps, generator.batch_size),
-            recovery=Trained(config.pruning.recovery_steps, generator.batch_size),
-            coalition=Trained(trained.steps, trained.batch_size),
+            base=TrainingLength(generator.steps, generator.batch_size),
+            recovery=TrainingLength(config.pruning.recovery_steps, generator.batch_size),
+            coalition=TrainingLength(trained.steps, trained.batch_size),
             sampled=Sampled(sampling.images, sampling.steps, 1 if getattr(generator, "guidance", 1) == 1 else 2),
             draws=sampling.draws,
             coalitions=models,

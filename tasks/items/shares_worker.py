@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from royalty.models.valuation.batches import Agreement, Plan, Share, Valued, open_share
+from royalty.models.valuation.batches import BatchTransport, Plan, Share, Valued, open_share
 from royalty.models.valuation.sava import agree, join, solve_share, value_share
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.sides import keep_values, open_sides
@@ -49,7 +49,7 @@ def value(inputs: ShareValueInputs, context: StageContext) -> ShareValueOutputs:
     torch.set_num_threads(context.threads)
     began, artifacts = time.perf_counter(), context.artifacts
     common = Plan.from_bytes(artifacts.get(inputs.ground))
-    agreed = Agreement.from_bytes(artifacts.get(inputs.agreement))
+    agreed = BatchTransport.from_bytes(artifacts.get(inputs.agreement))
     batches = open_share(artifacts.verified(inputs.batches))
     with one_gpu(context.locks):
         valued = value_share(common, agreed, batches, inputs.first, torch.device(best_device()))
@@ -62,7 +62,7 @@ def join_shares(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
         raise ValueError("a valuation is joined from its plan, its agreement and its shares")
     began, artifacts = time.perf_counter(), context.artifacts
     valued = [Valued.from_bytes(artifacts.get(share)) for share in inputs.shares]
-    agreed = Agreement.from_bytes(artifacts.get(inputs.agreement))
+    agreed = BatchTransport.from_bytes(artifacts.get(inputs.agreement))
     values = join(Plan.from_bytes(artifacts.get(inputs.plan)), agreed, valued)
     values = replace(values, diagnostics={**values.diagnostics, "batches_kept": inputs.kept})
     sides = open_sides(artifacts, ValueSettings.model_validate(inputs.config), inputs.sides)

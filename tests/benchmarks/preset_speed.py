@@ -24,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from royalty.flows.configuration import load_config
 from royalty.models.data.items import Shown
-from royalty.models.generators.generator import Generator, MemoryRows, Resources
+from royalty.models.generators.generator import Generator, MemoryRowCache, Resources
 from royalty.models.generators.lora import OUTLINED_UNET
 from royalty.models.generators.registry import build_generator
 from royalty.tasks.config.credit import CreditConfig
@@ -125,7 +125,7 @@ def judge(name: str, steps: int, folder: Path) -> None:
         BASES[name](folder)
     side = config.data.model_dump()["size"]
     shown = Shown(np.random.default_rng(0).integers(0, 256, (generator.batch_size, 3, side, side), dtype=np.uint8))
-    resources = Resources(weights=lambda _: folder, rows=MemoryRows(), device=best_device())
+    resources = Resources(weights=lambda _: folder, rows=MemoryRowCache(), device=best_device())
     model = build_generator(generator.kind, shown, generator.architecture(), seed=0, resources=resources)
     each, images = {}, config.sampling.images
     for which in ("whole", "pruned"):

@@ -21,7 +21,7 @@ import torch
 from scipy.stats import spearmanr
 
 from royalty.models.judging.detection import detection
-from royalty.models.valuation.batches import SHARE, Agreement, Batching, Plan, Share, Valued, plan_values, take
+from royalty.models.valuation.batches import SHARE, Batching, BatchTransport, Plan, Share, Valued, plan_values, take
 from royalty.models.valuation.ground import Options
 from royalty.models.valuation.lava import MAX_ITERATIONS, lava_values
 from royalty.models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
@@ -166,7 +166,7 @@ def solved(number: int) -> tuple[Share, int, float]:
     return share, os.getpid(), time.process_time() - started
 
 
-def valued(number: int, agreed: Agreement) -> tuple[Valued, int, float]:
+def valued(number: int, agreed: BatchTransport) -> tuple[Valued, int, float]:
     started = time.process_time()
     plan, train = _worker["plan"], _worker["train"]
     first = sum(map(len, plan.shares[:number]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from royalty.models.generators.budget import SUSTAINED, Sampled, Trained, budget
+from royalty.models.generators.budget import SUSTAINED, Sampled, TrainingLength, budget
 from royalty.models.generators.ddpm import DDPM
 from royalty.models.generators.libraries import UNet2DConditionModel
 from royalty.models.generators.outline import Outline, activations, outline_of_adapter
@@ -19,9 +19,9 @@ def test_the_formula_by_hand() -> None:
     outline = Outline(parameters=10**6, multiply_adds=10**9, activations=10**7, frozen=10**7)
     found = budget(
         outline,
-        base=Trained(100, 8),
-        recovery=Trained(10, 8),
-        coalition=Trained(5, 4),
+        base=TrainingLength(100, 8),
+        recovery=TrainingLength(10, 8),
+        coalition=TrainingLength(5, 4),
         sampled=Sampled(32, 3, passes=2),
         draws=2,
         coalitions=7,

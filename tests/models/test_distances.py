@@ -27,7 +27,7 @@ from royalty.models.distances.distance import Distance, FeatureDistance, cosine,
 from royalty.models.distances.dreamsim import KIND, DreamSimEncoder, dreamsim
 from royalty.models.distances.lpips import LpipsEncoder, lpips_alex, lpips_distance
 from royalty.models.distances.registry import DISTANCES, build_distance
-from royalty.models.encoders.pixels import Pixels
+from royalty.models.encoders.pixels import PixelEncoder
 
 
 def pictures(seed: int, n: int, *shape: int) -> np.ndarray:
@@ -202,7 +202,7 @@ def test_distances_are_symmetric_rowwise_and_zero_of_a_copy(
     left: np.ndarray, right: np.ndarray, order: list[int]
 ) -> None:
     for formula in (euclidean, squared_euclidean, cosine):
-        distance = FeatureDistance("test", Pixels((1, 1, 3)), formula)
+        distance = FeatureDistance("test", PixelEncoder((1, 1, 3)), formula)
         found = distance.between(left, right)
         assert found.dtype == np.float32
         assert found.min() >= 0

@@ -14,7 +14,7 @@ from royalty.models.distances.deep import EfficientNetLayers
 from royalty.models.encoders.efficientnet import EfficientNetLite0
 from royalty.models.encoders.encoder import Encoder, prepared
 from royalty.models.encoders.network import NetworkEncoder
-from royalty.models.encoders.pixels import Pixels
+from royalty.models.encoders.pixels import PixelEncoder
 from royalty.models.encoders.preact_resnet import PreActResNet18
 from royalty.models.encoders.registry import build_encoder
 
@@ -28,7 +28,7 @@ def lite() -> EfficientNetLite0:
 
 @pytest.fixture(scope="module")
 def encoders(lite: EfficientNetLite0) -> list[Encoder]:
-    return [lite, Pixels(SHAPE), PreActResNet18(3, 4, width=4, seed=0)]
+    return [lite, PixelEncoder(SHAPE), PreActResNet18(3, 4, width=4, seed=0)]
 
 
 def pictures(n: int, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_rules_of_the_embedded_encoders(lite: EfficientNetLite0) -> None:
     with pytest.raises(InputError, match="float64"):
         lite.features(pictures(1) / 255)
     with pytest.raises(InputError, match=r"shape \(3, 16, 16\).*\(1, 8, 8\)"):
-        Pixels(SHAPE).features(pictures(1, (1, 8, 8)))
+        PixelEncoder(SHAPE).features(pictures(1, (1, 8, 8)))
 
 
 def test_names_find_encoders_and_the_nearest() -> None:
@@ -129,7 +129,7 @@ def test_names_find_encoders_and_the_nearest() -> None:
 
 def test_pixels_are_pixels() -> None:
     images = pictures(3)
-    np.testing.assert_allclose(Pixels(SHAPE).features(images), images.reshape(3, -1) / 255, atol=1e-7)
+    np.testing.assert_allclose(PixelEncoder(SHAPE).features(images), images.reshape(3, -1) / 255, atol=1e-7)
 
 
 def test_preact_resnet_learns_digits_and_round_trips() -> None:

@@ -17,7 +17,7 @@ from scipy.stats import ortho_group
 
 from royalty.models.base.errors import InputError
 from royalty.models.distances.distance import FeatureDistance, euclidean, squared_euclidean
-from royalty.models.encoders.pixels import Pixels
+from royalty.models.encoders.pixels import PixelEncoder
 from royalty.models.properties import kid as kid_module
 from royalty.models.properties.aesthetic import aesthetic_scores, linear_head, smooth_quantile
 from royalty.models.properties.class_entropy import class_entropy, class_entropy_error, entropy
@@ -31,7 +31,7 @@ from royalty.models.properties.manifold import error_of_share, inside
 from royalty.models.properties.property import Context, Property, error_of_mean, jackknife
 from royalty.models.properties.registry import chosen_property
 
-PIXELS = FeatureDistance("l2", Pixels((1, 1, 4)), euclidean)
+PIXELS = FeatureDistance("l2", PixelEncoder((1, 1, 4)), euclidean)
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -148,7 +148,7 @@ def test_diversity_is_the_mean_of_all_pairs_of_few_images(images: int) -> None:
 
 def test_diversity_of_many_images_is_near_that_of_all_pairs_and_of_copies_is_0() -> None:
     features = normal(0, 400, 4).astype(np.float32)
-    squared = FeatureDistance("l2", Pixels((1, 1, 4)), squared_euclidean)
+    squared = FeatureDistance("l2", PixelEncoder((1, 1, 4)), squared_euclidean)
     all_pairs = 2 * features.var(axis=0, ddof=1).sum()  # of squared distances
     some = distances_from_others(features, squared)
     assert some.mean() == pytest.approx(all_pairs, abs=0.2 * diversity_error(features, squared))

@@ -14,7 +14,7 @@ from diffusers import LDMPipeline
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import ImageSet, Shown
-from royalty.models.generators.generator import MemoryRows, Resources
+from royalty.models.generators.generator import MemoryRowCache, Resources
 from royalty.models.generators.gradients import loss_gradients
 from royalty.models.generators.latent_diffusion import LatentDiffusion
 from royalty.models.generators.pipelines import autoencoder_in
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(params=KINDS)
 def resources(request: pytest.FixtureRequest, tmp_path: Path) -> Resources:
     folder = save_autoencoder(tmp_path / "base", request.param)
-    return Resources(weights=lambda name: folder if name == "base" else tmp_path / name, rows=MemoryRows())
+    return Resources(weights=lambda name: folder if name == "base" else tmp_path / name, rows=MemoryRowCache())
 
 
 def built(resources: Resources, shown: Shown = SHOWN, seed: int = 0, **changed: Any) -> LatentDiffusion:

@@ -15,7 +15,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import Shown
 from royalty.models.generators import acceleration
-from royalty.models.generators.generator import MemoryRows, Resources
+from royalty.models.generators.generator import MemoryRowCache, Resources
 from royalty.models.generators.lora import LoRA
 from royalty.models.generators.pipelines import check_pipeline
 from royalty.models.generators.pruning import truncated
@@ -114,7 +114,7 @@ def test_images_and_texts_are_encoded_once(
         trained.pipeline,
         trained.adaptation,
         trained.weights,
-        Resources(weights=resources.weights, rows=MemoryRows()),
+        Resources(weights=resources.weights, rows=MemoryRowCache()),
     )
     encoded: list[int] = []
     encode = trained.pipeline.vae.encode

@@ -12,7 +12,16 @@ from scipy.stats import spearmanr
 
 from royalty.models.base.errors import InputError
 from royalty.models.valuation import batches, ground
-from royalty.models.valuation.batches import Agreement, Batching, Plan, Share, Valued, extend_plan, plan_values, take
+from royalty.models.valuation.batches import (
+    Batching,
+    BatchTransport,
+    Plan,
+    Share,
+    Valued,
+    extend_plan,
+    plan_values,
+    take,
+)
 from royalty.models.valuation.ground import Batch, Options
 from royalty.models.valuation.lava import calibrated, lava_values
 from royalty.models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
@@ -174,7 +183,7 @@ def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatc
     plan = Plan.from_bytes(plan.to_bytes())
     shares = [solve_share(plan, [take(given[:2], rows) for rows in share]) for share in reversed(plan.shares)]
     agreed = agree(plan, [Share.from_bytes(share.to_bytes()) for share in shares[::-1]])
-    agreed = Agreement.from_bytes(agreed.to_bytes())
+    agreed = BatchTransport.from_bytes(agreed.to_bytes())
     valued = [
         value_share(plan, agreed, [take(given[:2], rows) for rows in share], first)
         for share, first in zip(plan.shares, (0, 2, 4), strict=True)
