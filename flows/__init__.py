@@ -1,1 +1,1 @@
-"""One file a flow, reading as the method reads; and the command line."""
+"""One file for each flow, in the order of the method; and the command line."""

@@ -1,8 +1,8 @@
-"""The flows in plain Python: each function starts what its flow needs, a local Prefect server unless one is set.
+"""The flows as Python functions. Each function starts a local Prefect server unless one is configured.
 
-Where Prefect is imported already, its own settings say which server is used: in a flow of yours, these run as flows
-within it. Everything is kept in the home that `ROYALTY_HOME` names, `.royalty` unless given. No signal handler is set.
-A server that was started here serves later calls, too, and ends with the process.
+If Prefect is already imported, its settings select the server; called inside a flow, these functions run as subflows.
+All state is kept in the folder `ROYALTY_HOME`, `.royalty` by default. No signal handlers are installed. A server that
+a function starts serves later calls too, and ends with the process.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 
 def run(config: CreditConfig | Mapping[str, Any] | str | Path, *, show_progress: bool = False) -> CreditResult:
-    """Train, prune, measure coalitions; then credit, report and pay the contributors: `royalty run`.
+    """Train, prune, measure coalitions, then credit and pay the contributors and write the report: `royalty run`.
 
     The credit is the Shapley value of each contributor in the game of the generator's property (sparsified fine-tuning
-    paper, eq. 5). What is finished already, here or in another run, is reused.
+    paper, eq. 5). Finished work of this run or of another one is reused.
 
     Args:
-        config: of `load_config`; or what a configuration file holds, as a mapping; or the path of such a file.
-        show_progress: draw bars in the terminal.
+        config: result of `load_config`; or the contents of a configuration file, as a mapping; or the path of a file.
+        show_progress: show progress bars in the terminal.
 
     Returns:
-        What the run left. `rows` are those of `payout.csv`, highest credit first: `credit`, `ci_low` and `ci_high` in
-        units of the property, where higher is more valuable; `share` of the pool, in [0, 1]; `amount`, a text in the
-        currency of the pool. `folder` holds the report and the tables.
+        The result of the run. `rows` are the rows of `payout.csv`, highest credit first: `credit`, `ci_low` and
+        `ci_high` in units of the property, where higher is more valuable; `share` of the pool, in [0, 1]; `amount`, a
+        string in the currency of the pool. `folder` contains the report and the tables.
 
     Raises:
         ConfigError: the configuration has an unknown key, or a value out of range.
-        InputError: images or settings break a rule; or credit does not pass the gates of the payout.
-        ConfigConflict: the name stands for other settings.
-        StoreError: the home cannot be written, or a server did not start.
+        InputError: images or settings are invalid; or the credit does not pass the gates of the payout.
+        ConfigConflict: the name belongs to a run with other settings.
+        StoreError: `ROYALTY_HOME` cannot be written, or a server did not start.
 
     Examples:
-        A misspelt setting is refused before anything starts:
+        A misspelt setting is rejected before anything starts:
 
         >>> import royalty
         >>> royalty.run({"name": "mine", "coalitions": {"cuont": 40}})
@@ -55,7 +55,7 @@ def run(config: CreditConfig | Mapping[str, Any] | str | Path, *, show_progress:
             ...
         royalty.flows.configuration.ConfigError: the mapping: unknown key `coalitions.cuont`; did you mean `count`?
 
-        The preset of embedded digits takes about a minute:
+        The preset with scikit-learn's digits takes about a minute:
 
         >>> result = royalty.run(royalty.load_config(preset="digits"))  # doctest: +SKIP
         >>> result.rows[0]["contributor"], result.rows[0]["amount"]  # doctest: +SKIP
@@ -75,20 +75,21 @@ def revalue(
     retrain_base: bool = False,
     show_progress: bool = False,
 ) -> Revaluation:
-    """Credit what changed since the last credited run of a name, and pay the difference: `royalty revalue`.
+    """Credit what changed since the last credited run of the same name, and pay the difference: `royalty revalue`.
 
     Args:
-        config: as of `run`; its name is that of the run to compare with.
-        dry_run: only say what changed, and what it would cost.
-        retrain_base: train the models that coalitions start from anew, and so everything.
-        show_progress: draw bars in the terminal.
+        config: as for `run`; its name selects the run to compare with.
+        dry_run: report what changed and the cost of revaluing it, without revaluing.
+        retrain_base: retrain the models that coalitions start from, and therefore every coalition.
+        show_progress: show progress bars in the terminal.
 
     Returns:
-        What changed; whose credit, place or amount moved; and the result of the run, None where nothing was revalued.
+        The changes; the contributors whose credit, rank or amount moved; and the result of the run, or None if nothing
+        was revalued.
 
     Raises:
-        ConfigError, ConfigConflict, StoreError: as of `run`.
-        InputError: no run of this name came to credit; or credit does not pass the gates of the payout.
+        ConfigError, ConfigConflict, StoreError: as for `run`.
+        InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
 
     Examples:
         >>> import royalty
@@ -97,8 +98,8 @@ def revalue(
             ...
         royalty.flows.configuration.ConfigError: cannot read the configuration mine.yaml: No such file or directory
 
-        >>> found = royalty.revalue(royalty.load_config(preset="digits"), dry_run=True)  # doctest: +SKIP
-        >>> found.change.found  # doctest: +SKIP
+        >>> revaluation = royalty.revalue(royalty.load_config(preset="digits"), dry_run=True)  # doctest: +SKIP
+        >>> revaluation.change.found  # doctest: +SKIP
         False
     """
     configuration = as_credit_config(config)
@@ -118,28 +119,28 @@ def payout(
     export: ExportName | None = None,
     show_progress: bool = False,
 ) -> PayoutResult:
-    """Divide a pool by the credit of a run, and post it; or release what the pool holds: `royalty payout`.
+    """Divide a pool by the credit of a run and post the division; or release held money: `royalty payout`.
 
-    Doing it again pays nothing more. Amounts are whole minor units and sum to the pool (largest remainder).
+    Repeating a call pays nothing more. Amounts are whole minor units and sum to the pool (largest remainder).
 
     Args:
         credit: name of a run, or the digest of its credit table.
-        config: terms, in place of those of the run: as `PayoutConfig`, a mapping, or the path of a YAML file.
+        config: terms that replace those of the run: a `PayoutConfig`, a mapping, or the path of a YAML file.
         release: contributors whose held money is paid now.
-        replace: what the pool paid by another run's credit is taken back.
-        dry_run: show the division, and post nothing.
-        export: a payment file to write besides, `pain001` or `pain001.03`.
-        show_progress: draw bars in the terminal.
+        replace: reverse what the pool paid on another run's credit.
+        dry_run: return the division without posting it.
+        export: also write a payment file in this format, `pain001` or `pain001.03`.
+        show_progress: show progress bars in the terminal.
 
     Returns:
-        What was paid, or by a dry run would be: `rows`, highest credit first, with `share` of the pool in [0, 1] and
-        `amount` in its currency; and the `statement` of the ledger, None if nothing was posted.
+        What was paid, or would be paid without `dry_run`: `rows`, highest credit first, with `share` of the pool in
+        [0, 1] and `amount` in its currency; and the ID of the ledger `statement`, or None if nothing was posted.
 
     Raises:
         ConfigError: the terms have an unknown key, or a value out of range.
-        InputError: there is no such credit here, or it does not pass the gates or the terms; nothing is posted.
-        LedgerConflict: the ledger holds something else.
-        StoreError: as of `run`.
+        InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
+        LedgerConflict: the posting contradicts what the ledger holds.
+        StoreError: as for `run`.
 
     Examples:
         >>> import royalty
@@ -160,22 +161,23 @@ def payout(
 
 
 def trace(asked: str, html: str | Path | None = None) -> Trace:
-    """Walk the lineage of an id, and hash every artifact on the way again: `royalty trace`. It starts no server.
+    """Follow the lineage of an ID, and verify the hash of every artifact in it: `royalty trace`. Starts no server.
 
     Args:
-        asked: a run name, or 8 or more digits of the id of a payout statement, credit table, model, MLflow run or item.
-        html: a file that the trace is written to as well.
+        asked: name of a run, or at least 8 digits of the ID of a payout statement, credit table, model, MLflow run or
+            item.
+        html: also write the trace to this file as an HTML page.
 
     Returns:
-        The way from a payout to the images behind it; `matches` says whether everything is as it was recorded.
+        The lineage from a payout to the images behind it; `matches` is True if everything is as it was recorded.
 
     Raises:
-        InputError: the id is unknown or ambiguous; nothing was recorded here.
+        InputError: the ID is unknown or ambiguous, or no run is recorded.
 
     Examples:
         >>> import royalty
-        >>> found = royalty.trace("digits")  # doctest: +SKIP
-        >>> found.matches  # doctest: +SKIP
+        >>> lineage = royalty.trace("digits")  # doctest: +SKIP
+        >>> lineage.matches  # doctest: +SKIP
         True
     """
     from royalty.infra.servers.session import configured

@@ -1,4 +1,4 @@
-"""Read a configuration file or a preset, and say clearly what is wrong with it."""
+"""Read a configuration file or a preset, and explain its errors."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from royalty.tasks.config.sources import FileSource
 from royalty.tasks.config.values import ValueConfig
 
 
-def _every_model(of: type[StageConfig]) -> Iterator[type[StageConfig]]:
-    for model in of.__subclasses__():
+def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
+    for model in parent.__subclasses__():
         yield model
-        yield from _every_model(model)
+        yield from _subclasses(model)
 
 
-KEYS = {key for model in _every_model(StageConfig) for key in model.model_fields}
+KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
 
 FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
-"""Sources of images that lie somewhere; the others come with a package."""
+"""Image sources that need a path; the images of other sources come with a package."""
 
 PLACES = {
     "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
@@ -39,13 +39,13 @@ PLACES = {
     "celeba-hq": "the folder CelebAMask-HQ, with identity_CelebA.txt in it",
     "artbench": "the folder of ArtBench-10, with ArtBench-10.csv in it",
 }
-"""What presets of a source are used with."""
+"""By source, the files or folder that `--data` has to name."""
 
 Config = TypeVar("Config", bound=StageConfig)
 
 
 class ConfigError(ValueError):
-    """A configuration cannot be used; the message names file, key, value and remedy."""
+    """An invalid configuration; the message gives file, key, value and remedy."""
 
 
 def preset_names() -> list[str]:
@@ -62,22 +62,22 @@ def load_config(
     name: str | None = None,
     data: str | Path | None = None,
 ) -> CreditConfig:
-    """The configuration of a file, or of a preset (`digits` unless given), under another name if asked.
+    """Load the configuration of a run from a file or a preset (default: `digits`).
 
-    A relative image folder is looked up from where the file lies.
+    A relative image path in a file is resolved against the folder of the file.
 
     Args:
-        file: a YAML file; the README lists its keys.
-        preset: a configuration that comes with the package, in place of a file: `royalty presets` lists them.
-        name: of the run; that of the file unless given here or there.
-        data: where the images lie, in place of what the configuration says; from where the command is given.
+        file: a YAML file; the reference of run settings lists its keys.
+        preset: a configuration in the package, instead of a file: `royalty presets` lists them.
+        name: name of the run; by default the file's `name`, or else the name of the file.
+        data: path of the images, which replaces `data.path`; relative to the current folder.
 
     Returns:
         A frozen pydantic model with a field for each stage.
 
     Raises:
-        ConfigError: an unreadable file, an unknown key or preset, or a value out of range; a place of images where
-            they come with a package, or none where they do not.
+        ConfigError: an unreadable file, an unknown key or preset, or a value out of range; `data` for a source whose
+            images come with a package, or no `data` for a preset that needs it.
 
     Examples:
         >>> import royalty
@@ -87,7 +87,7 @@ def load_config(
     """
     file, data = None if file is None else Path(file), None if data is None else Path(data)
     if file is not None and preset is not None:
-        raise ConfigError("a run has one configuration: give `--config` or `--preset`, not both")
+        raise ConfigError("a run has one configuration: pass `--config` or `--preset`, not both")
     if file is not None:
         values = _parse(str(file), _read(file))
         source = values.get("data")
@@ -106,15 +106,12 @@ def load_config(
         values = preset_values(chosen)
         kind = _source_of(values)
         if kind in FILES and data is None:
-            raise ConfigError(
-                f"the preset {chosen!r} says how images are credited, not where they lie; give `--data PATH`, "
-                f"{PLACES[kind]}"
-            )
+            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {PLACES[kind]}")
     if data is not None:
         if _source_of(values) not in FILES:
             raise ConfigError(
-                f"{file or preset or 'digits'} has its images from a package, so `--data {data}` has no place in it; "
-                "leave it out, or choose a source of files"
+                f"the images of {file or preset or 'digits'} come with a package, so `--data {data}` does not apply; "
+                "remove it, or choose a source that reads files"
             )
         values["data"]["path"] = str(data.expanduser().absolute())
     if name is not None:
@@ -122,37 +119,37 @@ def load_config(
     return _validated(CreditConfig, values, str(file or preset or "digits"))
 
 
-def as_credit_config(given: CreditConfig | Mapping[str, Any] | str | Path) -> CreditConfig:
-    """A configuration as it is; or of what a file would hold; or of a file.
+def as_credit_config(config: CreditConfig | Mapping[str, Any] | str | Path) -> CreditConfig:
+    """Convert the contents of a configuration file, or its path, to a configuration; return a configuration as it is.
 
-    Relative paths in a mapping are looked up from the current folder.
+    Relative paths in a mapping are resolved against the current folder.
 
     Raises:
-        ConfigError: as of `load_config`.
+        ConfigError: as for `load_config`.
     """
-    if isinstance(given, CreditConfig):
-        return given
-    if isinstance(given, Mapping):
-        return _validated(CreditConfig, given, "the mapping")
-    return load_config(given)
+    if isinstance(config, CreditConfig):
+        return config
+    if isinstance(config, Mapping):
+        return _validated(CreditConfig, config, "the mapping")
+    return load_config(config)
 
 
-def as_payout_config(given: PayoutConfig | Mapping[str, Any] | str | Path) -> PayoutConfig:
-    """Terms of a payout, likewise."""
-    if isinstance(given, PayoutConfig):
-        return given
-    if isinstance(given, Mapping):
-        return _validated(PayoutConfig, given, "the mapping")
-    return load_payout_config(Path(given), {}, {}, {})
+def as_payout_config(config: PayoutConfig | Mapping[str, Any] | str | Path) -> PayoutConfig:
+    """Convert a mapping, or the path of a YAML file, to terms of a payout; see `as_credit_config`."""
+    if isinstance(config, PayoutConfig):
+        return config
+    if isinstance(config, Mapping):
+        return _validated(PayoutConfig, config, "the mapping")
+    return load_payout_config(Path(config), {}, {}, {})
 
 
 def preset_values(preset: str) -> dict[str, Any]:
-    """What a preset's file says."""
+    """The contents of a preset's file."""
     return _parse(preset, files("royalty.flows").joinpath("presets", f"{preset}.yaml").read_text(encoding="utf-8"))
 
 
 def place_of_preset(preset: str) -> str:
-    """What has to be named by `--data` for a preset; empty where the images come with a package."""
+    """Description of the path that `--data` has to name for a preset; empty if the images come with a package."""
     return PLACES.get(_source_of(preset_values(preset)), "")
 
 
@@ -161,54 +158,54 @@ def _source_of(values: Mapping[str, Any]) -> str:
     return str(data.get("source", "digits")) if isinstance(data, dict) else ""
 
 
-def load_value_config(file: Path | None, given: Mapping[str, Any]) -> ValueConfig:
-    """The configuration of a valuation: what is given, over what a file says.
+def load_value_config(file: Path | None, overrides: Mapping[str, Any]) -> ValueConfig:
+    """Load the configuration of a valuation: the settings of a file, replaced by overrides that are not None.
 
-    Relative paths in the file are looked up from where the file lies.
+    Relative paths in the file are resolved against the folder of the file.
 
     Raises:
-        ConfigError: as of `load_config`.
+        ConfigError: as for `load_config`.
     """
-    values = _over_file(file, given)
+    values = _merged(file, overrides)
     values.setdefault("name", f"values-{values.get('method')}")
     return _validated(ValueConfig, values, str(file or "the command line"))
 
 
-def load_gmvaluator_config(file: Path | None, given: Mapping[str, Any]) -> GMValuatorConfig:
-    """The configuration of a match of generated images, likewise."""
-    values = _over_file(file, given)
+def load_gmvaluator_config(file: Path | None, overrides: Mapping[str, Any]) -> GMValuatorConfig:
+    """Load the configuration for matching generated images; see `load_value_config`."""
+    values = _merged(file, overrides)
     values.setdefault("name", "values-gmvaluator")
     return _validated(GMValuatorConfig, values, str(file or "the command line"))
 
 
-def load_detection_config(file: Path | None, given: Mapping[str, Any]) -> DetectionConfig:
-    """The configuration of an evaluation by planted corruptions, likewise."""
-    return _validated(DetectionConfig, _over_file(file, given), str(file or "the command line"))
+def load_detection_config(file: Path | None, overrides: Mapping[str, Any]) -> DetectionConfig:
+    """Load the configuration of an evaluation with planted corruptions; see `load_value_config`."""
+    return _validated(DetectionConfig, _merged(file, overrides), str(file or "the command line"))
 
 
-def load_criteria_config(file: Path | None, given: Mapping[str, Any]) -> CriteriaConfig:
-    """The configuration of an evaluation by the criteria of GMValuator's paper, likewise."""
-    return _validated(CriteriaConfig, _over_file(file, given), str(file or "the command line"))
+def load_criteria_config(file: Path | None, overrides: Mapping[str, Any]) -> CriteriaConfig:
+    """Load the configuration of an evaluation by the criteria of the GMValuator paper; see `load_value_config`."""
+    return _validated(CriteriaConfig, _merged(file, overrides), str(file or "the command line"))
 
 
 def load_payout_config(
-    file: Path | None, own: Mapping[str, Any], given: Mapping[str, Any], debtor: Mapping[str, Any]
+    file: Path | None, run_terms: Mapping[str, Any], overrides: Mapping[str, Any], debtor: Mapping[str, Any]
 ) -> PayoutConfig:
-    """The terms of a payout: what is given, over what a file says, or without one over the run's own.
+    """Load the terms of a payout: those of a file, or else of the run, replaced by overrides that are not None.
 
     Raises:
-        ConfigError: as of `load_config`.
+        ConfigError: as for `load_config`.
     """
-    values = dict(own) if file is None else _parse(str(file), _read(file))
+    values = dict(run_terms) if file is None else _parse(str(file), _read(file))
     if file is not None and isinstance(values.get("payees"), str):
         values["payees"] = str(file.absolute().parent / Path(values["payees"]).expanduser())
-    values |= {key: value for key, value in given.items() if value is not None}
+    values |= {key: value for key, value in overrides.items() if value is not None}
     if any(debtor.values()):
         values["debtor"] = (values.get("debtor") or {}) | {key: value for key, value in debtor.items() if value}
     return _validated(PayoutConfig, values, str(file or "the command line"))
 
 
-def _over_file(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(file: Path | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if file is not None:
         values = _parse(str(file), _read(file))
@@ -216,7 +213,7 @@ def _over_file(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(values.get(side), str):
                 values[side] = str(file.absolute().parent / Path(values[side]).expanduser())
         values.setdefault("name", file.stem)
-    return values | {key: value for key, value in given.items() if value is not None}
+    return values | {key: value for key, value in overrides.items() if value is not None}
 
 
 def _validated(kind: type[Config], values: Mapping[str, Any], source: str) -> Config:
@@ -242,25 +239,26 @@ def _parse(source: str, text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not values:
-        raise ConfigError(f"{source} is empty or no mapping; a configuration has lines of the form `key: value`")
+        raise ConfigError(f"{source} is empty or not a mapping; a configuration has lines of the form `key: value`")
     return values
 
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     if path[:1] in (["data"], ["generator"]) and len(path) > 1:
-        del path[1]  # the kind, which pydantic puts between a union and its fields
+        del path[1]  # the name of the union's member, which pydantic inserts
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], sorted(KEYS - {path[-1]}), n=1)
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
     if problem["type"].startswith("union_tag"):
-        return f"`{where}.source`: name the source, `digits` or `folder`"
+        return f"`{where}.source`: set the source, for example `digits` or `folder`"
     if where == "name":
         return (
-            f"`name`: letters, digits, `_`, `.` and `-`, 64 at most (got {problem['input']!r}); set `name:` or `--name`"
+            "`name`: use at most 64 letters, digits, `_`, `.` and `-` "
+            f"(got {problem['input']!r}); set `name:` or `--name`"
         )
     message = problem["msg"].removeprefix("Value error, ")
-    received = problem["input"]
-    shown = f" (got {received!r})" if isinstance(received, str | int | float) else ""
-    return (f"`{where}`: " if where else "") + f"{message[0].lower()}{message[1:]}{shown}"
+    value = problem["input"]
+    received = f" (got {value!r})" if isinstance(value, str | int | float) else ""
+    return (f"`{where}`: " if where else "") + f"{message[0].lower()}{message[1:]}{received}"

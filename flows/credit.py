@@ -1,8 +1,9 @@
 """Credit and pay the contributors of a generator: sparsified fine-tuning with Shapley values.
 
-As in the paper: ingest images with their contributors; train a generator on everybody's; prune it, and let it recover;
-sample coalitions of contributors, finetune the pruned model on each, and measure what it makes: the utility of the
-coalition. KernelSHAP (eq. 5) estimates the Shapley values of that game: the credit. A pool of money is divided by it.
+As in the paper: ingest images with their contributors; train a generator on all images; prune it and fine-tune it to
+recover; sample coalitions of contributors, fine-tune the pruned model on each, and measure the generated images: the
+utility of the coalition. KernelSHAP (eq. 5) estimates the Shapley values of that game: the credit. A pool of money is
+divided in proportion to the credit.
 """
 
 from __future__ import annotations
@@ -52,15 +53,15 @@ from royalty.tasks.stages.weights import check_weights
 
 @dataclass(frozen=True)
 class CreditResult:
-    """What a run left.
+    """The result of a run.
 
     Attributes:
         rows: `payout.csv` as records, highest credit first.
         table: digest of the credit table.
-        folder: holds `report.html`, `credit.parquet` and `payout.csv`.
-        measured, reused: coalitions trained or measured now, and found in the run store.
-        ended: what ended the measuring, and how certain the credit is.
-        notes: what a reader of the report is told beside the numbers.
+        folder: contains `report.html`, `credit.parquet` and `payout.csv`.
+        measured, reused: coalitions trained or measured by this run, and coalitions found in the run store.
+        ended: why measuring ended, and how certain the credit is.
+        notes: sentences that the report shows next to the numbers.
     """
 
     name: str
@@ -77,13 +78,13 @@ class CreditResult:
 
 @flow(name="credit", task_runner=RUNNER)
 def credit(config: CreditConfig) -> CreditResult:
-    """Run the method on one image set. What is finished already, here or in another run, is reused."""
+    """Run the method on one image set. Finished work of this run or of another one is reused."""
     return value(config, prepare(config), notes=[])
 
 
 @flow(name="forecast", task_runner=RUNNER)
 def forecast(config: CreditConfig) -> Verdict:
-    """Measure a pilot of the coalitions, which a run will reuse, and say what to expect of all."""
+    """Measure a pilot of the coalitions, which a run will reuse, and estimate time and precision of the whole run."""
     game = prepare(config)
     config = settle_images(game.pruned, game.judge, config)
     plans = plan(config, game)
@@ -93,24 +94,24 @@ def forecast(config: CreditConfig) -> Verdict:
 
 
 def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
-    """Train what coalitions start from, and what judges them; first refuse all that would be refused later.
+    """Train the models that coalitions start from, and the classifier that measures them. Invalid input fails first.
 
     Args:
-        check: of what the caller does with the models.
+        check: checks the number of contributors for the caller's method.
     """
     check_home(settings().root)
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     check(len(data.outputs.contributors), config)
     check_property(config.property)
     check_weights(*config.matching.chosen)
-    load_payees(config.payout, config.data)  # refuses accounts that cannot be
+    load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)
     try_base(data, config)
-    # What was refused so far has trained nothing, so its name is still free for the mended settings.
+    # Claim the name only after all checks: after a failed check it stays free for the corrected settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed(), config.reread)
     judge = train_classifier(data, config)
-    own = config.generator.trained_base
-    pipeline = train_pipeline(own, config.seed) if own else None
+    trained_base = config.generator.trained_base
+    pipeline = train_pipeline(trained_base, config.seed) if trained_base else None
     base = train_generator(data, config, pipeline)
     pruned = prune(data, base, config)
     game = Game(data, judge, base, pruned, pipeline)
@@ -119,14 +120,14 @@ def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
 
 
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
-    """Everybody's and nobody's coalition, and all that may be measured, in the order of measuring."""
+    """Plans of the grand and the null coalition and of all others that may be measured, in the order of measuring."""
     coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
     method, seeds = config.coalitions.method, range(config.seed, config.seed + config.coalitions.seeds)
     return plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
 
 
 def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]) -> Verdict:
-    """Measure coalitions in the order of their plans, until the target holds or there are no more."""
+    """Measure coalitions in the order of their plans, until the target is reached or all are measured."""
     end = min(first_look(game.data, config), len(plans)) if config.stopping.has_target else len(plans)
     while True:
         measure_all(unfinished(plans[:end]), config.coalitions.timeout_minutes)
@@ -137,15 +138,15 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
 
 
 def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
-    """Measure coalitions until they are enough; then credit, pay, match, log and report.
+    """Measure coalitions until the target is reached; then credit, pay, match, log and report.
 
     Raises:
-        InputError: credit does not pass the gates or the terms of the payout; all but the payout is done.
+        InputError: the credit does not pass the gates or the terms of the payout. Everything except the payout is done.
     """
     config = settle_images(game.pruned, game.judge, config)
     measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
     plans = plan(config, game)
-    preparing = [prepare_tracking.submit()] if unfinished(plans) else []  # meanwhile
+    preparing = [prepare_tracking.submit()] if unfinished(plans) else []  # runs while coalitions are measured
     began = time.perf_counter()
     verdict = measure_until(config, game, plans)
     plans = plans[: verdict.plans]

@@ -1,7 +1,7 @@
-"""Judge GMValuator as its paper does: by class, attributes, membership, outliers and time.
+"""Evaluate GMValuator by the criteria of its paper: class, attributes, membership, outliers and time.
 
-A generator is trained on images whose classes are known; what it makes is matched with them; and what stands
-behind a generated image is compared with what should.
+A generator is trained on images with known classes. Its images are matched with the training images, and the most
+valuable training images for a generated image are compared with the expected ones.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.weights import check_weights
 
 GIVEN = "given"
-"""The generator of images that are not generated here."""
+"""Name of the generator of images that were supplied by the user."""
 
 
 @dataclass(frozen=True)
 class CriteriaResult:
-    """What the judgement by one criterion left.
+    """The result of an evaluation by one criterion.
 
     Attributes:
-        rows: as the table of the criterion has them, a generator and method each.
-        more: rows of its other tables, by name: of identity `sensitivity`, to fewer generated images, and
-            `calibration`, what the qualities of images change.
-        accuracy: of the classifier of generated images on training images that it did not see, the lowest of several;
-            None: labels or attributes were given.
-        folder: holds the tables and pictures.
+        rows: rows of the criterion's table, one for each generator and method.
+        more: rows of its other tables, by name: for identity, `sensitivity` to fewer generated images, and
+            `calibration`, the effect of image quality.
+        accuracy: accuracy of the classifier of generated images on held-out training images, the lowest of several;
+            None if labels or attributes were supplied.
+        folder: contains the tables and pictures.
     """
 
     name: str
@@ -69,11 +69,11 @@ class CriteriaResult:
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedSet:
     """Images of a generator.
 
     Attributes:
-        trained: the generator; None where the images were given.
+        trained: the generator; None if the images were supplied by the user.
     """
 
     generator: str
@@ -83,7 +83,7 @@ class Made:
 
 @flow(name="evaluate-identity", task_runner=RUNNER)
 def identity(config: CriteriaConfig) -> CriteriaResult:
-    """C1: the most valuable images for a generated one should have its class."""
+    """C1: the most valuable training images for a generated image should have its class."""
     check(config)
     items = drawn(config)
     sets, accuracy = with_classes(config, items, generate(config, items, config.images))
@@ -94,7 +94,7 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
 
 @flow(name="evaluate-attributes", task_runner=RUNNER)
 def attributes(config: CriteriaConfig) -> CriteriaResult:
-    """C2: they should have its attributes, one or two at a time."""
+    """C2: the most valuable training images should share one or two attributes of the generated image."""
     check(config)
     items = drawn(config, config.attribute_columns)
     sets, accuracy = with_attributes(config, items, generate(config, items, config.images, config.attribute_columns))
@@ -104,7 +104,7 @@ def attributes(config: CriteriaConfig) -> CriteriaResult:
 
 @flow(name="evaluate-membership", task_runner=RUNNER)
 def membership(config: CriteriaConfig) -> CriteriaResult:
-    """Table 6: images that a generator was trained on should be worth more than others of their class."""
+    """Table 6: training images of a generator should have higher values than held-out images of their class."""
     refuse_given(config, "membership")
     items = drawn(config)
     halves = halve(items, config)
@@ -114,7 +114,7 @@ def membership(config: CriteriaConfig) -> CriteriaResult:
 
 @flow(name="evaluate-outliers", task_runner=RUNNER)
 def outliers(config: CriteriaConfig) -> CriteriaResult:
-    """C3: images with noise, planted before the training, should be worth least."""
+    """C3: images to which noise was added before training should have the lowest values."""
     refuse_given(config, "outliers")
     noisy = plant(drawn(config), config)
     judged = matched(config, noisy.outputs, generate(config, noisy.outputs, config.valued_by))
@@ -123,7 +123,7 @@ def outliers(config: CriteriaConfig) -> CriteriaResult:
 
 @flow(name="evaluate-efficiency", task_runner=RUNNER)
 def efficiency(config: CriteriaConfig) -> CriteriaResult:
-    """C4: seconds for a generated image of a beta-VAE, beside VAE-TracIn."""
+    """C4: seconds per generated image of a beta-VAE, compared with VAE-TracIn."""
     refuse_given(config, "efficiency")
     items = drawn(config)
     trained = train_generator(items, "beta-vae", config)
@@ -141,57 +141,62 @@ CRITERIA: Mapping[CriterionName, Callable[[CriteriaConfig], CriteriaResult]] = {
 
 
 def drawn(config: CriteriaConfig, attributes: Sequence[str] = ()) -> ItemsOutputs:
-    """The training images, with attributes where columns of them are named."""
+    """The training images, with the attributes of the named columns."""
     source = "" if config.train is None else read(config.train, config.size, attributes).outputs.items
     return draw_items(source, config)
 
 
-def generate(config: CriteriaConfig, items: ItemsOutputs, images: int, attributes: Sequence[str] = ()) -> list[Made]:
-    """Images that were given, with attributes if they have them; or those of each generator, trained on the items."""
+def generate(
+    config: CriteriaConfig, items: ItemsOutputs, images: int, attributes: Sequence[str] = ()
+) -> list[GeneratedSet]:
+    """Images supplied by the user, with attributes if present; or images of each generator, trained on the items."""
     if config.generated is not None:
-        given = read(config.generated, config.size, attributes, needed=False).outputs
-        trained_on, given = alike(items, given)
+        supplied = read(config.generated, config.size, attributes, needed=False).outputs
+        trained_on, supplied = alike(items, supplied)
         if trained_on != items:
             raise InputError(
-                "training images are greyscale and generated ones have colour; give training images of three channels"
+                "training and generated images must both be greyscale or both have colour; the training images are "
+                "greyscale and the generated ones have colour. Use training images with three channels"
             )
-        return [Made(GIVEN, given, None)]
+        return [GeneratedSet(GIVEN, supplied, None)]
     made = []
     for generator in config.generators:
         trained = train_generator(items, generator, config)
-        made.append(Made(generator, sample(trained, images, config), trained))
+        made.append(GeneratedSet(generator, sample(trained, images, config), trained))
     return made
 
 
-def with_classes(config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[Made]) -> tuple[list[Made], float | None]:
-    """Generated images with their classes, and the accuracy of the classifier that found them, where one did."""
+def with_classes(
+    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet]
+) -> tuple[list[GeneratedSet], float | None]:
+    """Generated images with their classes, and the accuracy of the classifier that assigned them, if one was needed."""
     if all(made.images.labelled for made in sets):
         return list(sets), None
     classifier = train_classifier(items, config)
-    found = [Made(made.generator, classify(made.images, items, classifier), made.trained) for made in sets]
-    return found, classifier.outputs.accuracy
+    classified = [GeneratedSet(made.generator, classify(made.images, items, classifier), made.trained) for made in sets]
+    return classified, classifier.outputs.accuracy
 
 
 def with_attributes(
-    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[Made]
-) -> tuple[list[Made], float | None]:
-    """Generated images with their attributes, and the lowest accuracy of the classifiers that found them, if any did.
+    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet]
+) -> tuple[list[GeneratedSet], float | None]:
+    """Generated images with their attributes, and the lowest accuracy of the classifiers that assigned them, if any.
 
-    Where no columns are named, attributes follow from classes.
+    If no columns are named, attributes are derived from classes.
     """
     if not config.attribute_columns:
         return with_classes(config, items, sets)
     if all(made.images.attributes for made in sets):
         return list(sets), None
     classifiers = {name: train_classifier(items, config, name) for name in config.attribute_columns}
-    found = [Made(made.generator, find_attributes(made.images, classifiers), made.trained) for made in sets]
-    return found, min(classifier.outputs.accuracy for classifier in classifiers.values())
+    described = [GeneratedSet(made.generator, find_attributes(made.images, classifiers), made.trained) for made in sets]
+    return described, min(classifier.outputs.accuracy for classifier in classifiers.values())
 
 
 def matched(
-    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[Made], *, calibrate: bool = False
+    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet], *, calibrate: bool = False
 ) -> list[Judged]:
-    """Matches by GMValuator with each re-ranking; to calibrate, without the quality of images too."""
+    """Matches by GMValuator with each re-ranking; with `calibrate`, also without image quality."""
     embed(items, config.encoder, "")
     judged = []
     for made in sets:
@@ -204,7 +209,7 @@ def matched(
     return judged
 
 
-def traced(config: CriteriaConfig, items: ItemsOutputs, made: Made) -> Judged:
+def traced(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> Judged:
     """The contributions by VAE-TracIn to images of a beta-VAE."""
     if made.trained is None:
         raise InputError("VAE-TracIn looks at the checkpoints of a beta-VAE, and these images were given")
@@ -213,18 +218,18 @@ def traced(config: CriteriaConfig, items: ItemsOutputs, made: Made) -> Judged:
 
 
 def check(config: CriteriaConfig) -> None:
-    """Refuse, before anything is trained, what cannot end: a home that is no folder, or weights that are not here."""
+    """Check, before training, that `ROYALTY_HOME` can be written and that the required weights are present."""
     check_home(settings().root)
     check_weights(config.encoder, config.quality, *config.rerank)
 
 
 def refuse_given(config: CriteriaConfig, criterion: str) -> None:
-    """Where a generator has to be trained for the criterion, generated images cannot be given."""
+    """Check that no generated images are supplied for a criterion that has to train its generators."""
     check(config)
     if config.generated is not None:
         raise InputError(
-            f"`royalty evaluate {criterion}` trains its generators itself, on images that it prepares; got `generated` "
-            f"= {config.generated}. Leave it out"
+            f"`royalty evaluate {criterion}` trains its generators on images that it prepares, got `generated` = "
+            f"{config.generated}; remove it"
         )
 
 
@@ -236,7 +241,7 @@ def written(
     items: ItemsOutputs | None,
     accuracy: float | None = None,
 ) -> CriteriaResult:
-    """Publish the tables and pictures; with `items`, sheets of generated images beside those behind them, too."""
+    """Publish the tables and pictures; with `items`, also sheets of generated images and their contributing images."""
     published = write_criterion(criterion, config, result, judged, items)
     tables = result.outputs.tables
     return CriteriaResult(

@@ -1,4 +1,4 @@
-"""Judge values of items by planted corruptions: they are looked for, and taken out, by the lowest values."""
+"""Test values of items with planted corruptions: whether the lowest values find them, and what removing them gains."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from royalty.tasks.stages.weights import check_weights
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """What an evaluation by planted corruptions left.
+    """The result of an evaluation with planted corruptions.
 
     Attributes:
-        rows: a corruption and method each: `auroc`, and `first_fifth`, the share of the planted items among the fifth
-            of lowest value.
-        accuracy: of a classifier trained without the items of lowest value, by corruption, method and share removed.
-        folder: holds both tables and the curves.
+        rows: one for each corruption and method: `auroc`, and `first_fifth`, the share of the planted items that are
+            among the fifth of the items with the lowest values.
+        accuracy: accuracy of a classifier trained without the items of lowest value, by corruption, method and share
+            removed.
+        folder: contains both tables and the curves.
     """
 
     name: str
@@ -36,7 +37,7 @@ class DetectionResult:
 
 @flow(name="evaluate-detection", task_runner=RUNNER)
 def detection(config: DetectionConfig) -> DetectionResult:
-    """Plant corruptions in a clean set, look for them by the values of its items, and train without the worst."""
+    """Plant corruptions in a clean set, detect them by the values of its items, and train without the lowest values."""
     check_home(settings().root)
     check_weights(config.encoding.encoder)
     sides = clean_sides(config)
@@ -52,7 +53,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
 
 
 def clean_sides(config: DetectionConfig) -> CleanSides:
-    """Digests of the configured images; of scikit-learn's digits, if none are."""
+    """Digests of the configured image sets; of scikit-learn's digits if none are configured."""
     if config.train is None or config.val is None:
         return read_digits()
     train, val = alike(*(read(path, config.encoding.size).outputs for path in (config.train, config.val)))

@@ -1,8 +1,8 @@
-"""Judge credit by models that are retrained in full on held-out coalitions of contributors.
+"""Evaluate credit with models that are retrained in full on held-out coalitions of contributors.
 
-The linear datamodeling score (LDS) asks whether the sum of its members' credit ranks held-out
-coalitions as their retrained models do; the counterfactual asks what leaving out the contributors of
-highest credit does. Retrained models are kept, so that every later method is judged on the same ones.
+The linear datamodeling score (LDS) measures whether the summed credit of their members ranks held-out coalitions as
+their retrained models do. The counterfactual measures the effect of removing the contributors of highest credit.
+Retrained models are kept, so that later methods are evaluated on the same models.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from royalty.tasks.stages.publishing import Published
 
 @dataclass(frozen=True)
 class Judgement:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        rows: the table, a method and size of coalition, or counterfactual, each.
-        retrained: held-out models in all; `planned` of which were asked for.
-        folder: holds the table and, of LDS, the plot.
+        rows: the table: one row for each method and coalition size, or for each method and counterfactual.
+        retrained, planned: held-out models that were retrained, and that were planned.
+        folder: contains the table and, for LDS, the plot.
     """
 
     name: str
@@ -66,31 +66,32 @@ class Judgement:
 
 @flow(name="evaluate-lds", task_runner=RUNNER)
 def lds(config: CreditConfig) -> Judgement:
-    """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit has seen."""
+    """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit was computed from."""
     game = prepare(config, check_lds)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
-    chosen, seeds = held_out(game.data, config), held_out_seeds(config)
-    plans = planned(config, game, in_turn(chosen), "retrain", seeds, by_seed=True)
+    coalitions, seeds = held_out(game.data, config), held_out_seeds(config)
+    plans = planned(config, game, in_turn(coalitions), "retrain", seeds, by_seed=True)
     measure_within(plans, config)
     ends = planned(config, game, ends_of(game.data), "retrain", seeds[:1])
     measure_all(unfinished(ends), config.coalitions.timeout_minutes)
-    crossed = cross_fitted_credit(game.data, ends, plans, config)
-    scored = score(game.data, chosen, plans, [*credits, *crossed])
+    cross_fitted = cross_fitted_credit(game.data, ends, plans, config)
+    scored = score(game.data, coalitions, plans, [*credits, *cross_fitted])
     return judgement(config, scored.outputs.rows, plans, write_lds(config, scored))
 
 
 @flow(name="evaluate-counterfactual", task_runner=RUNNER)
 def counterfactual(config: CreditConfig) -> Judgement:
-    """Change of the property when the contributors of highest credit are left out, or alone are kept."""
+    """Change of the property when the contributors of highest credit are removed, or only they are kept."""
     game = prepare(config, check_counterfactual)
     config = settle_images(game.pruned, game.judge, config)
     credits = all_credits(config, game)
     final = list({credit.method: credit for credit in credits}.values())
-    asked = counterfactual_coalitions(game.data, final)
-    plans = planned(config, game, list(dict.fromkeys(asked.values())), "retrain", held_out_seeds(config), by_seed=True)
+    by_method = counterfactual_coalitions(game.data, final)
+    distinct = list(dict.fromkeys(by_method.values()))
+    plans = planned(config, game, distinct, "retrain", held_out_seeds(config), by_seed=True)
     measure_within(plans, config)
-    compared = compare(asked, plans)
+    compared = compare(by_method, plans)
     return judgement(config, compared.outputs.rows, plans, write_counterfactual(config, compared))
 
 
@@ -101,13 +102,13 @@ JUDGEMENTS: Mapping[JudgementKind, Callable[[CreditConfig], Judgement]] = {
 
 
 def judgement(config: CreditConfig, rows: list[Row], plans: Sequence[CoalitionPlan], published: Published) -> Judgement:
-    """The result of an evaluation, after it was published."""
-    left = len(unfinished(plans))
-    return Judgement(config.name, rows, len(plans) - left, len(plans), published.folder, published.run)
+    """The result of a published evaluation."""
+    retrained = len(plans) - len(unfinished(plans))
+    return Judgement(config.name, rows, retrained, len(plans), published.folder, published.run)
 
 
 def all_credits(config: CreditConfig, game: Game) -> list[MethodCredit]:
-    """Credit by Shapley values with growing numbers of coalitions, by leaving one out, and by the baselines."""
+    """Credit by Shapley values with growing numbers of coalitions, by leave-one-out, and by the baselines."""
     credits: list[MethodCredit] = []
     seeds = [config.seed]
     for method, count in config.evaluation.shapley.items():
@@ -131,16 +132,16 @@ def planned(
     seeds: Sequence[int],
     by_seed: bool = False,
 ) -> list[CoalitionPlan]:
-    """Plans for coalitions and seeds; those of one seed together, if asked for."""
+    """Plans for coalitions and seeds; with `by_seed`, sorted by seed."""
     plans = plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
     return sorted(plans, key=lambda plan: plan.seed) if by_seed else plans
 
 
 def measure_within(plans: Sequence[CoalitionPlan], config: CreditConfig) -> None:
-    """Train as many as the time allows, in the order of the plans."""
+    """Train as many coalitions as the time limit allows, in the order of the plans."""
     limit = config.evaluation.minutes
     end = float("inf") if limit is None else time.monotonic() + 60 * limit
-    pending, together = unfinished(plans), SIDE_BY_SIDE * settings().workers
+    pending, batch = unfinished(plans), SIDE_BY_SIDE * settings().workers
     while pending and time.monotonic() < end:
-        measure_all(pending[:together], config.coalitions.timeout_minutes)
-        pending = pending[together:]
+        measure_all(pending[:batch], config.coalitions.timeout_minutes)
+        pending = pending[batch:]

@@ -1,4 +1,4 @@
-"""Value training images by the generated images that they stand behind: GMValuator, without training anything."""
+"""Value training images by their contributions to generated images: GMValuator, which trains nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from royalty.tasks.stages.weights import check_weights
 
 @dataclass(frozen=True)
 class MatchResult:
-    """What a match left.
+    """The result of matching generated images with training images.
 
     Attributes:
-        items, generated: how many training images were valued, by how many generated ones.
-        table, contributions: digests of the tables of values, and of who stands behind which image.
-        contributors: total value by name, highest first; None if the training set names none.
-        folder: holds both tables and the pictures.
+        items, generated: numbers of training images and of generated images.
+        table, contributions: digests of the table of values, and of the table of contributions to each image.
+        contributors: total value by name, highest first; None if the training set names no contributors.
+        folder: contains both tables and the pictures.
         diagnostics: see `royalty.models.valuation.gmvaluator.gmvaluator_values`.
     """
 
@@ -43,7 +43,7 @@ class MatchResult:
 
 @flow(name="gmvaluator", task_runner=RUNNER)
 def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult:
-    """Embed both sets, match them, and write what was found. What is finished already is reused."""
+    """Embed both sets, match them, and write the tables. Finished work is reused."""
     check_out(out)
     check_home(settings().root)
     check_weights(*config.matching.chosen)

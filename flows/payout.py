@@ -1,4 +1,4 @@
-"""Pay contributors by the credit of a run: once, whoever asks how often."""
+"""Pay contributors by the credit of a run; repeated calls pay once."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from royalty.tasks.pay.statements import ExportName, own_terms, read_statement, 
 
 @dataclass(frozen=True)
 class PayoutResult:
-    """What was paid, or by a dry run would be.
+    """What was paid, or would be paid without the dry run.
 
     Attributes:
-        run: whose credit it is.
-        statement: of the ledger; None if nothing was posted.
-        rows: `payout.csv` as records, highest credit first; of a release, who was paid what.
-        notes: who is paid another amount than the policy alone gives, and what else a person should look at.
+        run: the run that the credit comes from.
+        statement: ID of the ledger statement; None if nothing was posted.
+        rows: `payout.csv` as records, highest credit first; for a release, the contributors and amounts paid.
+        notes: contributors whose amount differs from what the policy alone gives, and other remarks to review.
         checks: what the payout would be if two contributors were one person, or one were two.
-        files: what was written.
+        files: paths of the files written.
     """
 
     run: str
@@ -54,19 +54,19 @@ def payout(
     dry_run: bool = False,
     export: ExportName | None = None,
 ) -> PayoutResult:
-    """Divide a pool by the credit of a run, and post it; or release what the pool holds.
+    """Divide a pool by the credit of a run and post the division; or release held money.
 
     Args:
         credit: name of a run, or the digest of its credit table.
-        config: by default the run's own.
+        config: terms of the payout; the run's terms by default.
         release: contributors whose held money is paid now.
-        replace: what the pool paid by another run's credit is taken back.
-        dry_run: show the division, and post nothing.
-        export: a payment file to write besides.
+        replace: reverse what the pool paid on another run's credit.
+        dry_run: return the division without posting it.
+        export: also write a payment file in this format.
 
     Raises:
-        InputError: there is no such credit here, or it does not pass the gates or the terms; nothing is posted.
-        LedgerConflict: the ledger holds something else.
+        InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
+        LedgerConflict: the posting contradicts what the ledger holds.
     """
     check_home(settings().root)
     run, credited = find_credit(credit)

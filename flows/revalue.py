@@ -1,7 +1,7 @@
-"""Credit what changed since the last credited run of a name, and nothing else.
+"""Credit only what changed since the last credited run of the same name.
 
-Compare images, settings and code with that run. A coalition none of whose members changed is worth what it was; the
-others are measured from the models that the run kept. The pool is divided anew, and the difference is paid.
+Images, settings and code are compared with that run. A coalition whose members did not change keeps its utility; the
+others are measured from the models that the run kept. The pool is divided again, and the difference is paid.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from royalty.tasks.revalue.drift import describe_anchor, measure_drift
 
 @dataclass(frozen=True)
 class Revaluation:
-    """What a revaluation found.
+    """The result of a revaluation.
 
     Attributes:
-        change: what differs from the last credited run.
-        moved: whose credit, place or amount changed; None where nothing was revalued.
-        result: of the run; None where nothing was revalued.
+        change: the differences from the last credited run.
+        moved: contributors whose credit, rank or amount changed; None if nothing was revalued.
+        result: the result of the run; None if nothing was revalued.
         rows: `payout.csv` as records, of the result or else of the last credited run.
-        summary: all of it as Markdown.
+        summary: all of this as Markdown.
     """
 
     change: Change
@@ -49,46 +49,47 @@ class Revaluation:
 
 @flow(name="revalue", task_runner=RUNNER)
 def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = False) -> Revaluation:
-    """Credit what changed since the last credited run of this name, from that run's models: the anchor.
+    """Credit what changed since the last credited run of this name, starting from that run's models, the anchor.
 
     Args:
-        retrain_base: train the models that coalitions start from anew, and so everything.
-        dry_run: only say what changed, and what it would cost.
+        retrain_base: retrain the models that coalitions start from, and therefore every coalition.
+        dry_run: report what changed and the cost of revaluing it, without revaluing.
 
     Raises:
-        InputError: no run of this name came to credit; or credit does not pass the gates of the payout.
-        ConfigConflict: the name stands for other settings.
+        InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
+        ConfigConflict: the name belongs to a run with other settings.
     """
     check_home(settings().root)
     anchor = load_anchor(config.name)
     if not dry_run:
         open_workspace(settings()).runs.claim_name(
             config.name, config.claimed(), config.reread
-        )  # refuses other settings
+        )  # rejects other settings
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     last = load_last_run(config.name, data)
     game = replace(anchor.game, data=data)
-    change = compare(config, last, data, _again(config, last), plan(config, game), retrain_base)
+    change = compare(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
     if dry_run or not change.found:
         if not dry_run and last.stages.pay.outputs.refusal:
             raise InputError(f"nothing changed, and nothing was paid: {last.stages.pay.outputs.refusal}")
-        return _told(config, Revaluation(change, None, None, last.rows, ""))
-    preload(WORKER)  # which takes seconds, and is of no use where nothing changed
+        return _with_summary(config, Revaluation(change, None, None, last.rows, ""))
+    preload(WORKER)  # takes seconds, so only once something has to be measured
     if retrain_base:
         result = value(config, prepare(config), notes=[])
     else:
         result = value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
-    return _told(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
+    return _with_summary(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
 
 
-def _again(config: CreditConfig, last: LastRun) -> list[CoalitionPlan] | None:
-    """The last run's coalitions as the code plans them now; None where it had other settings."""
+def _last_plans(config: CreditConfig, last: LastRun) -> list[CoalitionPlan] | None:
+    """The last run's coalitions as the code plans them now; None if that run had other settings."""
     if open_workspace(settings()).runs.differences(config.name, config.claimed(), config.reread):
         return None
     return plan(config, last.game)
 
 
-def _told(config: CreditConfig, found: Revaluation) -> Revaluation:
-    summary = markdown(found.change, found.moved, currency=config.payout.currency)
+def _with_summary(config: CreditConfig, revaluation: Revaluation) -> Revaluation:
+    """Add the summary to a revaluation, and show it on the Prefect page of the flow run."""
+    summary = markdown(revaluation.change, revaluation.moved, currency=config.payout.currency)
     show_summary(config.name, summary)
-    return replace(found, summary=summary)
+    return replace(revaluation, summary=summary)

@@ -1,4 +1,4 @@
-"""Where the flows of this process fan their tasks out."""
+"""The task runner of the flows of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a flow needs around it, on the command line and in plain Python: servers, and processes with its imports."""
+"""Start what a flow needs, from the command line or from Python: servers, and worker processes with its imports."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from importlib import import_module
 
 @contextmanager
 def started(known: str | None, *, flow: str, works: Sequence[str], show_progress: bool) -> Iterator[None]:
-    """Start what a flow needs, a Prefect server among it unless one is set, and import the flow meanwhile.
+    """Start a Prefect server, unless one is configured, and import the flow while the server starts.
 
     Args:
-        known: a run that has nothing left to train if the run store knows its name.
-        flow: module of the flow, heavy to import; that is done while the server starts.
-        works: modules of what the flow runs in processes of its own, which are forked from one that has them.
-        show_progress: draw bars in the terminal.
+        known: name of a run; if it is in the run store, nothing is left to train and no worker process is prepared.
+        flow: module of the flow, which takes long to import.
+        works: modules of the flow's worker processes, which are forked from one process that has imported them.
+        show_progress: show progress bars in the terminal.
     """
     from royalty.infra.processes.script import script_not_imported
     from royalty.infra.processes.workers import preload
@@ -26,7 +26,7 @@ def started(known: str | None, *, flow: str, works: Sequence[str], show_progress
     check_home(settings().root)
     with script_not_imported():
         if known is None or not open_workspace(settings()).runs.knows(known):
-            preload(*works)  # there will be work to do, and its imports can be had while the server starts
+            preload(*works)  # workers will be needed: import their modules while the server starts
         with session(show_progress=show_progress) as wait_for_server:
             import_module(flow)
             wait_for_server()

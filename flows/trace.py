@@ -1,4 +1,4 @@
-"""Answer where something came from: the whole way from a payout to the images behind it, proved again."""
+"""Trace the lineage of an ID: from a payout to the images behind it, with every hash verified."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from royalty.tasks.report.trace_id import identify
 
 @flow(name="trace")
 def trace(asked: str, html: Path | None = None) -> Trace:
-    """Walk the lineage of an id, and hash every artifact on the way again.
+    """Follow the lineage of an ID, and verify the hash of every artifact in it.
 
     Args:
-        asked: a run name, or 8 or more digits of the id of a payout statement, credit table, model, MLflow run or item.
-        html: a file that the trace is written to as well.
+        asked: name of a run, or at least 8 digits of the ID of a payout statement, credit table, model, MLflow run or
+            item.
+        html: also write the trace to this file as an HTML page.
 
     Raises:
-        InputError: the id is unknown or ambiguous; nothing was recorded here.
+        InputError: the ID is unknown or ambiguous, or no run is recorded.
     """
     if not settings().database_url and not (settings().root / "royalty.db").exists():
-        raise InputError(f"no run was ever recorded in {settings().root}; set ROYALTY_HOME to the home of one")
+        raise InputError(f"no run is recorded in {settings().root}; set ROYALTY_HOME to the folder of a run")
     space = open_workspace(settings())
-    found = trace_found(space, asked, identify(space, asked))
+    lineage = trace_found(space, asked, identify(space, asked))
     if html is not None:
-        write_whole(html, render_trace(found).encode())
-    return found
+        write_whole(html, render_trace(lineage).encode())
+    return lineage

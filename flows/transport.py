@@ -35,13 +35,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ValueResult:
-    """What a valuation left.
+    """The result of a valuation.
 
     Attributes:
-        items: how many were valued.
+        items: number of items valued.
         table: digest of the table of values.
-        folder: holds `values.parquet` and its pictures.
-        diagnostics: of the method, such as `marginal_error`.
+        folder: contains `values.parquet` and its pictures.
+        diagnostics: diagnostics of the method, such as `marginal_error`.
     """
 
     name: str
@@ -54,11 +54,11 @@ class ValueResult:
 
 @flow(name="transport", task_runner=RUNNER)
 def value(config: ValueConfig, out: Path | None = None, incremental: bool = False) -> ValueResult:
-    """Value every item of one set by another. What is finished already, here or in another run, is reused.
+    """Value every item of the training set by the validation set. Finished work is reused, also from other runs.
 
     Args:
-        incremental: by SAVA, after training items came or went: keep the batches of the last valuation of this name,
-            their division and their cost, and transport new ones alone.
+        incremental: for SAVA, after training items were added or removed: keep the batches of the last valuation of
+            this name and their costs, and solve only the transports of new batches.
     """
     check_out(out)
     check_home(settings().root)
@@ -83,26 +83,26 @@ def read_sides(config: ValueConfig) -> Sides:
     train, val = alike(*(read(path, encoding.size).outputs for path in (config.train, config.val)))
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items)
-    own = encoding.encoder == "preact-resnet18"
-    model = train_encoder(val, encoding, config.seed).outputs.model if own else ""
+    trained_here = encoding.encoder == "preact-resnet18"
+    model = train_encoder(val, encoding, config.seed).outputs.model if trained_here else ""
     embed(train, encoding.encoder, model)
     return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder)
 
 
 def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Valued:
-    """Fan the batches out over the task runner, some to a process: first their transports, then their values."""
+    """Solve the transports of batches on the task runner, several in each process; then value the items likewise."""
     planned = plan_shares(config, sides, incremental)
     shares = list(range(len(planned.outputs.shares)))
     with progress("Transport batches", len(shares)) as advance:
-        solved = finished(solve_share.map(shares, unmapped(planned)), advance)
+        solved = results_of(solve_share.map(shares, unmapped(planned)), advance)
     agreed = agree_shares(planned, solved)
     with progress("Value items", len(shares)) as advance:
-        valued = finished(value_share.map(shares, unmapped(planned), unmapped(agreed)), advance)
+        valued = results_of(value_share.map(shares, unmapped(planned), unmapped(agreed)), advance)
     return join_shares(config, sides, planned, agreed, valued)
 
 
-def finished(futures: PrefectFutureList[Result], advance: Advance) -> list[Result]:
-    """Results in order, waited for in whatever order they come."""
+def results_of(futures: PrefectFutureList[Result], advance: Advance) -> list[Result]:
+    """Wait for all futures, and return their results in order."""
     try:
         for future in as_completed(list(futures)):
             future.result()

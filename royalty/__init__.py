@@ -1,11 +1,11 @@
-"""Credits, values and pays the people whose images trained a generative model.
+"""Credit, value and pay the people whose images trained a generative model.
 
-On arrays of your own: `sample_coalitions`, `estimate_shapley` and `exact_shapley` give contributors their credit;
-`lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` give single items their value; `divide_pool`
-turns credit into money. By a configuration: `load_config`, `run`, `revalue`, `payout` and `trace` do what the commands
-of these names do. Higher is more valuable, everywhere.
+Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors;
+`lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
+`divide_pool` divides money by credit. Functions with a configuration: `load_config`, `run`, `revalue`, `payout` and
+`trace`, like the commands of the same names. Higher is always more valuable.
 
-A name is imported when it is first used, so that `import royalty` waits for no library.
+Names are imported on first use, so that `import royalty` loads no other library.
 """
 
 from __future__ import annotations
@@ -67,20 +67,20 @@ _MODULES = {
     "sava_values": "royalty.models.valuation.sava",
     "trace": "royalty.flows.api",
 }
-"""Where each public name is defined."""
+"""The module that defines each public name."""
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        found: Any = version("royalty")
+        value: Any = version("royalty")
     elif name in _MODULES:
-        found = getattr(import_module(_MODULES[name]), name)
+        value = getattr(import_module(_MODULES[name]), name)
     else:
         raise AttributeError(f"module 'royalty' has no attribute {name!r}")
-    globals()[name] = found  # the next use finds it without this function
-    return found
+    globals()[name] = value  # later uses do not call this function
+    return value
 
 
 def __dir__() -> list[str]:

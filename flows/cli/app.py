@@ -1,7 +1,7 @@
-"""The `royalty` command line. Each command is a thin call of a flow.
+"""The `royalty` command line: each command calls one flow.
 
-Imports wait inside the commands: the configuration is checked before anything heavy is loaded, and
-what is heavy loads while the server starts.
+Commands import modules inside their functions: the configuration is checked before heavy libraries load, and those
+load while the Prefect server starts.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         sys.stdout.write(f"royalty {version('royalty')}\n")
@@ -56,11 +56,11 @@ def run(
     data: Data = None,
     name: Name = None,
     forecast: Annotated[
-        bool, typer.Option("--forecast", help="Measure only a pilot of the coalitions, and say what to expect.")
+        bool, typer.Option("--forecast", help="Measure only a pilot, then print the expected time and precision.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train, prune, measure coalitions; then credit, report and pay the contributors."""
+    """Train and prune a generator, measure coalitions of contributors, then credit and pay them and write a report."""
     from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data)
@@ -86,18 +86,18 @@ app.command()(doctor)
 
 @app.command()
 def ui() -> None:
-    """Serve MLflow's and Prefect's pages, over the state that runs left, until Ctrl-C."""
+    """Serve the MLflow and Prefect pages of recorded runs until Ctrl-C."""
     from royalty.infra.servers.session import serve_pages
 
     serve_pages()
 
 
 def main() -> None:
-    """Entry point: what a user can mend is one message; anything else is a traceback."""
+    """Entry point: errors that a user can fix are printed as one message; others as a traceback."""
     try:
         app()
     except Exception as error:
-        if not _mendable(error):
+        if not _user_can_fix(error):
             raise
         sys.stderr.write(f"royalty: {error}\n")
         sys.exit(1)
@@ -116,17 +116,17 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
         sys.stdout.write(json.dumps({**asdict(verdict), "expected": expected}) + "\n")
         return
     now = verdict.certainty
-    console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s of a worker each")
+    console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s each on one worker")
     console.print(f"Now       intervals {now.width:.2f} wide on average")
     console.print(f"          {now.error}")
     console.print(f"Expected  {verdict.expected} coalitions of at most {verdict.budget}")
-    console.print(f"          {verdict.expected_hours:.2f} hours more on {verdict.workers} worker(s)")
+    console.print(f"          {verdict.expected_hours:.2f} more hours on {verdict.workers} worker(s)")
     console.print(f"          intervals {verdict.expected_width:.2f} wide on average")
     if now.needed is not None and now.needed > verdict.budget:
-        console.print(f"The target takes about {now.needed} coalitions; raise `coalitions.count` or relax it.")
+        console.print(f"The target needs about {now.needed} coalitions; raise `coalitions.count` or relax the target.")
 
 
-def _mendable(error: Exception) -> bool:
+def _user_can_fix(error: Exception) -> bool:
     from sqlalchemy.exc import DatabaseError
 
     from royalty.flows.configuration import ConfigError

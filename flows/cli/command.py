@@ -1,4 +1,4 @@
-"""What the commands of `royalty` share: their options, and the servers, progress and signals around a flow."""
+"""Shared parts of the commands of `royalty`: options, and the servers, progress and signal handlers around a flow."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ if TYPE_CHECKING:
 
 STARTED = time.perf_counter()
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration: a YAML file.")]
-Preset = Annotated[str | None, typer.Option(help="A configuration that comes with the package.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML configuration file.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Name of a configuration in the package; `royalty presets` lists them.")
+]
 Name = Annotated[str | None, typer.Option(help="Name of this run.")]
 Data = Annotated[
-    Path | None, typer.Option(help="Where the images lie, of a preset that brings none; or instead of `data.path`.")
+    Path | None, typer.Option(help="Path of the images, for presets without images; replaces `data.path`.")
 ]
 SourceOf = Annotated[
     Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress bars.")]
 
 
 @contextmanager
 def working(known: str | None, *, flow: str, works: Sequence[str], show_progress: bool) -> Iterator[None]:
-    """What a flow needs around it, as `started` says, and what a signal does: end everything in order."""
+    """Run a flow inside `started` (see its arguments), and end its processes in order on SIGTERM or SIGINT."""
     from royalty.flows.starting import started
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -49,7 +51,7 @@ def working(known: str | None, *, flow: str, works: Sequence[str], show_progress
 
 
 def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
-    """The table of credit and payouts, where the time went, and where the rest is."""
+    """Print the table of credit and payouts, the time of each stage, and the paths of the report and the MLflow run."""
     from royalty.infra.pages.terminal import console, print_table, print_timing
 
     if as_json:
@@ -81,5 +83,5 @@ def _interrupt(number: int, frame: Any) -> None:
     from royalty.infra.processes.workers import stop_all
 
     stop_all()
-    sys.stderr.write("\nroyalty: interrupted; what is finished is kept, and the same command goes on from there\n")
+    sys.stderr.write("\nroyalty: interrupted; finished work is kept, and the same command resumes from there\n")
     raise KeyboardInterrupt

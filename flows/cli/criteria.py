@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from royalty.tasks.benchmarks.criterion_stages import CriterionName
 
 HELP: Mapping[CriterionName, str] = {
-    "identity": "Share of the most valuable images that have the class of the generated image.",
-    "attributes": "Share of the most valuable images that have its attributes, one or two at a time.",
-    "membership": "Whether images that were trained on are worth more than others of their class.",
-    "outliers": "Where images with noise, planted before the training, rank by value.",
-    "efficiency": "Seconds for a generated image, beside VAE-TracIn.",
+    "identity": "Measure the share of the most valuable training images that have the class of the generated image.",
+    "attributes": "Measure the share of the most valuable training images that have one or two attributes of the "
+    "generated image.",
+    "membership": "Test whether training images are valued higher than held-out images of their class.",
+    "outliers": "Add noise to some training images, and report where their values rank.",
+    "efficiency": "Measure the seconds per generated image of GMValuator and VAE-TracIn.",
 }
 
 COLUMNS = {
@@ -33,11 +34,11 @@ COLUMNS = {
     "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
     "calibration": ("generator", "method", "top", "with", "without"),
 }
-"""What a terminal shows of the rows; the tables on disk have all."""
+"""Columns that the terminal shows; the tables on disk have all columns."""
 
 TITLES = {
-    "sensitivity": "Over fewer generated images, ten draws of each number",
-    "calibration": "Mean score of the highest, with the quality of images and without",
+    "sensitivity": "Results with fewer generated images, ten random draws of each number",
+    "calibration": "Mean score of the highest contributions, with and without image quality",
 }
 
 
@@ -49,7 +50,7 @@ WORKS = (
     "royalty.tasks.benchmarks.training_sets_worker",
     "royalty.tasks.items.gmvaluator_worker",
 )
-"""What the criteria run in processes of their own."""
+"""Modules of the criteria's worker processes."""
 
 
 def add_criteria(evaluate: typer.Typer) -> None:
@@ -90,7 +91,7 @@ def _print(result: CriteriaResult) -> None:
         columns = COLUMNS[name]
         print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in rows])
     if result.accuracy is not None:
-        console.print(f"Classes by a classifier that is right about {result.accuracy:.1%} of the images it did not see")
+        console.print(f"Classes come from a classifier with {result.accuracy:.1%} accuracy on held-out images")
     console.print(f"Table       {result.folder}/{result.criterion}.csv", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
 

@@ -1,4 +1,4 @@
-"""The command `royalty doctor`: what is wrong with this machine, before a run finds it out."""
+"""The command `royalty doctor`: check this machine before a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from royalty.flows.cli.command import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look at versions, devices, weights, servers, disk, permissions and clock; exits 1 if something will not do."""
+    """Check versions, devices, weights, servers, disk, permissions and clock; exit with 1 if a check fails."""
     from royalty.infra.servers.session import configured
 
     configured()
@@ -20,13 +20,13 @@ def doctor(as_json: AsJson = False) -> None:
     from royalty.infra.pages.terminal import print_finding
     from royalty.infra.settings import settings
 
-    found = []
+    findings = []
     for finding in examine(settings()):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             print_finding(finding)
-    passes = all(finding.passes for finding in found)
+    passes = all(finding.passes for finding in findings)
     if as_json:
-        sys.stdout.write(json.dumps({"passes": passes, "findings": [asdict(finding) for finding in found]}) + "\n")
+        sys.stdout.write(json.dumps({"passes": passes, "findings": [asdict(finding) for finding in findings]}) + "\n")
     if not passes:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The commands `royalty evaluate`: what judges credit and values by what is known to be true."""
+"""The commands `royalty evaluate`: test credit and values against a known ground truth."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from royalty.flows.evaluate import Judgement
     from royalty.tasks.judge.stages import JudgementKind
 
-evaluate_app = typer.Typer(no_args_is_help=True, help="Judge credit and values by what is known to be true.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Test credit and values against a known ground truth.")
 add_criteria(evaluate_app)
 
 Presets = Annotated[
-    list[str] | None, typer.Option("--preset", help="A configuration that comes with the package; several, in turn.")
+    list[str] | None,
+    typer.Option("--preset", help="Name of a configuration in the package; repeat the option to evaluate several."),
 ]
 
 
@@ -30,7 +31,11 @@ Presets = Annotated[
 def lds(
     config: ConfigFile = None, preset: Presets = None, data: Data = None, name: Name = None, as_json: AsJson = False
 ) -> None:
-    """Rank correlation of credit with models retrained on held-out coalitions, beside the paper's baselines."""
+    """Compute the LDS of Shapley credit and the paper's baselines: rank correlation with retrained models.
+
+    The linear datamodeling score (LDS) compares the summed credit of held-out coalitions with the property of models
+    that are retrained in full on them.
+    """
     _evaluate("lds", config, preset, data, name, as_json)
 
 
@@ -38,7 +43,7 @@ def lds(
 def counterfactual(
     config: ConfigFile = None, preset: Presets = None, data: Data = None, name: Name = None, as_json: AsJson = False
 ) -> None:
-    """Change of the property when the contributors of highest credit are left out, or alone are kept."""
+    """Measure how the property changes when the contributors of highest credit are removed, or only they are kept."""
     _evaluate("counterfactual", config, preset, data, name, as_json)
 
 
@@ -50,7 +55,7 @@ def detection(
     name: Name = None,
     as_json: AsJson = False,
 ) -> None:
-    """Plant corruptions in a clean image set, the embedded digits unless given, and look for them by value."""
+    """Corrupt images of a clean set (default: scikit-learn's digits), and test whether low values find them."""
     from royalty.flows.configuration import load_detection_config
 
     configuration = load_detection_config(config, {"train": train, "val": val, "name": name})
@@ -87,30 +92,30 @@ def _evaluate(
 ) -> None:
     from royalty.flows.configuration import load_config
 
-    wanted: list[str | None] = list(presets) if presets else [None]
-    named = name if len(wanted) == 1 else None  # each of several keeps its own
-    configurations = [load_config(file=config, preset=preset, name=named, data=data) for preset in wanted]
-    judged = []
+    selected: list[str | None] = list(presets) if presets else [None]
+    run_name = name if len(selected) == 1 else None  # several presets keep their own names
+    configurations = [load_config(file=config, preset=preset, name=run_name, data=data) for preset in selected]
+    judgements = []
     with working(None, flow="royalty.flows.evaluate", works=[WORKER], show_progress=not as_json):
         from royalty.flows.evaluate import JUDGEMENTS
 
         for configuration in configurations:
-            judged.append(JUDGEMENTS[kind](configuration))
+            judgements.append(JUDGEMENTS[kind](configuration))
             if not as_json:
-                _print_judgement(kind, judged[-1])
+                _print_judgement(kind, judgements[-1])
     if as_json:
-        sys.stdout.write(json.dumps([asdict(judgement) for judgement in judged]) + "\n")
+        sys.stdout.write(json.dumps([asdict(judgement) for judgement in judgements]) + "\n")
 
 
-def _print_judgement(kind: JudgementKind, judged: Judgement) -> None:
+def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
     from royalty.infra.pages.terminal import console, print_table
 
     if kind == "lds":
-        alphas = sorted({row["alpha"] for row in judged.rows})
-        best: dict[str, dict[float, dict[str, Any]]] = {}
-        for row in judged.rows:  # of one method the last has the most coalitions
-            best.setdefault(row["method"], {})[row["alpha"]] = row
-        order = sorted(best.items(), key=lambda item: -sum(row["lds"] for row in item[1].values()))
+        alphas = sorted({row["alpha"] for row in judgement.rows})
+        final: dict[str, dict[float, dict[str, Any]]] = {}
+        for row in judgement.rows:  # the last row of a method and alpha has the most coalitions
+            final.setdefault(row["method"], {})[row["alpha"]] = row
+        by_score = sorted(final.items(), key=lambda item: -sum(row["lds"] for row in item[1].values()))
         cells = [
             (
                 method,
@@ -118,7 +123,7 @@ def _print_judgement(kind: JudgementKind, judged: Judgement) -> None:
                 f"{rows[alphas[0]]['seconds']:.0f}",
                 *(f"{rows[a]['lds']:+.2f} ±{(rows[a]['high'] - rows[a]['low']) / 2:.2f}" for a in alphas),
             )
-            for method, rows in order
+            for method, rows in by_score
         ]
         heads = ("Method", "Trained", "Seconds", *(f"LDS at {alpha:g}" for alpha in alphas))
     else:
@@ -131,9 +136,9 @@ def _print_judgement(kind: JudgementKind, judged: Judgement) -> None:
                 f"{row['low']:+.1%} to {row['high']:+.1%}",
                 str(row["seeds"]),
             )
-            for row in judged.rows
+            for row in judgement.rows
         ]
-    console.print(f"{judged.name}: judged by {judged.retrained} of {judged.planned} held-out models")
+    console.print(f"{judgement.name}: {judgement.retrained} of {judgement.planned} held-out models retrained")
     print_table(heads, cells)
-    console.print(f"Table       {judged.folder}/{kind}.csv", soft_wrap=True)
-    console.print(f"MLflow run  {judged.mlflow_run}")
+    console.print(f"Table       {judgement.folder}/{kind}.csv", soft_wrap=True)
+    console.print(f"MLflow run  {judgement.mlflow_run}")

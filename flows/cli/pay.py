@@ -18,47 +18,58 @@ if TYPE_CHECKING:
 
 def payout(
     credit: Annotated[str, typer.Option(help="Name of a run, or the digest of its credit table.")],
-    pool: Annotated[str | None, typer.Option(help="What is divided, as 1000.00; that of the run unless given.")] = None,
-    currency: Annotated[str | None, typer.Option(help="ISO 4217 code, as EUR.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="Terms: a YAML file, in place of those of the run.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of the pool; that of the run unless given.")] = None,
-    period: Annotated[str | None, typer.Option(help="That the pool is for, as 2026-05: it is paid once.")] = None,
-    release: Annotated[list[str] | None, typer.Option(help="Pay what the pool holds for a contributor.")] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="Amount to divide, for example 1000.00; the run's pool by default.")
+    ] = None,
+    currency: Annotated[str | None, typer.Option(help="ISO 4217 currency code, for example EUR.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="YAML file with the terms of the payout; the run's terms by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the pool; the run's name by default.")] = None,
+    period: Annotated[
+        str | None, typer.Option(help="Period of the pool, for example 2026-05; a pool is paid once per period.")
+    ] = None,
+    release: Annotated[
+        list[str] | None, typer.Option(help="Contributor whose held money is paid now; may be repeated.")
+    ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take back what the pool paid by another run's credit.")
+        bool, typer.Option("--replace", help="Reverse what the pool paid on another run's credit, and pay this one.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the division, and post nothing.")] = False,
-    export: Annotated[str | None, typer.Option(help="A payment file besides: pain001, or pain001.03.")] = None,
-    debtor_name: Annotated[str | None, typer.Option(help="Who pays, in the payment file.")] = None,
-    debtor_iban: Annotated[str | None, typer.Option(help="The account it is paid from.")] = None,
-    debtor_bic: Annotated[str | None, typer.Option(help="Of the bank of that account.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the division without posting it.")] = False,
+    export: Annotated[
+        str | None, typer.Option(help="Also write a payment file in this format: pain001 or pain001.03.")
+    ] = None,
+    debtor_name: Annotated[str | None, typer.Option(help="Name of the payer in the payment file.")] = None,
+    debtor_iban: Annotated[str | None, typer.Option(help="IBAN of the payer's account.")] = None,
+    debtor_bic: Annotated[str | None, typer.Option(help="BIC of the payer's bank.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pay the contributors of a run from a pool; doing it again pays nothing more."""
+    """Pay the contributors of a run from a pool. Repeating the command pays nothing more."""
     from royalty.flows.configuration import ConfigError, load_payout_config
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
 
     if export not in (None, "pain001", "pain001.03"):
-        raise ConfigError(f"a payment file is `pain001` or `pain001.03`, got {export!r}")
+        raise ConfigError(f"`--export` must be `pain001` or `pain001.03`, got {export!r}")
     if release and dry_run:
-        raise ConfigError("`--release` pays what is held, and `--dry-run` posts nothing; give one of them")
+        raise ConfigError("`--release` pays held money, and `--dry-run` posts nothing; use only one of them")
     space = open_workspace(settings())
-    found = space.ledger.credit_of(credit)
-    own = (space.runs.config(found[0]) or {}).get("payout", {}) if found else {}
+    match = space.ledger.credit_of(credit)
+    run = match[0] if match else None
+    run_terms = (space.runs.config(run) or {}).get("payout", {}) if run is not None else {}
     debtor = {"name": debtor_name, "iban": debtor_iban, "bic": debtor_bic}
-    given = {"pool": pool, "currency": currency, "name": name, "period": period}
-    configuration = load_payout_config(policy, own, given, debtor)
-    with working(found[0] if found else credit, flow="royalty.flows.payout", works=(), show_progress=not as_json):
+    overrides = {"pool": pool, "currency": currency, "name": name, "period": period}
+    configuration = load_payout_config(policy, run_terms, overrides, debtor)
+    with working(credit if run is None else run, flow="royalty.flows.payout", works=(), show_progress=not as_json):
         from royalty.flows.payout import payout
 
-        chosen: Any = export  # checked above
-        result = payout(credit, configuration, release=release or (), replace=replace, dry_run=dry_run, export=chosen)
+        format_: Any = export  # checked above
+        result = payout(credit, configuration, release=release or (), replace=replace, dry_run=dry_run, export=format_)
     _print_payout(result, as_json)
 
 
 def ledger(as_json: AsJson = False) -> None:
-    """List the statements of the ledger, hashing all of it again; exits 1 if anything in it was changed."""
+    """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
     from royalty.infra.ledger.money import formatted
     from royalty.infra.pages.terminal import console, print_table
     from royalty.infra.settings import settings
@@ -67,19 +78,19 @@ def ledger(as_json: AsJson = False) -> None:
     book = open_workspace(settings()).ledger
     statements, verified = book.statements(), book.verify()
     if as_json:
-        shown = {"statements": [asdict(one) for one in statements], "verified": asdict(verified)}
-        sys.stdout.write(json.dumps(shown) + "\n")
+        document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
+        sys.stdout.write(json.dumps(document) + "\n")
     else:
         cells = [
             (
-                one.id,
-                one.created_at,
-                " ".join(filter(None, (one.pool, one.period))),
-                one.kind if one.active else f"{one.kind}, replaced",
-                one.source or "",
-                formatted(sum(one.paid.values()), one.currency),
+                statement.id,
+                statement.created_at,
+                " ".join(filter(None, (statement.pool, statement.period))),
+                statement.kind if statement.active else f"{statement.kind}, replaced",
+                statement.source or "",
+                formatted(sum(statement.paid.values()), statement.currency),
             )
-            for one in statements
+            for statement in statements
         ]
         print_table(("Statement", "Posted", "Pool", "Kind", "Run", "Paid"), cells)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
@@ -102,6 +113,6 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
         console.print(note, markup=False)
     pool = " ".join(filter(None, (result.pool, result.period)))
     console.print(f"Pool        {pool}", markup=False)
-    console.print(f"Statement   {result.statement or 'none: a dry run posts nothing'}")
+    console.print(f"Statement   {result.statement or 'none (dry run)'}")
     for file in result.files:
         console.print(f"File        {file}", soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""The command `royalty presets`: what comes with the package, how large it is, and what it takes."""
+"""The command `royalty presets`: the configurations in the package, with their size and cost."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from royalty.flows.cli.command import AsJson
 
 
 def presets(as_json: AsJson = False) -> None:
-    """The presets: what images they take, the parameters of their generators, and GPU hours by a formula."""
+    """List the presets with their images, generators and parameters, and estimates of memory and GPU hours."""
     from royalty.flows.configuration import load_config, place_of_preset, preset_names
     from royalty.tasks.credit.expected import expected
 
-    found = {}
+    overview = {}
     for name in preset_names():
         place = place_of_preset(name)
         config = load_config(file=None, preset=name, name=None, data=Path(place) if place else None)
-        found[name] = place, config.generator.kind, expected(config)
+        overview[name] = place, config.generator.kind, expected(config)
     if as_json:
         rows = [
-            {"name": name, "data": place or None, "generator": kind, **asdict(one)}
-            for name, (place, kind, one) in found.items()
+            {"name": name, "data": place or None, "generator": kind, **asdict(cost)}
+            for name, (place, kind, cost) in overview.items()
         ]
         sys.stdout.write(json.dumps(rows) + "\n")
         return
@@ -34,17 +34,18 @@ def presets(as_json: AsJson = False) -> None:
         (
             name,
             kind,
-            f"{one.outline.parameters / 1e6:.2f}",
-            str(one.coalitions),
-            f"{one.budget.gigabytes:.1f}",
-            f"{one.budget.hours:.2f}",
+            f"{cost.outline.parameters / 1e6:.2f}",
+            str(cost.coalitions),
+            f"{cost.budget.gigabytes:.1f}",
+            f"{cost.budget.hours:.2f}",
         )
-        for name, (_, kind, one) in found.items()
+        for name, (_, kind, cost) in overview.items()
     ]
     print_table(("Preset", "Generator", "Million parameters", "Coalitions", "GB", "GPU hours"), cells)
     console.print(
-        f"Memory and hours are estimates: float32, at {SUSTAINED / 1e12:g} tera-operations a second. Images, by --data:"
+        f"Memory and hours are estimates for float32 at {SUSTAINED / 1e12:g} tera-operations per second. "
+        "Presets that need --data:"
     )
-    for name, (place, _, _) in found.items():
+    for name, (place, _, _) in overview.items():
         if place:
             console.print(f"  {name}: {place}", soft_wrap=True)

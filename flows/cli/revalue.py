@@ -1,4 +1,4 @@
-"""The command `royalty revalue`, whose exit code says whether anything changed."""
+"""The command `royalty revalue`; its exit code shows whether anything changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from royalty.flows.revalue import Revaluation
 
 CHANGED = 10
-"""Exit code where something changed, whether it was revalued or, by a dry run, not."""
+"""Exit code when something changed, with or without --dry-run."""
 
 
 def revalue(
@@ -27,18 +27,19 @@ def revalue(
     data: Data = None,
     name: Name = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what changed and what it will cost, and revalue nothing.")
+        bool, typer.Option("--dry-run", help="Print what changed and the cost of revaluing it, without revaluing.")
     ] = False,
-    summary: Annotated[Path | None, typer.Option(help="A file to write a summary to, as Markdown.")] = None,
+    summary: Annotated[Path | None, typer.Option(help="File to write a Markdown summary to.")] = None,
     retrain_base: Annotated[
-        bool, typer.Option("--retrain-base", help="Train base and pruned model anew, and so everything.")
+        bool,
+        typer.Option("--retrain-base", help="Retrain the base and pruned models, and therefore every coalition."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare images, settings and code with the last credited run; measure only what changed, and pay the difference.
+    """Compare images, settings and code with the last credited run; measure what changed, and pay the difference.
 
-    Exits 0 if nothing changed, 10 if something did and was revalued, and 1 if that failed. With --dry-run it exits 10
-    if anything changed.
+    Exits with 0 if nothing changed, 10 if a change was revalued, and 1 if revaluing failed. With --dry-run, exits with
+    10 if anything changed.
     """
     from royalty.flows.configuration import ConfigError, load_config
 
@@ -46,12 +47,12 @@ def revalue(
     if summary is not None and not (
         summary.absolute().parent.is_dir() and os.access(summary.absolute().parent, os.W_OK)
     ):
-        raise ConfigError(f"`--summary` names a file in a folder that can be written; got {summary}")
+        raise ConfigError(f"`--summary` must name a file in a writable folder, got {summary}; choose another path")
     try:
         with working(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=not as_json):
             from royalty.flows.revalue import revalue
 
-            found = revalue(configuration, retrain_base, dry_run)
+            revaluation = revalue(configuration, retrain_base, dry_run)
     except Exception as failure:
         if summary is not None:
             from royalty.infra.pages.summary import failed
@@ -59,29 +60,29 @@ def revalue(
             summary.write_text(failed(configuration.name, str(failure)), encoding="utf-8")
         raise
     if summary is not None:
-        summary.write_text(found.summary, encoding="utf-8")
-    _print(found, as_json)
-    if found.result is not None and not as_json:
-        print_result(found.result, configuration.payout, as_json=False)
-    if found.change.found:
+        summary.write_text(revaluation.summary, encoding="utf-8")
+    _print(revaluation, as_json)
+    if revaluation.result is not None and not as_json:
+        print_result(revaluation.result, configuration.payout, as_json=False)
+    if revaluation.change.found:
         raise typer.Exit(CHANGED)
 
 
-def _print(found: Revaluation, as_json: bool) -> None:
+def _print(revaluation: Revaluation, as_json: bool) -> None:
     if as_json:
-        result = {"rows": found.rows} if found.result is None else asdict(found.result)
-        moved = None if found.moved is None else [asdict(row) for row in found.moved]
-        said = {"found": found.change.found, **asdict(found.change)}
-        sys.stdout.write(json.dumps({"change": said, "moved": moved, **result}) + "\n")
+        result = {"rows": revaluation.rows} if revaluation.result is None else asdict(revaluation.result)
+        moved = None if revaluation.moved is None else [asdict(row) for row in revaluation.moved]
+        change_fields = {"found": revaluation.change.found, **asdict(revaluation.change)}
+        sys.stdout.write(json.dumps({"change": change_fields, "moved": moved, **result}) + "\n")
         return
     from royalty.infra.pages.terminal import console
 
-    change = found.change
+    change = revaluation.change
     if not change.found:
-        console.print(f"Nothing changed since the last credited run, of {change.since}.")
+        console.print(f"Nothing changed since the last credited run ({change.since}).")
     for sentence, about in change.lines():
         console.print(sentence + (f": {', '.join(about)}" if about else ""), markup=False)
     if change.found:
         console.print(f"Cost        {change.cost}")
-    for kept in change.kept:
-        console.print(f"Kept, though other code would train it now: {kept}; --retrain-base trains it anew")
+    for model in change.kept:
+        console.print(f"Kept, although its code changed: {model}; use --retrain-base to retrain it")

@@ -1,4 +1,4 @@
-"""The command `royalty trace`: where something came from."""
+"""The command `royalty trace`: the lineage of a payout, model or image."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from royalty.flows.cli.command import AsJson
 
 
 def trace(
-    asked: Annotated[
-        str, typer.Argument(metavar="ID", help="A run name, or the id of a payout, credit table, model, run or item.")
+    identifier: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Name of a run, or ID of a payout statement, credit table, model, MLflow run or item."
+        ),
     ],
-    html: Annotated[Path | None, typer.Option(help="Write it to this file as well, as a page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the trace to this file as an HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The whole way from a payout to images, every artifact hashed again; exit code 1 if something changed."""
+    """Show the lineage from a payout to the images behind it, and verify all hashes; exit with 1 if any differs."""
     from royalty.flows import api
 
-    found = api.trace(asked, html)
+    lineage = api.trace(identifier, html)
     if as_json:
-        sys.stdout.write(json.dumps({**asdict(found), "matches": found.matches}) + "\n")
+        sys.stdout.write(json.dumps({**asdict(lineage), "matches": lineage.matches}) + "\n")
     else:
         from royalty.infra.pages.terminal import print_trace
 
-        print_trace(found)
-    if not found.matches:
+        print_trace(lineage)
+    if not lineage.matches:
         raise typer.Exit(1)

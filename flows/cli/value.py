@@ -1,4 +1,4 @@
-"""The command `royalty value`: worth of single images."""
+"""The command `royalty value`: values of single images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from royalty.flows.cli.command import AsJson, ConfigFile, Name, SourceOf, workin
 
 
 def value(
-    method: Annotated[str, typer.Argument(help="gmvaluator, lava, sava or knn-shapley.")],
+    method: Annotated[str, typer.Argument(help="Method: gmvaluator, lava, sava or knn-shapley.")],
     train: SourceOf = None,
     val: SourceOf = None,
     generated: SourceOf = None,
@@ -23,15 +23,17 @@ def value(
     config: ConfigFile = None,
     name: Name = None,
     unseen_label: Annotated[
-        str | None, typer.Option(help="A training label that validation lacks: error, or worst.")
+        str | None, typer.Option(help="Treatment of training labels that the validation set lacks: error or worst.")
     ] = None,
     incremental: Annotated[
         bool,
-        typer.Option("--incremental", help="By sava: keep the last valuation of this name, and value what is new."),
+        typer.Option(
+            "--incremental", help="For sava: reuse the last valuation of this name, and value only new items."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Value every training item: by a clean validation set, or by the generated images that it stands behind."""
+    """Value every training item by a clean validation set, or by the generated images that it contributes to."""
     if method == "gmvaluator":
         _refuse_options(method, {"--val": val, "--unseen-label": unseen_label, "--incremental": incremental})
         _match(config, {"train": train, "generated": generated, "name": name}, out, as_json)
@@ -39,8 +41,8 @@ def value(
     _refuse_options(method, {"--generated": generated})
     from royalty.flows.configuration import load_value_config
 
-    given = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
-    configuration = load_value_config(config, given)
+    options = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
+    configuration = load_value_config(config, options)
     with working(None, flow="royalty.flows.transport", works=_workers(method), show_progress=not as_json):
         from royalty.flows.transport import value
 
@@ -58,22 +60,22 @@ def value(
 
 def _workers(method: str) -> list[str]:
     """Modules of the worker processes that value items by a method."""
-    methods = ("planning_worker", "shares_worker") if method == "sava" else ("valuing_worker",)
-    return [f"royalty.tasks.items.{module}" for module in ("embedding_worker", *methods)]
+    modules = ("planning_worker", "shares_worker") if method == "sava" else ("valuing_worker",)
+    return [f"royalty.tasks.items.{module}" for module in ("embedding_worker", *modules)]
 
 
-def _refuse_options(method: str, given: Mapping[str, Any]) -> None:
+def _refuse_options(method: str, options: Mapping[str, Any]) -> None:
     from royalty.flows.configuration import ConfigError
 
-    for option, value in given.items():
+    for option, value in options.items():
         if value:
-            raise ConfigError(f"`{option}` says nothing to `royalty value {method}`; leave it out")
+            raise ConfigError(f"`{option}` does not apply to `royalty value {method}`; remove it")
 
 
-def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json: bool) -> None:
+def _match(config: Path | None, options: dict[str, Any], out: Path | None, as_json: bool) -> None:
     from royalty.flows.configuration import load_gmvaluator_config
 
-    configuration = load_gmvaluator_config(config, given)
+    configuration = load_gmvaluator_config(config, options)
     with working(
         None,
         flow="royalty.flows.gmvaluator",
@@ -93,7 +95,7 @@ def _match(config: Path | None, given: dict[str, Any], out: Path | None, as_json
     console.print(f"{result.items} items valued by {result.generated} generated images; higher is better")
     _print_diagnostics(result.diagnostics)
     if result.diagnostics["k"] < result.diagnostics["k_asked"]:
-        console.print("There are fewer items than the k that share an image: all do")
+        console.print("There are fewer than k training items: all of them share each generated image")
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
     console.print(f"Behind      {result.folder}/contributions.parquet", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
@@ -104,5 +106,5 @@ def _print_diagnostics(diagnostics: Mapping[str, Any]) -> None:
 
     for name, value in diagnostics.items():
         if isinstance(value, int | float | str):
-            shown = f"{value:.4g}" if isinstance(value, float) else value
-            console.print(f"  {name.replace('_', ' ')}  {shown}")
+            number = f"{value:.4g}" if isinstance(value, float) else value
+            console.print(f"  {name.replace('_', ' ')}  {number}")

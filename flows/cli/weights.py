@@ -1,4 +1,4 @@
-"""The commands `royalty weights`: models of other people, which are fetched when asked for."""
+"""The commands `royalty weights`: pretrained models by third parties, downloaded only on request."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import typer
 
 from royalty.flows.cli.command import AsJson
 
-weights_app = typer.Typer(no_args_is_help=True, help="Weights of other people's models, which are fetched when asked.")
+weights_app = typer.Typer(no_args_is_help=True, help="List and download weights of pretrained third-party models.")
 
 
 @weights_app.command("list")
 def list_weights(as_json: AsJson = False) -> None:
-    """What each is for, its licence and size, and whether it is here."""
+    """List the weights with their use, licence and size, and whether they are present."""
     from royalty.infra.settings import settings
     from royalty.infra.stores.weights import WeightsStore
 
@@ -35,8 +35,8 @@ def list_weights(as_json: AsJson = False) -> None:
 
 
 @weights_app.command("fetch")
-def fetch_weights(names: Annotated[list[str], typer.Argument(help="As `royalty weights list` names them.")]) -> None:
-    """Download weights, whole or not at all; what is here is verified instead."""
+def fetch_weights(names: Annotated[list[str], typer.Argument(help="Names from `royalty weights list`.")]) -> None:
+    """Download weights, or verify them if they are present. An interrupted download leaves no partial files."""
     from royalty.infra.pages.terminal import console, received
     from royalty.infra.settings import settings
     from royalty.infra.stores.weights import WeightsStore

@@ -58,7 +58,7 @@ def test_a_trace_takes_no_server_and_says_where_it_looked(tmp_path: Path) -> Non
             print(error)
         """,
     )
-    assert "no run was ever recorded in" in done.stdout, done.stderr
+    assert "no run is recorded in" in done.stdout, done.stderr
     assert not (tmp_path / "home" / "prefect" / "server.log").exists()
 
 

@@ -42,7 +42,7 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         load_config(file=None, preset="cifar20", name=None)
     (tmp_path / "scans.yaml").write_text("seed: 1\n")
     for file, preset in ((tmp_path / "scans.yaml", None), (None, "planted"), (None, None)):
-        with pytest.raises(ConfigError, match="has its images from a package, so `--data elsewhere` has no place"):
+        with pytest.raises(ConfigError, match="come with a package, so `--data elsewhere` does not apply"):
             load_config(file=file, preset=preset, name=None, data=Path("elsewhere"))
 
 
@@ -71,8 +71,8 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         ("payout: {limits: {interval_with: 3}}", "`payout.limits.interval_with`; did you mean `interval_width`"),
         ("payout: {limits: {failed_share: -0.1}}", "`payout.limits.failed_share`"),
         ("coalitions: {count: 7}", r"`coalitions.count`: .*multiple of 2 \(got 7\)"),
-        ("data: {source: flickr}", "`data.source`: name the source"),
-        ("data: {size: 8}", "`data.source`: name the source"),
+        ("data: {source: flickr}", "`data.source`: set the source"),
+        ("data: {size: 8}", "`data.source`: set the source"),
         ("folder: images", "unknown key `folder`"),
         ("data: {source: folder, path: x, folder: y}", "unknown key `data.folder`"),
         ("data: {source: folder, path: x, size: 12}\ngenerator: {block_channels: [8, 8, 8, 8]}", "multiple of 8"),
@@ -91,7 +91,7 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         ("sampling: {scheduler: unipcc}", "no scheduler is called 'unipcc'; did you mean unipc"),
         ("pruning: {importance: size}", r"`pruning.importance`: .*'taylor'.*got 'size'"),
         ("", "is empty"),
-        ("- a\n- b", "no mapping"),
+        ("- a\n- b", "not a mapping"),
         ("data: {source", "is not YAML"),
     ],
 )

@@ -180,7 +180,7 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
     more = len(killed) + 2
     interrupted = start_and_signal(["run", "--config", str(config)], environment, signal.SIGINT, finished=more)
     assert interrupted.returncode == 130
-    assert "what is finished is kept" in interrupted.stderr
+    assert "finished work is kept" in interrupted.stderr
     assert "Traceback" not in interrupted.stderr + interrupted.stdout
     before = coalition_rows(home)
     assert {key: before[key] for key in killed} == killed

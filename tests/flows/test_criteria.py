@@ -361,5 +361,5 @@ def test_criteria_of_images_that_are_given(royalty: Run, tmp_path: Path) -> None
     assert by_column["accuracy"] is None
     refused = royalty("evaluate", "outliers", "--config", "c.yaml")
     assert refused.returncode == 1
-    assert "trains its generators itself" in refused.stderr
+    assert "trains its generators on images that it prepares" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -189,7 +189,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
 
     nothing = royalty("revalue", "--config", "mine.yaml", "--summary", "summary.md")
     assert (nothing.returncode, nothing.stderr) == (0, "")
-    assert "Nothing changed since the last credited run, of 20" in nothing.stdout
+    assert "Nothing changed since the last credited run (20" in nothing.stdout
     assert "Nothing changed since" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert kept(home) == after
     assert entries(home, "reversal") == [(name, -amount) for name, amount in owed(first).items()]
