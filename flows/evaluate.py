@@ -41,9 +41,10 @@ from royalty.tasks.judge.held_out import (
     leave_one_out,
 )
 from royalty.tasks.judge.publication import write_counterfactual, write_lds
-from royalty.tasks.judge.scores import compare, score
-from royalty.tasks.judge.stages import JudgementKind, Row
+from royalty.tasks.judge.scores import compare_utilities, score
+from royalty.tasks.judge.stages import JudgementKind
 from royalty.tasks.stages.publishing import Published
+from royalty.tasks.stages.stage import TableRow
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Judgement:
     """
 
     name: str
-    rows: list[Row]
+    rows: list[TableRow]
     retrained: int
     planned: int
     folder: str
@@ -90,7 +91,7 @@ def counterfactual(config: CreditConfig) -> Judgement:
     asked = counterfactual_coalitions(game.data, final)
     plans = planned(config, game, list(dict.fromkeys(asked.values())), "retrain", held_out_seeds(config), by_seed=True)
     measure_within(plans, config)
-    compared = compare(asked, plans)
+    compared = compare_utilities(asked, plans)
     return judgement(config, compared.outputs.rows, plans, write_counterfactual(config, compared))
 
 
@@ -100,7 +101,9 @@ JUDGEMENTS: Mapping[JudgementKind, Callable[[CreditConfig], Judgement]] = {
 }
 
 
-def judgement(config: CreditConfig, rows: list[Row], plans: Sequence[CoalitionPlan], published: Published) -> Judgement:
+def judgement(
+    config: CreditConfig, rows: list[TableRow], plans: Sequence[CoalitionPlan], published: Published
+) -> Judgement:
     """The result of an evaluation, after it was published."""
     left = len(unfinished(plans))
     return Judgement(config.name, rows, len(plans) - left, len(plans), published.folder, published.run)

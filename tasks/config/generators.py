@@ -181,7 +181,7 @@ class TrainedBase(StageConfig):
     denoiser_rate: Rate = 2e-3
 
 
-Base = Annotated[
+LoRABase = Annotated[
     Annotated[str, Field(min_length=1), Tag("name")] | Annotated[TrainedBase, Tag("trained")],
     Discriminator(lambda given: "trained" if isinstance(given, Mapping | TrainedBase) else "name"),
 ]
@@ -240,7 +240,7 @@ class LoRAConfig(DiffusionConfig):
     """
 
     kind: Literal["lora"]
-    base: Base = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    base: LoRABase = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     prompt: Annotated[str, Field(min_length=1)] | None = None
     rank: Annotated[int, Field(ge=2)] = 256
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("to_q", "to_k", "to_v", "to_out.0")

@@ -56,7 +56,7 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Anchor:
+class RunAnchor:
     """What a run first started from, and when."""
 
     name: str
@@ -69,7 +69,7 @@ def record_anchor(name: str, game: Game) -> None:
     open_workspace(settings()).runs.record_anchor(name, game.keys)
 
 
-def load_anchor(name: str) -> Anchor:
+def load_anchor(name: str) -> RunAnchor:
     """The latest anchor of a name.
 
     Raises:
@@ -82,7 +82,7 @@ def load_anchor(name: str) -> Anchor:
             f"a revaluation starts from the models of an earlier run; there is none named {name!r} in {space.root}. "
             "Run `royalty run` with this configuration first"
         )
-    return Anchor(name, _kept_game(space, name, kept.stages), datetime.fromisoformat(kept.created_at))
+    return RunAnchor(name, _kept_game(space, name, kept.stages), datetime.fromisoformat(kept.created_at))
 
 
 def _kept_game(space: Workspace, name: str, keys: Mapping[str, str]) -> Game:

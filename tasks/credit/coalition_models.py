@@ -9,14 +9,14 @@ import torch
 
 from royalty.models.generators.retraining import Outcome, coalition_models
 from royalty.models.valuation.coalitions import masks_of
-from royalty.tasks.credit.plan import CoalitionPlan, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import best_device
 from royalty.tasks.stages.loading import load_images, load_model
 
 
 def train_models(
-    plans: Sequence[CoalitionPlan], stores: Stores, report: Callable[[Trained], object]
+    plans: Sequence[CoalitionPlan], stores: Stores, report: Callable[[TrainedModel], object]
 ) -> dict[str, Outcome]:
     """Train and keep the models, and report each; by key of their plan.
 
@@ -36,7 +36,7 @@ def train_models(
     seconds = (time.perf_counter() - began) / len(plans)
     for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
         report(
-            Trained(
+            TrainedModel(
                 key=plan.key,
                 seed=outcome.seed,
                 items=len(data.of_coalition(mask)),

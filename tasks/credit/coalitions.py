@@ -21,7 +21,7 @@ from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.credit.counts import is_paired
-from royalty.tasks.credit.plan import WORKER, CoalitionPlan, Measurement, MeasurePlan, Trained
+from royalty.tasks.credit.plan import WORKER, CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
 from royalty.tasks.credit.training import measuring_modules
@@ -159,7 +159,7 @@ def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
 def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
     own, runs, by_key = settings(), open_workspace(settings()).runs, {plan.key: plan for plan in plans}
 
-    def record_row(row: Trained | Measurement | None) -> None:
+    def record_row(row: TrainedModel | MeasuredUtility | None) -> None:
         if row is not None:
             record(by_key, row)
 
@@ -182,7 +182,7 @@ def _measured(plans: Sequence[CoalitionPlan]) -> set[str]:
 
 
 def _record_failure(plan: CoalitionPlan, failure: str) -> None:
-    record_trained(plan, Trained(plan.key, plan.seed, 0, 0.0, "none", checkpoint=None, failure=failure))
+    record_trained(plan, TrainedModel(plan.key, plan.seed, 0, 0.0, "none", checkpoint=None, failure=failure))
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:

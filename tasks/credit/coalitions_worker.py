@@ -14,12 +14,12 @@ from royalty.models.generators.generator import Generator
 from royalty.models.generators.retraining import Outcome
 from royalty.tasks.credit.coalition_models import train_models
 from royalty.tasks.credit.coalition_utilities import measure_utility
-from royalty.tasks.credit.plan import CoalitionPlan, Measurement, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, MeasuredUtility, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import one_gpu
 from royalty.tasks.stages.loading import load_model
 
-Report = Callable[[Trained | Measurement | None], object]
+Reporter = Callable[[TrainedModel | MeasuredUtility | None], object]
 """Takes what is finished; None once a coalition has all it was planned."""
 
 
@@ -28,7 +28,7 @@ def measure_coalitions(
     checkpoints: Mapping[str, str | None],
     measured: Collection[str],
     stores: Stores,
-    report: Report,
+    report: Reporter,
 ) -> None:
     """Train what has no checkpoint yet, and measure what was not measured yet.
 

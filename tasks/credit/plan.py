@@ -55,7 +55,7 @@ class CoalitionPlan:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A coalition's model, as a worker reports it.
 
     Attributes:
@@ -75,7 +75,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class MeasuredUtility:
     """A measured utility, higher is better, as a worker reports it; times are in seconds."""
 
     key: str

@@ -10,7 +10,7 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.lineage import Edge
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.workspace import open_workspace
-from royalty.tasks.credit.plan import CoalitionPlan, Measurement, MeasurePlan, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 
 
 def flow_run() -> str | None:
@@ -18,16 +18,16 @@ def flow_run() -> str | None:
     return prefect.runtime.flow_run.id  # type: ignore[no-any-return]
 
 
-def record(plans: Mapping[str, CoalitionPlan], row: Trained | Measurement) -> None:
+def record(plans: Mapping[str, CoalitionPlan], row: TrainedModel | MeasuredUtility) -> None:
     """Record a model or a measurement of one of these plans, which are named by their keys."""
-    if isinstance(row, Trained):
+    if isinstance(row, TrainedModel):
         record_trained(plans[row.key], row)
     else:
         plan = plans[row.coalition]
         record_measurement(next(measure for measure in plan.measures if measure.key == row.key), row)
 
 
-def record_trained(plan: CoalitionPlan, trained: Trained) -> None:
+def record_trained(plan: CoalitionPlan, trained: TrainedModel) -> None:
     """Record the model of a coalition, or the failure of its training."""
     made = CoalitionRecord(
         key=plan.key,
@@ -43,7 +43,7 @@ def record_trained(plan: CoalitionPlan, trained: Trained) -> None:
     open_workspace(settings()).runs.record_coalition(made, coalition_edges(plan, trained.checkpoint), flow_run())
 
 
-def record_measurement(measure: MeasurePlan, measured: Measurement) -> None:
+def record_measurement(measure: MeasurePlan, measured: MeasuredUtility) -> None:
     """Record the utility of a coalition's model."""
     made = MeasurementRecord(
         key=measure.key,

@@ -15,7 +15,7 @@ from royalty.models.payout.payees import Payee, shared_accounts, unpayable
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
-from royalty.tasks.pay.stages import PAY, Division, Paid, PayInputs
+from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs
 from royalty.tasks.stages.running import run_here
 
 UNNAMED = {"name", "period", "payees", "debtor"}
@@ -34,7 +34,7 @@ def pay(
     source: str | None = None,
     replace_other_runs: bool = False,
     post: bool = True,
-) -> Division:
+) -> DividedPool:
     """Divide a pool, and post it to the ledger; or the refusal to pay.
 
     Args:
@@ -46,7 +46,7 @@ def pay(
     table = load_table(space, credit.outputs.table)
     inputs = _inputs(space, credit, table["contributor"].tolist(), config, pool_name, payees)
     divided = run_here(PAY, inputs, division_by(table, inputs, config))
-    division = Division(divided, shared_accounts(payees, table["contributor"].tolist()), statement=None)
+    division = DividedPool(divided, shared_accounts(payees, table["contributor"].tolist()), statement=None)
     if divided.outputs.refusal or not post:
         return division
     try:

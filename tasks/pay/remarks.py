@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.pay.stages import Division, PayOutputs
+from royalty.tasks.pay.stages import DividedPool, PayOutputs
 
 
 def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
@@ -17,7 +17,7 @@ def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
     return sentences
 
 
-def remarks(division: Division, config: PayoutConfig) -> list[str]:
+def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
     """What a person who pays should look at: adjusted amounts, the reserve, and accounts that contributors share."""
     notes = [f"{name}: {sentence}" for name, sentence in adjustments(division.outputs, config).items()]
     if division.outputs.reserve:

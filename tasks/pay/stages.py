@@ -59,7 +59,7 @@ PAY = Stage("pay", PayInputs, PayOutputs)
 
 
 @dataclass(frozen=True)
-class Division:
+class DividedPool:
     """A divided pool, and what only this run knows of it.
 
     Attributes:

@@ -101,7 +101,7 @@ def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
 def _earlier_run(space: Workspace, name: str, stages: RunStages) -> EarlierRun | None:
     """The run of this name before the present one, if the rows of it have all that is compared."""
     tracks = TRACK.latest(space)
-    present = next(place for place, track in enumerate(tracks) if track.key == stages.tracked.key)
+    present = next(place for place, track in enumerate(tracks) if track.key == stages.logged_run.key)
     for track in reversed(tracks[:present]):
         if track.inputs.name != name:
             continue

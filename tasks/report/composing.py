@@ -155,7 +155,7 @@ def _paid(payout: PayoutConfig, paid: PayOutputs) -> str:
 
 def _identifiers(stages: RunStages) -> tuple[tuple[str, str], ...]:
     """Ids by which MLflow, Prefect, git and `royalty trace` know what the report is about."""
-    logged = stages.tracked.outputs
+    logged = stages.logged_run.outputs
     return (
         ("MLflow run", logged.run),
         ("Prefect flow run", logged.flow_run),

@@ -12,11 +12,11 @@ from prefect.context import FlowRunContext
 
 from royalty.infra.pages.contributors import INDEX
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.pay.stages import Division
+from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.report.track import escaped
 
 
-def show_in_prefect(name: str, payout: PayoutConfig, division: Division, folder: Path) -> None:
+def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path) -> None:
     """Attach the artifacts to this flow run; outside one there is nothing to attach them to."""
     if FlowRunContext.get() is None:
         return

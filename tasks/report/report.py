@@ -49,7 +49,7 @@ def write_report(
             file: space.artifacts.put(html.encode())
             for file, html in _pages(space, report, config.payout, stages, background).items()
         }
-        tracking, run = open_tracking(settings()), stages.tracked.outputs.run
+        tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
         tracking.files(run, _files(space, stages, pages))
         tracking.finish(run)
         return ReportOutputs(pages["report.html"], pages)

@@ -25,7 +25,7 @@ from royalty.tasks.credit.stages import (
     Trained,
 )
 from royalty.tasks.items.stages import MATCH, Matched
-from royalty.tasks.pay.stages import PAY, Division
+from royalty.tasks.pay.stages import PAY, DividedPool
 from royalty.tasks.stages.stage import Finished, Stage
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RunStages:
     prune: Pruned
     measure: Measured
     credit: Credited
-    pay: Division
+    pay: DividedPool
     match: Matched
     track: Tracked | None = None
 
@@ -140,7 +140,7 @@ class RunStages:
             prune=_finished(PRUNE, rows),
             measure=_finished(MEASURE, rows),
             credit=_finished(CREDIT, rows),
-            pay=Division(_finished(PAY, rows), shared_accounts=[], statement=None),
+            pay=DividedPool(_finished(PAY, rows), shared_accounts=[], statement=None),
             match=_finished(MATCH, rows),
             track=_finished(TRACK, rows) if TRACK.name in rows else None,
         )
@@ -158,7 +158,7 @@ class RunStages:
         return {stage.name: stage.key for stage in self.finished}
 
     @property
-    def tracked(self) -> Tracked:
+    def logged_run(self) -> Tracked:
         """The stage that logged the run.
 
         Raises:

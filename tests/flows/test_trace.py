@@ -192,7 +192,7 @@ def test_every_kind_of_published_run_is_found_under_the_name_and_by_its_id(
     assert untraceable(home.space.root) == []
     assert {traced(home, each.run).kind for each in written} == {"MLflow run"}
     named = identify(home.space, "may")
-    assert set(named.nodes) == {home.stages.tracked.key, *(each.stage.key for each in written)}
+    assert set(named.nodes) == {home.stages.logged_run.key, *(each.stage.key for each in written)}
     assert {title: len(steps) for title, steps in traced(home, "may").groups if title in WAY} == WAY
 
 
