@@ -1,4 +1,4 @@
-"""Measure the utility of a coalition's model, in a worker. Imports no orchestration."""
+"""Worker code: measure the utility of a coalition's model. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from royalty.tasks.stages.loading import load_property
 
 
 def measure_utility(plan: CoalitionPlan, measure: MeasurePlan, model: Generator, stores: Stores) -> MeasuredUtility:
-    """Sample a coalition's model, and measure the property of its images."""
+    """Sample images from a coalition's model, and measure their property."""
     began = time.perf_counter()
     images = model.sample(measure.images, seed=measure.draw, steps=measure.steps, scheduler=measure.scheduler)
     sampled = time.perf_counter()
@@ -28,6 +28,6 @@ def measure_utility(plan: CoalitionPlan, measure: MeasurePlan, model: Generator,
 
 
 @lru_cache(maxsize=4)
-def _property(stores: Stores, written: str, judge: str, reference: str) -> Property:
-    """A property, built once a process: all coalitions of a run have the same."""
-    return load_property(stores, written, judge, reference)
+def _property(stores: Stores, name: str, judge: str, reference: str) -> Property:
+    """Build a property once for each process: all coalitions of a run share it."""
+    return load_property(stores, name, judge, reference)

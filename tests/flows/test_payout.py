@@ -165,7 +165,7 @@ def test_money_smaller_than_a_payment_and_of_three_decimals(space: Workspace, pa
 
 
 def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pay: Pay) -> None:
-    with pytest.raises(InputError, match="no run 'nobody' has any here; those that have: show"):
+    with pytest.raises(InputError, match="no run 'nobody' has credit here"):
         royalty.flows.payout.payout.fn("nobody")
     for given, says in {
         ("pool", "10.5"): "JPY, which has 0 decimals",

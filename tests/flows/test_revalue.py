@@ -199,7 +199,7 @@ def test_revaluation_of_what_never_ran_is_refused_in_one_line(royalty: Run, tmp_
     refused = royalty("revalue", "--name", "nobody-ran-this", "--summary", "summary.md")
     assert "**It failed.**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert refused.returncode == 1
-    assert "there is none named 'nobody-ran-this'" in refused.stderr
+    assert "has no run named 'nobody-ran-this'" in refused.stderr
     assert "royalty run" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert table(tmp_path / "home", "stages") == {}
