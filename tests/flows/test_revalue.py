@@ -177,9 +177,9 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert 0 < float(moved[1]) < 50
     html = (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
     assert note in html
-    assert "Nobody would have a larger share under two names" in html
+    assert "Nobody would get a larger share by splitting into two identities" in html
     page = (Path(revalued["folder"]) / file_of("ann")).read_text(encoding="utf-8")
-    assert re.search(r"Their images</th><td>others</td><td>changed</td>", page)
+    assert re.search(r"Content of the images</th><td>different</td><td>changed</td>", page)
     for result, state in ((first, "reversed"), (revalued, "stands")):
         amount = re.escape(f"€{next(row['amount'] for row in result['rows'] if row['contributor'] == 'ann')}")
         assert re.search(rf"<td>{amount}</td><td>{state}</td>", page)

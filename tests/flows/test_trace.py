@@ -44,7 +44,7 @@ from royalty.tasks.judge.stages import (
     LdsOutputs,
 )
 from royalty.tasks.pay.division import pay, release_held
-from royalty.tasks.report.trace import trace_found
+from royalty.tasks.report.trace import trace_target
 from royalty.tasks.report.trace_id import identify
 from royalty.tasks.stages.publishing import Published
 from royalty.tasks.stages.stage import Finished, Stage
@@ -87,7 +87,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def traced(home: Home, asked: str) -> Trace:
-    return trace_found(home.space, asked, identify(home.space, asked))
+    return trace_target(home.space, asked, identify(home.space, asked))
 
 
 def ids(home: Home) -> dict[str, str]:
