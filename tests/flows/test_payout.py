@@ -180,7 +180,9 @@ def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pa
         pay(debtor={"name": "M", "iban": "DE00370400440532013000"})
     assert space.ledger.statements() == []
     space.artifacts.path(space.runs.stage("key of show").outputs["table"]).unlink()
-    with pytest.raises(InputError, match=r"that of 'show' is not in .*; set ROYALTY_HOME to the home of its run"):
+    with pytest.raises(
+        InputError, match=r"the table of 'show' is not in .*\. Set ROYALTY_HOME to the home of that run"
+    ):
         pay()
     assert Decimal(sum(space.ledger.balance("show").values())) == 0
 
