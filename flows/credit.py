@@ -183,7 +183,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
         rows=paid.outputs.rows,
         table=estimate.outputs.table,
         folder=report.folder,
-        mlflow_run=stages.tracked.outputs.run,
+        mlflow_run=stages.logged_run.outputs.run,
         measured=len(fresh),
         reused=len({plan.key for plan in plans} - set(fresh)),
         ended=verdict.sentence,

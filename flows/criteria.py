@@ -24,7 +24,7 @@ from royalty.tasks.benchmarks.criteria import (
     trace,
 )
 from royalty.tasks.benchmarks.criteria_publication import write_criterion
-from royalty.tasks.benchmarks.criterion_stages import Criterion, CriterionName, Judged, Row
+from royalty.tasks.benchmarks.criterion_stages import Criterion, CriterionName, Judged
 from royalty.tasks.benchmarks.generator_stages import Generator
 from royalty.tasks.benchmarks.generators import (
     classify,
@@ -40,6 +40,7 @@ from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.items.gmvaluator import match
 from royalty.tasks.items.reading import alike, embed, read
 from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
 
 GIVEN = "given"
@@ -61,8 +62,8 @@ class CriteriaResult:
 
     name: str
     criterion: str
-    rows: list[Row]
-    more: dict[str, list[Row]]
+    rows: list[TableRow]
+    more: dict[str, list[TableRow]]
     accuracy: float | None
     folder: str
     mlflow_run: str

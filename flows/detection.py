@@ -10,9 +10,10 @@ from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.tasks.benchmarks.detection import accuracy_of, detect, read_digits, rows_of, write_detection
-from royalty.tasks.benchmarks.detection_stages import CleanSides, Row
+from royalty.tasks.benchmarks.detection_stages import CleanSides
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.items.reading import alike, read
+from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
 
 
@@ -29,8 +30,8 @@ class DetectionResult:
     """
 
     name: str
-    rows: list[Row]
-    accuracy: list[Row]
+    rows: list[TableRow]
+    accuracy: list[TableRow]
     folder: str
     mlflow_run: str
 

@@ -41,9 +41,10 @@ from royalty.tasks.judge.held_out import (
     leave_one_out,
 )
 from royalty.tasks.judge.publication import write_counterfactual, write_lds
-from royalty.tasks.judge.scores import compare, score
-from royalty.tasks.judge.stages import JudgementKind, Row
+from royalty.tasks.judge.scores import compare_utilities, score
+from royalty.tasks.judge.stages import JudgementKind
 from royalty.tasks.stages.publishing import Published
+from royalty.tasks.stages.stage import TableRow
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Judgement:
     """
 
     name: str
-    rows: list[Row]
+    rows: list[TableRow]
     retrained: int
     planned: int
     folder: str
@@ -91,7 +92,7 @@ def counterfactual(config: CreditConfig) -> Judgement:
     distinct = list(dict.fromkeys(by_method.values()))
     plans = planned(config, game, distinct, "retrain", held_out_seeds(config), by_seed=True)
     measure_within(plans, config)
-    compared = compare(by_method, plans)
+    compared = compare_utilities(by_method, plans)
     return judgement(config, compared.outputs.rows, plans, write_counterfactual(config, compared))
 
 
@@ -101,10 +102,12 @@ JUDGEMENTS: Mapping[JudgementKind, Callable[[CreditConfig], Judgement]] = {
 }
 
 
-def judgement(config: CreditConfig, rows: list[Row], plans: Sequence[CoalitionPlan], published: Published) -> Judgement:
-    """The result of a published evaluation."""
-    retrained = len(plans) - len(unfinished(plans))
-    return Judgement(config.name, rows, retrained, len(plans), published.folder, published.run)
+def judgement(
+    config: CreditConfig, rows: list[TableRow], plans: Sequence[CoalitionPlan], published: Published
+) -> Judgement:
+    """The result of an evaluation, after it was published."""
+    left = len(unfinished(plans))
+    return Judgement(config.name, rows, len(plans) - left, len(plans), published.folder, published.run)
 
 
 def all_credits(config: CreditConfig, game: Game) -> list[MethodCredit]:

@@ -17,7 +17,7 @@ from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.remarks import remarks
-from royalty.tasks.pay.statements import ExportName, own_terms, read_statement, write_payout
+from royalty.tasks.pay.statements import ExportName, read_statement, terms_of_run, write_payout
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def payout(
     """
     check_home(settings().root)
     run, credited = find_credit(credit)
-    source, run_terms = own_terms(run)
+    source, run_terms = terms_of_run(run)
     terms = config or run_terms
     pool = terms.name or run
     payees = load_payees(terms, source)

@@ -24,7 +24,7 @@ from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan
 from royalty.tasks.credit.training import needs_labels
 from royalty.tasks.report.prefect_artifacts import show_summary
-from royalty.tasks.revalue.change import LastRun, compare, load_last_run
+from royalty.tasks.revalue.change import LastRun, compare_with_last_run, load_last_run
 from royalty.tasks.revalue.drift import describe_anchor, measure_drift
 
 
@@ -68,7 +68,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     last = load_last_run(config.name, data)
     game = replace(anchor.game, data=data)
-    change = compare(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
+    change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
     if dry_run or not change.found:
         if not dry_run and last.stages.pay.outputs.refusal:
             raise InputError(f"nothing changed, and nothing was paid: {last.stages.pay.outputs.refusal}")

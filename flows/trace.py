@@ -11,7 +11,7 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
-from royalty.tasks.report.trace import trace_found
+from royalty.tasks.report.trace import trace_target
 from royalty.tasks.report.trace_id import identify
 
 
@@ -30,7 +30,7 @@ def trace(asked: str, html: Path | None = None) -> Trace:
     if not settings().database_url and not (settings().root / "royalty.db").exists():
         raise InputError(f"no run is recorded in {settings().root}; set ROYALTY_HOME to the folder of a run")
     space = open_workspace(settings())
-    lineage = trace_found(space, asked, identify(space, asked))
+    lineage = trace_target(space, asked, identify(space, asked))
     if html is not None:
         write_whole(html, render_trace(lineage).encode())
     return lineage

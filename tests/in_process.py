@@ -131,7 +131,9 @@ def _process(arguments: tuple[str, ...], folder: Path, environment: Mapping[str,
 
 def _forget_modules_of(folder: Path) -> None:
     """Let the next test import modules of its own by the names of a user's, such as that of a property."""
-    named = [name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(f"{folder}/")]
+    named = [
+        name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(f"{folder}/")
+    ]
     for name in named:
         del sys.modules[name]
     if named:

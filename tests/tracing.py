@@ -45,7 +45,7 @@ from royalty.tasks.credit.stages import (
 from royalty.tasks.items.stages import MATCH, Matched, MatchInputs, MatchOutputs
 from royalty.tasks.pay.dividing import settled
 from royalty.tasks.pay.division import UNNAMED
-from royalty.tasks.pay.stages import PAY, Division, PayInputs, PayOutputs
+from royalty.tasks.pay.stages import PAY, DividedPool, PayInputs, PayOutputs
 from royalty.tasks.report.stages import TRACK, RunStages, TrackInputs, TrackOutputs
 from royalty.tasks.stages.stage import Finished, Stage, as_json
 
@@ -261,10 +261,10 @@ def _match(recorder: Recorder, config: CreditConfig, data: ImageSet, train: str)
     )
 
 
-def _division(recorder: Recorder, config: CreditConfig, credit: Credited) -> Division:
+def _division(recorder: Recorder, config: CreditConfig, credit: Credited) -> DividedPool:
     payout, settlements = config.payout, dict.fromkeys(PEOPLE, SHARE)
     terms = payout.model_dump(mode="json", exclude=UNNAMED)
     rows = settled(load_table(recorder.space, credit.outputs.table), payout, settlements)
     outputs = PayOutputs(None, settlements, 0, recorder.put("contributor,amount"), rows.to_dict("records"))
     paid = recorder.finished(PAY, PayInputs(credit.outputs.table, [0, 4], terms, config.name), outputs)
-    return Division(paid, shared_accounts=[], statement=None)
+    return DividedPool(paid, shared_accounts=[], statement=None)

@@ -13,10 +13,10 @@ from royalty.models.data.labelled import Items
 from royalty.models.judging.sets import attributes_of, images_of, labels_of, stratified_order
 from royalty.models.properties.classifier import Classifier
 from royalty.tasks.benchmarks.generator_stages import (
-    ClassifierInputs,
-    ClassifierOutputs,
     ClassifyInputs,
     FindAttributesInputs,
+    ImageClassifierInputs,
+    ImageClassifierOutputs,
 )
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import keep_items, load_items
@@ -26,7 +26,7 @@ HELD_OUT = 0.2
 """Share of the labelled images that the classifier is judged by, and not trained on."""
 
 
-def fit_classifier(inputs: ClassifierInputs, context: StageContext) -> ClassifierOutputs:
+def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> ImageClassifierOutputs:
     """Train a classifier on four fifths of the images, and measure its accuracy on the others."""
     torch.set_num_threads(os.cpu_count() or 1)
     whole, attribute = load_items(context.artifacts, inputs.items), inputs.attribute
@@ -42,7 +42,7 @@ def fit_classifier(inputs: ClassifierInputs, context: StageContext) -> Classifie
     classifier = Classifier(images.shape[1], len(names), seed=inputs.seed)
     classifier.fit(images[trained], targets[trained], steps=inputs.steps, seed=inputs.seed, progress=context.advance)
     accuracy = float(classifier.accuracy(images[held_out], targets[held_out]))
-    return ClassifierOutputs(context.artifacts.put(classifier.to_bytes()), accuracy)
+    return ImageClassifierOutputs(context.artifacts.put(classifier.to_bytes()), accuracy)
 
 
 def classify(inputs: ClassifyInputs, context: StageContext) -> ItemsOutputs:

@@ -19,13 +19,13 @@ from royalty.tasks.benchmarks.criterion_stages import (
     Judged,
     MembershipOutputs,
     OutliersOutputs,
-    Row,
 )
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.items.match_pictures import behind
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import load_contributions, load_items
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
+from royalty.tasks.stages.stage import TableRow
 
 WRITE_CRITERION = PublishStage("write-criterion", PublishInputs, PublishOutputs)
 
@@ -92,7 +92,7 @@ def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, by
     return {}
 
 
-def _metrics(criterion: CriterionName, rows: Sequence[Row]) -> dict[str, float]:
+def _metrics(criterion: CriterionName, rows: Sequence[TableRow]) -> dict[str, float]:
     """By column, generator, method, attributes and k, as far as a row has them; in letters that MLflow allows."""
     named = [
         (".".join(str(row[key]) for key in ("generator", "method", "attributes", "k") if key in row), row)

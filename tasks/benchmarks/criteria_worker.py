@@ -32,10 +32,10 @@ from royalty.tasks.benchmarks.criterion_stages import (
     MembershipOutputs,
     OutliersInputs,
     OutliersOutputs,
-    Row,
 )
 from royalty.tasks.items.stored_items import load_contributions, load_items, load_values
 from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.stage import TableRow
 
 ATTRIBUTE_KS = (5, 10, 15)
 TOPS = (1, 2, 3)
@@ -45,9 +45,9 @@ DRAWN = (1, 10, 30, 50)
 def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOutputs:
     """C1: class of the contributors; how it varies with the number of images; what quality takes off their scores."""
     trained = load_items(context.artifacts, inputs.items)
-    identity: list[Row] = []
-    spread: list[Row] = []
-    calibration: list[Row] = []
+    identity: list[TableRow] = []
+    spread: list[TableRow] = []
+    calibration: list[TableRow] = []
     for judged in inputs.judged:
         source = _source(judged)
         made = load_items(context.artifacts, judged.made)
@@ -73,7 +73,7 @@ def judge_attributes(inputs: AttributesInputs, context: StageContext) -> Attribu
     trained = load_items(context.artifacts, inputs.items)
     has, names = _attributes(trained, inputs.attributes), list(trained.attributes or inputs.attributes)
     pairs = [[first, second] for second in range(len(names)) for first in range(second)]
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for judged in inputs.judged:
         made = load_items(context.artifacts, judged.made)
         shown = _attributes(made, inputs.attributes)
@@ -95,7 +95,7 @@ def judge_attributes(inputs: AttributesInputs, context: StageContext) -> Attribu
 
 def judge_membership(inputs: MembershipInputs, context: StageContext) -> MembershipOutputs:
     """Table 6: whether images of a class that were trained on are worth more than those that were not."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     values: dict[str, list[float]] = {}
     for judged in inputs.judged:
         worth = load_values(context.artifacts, judged.table)["value"].to_numpy()
@@ -109,7 +109,7 @@ def judge_membership(inputs: MembershipInputs, context: StageContext) -> Members
 
 def judge_outliers(inputs: OutliersInputs, context: StageContext) -> OutliersOutputs:
     """C3: where images with noise rank by value."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     curves: dict[str, list[float]] = {}
     for judged in inputs.judged:
         values = load_values(context.artifacts, judged.table)["value"].to_numpy()
@@ -135,11 +135,11 @@ def scores_of(artifacts: ArtifactStore, contributions: str, images: int) -> np.n
     return scores
 
 
-def _source(judged: Judged) -> Row:
+def _source(judged: Judged) -> TableRow:
     return {"generator": judged.generator, "method": judged.method}
 
 
-def _calibration(artifacts: ArtifactStore, judged: Judged, images: int) -> Iterator[Row]:
+def _calibration(artifacts: ArtifactStore, judged: Judged, images: int) -> Iterator[TableRow]:
     """Mean of the highest scores, the second highest and so on, with the quality of images and without."""
     calibrated, plain = (scores_of(artifacts, digest, images) for digest in (judged.contributions, judged.uncalibrated))
     for top in TOPS:
@@ -164,6 +164,6 @@ def _reached(ks: Sequence[int], neighbours: np.ndarray) -> list[int]:
     return sorted({min(k, neighbours.shape[1]) for k in ks})
 
 
-def _share(share: IdenticalShare) -> Row:
+def _share(share: IdenticalShare) -> TableRow:
     """A single generated image leaves no standard error."""
     return {"k": share.k, "share": share.share, "stderr": None if np.isnan(share.stderr) else share.stderr}

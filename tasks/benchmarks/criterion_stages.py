@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from royalty.tasks.config.criteria import MethodsConfig, TracInConfig
-from royalty.tasks.stages.stage import Finished, Stage
-
-Row = dict[str, Any]
-"""A row of a table, by column: text, integers and floating-point numbers."""
+from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
 
 @dataclass(frozen=True)
@@ -84,12 +81,12 @@ class IdentityOutputs:
         calibration: mean of the highest scores with and without the quality of the generated images.
     """
 
-    identity: list[Row]
-    sensitivity: list[Row]
-    calibration: list[Row]
+    identity: list[TableRow]
+    sensitivity: list[TableRow]
+    calibration: list[TableRow]
 
     @property
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> dict[str, list[TableRow]]:
         return {"identity": self.identity, "sensitivity": self.sensitivity, "calibration": self.calibration}
 
 
@@ -111,10 +108,10 @@ class AttributesInputs:
 class AttributesOutputs:
     """Shares of the items of highest score that have the attributes of the generated image, in [0, 1]."""
 
-    attributes: list[Row]
+    attributes: list[TableRow]
 
     @property
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> dict[str, list[TableRow]]:
         return {"attributes": self.attributes}
 
 
@@ -139,11 +136,11 @@ class MembershipOutputs:
         values: of the items of both halves, by generator, method and half.
     """
 
-    membership: list[Row]
+    membership: list[TableRow]
     values: dict[str, list[float]]
 
     @property
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> dict[str, list[TableRow]]:
         return {"membership": self.membership}
 
 
@@ -167,11 +164,11 @@ class OutliersOutputs:
         curves: share of them found over the items looked at, by generator and method.
     """
 
-    outliers: list[Row]
+    outliers: list[TableRow]
     curves: dict[str, list[float]]
 
     @property
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> dict[str, list[TableRow]]:
         return {"outliers": self.outliers}
 
 
@@ -192,10 +189,10 @@ class EfficiencyInputs:
 class EfficiencyOutputs:
     """Seconds per generated image of each method."""
 
-    efficiency: list[Row]
+    efficiency: list[TableRow]
 
     @property
-    def tables(self) -> dict[str, list[Row]]:
+    def tables(self) -> dict[str, list[TableRow]]:
         return {"efficiency": self.efficiency}
 
 

@@ -20,11 +20,11 @@ from royalty.tasks.benchmarks.detection_stages import (
     Detected,
     DetectInputs,
     DigitsInputs,
-    Row,
 )
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.stage import TableRow
 
 if TYPE_CHECKING:
     from royalty.tasks.benchmarks import detection_worker, digits_worker
@@ -67,12 +67,12 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Pu
     return publish(WRITE_DETECTION, PublishInputs(config.name, config.name, sources, params), make)
 
 
-def rows_of(detected: Sequence[Detected]) -> list[Row]:
+def rows_of(detected: Sequence[Detected]) -> list[TableRow]:
     """The table of detection, a corruption and method each."""
     return [row for stage in detected for row in stage.outputs.rows]
 
 
-def accuracy_of(detected: Sequence[Detected]) -> list[Row]:
+def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
     """The table of accuracy, by corruption, method and share removed."""
     return [row for stage in detected for row in stage.outputs.accuracy]
 

@@ -22,15 +22,15 @@ from royalty.tasks.config.detection import DetectionSettings, Looking
 BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
 """They compare items in the configured representation; the others train a classifier on the encoder's features."""
 
-Method = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ItemValues]
+ValuationMethod = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ItemValues]
 """Takes features, `(items, dimensions)`, and labels, `(items,)`, of training, then of validation."""
 
 
-def method_of(settings: DetectionSettings, name: Looking) -> Method:
+def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
     """A method with its settings."""
     valuing, seed = settings.valuing, settings.seed
     weights = {name: getattr(valuing, name) for name in ("label_weight", "feature_weight", "epsilon", "tolerance")}
-    methods: dict[Looking, Method] = {
+    methods: dict[Looking, ValuationMethod] = {
         "lava": lambda *sides: lava_values(*sides, **weights, max_iterations=valuing.max_iterations),
         "sava": lambda *sides: sava_values(
             *sides,

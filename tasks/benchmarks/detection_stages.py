@@ -6,15 +6,11 @@ A field that is a digest names an artifact.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from royalty.models.base.choices import CorruptionName
 from royalty.tasks.config.detection import DetectionSettings
 from royalty.tasks.items.stages import ItemsOutputs
-from royalty.tasks.stages.stage import Finished, Stage
-
-Row = dict[str, Any]
-"""A row of a table, by column: text, integers and floating-point numbers."""
+from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,9 @@ class DetectOutputs:
         accuracy: of a classifier trained without the items of lowest value, by method and share removed.
     """
 
-    rows: list[Row]
+    rows: list[TableRow]
     curves: dict[str, list[float]]
-    accuracy: list[Row]
+    accuracy: list[TableRow]
     busy_seconds: float
 
 

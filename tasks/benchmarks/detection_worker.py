@@ -22,13 +22,14 @@ from royalty.models.encoders.registry import build_encoder
 from royalty.models.encoders.representation import represent
 from royalty.models.judging.detection import detection
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
-from royalty.tasks.benchmarks.detection_stages import DetectInputs, DetectOutputs, Row
+from royalty.tasks.benchmarks.detection_stages import DetectInputs, DetectOutputs
 from royalty.tasks.config.detection import DetectionSettings, Looking
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, shape_of
 from royalty.tasks.items.encoder_worker import trained_encoder
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.stage import TableRow
 
 
 def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
@@ -42,14 +43,14 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
     trial = _prepared(inputs, context)
     whole = trial.accuracy_without(np.empty(0, dtype=int))
     context.advance(1)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     curves: dict[str, list[float]] = {}
-    accuracy: list[Row] = []
+    accuracy: list[TableRow] = []
     for method in settings.methods:
         started = time.perf_counter()
         values = trial.values(settings, method)
         seconds = time.perf_counter() - started
-        title: Row = {"corruption": inputs.corruption, "method": method}
+        title: TableRow = {"corruption": inputs.corruption, "method": method}
         result = detection(values, trial.corrupted.planted)
         counts = {"planted": int(trial.corrupted.planted.sum()), "items": len(values)}
         rows.append(title | {"first_fifth": result.first_fifth, "auroc": result.auroc} | counts | {"seconds": seconds})
@@ -127,7 +128,7 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
     )
 
 
-def _removals(trial: _Trial, values: np.ndarray, shares: tuple[float, ...], whole: float) -> Iterator[Row]:
+def _removals(trial: _Trial, values: np.ndarray, shares: tuple[float, ...], whole: float) -> Iterator[TableRow]:
     """Accuracy without the items of lowest value, by the share of items removed.
 
     Args:

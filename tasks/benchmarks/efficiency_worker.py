@@ -25,13 +25,14 @@ from royalty.models.quality.realism import Manifold, quality_of
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
 from royalty.models.valuation.vae_tracin import VAECheckpoint, vae_tracin_scores
-from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, EfficiencyOutputs, Row
+from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, EfficiencyOutputs
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints
 from royalty.tasks.config.criteria import MethodsConfig
 from royalty.tasks.items.embeddings import shape_of
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.stage import TableRow
 
 PARTS = ("embed", "quality", "recall", "rerank", "values")
 
@@ -46,9 +47,9 @@ def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyO
     torch.set_num_threads(os.cpu_count() or 1)
     config, (items, made, models) = inputs.config, inputs.digests
     images, generated = (images_of(load_items(context.artifacts, digest)) for digest in (items, made))
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for rerank in config.rerank:
-        rows.append(_timed(_Method(config, rerank, images, context.weights), rerank, generated))
+        rows.append(_timed(_TimedMethod(config, rerank, images, context.weights), rerank, generated))
         context.advance(1)
     if config.tracin is not None:
         alone, together = _timed_tracin(
@@ -61,13 +62,13 @@ def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyO
     return EfficiencyOutputs([row | sizes for row in rows])
 
 
-def _timed(method: _Method, rerank: RerankName, generated: np.ndarray) -> Row:
+def _timed(method: _TimedMethod, rerank: RerankName, generated: np.ndarray) -> TableRow:
     """Seconds per generated image of GMValuator, by part, and of both ways to value."""
     method.seconds(generated[:1])  # a first call pays for what torch sets up
     alone = [method.seconds(generated[[image]]) for image in range(len(generated))]
     parts = {part: float(np.mean([seconds[part] for seconds in alone])) for part in PARTS}
     together = (method.prepared + sum(method.seconds(generated).values())) / len(generated)
-    title: Row = {"method": f"gmvaluator, {rerank}", "prepared": method.prepared}
+    title: TableRow = {"method": f"gmvaluator, {rerank}", "prepared": method.prepared}
     return title | parts | {"alone": sum(parts.values()), "together": together}
 
 
@@ -90,7 +91,7 @@ def _timed_tracin(
     return seconds[0], seconds[1]
 
 
-class _Method:
+class _TimedMethod:
     """GMValuator with one re-ranking, ready for generated images.
 
     Attributes:
@@ -110,7 +111,7 @@ class _Method:
         self.features = self.encoder.features(images)
         self.index = build_index(self.features)
         self.manifold = Manifold(self.features) if config.quality == "realism" else None
-        self.pairs = None if self.distance is None else _Pairs(self.distance, images)
+        self.pairs = None if self.distance is None else _TimedDistances(self.distance, images)
         self.prepared = time.perf_counter() - began
 
     def seconds(self, generated: np.ndarray) -> dict[str, float]:
@@ -143,7 +144,7 @@ class _Method:
         return None if self.judge is None else self.judge.scores(generated).astype(np.float64)
 
 
-class _Pairs:
+class _TimedDistances:
     """Distances from training images, which are encoded once."""
 
     def __init__(self, distance: Distance, images: np.ndarray) -> None:

@@ -123,7 +123,7 @@ class SampleInputs:
 
 
 @dataclass(frozen=True)
-class ClassifierInputs:
+class ImageClassifierInputs:
     """Items by which a classifier is trained.
 
     Attributes:
@@ -137,7 +137,7 @@ class ClassifierInputs:
 
 
 @dataclass(frozen=True)
-class ClassifierOutputs:
+class ImageClassifierOutputs:
     """Digest of a classifier, and its accuracy, in [0, 1], on images that were held out of its training."""
 
     classifier: str
@@ -166,11 +166,11 @@ HALVE = Stage("halve-class", HalveInputs, HalvedOutputs)
 PLANT = Stage("plant-noise", PlantInputs, PlantedOutputs)
 GENERATOR = Stage("generator", GeneratorInputs, GeneratorOutputs)
 SAMPLE = Stage("sample", SampleInputs, ItemsOutputs)
-CLASSIFIER = Stage("class-of-images", ClassifierInputs, ClassifierOutputs)
+IMAGE_CLASSIFIER = Stage("class-of-images", ImageClassifierInputs, ImageClassifierOutputs)
 CLASSIFY = Stage("classify", ClassifyInputs, ItemsOutputs)
 FIND_ATTRIBUTES = Stage("find-attributes", FindAttributesInputs, ItemsOutputs)
 
 Generator = Finished[GeneratorInputs, GeneratorOutputs]
-Classifier = Finished[ClassifierInputs, ClassifierOutputs]
+ImageClassifier = Finished[ImageClassifierInputs, ImageClassifierOutputs]
 Halved = Finished[HalveInputs, HalvedOutputs]
 Planted = Finished[PlantInputs, PlantedOutputs]

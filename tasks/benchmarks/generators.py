@@ -10,16 +10,14 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
 from royalty.tasks.benchmarks.generator_stages import (
-    CLASSIFIER,
     CLASSIFY,
     DRAW,
     FIND_ATTRIBUTES,
     GENERATOR,
     HALVE,
+    IMAGE_CLASSIFIER,
     PLANT,
     SAMPLE,
-    Classifier,
-    ClassifierInputs,
     ClassifyInputs,
     DrawInputs,
     FindAttributesInputs,
@@ -27,6 +25,8 @@ from royalty.tasks.benchmarks.generator_stages import (
     GeneratorInputs,
     Halved,
     HalveInputs,
+    ImageClassifier,
+    ImageClassifierInputs,
     Planted,
     PlantInputs,
     SampleInputs,
@@ -79,22 +79,22 @@ def sample(trained: Generator, images: int, config: CriteriaConfig) -> ItemsOutp
 
 
 @task(cache_policy=NO_CACHE)
-def train_classifier(items: ItemsOutputs, config: CriteriaConfig, attribute: str = "") -> Classifier:
+def train_classifier(items: ItemsOutputs, config: CriteriaConfig, attribute: str = "") -> ImageClassifier:
     """Digest of a classifier of the training classes, or of one attribute, and its accuracy on images held out."""
     steps = config.classifier
-    inputs = ClassifierInputs(items.items, attribute, steps, config.seed)
-    return run_in_worker(CLASSIFIER, inputs, classes_worker.fit_classifier, title="Train classifier", total=steps)
+    inputs = ImageClassifierInputs(items.items, attribute, steps, config.seed)
+    return run_in_worker(IMAGE_CLASSIFIER, inputs, classes_worker.fit_classifier, title="Train classifier", total=steps)
 
 
 @task(cache_policy=NO_CACHE)
-def classify(made: ItemsOutputs, items: ItemsOutputs, classifier: Classifier) -> ItemsOutputs:
+def classify(made: ItemsOutputs, items: ItemsOutputs, classifier: ImageClassifier) -> ItemsOutputs:
     """Generated images with the classes that a classifier finds in them."""
     inputs = ClassifyInputs(made.items, items.items, classifier.outputs.classifier)
     return run_in_worker(CLASSIFY, inputs, classes_worker.classify).outputs
 
 
 @task(cache_policy=NO_CACHE)
-def find_attributes(made: ItemsOutputs, classifiers: Mapping[str, Classifier]) -> ItemsOutputs:
+def find_attributes(made: ItemsOutputs, classifiers: Mapping[str, ImageClassifier]) -> ItemsOutputs:
     """Generated images with the attributes that classifiers find in them."""
     digests = {name: classifier.outputs.classifier for name, classifier in classifiers.items()}
     inputs = FindAttributesInputs(made.items, digests)

@@ -1,4 +1,4 @@
-"""What the configurations of all stages share."""
+"""Types and the base class that the configurations of all stages share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 TRAINING = {"steps", "batch_size", "learning_rate", "ema_decay"}
+"""Settings of a training loop."""
 
 
 Steps = Annotated[int, Field(ge=1)]
@@ -37,6 +38,6 @@ Digits = Annotated[
 
 
 class StageConfig(BaseModel):
-    """Base of the configuration of a stage: frozen, and unknown keys are errors."""
+    """Base class of configurations: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

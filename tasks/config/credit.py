@@ -1,4 +1,4 @@
-"""The configuration of a run: one frozen model a stage, parsed once, unknown keys refused."""
+"""The configuration of a run: one frozen model for each stage, parsed once; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import DigitsSource, Source, side_of
 
 
-def _known_property(written: str) -> str:
-    chosen_property(written)
-    return written
+def _known_property(name: str) -> str:
+    chosen_property(name)
+    return name
 
 
 def _known_scheduler(name: str) -> str:
-    known: dict[str, str] = {known: known for known in get_args(SchedulerName)}
-    return by_name(name, known, "scheduler")
+    schedulers: dict[str, str] = {scheduler: scheduler for scheduler in get_args(SchedulerName)}
+    return by_name(name, schedulers, "scheduler")
 
 
 PropertyChoice = Annotated[str, AfterValidator(_known_property)]
@@ -43,15 +43,24 @@ SchedulerChoice = Annotated[SchedulerName, BeforeValidator(_known_scheduler)]
 
 
 class ClassifierConfig(StageConfig):
+    """The classifier that judges generated images by their labels.
+
+    Attributes:
+        steps: training steps.
+    """
+
     steps: Steps = 700
 
 
 class SamplingConfig(StageConfig):
-    """How a generator is sampled when a property of it is measured, and from how many seeds.
+    """How images are sampled when the property is measured.
 
     Attributes:
-        images: of each model; where `stderr` is given, of the pilot that their number is reckoned from.
-        stderr: standard error that the property of a model shall have over draws of its images, in its own units.
+        images: images sampled from each model; with `stderr`, images of the pilot that decides the number.
+        stderr: target standard error of the property over draws of images, in units of the property.
+        scheduler: sampler of diffusion models.
+        steps: denoising steps of an image.
+        draws: independent draws of images from each model.
     """
 
     images: Annotated[int, Field(ge=16)] = 1024
@@ -62,11 +71,13 @@ class SamplingConfig(StageConfig):
 
 
 class PruningConfig(StageConfig):
-    """How a generator is made smaller: see `royalty.models.generators.pruning.prune`.
+    """How the trained generator is made smaller; see `royalty.models.generators.pruning.prune`.
 
     Attributes:
-        ratio: share of the parameters to remove.
-        recovery_steps: on all images, afterwards.
+        ratio: fraction of the parameters to remove.
+        importance: how channels are ranked.
+        scope: remove the same fraction in every layer, or the least important channels anywhere.
+        recovery_steps: training steps on all images after pruning.
     """
 
     ratio: Annotated[float, Field(gt=0, lt=1)] = 0.6
@@ -76,7 +87,7 @@ class PruningConfig(StageConfig):
 
 
 class UnlearningConfig(StageConfig):
-    """Settings of the methods `gradient-ascent` and `influence`: see `royalty.models.generators.unlearning`."""
+    """Settings of the methods `gradient-ascent` and `influence`; see `royalty.models.generators.unlearning`."""
 
     steps: Steps = 10
     learning_rate: Rate = 0.03
@@ -85,14 +96,17 @@ class UnlearningConfig(StageConfig):
 
 
 class CoalitionConfig(StageConfig):
-    """How many coalitions, and how the model of each comes about: see `royalty.models.generators.retraining`.
+    """How many coalitions are measured, and how their models are made; see `royalty.models.generators.retraining`.
 
     Attributes:
-        count: coalitions at most, nobody and everybody not counted.
-        seeds: trainings of each, from seeds of their own.
-        finetune_steps, batch_size, learning_rate, ema_decay: of `sparsified` and `finetune`; `retrain`
-            takes those of the generator.
-        timeout_minutes: of one worker's share, a few coalitions.
+        method: how the model of a coalition is made.
+        count: largest number of coalitions, not counting the null and the grand coalition.
+        sizes: distribution of coalition sizes.
+        seeds: trainings of each coalition, from different seeds.
+        finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`;
+            `retrain` uses those of the generator.
+        unlearning: settings of `gradient-ascent` and `influence`.
+        timeout_minutes: time limit of a worker process, which trains a few coalitions.
     """
 
     method: Method = "sparsified"
@@ -107,7 +121,7 @@ class CoalitionConfig(StageConfig):
     timeout_minutes: Rate = 60.0
 
     def training(self, method: Method, generator: GeneratorBase) -> Training:
-        """What a method trains with."""
+        """Training settings of a method."""
         settings = {
             **self.model_dump(include=TRAINING),
             "steps": self.finetune_steps,
@@ -122,15 +136,16 @@ class CoalitionConfig(StageConfig):
 
 
 class StoppingConfig(StageConfig):
-    """When coalitions are enough; without a target all of them are measured.
+    """When enough coalitions are measured. Without a target, all are.
 
     Attributes:
-        stderr: largest standard error of a credit, as a share of the standard deviation of all credits.
-        top, stability: so many contributors of highest credit, and the least expected share of them that a
-            repetition would name again.
-        pilot: coalitions measured before the first look, at least two less than twice as many as contributors;
-            None: three a contributor, and 40 at least.
-        step: coalitions between looks.
+        stderr: target for the largest standard error of a credit, as a fraction of the standard deviation of all
+            credits.
+        top: target for ranking; the number of contributors of highest credit that must be stable.
+        stability: expected fraction of the `top` contributors that a repetition would name again.
+        pilot: coalitions measured before the first check; raised to 2n - 2 for n contributors. None: three for each
+            contributor, at least 40.
+        step: coalitions measured between checks.
     """
 
     stderr: Rate | None = None
@@ -141,11 +156,12 @@ class StoppingConfig(StageConfig):
 
     @property
     def has_target(self) -> bool:
+        """Whether measuring may stop before all coalitions are measured."""
         return self.stderr is not None or self.top is not None
 
 
 class CreditEstimateConfig(StageConfig):
-    """Estimator settings: see `royalty.models.valuation.shapley.estimate_shapley`."""
+    """How Shapley credit is estimated; see `royalty.models.valuation.shapley.estimate_shapley`."""
 
     estimator: Estimator = "auto"
     ridge: Annotated[float, Field(ge=0)] = 0.0
@@ -154,7 +170,7 @@ class CreditEstimateConfig(StageConfig):
 
 
 class GradientConfig(StageConfig):
-    """Settings of the gradient baselines: see `royalty.models.generators.gradients` and
+    """Settings of the gradient baselines; see `royalty.models.generators.gradients` and
     `royalty.models.valuation.influence`.
     """
 
@@ -165,14 +181,16 @@ class GradientConfig(StageConfig):
 
 
 class EvaluationConfig(StageConfig):
-    """How credit is judged: see `royalty.flows.evaluate`.
+    """How credit is judged; see `royalty.flows.evaluate`.
 
     Attributes:
-        alphas, subsets, seeds: sizes of held-out coalitions as shares of all contributors, how many of each
-            size, and how many trainings of each.
-        minutes: for the training of held-out coalitions, all workers together; what is trained when they
-            are over is judged on. None: as long as it takes.
-        shapley: coalitions for the Shapley credit by each method.
+        alphas: sizes of the held-out coalitions, as fractions of all contributors.
+        subsets: held-out coalitions of each size.
+        seeds: trainings of each held-out coalition.
+        minutes: time for training held-out coalitions, all workers together. Only those trained in this time are used.
+            None: no limit.
+        shapley: number of coalitions for the Shapley credit that is judged, by method.
+        gradients: settings of the gradient baselines.
     """
 
     alphas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
@@ -186,9 +204,9 @@ class EvaluationConfig(StageConfig):
 
 
 class CreditConfig(StageConfig):
-    """One configuration a stage; the defaults credit the embedded digits.
+    """Configuration of a run; the defaults credit the embedded digits.
 
-    `name` stands for one configuration in a run store: another one needs another name.
+    `name` stands for one configuration in a run store; another configuration needs another name.
     """
 
     name: RunName = "digits"
@@ -207,14 +225,14 @@ class CreditConfig(StageConfig):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def claimed(self) -> dict[str, Any]:
-        """What the name stands for: all but how the result is judged."""
+        """Settings that the name stands for: all except `evaluation`."""
         return self.model_dump(mode="json", exclude={"evaluation"})
 
     @classmethod
     def reread(cls, claimed: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What an earlier version claimed, with settings that it did not know at their defaults.
+        """Complete the claimed settings of an earlier version with defaults for newer settings.
 
-        What is no configuration any more stays as it is.
+        Settings that are no longer valid are returned unchanged.
         """
         try:
             return cls.model_validate(claimed).claimed()
@@ -226,11 +244,15 @@ class CreditConfig(StageConfig):
     def _defaults_of_kind(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        usual = RUNS.get(kind_of(values.get("generator", {})), {})
-        given = {section: values.get(section, {}) for section in usual}
+        defaults = RUNS.get(kind_of(values.get("generator", {})), {})
+        sections = {section: values.get(section, {}) for section in defaults}
         return {
             **values,
-            **{name: {**usual[name], **own} for name, own in given.items() if isinstance(own, Mapping)},
+            **{
+                name: {**defaults[name], **section}
+                for name, section in sections.items()
+                if isinstance(section, Mapping)
+            },
         }
 
     @model_validator(mode="after")
@@ -239,7 +261,7 @@ class CreditConfig(StageConfig):
         if method in ("gradient-ascent", "influence"):
             if not isinstance(self.generator, DenoiserConfig):
                 raise ValueError(
-                    f"`coalitions.method`: {method} unlearns what a denoiser learned, and the generator is a "
+                    f"`coalitions.method`: {method} unlearns images of a denoiser, and the generator is a "
                     f"{self.generator.kind}; take `sparsified`"
                 )
             if self.generator.conditional:

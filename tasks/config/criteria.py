@@ -1,4 +1,4 @@
-"""The configuration of an evaluation by the criteria of GMValuator's paper."""
+"""The configuration of an evaluation by the criteria of the GMValuator paper."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ ATTRIBUTES = {
     "even": ("0", "2", "4", "6", "8"),
     "above-four": ("5", "6", "7", "8", "9"),
 }
-"""Of digits: by name, those that have it."""
+"""Attributes of digits: by name, the digits that have it."""
 
 
 class GeneratorSteps(StageConfig):
-    """Steps of training; the rest of each training is in `royalty.tasks.benchmarks.generator_stages`."""
+    """Training steps of each generator; the other settings are in `royalty.tasks.benchmarks.generator_stages`."""
 
     ddpm: Steps = 800
     beta_vae: Steps = 1600
     dcgan: Steps = 1000
 
     def of(self, generator: GeneratorName) -> int:
+        """Training steps of a generator."""
         return int(getattr(self, generator.replace("-", "_")))
 
 
@@ -38,7 +39,8 @@ class TracInConfig(StageConfig):
     """Settings of VAE-TracIn; see `royalty.models.valuation.vae_tracin.vae_tracin_scores`.
 
     Attributes:
-        checkpoints: parts that the beta-VAE is trained in, each of which ends with one.
+        checkpoints: number of checkpoints of the beta-VAE, evenly spaced over its training.
+        draws: random draws over which gradients are averaged.
     """
 
     checkpoints: Annotated[int, Field(ge=1, le=100)] = 3
@@ -46,13 +48,13 @@ class TracInConfig(StageConfig):
 
 
 class MethodsConfig(StageConfig):
-    """The methods of valuation that are judged.
+    """The valuation methods that are judged.
 
     Attributes:
-        ks: most valuable items of a generated image that are looked at; the largest is the k of the valuation.
-        rerank: distances by which the recalled are ranked again, each a method of its own.
+        ks: how many of the most valuable items of a generated image are checked; the largest is `k` of the valuation.
+        rerank: distances that rank the nearest items again, each a method of its own.
         encoder, quality, temperature: see `royalty.tasks.config.matching.Matching`.
-        tracin: VAE-TracIn beside it, for the beta-VAE; None leaves it out.
+        tracin: VAE-TracIn, which is compared for the beta-VAE; None leaves it out.
     """
 
     ks: Annotated[tuple[Steps, ...], Field(min_length=1)] = (30, 50, 100)
@@ -64,22 +66,24 @@ class MethodsConfig(StageConfig):
 
 
 class CriteriaConfig(MethodsConfig):
-    """Training images with labels, generated images or what generates them, and what is asked of their values.
+    """Labelled training images, generated images or generators, and the settings of each criterion.
 
     Attributes:
-        train: an image set with labels; None: the 5,000 MNIST digits of `royalty.models.data.mnist`.
-        generated: an image set taken as generated; None: images of `generators`, trained here. Its labels, if it has
-            them, are the classes of its images, which a classifier finds otherwise.
-        size: side of the square that images of a source are resized to; digits keep their 28.
-        items: training images drawn, the same share of each class; None: all.
-        images: generated images by which identity, attributes and efficiency are judged; given ones are all taken.
+        train: labelled training images; None: the 5,000 MNIST digits of `royalty.models.data.mnist`.
+        generated: images taken as generated; None: images of `generators`, which are trained. Labels are used as the
+            classes of the images; without labels a classifier finds the classes.
+        size: side of the squares that images are resized to, in pixels; the MNIST digits keep their 28 pixels.
+        items: training images drawn, the same fraction of each class; None: all.
+        generators: generators that are trained and judged.
+        steps: training steps of each generator.
+        images: generated images for identity, attributes and efficiency; given images are all used.
         valued_by: generated images by which all items are valued, for membership and outliers.
-        classifier: steps of training of the classifier of generated images.
+        classifier: training steps of the classifier that finds the classes of generated images.
         attributes: by name, the labels that have the attribute.
-        attribute_columns: columns of `train` that say of each image whether it has an attribute, in place of
-            `attributes`; see `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each.
+        attribute_columns: columns of `train` that say which image has which attribute, in place of `attributes`; see
+            `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each attribute.
         halved: label of the class half of which is held out of training; None: the first.
-        noisy: share of the training images that noise is planted in.
+        noisy: fraction of the training images that noise is planted in.
     """
 
     name: RunName = "criteria"
@@ -99,7 +103,11 @@ class CriteriaConfig(MethodsConfig):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     def matching(self, rerank: RerankName, *, quality: str | None = None) -> Matching:
-        """Settings of one method; `quality` takes the place of the configured one."""
+        """Matching settings of one method.
+
+        Args:
+            quality: replaces the configured quality.
+        """
         return Matching(
             encoder=self.encoder,
             rerank=rerank,
@@ -110,12 +118,12 @@ class CriteriaConfig(MethodsConfig):
 
     @property
     def methods(self) -> MethodsConfig:
-        """The part that the methods depend on."""
+        """The settings that the methods depend on."""
         return MethodsConfig.model_validate(self.model_dump(include=set(MethodsConfig.model_fields)))
 
     @property
     def checkpoints(self) -> int:
-        """Parts that a beta-VAE is trained in."""
+        """Number of checkpoints of a beta-VAE."""
         return self.tracin.checkpoints if self.tracin else 1
 
     @model_validator(mode="after")
@@ -130,7 +138,7 @@ class CriteriaConfig(MethodsConfig):
     def _enough_steps(self) -> CriteriaConfig:
         if self.steps.beta_vae < self.checkpoints:
             raise ValueError(
-                f"a beta-VAE takes at least one step to a checkpoint of `tracin`, of which there are "
+                f"a beta-VAE takes at least one step for each checkpoint of `tracin`, which are "
                 f"{self.checkpoints}; got `steps.beta_vae` = {self.steps.beta_vae}"
             )
         return self

@@ -1,4 +1,4 @@
-"""The configuration of an evaluation of values by planted corruptions."""
+"""The configuration of an evaluation that plants corruptions and looks for them by value."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ METHODS: tuple[Looking, ...] = get_args(Looking)
 
 
 class PlantingConfig(StageConfig):
-    """How much is planted: shares of all items, and images of a feature collision.
+    """How much is planted.
 
     Attributes:
-        flipped, noise, backdoor: shares of the items whose labels, pixels, or both are changed.
-        poisoned: images that collide with one validation image in feature space.
+        flipped: fraction of the items whose labels are changed.
+        noise: fraction of the items whose pixels are disturbed.
+        backdoor: fraction of the items that get a trigger and another label.
+        poisoned: number of images that collide with one validation image in feature space.
     """
 
     flipped: Share = 0.25
@@ -43,12 +45,18 @@ class PlantingConfig(StageConfig):
 
 
 class DetectionSettings(StageConfig):
-    """How corruptions are planted in labelled images, and looked for; all that the rates depend on, but the images.
+    """How corruptions are planted in labelled images, and how they are looked for.
+
+    These settings and the images determine the detection rates.
 
     Attributes:
-        items, val_items: how many of each are drawn at most; None: all.
-        test: share of the validation items that no method sees; classifiers are judged by them.
-        removed: shares of the items of lowest value without which a classifier is trained anew.
+        items, val_items: most training and validation images drawn; None: all.
+        test: fraction of the validation images that no method sees; classifiers are judged by them.
+        encoding: how images become vectors.
+        valuing: settings of the methods.
+        methods: methods that look for the corruptions.
+        planting: how much is planted.
+        removed: fractions of the items of lowest value without which a classifier is trained.
     """
 
     items: Annotated[int, Field(ge=20)] | None = None
@@ -63,10 +71,11 @@ class DetectionSettings(StageConfig):
 
 
 class DetectionConfig(DetectionSettings):
-    """Clean labelled images, what is planted in them, and which methods look for it.
+    """Configuration of an evaluation: clean labelled images, the corruptions, and the methods that look for them.
 
     Attributes:
-        train, val: image sets with labels; None, both: scikit-learn's digits.
+        train, val: labelled training images, and clean labelled validation images; both None: scikit-learn's digits.
+        corruptions: corruptions that are planted, each in turn.
     """
 
     name: RunName = "detection"
@@ -76,7 +85,7 @@ class DetectionConfig(DetectionSettings):
 
     @property
     def settings(self) -> DetectionSettings:
-        """The part that a detection depends on."""
+        """The settings that detection rates depend on."""
         return DetectionSettings.model_validate(self.model_dump(include=set(DetectionSettings.model_fields)))
 
     @model_validator(mode="after")

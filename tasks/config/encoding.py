@@ -11,13 +11,14 @@ from royalty.tasks.config.base import StageConfig, Steps
 
 
 class EncodingConfig(StageConfig):
-    """How images become vectors; features that are given stay as they are.
+    """How images become vectors. Features that are given stay as they are.
 
     Attributes:
-        encoder: of the registry; or `preact-resnet18`, a classifier that is trained on the validation images.
-        width, steps: of that classifier: channels of its first stage, and steps of training.
-        representation: see `royalty.models.encoders.representation`.
-        size: side of the square that images are resized to when they are read.
+        encoder: an encoder of the registry, or `preact-resnet18`, a classifier trained on the validation images.
+        width, steps: channels of the first stage, and training steps, of `preact-resnet18`.
+        representation: part of the features that items are compared by; see
+            `royalty.models.encoders.representation`.
+        size: side of the squares that images are resized to, in pixels.
     """
 
     encoder: EncoderName | Literal["preact-resnet18"] = "efficientnet-lite0"

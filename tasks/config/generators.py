@@ -1,4 +1,4 @@
-"""Generators: one frozen model a kind."""
+"""Configurations of generators: one frozen model for each kind."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ from royalty.tasks.config.base import TRAINING, Digits, Limit, Rate, StageConfig
 
 
 class GeneratorBase(StageConfig):
-    """What generators of all kinds have: `training` says how the kind is trained, `architecture` all else about it.
+    """Settings of all generators. `training` returns those of the training loop, `architecture` the others.
 
     Attributes:
-        gpus: that train the base model together, each by its share of every batch: see
+        kind: the kind of generator.
+        gpus: GPUs that train the base model together, each on an equal part of every batch; see
             `royalty.models.generators.together`.
+        steps: training steps of the base model.
+        batch_size: images in a training batch.
+        learning_rate: learning rate of the base model.
+        ema_decay: decay per step of the exponential moving average of the weights.
     """
 
     kind: str
@@ -44,38 +49,38 @@ class GeneratorBase(StageConfig):
 
     @property
     def trained_base(self) -> TrainedBase | None:
-        """What is trained before it, for it to stand on."""
+        """The small pipeline that is trained first as its base; None if there is none."""
         return None
 
     def training(self) -> dict[str, Any]:
-        """Arguments of `royalty.models.generators.generator.Generator.fit`."""
+        """Keyword arguments of `royalty.models.generators.generator.Generator.fit`."""
         return self.model_dump(mode="json", include=TRAINING)
 
     def architecture(self) -> dict[str, Any]:
-        """Arguments by which `royalty.models.generators.registry.build_generator` builds the kind."""
+        """Keyword arguments by which `royalty.models.generators.registry.build_generator` builds the kind."""
         return self.model_dump(mode="json", exclude={"kind", "gpus", *TRAINING})
 
     @model_validator(mode="after")
-    def _each_has_a_share(self) -> GeneratorBase:
+    def _gpus_have_images(self) -> GeneratorBase:
         if self.gpus > self.batch_size:
             raise ValueError(f"`gpus` is at most `batch_size`, which is {self.batch_size}; got {self.gpus}")
         return self
 
     def check_size(self, size: int) -> None:
-        """Refuse images of a size, in pixels, that the kind cannot make.
+        """Check that the kind can make square images of this size, in pixels.
 
         Raises:
-            ValueError: with the sizes that it can.
+            ValueError: it cannot; the message has the sizes that it can make.
         """
 
 
 class DiffusionConfig(GeneratorBase):
-    """What takes a large net, and so a GPU.
+    """Settings for training large networks on a GPU.
 
     Attributes:
-        torch_compile: whether the net is compiled where CUDA is there; the first steps then take minutes.
-        gradient_checkpointing: less memory, a third more time.
-        gradient_accumulation: parts of a batch that are trained one after the other; it learns the same.
+        torch_compile: compile the network on CUDA. The first steps then take minutes.
+        gradient_checkpointing: use less memory and about a third more time.
+        gradient_accumulation: number of parts in which each batch is trained. The result is the same.
     """
 
     torch_compile: bool = False
@@ -84,11 +89,16 @@ class DiffusionConfig(GeneratorBase):
 
 
 class DenoiserConfig(DiffusionConfig):
-    """Of pixels or of latents: see `royalty.models.generators.unets.Architecture`.
+    """A diffusion model of pixels or of latents; see `royalty.models.generators.unets.Architecture`.
 
     Attributes:
-        conditional: whether it learns classes, the labels of images.
-        mixed_precision: bfloat16 where CUDA is there; a CPU computes in float32.
+        block_channels: channels of each level of the U-Net, multiples of `groups`.
+        layers_per_block: residual blocks of a level.
+        attention: levels with self-attention; level 0 is the full image.
+        conditional: learn the labels of images, and generate each label in turn.
+        guidance: scale of classifier-free guidance of a `conditional` generator; 1 is none.
+        flip: mirror training images at random.
+        mixed_precision: train and sample in bfloat16 on CUDA. A CPU always computes in float32.
     """
 
     block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)
@@ -126,12 +136,14 @@ class DenoiserConfig(DiffusionConfig):
                     f"got {self.block_channels[level]}"
                 )
         if self.guidance != 1 and not self.conditional:
-            raise ValueError(f"`guidance` is of a `conditional` generator, and this one is not; got {self.guidance}")
+            raise ValueError(
+                f"`guidance` is for a `conditional` generator, and this one is not conditional; got {self.guidance}"
+            )
         return self
 
 
 class DDPMConfig(DenoiserConfig):
-    """See `royalty.models.generators.ddpm`."""
+    """A diffusion model of pixels; see `royalty.models.generators.ddpm`."""
 
     kind: Literal["ddpm"] = "ddpm"
 
@@ -139,17 +151,17 @@ class DDPMConfig(DenoiserConfig):
         halvings = 2 ** (len(self.block_channels) - 1)
         if size % halvings:
             raise ValueError(
-                f"each level of the generator halves the image, so with {len(self.block_channels)} "
+                f"each level of the generator after the first halves the image, so with {len(self.block_channels)} "
                 f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
             )
 
 
 class LatentConfig(DenoiserConfig):
-    """A denoiser of the latents of a frozen autoencoder: see `royalty.models.generators.latent_diffusion`.
+    """A diffusion model of the latents of a frozen autoencoder; see `royalty.models.generators.latent_diffusion`.
 
     Attributes:
-        base: a folder, as seen from where the configuration lies, or id of a repository on the hub: a VQModel, an
-            AutoencoderKL, or a pipeline with one.
+        base: the frozen autoencoder (a VQModel, an AutoencoderKL, or a pipeline that has one); a folder, relative to
+            the configuration file, or a repository on the Hugging Face hub.
     """
 
     kind: Literal["latent"]
@@ -163,10 +175,11 @@ class TrainedBase(StageConfig):
     """A small Stable Diffusion pipeline, trained on captioned MNIST digits. Nobody is credited for what it learns.
 
     Attributes:
-        digits: that it learns.
-        autoencoder, denoiser, layers, text: see `royalty.models.generators.small_pipeline.Widths`.
-        autoencoder_steps, denoiser_steps, batch_size, autoencoder_rate, denoiser_rate: see
-            `royalty.models.generators.pipeline_training`.
+        digits: digits that it learns.
+        autoencoder, denoiser, layers, text: sizes of its networks; see
+            `royalty.models.generators.small_pipeline.Widths`.
+        autoencoder_steps, denoiser_steps, batch_size, autoencoder_rate, denoiser_rate: training settings;
+            see `royalty.models.generators.pipeline_training`.
     """
 
     digits: Digits = (0, 1, 2, 3, 4)
@@ -181,21 +194,22 @@ class TrainedBase(StageConfig):
     denoiser_rate: Rate = 2e-3
 
 
-Base = Annotated[
+LoRABase = Annotated[
     Annotated[str, Field(min_length=1), Tag("name")] | Annotated[TrainedBase, Tag("trained")],
-    Discriminator(lambda given: "trained" if isinstance(given, Mapping | TrainedBase) else "name"),
+    Discriminator(lambda base: "trained" if isinstance(base, Mapping | TrainedBase) else "name"),
 ]
+"""A pretrained pipeline by its name, or a small one that is trained first."""
 
 
 class LatentGeneratorConfig(GeneratorBase):
-    """A decoder of random codes: see `royalty.models.generators.latent`."""
+    """A decoder of random codes; see `royalty.models.generators.latent`."""
 
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
 
     @model_validator(mode="after")
-    def _trains_alone(self) -> LatentGeneratorConfig:
+    def _one_gpu(self) -> LatentGeneratorConfig:
         if self.gpus > 1:
-            raise ValueError(f"a {self.kind} is small, and trains on one GPU; got {self.gpus}")
+            raise ValueError(f"`gpus` is 1 for a {self.kind}, which is small; got {self.gpus}")
         return self
 
     def check_size(self, size: int) -> None:
@@ -204,7 +218,7 @@ class LatentGeneratorConfig(GeneratorBase):
 
 
 class BetaVAEConfig(LatentGeneratorConfig):
-    """See `royalty.models.generators.beta_vae`.
+    """A beta-VAE; see `royalty.models.generators.beta_vae`.
 
     Attributes:
         beta: weight of the divergence from the prior.
@@ -218,7 +232,7 @@ class BetaVAEConfig(LatentGeneratorConfig):
 
 
 class DCGANConfig(LatentGeneratorConfig):
-    """See `royalty.models.generators.dcgan`."""
+    """A DCGAN; see `royalty.models.generators.dcgan`."""
 
     kind: Literal["dcgan"]
     steps: Steps = 1000
@@ -227,20 +241,22 @@ class DCGANConfig(LatentGeneratorConfig):
 
 
 class LoRAConfig(DiffusionConfig):
-    """LoRA on a Stable Diffusion pipeline: see `royalty.models.generators.lora`.
+    """A LoRA on a Stable Diffusion pipeline; see `royalty.models.generators.lora`.
 
     Attributes:
-        base: id of a repository on the hub; a folder, as seen from where the configuration lies; or how a small one
-            is trained first.
-        prompt: of every image; without one each has its own, in the column `text`.
-        rank, targets: of the low-rank updates, and the ends of the names of the layers that have one.
+        base: the pipeline; a folder, relative to the configuration file, a repository on the Hugging Face hub, or the
+            settings of a small pipeline that is trained first.
+        prompt: prompt of every image. None: each image needs a caption in the column `text`.
+        rank: rank of the low-rank updates.
+        targets: ends of the names of the layers that are adapted.
         guidance: scale of classifier-free guidance when sampling; 1 is none.
-        warmup_steps: of the learning rate, a tenth of all steps at most.
-        mixed_precision: bfloat16 where CUDA is there; a CPU computes in float32.
+        weight_decay: weight decay of AdamW.
+        warmup_steps: steps over which the learning rate rises, at most a tenth of all steps.
+        mixed_precision: train and sample in bfloat16 on CUDA. A CPU always computes in float32.
     """
 
     kind: Literal["lora"]
-    base: Base = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    base: LoRABase = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     prompt: Annotated[str, Field(min_length=1)] | None = None
     rank: Annotated[int, Field(ge=2)] = 256
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("to_q", "to_k", "to_v", "to_out.0")
@@ -262,12 +278,12 @@ class LoRAConfig(DiffusionConfig):
         return self.base if isinstance(self.base, TrainedBase) else None
 
     def check_size(self, size: int) -> None:
-        if own := self.trained_base:
-            multiple = 2 ** (len(own.autoencoder) + len(own.denoiser) - 2)
+        if base := self.trained_base:
+            multiple = 2 ** (len(base.autoencoder) + len(base.denoiser) - 2)
             if size % multiple:
                 raise ValueError(
-                    "each level of `generator.base.autoencoder` and `generator.base.denoiser` but the first halves the "
-                    f"image, so its size is a multiple of {multiple}; got {size}"
+                    "each level of `generator.base.autoencoder` and `generator.base.denoiser` after the first halves "
+                    f"the image, so its size is a multiple of {multiple}; got {size}"
                 )
 
 
@@ -280,17 +296,18 @@ RUNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "beta-vae": {"coalitions": {"learning_rate": 1e-3}},
     "dcgan": {"coalitions": {"learning_rate": 2e-4}},
 }
-"""What the other stages of a run with a kind take unless told otherwise."""
+"""Defaults of other sections of the configuration, by kind of generator and section."""
 
 
-def _known_kind(given: Any) -> Any:
-    if isinstance(given, Mapping) and "kind" in given:
-        module_of(str(given["kind"]))
-    return given
+def _known_kind(values: Any) -> Any:
+    if isinstance(values, Mapping) and "kind" in values:
+        module_of(str(values["kind"]))
+    return values
 
 
-def kind_of(given: Any) -> str:
-    return str(given.get("kind", "ddpm") if isinstance(given, Mapping) else getattr(given, "kind", "ddpm"))
+def kind_of(values: Any) -> str:
+    """Kind of a generator configuration, before or after it is parsed."""
+    return str(values.get("kind", "ddpm") if isinstance(values, Mapping) else getattr(values, "kind", "ddpm"))
 
 
 GeneratorConfig = Annotated[
@@ -302,4 +319,4 @@ GeneratorConfig = Annotated[
     Discriminator(kind_of),
     BeforeValidator(_known_kind),
 ]
-"""One model a kind; without `kind` it is a DDPM."""
+"""The configuration of a generator of any kind; `ddpm` without `kind`."""

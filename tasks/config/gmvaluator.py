@@ -12,10 +12,14 @@ from royalty.tasks.config.matching import Matching
 
 
 class GMValuatorConfig(StageConfig):
-    """One match: images that trained a generator, and images that it made.
+    """A match of generated images with the training images of their generator.
 
     Attributes:
-        size: side of the square that images are resized to when they are read.
+        name: name of the valuation.
+        train: training images to value; a folder, Parquet file or `.npz` file.
+        generated: generated images; a folder, Parquet file or `.npz` file.
+        matching: how generated images are matched.
+        size: side of the squares that images are resized to, in pixels.
     """
 
     name: RunName

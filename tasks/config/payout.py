@@ -1,4 +1,4 @@
-"""The pool, the terms of its division, and who pays it."""
+"""The configuration of a payout: the pool, the terms of its division, and the debtor."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from royalty.tasks.config.base import Limit, StageConfig
 
 
 class LimitsConfig(StageConfig):
-    """The most that gates let pass to a payout, by what `royalty.models.payout.gates.measure_gates` measures; None:
-    any.
+    """Limits that credit must meet before it is paid; see `royalty.models.payout.gates.measure_gates`.
+
+    None: no limit.
     """
 
     efficiency_gap: Limit | None = None
@@ -33,12 +34,12 @@ class LimitsConfig(StageConfig):
 
 
 class DebtorConfig(StageConfig):
-    """Who pays: as their bank knows them.
+    """The account that pays, for payment files.
 
     Attributes:
-        name: of the holder of the account.
-        iban: of the account.
-        bic: of the bank; None where the IBAN suffices.
+        name: name of the account holder.
+        iban: IBAN of the account.
+        bic: BIC of the bank; None if the IBAN suffices.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=140)]
@@ -50,20 +51,27 @@ class DebtorConfig(StageConfig):
     def _is_iban(cls, iban: str) -> str:
         account = "".join(iban.split()).upper()
         if not is_iban(account):
-            raise ValueError("an IBAN is a country, two check digits that fit, and an account")
+            raise ValueError("an IBAN is a country code, two check digits that fit, and an account number")
         return account
 
 
 class PayoutConfig(StageConfig):
-    """The pool, and the terms of its division: see `royalty.models.payout.division.Terms`.
+    """The pool of money and the terms of its division; see `royalty.models.payout.division.Terms`.
 
     Attributes:
-        name: of the pool; by default that of the run.
-        period: that the pool is for, such as 2026-05; a pool is divided once a period.
-        minimum: in the currency, as the pool is.
-        disputed: names of contributors.
-        payees: file of payees; by default `contributors.csv` beside the images. See `royalty.models.payout.payees`.
+        pool: money to divide, in units of `currency`.
+        currency: ISO 4217 code.
+        name: name of the pool; by default the name of the run.
+        period: period that the pool is for, such as `2026-05`. A pool is divided once in each period.
+        policy: how credit becomes weights.
+        negative: what negative credit does.
+        floor, cap: smallest and largest share of the pool for anyone who is paid, as fractions.
+        minimum: smallest payment, in units of `currency`.
+        disputed: contributors whose money is held.
+        payees: file with payees; by default `contributors.csv` in the image folder. See
+            `royalty.models.payout.payees`.
         debtor: who pays, for payment files; see `royalty.infra.ledger.pain001`.
+        limits: limits that credit must meet before it is paid.
     """
 
     pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
@@ -89,10 +97,10 @@ class PayoutConfig(StageConfig):
 
     @model_validator(mode="after")
     def _whole_minor_units(self) -> PayoutConfig:
-        for what, amount in (("pool", self.pool), ("minimum payment", self.minimum)):
+        for title, amount in (("pool", self.pool), ("minimum payment", self.minimum)):
             if amount != amount.quantize(Decimal(1).scaleb(-self.digits)):
                 raise ValueError(
-                    f"a {what} is a whole number of the smallest units of {self.currency}, which has {self.digits} "
+                    f"a {title} is a whole number of the smallest units of {self.currency}, which has {self.digits} "
                     f"decimals; got {amount}"
                 )
         return self
@@ -105,13 +113,20 @@ class PayoutConfig(StageConfig):
 
     @property
     def digits(self) -> int:
+        """Decimals of the currency."""
         return decimals_of(self.currency)
 
     @property
     def minor_units(self) -> int:
+        """The pool in minor units."""
         return int(self.pool.scaleb(self.digits))
 
     def terms(self, unpayable: frozenset[str] = frozenset()) -> Terms:
+        """Terms of the division.
+
+        Args:
+            unpayable: contributors without a payee in the currency of the pool.
+        """
         return Terms(
             policy=self.policy,
             negative=self.negative,
@@ -123,7 +138,9 @@ class PayoutConfig(StageConfig):
         )
 
     def major_units(self, minor: int) -> Decimal:
+        """Convert minor units to units of the currency."""
         return major_units(minor, self.currency)
 
     def formatted(self, minor: int) -> str:
+        """Format minor units with the symbol of the currency."""
         return formatted(minor, self.currency)

@@ -1,4 +1,4 @@
-"""Where images come from: one frozen model a source."""
+"""Configurations of image sources: one frozen model for each source."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from royalty.tasks.config.base import Digits, Share, StageConfig
 
 
 class HeldOut(StageConfig):
-    """Shares of each label that are held out: for validation, and for the classifier of the utility."""
+    """Fractions of the images of each label that are held out of training.
+
+    Attributes:
+        validation: fraction for validation.
+        classifier: fraction for training the classifier.
+    """
 
     validation: Share = 0.1
     classifier: Share = 0.25
 
 
 class DigitsSource(StageConfig):
-    """scikit-learn's digits: see `royalty.models.data.digits.digits`."""
+    """scikit-learn's scanned digits; see `royalty.models.data.digits.digits`."""
 
     source: Literal["digits"] = "digits"
     contributors: Annotated[int, Field(ge=2, le=64)] = 12
@@ -34,7 +39,7 @@ class DigitsSource(StageConfig):
 
 
 class MnistSource(StageConfig):
-    """MNIST digits of 32 by 32 pixels with captions: see `royalty.models.data.mnist.credited_digits`."""
+    """MNIST digits of 32 by 32 pixels with captions; see `royalty.models.data.mnist.credited_digits`."""
 
     source: Literal["mnist"]
     digits: Digits = (5, 6, 7, 8, 9)
@@ -43,7 +48,13 @@ class MnistSource(StageConfig):
 
 
 class ImageSource(StageConfig):
-    """What all sources of image files have: where they are, and the side of the squares that they become."""
+    """Settings of all sources of image files.
+
+    Attributes:
+        path: folder or file with the images.
+        size: side of the square images, in pixels. The largest centred square of each image is resized.
+        held_out: images that are not trained on.
+    """
 
     path: Path
     size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
@@ -51,18 +62,19 @@ class ImageSource(StageConfig):
 
 
 class FolderSource(ImageSource):
-    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`: see `royalty.models.data.folder`."""
+    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`; see `royalty.models.data.folder`."""
 
     source: Literal["folder"]
 
 
 class ColumnSource(ImageSource):
-    """Images in a column.
+    """Images in a column of a table.
 
     Attributes:
-        image, contributor, label, text, license: names of columns; contributor may be the column of labels too.
-        names: of labels that are integers, where the files keep none.
-        per_label: take the first so many images of each label.
+        image: name of the column with encoded images; None: the only such column.
+        contributor, label, text, license: names of columns. `contributor` and `label` may be the same column.
+        names: names of integer labels, if the files hold none.
+        per_label: take only the first images of each label, this many; None: all.
     """
 
     image: str | None = None
@@ -75,17 +87,18 @@ class ColumnSource(ImageSource):
 
     @property
     def columns(self) -> Columns:
+        """The names of the columns."""
         return Columns(self.image, self.contributor, self.label, self.text, self.license, self.names)
 
 
 class ParquetSource(ColumnSource):
-    """A Parquet file with an image column, or a folder of such files: see `royalty.models.data.columns`."""
+    """A Parquet file with an image column, or a folder of such files; see `royalty.models.data.columns`."""
 
     source: Literal["parquet"]
 
 
 class DatasetSource(ColumnSource):
-    """A Hugging Face dataset that `save_to_disk` wrote: see `royalty.models.data.columns`."""
+    """A Hugging Face dataset written by `save_to_disk`; see `royalty.models.data.columns`."""
 
     source: Literal["dataset"]
     split: str = "train"
@@ -100,7 +113,7 @@ class CifarSource(ImageSource):
 
 
 class CelebaSource(ImageSource):
-    """CelebA-HQ by identity: see `royalty.models.data.celeba`."""
+    """CelebA-HQ by identity; see `royalty.models.data.celeba`."""
 
     source: Literal["celeba-hq"]
     size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
@@ -109,7 +122,7 @@ class CelebaSource(ImageSource):
 
 
 class ArtbenchSource(ImageSource):
-    """ArtBench-10 by artist: see `royalty.models.data.artbench`."""
+    """ArtBench-10 by artist; see `royalty.models.data.artbench`."""
 
     source: Literal["artbench"]
     size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
@@ -127,7 +140,7 @@ Source = Annotated[EmbeddedSource | FileSource, Field(discriminator="source")]
 
 
 def side_of(source: EmbeddedSource | FileSource) -> int:
-    """Of the squares that all images of a source are, in pixels."""
+    """Side of the square images of a source, in pixels."""
     if isinstance(source, ImageSource):
         return source.size
     return 32 if isinstance(source, MnistSource) else 8

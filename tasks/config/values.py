@@ -21,10 +21,10 @@ class Valuing(StageConfig):
     """Settings of the methods.
 
     Attributes:
-        label_weight, feature_weight, epsilon, tolerance, max_iterations: see
+        label_weight, feature_weight, epsilon, tolerance, max_iterations: optimal transport; see
             `royalty.models.valuation.lava.lava_values`.
-        batch_size, stratify: of SAVA; see `royalty.models.valuation.sava.sava_values`.
-        neighbours: of KNN-Shapley.
+        batch_size, stratify: batches of SAVA; see `royalty.models.valuation.sava.sava_values`.
+        neighbours: neighbours of KNN-Shapley.
     """
 
     label_weight: Annotated[float, Field(ge=0)] = 1.5
@@ -38,16 +38,20 @@ class Valuing(StageConfig):
 
     @property
     def options(self) -> Options:
-        from royalty.models.valuation.ground import Options  # imports torch; so below
+        """Options of optimal transport."""
+        from royalty.models.valuation.ground import Options  # imports torch, which takes seconds
 
         return Options(self.label_weight, self.feature_weight, self.epsilon, self.tolerance, self.max_iterations)
 
 
 class ValueSettings(StageConfig):
-    """The method and all that values depend on, apart from the items.
+    """The method and its settings. With the items, they determine the values.
 
     Attributes:
-        unseen_label: a training label that validation lacks is an error, or gives the lowest value.
+        method: the valuation method.
+        encoding: how images become vectors.
+        valuing: settings of the methods.
+        unseen_label: a training label that validation lacks is an error, or gives the lowest value (`worst`).
     """
 
     method: ValueMethod
@@ -58,13 +62,20 @@ class ValueSettings(StageConfig):
 
     @property
     def batching(self) -> Batching:
-        from royalty.models.valuation.batches import Batching
+        """How SAVA divides items into batches."""
+        from royalty.models.valuation.batches import Batching  # imports torch, which takes seconds
 
         return Batching(self.valuing.batch_size, self.valuing.stratify, self.seed)
 
 
 class ValueConfig(ValueSettings):
-    """One valuation: items to value, clean items to value them by, and the method."""
+    """Configuration of a valuation.
+
+    Attributes:
+        name: name of the valuation.
+        train: items to value; a folder, Parquet file or `.npz` file.
+        val: clean items to value them by.
+    """
 
     name: RunName
     train: Path
@@ -72,5 +83,5 @@ class ValueConfig(ValueSettings):
 
     @property
     def settings(self) -> ValueSettings:
-        """The part that values depend on."""
+        """The settings that values depend on."""
         return ValueSettings.model_validate(self.model_dump(include=set(ValueSettings.model_fields)))

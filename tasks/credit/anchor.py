@@ -1,4 +1,4 @@
-"""What decides the worth of coalitions; and the anchor of a run: what they started from, kept for revaluation."""
+"""The game of a run (its images, judge and models), and the anchor that keeps the game for later revaluations."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from royalty.tasks.credit.stages import (
 
 @dataclass(frozen=True)
 class Game:
-    """All that decides what a coalition is worth: images, the judge of them, and the models to start from.
+    """The stages that determine the utility of every coalition: images, classifier and starting models.
 
     Attributes:
-        pipeline: what LoRAs are put on, if this run trained it.
+        judge: the classifier behind the utility.
+        pipeline: the pipeline under the LoRAs, if this run trained it; else None.
     """
 
     data: Ingested
@@ -39,25 +40,25 @@ class Game:
     pipeline: Pipeline | None = None
 
     def start(self, method: Method) -> str:
-        """Digest of the model that coalitions trained by a method start from."""
+        """Digest of the model from which a method trains coalitions: the base model or the pruned one."""
         return self.base.outputs.model if method in ("finetune", "retrain") else self.pruned.outputs.model
 
     @property
     def seconds(self) -> float:
-        """Wall time that its models took to train."""
+        """Wall time spent training its models, in seconds."""
         models = self.judge, self.base, self.pruned, self.pipeline
         return sum(stage.seconds for stage in models if stage is not None)
 
     @property
     def keys(self) -> dict[str, str]:
-        """Keys of the stages, by name."""
+        """Stage keys by stage name."""
         stages = self.data, self.judge, self.base, self.pruned, self.pipeline
         return {stage.name: stage.key for stage in stages if stage is not None}
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """What a run first started from, and when."""
+class RunAnchor:
+    """The game that a run started from, and when it was recorded."""
 
     name: str
     game: Game
@@ -65,32 +66,32 @@ class Anchor:
 
 
 def record_anchor(name: str, game: Game) -> None:
-    """Keep these stages as what the run of that name starts from."""
+    """Record the stages of this game as the anchor of the named run."""
     open_workspace(settings()).runs.record_anchor(name, game.keys)
 
 
-def load_anchor(name: str) -> Anchor:
-    """The latest anchor of a name.
+def load_anchor(name: str) -> RunAnchor:
+    """Load the latest anchor of a run.
 
     Raises:
-        InputError: no run of that name has come as far as its pruned model.
+        InputError: no run of that name has reached its pruned model, or its stages were deleted.
     """
     space = open_workspace(settings())
-    kept = space.runs.anchor(name)
-    if kept is None:
+    record = space.runs.anchor(name)
+    if record is None:
         raise InputError(
-            f"a revaluation starts from the models of an earlier run; there is none named {name!r} in {space.root}. "
+            f"a revaluation starts from the models of an earlier run, and {space.root} has no run named {name!r}. "
             "Run `royalty run` with this configuration first"
         )
-    return Anchor(name, _kept_game(space, name, kept.stages), datetime.fromisoformat(kept.created_at))
+    return RunAnchor(name, _recorded_game(space, name, record.stages), datetime.fromisoformat(record.created_at))
 
 
-def _kept_game(space: Workspace, name: str, keys: Mapping[str, str]) -> Game:
+def _recorded_game(space: Workspace, name: str, keys: Mapping[str, str]) -> Game:
     data, judge = INGEST.kept(space, keys["ingest"]), CLASSIFIER.kept(space, keys["classifier"])
     base, pruned = TRAIN.kept(space, keys["train"]), PRUNE.kept(space, keys["prune"])
     if data is None or judge is None or base is None or pruned is None:
         raise InputError(
-            f"a revaluation starts from the models of an earlier run, and stages of {name!r} are gone from the run "
-            "store; run `royalty run` with this configuration"
+            f"a revaluation starts from the models of an earlier run, and stages of {name!r} are missing from the run "
+            "store. Run `royalty run` with this configuration first"
         )
     return Game(data, judge, base, pruned, PIPELINE.kept(space, keys["base"]) if "base" in keys else None)

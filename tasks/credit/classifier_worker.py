@@ -1,4 +1,4 @@
-"""What runs in a process of its own: training of the classifier behind the utility. Imports no orchestration."""
+"""Worker code: train the classifier behind the utility. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from royalty.tasks.stages.context import StageContext
 
 
 def fit_classifier(inputs: ClassifierInputs, context: StageContext) -> ClassifierOutputs:
-    """Train the classifier; its accuracy on validation images."""
+    """Train the classifier, and measure its accuracy on the validation images."""
     data, held_out = (open_set(context.artifacts.verified(part)) for part in (inputs.images, inputs.validation))
     start = time.perf_counter()
     classifier = Classifier(data.images.shape[1], len(data.label_names), seed=inputs.seed)
-    if classifier.classes > 1:  # otherwise it tells nothing apart, and nothing that is credited asks it
+    if classifier.classes > 1:  # with one class there is nothing to learn, and no property uses the classifier
         classifier.fit(data.images, data.labels, steps=inputs.steps, seed=inputs.seed, progress=context.advance)
     return ClassifierOutputs(
         classifier=context.artifacts.put(classifier.to_bytes()),

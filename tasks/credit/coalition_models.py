@@ -1,4 +1,4 @@
-"""Train the models of some coalitions side by side, in a worker. Imports no orchestration."""
+"""Worker code: train the models of several coalitions together. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import torch
 
 from royalty.models.generators.retraining import Outcome, coalition_models
 from royalty.models.valuation.coalitions import masks_of
-from royalty.tasks.credit.plan import CoalitionPlan, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import best_device
 from royalty.tasks.stages.loading import load_images, load_model
 
 
 def train_models(
-    plans: Sequence[CoalitionPlan], stores: Stores, report: Callable[[Trained], object]
+    plans: Sequence[CoalitionPlan], stores: Stores, report: Callable[[TrainedModel], object]
 ) -> dict[str, Outcome]:
-    """Train and keep the models, and report each; by key of their plan.
+    """Train the models, store their checkpoints, and report each one.
+
+    Returns:
+        The outcomes, by the key of their plan.
 
     Raises:
-        MemoryError: the memory of the device was not enough.
+        MemoryError: the device ran out of memory.
     """
     if not plans:
         return {}
@@ -32,11 +35,11 @@ def train_models(
     try:
         outcomes = coalition_models(first.method, start, data, masks, first.training, [plan.seed for plan in plans])
     except torch.OutOfMemoryError as full:
-        raise MemoryError(f"the memory of {best_device()} was not enough: {full}") from full
+        raise MemoryError(f"{best_device()} ran out of memory: {full}") from full
     seconds = (time.perf_counter() - began) / len(plans)
     for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
         report(
-            Trained(
+            TrainedModel(
                 key=plan.key,
                 seed=outcome.seed,
                 items=len(data.of_coalition(mask)),

@@ -1,4 +1,4 @@
-"""Sample coalitions of contributors, and measure each."""
+"""Sample coalitions of contributors, then train and measure the model of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.credit.counts import is_paired
-from royalty.tasks.credit.plan import WORKER, CoalitionPlan, Measurement, MeasurePlan, Trained
+from royalty.tasks.credit.plan import WORKER, CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
 from royalty.tasks.credit.training import measuring_modules
@@ -34,17 +34,18 @@ else:
 
 TRAINING = "royalty.tasks.credit.coalition_models"
 MEASURING = "royalty.tasks.credit.coalition_utilities"
-"""What a worker runs to train a coalition's model, and to measure it: the one may change without the other."""
+"""Modules that train and that measure a coalition's model. Each has its own code version, so that a change of the
+measurement retrains no model."""
 
 SIDE_BY_SIDE = 8
-"""Coalitions that one process trains at once: as many as a stack of models holds."""
+"""Number of coalitions that one process trains together as a stack of models."""
 
 Members = tuple[str, ...]
 
 
 @task(cache_policy=NO_CACHE)
 def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
-    """Members of everybody's and nobody's coalition, then of each sampled one."""
+    """Draw coalitions; returns the members of the grand and the null coalition, then of each sampled one."""
     names = data.outputs.contributors
     paired = is_paired(len(names), config.count)
     masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
@@ -61,12 +62,14 @@ def plan_coalitions(
     method: Method,
     seeds: Sequence[int],
 ) -> list[CoalitionPlan]:
-    """One plan for each coalition and training seed.
+    """Plan the training and measuring of each coalition, once for each training seed.
 
-    Its key covers the images of its members, and those of others only by the model that it starts from.
+    The key of a plan covers the images of its members, and those of others only through the starting model. With the
+    unlearning methods the key covers all images, because the model unlearns those of the others.
 
     Args:
-        start: digest of that model.
+        start: digest of the model that training starts from.
+        seeds: training seeds.
     """
     digests = data.outputs.brought
     training = config.coalitions.training(method, config.generator)
@@ -76,14 +79,14 @@ def plan_coalitions(
         "training": asdict(training),
         "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
-    unlearned = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
+    unlearned_images = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
     measured = chosen_property(config.property)
     measure_code = code_version(MEASURING, *measuring_modules(config))
     plans = []
     for members in coalitions:
         for seed in seeds:
-            own = {"members": {name: digests[name] for name in members}, "seed": seed, **unlearned}
-            key = digest_of({**own, **shared})
+            coalition = {"members": {name: digests[name] for name in members}, "seed": seed, **unlearned_images}
+            key = digest_of({**coalition, **shared})
             measures = tuple(
                 _measure_plan(key, classifier, config, measured, config.seed + draw, measure_code)
                 for draw in range(config.sampling.draws)
@@ -106,41 +109,42 @@ def _measure_plan(
         draw=draw,
     )
     described = asdict(plan)
-    if not measured.known.compares:  # then other reference images change nothing
+    if not measured.known.compares:  # the property ignores the reference images
         del described["reference"]
     return replace(plan, key=digest_of({"coalition": coalition, "code": code, **described}))
 
 
 @task(cache_policy=NO_CACHE, retries=1, tags=["gpu"])
 def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float, place: str, wait: bool) -> list[str]:
-    """Train and measure some coalitions in a process of their own; what is finished already is left alone.
+    """Train and measure several coalitions in one worker process, skipping those that are finished.
 
-    A process that is killed or runs out of time may have done so by any of its coalitions. Each that it left
-    unfinished has one of its own then, and is recorded as failed if that ends likewise.
+    If the process is killed, times out or runs out of memory, any of its coalitions may be the cause. Each unfinished
+    coalition is then retried in a process of its own, and recorded as failed if that process fails in the same way.
 
     Args:
-        place: of the stores, as the flow sees them; this may be another machine.
-        wait: until other flows of this home are through with what they are at.
+        timeout_minutes: time limit of a worker process.
+        place: location of the stores as the flow sees it; the task may run on another machine.
+        wait: wait for other flows of this home that are training these coalitions.
 
     Returns:
-        Keys of the coalitions that were left to another flow: none, if this waits.
+        Keys of the coalitions that were left to another flow; empty if `wait` is set.
     """
     check_place(settings(), place)
     pending = unfinished(plans)
     with _claimed(pending, wait) as claimed:
-        _measure(unfinished(claimed), timeout_minutes)  # another flow may have finished some before it let them go
+        _measure(unfinished(claimed), timeout_minutes)  # another flow may have finished some before releasing them
     return [plan.key for plan in pending if plan not in claimed]
 
 
 @contextmanager
 def _claimed(plans: Sequence[CoalitionPlan], wait: bool) -> Iterator[list[CoalitionPlan]]:
-    """Hold coalitions, so that no other flow of this home trains them meanwhile; those that are held."""
+    """Lock coalitions against other flows of this home; yields the plans whose lock was acquired."""
     folder = settings().root / "locks"
-    with ExitStack() as held:
-        # In the order of their keys, so that of flows that wait for each other's coalitions one always goes on.
+    with ExitStack() as locks:
+        # All flows take locks in the order of the keys, so that two flows cannot deadlock.
         ordered = sorted(plans, key=lambda plan: plan.key)
-        got = {plan.key for plan in ordered if held.enter_context(alone(folder / plan.key, wait=wait))}
-        yield [plan for plan in plans if plan.key in got]
+        locked = {plan.key for plan in ordered if locks.enter_context(alone(folder / plan.key, wait=wait))}
+        yield [plan for plan in plans if plan.key in locked]
 
 
 def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
@@ -157,9 +161,9 @@ def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
 
 
 def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    own, runs, by_key = settings(), open_workspace(settings()).runs, {plan.key: plan for plan in plans}
+    home, runs, by_key = settings(), open_workspace(settings()).runs, {plan.key: plan for plan in plans}
 
-    def record_row(row: Trained | Measurement | None) -> None:
+    def record_row(row: TrainedModel | MeasuredUtility | None) -> None:
         if row is not None:
             record(by_key, row)
 
@@ -167,7 +171,7 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
         call_with_stores,
         worker.measure_coalitions,
         (plans, {key: row.checkpoint for key, row in runs.coalitions(by_key).items()}, _measured(plans)),
-        (own.root, own.weights_root, own.threads),
+        (home.root, home.weights_root, home.threads),
         advance=record_row,
         modules=(WORKER,),
         timeout=60 * timeout_minutes,
@@ -176,17 +180,17 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
 
 
 def _measured(plans: Sequence[CoalitionPlan]) -> set[str]:
-    """Keys of the measurements that are there."""
+    """Keys of the planned measurements that are in the run store."""
     runs = open_workspace(settings()).runs
     return set(runs.measurements(measure.key for plan in plans for measure in plan.measures))
 
 
 def _record_failure(plan: CoalitionPlan, failure: str) -> None:
-    record_trained(plan, Trained(plan.key, plan.seed, 0, 0.0, "none", checkpoint=None, failure=failure))
+    record_trained(plan, TrainedModel(plan.key, plan.seed, 0, 0.0, "none", checkpoint=None, failure=failure))
 
 
 def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
-    """The plans with something left to train or measure, each key once; a failed training is finished."""
+    """Plans with something left to train or measure, each key once. A failed training counts as finished."""
     runs = open_workspace(settings()).runs
     trained = runs.coalitions(plan.key for plan in plans)
     measured = _measured(plans)
@@ -201,15 +205,15 @@ def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
 
 
 def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
-    """The rows that this flow run recorded of each coalition of which it recorded any, by its key."""
+    """Keys of the rows that this flow run recorded, by coalition; coalitions without such rows are left out."""
     rows = {plan.key: [plan.key, *(measure.key for measure in plan.measures)] for plan in plans}
-    origins = open_workspace(settings()).lineage.origins([row for own in rows.values() for row in own])
-    made = {row for row, origin in origins.items() if origin.flow_run == flow_run()}
-    return {key: fresh for key, own in rows.items() if (fresh := [row for row in own if row in made])}
+    origins = open_workspace(settings()).lineage.origins([row for keys in rows.values() for row in keys])
+    recorded = {row for row, origin in origins.items() if origin.flow_run == flow_run()}
+    return {key: fresh for key, keys in rows.items() if (fresh := [row for row in keys if row in recorded])}
 
 
 def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
-    """The plans in groups for one process each; nobody's, which trains nothing, fills no place in one."""
+    """Divide plans into groups, one for each process. The null coalition trains nothing, so it does not count."""
     trained = [plan for plan in pending if plan.members]
     groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)] or [[]]
     groups[0] += [plan for plan in pending if not plan.members]

@@ -1,6 +1,6 @@
-"""What runs in a process of its own: the models of some coalitions, trained side by side and measured.
+"""Worker code: train the models of several coalitions together, and measure each.
 
-It keeps models, and reports what is finished row by row to the process that started it, which records it. Imports no
+Models are stored here. Results are reported one by one to the parent process, which records them. Imports no
 orchestration.
 """
 
@@ -14,13 +14,13 @@ from royalty.models.generators.generator import Generator
 from royalty.models.generators.retraining import Outcome
 from royalty.tasks.credit.coalition_models import train_models
 from royalty.tasks.credit.coalition_utilities import measure_utility
-from royalty.tasks.credit.plan import CoalitionPlan, Measurement, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, MeasuredUtility, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import one_gpu
 from royalty.tasks.stages.loading import load_model
 
-Report = Callable[[Trained | Measurement | None], object]
-"""Takes what is finished; None once a coalition has all it was planned."""
+Reporter = Callable[[TrainedModel | MeasuredUtility | None], object]
+"""Receives each result, and None when all planned work of a coalition is done."""
 
 
 def measure_coalitions(
@@ -28,14 +28,14 @@ def measure_coalitions(
     checkpoints: Mapping[str, str | None],
     measured: Collection[str],
     stores: Stores,
-    report: Report,
+    report: Reporter,
 ) -> None:
-    """Train what has no checkpoint yet, and measure what was not measured yet.
+    """Train the coalitions without a checkpoint, and take the measurements that are missing.
 
     Args:
-        plans: of one start, method and training.
-        checkpoints: of the coalitions that were trained before, by key; None of one whose training failed.
-        measured: keys of the measurements that are there.
+        plans: plans with the same starting model, method and training.
+        checkpoints: digests of coalitions that were trained earlier, by key; None if that training failed.
+        measured: keys of the measurements that exist.
     """
     torch.set_num_threads(stores.threads)
     with one_gpu(stores.locks):
@@ -52,7 +52,7 @@ def measure_coalitions(
 def _model(
     stores: Stores, plan: CoalitionPlan, checkpoints: Mapping[str, str | None], outcomes: Mapping[str, Outcome]
 ) -> Generator | None:
-    """The model of a coalition, as it was just trained, or else from its checkpoint; None if training failed."""
+    """Return the model of a coalition, just trained or loaded from its checkpoint; None if training failed."""
     if plan.key in outcomes:
         return outcomes[plan.key].model
     checkpoint = checkpoints[plan.key]

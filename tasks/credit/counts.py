@@ -1,4 +1,4 @@
-"""Refuse, by the number of contributors alone, settings by which they cannot be credited or credit cannot be judged."""
+"""Check settings against the number of contributors, before anything is read or trained."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from royalty.models.valuation.coalitions import check_count
 from royalty.tasks.config.credit import CreditConfig
 
 CountCheck = Callable[[int, CreditConfig], None]
-"""Raises InputError, naming the setting, if so many contributors need another one; trains and reads nothing."""
+"""Raises InputError, with the name of the setting, if a setting does not suit the number of contributors."""
 
 
 def check_run(contributors: int, config: CreditConfig) -> None:
-    """What a run draws: its coalitions."""
+    """Check the number of coalitions of a run."""
     _check("coalitions.count", contributors, config.coalitions.count)
 
 
 def check_counterfactual(contributors: int, config: CreditConfig) -> None:
-    """What a run draws, which keeps its name free for one, and the coalitions of each credit to judge."""
+    """Check a run of this configuration, and the number of coalitions of each credit that is judged."""
     check_run(contributors, config)
     for method, count in config.evaluation.shapley.items():
         _check(f"evaluation.shapley.{method}", contributors, count)
 
 
 def check_lds(contributors: int, config: CreditConfig) -> None:
-    """The same, and held-out coalitions of each size."""
+    """Check the same, and the sizes of the held-out coalitions."""
     check_counterfactual(contributors, config)
     for alpha in config.evaluation.alphas:
         try:

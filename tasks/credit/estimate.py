@@ -1,4 +1,4 @@
-"""Estimate Shapley credit from the measured coalitions, and say how certain it is."""
+"""Estimate Shapley credit and its uncertainty from the measured coalitions."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from royalty.tasks.stages.stage import Finished, Stage
 
 @dataclass(frozen=True)
 class CreditInputs:
-    """A measured game.
+    """The measurements that credit is estimated from, and the settings of the estimator.
 
     Attributes:
-        measurements: keys of their rows, in the order of the plans.
+        measurements: keys of the measurement rows, in the order of the plans.
         failed: digest of the keys of coalitions whose training failed.
     """
 
@@ -48,7 +48,7 @@ class CreditOutputs:
 
     Attributes:
         failed: members of coalitions whose training failed.
-        trained: models, nobody's and everybody's included.
+        trained: number of models, including those of the null and the grand coalition.
     """
 
     table: str
@@ -67,12 +67,14 @@ Credited = Finished[CreditInputs, CreditOutputs]
 
 @dataclass(frozen=True)
 class MeasuredGame:
-    """The measured utilities of a game, a row each.
+    """Measured utilities, one row for each measurement of a coalition.
+
+    The null and the grand coalition have no rows; only their means are kept.
 
     Attributes:
-        masks: bool, `(rows, contributors)`.
-        utilities, seeds, draws: `(rows,)`.
-        null, grand: mean utility of nobody and of everybody.
+        masks: members of each coalition; bool, `(rows, contributors)`.
+        utilities, seeds, draws: utility, training seed and sampling seed; `(rows,)`.
+        null, grand: mean utility of the null and of the grand coalition.
         failed: members of coalitions whose training failed.
     """
 
@@ -101,28 +103,30 @@ class MeasuredGame:
 
 
 def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan]) -> MeasuredGame:
-    """Read what was measured from the run store.
+    """Read the measurements of these plans from the run store.
 
     Raises:
-        InputError: the model of nobody or of everybody failed to train.
+        InputError: the training of the null or the grand coalition failed.
     """
     models = space.runs.coalitions(plan.key for plan in plans)
-    found = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
+    measurements = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
     rows: list[tuple[tuple[str, ...], float, int, int]] = []
     failed = []
     for plan in plans:
         if models[plan.key].checkpoint is None:
             failed.append(plan.members)
         else:
-            rows += [(plan.members, found[measure.key].utility, plan.seed, measure.draw) for measure in plan.measures]
+            rows += [
+                (plan.members, measurements[measure.key].utility, plan.seed, measure.draw) for measure in plan.measures
+            ]
     ends = []
     for title, members in (("nobody", ()), ("everybody", tuple(names))):
-        utilities = [utility for own, utility, _, _ in rows if own == members]
+        utilities = [utility for coalition, utility, _, _ in rows if coalition == members]
         if not utilities:
             failure = next(models[plan.key].failure for plan in plans if plan.members == members)
             raise InputError(
-                f"credit is shared out of what everybody's model scores above nobody's; that of {title} failed to "
-                f"train: {failure}. Lower `coalitions.learning_rate`"
+                f"credit divides the difference between the utilities of everybody's and nobody's model; "
+                f"that of {title} failed to train: {failure}. Lower `coalitions.learning_rate`"
             )
         ends.append(float(np.mean(utilities)))
     proper = [row for row in rows if 0 < len(row[0]) < len(names)]
@@ -139,14 +143,14 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
 
 @task(cache_policy=NO_CACHE)
 def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
-    """How certain the credit is with these coalitions, and how many the target takes."""
+    """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
     measured = gather(open_workspace(settings()), data.outputs.contributors, plans)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
 @task(cache_policy=NO_CACHE)
 def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Credited:
-    """Digest of the credit table (Parquet), highest credit first, and the diagnostics of the estimate."""
+    """Estimate credit, and store the credit table (Parquet), highest credit first."""
     space = open_workspace(settings())
     rows = [measure.key for plan in plans for measure in plan.measures]
     failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
@@ -179,37 +183,37 @@ def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: Cred
 
 
 def is_current(credit: Credited) -> bool:
-    """Whether the code as it is now would estimate this credit by itself."""
+    """Whether the present code would give this credit the same key."""
     return CREDIT.key(credit.inputs, (__name__,)) == credit.key
 
 
 @task(cache_policy=NO_CACHE)
 def record_credit(run: str, credit: Credited) -> None:
-    """Record which credit a run came to, for whoever pays by it later."""
+    """Record the credit of a run, so that a later payout can find it."""
     open_workspace(settings()).ledger.record_credit(run, credit.key, credit.outputs.table)
 
 
 @task(cache_policy=NO_CACHE)
-def find_credit(wanted: str) -> tuple[str, Credited]:
-    """Name of the run, and its credit, by that name or by the digest of the credit table.
+def find_credit(run_or_table: str) -> tuple[str, Credited]:
+    """Find a run and its credit, by the name of the run or the digest of the credit table.
 
     Raises:
-        InputError: there is no such run here, or none that came to credit; the credit table is in another home.
+        InputError: there is no such run here, it has no credit, or its credit table is in another home.
     """
     space = open_workspace(settings())
-    found = space.ledger.credit_of(wanted)
-    if found is None:
+    credited = space.ledger.credit_of(run_or_table)
+    if credited is None:
         known = ", ".join(space.ledger.credited_runs()) or "none"
         raise InputError(
-            f"a pool is divided by the credit of a run, and no run {wanted!r} has any here; those that have: {known}. "
-            "`royalty run` credits"
+            f"a pool is divided by the credit of a run, and no run {run_or_table!r} has credit here. Runs with credit: "
+            f"{known}. Use one of them, or run `royalty run` first"
         )
-    run, key = found
+    run, key = credited
     credit = CREDIT.kept(space, key)
     if credit is None or not space.artifacts.path(credit.outputs.table).exists():
         raise InputError(
-            f"a pool is divided by a credit table of this home, and that of {run!r} is not in {space.root}; set "
-            "ROYALTY_HOME to the home of its run"
+            f"a pool is divided by a credit table of this home, and the table of {run!r} is not in {space.root}. Set "
+            "ROYALTY_HOME to the home of that run"
         )
     return run, credit
 
@@ -227,4 +231,5 @@ def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame, config: Credit
 
 
 def load_table(space: Workspace, digest: str) -> pd.DataFrame:
+    """Load a stored Parquet table by its digest."""
     return pd.read_parquet(io.BytesIO(space.artifacts.get(digest)))

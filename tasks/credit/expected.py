@@ -1,4 +1,4 @@
-"""How large a configuration's generator is, and what a run of it is expected to take, before any image is read."""
+"""Estimate the size of a generator and the compute of a run, before any image is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from royalty.tasks.config.sources import ImageSource, side_of
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a run before it begins."""
+    """The estimates for a run that has not started."""
 
     outline: Outline
     coalitions: int
@@ -21,14 +21,14 @@ class Expected:
 
 
 def expected(config: CreditConfig) -> Expected:
-    """Of a run that measures as many coalitions as it may; files are taken to hold images in colour."""
+    """Estimate a run that measures all coalitions it may. Image files are assumed to be in colour."""
     generator, coalitions, sampling = config.generator, config.coalitions, config.sampling
     side = side_of(config.data)
     shape = (3 if isinstance(config.data, ImageSource) else 1, side, side)
     outline = outline_generator(generator.kind, shape, generator.architecture())
     trained = coalitions.training(coalitions.method, generator)
-    # The pruned model is small all over, so its multiply-adds fall as its parameters do.
-    whole = coalitions.method in ("finetune", "retrain") or outline.frozen
+    # Assumes that pruning removes the same fraction of multiply-adds as of parameters.
+    unpruned = coalitions.method in ("finetune", "retrain") or outline.frozen
     models = (coalitions.count + 2) * coalitions.seeds
     return Expected(
         outline=outline,
@@ -41,6 +41,6 @@ def expected(config: CreditConfig) -> Expected:
             sampled=Sampled(sampling.images, sampling.steps, 1 if getattr(generator, "guidance", 1) == 1 else 2),
             draws=sampling.draws,
             coalitions=models,
-            kept=1.0 if whole else 1 - config.pruning.ratio,
+            kept=1.0 if unpruned else 1 - config.pruning.ratio,
         ),
     )

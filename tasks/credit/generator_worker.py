@@ -1,4 +1,4 @@
-"""What runs in a process of its own: training and pruning of the generator. Imports no orchestration."""
+"""Worker code: train and prune the generator. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from royalty.tasks.stages.loading import load_images, load_model, resources, thi
 
 
 def try_generator(inputs: TrialInputs, context: StageContext) -> TrialOutputs:
-    """Build a generator of these images and keep nothing of it; an outline, where its `own` base is yet to come."""
+    """Build a generator for these images and discard it; only an outline if its base is trained later (`own`)."""
     check_gpus(inputs.gpus)
     shown = load_images(context, inputs.train).shown()
     if inputs.own:
@@ -33,10 +33,10 @@ def try_generator(inputs: TrialInputs, context: StageContext) -> TrialOutputs:
 
 
 def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs:
-    """Train the generator on everybody's images; a training that was killed goes on from its checkpoint.
+    """Train the generator on everybody's images; an interrupted training continues from its checkpoint.
 
-    Where `gpus` is more than 1, as many processes call this at once and train one model together: all end with the same
-    one, and the first keeps its checkpoints.
+    If `gpus` is more than 1, that many processes call this function at once and train one model together. All end with
+    the same model; the first process writes the checkpoints.
     """
     check_gpus(inputs.gpus)
     with together(inputs.gpus):
@@ -50,7 +50,7 @@ def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs:
 
 
 def prune_generator(inputs: PruneInputs, context: StageContext) -> PruneOutputs:
-    """Prune the base model, and let it recover on everybody's images."""
+    """Prune the base model, then train it on everybody's images to recover."""
     shown = load_images(context, inputs.train).shown()
     model = load_model(context, inputs.base)
     start = time.perf_counter()
@@ -69,6 +69,6 @@ def prune_generator(inputs: PruneInputs, context: StageContext) -> PruneOutputs:
 
 
 def _stored(context: StageContext, model: Generator) -> tuple[str, int, int]:
-    """Keep a model; its digest, its parameters and its multiply-adds."""
+    """Store a model; returns its digest, parameters and multiply-adds."""
     size = model.size()
     return context.artifacts.put(model.to_bytes()), int(size.parameters), int(size.multiply_adds)

@@ -1,4 +1,4 @@
-"""Ingest: images with contributors, checked and split."""
+"""Read images with their contributors, check them and split them."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from royalty.tasks.stages.running import run_here
 
 @task(cache_policy=NO_CACHE)
 def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> Ingested:
-    """Digests of the three parts, and what each contributor brings to training.
+    """Read, check and split the images of a source.
 
     Args:
-        labels, texts: whether each image needs one.
+        labels, texts: whether every image needs a label or a caption.
     """
     if not isinstance(source, EmbeddedSource):
         return _ingest_files(source, seed, labels, texts)
@@ -61,7 +61,7 @@ def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, 
 
 
 def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
-    """The images that come with a package, shared among contributors."""
+    """Load the images of an embedded source, divided among contributors and split."""
     held_out = source.held_out.model_dump()
     if isinstance(source, MnistSource):
         from royalty.models.data.mnist import credited_digits
@@ -75,8 +75,8 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
 
 def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> Ingested:
     listing = list_source(source, seed, labels=labels, texts=texts)
-    settled = {"size": source.size, "held_out": source.held_out.model_dump()}
-    inputs = IngestInputs(settled, seed, files=listing.digest())
+    reading = {"size": source.size, "held_out": source.held_out.model_dump()}
+    inputs = IngestInputs(reading, seed, files=listing.digest())
 
     def compute(space: Workspace) -> IngestOutputs:
         with progress("Read images", len(listing)) as advance:
@@ -99,10 +99,10 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
 
 
 def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Listing:
-    """What a source lists, checked for being credited.
+    """List the images of a source, and check that they can be credited.
 
     Raises:
-        InputError: naming file, row and remedy.
+        InputError: an image or its row cannot be used; the message has the file, the row and the remedy.
     """
     match source:
         case FolderSource():
@@ -130,7 +130,15 @@ def _outputs(
     repeated: int = 0,
     licenses: Mapping[str, int] = MappingProxyType({}),
 ) -> IngestOutputs:
-    """What a report says of the training part, whose images are at those places."""
+    """Describe the split images.
+
+    Args:
+        stored: digest of each part, by name.
+        images: array that holds the training images.
+        places: positions of the training images in `images`; None: all, in order.
+        repeated: number of copies that a contributor provided more than once.
+        licenses: number of images by licence.
+    """
     train, names = splits.train, list(splits.train.contributors)
     near = near_copies(near_owners(images, train.membership, places), train.membership)
     brought = train.membership.sum(axis=0).tolist()

@@ -1,7 +1,4 @@
-"""What runs in a process of its own: models are sampled, and a property of their images is measured.
-
-Imports no orchestration.
-"""
+"""Worker code: sample models, and measure a property of their images. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.loading import load_images, load_model, load_property
 
 SHEET = 64
-"""Generated images that are kept to be looked at."""
+"""Number of generated images of each model that are stored for the report."""
 
 
 def measure_models(inputs: MeasureInputs, context: StageContext) -> MeasureOutputs:
-    """The utility of each model and of real images, its standard errors, and some images of each model."""
+    """Measure the utility of each model and of real images, and store some images of each model."""
     start = time.perf_counter()
     credited = load_property(context, inputs.property, inputs.classifier, inputs.reference)
     utility = {"real": float(credited.of(load_images(context, inputs.validation).images))}
@@ -37,15 +34,15 @@ def measure_models(inputs: MeasureInputs, context: StageContext) -> MeasureOutpu
 
 
 def count_images(inputs: ImageCountInputs, context: StageContext) -> ImageCountOutputs:
-    """How many images of a model give a property the standard error that is asked for, by a pilot of the pruned one.
+    """Estimate how many images give the property the requested standard error, from a pilot of the pruned model.
 
     Raises:
         InputError: see `royalty.models.properties.property.Property.images_for`.
     """
     start = time.perf_counter()
     sampling = dict(inputs.sampling)
-    pilot, wanted = sampling.pop("images"), sampling.pop("stderr")
+    pilot, target = sampling.pop("images"), sampling.pop("stderr")
     images = load_model(context, inputs.pruned).sample(pilot, **sampling, seed=inputs.seed)
     context.advance(1)
     credited = load_property(context, inputs.property, inputs.classifier, inputs.reference)
-    return ImageCountOutputs(int(credited.images_for(images, wanted)), time.perf_counter() - start)
+    return ImageCountOutputs(int(credited.images_for(images, target)), time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Train the pipeline that LoRAs are put on, where the configuration says so."""
+"""Train the pipeline under the LoRAs, if the configuration asks for one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ else:
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
 def train_pipeline(base: TrainedBase, seed: int) -> Pipeline:
-    """Name of the pipeline among the weights, and its size."""
+    """Train a small pipeline, and store it in the weights folder."""
     inputs = PipelineInputs(base.model_dump(mode="json"), seed)
     title, total = "Train base pipeline", base.autoencoder_steps + base.denoiser_steps
     pipeline = run_in_worker(PIPELINE, inputs, worker.fit_pipeline, title=title, total=total)
     if not WeightsStore(settings().weights_root).has(pipeline.outputs.name):
-        # It was trained, but into other weights than those of this run.
+        # The stage was reused, but its pipeline was stored in another weights folder.
         call_in_worker(worker.fit_pipeline, inputs, pipeline.key, title=title, total=total)
     shutil.rmtree(settings().root / "checkpoints" / pipeline.key, ignore_errors=True)
     return pipeline

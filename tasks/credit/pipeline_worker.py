@@ -1,7 +1,4 @@
-"""What runs in a process of its own: the training of a small Stable Diffusion pipeline on captioned digits.
-
-Imports no orchestration.
-"""
+"""Worker code: train a small Stable Diffusion pipeline on captioned digits. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ from royalty.tasks.stages.loading import thinned
 
 
 def fit_pipeline(inputs: PipelineInputs, context: StageContext) -> PipelineOutputs:
-    """Train the autoencoder, then text encoder and U-Net; keep the pipeline among the weights, under its name.
+    """Train the autoencoder, then the text encoder and U-Net, and store the pipeline in the weights folder.
 
-    A training that was killed goes on from its checkpoint.
+    An interrupted training continues from its checkpoint.
     """
     start, base = time.perf_counter(), inputs.base
     images, _, captions = framed_digits(base["digits"])

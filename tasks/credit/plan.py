@@ -1,4 +1,4 @@
-"""What a worker is asked to train and measure, and what it reports."""
+"""Plans that a worker carries out, and the results that it reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from royalty.models.base.choices import SchedulerName
 from royalty.models.generators.training import Method, Training
 
 WORKER = "royalty.tasks.credit.coalitions_worker"
-"""Module of what carries plans out, in processes of its own."""
+"""Module that carries out plans, in worker processes."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,12 @@ class MeasurePlan:
     """Sample a model and measure a property of the images.
 
     Attributes:
-        key: of the measurement's row in the run store.
-        property: as in the configuration.
+        key: key of the measurement's row in the run store.
+        property: name of the property, as in the configuration.
         judge: digest of the classifier behind the property.
-        reference: digest of the real images that it may compare with.
+        reference: digest of the real images that the property may compare with.
+        images: number of images.
+        steps: sampling steps of an image.
         draw: seed of the images' initial noise.
     """
 
@@ -35,13 +37,14 @@ class MeasurePlan:
 
 @dataclass(frozen=True)
 class CoalitionPlan:
-    """Train a coalition's model, and measure it; digests name what is loaded.
+    """Train a coalition's model, and measure it.
 
     Attributes:
-        key: of the model's row in the run store.
-        members: contributors; none is the null coalition.
+        key: key of the model's row in the run store.
+        members: contributors; empty for the null coalition.
+        train: digest of the training images.
         start: digest of the model that training starts from.
-        measures: on its images, one a draw.
+        measures: measurements of the model, one for each draw of images.
     """
 
     key: str
@@ -55,14 +58,16 @@ class CoalitionPlan:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A coalition's model, as a worker reports it.
 
     Attributes:
-        key: of its plan.
-        seed: of the training that this is; another than was asked for, if that one diverged.
-        items: images that it was trained on.
-        checkpoint: digest of the model; None if training failed, and `failure` says how.
+        key: key of its plan.
+        seed: seed of this training; differs from the plan's if the first training diverged.
+        items: number of images that it was trained on.
+        seconds: wall time of the training.
+        checkpoint: digest of the model; None if training failed.
+        failure: why training failed; None if it succeeded.
     """
 
     key: str
@@ -75,7 +80,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class MeasuredUtility:
     """A measured utility, higher is better, as a worker reports it; times are in seconds."""
 
     key: str

@@ -1,4 +1,4 @@
-"""Record what workers report of coalitions: rows of the run store, with what each came from."""
+"""Record the results of workers in the run store, with their lineage."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.lineage import Edge
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.workspace import open_workspace
-from royalty.tasks.credit.plan import CoalitionPlan, Measurement, MeasurePlan, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 
 
 def flow_run() -> str | None:
-    """Prefect's id of the flow run that this is part of."""
+    """Prefect's id of the current flow run."""
     return prefect.runtime.flow_run.id  # type: ignore[no-any-return]
 
 
-def record(plans: Mapping[str, CoalitionPlan], row: Trained | Measurement) -> None:
-    """Record a model or a measurement of one of these plans, which are named by their keys."""
-    if isinstance(row, Trained):
+def record(plans: Mapping[str, CoalitionPlan], row: TrainedModel | MeasuredUtility) -> None:
+    """Record a model or a measurement of one of these plans.
+
+    Args:
+        plans: by their keys.
+    """
+    if isinstance(row, TrainedModel):
         record_trained(plans[row.key], row)
     else:
         plan = plans[row.coalition]
         record_measurement(next(measure for measure in plan.measures if measure.key == row.key), row)
 
 
-def record_trained(plan: CoalitionPlan, trained: Trained) -> None:
+def record_trained(plan: CoalitionPlan, trained: TrainedModel) -> None:
     """Record the model of a coalition, or the failure of its training."""
-    made = CoalitionRecord(
+    row = CoalitionRecord(
         key=plan.key,
         members=list(plan.members),
         method=plan.method,
@@ -40,12 +44,12 @@ def record_trained(plan: CoalitionPlan, trained: Trained) -> None:
         checkpoint=trained.checkpoint,
         failure=trained.failure,
     )
-    open_workspace(settings()).runs.record_coalition(made, coalition_edges(plan, trained.checkpoint), flow_run())
+    open_workspace(settings()).runs.record_coalition(row, coalition_edges(plan, trained.checkpoint), flow_run())
 
 
-def record_measurement(measure: MeasurePlan, measured: Measurement) -> None:
+def record_measurement(measure: MeasurePlan, measured: MeasuredUtility) -> None:
     """Record the utility of a coalition's model."""
-    made = MeasurementRecord(
+    row = MeasurementRecord(
         key=measure.key,
         coalition=measured.coalition,
         property=measure.property,
@@ -55,16 +59,16 @@ def record_measurement(measure: MeasurePlan, measured: Measurement) -> None:
         measure_seconds=measured.measure_seconds,
     )
     edges = measurement_edges(measure, measured.coalition)
-    open_workspace(settings()).runs.record_measurement(made, edges, flow_run())
+    open_workspace(settings()).runs.record_measurement(row, edges, flow_run())
 
 
 def coalition_edges(plan: CoalitionPlan, checkpoint: str | None) -> list[Edge]:
-    """What a coalition's model came from, and its checkpoint from it."""
+    """Lineage of a coalition's model: from its starting model and images, and to its checkpoint."""
     edges = [Edge(plan.key, plan.start, "start", plan.key), Edge(plan.key, plan.train, "train", plan.key)]
     return [*edges, Edge(checkpoint, plan.key, "checkpoint", plan.key)] if checkpoint else edges
 
 
 def measurement_edges(measure: MeasurePlan, coalition: str) -> list[Edge]:
-    """What a measurement came from."""
+    """Lineage of a measurement: from the model, the judge and the reference images."""
     parents = {"model": coalition, "judge": measure.judge, "reference": measure.reference}
     return [Edge(measure.key, parent, role, measure.key) for role, parent in parents.items()]

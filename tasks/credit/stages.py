@@ -1,7 +1,7 @@
-"""The stages from images to the models that coalitions start from: what each takes, and what it gives.
+"""Inputs and outputs of the stages from images to the models that coalitions start from.
 
-A field that is a digest names an artifact. Architectures, trainings and samplings are keyword arguments of the numerics
-that they are handed to.
+Digests identify artifacts. The mappings `architecture`, `training`, `pruning` and `sampling` are keyword arguments of
+functions in `royalty.models`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from royalty.tasks.stages.stage import Finished, Stage
 
 Curve = list[list[float]]
-"""Step and mean loss, a pair a point."""
+"""Points of a loss curve: pairs of step and mean loss."""
 
 
 @dataclass(frozen=True)
 class IngestInputs:
-    """Images to be read.
+    """Images to read.
 
     Attributes:
-        source: its settings, apart from where it lies.
-        files: digest of what it lists; None of images that come with a package.
+        source: settings of the source, without its path.
+        files: digest of the listed files; None for embedded images.
     """
 
     source: Mapping[str, Any]
@@ -35,15 +35,17 @@ class IngestOutputs:
     """Images with their contributors, checked, and split into three parts.
 
     Attributes:
-        train, validation, classifier: digests of the parts: trained on, held out, and for the judge.
-        contributors: sorted.
-        items: training images that each contributor brings.
-        contributor_digests: of those images, in the order of the contributors.
-        shared_items: images of several contributors; of each pair of them, `copies` says how many.
-        near_copies: images of two contributors that are nearly the same, a pair each.
-        shape: channels, height, width.
-        repeated_items: copies that a contributor brought more than once.
-        licenses: images that were read by licence, "" for none that is known.
+        train, validation, classifier: digests of the parts for training, validation and the classifier.
+        contributors: names, sorted.
+        items: number of training images of each contributor.
+        contributor_digests: digests of those images, in the order of the contributors.
+        shared_items: number of images with several contributors.
+        total_items: number of distinct training images.
+        copies: pairs of contributors, with the number of images they have in common.
+        near_copies: pairs of contributors, with the number of nearly identical images.
+        shape: channels, height and width of an image.
+        repeated_items: number of copies that a contributor provided more than once.
+        licenses: number of images by licence; "" stands for an unknown licence.
     """
 
     train: str
@@ -69,7 +71,7 @@ class IngestOutputs:
 
 @dataclass(frozen=True)
 class ClassifierInputs:
-    """Digests of the images that it learns from and is judged by."""
+    """Digests of the images for training and for validating the classifier."""
 
     images: str
     validation: str
@@ -88,7 +90,7 @@ class ClassifierOutputs:
 
 @dataclass(frozen=True)
 class PipelineInputs:
-    """The pipeline that LoRAs are put on, where the run trains it."""
+    """Settings of the pipeline under the LoRAs, if the run trains it."""
 
     base: Mapping[str, Any]
     seed: int
@@ -96,10 +98,12 @@ class PipelineInputs:
 
 @dataclass(frozen=True)
 class PipelineOutputs:
-    """Name of the pipeline among the weights, digest of the list of its files, and its size.
+    """The trained pipeline.
 
     Attributes:
-        reconstruction, losses: of the autoencoder, and of the denoiser.
+        name: its name in the weights folder.
+        files: digest of the list of its files.
+        reconstruction, losses: loss curves of the autoencoder and of the denoiser.
     """
 
     name: str
@@ -112,10 +116,10 @@ class PipelineOutputs:
 
 @dataclass(frozen=True)
 class TrialInputs:
-    """A generator that is built and not kept.
+    """A generator that is built once to check its settings, then discarded.
 
     Attributes:
-        own: its base is yet to come, so that an outline is built.
+        own: the run trains the base of the generator later, so that only an outline can be built.
     """
 
     train: str
@@ -127,15 +131,17 @@ class TrialInputs:
 
 @dataclass(frozen=True)
 class TrialOutputs:
-    """Nothing."""
+    """Empty: the trial only checks that the generator can be built."""
 
 
 @dataclass(frozen=True)
 class TrainInputs:
-    """The base model.
+    """Training of the base model.
 
     Attributes:
-        pipeline: digest of the list of files of the pipeline under it, if the run trained that.
+        train: digest of the training images.
+        gpus: number of GPUs that train together.
+        pipeline: digest of the list of files of the pipeline under the LoRA, if the run trained it.
     """
 
     train: str
@@ -174,7 +180,7 @@ class PruneOutputs:
     """Digest of the pruned model before (`broken`) and after recovery, and its size.
 
     Attributes:
-        removed: fraction of the parameters.
+        removed: fraction of the parameters removed, in [0, 1].
     """
 
     model: str
@@ -187,7 +193,7 @@ class PruneOutputs:
 
 @dataclass(frozen=True)
 class MeasureInputs:
-    """Models by name, and what judges them."""
+    """Models by name, and the property to measure them by."""
 
     models: Mapping[str, str]
     validation: str
@@ -200,10 +206,14 @@ class MeasureInputs:
 
 @dataclass(frozen=True)
 class MeasureOutputs:
-    """By model: utility (of `real` images too) and its standard error, seconds a sampling step, digest of some images.
+    """Measurements by model.
 
     Attributes:
-        shape: of the kept images of a model.
+        utility: utility of each model, and of `real` images; higher is better.
+        utility_stderr: its standard error over draws of images.
+        step_seconds: seconds of one sampling step.
+        images: digests of some images of each model.
+        shape: shape of these images, `(images, channels, height, width)`.
     """
 
     utility: dict[str, float]
@@ -216,7 +226,7 @@ class MeasureOutputs:
 
 @dataclass(frozen=True)
 class ImageCountInputs:
-    """A pilot of the pruned model, from which the number of images is reckoned."""
+    """A pilot of the pruned model, from which the number of images is estimated."""
 
     pruned: str
     classifier: str
@@ -228,7 +238,7 @@ class ImageCountInputs:
 
 @dataclass(frozen=True)
 class ImageCountOutputs:
-    """How many images give the property the standard error that is asked for."""
+    """The number of images that give the property the requested standard error."""
 
     count: int
     busy_seconds: float

@@ -1,4 +1,4 @@
-"""Are the coalitions measured so far enough, and what would more of them bring?"""
+"""Decide whether enough coalitions are measured, and estimate how many more the target needs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from royalty.tasks.credit.stages import Ingested
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known after some of the coalitions.
+    """The certainty of credit after some of the coalitions, and the work that remains.
 
     Attributes:
-        plans: how many plans were measured, everybody's and nobody's included.
-        budget: coalitions at most.
-        seconds: of one worker for one coalition, on average so far.
-        workers: how many work at once.
+        plans: number of measured plans, including the null and the grand coalition.
+        budget: largest number of coalitions.
+        seconds: mean time of one worker for one coalition.
+        workers: number of parallel workers.
     """
 
     certainty: Certainty
@@ -33,37 +33,38 @@ class Verdict:
 
     @property
     def expected(self) -> int:
-        """Coalitions after which the target is expected to hold, or the budget."""
+        """Number of coalitions at which the target is expected to be met, at most the budget."""
         needed = self.certainty.needed
         return self.budget if needed is None else min(needed, self.budget)
 
     @property
     def expected_hours(self) -> float:
-        """Wall time of the coalitions still to measure."""
+        """Expected wall time of the remaining coalitions, in hours."""
         left = max(self.expected - self.certainty.coalitions, 0)
         return left * self.seconds / self.workers / 3600
 
     @property
     def expected_width(self) -> float:
-        """Mean width of the intervals, in units of the utility."""
+        """Expected mean width of the intervals at the end, in units of the utility."""
         return self.certainty.width_at(max(self.expected, 1))
 
     @property
     def sentence(self) -> str:
-        """What ended the measuring."""
-        now = self.certainty
-        found = now.error
-        if now.stability is not None:
-            found += f", and a repetition would name {now.stability:.0%} of the top contributors again"
-        if now.reached:
+        """What ended the measuring, and how certain the credit is."""
+        certainty = self.certainty
+        precision = certainty.error
+        if certainty.stability is not None:
+            precision += f", and a repetition would name {certainty.stability:.0%} of the top contributors again"
+        if certainty.reached:
             return (
-                f"The target ended the measuring after {now.coalitions} of at most {self.budget} coalitions: {found}."
+                f"The target ended the measuring after {certainty.coalitions} of at most {self.budget} coalitions: "
+                f"{precision}."
             )
-        return f"The budget of {self.budget} coalitions ended the measuring: {found}."
+        return f"The budget of {self.budget} coalitions ended the measuring: {precision}."
 
 
 def first_look(data: Ingested, config: CreditConfig) -> int:
-    """Plans to measure before the certainty is judged for the first time."""
+    """Number of plans to measure before the first check of the certainty."""
     contributors = len(data.outputs.contributors)
     pilot = max(config.stopping.pilot or pilot_size(contributors), 2 * (contributors - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
@@ -72,7 +73,11 @@ def first_look(data: Ingested, config: CreditConfig) -> int:
 def assess(
     data: Ingested, measured: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
 ) -> Verdict:
-    """The verdict on what was measured of all that is planned."""
+    """Estimate the certainty of credit from the measured plans.
+
+    Args:
+        plans: all plans of the run.
+    """
     runs = open_workspace(settings()).runs
     models = runs.coalitions(plan.key for plan in measured).values()
     measurements = runs.measurements(measure.key for plan in measured for measure in plan.measures).values()

@@ -1,4 +1,4 @@
-"""Train the classifier behind the utility, the generator, and its pruned copy; measure what they make."""
+"""Train the classifier, the generator and its pruned copy, and measure the models."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ else:
 
 
 def check_property(property_: str) -> None:
-    """Refuse, before anything is trained, a property whose weights or function are not here.
+    """Check, before any training, that the weights or the function of a property are available.
 
     Raises:
         InputError: the user's function cannot be imported or called.
-        WeightsError: weights are missing; the message says how to fetch them.
+        WeightsError: weights are missing; the message has the command that fetches them.
     """
     chosen = chosen_property(property_)
     weights = WeightsStore(settings().weights_root)
     for name in chosen.weights:
         weights.locate(name)
     if ":" in property_:
-        from royalty.models.properties.custom import load_function  # which imports torch, as every property does
+        from royalty.models.properties.custom import load_function  # imports torch, which takes seconds
 
         load_function(property_)
 
 
 def needs_labels(config: CreditConfig) -> bool:
-    """Whether the images' own labels train a classifier that judges, or a generator of classes."""
+    """Whether the classifier or a class-conditional generator needs labels of the images."""
     return chosen_property(config.property).needs_labels or config.generator.needs_labels
 
 
 def check_generator(data: Ingested, config: CreditConfig) -> None:
-    """Refuse, before anything is trained, a base that cannot be adapted.
+    """Check, before any training, that the pretrained base of a generator can be used.
 
     Raises:
-        InputError: a package is missing, or the base is no pipeline or cannot make images of this size.
-        WeightsError: the base is not here; the message says how to fetch it.
+        InputError: a package is missing, the base is not a pipeline, or it cannot make images of this size.
+        WeightsError: the base is missing; the message has the command that fetches it.
     """
     generator = config.generator
     if isinstance(generator, LatentConfig):
@@ -88,7 +88,7 @@ def check_generator(data: Ingested, config: CreditConfig) -> None:
         return
     for package in ("peft", "transformers"):
         if find_spec(package) is None:
-            raise InputError(f"a LoRA takes the package {package}, which is missing; install royalty[hub]")
+            raise InputError(f"a LoRA needs the package {package}, which is not installed; install royalty[hub]")
     if isinstance(generator.base, TrainedBase):
         return
     folder = WeightsStore(settings().weights_root).base(generator.base)
@@ -103,11 +103,11 @@ def check_generator(data: Ingested, config: CreditConfig) -> None:
 
 @task(cache_policy=NO_CACHE)
 def try_base(data: Ingested, config: CreditConfig) -> None:
-    """Build a generator that stands on what others trained, or takes several GPUs: what that refuses, is refused early.
+    """Build a generator once if it has a pretrained base or uses several GPUs, so that errors appear early.
 
     Raises:
-        InputError: LoRA targets that match no layer, a prompt too long for the tokenizer, weights that do not fit the
-            net that the base describes, or more GPUs than there are.
+        InputError: LoRA targets match no layer, the prompt is too long for the tokenizer, the weights do not fit the
+            network that the base describes, or there are fewer GPUs than configured.
     """
     generator = config.generator
     if isinstance(generator, LatentConfig | LoRAConfig) or generator.gpus > 1:
@@ -123,7 +123,7 @@ def try_base(data: Ingested, config: CreditConfig) -> None:
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
 def train_classifier(data: Ingested, config: CreditConfig) -> Classified:
-    """Digest of the classifier, and its accuracy on validation images."""
+    """Train the classifier behind the utility."""
     steps = config.classifier.steps
     inputs = ClassifierInputs(data.outputs.classifier, data.outputs.validation, steps, config.seed)
     return run_in_worker(CLASSIFIER, inputs, classifier_worker.fit_classifier, title="Train classifier", total=steps)
@@ -131,17 +131,17 @@ def train_classifier(data: Ingested, config: CreditConfig) -> Classified:
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
 def train_generator(data: Ingested, config: CreditConfig, pipeline: Pipeline | None) -> Trained:
-    """Digest of the base model, and its size.
+    """Train the base model on everybody's images.
 
     Args:
-        pipeline: what a LoRA is put on, if this run trained it.
+        pipeline: the pipeline under a LoRA, if this run trained it; else None.
     """
     generator = config.generator
-    on = {"base": pipeline.outputs.name} if pipeline else {}
+    trained_base = {"base": pipeline.outputs.name} if pipeline else {}
     inputs = TrainInputs(
         train=data.outputs.train,
         kind=generator.kind,
-        architecture=generator.architecture() | on,
+        architecture=generator.architecture() | trained_base,
         training=generator.training(),
         seed=config.seed,
         gpus=generator.gpus,
@@ -162,7 +162,7 @@ def train_generator(data: Ingested, config: CreditConfig, pipeline: Pipeline | N
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
 def prune(data: Ingested, base: Trained, config: CreditConfig) -> Pruned:
-    """Digest of the pruned model before and after recovery, and its size."""
+    """Prune the base model, and train it to recover."""
     recovery = config.pruning.recovery_steps
     inputs = PruneInputs(
         train=data.outputs.train,
@@ -185,7 +185,7 @@ def prune(data: Ingested, base: Trained, config: CreditConfig) -> Pruned:
 def measure_models(
     base: Trained, pruned: Pruned, data: Ingested, classifier: Classified, config: CreditConfig
 ) -> Measured:
-    """Utility of the models and of real images, and digests of images that the models make."""
+    """Measure the utility of the models and of real images."""
     models = {"base": base.outputs.model, "broken": pruned.outputs.broken, "pruned": pruned.outputs.model}
     inputs = MeasureInputs(
         models=models,
@@ -208,7 +208,7 @@ def measure_models(
 
 @task(cache_policy=NO_CACHE, tags=["gpu"])
 def settle_images(pruned: Pruned, classifier: Classified, config: CreditConfig) -> CreditConfig:
-    """The configuration with the number of images that gives the standard error it asks for, if it asks for one."""
+    """Replace a target standard error in the configuration by the number of images that reaches it."""
     if config.sampling.stderr is None:
         return config
     inputs = ImageCountInputs(
@@ -232,12 +232,12 @@ def settle_images(pruned: Pruned, classifier: Classified, config: CreditConfig) 
 
 
 def measuring_modules(config: CreditConfig) -> tuple[str, ...]:
-    """Modules that a registry finds by name when a model of this configuration is sampled and measured."""
+    """Modules that registries load by name when a model of this configuration is sampled and measured."""
     return (module_of(config.generator.kind), *chosen_property(config.property).modules)
 
 
 def outdated_models(game: Game) -> tuple[str, ...]:
-    """What of this game the code as it is now would train otherwise: titles of the classifier and the models."""
+    """Models of this game that the present code would train differently, by title."""
     kind = module_of(game.base.inputs.kind)
     pipeline = game.pipeline is not None and not is_current(PIPELINE, game.pipeline, pipeline_worker.fit_pipeline)
     changed = {

@@ -54,17 +54,17 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     return _outputs(context.artifacts, items, made, values, began)
 
 
-def _pairs(context: StageContext, rerank: str, items: Items, made: Items) -> _Pairs | None:
+def _pairs(context: StageContext, rerank: str, items: Items, made: Items) -> _PairDistances | None:
     """Distances that recalled items are ranked by again; None where the order of the embedding stays."""
     if rerank == "none" or items.images is None or made.images is None:
         return None
     shape = shape_of(items.images)
     distance = build_distance(rerank, shape=shape, device=best_device(), weights=context.weights.locate)
-    return _Pairs(context.embeddings, distance, items, made)
+    return _PairDistances(context.embeddings, distance, items, made)
 
 
 @dataclass
-class _Pairs:
+class _PairDistances:
     """Distances of generated images from the items that were recalled for them; each image is encoded once, ever."""
 
     embeddings: EmbeddingStore

@@ -30,8 +30,8 @@ from royalty.tasks.items.stages import (
     EncoderTrained,
     ItemsOutputs,
     ItemsRead,
+    LocatedSource,
     ReadInputs,
-    Source,
 )
 from royalty.tasks.stages.running import call_in_worker, run_in_worker, run_stage
 
@@ -59,7 +59,7 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
     key = READ_ITEMS.key(inputs, modules)
 
     def compute(_: Workspace) -> ItemsOutputs:
-        source, total = Source(str(path), inputs), count_items(path)
+        source, total = LocatedSource(str(path), inputs), count_items(path)
         return call_in_worker(reading_worker.read, source, key, title=f"Read {path.name}", total=total)
 
     return run_stage(READ_ITEMS, inputs, compute, modules=modules)

@@ -10,12 +10,12 @@ import numpy as np
 from royalty.models.base.errors import InputError
 from royalty.models.data.attributes import read_attributes
 from royalty.models.data.labelled import read_items
-from royalty.tasks.items.stages import ColourInputs, ItemsOutputs, Source
+from royalty.tasks.items.stages import ColourInputs, ItemsOutputs, LocatedSource
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
 
 
-def read(source: Source, context: StageContext) -> ItemsOutputs:
+def read(source: LocatedSource, context: StageContext) -> ItemsOutputs:
     """Read and keep the items of a source, with attributes; see `royalty.models.data.attributes`."""
     path, inputs = Path(source.path), source.inputs
     attributes = read_attributes(path, inputs.attributes, needed=inputs.needed) if inputs.attributes else None

@@ -34,7 +34,7 @@ class ReadInputs:
 
 
 @dataclass(frozen=True)
-class Source:
+class LocatedSource:
     """The inputs, and the path of the source that has them."""
 
     path: str

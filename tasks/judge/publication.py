@@ -10,8 +10,9 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.judge.stages import Compared, JudgementKind, Row, Scored
+from royalty.tasks.judge.stages import Compared, JudgementKind, Scored
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
+from royalty.tasks.stages.stage import TableRow
 
 WRITE_LDS = PublishStage("write-lds", PublishInputs, PublishOutputs)
 WRITE_COUNTERFACTUAL = PublishStage("write-counterfactual", PublishInputs, PublishOutputs)
@@ -55,7 +56,7 @@ def _note(config: CreditConfig, kind: JudgementKind) -> str:
     return f"Evaluation ({kind}) of credit, run {config.name!r}, by models retrained on coalitions."
 
 
-def _plot(name: str, rows: Sequence[Row]) -> bytes:
+def _plot(name: str, rows: Sequence[TableRow]) -> bytes:
     """PNG of LDS against compute, at the alpha nearest to a half."""
     from royalty.infra.pages.plots import score_against_compute  # matplotlib takes a second to import
 

@@ -26,11 +26,11 @@ from royalty.tasks.judge.stages import (
     CounterfactualOutputs,
     LdsInputs,
     LdsOutputs,
-    Row,
     Scored,
 )
 from royalty.tasks.judge.utilities import SeededUtilities, seeded_utilities
 from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.stage import TableRow
 
 
 @task(cache_policy=NO_CACHE)
@@ -63,7 +63,7 @@ def score(
 
 
 @task(cache_policy=NO_CACHE)
-def compare(asked: Mapping[tuple[str, str], Members], plans: Sequence[CoalitionPlan]) -> Compared:
+def compare_utilities(asked: Mapping[tuple[str, str], Members], plans: Sequence[CoalitionPlan]) -> Compared:
     """Relative change of the utility by each counterfactual, mean and range over training seeds."""
     utilities = seeded_utilities(open_workspace(settings()), plans)
     inputs = CounterfactualInputs(
@@ -88,7 +88,7 @@ def _datamodeling_rows(
     coalitions: Sequence[Members],
     utilities: SeededUtilities,
     credits: Sequence[JudgedCredit],
-) -> list[Row]:
+) -> list[TableRow]:
     """A row of each credit, judged by coalitions of one size."""
     measured, table = utilities.of(coalitions)
     masks = np.array([[name in members for name in names] for members in measured])
@@ -100,7 +100,7 @@ def _datamodeling_rows(
     return rows
 
 
-def _change_rows(asked: Mapping[tuple[str, str], Members], utilities: SeededUtilities) -> list[Row]:
+def _change_rows(asked: Mapping[tuple[str, str], Members], utilities: SeededUtilities) -> list[TableRow]:
     """A row of each counterfactual that some training seed has, with everybody's model of that seed beside it."""
     everybody, rows = asked[EVERYBODY], []
     for (method, done), members in asked.items():

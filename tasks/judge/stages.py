@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from royalty.tasks.stages.stage import Finished, Stage
+from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
 JudgementKind = Literal["lds", "counterfactual"]
-
-Row = dict[str, Any]
-"""A row of a table, by column: text, integers and floating-point numbers; None where a number is not defined."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class LdsOutputs:
     """The table of LDS, by method and size of the coalitions, and its digest (Parquet)."""
 
     table: str
-    rows: list[Row]
+    rows: list[TableRow]
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class CounterfactualInputs:
 class CounterfactualOutputs:
     """Relative change of the utility by each counterfactual: mean and range over training seeds."""
 
-    rows: list[Row]
+    rows: list[TableRow]
 
 
 ATTRIBUTE = Stage("attribute", AttributeInputs, AttributeOutputs)

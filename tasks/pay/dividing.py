@@ -1,4 +1,4 @@
-"""The computation of the stage that divides a pool; its key covers what this module imports, and nothing else."""
+"""Computation of the stage that divides a pool. The key of the stage covers this module and its imports only."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 def division_by(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Callable[[Workspace], PayOutputs]:
-    """The computation for `run_here`.
+    """Return the computation that `run_here` runs.
 
     Args:
-        table: the credit table of the inputs.
-        config: the settings that the inputs hold as JSON.
+        table: the credit table that `inputs` names by its digest.
+        config: the payout settings that `inputs` holds as JSON.
     """
 
     def compute(space: Workspace) -> PayOutputs:
         try:
             division = _divide(table, inputs, config)
-        except InputError as error:  # is shown beside the credit; whoever runs this raises it after that
+        except InputError as error:  # a refusal in the outputs: the report shows the credit, then the flow fails
             return refused(space.artifacts, table, config, str(error))
         return _outputs(
             space.artifacts, None, division.settlements, division.reserve, settled(table, config, division.settlements)
@@ -41,13 +41,13 @@ def division_by(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) ->
 
 
 def refused(artifacts: ArtifactStore, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:
-    """The outputs of a pool that is not paid: the credit table, with the reason in every row."""
+    """Outputs of a refused payout: the credit table, with the reason in every row."""
     rows = table.assign(share=None, amount=None, currency=config.currency, reason=reason)
     return _outputs(artifacts, reason, {}, 0, rows)
 
 
 def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
-    """The credit table with what becomes of each contributor's share, in the currency of the pool."""
+    """Add shares and amounts to the credit table, in the currency of the pool."""
     ordered = [settlements[name] for name in table["contributor"]]
 
     def money(amounts: list[int]) -> list[str]:
@@ -65,10 +65,10 @@ def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str,
 
 
 def _divide(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Division:
-    """Divide the pool, if all gates let it pass.
+    """Check the gates, then divide the pool.
 
     Raises:
-        InputError: a gate stops it, or the terms do.
+        InputError: a gate or the terms refuse the payout.
     """
     values, low, high = (table[column].to_numpy(float) for column in ("credit", "ci_low", "ci_high"))
     failed, trained = inputs.failed
@@ -81,8 +81,8 @@ def _divide(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Div
         failed=failed,
         trained=trained,
     )
-    if stopped := breaches(measured, {gate: getattr(config.limits, gate) for gate in GATES}):
-        raise InputError("; ".join(breach.sentence for breach in stopped))
+    if breached := breaches(measured, {gate: getattr(config.limits, gate) for gate in GATES}):
+        raise InputError("; ".join(breach.sentence for breach in breached))
     credits = map(Credit, *(column.tolist() for column in (values, low, high)))
     by_name = dict(zip(table["contributor"], credits, strict=True))
     return divide_pool(config.minor_units, by_name, config.terms(frozenset(inputs.unpayable)), inputs.brought)

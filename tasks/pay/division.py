@@ -15,13 +15,13 @@ from royalty.models.payout.payees import Payee, shared_accounts, unpayable
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
-from royalty.tasks.pay.stages import PAY, Division, Paid, PayInputs
+from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs
 from royalty.tasks.stages.running import run_here
 
 UNNAMED = {"name", "period", "payees", "debtor"}
-"""Settings that do not change how a pool is divided."""
+"""Settings that do not change the division, so that the inputs of the stage leave them out."""
 MODULES = ("royalty.tasks.pay.dividing",)
-"""Whose code the stage runs."""
+"""Modules with the code of the stage."""
 
 
 @task(cache_policy=NO_CACHE)
@@ -34,19 +34,21 @@ def pay(
     source: str | None = None,
     replace_other_runs: bool = False,
     post: bool = True,
-) -> Division:
-    """Divide a pool, and post it to the ledger; or the refusal to pay.
+) -> DividedPool:
+    """Divide a pool, and post the payout to the ledger unless it is refused.
 
     Args:
-        payees: by contributor; who has none in the currency of the pool waits for it. None: all are paid by name.
-        source: the run whose credit it is; by others' credit it pays only if `replace_other_runs`.
-        post: to the ledger; otherwise the division is only shown.
+        payees: payees by contributor. Money is held for contributors without a payee in the currency of the pool.
+            None: all are paid by name.
+        source: the run that the credit belongs to.
+        replace_other_runs: allow a pool to be paid again by the credit of another run.
+        post: post to the ledger; otherwise only compute the division.
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
     inputs = _inputs(space, credit, table["contributor"].tolist(), config, pool_name, payees)
     divided = run_here(PAY, inputs, division_by(table, inputs, config))
-    division = Division(divided, shared_accounts(payees, table["contributor"].tolist()), statement=None)
+    division = DividedPool(divided, shared_accounts(payees, table["contributor"].tolist()), statement=None)
     if divided.outputs.refusal or not post:
         return division
     try:
@@ -57,7 +59,7 @@ def pay(
             brought=inputs.brought,
             replace_other_runs=replace_other_runs,
         )
-    except OthersPool as conflict:  # what else the flow does needs no money
+    except OthersPool as conflict:  # recorded as a refusal: the flow goes on, and the report shows it
         refusal = refused(space.artifacts, table, config, str(conflict))
         return replace(division, stage=replace(divided, outputs=refusal))
     return replace(division, statement=statement)
@@ -65,13 +67,13 @@ def pay(
 
 @task(cache_policy=NO_CACHE)
 def release_held(pool_name: str, config: PayoutConfig, contributors: Sequence[str]) -> str:
-    """Pay what a pool holds for contributors; returns the statement."""
+    """Pay the amounts that a pool holds for contributors; returns the id of the statement."""
     ledger = open_workspace(settings()).ledger
     return ledger.release(pool_name, contributors, period=config.period or "")
 
 
 def is_current(paid: Paid) -> bool:
-    """Whether the code as it is now would divide this pool by itself."""
+    """Whether the present code would give this division the same key."""
     return PAY.key(paid.inputs, MODULES) == paid.key
 
 

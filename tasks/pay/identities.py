@@ -1,4 +1,4 @@
-"""Beside a payout: what it would be if two contributors were one person, or one were two."""
+"""Checks for a payout: gains from splitting into two identities, and contributors with images in common."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
 
 ROUNDING = 2
-"""Minor units by which two halves differ from the whole because each is rounded."""
+"""Largest difference in minor units that rounding alone causes between two halves and the whole."""
 
 
 @task(cache_policy=NO_CACHE)
 def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ingested | None = None) -> list[str]:
-    """Sentences on who would gain by a second name, and on contributors who bring the same images.
+    """Report who would gain from a second identity, and which contributors have images in common.
 
     Args:
-        data: the images that are credited; None: those of the run's latest anchor, which may be older than its credit.
+        data: the credited images; None: those of the run's latest anchor, which may be older than its credit.
+
+    Returns:
+        Sentences for the report.
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
@@ -42,10 +45,11 @@ def _second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
     gains = {row.name: row.two - row.one for row in split(config.minor_units, credits, config.terms())}
     name = max(gains, key=lambda name: gains[name], default=None)
     if name is None or gains[name] <= ROUNDING:
-        return "Nobody would have a larger share under two names, each with half of the credit."
+        return "Nobody would get a larger share by splitting into two identities, each with half of the credit."
     return (
-        f"Under two names, each with half of the credit, {name} would have {config.formatted(gains[name])} more of the "
-        f"pool, and so would {sum(gain > ROUNDING for gain in gains.values()) - 1} other(s) have more."
+        f"By splitting into two identities, each with half of the credit, {name} would get "
+        f"{config.formatted(gains[name])} more of the pool. {sum(gain > ROUNDING for gain in gains.values()) - 1} "
+        "other contributor(s) would also get more."
     )
 
 
@@ -62,18 +66,18 @@ def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: 
     masks, utilities = _measured(space, credit, names)
     ends = credit.outputs.null_utility, credit.outputs.grand_utility
     for first, second, share in overlaps(images.images, images.membership):
-        one, other = names[first], names[second]
-        apart = credits[one].value + credits[other].value
+        first_name, second_name = names[first], names[second]
+        separate = credits[first_name].value + credits[second_name].value
         merged = merge(masks, utilities, *ends, (first, second))
-        together = "too few coalitions with both or neither were measured" if merged is None else f"{merged:+.3f}"
+        joint = "unknown, because too few coalitions contain both or neither" if merged is None else f"{merged:+.3f}"
         yield (
-            f"{one} and {other} have {share:.0%} of the smaller one's images in common, exactly or nearly: their "
-            f"credits sum to {apart:+.3f}; as one contributor: {together}."
+            f"{first_name} and {second_name} have {share:.0%} of the smaller set of images in common, exactly or "
+            f"nearly. Sum of their credits: {separate:+.3f}. Credit as one contributor: {joint}."
         )
 
 
 def _measured(space: Workspace, credit: Credited, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Masks, `(coalitions, contributors)`, and the mean utility of each coalition except nobody's and everybody's."""
+    """Masks, `(coalitions, contributors)`, and mean utilities of all coalitions but the null and the grand one."""
     rows = space.runs.measurements(credit.inputs.measurements).values()
     coalitions = space.runs.coalitions(row.coalition for row in rows)
     utilities: dict[tuple[str, ...], list[float]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Whom the contributors of a run are paid through."""
+"""Load the payees of a run's contributors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from royalty.tasks.config.sources import EmbeddedSource, FileSource, FolderSourc
 
 
 def load_payees(payout: PayoutConfig, data: EmbeddedSource | FileSource) -> dict[str, Payee] | None:
-    """Payees by contributor, from the file that the payout names, or else from beside the images.
+    """Load payees by contributor from the configured file, or else from `contributors.csv` in the image folder.
 
     Returns:
-        None if neither says anything of payees: all are paid by name.
+        None if there are no payees: all are paid by name.
 
     Raises:
         InputError: see `royalty.models.payout.payees.read_payees`.

@@ -1,25 +1,25 @@
-"""Sentences about a divided pool: who is paid another amount than the policy alone gives, and why."""
+"""Sentences about a divided pool: payments that differ from the policy's shares, and why."""
 
 from __future__ import annotations
 
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.pay.stages import Division, PayOutputs
+from royalty.tasks.pay.stages import DividedPool, PayOutputs
 
 
 def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
-    """By contributor: why another amount is paid than the policy alone gives, and where the rest is."""
+    """Reasons for payments that differ from the policy's share, and the remaining amounts, by contributor."""
     sentences = {}
     for name, row in paid.settlements.items():
-        parts = {"held": row.held, "carried over": row.carried, "owed": row.debt}
-        rest = [f"{config.formatted(amount)} {part}" for part, amount in parts.items() if amount]
+        unpaid = {"held": row.held, "carried over": row.carried, "owed": row.debt}
+        amounts = [f"{config.formatted(amount)} {state}" for state, amount in unpaid.items() if amount]
         if row.reasons:
-            sentences[name] = "; ".join([*row.reasons, *rest])
+            sentences[name] = "; ".join([*row.reasons, *amounts])
     return sentences
 
 
-def remarks(division: Division, config: PayoutConfig) -> list[str]:
-    """What a person who pays should look at: adjusted amounts, the reserve, and accounts that contributors share."""
+def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
+    """Points to check before paying: adjusted amounts, the reserve, and shared accounts."""
     notes = [f"{name}: {sentence}" for name, sentence in adjustments(division.outputs, config).items()]
     if division.outputs.reserve:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
-    return notes + [f"{', '.join(names)} are paid into one account" for names in division.shared_accounts]
+    return notes + [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]

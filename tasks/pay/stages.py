@@ -1,4 +1,4 @@
-"""The stage that divides a pool: what it takes, and what it gives."""
+"""Inputs and outputs of the stage that divides a pool."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from royalty.tasks.stages.stage import Finished, Stage
 
 @dataclass(frozen=True)
 class PayInputs:
-    """A credit table and the terms by which a pool is divided.
+    """A credit table, and the terms by which a pool is divided.
 
     Attributes:
         table: digest of the credit table.
-        failed: coalitions whose training failed, and models trained, for the gates.
-        config: the payout's settings that change how the pool is divided.
+        failed: number of coalitions whose training failed, and of all models; for the gates.
+        config: payout settings that affect the division.
+        pool: name of the pool.
+        period: period of the pool; "" if it has none.
         unpayable: contributors without a payee in the currency of the pool.
-        brought: minor units that earlier pools left on accounts.
-        efficiency_gap, marginal_error: of the credit, for the gates; see `royalty.models.payout.gates.measure_gates`.
+        brought: balances that earlier pools left on accounts, in minor units.
+        efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
+            `royalty.models.payout.gates.measure_gates`.
     """
 
     table: str
@@ -37,13 +40,14 @@ class PayInputs:
 
 @dataclass(frozen=True)
 class PayOutputs:
-    """What becomes of each contributor's share; or the refusal to pay.
+    """The settlement of each contributor, or the reason for refusing the payout.
 
     Attributes:
-        refusal: why nothing is paid; None if it is.
-        reserve: minor units of the pool that nobody gets now.
+        refusal: why nothing is paid; None if the pool is paid.
+        settlements: by contributor; empty if the payout was refused.
+        reserve: part of the pool that goes to nobody now, in minor units.
         payout: digest of the payout table (CSV).
-        rows: that table as records, highest credit first.
+        rows: the payout table as records, highest credit first.
     """
 
     refusal: str | None
@@ -59,13 +63,13 @@ PAY = Stage("pay", PayInputs, PayOutputs)
 
 
 @dataclass(frozen=True)
-class Division:
-    """A divided pool, and what only this run knows of it.
+class DividedPool:
+    """A divided pool, and facts about its payment in this run.
 
     Attributes:
-        stage: the division itself, refused if the ledger refused it.
-        shared_accounts: contributors who are paid into one account.
-        statement: of the ledger; None if nothing was posted.
+        stage: the division; a refusal if the ledger refused it.
+        shared_accounts: groups of contributors who are paid into the same account.
+        statement: id of the ledger statement; None if nothing was posted.
     """
 
     stage: Paid

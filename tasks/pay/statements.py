@@ -1,4 +1,4 @@
-"""What surrounds a payout: the terms of its run, the statement that was posted, and the files of it."""
+"""Read the terms of a run's payout and posted statements, and write the files of a payout."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03
 
 
 @task(cache_policy=NO_CACHE)
-def own_terms(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
-    """Where a run's images come from, and the payout of its configuration."""
+def terms_of_run(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
+    """Image source and payout settings from the configuration of a run."""
     config = open_workspace(settings()).runs.config(run) or {}
     source: EmbeddedSource | FileSource = TypeAdapter(Source).validate_python(config.get("data", {"source": "digits"}))
     return source, PayoutConfig.model_validate(config.get("payout", {}))
@@ -39,7 +39,7 @@ def own_terms(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
 
 @task(cache_policy=NO_CACHE)
 def read_statement(identity: str) -> Posted:
-    """A statement of the ledger."""
+    """Read a statement from the ledger, by its id."""
     return open_workspace(settings()).ledger.statement(identity)
 
 
@@ -51,7 +51,14 @@ def write_payout(
     payees: Mapping[str, Payee] | None,
     export: ExportName | None,
 ) -> list[str]:
-    """Write a statement as CSV, Parquet and JSON, and as a payment file if asked; returns the files."""
+    """Write a statement as CSV, Parquet and JSON, and optionally as a payment file.
+
+    Args:
+        export: format of the payment file; None writes none.
+
+    Returns:
+        Paths of the files.
+    """
     folder = open_workspace(settings()).root / "payouts" / posted.id
     table, parquet = pd.DataFrame(list(rows)), io.BytesIO()
     table.to_parquet(parquet, index=False)
@@ -68,22 +75,27 @@ def write_payout(
 
 
 def _payments(posted: Posted, config: PayoutConfig, payees: Mapping[str, Payee] | None) -> Payments:
-    """What a bank is asked to transfer for a statement: what each gets beyond what they were paid before.
+    """Build the transfers of a statement: the increase of each contributor's payment over earlier statements.
 
     Raises:
-        InputError: there is no account to pay from, or to pay somebody to; nothing is to be transferred.
+        InputError: the debtor or the account of a contributor is missing, or there is nothing to transfer.
     """
     if config.debtor is None:
-        raise InputError("a payment file says who pays: give `payout.debtor`, or `--debtor-name` and `--debtor-iban`")
+        raise InputError(
+            "a payment file names the debtor, and none is set; set `payout.debtor`, or give `--debtor-name` and "
+            "`--debtor-iban`"
+        )
     due = {name: amount for name, amount in posted.moved.items() if amount > 0}
     accounts = payees or {}
-    if lacking := [name for name in due if name not in accounts]:
+    if without_account := [name for name in due if name not in accounts]:
         raise InputError(
-            f"a payment file transfers to accounts, and there is none of {', '.join(lacking)}; add a column `payee` to "
-            "`contributors.csv`, or name such a file in `payout.payees`"
+            f"a payment file needs an account for each contributor; these have none: {', '.join(without_account)}. "
+            "Add a column `payee` to `contributors.csv`, or set `payout.payees` to a file with that column"
         )
     if not due:
-        raise InputError(f"a payment file has transfers, and statement {posted.id} pays nobody anything more")
+        raise InputError(
+            f"a payment file needs a transfer, and statement {posted.id} pays nobody more; leave `--export` out"
+        )
     subject = " ".join(filter(None, (posted.pool, posted.period)))
     return Payments(
         identity=posted.id,

@@ -1,4 +1,4 @@
-"""What the pages of contributors show that is no stage of the run: valuations, statements, the run before."""
+"""Data of the contributor pages from outside the run: valuations, payout statements and the earlier run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """The last run of the same name with another credit table; its key is that of the stage that logged it.
+    """The last run of the same name with a different credit table.
 
     Attributes:
-        created_at: when it was logged; empty where that is not known.
+        key: key of the stage that logged it.
+        created_at: when it was logged; empty if unknown.
     """
 
     stages: RunStages
@@ -36,7 +37,7 @@ class EarlierRun:
 
 @dataclass(frozen=True)
 class Valuation:
-    """A table of values, with the columns `id` and `value`, by the name of the method and the digest of the table."""
+    """Values of items by one method: the digest of the table, and the table with columns `id` and `value`."""
 
     method: str
     digest: str
@@ -45,12 +46,13 @@ class Valuation:
 
 @dataclass(frozen=True)
 class Background:
-    """What the pages of contributors show besides the run's own stages.
+    """Data that the contributor pages show in addition to the stages of the run.
 
     Attributes:
-        train: the training images, mapped.
-        valuations: this run's match, and the latest valuation by each method that knows any of its images.
-        statements: that name a contributor of this run.
+        train: the training images, memory-mapped.
+        valuations: the match of this run, and the latest valuation by each method that covers any of its images.
+        statements: payout statements that name a contributor of this run.
+        earlier: the run that changes are shown against; None if there is none.
     """
 
     train: ImageSet
@@ -60,6 +62,7 @@ class Background:
 
     @classmethod
     def read(cls, space: Workspace, name: str, stages: RunStages) -> Background:
+        """Read everything from the workspace."""
         train = open_set(space.artifacts.verified(stages.ingest.outputs.train))
         return cls(
             train=train,
@@ -70,7 +73,7 @@ class Background:
 
     @property
     def context(self) -> dict[str, Any]:
-        """Digests and rows that stand for all of it, apart from what the stages determine."""
+        """Digests and rows that identify this data, for the inputs of the report stage."""
         return {
             "earlier": self.earlier.key if self.earlier else None,
             "valuations": [valuation.digest for valuation in self.valuations],
@@ -93,22 +96,22 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 
 
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
-    """Statements that name a contributor of this run."""
+    """Payout statements that name a contributor of this run."""
     names = set(stages.ingest.outputs.contributors)
     return [posted for posted in space.ledger.verified_statements() if names & set(posted.paid)]
 
 
 def _earlier_run(space: Workspace, name: str, stages: RunStages) -> EarlierRun | None:
-    """The run of this name before the present one, if the rows of it have all that is compared."""
+    """The last earlier run of this name with a different credit table; None if there is none, or it cannot be read."""
     tracks = TRACK.latest(space)
-    present = next(place for place, track in enumerate(tracks) if track.key == stages.tracked.key)
+    present = next(place for place, track in enumerate(tracks) if track.key == stages.logged_run.key)
     for track in reversed(tracks[:present]):
         if track.inputs.name != name:
             continue
         try:
             earlier = RunStages.kept(space, track.inputs.stages)
         except StoreError as error:
-            logger.warning("Pages compare nothing with the run before this one: %s", error)
+            logger.warning("The contributor pages show no changes since the earlier run: %s", error)
             return None
         if earlier.credit.outputs.table != stages.credit.outputs.table:
             origin = space.lineage.origins([track.key]).get(track.key)

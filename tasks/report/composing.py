@@ -1,4 +1,4 @@
-"""The report of a run, from its finished stages."""
+"""Compose the report of a run from its finished stages."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from royalty.tasks.report.notes import (
 from royalty.tasks.report.stages import RunStages
 
 STRIP = 12
-"""Training images that the report shows of each contributor."""
+"""Number of training images that the report shows for each contributor."""
 GENERATED = 16
-"""Images of the base model in a row of the report."""
+"""Number of images in a row of the sheet of generated images."""
 
 
 @dataclass(frozen=True)
 class Remarks:
-    """What the flow adds to the report.
+    """Parts of the report that the flow provides.
 
     Attributes:
-        timings: part of the run, wall seconds, compute seconds, `reused` if it was.
-        notes: shown beside the numbers.
-        checks: beside the payout.
+        timings: rows of part of the run, wall time, compute time, and `reused` or "".
+        notes: sentences about the data and the measurements.
+        checks: sentences about the payout, such as those on split identities.
     """
 
     timings: Sequence[tuple[str, str, str, str]]
@@ -56,12 +56,13 @@ class Remarks:
 def compose_report(
     space: Workspace, name: str, config: CreditConfig, stages: RunStages, train: ImageSet, added: Remarks
 ) -> Report:
-    """The report of a run.
+    """Compose the report of a run.
 
     Args:
         train: the training images.
+        added: the parts that the flow provides.
     """
-    from royalty.tasks.items.match_pictures import match_section  # torch and what comes with it take seconds to import
+    from royalty.tasks.items.match_pictures import match_section  # imports torch, which takes seconds
 
     data, credit, paid, measure = (
         stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs, stages.measure.outputs,
@@ -114,7 +115,7 @@ def _rows(
     for row in table.to_dict("records"):
         member = train.contributors.index(row["contributor"])
         items = np.flatnonzero(train.membership[:, member])[:STRIP]
-        settlement = settlements.get(row["contributor"])  # nobody has one where the payout was refused
+        settlement = settlements.get(row["contributor"])  # None if the payout was refused
         rows.append(
             ContributorRow(
                 name=row["contributor"],
@@ -134,11 +135,11 @@ def _rows(
 def _models(stages: RunStages) -> tuple[ModelRow, ...]:
     base, pruned, measure = stages.train.outputs, stages.prune.outputs, stages.measure.outputs
     seconds, utility = measure.step_seconds, measure.utility
-    smaller = pruned.parameters, pruned.multiply_adds
+    pruned_size = pruned.parameters, pruned.multiply_adds
     return (
         ModelRow("base", base.parameters, base.multiply_adds, seconds["base"], utility["base"]),
-        ModelRow("pruned", *smaller, seconds["broken"], utility["broken"]),
-        ModelRow("pruned, recovered", *smaller, seconds["pruned"], utility["pruned"]),
+        ModelRow("pruned", *pruned_size, seconds["broken"], utility["broken"]),
+        ModelRow("pruned, recovered", *pruned_size, seconds["pruned"], utility["pruned"]),
     )
 
 
@@ -148,14 +149,15 @@ def _generated(space: Workspace, measure: MeasureOutputs) -> bytes:
 
 
 def _paid(payout: PayoutConfig, paid: PayOutputs) -> str:
+    """The sum of all amounts; `none` if the payout was refused."""
     if paid.refusal:
         return "none"
     return payout.formatted(sum(settlement.amount for settlement in paid.settlements.values()))
 
 
 def _identifiers(stages: RunStages) -> tuple[tuple[str, str], ...]:
-    """Ids by which MLflow, Prefect, git and `royalty trace` know what the report is about."""
-    logged = stages.tracked.outputs
+    """Ids of the run and its results in MLflow, Prefect, git and `royalty trace`."""
+    logged = stages.logged_run.outputs
     return (
         ("MLflow run", logged.run),
         ("Prefect flow run", logged.flow_run),

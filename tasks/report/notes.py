@@ -13,88 +13,90 @@ from royalty.tasks.pay.remarks import adjustments
 from royalty.tasks.pay.stages import PayOutputs
 
 NAMED = 10
-"""Pairs of contributors, or licences, that a note names."""
+"""Most pairs of contributors, or licences, that a note lists."""
 FAILURES = 3
-"""Coalitions whose training failed that a note names."""
+"""Most failed coalitions that a note lists."""
 
 DIAGNOSTICS = {
-    "efficiency_gap": "Sum of credit less what there is to divide",
+    "efficiency_gap": "Sum of credit minus the total to divide",
     "condition_number": "Condition number of the regression",
     "pairs": "Pairs of complementary coalitions",
     "unpaired": "Coalitions whose complement was not measured",
-    "variance_coalitions": "Variance from the draw of coalitions",
-    "variance_training": "Variance from training seeds",
-    "variance_sampling": "Variance from sampling images",
+    "variance_coalitions": "Variance due to the drawn coalitions",
+    "variance_training": "Variance due to training seeds",
+    "variance_sampling": "Variance due to sampled images",
     "estimator": "Estimator",
     "why": "Reason for this estimator",
 }
 
 COALITION_MODELS: dict[Method, str] = {
     "sparsified": "a smaller copy of the full model, pruned and recovered on everybody's images, then finetuned on the "
-    "coalition's images alone: far cheaper than training one from nothing, and an approximation of it",
-    "finetune": "the full model, finetuned on the coalition's images alone: cheaper than training one from nothing, "
-    "and an approximation of it",
-    "retrain": "trained from nothing on the coalition's images alone",
-    "gradient-ascent": "a smaller copy of the full model, pruned and recovered on everybody's images, in which the "
-    "images of everybody else were unlearned by steps that raise their loss: an approximation",
-    "influence": "a smaller copy of the full model, pruned and recovered on everybody's images, in which the images of "
-    "everybody else were unlearned by one step along their influence: an approximation",
+    "coalition's images only. This approximates training from scratch at a much lower cost",
+    "finetune": "the full model, finetuned on the coalition's images only. This approximates training from scratch at "
+    "a lower cost",
+    "retrain": "trained from scratch on the coalition's images only",
+    "gradient-ascent": "a smaller copy of the full model, pruned and recovered on everybody's images, which then "
+    "unlearns the images of all other contributors by training steps that increase their loss. This approximates "
+    "training from scratch",
+    "influence": "a smaller copy of the full model, pruned and recovered on everybody's images, which then unlearns "
+    "the images of all other contributors by one step along their influence. This approximates training from scratch",
 }
 
 
 def data_notes(data: IngestOutputs) -> Iterator[str]:
-    """What was read, and what contributors have in common."""
-    yield f"{data.total_items} distinct training images of {len(data.contributors)} contributors."
+    """Describe the images, and those that contributors have in common."""
+    yield f"{data.total_items} distinct training images from {len(data.contributors)} contributors."
     if data.shared_items:
         yield (
-            f"{data.shared_items} images were provided by more than one contributor. Such an image is trained on "
-            "once and belongs to every coalition that holds one of its contributors, so that they share its credit."
+            f"{data.shared_items} images were provided by more than one contributor. Such an image is used once in "
+            "training and belongs to every coalition with at least one of its contributors, so they share its credit."
         )
-        yield f"In common: {_shortened(_pairs(data.copies), NAMED)}."
+        yield f"Images in common: {_shortened(_pairs(data.copies), NAMED)}."
     if data.near_copies:
         yield (
-            "Nearly in common, as a file that was compressed again is: "
-            f"{_shortened(_pairs(data.near_copies), NAMED)}. Unlike exact copies these are items of their own, and "
-            "each contributor's credit is for having it beside the other."
+            "Nearly identical images, such as recompressed files: "
+            f"{_shortened(_pairs(data.near_copies), NAMED)}. Unlike exact copies, they count as separate images. Each "
+            "contributor is credited for what their version adds when the other version is also present."
         )
     if data.repeated_items:
-        yield f"{data.repeated_items} further images are copies that a contributor brought more than once."
+        yield f"{data.repeated_items} further images were left out: repeated copies from the same contributor."
     if any(data.licenses):
-        counts = [f"{name or 'none that is known'} ({count})" for name, count in data.licenses.items()]
-        yield f"Licenses of the images that were read: {_shortened(counts, NAMED)}."
+        counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
+        yield f"Licenses of the images: {_shortened(counts, NAMED)}."
 
 
 def resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:
-    """How precisely each model is measured."""
+    """State how precisely each model is measured."""
     return (
-        f"Each model is measured on {config.sampling.images} generated images; another {config.sampling.images} of the "
-        f"pruned model would change its {measured.title} by a standard error of {stderr:.2g}."
+        f"Each model is measured on {config.sampling.images} generated images. For the pruned model, the standard "
+        f"error of its {measured.title} over draws of that many images is {stderr:.2g}."
     )
 
 
 def interval_sources(config: CreditConfig) -> str:
-    """What differs between the measurements that the intervals come from."""
-    sources = ["which coalitions happened to be measured"]
+    """Sources of variation that the intervals cover."""
+    sources = ["which coalitions happened to be drawn"]
     if config.coalitions.seeds > 1:
-        sources.append("the seeds that models were trained from")
+        sources.append("the training seeds of their models")
     if config.sampling.draws > 1:
-        sources.append("the images that were drawn from them")
+        sources.append("the images sampled from these models")
     once = config.coalitions.seeds == 1
-    return ", ".join(sources) + (", each trained once" if once else "")
+    listed = ", ".join(sources[:-1]) + " and " + sources[-1] if len(sources) > 1 else sources[0]
+    return listed + (" (each was trained once)" if once else "")
 
 
 def failure_notes(failed: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Which coalitions are not counted."""
+    """Name the coalitions that are left out because their training failed."""
     if failed:
-        shown = "; ".join(", ".join(members) for members in failed[:FAILURES])
+        listed = "; ".join(", ".join(members) for members in failed[:FAILURES])
         yield (
-            f"The training of {len(failed)} coalition(s) diverged twice. They are not counted, which widens the "
-            f"intervals: {shown}{' and others' if len(failed) > FAILURES else ''}."
+            f"The training of {len(failed)} coalition(s) failed twice. They are left out, which widens the intervals: "
+            f"{listed}{' and others' if len(failed) > FAILURES else ''}."
         )
 
 
 def diagnostic_rows(diagnostics: Mapping[str, float | str]) -> Iterator[tuple[str, str]]:
-    """Name and value of each diagnostic of the estimate."""
+    """Title and formatted value of each diagnostic of the estimate."""
     for key, value in diagnostics.items():
         if isinstance(value, str):
             yield DIAGNOSTICS[key], value
@@ -105,10 +107,10 @@ def diagnostic_rows(diagnostics: Mapping[str, float | str]) -> Iterator[tuple[st
 
 
 def payout_remarks(paid: PayOutputs, payout: PayoutConfig) -> Iterator[tuple[str, str]]:
-    """By contributor: why another amount is paid than the policy alone gives, and where the rest is."""
+    """Contributors whose payment was adjusted, each with the reasons, then the reserve."""
     yield from adjustments(paid, payout).items()
     if paid.reserve:
-        yield "Reserve", f"{payout.formatted(paid.reserve)} of the pool, left over by the cap or taken for debts"
+        yield "Reserve", f"{payout.formatted(paid.reserve)} of the pool, left by the cap or withheld to repay debts"
 
 
 def _pairs(shared: Sequence[tuple[str, str, int]]) -> list[str]:

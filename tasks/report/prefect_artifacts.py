@@ -1,4 +1,4 @@
-"""Artifacts on Prefect's pages of a run: the table of credit and payouts, and a link to the report."""
+"""Prefect artifacts of a flow run: the table of credit and payouts, a link to the report, and summaries."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from prefect.context import FlowRunContext
 
 from royalty.infra.pages.contributors import INDEX
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.pay.stages import Division
+from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.report.track import escaped
 
 
-def show_in_prefect(name: str, payout: PayoutConfig, division: Division, folder: Path) -> None:
-    """Attach the artifacts to this flow run; outside one there is nothing to attach them to."""
+def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path) -> None:
+    """Attach the payout table and the link to the current flow run; does nothing outside a flow run."""
     if FlowRunContext.get() is None:
         return
     key = _key(name)
@@ -30,18 +30,18 @@ def show_in_prefect(name: str, payout: PayoutConfig, division: Division, folder:
 
 
 def show_summary(name: str, summary: str) -> None:
-    """Attach the summary of a revaluation, Markdown, to this flow run; outside one there is nothing to attach it to."""
+    """Attach the Markdown summary of a revaluation to the current flow run; does nothing outside a flow run."""
     if FlowRunContext.get() is not None:
         create_markdown_artifact(summary, key=f"revalue-{_key(name)}", description=f"What changed for `{name}`.")
 
 
 def _key(name: str) -> str:
-    """A run's name as a part of an artifact's key."""
+    """Convert the name of a run to the characters that artifact keys allow."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"
 
 
 def table_row(row: Mapping[str, Any], payout: PayoutConfig) -> dict[str, Any]:
-    """A row as Prefect's pages show it: Markdown, in which names are other people's text."""
+    """Format a row for Prefect's table. Cells are Markdown, so names, which are user input, are escaped."""
     return {
         "contributor": escaped(row["contributor"]),
         "images": row["items"],

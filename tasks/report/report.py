@@ -1,4 +1,4 @@
-"""Write the report and the tables, and attach them to the MLflow run."""
+"""Write the report, the contributor pages and the tables of a run, and attach them to its MLflow run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_report(
     """Write the report, a page for each contributor and the tables, and attach them to the MLflow run.
 
     Args:
-        stages: logged already.
+        stages: stages of a run that is logged to MLflow.
         timings, notes, checks: see `royalty.tasks.report.composing.Remarks`.
     """
     space = open_workspace(settings())
@@ -49,7 +49,7 @@ def write_report(
             file: space.artifacts.put(html.encode())
             for file, html in _pages(space, report, config.payout, stages, background).items()
         }
-        tracking, run = open_tracking(settings()), stages.tracked.outputs.run
+        tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
         tracking.files(run, _files(space, stages, pages))
         tracking.finish(run)
         return ReportOutputs(pages["report.html"], pages)

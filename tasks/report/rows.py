@@ -1,4 +1,4 @@
-"""Rows of the run store as the stages that they record, whichever version of this package wrote them."""
+"""Read rows of the run store that an earlier version may have written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Outputs = TypeVar("Outputs")
 
 
 def readable(stage: Stage[Inputs, Outputs], row: StageRecord) -> Finished[Inputs, Outputs] | None:
-    """What a row records; None if an earlier version recorded it with other fields."""
+    """Parse a row as a finished stage; None if an earlier version wrote it with other fields."""
     try:
         return stage.finished(row)
     except ValidationError:

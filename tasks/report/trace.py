@@ -1,4 +1,4 @@
-"""Walk the lineage of an id from money to images, and prove each step again."""
+"""Trace an id along the lineage from payouts to images, and verify each step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from royalty.tasks.credit.estimate import CREDIT, CreditOutputs
 from royalty.tasks.credit.stages import CLASSIFIER, INGEST, PRUNE, TRAIN, IngestOutputs
 from royalty.tasks.pay.stages import PAY, Paid
 from royalty.tasks.report.rows import readable
-from royalty.tasks.report.trace_id import Found, title_of
-from royalty.tasks.report.way import Way, hashed, mlflow_url
+from royalty.tasks.report.trace_id import TraceTarget, title_of
+from royalty.tasks.report.traced_lineage import TracedLineage, hashed, mlflow_url
 
 ORDER = (
     "Payout statement",
@@ -41,71 +41,76 @@ ORDER = (
     "Held-out images",
     "Images of the classifier",
 )
-"""Titles from money to images; others follow, and what made them comes last."""
+"""Order of the steps by title, from payouts to images. Other titles follow, and runs come last."""
 
-EARLIER = ("Recorded", "by an earlier version of this package, in fields that this one cannot show")
-"""Said in place of the content of such a row; digests, rows and files are verified all the same."""
+EARLIER = ("Recorded", "by an earlier version of Royalty, with fields that this version cannot show")
+"""Shown in place of the content of such a row. Its digests, rows and files are verified nevertheless."""
 
 Facts = tuple[tuple[str, str], ...]
 
 
-def trace_found(space: Workspace, asked: str, found: Found) -> Trace:
-    """The whole way of what was found, every artifact on it hashed again."""
-    way = Way.walked(space, found)
-    steps = [*_statements(way), *_policies(way), *_artifacts(way), *_coalitions(way), *_runs(way)]
-    place = {title: index for index, title in enumerate(ORDER)}
-    steps.sort(key=lambda step: (step.title == "Run", place.get(step.title, len(ORDER))))  # stable: rows keep order
-    steps = [replace(step, asked=step.id == found.id) for step in steps]
-    if found.facts:
-        steps.append(Step("Item", found.id, "recorded", found.facts, asked=True))
+def trace_target(space: Workspace, asked: str, target: TraceTarget) -> Trace:
+    """Trace a target along its lineage, and hash every artifact on it again.
+
+    Args:
+        asked: the id as the user gave it.
+    """
+    lineage = TracedLineage.from_target(space, target)
+    steps = [*_statements(lineage), *_policies(lineage), *_artifacts(lineage), *_coalitions(lineage), *_runs(lineage)]
+    position = {title: index for index, title in enumerate(ORDER)}
+    # The sort is stable, so that steps of one title keep their order.
+    steps.sort(key=lambda step: (step.title == "Run", position.get(step.title, len(ORDER))))
+    steps = [replace(step, asked=step.id == target.id) for step in steps]
+    if target.facts:
+        steps.append(Step("Item", target.id, "recorded", target.facts, asked=True))
     return Trace(
         asked=asked,
-        kind=found.kind,
-        id=found.id,
+        kind=target.kind,
+        id=target.id,
         steps=tuple(steps),
         hashed=sum(step.state == "verified" for step in steps),
         problems=tuple(f"{step.title} {step.id[:16]}: {step.problem}" for step in steps if step.problem),
     )
 
 
-def _statements(way: Way) -> Iterator[Step]:
-    """What the ledger holds, compared with the table that was to be paid."""
-    for posted in way.statements:
-        rows = [row for row in way.named(PAY.name) if row.inputs["table"] == posted.valuation]
+def _statements(lineage: TracedLineage) -> Iterator[Step]:
+    """Payout statements of the ledger, compared with the payout tables."""
+    for posted in lineage.statements:
+        rows = [row for row in lineage.named(PAY.name) if row.inputs["table"] == posted.valuation]
         divisions = [readable(PAY, row) for row in rows]
-        problem = _other_amounts(posted, [division for division in divisions if division is not None])
-        # A row that cannot be read may be the one that this statement pays.
-        unread = problem is not None and None in divisions
-        later = "" if posted.active else ", reversed by a later one"
+        problem = _amounts_problem(posted, [division for division in divisions if division is not None])
+        # An unreadable row may be the division that this statement pays, so a mismatch proves nothing.
+        undecided = problem is not None and None in divisions
+        reversal = "" if posted.active else ", reversed by a later statement"
         money = PayoutConfig(pool=Decimal(0), currency=posted.currency).formatted
         facts = (
-            ("Pool", f"{posted.pool}, statement {posted.sequence}{later}"),
+            ("Pool", f"{posted.pool}, statement {posted.sequence}{reversal}"),
             ("Paid", f"{money(sum(posted.paid.values()))} on {posted.created_at[:10]}"),
             *((name, money(amount)) for name, amount in posted.paid.items()),
         )
-        if unread:
+        if undecided:
             yield Step("Payout statement", posted.id, "recorded", (*facts, ("Payout table", EARLIER[1])))
         else:
             yield Step("Payout statement", posted.id, "changed" if problem else "verified", facts, problem)
 
 
-def _other_amounts(posted: Posted, divisions: Sequence[Paid]) -> str | None:
-    """What a statement paid that no division of its pool by its credit table says; None if one says it."""
+def _amounts_problem(posted: Posted, divisions: Sequence[Paid]) -> str | None:
+    """Compare a statement with the divisions of its pool by its credit table; None if one of them matches."""
     tables = [
         {name: row.held if posted.kind == "release" else row.amount for name, row in paid.outputs.settlements.items()}
         for paid in divisions
         if (paid.inputs.pool, paid.inputs.period) == (posted.pool, posted.period) and not paid.outputs.refusal
     ]
     if not tables:
-        return "no payout table says what this statement should pay"
-    if posted.kind == "release":  # of some, what all or some of them were waiting for
-        waiting = [{name: table.get(name) for name in posted.paid} for table in tables]
-        return None if dict(posted.paid) in waiting else "the ledger released other amounts than the payout table holds"
-    return None if dict(posted.paid) in tables else "the ledger paid other amounts than the payout table says"
+        return "no payout table has the amounts that this statement should pay"
+    if posted.kind == "release":  # it pays the held amounts of some contributors only
+        held = [{name: table.get(name) for name in posted.paid} for table in tables]
+        return None if dict(posted.paid) in held else "the amounts released by the ledger differ from those held"
+    return None if dict(posted.paid) in tables else "the amounts paid by the ledger differ from the payout table"
 
 
-def _policies(way: Way) -> Iterator[Step]:
-    for row in way.named(PAY.name):
+def _policies(lineage: TracedLineage) -> Iterator[Step]:
+    for row in lineage.named(PAY.name):
         paid = readable(PAY, row)
         if paid is None:
             yield Step("Policy", row.key, "recorded", (EARLIER,))
@@ -124,20 +129,20 @@ def _policies(way: Way) -> Iterator[Step]:
         )
 
 
-def _artifacts(way: Way) -> Iterator[Step]:
-    for digest, edge in way.artifacts.items():
-        row = way.stages[edge.parent]
-        state, problem = hashed(way.space.artifacts.path(digest), digest)
-        problem = problem or way.row_problem(row.key)
+def _artifacts(lineage: TracedLineage) -> Iterator[Step]:
+    for digest, edge in lineage.artifacts.items():
+        row = lineage.stages[edge.parent]
+        state, problem = hashed(lineage.space.artifacts.path(digest), digest)
+        problem = problem or lineage.row_problem(row.key)
         if (row.name, edge.role) == (INGEST.name, "train") and state == "verified":
-            problem = problem or _other_images(way.space.artifacts.path(digest), row)
+            problem = problem or _images_problem(lineage.space.artifacts.path(digest), row)
         state = "changed" if problem and state == "verified" else state
         facts = _facts(row, edge.role)
-        yield Step(title_of(row.name, edge.role), digest, state, facts, problem, **way.provenance(row.key))
+        yield Step(title_of(row.name, edge.role), digest, state, facts, problem, **lineage.provenance(row.key))
 
 
-def _other_images(path: Path, row: StageRecord) -> str | None:
-    """Whether the images are those that each contributor is recorded to have brought."""
+def _images_problem(path: Path, row: StageRecord) -> str | None:
+    """Compare the images of each contributor with the recorded digests and counts; None if they match."""
     ingested = readable(INGEST, row)
     if ingested is None:
         return None
@@ -145,11 +150,11 @@ def _other_images(path: Path, row: StageRecord) -> str | None:
     digests = [data.digest_of(index) for index in range(len(data.contributors))]
     counts = dict(zip(data.contributors, data.membership.sum(axis=0).tolist(), strict=True))
     same = digests == ingested.outputs.contributor_digests and counts == ingested.outputs.items
-    return None if same else "the images of its contributors are others than were recorded"
+    return None if same else "the images of its contributors differ from those recorded"
 
 
 def _facts(row: StageRecord, role: str) -> Facts:
-    """What there is to say of the output of a stage."""
+    """Facts to show about an output of a stage."""
     try:
         match row.name, role:
             case INGEST.name, "train":
@@ -177,7 +182,7 @@ def _image_facts(data: IngestOutputs) -> Facts:
 
 def _credit_facts(credit: CreditOutputs) -> Facts:
     return (
-        ("Divides", f"everybody's model scores {credit.grand_utility:.6g}, nobody's {credit.null_utility:.6g}"),
+        ("Utilities", f"{credit.grand_utility:.6g} of everybody's model, {credit.null_utility:.6g} of nobody's"),
         ("Estimator", str(credit.diagnostics.get("estimator", ""))),
         ("Coalitions", f"{credit.trained} models, {len(credit.failed)} failed"),
     )
@@ -187,45 +192,45 @@ def _model_facts(parameters: int, row: StageRecord) -> Facts:
     return ("Size", f"{parameters:,} parameters"), ("Settings", _flat(row.inputs))
 
 
-def _coalitions(way: Way) -> Iterator[Step]:
-    """A coalition each: its checkpoint is hashed, and its row and those of its measurements compared."""
+def _coalitions(lineage: TracedLineage) -> Iterator[Step]:
+    """Coalitions: hash the checkpoint of each, and compare its row and those of its measurements with their digests."""
     measured: dict[str, list[MeasurementRecord]] = {}
-    for measurement in way.measurements.values():
+    for measurement in lineage.measurements.values():
         measured.setdefault(measurement.coalition, []).append(measurement)
-    for row in sorted(way.coalitions.values(), key=lambda row: (-len(row.members), row.members)):
+    for row in sorted(lineage.coalitions.values(), key=lambda row: (-len(row.members), row.members)):
         measurements = measured.get(row.key, [])
-        state, problem = _checkpoint(way, row)
+        state, problem = _checkpoint(lineage, row)
         keys = [row.key, *(measurement.key for measurement in measurements)]
-        problem = problem or next(filter(None, map(way.row_problem, keys)), None)
+        problem = problem or next(filter(None, map(lineage.row_problem, keys)), None)
         state = "changed" if problem and state == "verified" else state
         facts = _coalition_facts(row, measurements)
-        yield Step("Coalition run", row.key, state, facts, problem, **way.provenance(row.key))
+        yield Step("Coalition run", row.key, state, facts, problem, **lineage.provenance(row.key))
 
 
-def _checkpoint(way: Way, row: CoalitionRecord) -> tuple[State, str | None]:
-    """Whether the model of a coalition still has its digest; a training that failed left none."""
+def _checkpoint(lineage: TracedLineage, row: CoalitionRecord) -> tuple[State, str | None]:
+    """Hash the model of a coalition again; a failed training has no model."""
     if row.checkpoint is None:
         return "recorded", None
-    return hashed(way.space.artifacts.path(row.checkpoint), row.checkpoint)
+    return hashed(lineage.space.artifacts.path(row.checkpoint), row.checkpoint)
 
 
 def _coalition_facts(row: CoalitionRecord, measurements: Sequence[MeasurementRecord]) -> Facts:
     return (
         ("Members", ", ".join(row.members) or "nobody"),
         ("Images", str(row.items)),
-        ("Trained by", row.method),
+        ("Method", row.method),
         *(("Utility", f"{measurement.utility:.6g} of {measurement.property}") for measurement in measurements),
         ("Model", row.checkpoint) if row.checkpoint else ("Failed", row.failure or ""),
     )
 
 
-def _runs(way: Way) -> Iterator[Step]:
-    """The runs that put it all together: name, configuration, commit, flow run, MLflow run."""
-    for track in way.tracks:
+def _runs(lineage: TracedLineage) -> Iterator[Step]:
+    """Runs: name, configuration, commit, flow run and MLflow run."""
+    for track in lineage.tracks:
         logged, name = track.outputs, track.inputs.name
         experiment = logged.experiments.get("runs")
-        problem = way.row_problem(track.key)
-        config = way.space.runs.config(name)
+        problem = lineage.row_problem(track.key)
+        config = lineage.space.runs.config(name)
         yield Step(
             "Run",
             name,
@@ -240,7 +245,7 @@ def _runs(way: Way) -> Iterator[Step]:
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> str:
-    """Nested settings in one line, without digests."""
+    """Format nested settings in one line, without digests."""
     parts = []
     for key, inner in value.items():
         if isinstance(inner, Mapping):

@@ -1,4 +1,4 @@
-"""What an id, or the beginning of one, stands for."""
+"""Resolve a run name or an id, possibly abbreviated, to a place in the lineage."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from royalty.tasks.credit.stages import INGEST
 from royalty.tasks.items.stored_items import load_items
 
 LEAST = 8
-"""Digits of an id that are enough, if no other id begins with them."""
+"""Fewest digits that may abbreviate an id."""
 NEAREST = 3
+"""Most ids that an error message suggests."""
 
 TITLES = {
     "credit.table": "Credit table",
@@ -31,7 +32,7 @@ TITLES = {
     "ingest.validation": "Held-out images",
     "ingest.classifier": "Images of the classifier",
     "gmvaluator.table": "Values by GMValuator",
-    "gmvaluator.contributions": "What stands behind generated images",
+    "gmvaluator.contributions": "Training images matched with generated images",
     "gmvaluator.sides.train": "Matched training images",
     "gmvaluator.sides.generated": "Generated images",
     "value.table": "Values of items",
@@ -41,12 +42,13 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was asked for.
+class TraceTarget:
+    """What a trace starts from.
 
     Attributes:
-        nodes: of the lineage, where the walk starts.
-        facts: what there is to say about it that no step does.
+        kind: what it is, such as `run` or `coalition run`.
+        nodes: nodes of the lineage where the trace starts.
+        facts: facts that no step of the trace shows.
     """
 
     kind: str
@@ -55,87 +57,96 @@ class Found:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-def identify(space: Workspace, asked: str) -> Found:
-    """What a run name, an id or the beginning of one stands for.
+def identify(space: Workspace, asked: str) -> TraceTarget:
+    """Resolve a run name, an id or the beginning of one.
 
     Raises:
-        InputError: nothing, or several things; says which come nearest.
+        InputError: it is unknown or ambiguous; the message lists the nearest ids.
     """
     named = _named(space)
     if asked in named:
         return named[asked]
-    known = {**_ids(space), **{found.id: found for found in named.values() if found.kind != "run"}}
+    known = {**_ids(space), **{target.id: target for target in named.values() if target.kind != "run"}}
     if asked in known:
         return known[asked]
     hexadecimal = asked.lower()
     if re.fullmatch(rf"[0-9a-f]{{{LEAST},64}}", hexadecimal):
-        matches = [found for identity, found in known.items() if identity.startswith(hexadecimal)]
+        matches = [target for identity, target in known.items() if identity.startswith(hexadecimal)]
         matches = matches or _items(space, hexadecimal)
         if len(matches) == 1:
             return matches[0]
         if matches:
-            shown = "; ".join(map(_shown, matches[:NEAREST]))
-            raise InputError(f"{len(matches)} ids begin with {asked!r}: {shown}. Give more of its digits")
+            listed = "; ".join(map(_described, matches[:NEAREST]))
+            raise InputError(f"{len(matches)} ids begin with {asked!r}: {listed}. Give more digits")
     raise InputError(_unknown(space, asked, {**known, **named}))
 
 
 def title_of(stage: str, role: str) -> str:
-    """What the output of a stage is called."""
+    """Title of an output of a stage."""
     if stage == "measure":
         return f"Images made by the {role.rpartition('.')[2]} model"
     return TITLES.get(f"{stage}.{role}", f"{stage}: {role}")
 
 
-def _named(space: Workspace) -> dict[str, Found]:
-    """By run name, the latest of each kind that was published under it; by MLflow run, what it shows.
+def _named(space: Workspace) -> dict[str, TraceTarget]:
+    """Targets by run name and by MLflow run.
 
-    A stage is published if it was given a name and left an MLflow run.
+    A run name stands for the latest stage of each kind published under it. A published stage has a name among its
+    inputs and an MLflow run among its outputs.
     """
     latest: dict[str, dict[tuple[str, str], str]] = {}
-    found: dict[str, Found] = {}
+    targets: dict[str, TraceTarget] = {}
     for stage in space.runs.stages():
         if "name" not in stage.inputs or "run" not in stage.outputs:
             continue
-        # A stage of one name publishes several criteria, each by its title; earlier versions recorded no titles.
+        # One stage publishes several criteria under the same name, told apart by title, or by criterion in old rows.
         kind = stage.name, stage.inputs.get("title") or stage.inputs.get("criterion", "")
         latest.setdefault(stage.inputs["name"], {})[kind] = stage.key
         for key, run in {stage.key: stage.outputs["run"], **stage.outputs.get("runs", {})}.items():
-            found[run] = Found("MLflow run", run, (key,))
-    return found | {name: Found("run", name, tuple(nodes.values())) for name, nodes in latest.items()}
+            targets[run] = TraceTarget("MLflow run", run, (key,))
+    return targets | {name: TraceTarget("run", name, tuple(nodes.values())) for name, nodes in latest.items()}
 
 
-def _ids(space: Workspace) -> dict[str, Found]:
-    """Statements, and every node of the lineage."""
+def _ids(space: Workspace) -> dict[str, TraceTarget]:
+    """Targets by id: payout statements, and every node of the lineage."""
     stages = {stage.key: stage for stage in space.runs.stages()}
-    found = {key: Found(f"stage {stage.name!r}", key, (key,)) for key, stage in stages.items()}
+    targets = {key: TraceTarget(f"stage {stage.name!r}", key, (key,)) for key, stage in stages.items()}
     for row in space.runs.all_coalitions():
-        found[row.key] = Found("coalition run", row.key, (row.key,))
+        targets[row.key] = TraceTarget("coalition run", row.key, (row.key,))
         if row.checkpoint:
-            found[row.checkpoint] = Found("model of a coalition", row.checkpoint, (row.key,))
+            targets[row.checkpoint] = TraceTarget("model of a coalition", row.checkpoint, (row.key,))
     for edge in space.lineage.children(stages):
-        found.setdefault(edge.child, Found(title_of(stages[edge.parent].name, edge.role), edge.child, (edge.child,)))
+        targets.setdefault(
+            edge.child, TraceTarget(title_of(stages[edge.parent].name, edge.role), edge.child, (edge.child,))
+        )
     for posted in space.ledger.statements():
-        found[posted.id] = Found("payout statement", posted.id, (posted.valuation,))
-    return found
+        targets[posted.id] = TraceTarget("payout statement", posted.id, (posted.valuation,))
+    return targets
 
 
-def _items(space: Workspace, digits: str) -> list[Found]:
-    """Items whose id begins so, with every set that holds one."""
+def _items(space: Workspace, digits: str) -> list[TraceTarget]:
+    """Items whose id begins with these digits, with every image set that contains them."""
     holders: dict[str, list[tuple[str, str]]] = {}
     for digest, part, items in _sets(space):
         for position, identity in enumerate(items.ids):
             if identity.startswith(digits):
-                owner = items.contributors[position].replace(SEPARATOR, ", ") if items.contributors else "nobody named"
-                holders.setdefault(identity, []).append((digest, f"{part}, of {owner}"))
+                contributor = (
+                    items.contributors[position].replace(SEPARATOR, ", ")
+                    if items.contributors
+                    else "an unknown contributor"
+                )
+                holders.setdefault(identity, []).append((digest, f"{part}, of {contributor}"))
     return [
-        Found("item", identity, tuple(dict(places)), tuple((f"Set {digest[:12]}", place) for digest, place in places))
+        TraceTarget(
+            "item", identity, tuple(dict(places)), tuple((f"Set {digest[:12]}", place) for digest, place in places)
+        )
         for identity, places in holders.items()
     ]
 
 
 def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
-    """Digest, part and items of every set of images that is kept."""
-    parts = {"train": "trained on", "validation": "held out", "classifier": "taught the classifier"}
+    """Digest, use and items of every stored image set."""
+    parts = {"train": "trained on", "validation": "held out", "classifier": "used to train the classifier"}
     ingested = space.runs.stages(INGEST.name)
     sets = {row.outputs[part]: meaning for row in ingested for part, meaning in parts.items()}
     for digest, part in sets.items():
@@ -146,26 +157,26 @@ def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
             yield digest, "read from a source", load_items(space.artifacts, digest)
 
 
-def _shown(found: Found) -> str:
-    return f"{found.id[:16]} ({found.kind})"
+def _described(target: TraceTarget) -> str:
+    return f"{target.id[:16]} ({target.kind})"
 
 
-def _unknown(space: Workspace, asked: str, known: dict[str, Found]) -> str:
-    """Nothing is called so: what comes nearest, by its beginning or its spelling."""
-    alike = sorted(known, key=lambda identity: -_shared(identity, asked))
-    near = [identity for identity in alike if _shared(identity, asked) >= LEAST // 2]
+def _unknown(space: Workspace, asked: str, known: dict[str, TraceTarget]) -> str:
+    """Error message for an unknown id, with the ids that are nearest by prefix or spelling."""
+    ranked = sorted(known, key=lambda identity: -_shared_prefix(identity, asked))
+    near = [identity for identity in ranked if _shared_prefix(identity, asked) >= LEAST // 2]
     near = (near or difflib.get_close_matches(asked, known, n=NEAREST, cutoff=0.5))[:NEAREST]
-    runs = sorted(identity for identity, found in known.items() if found.kind == "run")
+    runs = sorted(identity for identity, target in known.items() if target.kind == "run")
     hint = f"runs here: {', '.join(runs) or 'none yet'}"
     if near:
-        hint = "nearest: " + "; ".join(_shown(known[identity]) for identity in near)
+        hint = "nearest: " + "; ".join(_described(known[identity]) for identity in near)
     return (
-        f"nothing in {space.root} has the id {asked!r}; {hint}. Give the name of a run, or {LEAST} or more digits of "
+        f"nothing in {space.root} has the id {asked!r}; {hint}. Give the name of a run, or at least {LEAST} digits of "
         "the id of a payout statement, credit table, model, MLflow run or item"
     )
 
 
-def _shared(identity: str, asked: str) -> int:
-    """How many characters both begin with."""
+def _shared_prefix(identity: str, asked: str) -> int:
+    """Length of the common prefix."""
     pairs = zip(identity, asked.lower(), strict=False)
-    return next((index for index, (one, other) in enumerate(pairs) if one != other), min(len(identity), len(asked)))
+    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(identity), len(asked)))

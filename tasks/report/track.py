@@ -1,4 +1,4 @@
-"""Log a finished run to MLflow: stages and coalitions as children, data, models and tables."""
+"""Log a finished run to MLflow: its stages and coalitions as child runs, data, models and tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @task(cache_policy=NO_CACHE)
 def prepare_tracking() -> None:
-    """Build MLflow's database, if it is not there: this takes seconds, and can run beside the coalitions."""
+    """Create MLflow's database if it is missing. This takes seconds, and can run while coalitions are measured."""
     from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
 
     open_tracking(settings()).prepare()
@@ -41,8 +41,8 @@ def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequen
     """Log a run to MLflow.
 
     Args:
-        config: that the name stands for, shown as the parameters of the run.
-        plans: of the coalitions that its credit is estimated from.
+        config: the configuration of the run, logged as its parameters.
+        plans: plans of the coalitions that the credit is estimated from.
     """
     measurements = [measure.key for plan in plans for measure in plan.measures]
     inputs = TrackInputs(name, [stage.key for stage in stages.finished], measurements)
@@ -68,7 +68,7 @@ def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequen
 
 
 def _digests(stages: RunStages) -> dict[str, str]:
-    """Digests between images and money as tags; each of them is an argument of `royalty trace`."""
+    """Digests of models, tables and the statement as MLflow tags. Each is a valid argument of `royalty trace`."""
     digests = {
         "base_model": stages.train.outputs.model,
         "pruned_model": stages.prune.outputs.model,
@@ -80,26 +80,26 @@ def _digests(stages: RunStages) -> dict[str, str]:
 
 
 def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
-    """What a colleague should know of a run, in Markdown."""
+    """Description of a run for MLflow, in Markdown."""
     data, credit, refusal = stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs.refusal
     paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"Paid by statement `{stages.pay.statement}`."
-    gained = credit.grand_utility - credit.null_utility
+    gain = credit.grand_utility - credit.null_utility
     return (
-        f"Credits {len(data.contributors)} contributors of {data.total_items} images for what a model trained on "
-        f"them is worth by `{config['property']}`: everybody's scores {credit.grand_utility:.4g}, {gained:+.4g} to "
-        f"nobody's, from {credit.trained} coalitions. {paid}\n\n"
-        "Under *Artifacts*: `index.html` and `report.html` are the report, and `credit.json`, `payout.json` and "
-        f"`values.json` its tables. `royalty trace {name}` walks from the payout to the images and verifies each "
+        f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
+        f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
+        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {paid}\n\n"
+        "Under *Artifacts*, `index.html` and `report.html` are the report; `credit.json`, `payout.json` and "
+        f"`values.json` are its tables. `royalty trace {name}` traces the payout to the images and verifies each "
         "step.\n\n"
     )
 
 
 def _coalitions_link(experiment: str, run: str) -> str:
-    """Where the coalitions of a run are, most useful first."""
+    """Link to the coalitions of a run, highest utility first."""
     children = quote(f"tags.`mlflow.parentRunId` = '{run}'")
     order = quote("metrics.`utility`")
     address = f"#/experiments/{experiment}/runs?searchFilter={children}&orderByKey={order}&orderByAsc=false"
-    return f"[Its coalitions, by utility]({address})"
+    return f"[Coalitions of this run, by utility]({address})"
 
 
 def _log_stages(
@@ -111,7 +111,7 @@ def _log_stages(
     children: Sequence[StageRun],
     advance: Advance,
 ) -> dict[str, str]:
-    """Log stages as children of a run; returns their MLflow runs by key."""
+    """Log stages as child runs; returns their MLflow run ids by stage key."""
     aliases = ["candidate"] if stages.pay.outputs.refusal else ["candidate", "credited"]
     logged = {}
     for child in children:
@@ -129,13 +129,13 @@ def _log_stage(
     name: str,
     aliases: Sequence[str],
 ) -> str:
-    """Log a stage as a child; returns its MLflow run."""
+    """Log a stage as a child run; returns its MLflow run id."""
     stage = child.stage
     run = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=child.note)
     tracking.log(run, params=_flat(as_json(stage.inputs)), metrics={**child.metrics, "seconds": stage.seconds})
     images = Given("train", data.train, {"items": data.total_items, "contributors": data.items})
-    for given in (parent, run) if stage.name == INGEST.name else (run,):
-        tracking.dataset(given, images)
+    for logged_run in (parent, run) if stage.name == INGEST.name else (run,):
+        tracking.dataset(logged_run, images)
     if child.model is not None:
         payload = space.artifacts.get(child.model.digest)
         model = tracking.model(run, child.model.name, payload, child.model.digest, child.model.metrics)
@@ -164,21 +164,24 @@ def _coalition_runs(space: Workspace, stages: RunStages, plans: Sequence[Coaliti
 def coalition_run(
     row: CoalitionRecord, measured: Sequence[MeasurementRecord], brought: Mapping[str, str]
 ) -> FinishedRun:
-    """A coalition as a run of MLflow.
+    """Describe a coalition as an MLflow run.
 
     Args:
+        measured: measurements of the coalition.
         brought: digest of each contributor's images, by name.
     """
     members = f"{len(row.members)} of {len(brought)} contributors" if row.members else "nobody"
-    made = f"by `{row.method}` on the {row.items} images of {members}"
+    training = f"by `{row.method}` on the {row.items} images of {members}"
     note = (
-        f"A model trained {made}." if row.checkpoint else f"The training {made} failed: {escaped(row.failure or '')}."
+        f"A model trained {training}."
+        if row.checkpoint
+        else f"The training {training} failed: {escaped(row.failure or '')}."
     )
     metrics = {"size": float(len(row.members)), "items": float(row.items), "train_seconds": row.train_seconds}
     if measured:
         metrics["utility"] = sum(measurement.utility for measurement in measured) / len(measured)
         metrics["sample_seconds"] = sum(measurement.sample_seconds for measurement in measured)
-        note += f" The images that it makes have a {measured[0].property} of {metrics['utility']:.4g}: its utility."
+        note += f" Its utility, the {measured[0].property} of its images, is {metrics['utility']:.4g}."
     images = {name: brought.get(name) for name in row.members}
     return FinishedRun(
         name=f"coalition-{row.key[:8]}",
@@ -198,12 +201,12 @@ def coalition_run(
 
 
 def escaped(text: str) -> str:
-    """Text as Markdown shows it, whatever it holds: names of contributors are other people's."""
+    """Escape text for Markdown. Names of contributors are user input."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~&])", r"\\\1", text).replace("\n", " ")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names, values cut to what MLflow holds."""
+    """Flatten nested settings to dotted names, with values cut to MLflow's limit of 500 characters."""
     flat: dict[str, Any] = {}
     for key, inner in value.items():
         if isinstance(inner, Mapping):

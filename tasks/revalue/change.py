@@ -86,7 +86,7 @@ def load_last_run(name: str, data: Ingested) -> LastRun:
 
 
 @task(cache_policy=NO_CACHE)
-def compare(
+def compare_with_last_run(
     config: CreditConfig,
     last: LastRun,
     data: Ingested,

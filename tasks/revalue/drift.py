@@ -12,7 +12,7 @@ from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.data.stored import open_set
-from royalty.tasks.credit.anchor import Anchor
+from royalty.tasks.credit.anchor import RunAnchor
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.revalue.stages import DRIFT, Drift, DriftInputs
 from royalty.tasks.stages.running import run_in_worker
@@ -24,13 +24,13 @@ else:
 
 
 @task(cache_policy=NO_CACHE)
-def measure_drift(anchor: Anchor, data: Ingested) -> Drift:
+def measure_drift(anchor: RunAnchor, data: Ingested) -> Drift:
     """How far the training images are from those of the anchor, by SAVA's distance."""
     inputs = DriftInputs(before=anchor.game.data.outputs.train, after=data.outputs.train)
     return run_in_worker(DRIFT, inputs, worker.measure_drift, title="Compare images")
 
 
-def describe_anchor(anchor: Anchor, data: Ingested, moved: Drift) -> str:
+def describe_anchor(anchor: RunAnchor, data: Ingested, moved: Drift) -> str:
     """How old the anchor is, and how far the training images have moved since."""
     space = open_workspace(settings())
     before, after = (_items(space, stage.outputs.train) for stage in (anchor.game.data, data))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Inputs = TypeVar("Inputs")
 Outputs = TypeVar("Outputs")
 
+TableRow = dict[str, Any]
+"""A row of a result table, by column: text, integers and floating-point numbers; None for an undefined number."""
+
 
 @dataclass(frozen=True)
 class Finished(Generic[Inputs, Outputs]):

@@ -216,7 +216,7 @@ def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
     html = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;bob&lt;/b&gt;" in html
     assert "<b>bob" not in html
-    assert re.search(r"Nearly in common, as a file that was compressed again is: &lt;b&gt;bob&lt;/b&gt; and =cmd", html)
+    assert re.search(r"Nearly identical images, such as recompressed files: &lt;b&gt;bob&lt;/b&gt; and =cmd", html)
 
 
 def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path, tmp_path: Path) -> None:

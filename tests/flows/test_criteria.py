@@ -34,12 +34,12 @@ from royalty.tasks.benchmarks.criterion_stages import (
 )
 from royalty.tasks.benchmarks.efficiency_worker import PARTS, time_methods
 from royalty.tasks.benchmarks.generator_stages import (
-    ClassifierInputs,
     ClassifyInputs,
     DrawInputs,
     FindAttributesInputs,
     GeneratorInputs,
     HalveInputs,
+    ImageClassifierInputs,
     PlantInputs,
     SampleInputs,
 )
@@ -159,7 +159,7 @@ def test_a_classifier_names_classes_as_the_training_set_does(context: StageConte
     labels = np.repeat(["dark", "light"], 30)
     source = keep_items(context.artifacts, replace(plain, labels=labels)).items
     made = keep_items(context.artifacts, plain).items
-    trained = fit_classifier(ClassifierInputs(source, "", 40, 0), context)
+    trained = fit_classifier(ImageClassifierInputs(source, "", 40, 0), context)
     assert trained.accuracy == 1.0
     classified = classify(ClassifyInputs(made, source, trained.classifier), context)
     assert classified.labelled
@@ -223,15 +223,15 @@ def test_attributes_are_drawn_with_their_images_and_found_in_others(context: Sta
     assert drawn.attributes["light"].tolist() == (drawn.images[:, 0, 1, 1] > 100).tolist()
     assert 0 < drawn.attributes["light"].sum() < 20
     made = keep_items(context.artifacts, plain).items
-    trained = fit_classifier(ClassifierInputs(source, "light", 40, 0), context)
+    trained = fit_classifier(ImageClassifierInputs(source, "light", 40, 0), context)
     assert trained.accuracy == 1.0
     found = find_attributes(FindAttributesInputs(made, {"light": trained.classifier}), context)
     assert found.attributes == ["light"]
     assert load_items(context.artifacts, found.items).attributes["light"].tolist() == known["light"].tolist()
     with pytest.raises(InputError, match="all training images have the attribute 'all'"):
-        fit_classifier(ClassifierInputs(source, "all", 1, 0), context)
+        fit_classifier(ImageClassifierInputs(source, "all", 1, 0), context)
     with pytest.raises(InputError, match="read without attributes"):
-        fit_classifier(ClassifierInputs(made, "light", 1, 0), context)
+        fit_classifier(ImageClassifierInputs(made, "light", 1, 0), context)
 
 
 def test_values_tell_halves_and_noise_apart(context: StageContext) -> None:

@@ -22,7 +22,7 @@ from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
 from royalty.tasks.credit.stages import Ingested, IngestInputs, IngestOutputs
 from royalty.tasks.judge.credits import MethodCredit, cross_fitted_credit
 from royalty.tasks.judge.held_out import EVERYBODY, counterfactual_coalitions
-from royalty.tasks.judge.scores import compare, score
+from royalty.tasks.judge.scores import compare_utilities, score
 from royalty.tasks.judge.stages import LDS
 from royalty.tasks.stages.stage import Finished
 from tests.conftest import Run
@@ -46,9 +46,7 @@ LEFT = {"without top 10%": 4, "without top 20%": 4, "without top 40%": 3, "only 
 """Of five contributors, those that are left."""
 
 
-def test_lds_then_counterfactual_on_kept_models(
-    royalty: Run, tmp_path: Path
-) -> None:
+def test_lds_then_counterfactual_on_kept_models(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
@@ -148,7 +146,7 @@ def test_changes_of_counterfactuals_by_seed(space: Workspace) -> None:
     plans = [planned(*members, seed=seed) for seed in (7, 8) for members in (asked[EVERYBODY], ("ann", "cy", "eve"))]
     for plan, utility in zip(plans, (2.0, 1.0, 4.0, 3.0), strict=True):
         keep(space.runs, plan, utility)
-    (row,) = compare.fn(asked, plans).outputs.rows  # of the other counterfactuals nothing is measured
+    (row,) = compare_utilities.fn(asked, plans).outputs.rows  # of the other counterfactuals nothing is measured
     assert row == {"method": "m", "done": "without top 40%", "change": -0.375, "low": -0.5, "high": -0.25, "seeds": 2}
 
 

@@ -120,9 +120,11 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
     assert [row["amount"] for row in first.rows] == ["50.00", "33.33", "0.00"]
     assert first.notes == ["zoë: in dispute, held; €16.67 held"]
     assert ledger.balance("show", period="2026-05") == {NAMES[0]: 5000, "名前": 3333, "zoë": 0}
-    assert first.checks == ["Nobody would have a larger share under two names, each with half of the credit."]
+    assert first.checks == [
+        "Nobody would get a larger share by splitting into two identities, each with half of the credit."
+    ]
     (by_heads,) = pay({"floor": "0.2", "pool": "10"}, dry_run=True).checks
-    assert "Under two names, each with half of the credit, zoë would have €2.00 more" in by_heads
+    assert "By splitting into two identities, each with half of the credit, zoë would get €2.00 more" in by_heads
 
     written = Path(first.files[0])
     cells = [row["contributor"] for row in csv.DictReader(written.open(encoding="utf-8"))]
@@ -130,7 +132,7 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
     assert pd.read_parquet(written.with_suffix(".parquet"))["contributor"].tolist() == list(NAMES)
     assert json.loads((written.parent / "statement.json").read_text())["id"] == first.statement
 
-    with pytest.raises(InputError, match=r"there is none of =cmd.*名前; add a column `payee`"):
+    with pytest.raises(InputError, match=r"these have none: =cmd.*名前. Add a column `payee`"):
         pay(export="pain001", debtor=DEBTOR)
     rows = f'"{NAMES[0]}",,NL91ABNA0417164300,\n名前,,GB29NWBK60161331926819,EUR\n'
     rows += "zoë,Zoë & Co,FR1420041010050500013M02606,eur\n"
@@ -153,7 +155,7 @@ def test_who_has_no_payee_waits_and_who_shares_one_is_named(pay: Pay, tmp_path: 
     assert [(row["amount"], row["held"]) for row in result.rows] == [("50", "0"), ("0", "33"), ("17", "0")]
     assert result.notes == [
         "名前: without a payee in this currency, held; ¥33 held",
-        f"{NAMES[0]}, zoë are paid into one account",
+        f"{NAMES[0]}, zoë are paid into the same account",
     ]
 
 
@@ -165,7 +167,7 @@ def test_money_smaller_than_a_payment_and_of_three_decimals(space: Workspace, pa
 
 
 def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pay: Pay) -> None:
-    with pytest.raises(InputError, match="no run 'nobody' has any here; those that have: show"):
+    with pytest.raises(InputError, match="no run 'nobody' has credit here"):
         royalty.flows.payout.payout.fn("nobody")
     for given, says in {
         ("pool", "10.5"): "JPY, which has 0 decimals",
@@ -178,7 +180,9 @@ def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pa
         pay(debtor={"name": "M", "iban": "DE00370400440532013000"})
     assert space.ledger.statements() == []
     space.artifacts.path(space.runs.stage("key of show").outputs["table"]).unlink()
-    with pytest.raises(InputError, match=r"that of 'show' is not in .*; set ROYALTY_HOME to the home of its run"):
+    with pytest.raises(
+        InputError, match=r"the table of 'show' is not in .*\. Set ROYALTY_HOME to the home of that run"
+    ):
         pay()
     assert Decimal(sum(space.ledger.balance("show").values())) == 0
 
@@ -272,6 +276,6 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
     monkeypatch.setattr("royalty.tasks.pay.identities.settings", lambda: Settings(home=tmp_path))
     _, found = check_identities.fn("show", credit, PayoutConfig())
     assert found == (
-        "a and b have 100% of the smaller one's images in common, exactly or nearly: their credits sum to +6.000; as "
-        "one contributor: +6.000."
+        "a and b have 100% of the smaller set of images in common, exactly or nearly. Sum of their credits: +6.000. "
+        "Credit as one contributor: +6.000."
     )

@@ -177,9 +177,9 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert 0 < float(moved[1]) < 50
     html = (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
     assert note in html
-    assert "Nobody would have a larger share under two names" in html
+    assert "Nobody would get a larger share by splitting into two identities" in html
     page = (Path(revalued["folder"]) / file_of("ann")).read_text(encoding="utf-8")
-    assert re.search(r"Their images</th><td>others</td><td>changed</td>", page)
+    assert re.search(r"Content of the images</th><td>different</td><td>changed</td>", page)
     for result, state in ((first, "reversed"), (revalued, "stands")):
         amount = re.escape(f"€{next(row['amount'] for row in result['rows'] if row['contributor'] == 'ann')}")
         assert re.search(rf"<td>{amount}</td><td>{state}</td>", page)
@@ -199,7 +199,7 @@ def test_revaluation_of_what_never_ran_is_refused_in_one_line(royalty: Run, tmp_
     refused = royalty("revalue", "--name", "nobody-ran-this", "--summary", "summary.md")
     assert "**It failed.**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert refused.returncode == 1
-    assert "there is none named 'nobody-ran-this'" in refused.stderr
+    assert "has no run named 'nobody-ran-this'" in refused.stderr
     assert "royalty run" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert table(tmp_path / "home", "stages") == {}

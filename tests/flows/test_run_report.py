@@ -43,9 +43,9 @@ def reported(home: Home, stages: RunStages) -> WrittenReport:
 
 def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     stages = logged(home)
-    outputs = stages.tracked.outputs
+    outputs = stages.logged_run.outputs
     assert set(outputs.runs) == {*home.stages.keys.values(), *(plan.key for plan in home.plans)} - {
-        home.stages.tracked.key
+        home.stages.logged_run.key
     }
     client = open_tracking(Settings(home=home.space.root)).client
     run = client.get_run(outputs.run)

@@ -42,7 +42,7 @@ from royalty.tasks.judge.stages import (
     LdsOutputs,
 )
 from royalty.tasks.pay.division import pay, release_held
-from royalty.tasks.report.trace import trace_found
+from royalty.tasks.report.trace import trace_target
 from royalty.tasks.report.trace_id import identify
 from royalty.tasks.stages.publishing import Published
 from royalty.tasks.stages.stage import Finished, Stage
@@ -85,7 +85,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def traced(home: Home, asked: str) -> Trace:
-    return trace_found(home.space, asked, identify(home.space, asked))
+    return trace_target(home.space, asked, identify(home.space, asked))
 
 
 def ids(home: Home) -> dict[str, str]:
@@ -190,7 +190,7 @@ def test_every_kind_of_published_run_is_found_under_the_name_and_by_its_id(
     assert untraceable(home.space.root) == []
     assert {traced(home, each.run).kind for each in written} == {"MLflow run"}
     named = identify(home.space, "may")
-    assert set(named.nodes) == {home.stages.tracked.key, *(each.stage.key for each in written)}
+    assert set(named.nodes) == {home.stages.logged_run.key, *(each.stage.key for each in written)}
     assert {title: len(steps) for title, steps in traced(home, "may").groups if title in WAY} == WAY
 
 

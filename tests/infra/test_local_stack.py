@@ -9,7 +9,6 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -35,9 +34,7 @@ def dumped(url: str) -> dict[str, bytes]:
     }
 
 
-def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
-    royalty: Run, tmp_path: Path
-) -> None:
+def test_credit_and_payout_on_servers_give_the_table_of_one_machine(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
 
     said: list[str] = []

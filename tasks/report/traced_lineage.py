@@ -1,4 +1,4 @@
-"""All that a trace reaches along the lineage: rows, artifacts, statements, and where each comes from."""
+"""Everything that a trace reaches along the lineage: rows, artifacts and statements, with their origins."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ from royalty.infra.workspace import Workspace
 from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import TRACK, Tracked
-from royalty.tasks.report.trace_id import Found
+from royalty.tasks.report.trace_id import TraceTarget
 
 
 @dataclass(frozen=True)
-class Way:
-    """All that a trace reaches: rows by key, artifacts by digest with the edge from the stage that made each."""
+class TracedLineage:
+    """Everything that a trace reaches.
+
+    Attributes:
+        stages, coalitions, measurements: rows of the run store, by key.
+        artifacts: by digest, the edge from the stage that made the artifact.
+        origins: when and by which code and flow run a row was written, by key.
+        contents: digests of the rows as they are now, by key.
+    """
 
     space: Workspace
-    found: Found
+    target: TraceTarget
     stages: Mapping[str, StageRecord]
     coalitions: Mapping[str, CoalitionRecord]
     measurements: Mapping[str, MeasurementRecord]
@@ -35,23 +42,23 @@ class Way:
     contents: Mapping[str, str]
 
     @classmethod
-    def walked(cls, space: Workspace, found: Found) -> Way:
-        """Everything that came from what was found, or from what made it, and everything that all of it came from.
+    def from_target(cls, space: Workspace, target: TraceTarget) -> TracedLineage:
+        """Collect everything downstream of a target or its makers, and everything upstream of that.
 
-        Payouts of the credit tables among that belong to it as well: what was paid later is not upstream of a run.
+        Payouts of the credit tables reached are added: a later payout is not upstream of a run.
         """
-        makers = (edge.parent for edge in space.lineage.parents(found.nodes) if edge.run == edge.parent)
-        starts = {*found.nodes, *makers}
+        makers = (edge.parent for edge in space.lineage.parents(target.nodes) if edge.run == edge.parent)
+        starts = {*target.nodes, *makers}
         reached = starts | set(space.lineage.downstream(starts))
         nodes = reached | set(space.lineage.upstream(reached))
         stages = {stage.key: stage for stage in space.runs.stages() if stage.key in nodes or _pays(stage, nodes)}
         coalitions, measurements = space.runs.coalitions(nodes), space.runs.measurements(nodes)
         keys = {*stages, *coalitions, *measurements}
-        made = [edge for edge in space.lineage.children(stages) if edge.run == edge.parent]
-        artifacts = {edge.child: edge for edge in made}
+        outputs = [edge for edge in space.lineage.children(stages) if edge.run == edge.parent]
+        artifacts = {edge.child: edge for edge in outputs}
         return cls(
             space=space,
-            found=found,
+            target=target,
             stages=stages,
             coalitions=coalitions,
             measurements=measurements,
@@ -62,38 +69,40 @@ class Way:
 
     @cached_property
     def statements(self) -> list[Posted]:
+        """Payout statements by the credit tables reached."""
         return [posted for posted in self.space.ledger.statements() if posted.valuation in self.artifacts]
 
     def named(self, name: str) -> list[StageRecord]:
+        """Rows of a stage, by its name."""
         return [stage for stage in self.stages.values() if stage.name == name]
 
     @cached_property
     def tracks(self) -> list[Tracked]:
-        """The stages that logged a run."""
+        """The stages that logged runs to MLflow."""
         return [track for row in self.named(TRACK.name) if (track := readable(TRACK, row)) is not None]
 
     def row_problem(self, key: str) -> str | None:
-        """What is wrong with a row by the digest that was taken of it when it was written."""
+        """Compare a row with the digest taken when it was written; None if it is unchanged or has no digest."""
         origin = self.origins.get(key)
         if origin is None or origin.content == self.contents[key]:
             return None
         return "its row in the run store was changed after it was written"
 
     def provenance(self, key: str) -> dict[str, Any]:
-        """Commit, flow run and MLflow run of a row, as arguments of a step."""
+        """Commit, flow run and MLflow run of a row, as keyword arguments of `Step`."""
         origin = self.origins.get(key)
-        shown: dict[str, Any] = {"commit": origin.commit, "flow_run": origin.flow_run} if origin else {}
+        source: dict[str, Any] = {"commit": origin.commit, "flow_run": origin.flow_run} if origin else {}
         for track in self.tracks:
             if run := track.outputs.runs.get(key):
                 experiment = track.outputs.experiments["coalitions" if key in self.coalitions else "runs"]
-                return {**shown, "mlflow_run": run, "mlflow_url": mlflow_url(experiment, run)}
-        return shown
+                return {**source, "mlflow_run": run, "mlflow_url": mlflow_url(experiment, run)}
+        return source
 
 
 def hashed(path: Path, digest: str) -> tuple[State, str | None]:
-    """Whether a file still has its digest; and if not, what is wrong."""
+    """Hash a file again; returns its state and, unless it is verified, the problem."""
     if not path.exists():
-        return "missing", f"{path} is not there any more"
+        return "missing", f"{path} is missing"
     with path.open("rb") as stream:
         now = hashlib.file_digest(stream, "sha256").hexdigest()
     return ("verified", None) if now == digest else ("changed", f"{path} was changed: its SHA-256 is now {now}")
@@ -105,6 +114,6 @@ def _pays(stage: StageRecord, tables: Collection[str]) -> bool:
 
 
 def mlflow_url(experiment: str, run: str) -> str | None:
-    """Where a tracking server shows a run; a local store is shown by `royalty ui`, on a port of the moment."""
+    """Address of a run on a tracking server; None for a local store, which `royalty ui` serves on a varying port."""
     uri = settings().mlflow_uri
     return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}" if uri.startswith("http") else None
