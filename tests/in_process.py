@@ -1,8 +1,8 @@
 """Flows and commands in the process of a test: in a home of their own, with the session's server.
 
-What a command imports takes twelve seconds of a processor, each time that it is started. Here it is called: it reads the
-same arguments and environment, writes to the same streams and exits with the same code. Its workers are processes, as
-ever, unless they are called inline.
+What a command imports takes twelve seconds of a processor, each time that it is started. Here it is called: it reads
+the same arguments and environment, writes to the same streams and exits with the same code. Its workers are processes,
+as ever, unless they are called inline.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def _process(arguments: tuple[str, ...], folder: Path, environment: Mapping[str,
 
 def _forget_modules_of(folder: Path) -> None:
     """Let the next test import modules of its own by the names of a user's, such as that of a property."""
-    named = [name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(f"{folder}/")]
+    named = [
+        name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(f"{folder}/")
+    ]
     for name in named:
         del sys.modules[name]
     if named:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from diffusers import LDMPipeline
 
 from royalty.infra.stores.artifacts import ArtifactStore
@@ -30,9 +31,7 @@ def darkness(images):
 """What digits have and noise has not, so that a minute's generator earns credit."""
 
 
-def test_a_conditional_generator_is_credited(
-    royalty: Run, tmp_path: Path
-) -> None:
+def test_a_conditional_generator_is_credited(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "conditional.yaml").write_text(f"{CONDITIONAL}property: own:darkness\n")
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
@@ -46,6 +45,7 @@ def test_a_conditional_generator_is_credited(
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))  # the base training is recorded
 
 
+@pytest.mark.slow
 def test_a_gan_is_credited(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
@@ -58,9 +58,7 @@ def test_a_gan_is_credited(royalty: Run, tmp_path: Path) -> None:
     assert table["credit"].abs().sum() > 0
 
 
-def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(
-    royalty: Run, tmp_path: Path
-) -> None:
+def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     latent = SMALL.replace("generator: {", "generator: {kind: latent, base: ./base, objective: noise, ")

@@ -46,9 +46,7 @@ LEFT = {"without top 10%": 4, "without top 20%": 4, "without top 40%": 3, "only 
 """Of five contributors, those that are left."""
 
 
-def test_lds_then_counterfactual_on_kept_models(
-    royalty: Run, tmp_path: Path
-) -> None:
+def test_lds_then_counterfactual_on_kept_models(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
