@@ -1,20 +1,31 @@
 PYTHON ?= python3
 VENV := .venv
+# What a change is checked with each time, on as many cores as there are; of a Python process to a core, torch uses one.
+SUITE := $(VENV)/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+REST := kill or cluster or statistical or slow
+
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test types docs clean
+.PHONY: run test test-all test-rest types docs clean
 
 # Install the product and run the main job on the embedded images.
 run: $(VENV)/.installed
 	$(VENV)/bin/royalty run
 
-# Install what development needs too, then check style, types and behaviour.
+# Install what development needs too, then check style, types and behaviour: five minutes on two cores.
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(MAKE) types
-	$(VENV)/bin/pytest
+	$(SUITE) -m 'not ($(REST))'
 	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict
+
+# Everything, with what kills runs, starts clusters, draws thousands of times or is slow: a quarter of an hour.
+test-all: test test-rest
+
+# What `make test` leaves out.
+test-rest: $(VENV)/.installed-all
+	$(SUITE) -m '$(REST)'
 
 # Write the reference from the code, and build the site in docs/site; a warning or a broken link is an error.
 docs: $(VENV)/.installed-dev
@@ -36,6 +47,10 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-all: $(VENV)/.installed-dev
+	$(PIP) --editable '.[dev,ray]'
 	touch $@
 
 clean:

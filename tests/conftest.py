@@ -1,4 +1,4 @@
-"""What tests share: homes, servers, a run that is finished; in which order they run, and what of them needs a program."""
+"""What tests share: homes, servers and a finished run; in which order they run, and which need a program."""
 
 from __future__ import annotations
 

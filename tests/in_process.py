@@ -1,8 +1,8 @@
 """Flows and commands in the process of a test: in a home of their own, with the session's server.
 
-What a command imports takes twelve seconds of a processor, each time that it is started. Here it is called: it reads the
-same arguments and environment, writes to the same streams and exits with the same code. Its workers are processes, as
-ever, unless they are called inline.
+What a command imports takes twelve seconds of a processor, each time that it is started. Here it is called: it reads
+the same arguments and environment, writes to the same streams and exits with the same code. Its workers are processes,
+as ever, unless they are called inline.
 """
 
 from __future__ import annotations

@@ -126,6 +126,7 @@ def test_commands_and_imports_are_those_of_the_wheel(scripts: Path, folder: Path
 
 
 @pytest.mark.cli
+@pytest.mark.cluster
 @pytest.mark.parametrize("runner", ["threads", "dask"])
 def test_a_run_is_one_of_the_wheel(runner: str, scripts: Path, folder: Path, outside: dict[str, str]) -> None:
     (folder / "tiny.yaml").write_text(SMALL)
@@ -145,6 +146,7 @@ def served(outside: dict[str, str], prefect_url: str) -> dict[str, str]:
 
 
 @pytest.mark.cli
+@pytest.mark.cluster
 def test_a_process_worker_runs_a_deployment_of_the_wheel(scripts: Path, folder: Path, served: dict[str, str]) -> None:
     (folder / "prefect.yaml").write_text(
         "pull: []\n"

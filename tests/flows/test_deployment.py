@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -57,6 +58,7 @@ def eventually(look: Callable[[], list[FlowRun]]) -> list[FlowRun]:
     return found
 
 
+@pytest.mark.cluster
 def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: Path) -> None:
     def prefect(*arguments: str) -> None:
         done = subprocess.run(

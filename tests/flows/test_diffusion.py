@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from diffusers import LDMPipeline
 
 from royalty.infra.stores.artifacts import ArtifactStore
@@ -44,6 +45,7 @@ def test_a_conditional_generator_is_credited(royalty: Run, tmp_path: Path) -> No
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))  # the base training is recorded
 
 
+@pytest.mark.slow
 def test_a_gan_is_credited(royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}

@@ -205,7 +205,7 @@ def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeyp
         assert isinstance(refused.exception, ConfigError)
 
 
-@pytest.mark.parametrize("here", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("here", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
 def test_an_entry_that_somebody_adds_pays_nobody(
     here: Settings, space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,34 +20,35 @@ from prefect_dask.task_runners import DaskTaskRunner
 from pydantic import ValidationError
 
 from royalty.infra.processes.runners import task_runner
-from royalty.infra.processes.workers import run_in_process
+from royalty.infra.processes.workers import Deferred, run_in_process
 from royalty.infra.settings import Settings, masked, settings
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.runstore import CoalitionRecord
 from royalty.infra.workspace import open_workspace, place_of
 from royalty.models.generators.training import Training
 from royalty.tasks.credit import coalitions
-from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.plan import CoalitionPlan, Trained
+from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import one_gpu
 
 
 def measure_coalitions(
     plans: Sequence[CoalitionPlan],
-    _threads: int,
-    _flow_run: str | None,
-    settings: Settings,
-    _advance: Callable[[int], None],
+    checkpoints: Mapping[str, str | None],
+    _measured: Collection[str],
+    stores: Stores,
+    report: Callable[[Trained], object],
 ) -> None:
     """In place of training: a coalition does what its one member is called."""
-    space = open_workspace(settings)
     for plan in plans:
-        tried = space.root / plan.key
-        with (space.root / "begun").open("a") as begun:
+        if plan.key in checkpoints:
+            continue
+        tried = stores.root / plan.key
+        with (stores.root / "begun").open("a") as begun:
             begun.write(f"{plan.key}\n")
-        while plan.members == ("waits",) and not (space.root / "go on").exists():
+        while plan.members == ("waits",) and not (stores.root / "go on").exists():
             time.sleep(0.05)
         if plan.members == ("hangs",):
-            time.sleep(60)
+            time.sleep(600)
         if plan.members == ("is killed",) or (plan.members == ("is killed once",) and not tried.exists()):
             tried.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -55,9 +56,7 @@ def measure_coalitions(
             raise MemoryError("no memory for it")
         if plan.members == ("has a bug",):
             raise ValueError("a bug")
-        space.runs.record_coalition(
-            CoalitionRecord(plan.key, list(plan.members), plan.method, plan.seed, 1, 0.1, "cpu", "checkpoint")
-        )
+        report(Trained(plan.key, plan.seed, 1, 0.1, "cpu", "checkpoint", None))
 
 
 def nothing(_advance: Callable[[int], None]) -> None:
@@ -77,7 +76,7 @@ def measure(names: Sequence[str], minutes: float = 1, place: str = "", wait: boo
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -90,7 +89,7 @@ def begun(home: Path) -> list[str]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ROYALTY_HOME", str(tmp_path))
-    monkeypatch.setattr(coalitions, "MEASURING", __name__)
+    monkeypatch.setattr(coalitions, "worker", Deferred(__name__))
     settings.cache_clear()
     yield tmp_path
     settings.cache_clear()
@@ -98,9 +97,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def measure_elsewhere(names: Sequence[str]) -> list[str]:
     """In a worker of a cluster, which imports all anew; the time limit is for coalitions, not for that."""
-    coalitions.MEASURING = __name__
-    run_in_process(f"{__name__}.nothing", advance=print)
-    return measure(names, minutes=2 / 60)
+    coalitions.worker = Deferred(__name__)
+    run_in_process(nothing, advance=print)
+    return measure(names, minutes=10 / 60)
 
 
 @contextmanager
@@ -122,7 +121,10 @@ def worker_of(runner: str) -> Iterator[Callable[[Sequence[str]], list[str]]]:
             ray.shutdown()
 
 
-@pytest.mark.parametrize("runner", ["threads", "dask", "ray"])
+@pytest.mark.parametrize(
+    "runner",
+    ["threads", pytest.param("dask", marks=pytest.mark.cluster), pytest.param("ray", marks=pytest.mark.cluster)],
+)
 def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_finished(home: Path, runner: str) -> None:
     names = ["first", "is killed once", "hangs", "is killed", "fills memory", "last"]
     with worker_of(runner) as measured:
@@ -131,7 +133,7 @@ def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_fin
     assert len(rows) == len(names)
     failures = {row.members[0]: row.failure for row in rows.values() if row.failure}
     assert failures == {
-        "hangs": "took longer than 2 s and was ended; raise its `timeout_minutes`, twice",
+        "hangs": "took longer than 10 s and was ended; raise its `timeout_minutes`, twice",
         "is killed": "ended without a result, killed by SIGKILL (out of memory?), twice",
         "fills memory": "no memory for it, twice",
     }
@@ -152,7 +154,7 @@ def test_what_another_flow_is_at_is_left_to_it_or_waited_for(home: Path) -> None
 
 
 def test_what_a_killed_flow_was_at_is_taken_over_at_once(home: Path) -> None:
-    program = f"from {__name__} import *; coalitions.MEASURING = {__name__!r}; measure(['waits', 'second'])"
+    program = f"from {__name__} import *; coalitions.worker = Deferred({__name__!r}); measure(['waits', 'second'])"
     other = subprocess.Popen([sys.executable, "-c", program])
     until(lambda: begun(home) == ["waits"])
     assert measure(["waits", "second"]) == ["waits", "second"]

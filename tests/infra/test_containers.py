@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import kubernetes_validate
+import pytest
 import yaml
 from docker.types import DeviceRequest
 from prefect.client.orchestration import PrefectClient
@@ -83,6 +84,7 @@ def test_servers_answer_to_their_names_and_own_pages_alone() -> None:
     assert own == ["http://127.0.0.1:4200", "http://localhost:4200"]
 
 
+@pytest.mark.postgres
 def test_the_databases_are_those_that_the_servers_name() -> None:
     wanted = {
         value.rpartition("/")[2]

@@ -39,6 +39,7 @@ def trapped(tmp_path: Path) -> Iterator[Path]:
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
 
 
+@pytest.mark.cli
 def test_servers_import_nothing_of_the_current_folder(trapped: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "ROYALTY_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
     environment.pop("PREFECT_HOME", None)
@@ -55,6 +56,7 @@ def test_servers_import_nothing_of_the_current_folder(trapped: Path, tmp_path: P
         assert "Press Ctrl-C" in lines[-1], "".join(lines)
 
 
+@pytest.mark.postgres
 def test_processes_import_nothing_of_the_current_folder(trapped: Path, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(CHILD)
     command = [sys.executable, str(tmp_path / "script.py")]  # as the command line is started

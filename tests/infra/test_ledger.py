@@ -22,7 +22,7 @@ from royalty.infra.stores.tables import Entry, Statement
 TABLES = ("pools", "policies", "credit_tables", "statements", "entries")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
     if request.param == "sqlite":
         return Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))

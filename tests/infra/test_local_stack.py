@@ -11,16 +11,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, inspect, make_url
 
 from royalty.infra.servers.local_stack import URLS, local_stack
 from royalty.infra.servers.postgres import binary
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Credited, Run
 
 ROOT = Path(__file__).parent.parent.parent
 SECRETS = ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN")
 """What the environment holds besides the database's password; nobody asks for them here."""
+
+pytestmark = pytest.mark.postgres
 
 
 def dumped(url: str) -> dict[str, bytes]:
@@ -34,7 +37,10 @@ def dumped(url: str) -> dict[str, bytes]:
     }
 
 
-def test_credit_and_payout_on_servers_give_the_table_of_one_machine(royalty: Run, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_credit_and_payout_on_servers_give_the_table_of_one_machine(
+    credited: Credited, installed: Run, tmp_path: Path
+) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
 
     said: list[str] = []
@@ -45,17 +51,19 @@ def test_credit_and_payout_on_servers_give_the_table_of_one_machine(royalty: Run
             ["run", "--config", "small.yaml", "--json"],
             ["payout", "--credit", "small", "--pool", "77.00", "--currency", "EUR", "--period", "2026-05", "--json"],
         ):
-            done = royalty(*arguments, ROYALTY_HOME=str(tmp_path / home), **overrides)
+            done = installed(*arguments, ROYALTY_HOME=str(tmp_path / home), **overrides)
             assert done.returncode == 0, done.stderr
             said.append(done.stdout + done.stderr)
             answers.append(json.loads(done.stdout))
         return answers[0], answers[1]["rows"]
 
-    alone, paid_alone = run("alone")
+    alone, paid_alone = run(str(credited.copy_to(tmp_path / "one")))
     planted = {name: secrets.token_hex(16) for name in SECRETS}
     with local_stack() as environment:
         shared, paid = run("shared", **environment, **planted)
-        again = royalty("run", "--config", "small.yaml", "--json", ROYALTY_HOME=str(tmp_path / "shared"), **environment)
+        again = installed(
+            "run", "--config", "small.yaml", "--json", ROYALTY_HOME=str(tmp_path / "shared"), **environment
+        )
         assert json.loads(again.stdout)["measured"] == 0
         client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
         logged = client.get_run(shared["mlflow_run"])
@@ -78,6 +86,7 @@ def test_credit_and_payout_on_servers_give_the_table_of_one_machine(royalty: Run
     assert not (tmp_path / "shared" / "mlflow" / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_it_runs_a_command_shows_no_password_and_leaves_nothing() -> None:
     program = f"import os, sys; print(*(os.environ[name] for name in {URLS})); sys.exit(7)"
     done = subprocess.run(

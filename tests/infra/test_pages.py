@@ -22,6 +22,7 @@ from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
 from tests.infra.test_report import PICTURE, report  # noqa: F401  a fixture
 
+pytestmark = pytest.mark.browser
 WIDTHS = (1280, 390)
 SCRIPT = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 NAMES = (SCRIPT, "محمد بن موسى الخوارزمي", "王小明" * 40, "x" * 300)

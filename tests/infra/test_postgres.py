@@ -15,6 +15,7 @@ from royalty.infra.servers.postgres import throwaway_postgres
 from royalty.infra.stores.artifacts import StoreError
 
 
+@pytest.mark.postgres
 def test_it_is_stopped_started_again_with_what_it_held_and_removed() -> None:
     with throwaway_postgres() as server:
         engine = create_engine(server.create_database("held"), pool_pre_ping=True)
@@ -34,6 +35,7 @@ def test_it_is_stopped_started_again_with_what_it_held_and_removed() -> None:
     assert str(server.folder) not in listed
 
 
+@pytest.mark.postgres
 def test_a_killed_job_leaves_neither_a_server_nor_its_folder() -> None:
     program = (
         "import time\nfrom royalty.infra.servers.postgres import throwaway_postgres\n"

@@ -140,6 +140,7 @@ def test_the_pages_of_a_home_are_served_to_this_machine_alone(monkeypatch: pytes
     assert command[command.index("--allowed-hosts") + 1] == f"127.0.0.1:{port},localhost:{port}"
 
 
+@pytest.mark.browser
 def test_prefects_page_shows_runs(served: dict[str, Server]) -> None:
     with SyncPrefectClient(f"{served['prefect'].url}/api") as client:
         client.create_flow_run(harvest, name="amber-harvest", parameters={"rows": 3})
@@ -157,6 +158,7 @@ def test_prefects_page_shows_runs(served: dict[str, Server]) -> None:
         assert [failure for failure in browser.failed if not failure.endswith("/favicon.ico")] == []
 
 
+@pytest.mark.browser
 def test_mlflows_page_shows_experiments(served: dict[str, Server]) -> None:
     MlflowClient(served["mlflow"].url).create_experiment("amber harvest")
     with Browser() as browser:

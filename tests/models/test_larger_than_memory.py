@@ -20,7 +20,7 @@ from royalty.models.data.folder import read_manifest
 from royalty.models.data.stored import open_set, set_pieces
 from royalty.models.generators.ddpm import DDPM
 from royalty.models.generators.unets import Architecture
-from royalty.tasks.credit.ingest import _described
+from royalty.tasks.credit.ingest import _outputs
 
 def own():
     status = Path("/proc/self/status").read_text()
@@ -44,7 +44,7 @@ watching = threading.Thread(target=watch)
 watching.start()
 folder = Path(sys.argv[1])
 read = read_images(read_manifest(folder), size=size, validation=0.1, classifier=0.1, seed=0, folder=folder)
-_described(read.splits, read.squares, read.splits.train.images)
+_outputs(read.splits, dict.fromkeys(vars(read.splits), ""), read.squares, read.splits.train.images)
 with (folder / "kept").open("wb") as file:
     for piece in set_pieces(read.splits.train, read.squares):
         file.write(piece)
@@ -65,7 +65,7 @@ def test_a_set_takes_a_part_of_its_memory(tmp_path: Path) -> None:
         rows.append(f"{place}.png,{'ann' if place % 2 else 'bob'},{place % 3}")
     (tmp_path / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), "256"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert np.isfinite(found["losses"]).all()

@@ -27,8 +27,15 @@ def built(kind: str, seed: int = 0) -> LatentGenerator:
     return model
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("importance", "scope"), [("magnitude", "layer"), ("random", "global")])
+@pytest.mark.parametrize(
+    ("kind", "importance", "scope"),
+    [
+        ("beta-vae", "magnitude", "layer"),
+        ("beta-vae", "random", "global"),
+        pytest.param("dcgan", "magnitude", "layer", marks=pytest.mark.slow),  # thousands of links to follow
+        pytest.param("dcgan", "random", "global", marks=pytest.mark.slow),
+    ],
+)
 def test_a_pruned_net_has_that_share_less_is_saved_and_learns_on(kind: str, importance: Any, scope: Any) -> None:
     model = built(kind)
     whole = model.size()

@@ -15,7 +15,7 @@ from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.sava import sava_values
 from royalty.models.valuation.transport import PointCost
 
-MANY = 4_000_000
+MANY = 2_000_000
 """Its square is beyond 32 bits, and beyond any memory."""
 
 
@@ -35,7 +35,7 @@ def rows(count: int = MANY) -> np.ndarray:
     ids=["gmvaluator", "sava", "lava", "int32"],
 )
 def test_what_memory_cannot_hold_is_refused_with_its_size(hold: Callable[[], object]) -> None:
-    with pytest.raises(InputError, match=r"4,000,000 by 4,000,000 take [\d,]+ GiB, and this machine has \d"):
+    with pytest.raises(InputError, match=r"2,000,000 by 2,000,000 take [\d,]+ GiB, and this machine has \d"):
         hold()
 
 

@@ -90,10 +90,7 @@ def test_together_they_learn_what_one_learns(kind: str, tmp_path: Path) -> None:
 
     def trained(folder: Path, processes: int, failing: int | None = None) -> tuple[list[float], bytes]:
         given = (kind, folder, processes, STEPS, failing)
-        found: tuple[list[float], bytes] = run_in_process(
-            f"{__name__}.train", *given, advance=seen.append, processes=processes
-        )
-        return found
+        return run_in_process(train, *given, advance=seen.append, processes=processes)
 
     losses, alone = trained(folders[0], 1)
     other_losses, shared = trained(folders[1], 3)
