@@ -26,7 +26,7 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import open_workspace, place_of
 from royalty.models.generators.training import Training
 from royalty.tasks.credit import coalitions
-from royalty.tasks.credit.plan import CoalitionPlan, Trained
+from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import one_gpu
 
@@ -36,7 +36,7 @@ def measure_coalitions(
     checkpoints: Mapping[str, str | None],
     _measured: Collection[str],
     stores: Stores,
-    report: Callable[[Trained], object],
+    report: Callable[[TrainedModel], object],
 ) -> None:
     """In place of training: a coalition does what its one member is called."""
     for plan in plans:
@@ -56,7 +56,7 @@ def measure_coalitions(
             raise MemoryError("no memory for it")
         if plan.members == ("has a bug",):
             raise ValueError("a bug")
-        report(Trained(plan.key, plan.seed, 1, 0.1, "cpu", "checkpoint", None))
+        report(TrainedModel(plan.key, plan.seed, 1, 0.1, "cpu", "checkpoint", None))
 
 
 def nothing(_advance: Callable[[int], None]) -> None:
