@@ -153,9 +153,8 @@ def poison_frogs(
         |f(x) - f(t)|^2 / |f(b) - f(t)|^2 + beta |x - b|^2
 
     by a forward step on the first term and a backward step on the second (Shafahi et al. 2018, algorithm 1), in pixels
-    of [0, 1]. Unlike in
-    the paper, the first term is relative, so that the same `beta` and `learning_rate` suit any encoder. A step that
-    would raise the sum is not taken, and the rate of its image is halved.
+    of [0, 1]. Unlike in the paper, the first term is relative, so that the same `beta` and `learning_rate` suit any
+    encoder. A step that would raise the sum is not taken, and the rate of its image is halved.
 
     Args:
         target: uint8, `(channels, height, width)`; an image of another class, not in this set, which the model is meant
