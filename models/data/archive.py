@@ -1,4 +1,4 @@
-"""Arrays of an `.npz` file: mapped where they lie in it uncompressed, so that they may be larger than memory."""
+"""Read arrays of an `.npz` file; uncompressed ones are memory-mapped, so that they may be larger than memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PIECE = 2**24
 
 
 def open_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that are there, as `numpy.savez` and `numpy.savez_compressed` wrote them.
+    """The named arrays that are present in a file of `numpy.savez` or `numpy.savez_compressed`.
 
     Raises:
-        OSError, ValueError, BadZipFile: no such file, one that is damaged, or an array of Python objects.
+        OSError, ValueError, BadZipFile: a missing or damaged file, or an array of Python objects.
     """
     with path.open("rb") as stream, ZipFile(stream) as archive:
         members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}
@@ -32,7 +32,7 @@ def _array(path: Path, stream: IO[bytes], archive: ZipFile, member: ZipInfo) -> 
             array: np.ndarray = np.lib.format.read_array(inside, allow_pickle=False)
             return array
     with archive.open(member) as inside:
-        while inside.read(PIECE):  # to the end, where its checksum is compared
+        while inside.read(PIECE):  # reading to the end verifies the checksum
             pass
     stream.seek(member.header_offset + LOCAL_HEADER - 4)
     lengths = np.frombuffer(stream.read(4), "<u2")
@@ -42,6 +42,6 @@ def _array(path: Path, stream: IO[bytes], archive: ZipFile, member: ZipInfo) -> 
     shape, by_columns, dtype = header(stream)
     if dtype.hasobject:
         raise ValueError(f"{member.filename} holds Python objects")
-    if 0 in shape:  # which cannot be mapped
+    if 0 in shape:  # an empty array cannot be mapped
         return np.empty(shape, dtype)
     return np.asarray(np.memmap(path, dtype, "c", offset=stream.tell(), shape=shape, order="F" if by_columns else "C"))

@@ -29,12 +29,12 @@ from royalty.models.data.listing import (
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; one column may serve as two, such as the label that is the contributor too.
+    """Names of columns; one column may have two roles, such as a label that is also the contributor.
 
     Attributes:
-        image: None finds the one column of encoded images.
-        label, text, license: may be missing under the names that they have by default.
-        names: of labels that are integers, where the files keep none as Hugging Face's do.
+        image: None selects the only column of encoded images.
+        label, text, license: columns with default names may be missing.
+        names: of integer labels, if the files do not store them as those of Hugging Face do.
     """
 
     image: str | None = None
@@ -45,24 +45,24 @@ class Columns:
     names: tuple[str, ...] = ()
 
     def named(self) -> set[str]:
-        """The columns that must be there: those named otherwise than by default."""
-        usual = Columns()
-        return {str(name) for kind, name in self.texts().items() if name != getattr(usual, kind)} | (
+        """The columns that must be present: those whose name is not the default."""
+        defaults = Columns()
+        return {str(name) for kind, name in self.texts().items() if name != getattr(defaults, kind)} | (
             {self.image} if self.image else set()
         )
 
     def texts(self) -> dict[str, str]:
-        """The columns that say something of an image, by what they say."""
+        """Names of the metadata columns, by kind."""
         return {kind: getattr(self, kind) for kind in ("contributor", "label", "text", "license")}
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of a column of images, of some rows of some files.
+    """A reader of a column of images in one or more files.
 
     Attributes:
-        arrow: the files are Arrow streams, as Hugging Face's `save_to_disk` leaves them; otherwise Parquet.
-        rows: those that are read, ascending, counted over all files.
+        arrow: whether the files are Arrow streams, as written by Hugging Face's `save_to_disk`; otherwise Parquet.
+        rows: the rows of the listing, ascending, counted over all files.
     """
 
     files: tuple[Path, ...]
@@ -71,13 +71,13 @@ class Cells:
     rows: np.ndarray
 
     def cells(self, start: int, stop: int) -> Iterator[Cell]:
-        wanted = self.rows[start:stop]
+        selected = self.rows[start:stop]
         for first, length, read in pieces(self.files, self.arrow):
-            own = wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, first + length)]
-            if len(own):
+            rows = selected[np.searchsorted(selected, first) : np.searchsorted(selected, first + length)]
+            if len(rows):
                 column = read([self.column]).column(self.column)
-                some = column if len(own) == length else column.take(pa.array(own - first))
-                for chunk in some.chunks:
+                column = column if len(rows) == length else column.take(pa.array(rows - first))
+                for chunk in column.chunks:
                     yield from payloads(chunk).to_pylist()
 
     def digest(self) -> str:
@@ -86,13 +86,13 @@ class Cells:
 
 
 def parquet_images(path: Path, columns: Columns, *, per_label: int | None = None) -> Listing:
-    """The images of a Parquet file, or of all that a folder holds, in the order of their names.
+    """The images of a Parquet file, or of all Parquet files in a folder, in the order of their names.
 
     Args:
-        per_label: take the first so many of each label; None: all.
+        per_label: number of images to take of each label, from the first; None: all.
 
     Raises:
-        InputError: no file, or one that cannot be read; a column that is not there, or several of images.
+        InputError: no file, an unreadable file, a missing column, or several columns of images.
     """
     files = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
     if not files or not all(file.is_file() for file in files):
@@ -101,10 +101,10 @@ def parquet_images(path: Path, columns: Columns, *, per_label: int | None = None
 
 
 def dataset_images(folder: Path, columns: Columns, *, split: str = "train", per_label: int | None = None) -> Listing:
-    """The images of a dataset that Hugging Face `datasets` wrote by `save_to_disk`; of a dictionary, one split.
+    """The images of a dataset written by `save_to_disk` of Hugging Face `datasets`; of a dataset dictionary, one split.
 
     Raises:
-        InputError: as `parquet_images`; a folder of another kind, or no split of that name.
+        InputError: as `parquet_images`; a folder of another kind, or an unknown split.
     """
     if (folder / "dataset_dict.json").is_file():
         splits = _json(folder / "dataset_dict.json").get("splits", [])
@@ -115,10 +115,10 @@ def dataset_images(folder: Path, columns: Columns, *, split: str = "train", per_
     state = folder / "state.json"
     if not state.is_file():
         raise InputError(f"{folder} has no state.json, so it is no dataset on disk; write it by `save_to_disk`")
-    listed = _json(state)
-    if listed.get("_indices_data_files"):
+    description = _json(state)
+    if description.get("_indices_data_files"):
         raise InputError(f"{state}: its rows are picked by an index; call `flatten_indices` before `save_to_disk`")
-    names = [str(file.get("filename")) for file in listed.get("_data_files", [])]
+    names = [str(file.get("filename")) for file in description.get("_data_files", [])]
     files = tuple(inside(folder, name, str(state)) for name in names)
     if not files:
         raise InputError(f"{state} lists no data files; write the dataset anew by `save_to_disk`")
@@ -126,7 +126,7 @@ def dataset_images(folder: Path, columns: Columns, *, split: str = "train", per_
 
 
 def pieces(files: Sequence[Path], arrow: bool) -> Iterator[tuple[int, int, Callable[[list[str]], pa.Table]]]:
-    """First row, number of rows and reader of each piece of the files: a row group, or a batch of a mapped file.
+    """First row, number of rows and reader of each piece of the files: a row group, or a record batch of an Arrow file.
 
     Raises:
         InputError: a file cannot be read.
@@ -156,7 +156,7 @@ def pieces(files: Sequence[Path], arrow: bool) -> Iterator[tuple[int, int, Calla
 
 
 def schema_of(path: Path, arrow: bool) -> pa.Schema:
-    """The columns of a file, and what Hugging Face keeps beside them.
+    """The schema of a file, with the metadata of Hugging Face.
 
     Raises:
         InputError: it cannot be read.
@@ -172,18 +172,18 @@ def schema_of(path: Path, arrow: bool) -> pa.Schema:
 
 
 def image_column(where: str, schema: pa.Schema) -> str:
-    """The one column with encoded images: binary, or a struct with `bytes` as Hugging Face writes it.
+    """The only column of encoded images: binary, or a struct with `bytes` as written by Hugging Face.
 
     Raises:
         InputError: there is none, or several.
     """
-    found = [field.name for field in schema if holds_images(field.type)]
-    if len(found) != 1:
+    candidates = [field.name for field in schema if holds_images(field.type)]
+    if len(candidates) != 1:
         raise InputError(
-            f"{where} has {len(found)} columns of encoded images ({', '.join(schema.names)}); keep one, binary or a "
-            "struct with `bytes`"
+            f"{where} has {len(candidates)} columns of encoded images ({', '.join(schema.names)}); keep one, binary or "
+            "a struct with `bytes`"
         )
-    return str(found[0])
+    return str(candidates[0])
 
 
 def holds_images(kind: pa.DataType) -> bool:
@@ -198,7 +198,7 @@ def payloads(column: Any) -> Any:
 
 
 def label_names(schema: pa.Schema, column: str) -> list[str] | None:
-    """The names that Hugging Face keeps for the integers of a column."""
+    """The names that Hugging Face stores for the integer labels of a column, or None."""
     described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     feature = described.get("info", {}).get("features", {}).get(column)
     return feature.get("names") if isinstance(feature, dict) else None
@@ -214,23 +214,23 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
     image = columns.image or image_column(str(path), schema)
     if not holds_images(schema.field(image).type):
         raise InputError(f"{path}: column {image!r} holds {schema.field(image).type}; images are binary, or a struct")
-    said = {kind: name for kind, name in columns.texts().items() if name in schema.names}
-    texts: dict[str, list[Any]] = {name: [] for name in said.values()}
+    present = {kind: name for kind, name in columns.texts().items() if name in schema.names}
+    texts: dict[str, list[Any]] = {name: [] for name in present.values()}
     for _, _, read in pieces(files, arrow):
         table = read(sorted(texts))
         for name, values in texts.items():
-            kept = label_names(schema, name) or (columns.names if name == columns.label else ())
-            values += _named(table.column(name).to_pylist(), kept)
+            names = label_names(schema, name) or (columns.names if name == columns.label else ())
+            values += _named(table.column(name).to_pylist(), names)
     count = len(texts[columns.contributor])
     if not count:
         raise InputError(f"{path} has no rows; there is nothing to read")
-    if per_label is not None and "label" not in said:
+    if per_label is not None and "label" not in present:
         raise InputError(f"{path}: `per_label` takes a column of labels, and there is no {columns.label!r}")
     rows = first_of_each(
-        [as_text(value) for value in texts[columns.label]] if "label" in said else [""] * count, per_label
+        [as_text(value) for value in texts[columns.label]] if "label" in present else [""] * count, per_label
     )
     entries = tuple(
-        _entry(f"{path}, row {row}", {kind: texts[name][row] for kind, name in said.items()}) for row in rows
+        _entry(f"{path}, row {row}", {kind: texts[name][row] for kind, name in present.items()}) for row in rows
     )
     return Listing(str(path), entries, Cells(files, arrow, image, rows))
 
@@ -241,16 +241,16 @@ def _named(values: list[Any], names: Sequence[str]) -> list[Any]:
     return [names[v] if isinstance(v, int) and 0 <= v < len(names) else v for v in values]
 
 
-def _entry(where: str, said: Mapping[str, Any]) -> Entry:
-    label, text, license_ = (as_text(said.get(kind)) for kind in ("label", "text", "license"))
-    return Entry(where, contributors_of(where, said.get("contributor")), label, text, license_)
+def _entry(where: str, present: Mapping[str, Any]) -> Entry:
+    label, text, license_ = (as_text(present.get(kind)) for kind in ("label", "text", "license"))
+    return Entry(where, contributors_of(where, present.get("contributor")), label, text, license_)
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); write the dataset anew") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds {type(found).__name__}, and an object is wanted; write the dataset anew")
-    return found
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {type(content).__name__}, and an object is wanted; write the dataset anew")
+    return content

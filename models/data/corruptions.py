@@ -1,4 +1,4 @@
-"""Plants in a clean labelled set the corruptions that LAVA is measured by (Just et al. 2023, section 4 and B)."""
+"""Plant corruptions in a clean labelled set, to evaluate detection as LAVA does (Just et al. 2023, section 4 and B)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BLEND_OPACITY = 0.2
 
 @dataclass(frozen=True)
 class Corrupted:
-    """A set with planted harm, in the order of the clean one.
+    """A set with planted corruptions, in the order of the clean set.
 
     Attributes:
         images: uint8, `(items, channels, height, width)`.
         labels: int64, `(items,)`.
-        planted: bool, `(items,)`; where the image, the label or both are not the clean ones.
+        planted: bool, `(items,)`; True if the image, the label or both differ from the clean set.
     """
 
     images: np.ndarray
@@ -38,13 +38,13 @@ class Corrupted:
 
 
 def flip_labels(images: np.ndarray, labels: np.ndarray, *, share: float, seed: int) -> Corrupted:
-    """Give a share of the items another label, each of the others as likely.
+    """Replace the labels of a fraction of the items by another label, drawn uniformly.
 
-    Every planted label is wrong. The paper shuffles to a random class, which may be the right one, so that with
-    ten classes a tenth of what it counts as mislabelled is not.
+    Every planted label is wrong. The paper draws a random class, which may be the right one; with ten classes a tenth
+    of its mislabelled items are not mislabelled.
 
     Args:
-        share: of the items, in (0, 1); the nearest whole number of them.
+        share: fraction of the items, in (0, 1); rounded to a whole number of items.
 
     Raises:
         InputError: the share, or a set of fewer than two classes.
@@ -59,11 +59,11 @@ def flip_labels(images: np.ndarray, labels: np.ndarray, *, share: float, seed: i
 
 
 def add_noise(images: np.ndarray, labels: np.ndarray, *, share: float, seed: int, sigma: float = 64.0) -> Corrupted:
-    """Add white Gaussian noise to a share of the images; labels stay right.
+    """Add white Gaussian noise to a fraction of the images; labels stay right.
 
     Args:
-        share: of the items, in (0, 1).
-        sigma: deviation in grey levels of 0..255, before clipping. The paper says only that it is strong.
+        share: fraction of the items, in (0, 1).
+        sigma: standard deviation in grey levels of 0..255, before clipping. The paper states only that it is strong.
 
     Raises:
         InputError: the share, the deviation, or a set of fewer than two classes.
@@ -82,11 +82,11 @@ def add_noise(images: np.ndarray, labels: np.ndarray, *, share: float, seed: int
 def backdoor(
     images: np.ndarray, labels: np.ndarray, *, share: float, seed: int, target_label: int, trigger: Trigger
 ) -> Corrupted:
-    """Put a trigger on images of other classes and call them the target: what a model learns is the trigger.
+    """Add a trigger to images of other classes and label them as the target, so that a model learns the trigger.
 
     Args:
-        share: of all items, in (0, 1), though only items of other classes are drawn.
-        target_label: what every image with the trigger is labelled.
+        share: fraction of all items, in (0, 1); only items of other classes are drawn.
+        target_label: the label of every image with the trigger.
         trigger: see `with_trigger`.
 
     Raises:
@@ -95,20 +95,20 @@ def backdoor(
     _check_label(target_label, _classes(images, labels))
     generator = np.random.default_rng(seed)
     planted = _draw(np.flatnonzero(labels != target_label), share, len(labels), generator)
-    shown, called = images.copy(), labels.astype(np.int64)
-    shown[planted] = with_trigger(images[planted], trigger)
-    called[planted] = target_label
-    return Corrupted(shown, called, planted)
+    triggered, relabelled = images.copy(), labels.astype(np.int64)
+    triggered[planted] = with_trigger(images[planted], trigger)
+    relabelled[planted] = target_label
+    return Corrupted(triggered, relabelled, planted)
 
 
 def with_trigger(images: np.ndarray, trigger: Trigger) -> np.ndarray:
-    """The images with the trigger of a backdoor, as an attacker would show them to the trained model too.
+    """Add the trigger of a backdoor to images, in training as well as in an attack on the trained model.
 
     Args:
         trigger: `square`, a chequered patch in the lower right corner, a sixth of the side (Trojan square, Liu et
             al. 2017); `watermark`, thin white lines across the image at an opacity of 0.3 (Trojan watermark,
-            ibid.); `blend`, one picture of soft patches over the image at an opacity of 0.2 (Chen et al. 2017,
-            whose picture of Hello Kitty is not ours to ship).
+            ibid.); `blend`, a picture of soft patches over the image at an opacity of 0.2 (Chen et al. 2017, whose
+            Hello Kitty picture cannot be distributed here).
 
     Returns:
         uint8, of the images' shape.
@@ -125,11 +125,11 @@ def with_trigger(images: np.ndarray, trigger: Trigger) -> np.ndarray:
         picture = np.full((height, width), 255.0)
     else:
         opacity = np.full((height, width), BLEND_OPACITY)
-        # The seed is part of the picture: every set, and every attacked test image, gets the same one.
+        # The seed is fixed, so that every set and every attacked test image gets the same picture.
         patches = np.random.default_rng(0).choice([0.0, 255.0], size=(channels, 4, 4))
         picture = zoom(patches, (1, height / 4, width / 4), order=1)
-    shown: np.ndarray = ((1 - opacity) * images + opacity * picture).round().astype(np.uint8)
-    return shown
+    blended: np.ndarray = ((1 - opacity) * images + opacity * picture).round().astype(np.uint8)
+    return blended
 
 
 def poison_frogs(
@@ -146,27 +146,27 @@ def poison_frogs(
     opacity: float = 0.3,
     beta: float = 0.1,
 ) -> Corrupted:
-    """Make images of one class collide with a target image in feature space, labels untouched (Shafahi et al. 2018).
+    """Make images of one class collide with a target image in feature space, with unchanged labels.
 
-    From a base b, an image of the poison class with the target t shining through, descends
+    Starting from a base b, an image of the poison class blended with the target t, it minimizes
 
         |f(x) - f(t)|^2 / |f(b) - f(t)|^2 + beta |x - b|^2
 
-    by their forward step on the first term and backward step on the second (algorithm 1), in pixels of [0, 1]. The
-    first term is relative, which theirs is not, so that `beta` and `learning_rate` serve any encoder; and a step
-    that would raise the sum is not taken, and halves the rate of its image.
+    by a forward step on the first term and a backward step on the second (Shafahi et al. 2018, algorithm 1), in pixels
+    of [0, 1]. Unlike in the paper, the first term is relative, so that the same `beta` and `learning_rate` suit any
+    encoder. A step that would raise the sum is not taken, and the rate of its image is halved.
 
     Args:
-        target: uint8, `(channels, height, width)`; the image, of another class and not of this set, that a model
-            shall take for one of the poison class.
+        target: uint8, `(channels, height, width)`; an image of another class, not in this set, which the model is meant
+            to classify as the poison class.
         poison_class: label of the images that are changed.
-        count: of them; the paper takes 50 of 50,000.
-        features: from float images in [0, 1], `(n, channels, height, width)`, to `(n, dimensions)`; differentiable,
-            each image on its own; the `embed` of an encoder.
-        steps: of descent, each one pass forth and back through `features`.
+        count: number of images changed; the paper changes 50 of 50,000.
+        features: from float images in [0, 1], `(n, channels, height, width)`, to `(n, dimensions)`; differentiable and
+            independent between images, such as the `embed` of an encoder.
+        steps: of descent; each is one forward and one backward pass through `features`.
         learning_rate: of the first step.
-        opacity: of the target in the base, in [0, 1): the watermark of section 3.3; 0 leaves it out.
-        beta: weight of staying near the base.
+        opacity: of the target in the base, in [0, 1): the watermark of section 3.3; 0 disables it.
+        beta: weight of the distance from the base.
 
     Raises:
         InputError: a count that the class does not have, an absent class, an opacity out of range, a target of
@@ -187,9 +187,9 @@ def poison_frogs(
     goal = torch.from_numpy(target).float()[None] / 255
     base = torch.lerp(torch.from_numpy(images[planted]).float() / 255, goal, opacity)  # (count, c, h, w)
     poison = _collide(base, goal, features, steps=steps, learning_rate=learning_rate, beta=beta)
-    shown = images.copy()
-    shown[planted] = (poison * 255).round().to(torch.uint8).numpy()
-    return Corrupted(shown, labels.astype(np.int64), planted)
+    poisoned = images.copy()
+    poisoned[planted] = (poison * 255).round().to(torch.uint8).numpy()
+    return Corrupted(poisoned, labels.astype(np.int64), planted)
 
 
 @full_float32()
@@ -202,16 +202,16 @@ def _collide(
     learning_rate: float,
     beta: float,
 ) -> Tensor:
-    """Forward-backward splitting from the base, each image with a rate of its own; `(count, c, h, w)` in [0, 1]."""
+    """Forward-backward splitting from the base with a separate rate for each image; `(count, c, h, w)` in [0, 1]."""
     with torch.no_grad():
-        aim = features(goal).to(base.device)  # (1, dimensions)
+        goal_features = features(goal).to(base.device)  # (1, dimensions)
         start = (
-            (features(base).to(base.device) - aim).square().sum(1).clamp_min(torch.finfo(torch.float32).tiny)
+            (features(base).to(base.device) - goal_features).square().sum(1).clamp_min(torch.finfo(torch.float32).tiny)
         )  # (count,)
 
     def objective(x: Tensor) -> tuple[Tensor, Tensor]:
         x = x.detach().requires_grad_()
-        collision = (features(x).to(base.device) - aim).square().sum(1) / start
+        collision = (features(x).to(base.device) - goal_features).square().sum(1) / start
         (gradient,) = torch.autograd.grad(collision.sum(), x)
         distance = (x.detach() - base).square().flatten(1).sum(1)
         return collision.detach() + beta * distance, gradient
@@ -221,21 +221,21 @@ def _collide(
     rate = torch.full((len(base), 1, 1, 1), learning_rate)
     for _ in range(steps):
         forward = x - rate * slope
-        # The proximal step of beta |x - b|^2; the paper's has half the pull, which is that of beta / 2.
+        # The proximal step of beta |x - b|^2; the paper's step is that of beta / 2.
         trial = ((forward + 2 * rate * beta * base) / (1 + 2 * rate * beta)).clamp(0, 1)
         trial_height, trial_slope = objective(trial)
         lower = trial_height < height
-        wide = lower.view(-1, 1, 1, 1)
-        x, slope = torch.where(wide, trial, x), torch.where(wide, trial_slope, slope)
-        height, rate = torch.where(lower, trial_height, height), torch.where(wide, rate, rate / 2)
+        accepted = lower.view(-1, 1, 1, 1)
+        x, slope = torch.where(accepted, trial, x), torch.where(accepted, trial_slope, slope)
+        height, rate = torch.where(lower, trial_height, height), torch.where(accepted, rate, rate / 2)
     return x
 
 
 def irrelevant_class(images: np.ndarray, labels: np.ndarray, *, removed: int, seed: int) -> Corrupted:
-    """Take a class away, and spread its images evenly over the others, where they are irrelevant.
+    """Remove a class, and spread its images evenly over the other classes, where they are irrelevant.
 
-    The other labels keep their numbers, so the number of the class is missing from them: a classifier of the
-    result has one class less to tell apart.
+    The other labels keep their numbers, so the number of the removed class no longer occurs; a classifier of the result
+    has one class less.
 
     Args:
         removed: the label of the class; all its images are planted.
@@ -265,7 +265,7 @@ CORRUPTIONS: Mapping[CorruptionName, Callable[..., Corrupted]] = {
     "irrelevant-class": irrelevant_class,
     "poison-frogs": poison_frogs,
 }
-"""All take `images, labels` and `seed=`; what else is each one's own, and a setting that it has not is an error."""
+"""All take `images, labels` and `seed=`, and further settings of their own; an unknown setting is an error."""
 
 
 def _classes(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -287,7 +287,7 @@ def _check_label(label: int, classes: np.ndarray) -> None:
 
 
 def _draw(candidates: np.ndarray, share: float, items: int, generator: np.random.Generator) -> np.ndarray:
-    """Where a share of all items falls, without repeats, among the candidates: bool, `(items,)`."""
+    """Draw a fraction of all items from the candidates without replacement: bool, `(items,)`."""
     if not 0 < share < 1:
         raise InputError(f"share is the part of the items to corrupt, in (0, 1), not {share}.")
     count = round(share * items)

@@ -1,4 +1,4 @@
-"""From a listing to the parts of a credited image set."""
+"""Turn a listing into the splits of a credited image set."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Read:
 
     Attributes:
         squares: uint8, `(listed images, channels, size, size)`, mapped from a file.
-        splits: parts whose `images` are places in `squares`, int64, `(items,)`.
-        repeated: images that their own contributors brought more than once.
+        splits: parts whose `images` are positions in `squares`, int64, `(items,)`.
+        repeated: number of repetitions of an image by the same contributor.
     """
 
     squares: np.ndarray
@@ -29,7 +29,7 @@ class Read:
     repeated: int
 
     def in_memory(self) -> Splits:
-        """The parts with their images."""
+        """The parts with their images loaded."""
         parts = {name: replace(part, images=self.squares[part.images]) for name, part in vars(self.splits).items()}
         return Splits(**parts)
 
@@ -56,15 +56,15 @@ def read_images(
     labels = np.array([number[entry.label] for entry in listing.entries])
     texts = [entry.text for entry in listing.entries]
     owners = [entry.contributors for entry in listing.entries]
-    brought = Counter((identity, owner) for identity, own in zip(ids, owners, strict=True) for owner in own)
+    provided = Counter((identity, owner) for identity, names in zip(ids, owners, strict=True) for owner in names)
     places = np.arange(len(ids))
     whole = ImageSet.merge(places, ids, labels, names, owners, texts if any(texts) else None)
     splits = split_items(whole, validation=validation, classifier=classifier, seed=seed)
-    return Read(squares, splits, sum(brought.values()) - len(brought))
+    return Read(squares, splits, sum(provided.values()) - len(provided))
 
 
 def copies(part: ImageSet) -> list[tuple[str, str, int]]:
-    """Pairs of contributors who brought the same items, and how many, most first."""
+    """Pairs of contributors who provided the same items, and the number of items, largest first."""
     both = part.membership.T.astype(np.int64) @ part.membership  # (contributors, contributors)
     first, second = np.nonzero(np.triu(both, k=1))
     pairs = [(part.contributors[i], part.contributors[j], int(both[i, j])) for i, j in zip(first, second, strict=True)]

@@ -1,4 +1,4 @@
-"""Decode the images of a listing in workers: squares of one size, in a file that is read by memory map."""
+"""Decode the images of a listing in worker processes to squares of one size, in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from royalty.models.data.listing import Cell, DecodedImages, Listing
 
 MODES = {"L": 1, "RGB": 3}
 GREY = ("1", "LA", "I;16")
-"""Modes that become greyscale where images are converted; of I;16, the upper byte."""
+"""Modes that are converted to greyscale; I;16 by its upper byte."""
 COLOUR = ("P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Modes that become colour there."""
+"""Modes that are converted to colour."""
 MAX_PIXELS = 64_000_000
 FEW = 2_000
-"""Images that are decoded here rather than in processes, which take as long to start."""
+"""Up to this many images are decoded in this process, because starting workers takes as long."""
 CHUNK = 1_000
 JPEG, WITH_METADATA = b"\xff\xd8\xff", b"\xff\xe1"
-"""How files begin, and the segment in which EXIF and XMP are."""
-TURNED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
-"""Where JPEG, PNG and WebP files say which side is up; other formats have it elsewhere."""
+"""The first bytes of a JPEG, and the marker of the segment with EXIF and XMP."""
+ORIENTATION_KEYS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
+"""Metadata that may hold the orientation in JPEG, PNG and WebP files; other formats store it elsewhere."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where squares go: a file of uint8, `(items, channels, size, size)`; and whether images are converted to fit."""
+    """The output file of squares, uint8 `(items, channels, size, size)`, and whether images of other modes convert."""
 
     file: Path
     items: int
@@ -52,7 +52,7 @@ class Target:
 
 
 class ColourFound(Exception):
-    """Of an image that has colour, where others had none so far."""
+    """An image has colour, and all images before it were greyscale."""
 
 
 def decode_images(
@@ -64,40 +64,42 @@ def decode_images(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, list[str]]:
-    """The largest centred square of each image, resized to `size` by `size`, and the `item_id` of each.
+    """Decode each image: its largest centred square, resized to `size` by `size`, and its `item_id`.
 
-    All images are greyscale (mode L) or all are colour (mode RGB), as the first one is; sizes may differ.
+    All images must be greyscale (mode L) or all colour (mode RGB), like the first one; sizes may differ.
 
     Args:
-        convert: take other modes too, by the rule of `plain`; beside colour, greyscale becomes three equal channels.
-        workers: processes that decode.
-        folder: for the squares' file, which is gone when nobody holds the array any more.
+        convert: convert other modes by the rule of `plain`; in a set with colour, greyscale images get three equal
+            channels.
+        workers: number of processes.
+        folder: for the file of squares, which is deleted when the array is no longer referenced.
 
     Returns:
-        uint8, `(images, channels, size, size)`, mapped from the file, so that a set may be larger than memory.
+        Squares, uint8 `(images, channels, size, size)`, mapped from the file, so that a set may be larger than memory;
+        and the ids.
 
     Raises:
-        InputError: no images, an image that cannot be read, or one of another mode; names file and row.
+        InputError: no images, an image that cannot be read, or one of another mode; the message names file and row.
     """
     if not len(listing):
         raise InputError(f"{listing.origin} has no images; there is nothing to read")
     mode, *_ = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None, convert=convert)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as place:
         target = Target(Path(place) / "squares", len(listing), mode, size, convert)
-        told: list[int] = []
+        reported: list[int] = []
 
         def advance(images: int) -> None:
-            told.append(images)
+            reported.append(images)
             if progress is not None:
                 progress(images)
 
         try:
             ids = _decode_all(listing, target, workers, advance)
-        except ColourFound:  # all over again, of which nothing is told but the end
+        except ColourFound:  # decode all images again; only the remaining progress is reported
             target = replace(target, mode="RGB")
             ids = _decode_all(listing, target, workers, lambda _images: None)
-            advance(len(listing) - sum(told))
-        squares = target.map()  # keeps the file's content when its name is gone
+            advance(len(listing) - sum(reported))
+        squares = target.map()  # keeps the content after the file is unlinked
     return np.asarray(squares), ids
 
 
@@ -110,9 +112,9 @@ def _decode_all(listing: Listing, target: Target, workers: int, advance: Progres
             ids += decode_part(listing, start, target)
             advance(min(CHUNK, len(listing) - start))
         return ids
-    # A fork server's children are forked from a process without threads, unlike this one.
+    # A fork server forks from a process without threads; forking this one would not be safe.
     context = multiprocessing.get_context("forkserver")
-    parts = min(workers * 8, math.ceil(len(listing) / CHUNK))  # few enough that what is said of images is sent seldom
+    parts = min(workers * 8, math.ceil(len(listing) / CHUNK))  # few, so that the reader is rarely sent
     edges = np.linspace(0, len(listing), parts + 1).astype(int).tolist()
     ids = []
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -122,9 +124,9 @@ def _decode_all(listing: Listing, target: Target, workers: int, advance: Progres
         ]
         try:
             for piece in pieces:
-                found = piece.result()
-                ids += found
-                advance(len(found))
+                piece_ids = piece.result()
+                ids += piece_ids
+                advance(len(piece_ids))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -132,12 +134,12 @@ def _decode_all(listing: Listing, target: Target, workers: int, advance: Progres
 
 
 def listing_part(listing: Listing, start: int, stop: int) -> Listing:
-    """The entries from one place to before another, with the whole reader."""
+    """A part of the entries, with the whole reader."""
     return Listing(listing.origin, listing.entries[start:stop], listing.reader)
 
 
 def decode_part(listing: Listing, start: int, target: Target, *, first: int | None = None) -> list[str]:
-    """Decode a chunk of a listing, or the whole of a part of one that begins at place `first`; ids of its images."""
+    """Decode a chunk of a listing, or all of a part of a listing that begins at position `first`; returns the ids."""
     stop = start + (len(listing) if first is not None else min(CHUNK, len(listing) - start))
     entries = listing.entries if first is not None else listing.entries[start:stop]
     squares = target.map()
@@ -161,13 +163,13 @@ def decode_part(listing: Listing, start: int, target: Target, *, first: int | No
 
 
 def decode(where: str, cell: Cell, size: int | None, *, convert: bool = False) -> tuple[str, str, np.ndarray]:
-    """Mode, `item_id` and pixels, `(size, size)` or with a last axis of three, of one image.
+    """Mode, `item_id` and pixels of one image, `(size, size)` or with a last axis of three.
 
     Args:
-        convert: what has another mode, by the rule of `plain`; its id is then that of what it becomes.
+        convert: convert other modes by the rule of `plain`; the id is then that of the converted image.
 
     Raises:
-        InputError: it cannot be read, or is of a mode that is none of `MODES`.
+        InputError: it cannot be read, or its mode is none of `MODES`.
     """
     if cell is None:
         raise InputError(f"{where}: there is no image; images are embedded as bytes")
@@ -188,11 +190,11 @@ def decode(where: str, cell: Cell, size: int | None, *, convert: bool = False) -
 
 
 def plain_jpeg(payload: bytes) -> np.ndarray | None:
-    """Pixels of a JPEG in greyscale or colour, the same that Pillow makes of it in four times the time (32 by 32).
+    """Decode a JPEG in greyscale or colour; same pixels as Pillow in a quarter of the time (32 by 32 pixels).
 
     Returns:
-        uint8, `(height, width)` or `(height, width, 3)`; nothing of what takes Pillow: an image of another format or
-        mode, one that may say which side is up, one that is too large, and one that has errors.
+        uint8, `(height, width)` or `(height, width, 3)`; None for images that Pillow must decode: those of another
+        format or mode, with possible orientation metadata, too large, or damaged.
     """
     if not payload.startswith(JPEG) or WITH_METADATA in payload:
         return None
@@ -207,14 +209,15 @@ def plain_jpeg(payload: bytes) -> np.ndarray | None:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """An image as greyscale (L) or colour (RGB), where its mode says how.
+    """Convert an image to greyscale (L) or colour (RGB).
 
-    Modes of `GREY` become greyscale, those of `COLOUR` colour. What is transparent is laid on white.
+    Modes of `GREY` become greyscale, those of `COLOUR` colour; other modes are left as they are. Transparent images are
+    composited on white.
     """
     mode = "L" if image.mode in GREY else "RGB" if image.mode in COLOUR else image.mode
     if image.has_transparency_data and mode in MODES:
-        shown = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), shown).convert(mode)
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert(mode)
     if image.mode == "I;16":
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image if image.mode == mode else image.convert(mode)
@@ -228,7 +231,7 @@ def _opened(where: str, payload: bytes) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         image.load()
-        upright = image.format in ("JPEG", "PNG", "WEBP") and not TURNED & image.info.keys()
+        upright = image.format in ("JPEG", "PNG", "WEBP") and not ORIENTATION_KEYS & image.info.keys()
         return image if upright else ImageOps.exif_transpose(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(

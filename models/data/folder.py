@@ -1,4 +1,4 @@
-"""A folder of images with `metadata.csv`, `.jsonl` or `.parquet`, as Hugging Face's `imagefolder` has it."""
+"""A folder of images with `metadata.csv`, `.jsonl` or `.parquet`, in the layout of Hugging Face's `imagefolder`."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ Record = Mapping[str, Any]
 
 
 def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, texts: bool = False) -> Listing:
-    """Read and check the metadata of a folder (text in UTF-8), and `contributors.csv` where there is one.
+    """Read and check the metadata of a folder (UTF-8), and `contributors.csv` if there is one.
 
-    Every file is there, inside the folder, and listed once.
+    Every listed file must exist inside the folder and be listed once.
 
     Args:
-        credited: every image has a contributor, of whom there are two, and is described as `check_credited` asks.
-            Otherwise what is said of images may be missing.
+        credited: whether the images must satisfy `check_credited`; if False, metadata may be missing.
 
     Raises:
-        InputError: naming file, row and remedy.
+        InputError: the message names file, row and remedy.
     """
     metadata = metadata_of(folder)
     needed = {"file_name"} | ({"contributor"} | ({"label"} if labels else set()) if credited else set())
@@ -79,7 +78,7 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
 
 
 def list_images(folder: Path) -> Listing:
-    """What the metadata lists; without, all images in the folder and in those within it, in order of their paths.
+    """The images in the metadata of a folder; without metadata, all images in it and its subfolders, sorted by path.
 
     Raises:
         InputError: as `read_manifest`; no images.
@@ -95,15 +94,15 @@ def list_images(folder: Path) -> Listing:
 
 
 def metadata_of(folder: Path) -> Path:
-    """The one metadata file of a folder.
+    """The metadata file of a folder; `metadata.csv` if there is none, so that reading it reports the error.
 
     Raises:
-        InputError: there are several; of none, reading `metadata.csv` says what to do.
+        InputError: there are several.
     """
-    found = [folder / kind for kind in KINDS if (folder / kind).exists()]
-    if len(found) > 1:
-        raise InputError(f"{folder} has {' and '.join(file.name for file in found)}; keep the one that holds")
-    return found[0] if found else folder / METADATA
+    files = [folder / kind for kind in KINDS if (folder / kind).exists()]
+    if len(files) > 1:
+        raise InputError(f"{folder} has {' and '.join(file.name for file in files)}; keep the one that is valid")
+    return files[0] if files else folder / METADATA
 
 
 def _check_contributors(folder: Path, metadata: Path, known: set[str]) -> None:
@@ -124,10 +123,10 @@ def _check_contributors(folder: Path, metadata: Path, known: set[str]) -> None:
 
 
 def read_records(metadata: Path, needed: set[str]) -> list[tuple[int, Record]]:
-    """Rows with their numbers, as a spreadsheet counts them: the header of CSV is row 1.
+    """Rows with their numbers as in a spreadsheet: the header of a CSV file is row 1.
 
     Raises:
-        InputError: the file is none of its kind, or lacks a needed column; names the row.
+        InputError: the file is not of its format, or lacks a needed column; the message names the row.
     """
     if metadata.suffix == ".jsonl":
         return _read_jsonl(metadata, needed)
@@ -165,10 +164,10 @@ def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
 
 
 def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
-    """Lines with their numbers; every needed column is there and every row is as long as the header.
+    """Rows with their line numbers; every needed column is present and every row is as long as the header.
 
     Raises:
-        InputError: naming the row and the remedy.
+        InputError: the message names the row and the remedy.
     """
     if not path.exists():
         raise InputError(

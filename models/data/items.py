@@ -15,7 +15,7 @@ from royalty.models.base.serialization import pack, unpack
 
 
 def item_id(pixels: np.ndarray) -> str:
-    """SHA-256 of decoded pixels and their shape: equal for copies, whatever the file format."""
+    """SHA-256 of decoded pixels and their shape: equal for copies in any file format."""
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
@@ -23,12 +23,12 @@ def item_id(pixels: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a generator is shown of training images; each kind takes what it learns from.
+    """The training data of a generator; each kind uses the parts that it learns from.
 
     Attributes:
         images: uint8, `(items, channels, height, width)`.
         labels: int64, `(items,)`.
-        texts: a caption an image.
+        texts: one caption for each image.
     """
 
     images: np.ndarray
@@ -38,15 +38,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Unique images, who provided each, and what each shows.
+    """Distinct images with their contributors, labels and captions.
 
     Attributes:
         images: uint8, `(items, channels, height, width)`.
-        ids: one `item_id` an item, of the image as it was provided (before any resizing).
+        ids: the `item_id` of each item, of the image as it was provided (before any resizing).
         labels: int64, `(items,)`, an index into `label_names`.
         membership: bool, `(items, contributors)`; an item may have several contributors.
         contributors: sorted names, the players; bit i of a coalition is `contributors[i]`.
-        texts: a caption an item, or none of any.
+        texts: one caption for each item, or None.
     """
 
     images: np.ndarray
@@ -67,9 +67,9 @@ class ImageSet:
         owners: Sequence[Sequence[str]],
         texts: Sequence[str] | None = None,
     ) -> ImageSet:
-        """Build a set from provided images; copies become one item with several contributors, and the first's text.
+        """Build a set from provided images; copies become one item with all their contributors and the first text.
 
-        Items are ordered by id, so that a coalition's images come in one order whatever others bring.
+        Items are ordered by id, so that the order of a coalition's images does not depend on other contributors.
         """
         contributors = tuple(sorted({name for names in owners for name in names}))
         column = {name: index for index, name in enumerate(contributors)}
@@ -113,16 +113,16 @@ class ImageSet:
         return np.flatnonzero(self.membership[:, mask].any(axis=1))
 
     def digest_of(self, contributor: int) -> str:
-        """SHA-256 over the items of one contributor: changes when, and only when, they or what is said of them do."""
+        """SHA-256 over the items of one contributor, with their labels and texts, and nothing else."""
         items = np.flatnonzero(self.membership[:, contributor])
-        said = [[self.ids[i], self.label_names[self.labels[i]], self.texts[i] if self.texts else ""] for i in items]
-        return hashlib.sha256(json.dumps(sorted(said)).encode()).hexdigest()
+        rows = [[self.ids[i], self.label_names[self.labels[i]], self.texts[i] if self.texts else ""] for i in items]
+        return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"images": self.images, "labels": self.labels, "membership": self.membership}
 
     def names(self) -> dict[str, Any]:
-        """What is beside the arrays, as JSON takes it."""
+        """All fields that are not arrays, as JSON values."""
         return {
             "ids": self.ids,
             "label_names": self.label_names,
@@ -148,9 +148,9 @@ class Splits:
     """Disjoint parts of one image set: no item, and so no copy, is in two of them.
 
     Attributes:
-        train: what the generator learns from; every contributor has at least one item here.
-        validation: never trained on; shows what the global property gives for real images.
-        classifier: what the classifier behind the global property learns from.
+        train: the training set of the generator; every contributor has at least one item in it.
+        validation: never trained on; the reference for the global property of real images.
+        classifier: the training set of the classifier that the global property uses.
     """
 
     train: ImageSet
@@ -159,14 +159,14 @@ class Splits:
 
 
 def split_items(items: ImageSet, *, validation: float, classifier: float, seed: int) -> Splits:
-    """Hold items out, each by its own id, so that what one contributor changes moves nobody else's items.
+    """Hold out items by a hash of their id, so that a contributor's changes do not move other contributors' items.
 
-    An item's place in [0, 1) is drawn by its id and the seed; the lowest places are held out. Where that
-    leaves a part without a label, or a contributor without an item to train on, the nearest item steps in.
+    An item's place in [0, 1) is a hash of its id and the seed; the lowest places are held out. If that leaves a part
+    without a label, or a contributor without a training item, the item with the nearest place is moved.
 
     Args:
-        validation: share of items for validation, in (0, 1).
-        classifier: share of items for the classifier, in (0, 1).
+        validation: fraction of items for validation, in (0, 1).
+        classifier: fraction of items for the classifier, in (0, 1).
 
     Raises:
         InputError: a label has too few items to be in every part.
@@ -176,7 +176,7 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
     for member in range(len(items.contributors)):
         own = np.flatnonzero(items.membership[:, member])
         if not (part[own] == _TRAIN).any():
-            # Nobody's last image is held out: a contributor without training images has no credit.
+            # A contributor without training images would have no credit.
             part[own[place[own].argmax()]] = _TRAIN
     for label, name in enumerate(items.label_names):
         candidates = np.flatnonzero(items.labels == label)
@@ -212,6 +212,6 @@ def _place(identity: str, seed: int) -> float:
 
 
 def _can_spare(items: ImageSet, part: np.ndarray, item: int) -> bool:
-    """Every contributor of an item has another one to train on."""
+    """Whether every contributor of an item has another training item."""
     owners = items.membership[item]
     return bool((items.membership[part == _TRAIN][:, owners].sum(axis=0) > 1).all())

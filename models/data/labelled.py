@@ -1,4 +1,4 @@
-"""Items to be valued: images, or features that are there already, with a label and contributors where known."""
+"""Items to be valued: images or precomputed features, with labels and contributors if known."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Items:
     """Items in the order of their source; copies stay copies.
 
     Attributes:
-        ids: of images the `item_id`, of features their `ids` or row numbers.
+        ids: the `item_id` of images; for features, their `ids` or row numbers.
         images: uint8, `(items, channels, height, width)`; None for features.
         features: floating point, `(items, dimensions)`; None for images.
         labels: names or integers, `(items,)`; None if the source has none.
-        contributors: one text an item, several separated by `;`; None if the source names none.
-        attributes: by name, bool, `(items,)`; None where none were asked for.
+        contributors: one text for each item, several names separated by `;`; None if the source names none.
+        attributes: by name, bool, `(items,)`; None if not requested.
     """
 
     ids: tuple[str, ...]
@@ -53,19 +53,19 @@ class Items:
 
     @classmethod
     def of_images(cls, images: np.ndarray) -> Items:
-        """Images of nobody, such as generated ones."""
+        """Images without labels and contributors, such as generated ones."""
         return cls(tuple(item_id(image) for image in images), images, None, None, None)
 
 
 def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
-    """Read an `.npz` file, a Parquet file with images, or a folder of images, with `metadata.csv` or without.
+    """Read an `.npz` file, a Parquet file with images, or a folder of images with or without `metadata.csv`.
 
-    Images become squares of `size`: the largest centred square of each, resized. Other modes than L and RGB are
-    converted by the rule of `royalty.models.data.decoding.plain`. If any image has colour, greyscale ones get three
-    equal channels, as they do when they are compared with images of another source that have it.
+    The largest centred square of each image is resized to `size`. Modes other than L and RGB are converted by the rule
+    of `royalty.models.data.decoding.plain`. If any image has colour, greyscale images get three equal channels, as they
+    do when compared with colour images of another source.
 
     Raises:
-        InputError: a source of another kind, or one that is not as described; names the row.
+        InputError: a source of another kind, or with invalid content; the message names the row.
     """
     if path.is_dir():
         return _read_folder(path, size, progress)
@@ -81,7 +81,7 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
 
 
 def count_items(path: Path) -> int:
-    """How many images `read_items` will report the progress of."""
+    """The number of images for which `read_items` reports progress."""
     if path.is_dir():
         return len(list_images(path))
     if path.suffix == ".parquet":
@@ -90,7 +90,7 @@ def count_items(path: Path) -> int:
 
 
 def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Labels of both sides as integers, equal labels as equal integers; None where a side has none."""
+    """Labels of both sides as integers, equal labels as equal integers; None for both if one side has none."""
     if train is None or val is None:
         return None, None
     if train.dtype.kind != val.dtype.kind:
@@ -98,10 +98,10 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
             f"labels of both sides are names, or integers; training has {train[0].item()!r} and validation "
             f"{val[0].item()!r}"
         )
-    names, place = np.unique(np.concatenate([train, val]), return_inverse=True)
+    names, numbers = np.unique(np.concatenate([train, val]), return_inverse=True)
     if train.dtype.kind == "i":
-        place = names[place]
-    return place[: len(train)].astype(np.int64), place[len(train) :].astype(np.int64)
+        numbers = names[numbers]
+    return numbers[: len(train)].astype(np.int64), numbers[len(train) :].astype(np.int64)
 
 
 def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:

@@ -1,4 +1,4 @@
-"""What every source of images comes down to: who provided each image, what is said of it, and how it is read."""
+"""The common form of every image source: contributors and metadata of each image, and a reader of the images."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ COLUMNS = ("file_name", "contributor", "label", "text", "license")
 LEAST_CONTRIBUTORS = 2
 
 Cell = bytes | np.ndarray | None
-"""An encoded image, its pixels as uint8 `(height, width)` or `(height, width, 3)`, or nothing where one should be."""
+"""An encoded image, its pixels as uint8 `(height, width)` or `(height, width, 3)`, or None for a missing image."""
 
 
 class Reader(Protocol):
-    """Reads images by their place in a listing. It is sent to other processes, so it holds places and no images."""
+    """Reads images by their position in a listing. It is sent to other processes, so it should be small to pickle."""
 
     def cells(self, start: int, stop: int) -> Iterator[Cell]:
-        """The images from one place to before another, one at a time."""
+        """The images at positions `start` to `stop - 1`, one at a time."""
 
     def digest(self) -> str:
-        """SHA-256 of the content: changes when, and only when, an image may have."""
+        """SHA-256 of the content, which changes if an image changes."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is said of one image.
+    """The metadata of one image.
 
     Attributes:
-        where: file and row, for errors.
-        contributors: who provided it; nobody where credit is not asked for.
-        label, text, license: empty where nothing is said.
+        where: file and row, for error messages.
+        contributors: who provided it; may be empty for images that are not credited.
+        label, text, license: empty if unknown.
     """
 
     where: str
@@ -54,11 +54,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a source, of which none is decoded yet.
+    """The images of a source, not yet decoded.
 
     Attributes:
-        origin: what errors call the source.
-        entries: one an image, in the order of the source.
+        origin: name of the source in error messages.
+        entries: one for each image, in the order of the source.
     """
 
     origin: str
@@ -69,27 +69,31 @@ class Listing:
         return len(self.entries)
 
     def digest(self) -> str:
-        """SHA-256 over the images and what is said of them, wherever they lie."""
+        """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            said = [entry.contributors, entry.label, entry.text, entry.license]
-            digest.update(json.dumps(said).encode() + b"\n")
+            metadata = [entry.contributors, entry.label, entry.text, entry.license]
+            digest.update(json.dumps(metadata).encode() + b"\n")
         return digest.hexdigest()
 
     def licenses(self) -> dict[str, int]:
-        """How many images come under each license; the empty name counts those under none that is known."""
+        """Number of images by license; the empty name counts images whose license is unknown."""
         return dict(Counter(entry.license for entry in self.entries).most_common())
 
 
 def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False) -> Listing:
-    """A listing whose images can be credited: each has a contributor, of whom there are two.
+    """Check that the images of a listing can be credited: each has a contributor, and there are at least two.
 
     Args:
-        labels: whether each image needs a label, of which there are two; otherwise all have one, or none has.
+        labels: whether each image needs a label, with at least two distinct labels; if False, either all images have a
+            label or none has.
         texts: whether each image needs a text.
 
+    Returns:
+        The listing.
+
     Raises:
-        InputError: naming the first image that lacks something, and the remedy.
+        InputError: the message names the first image that lacks something, and the remedy.
     """
     for entry in listing.entries:
         if not entry.contributors:
@@ -125,10 +129,10 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
 
 
 def contributors_of(where: str, written: object) -> tuple[str, ...]:
-    """The names in a cell: one text with `;` between them, or a list.
+    """The contributors in a cell: a text with names separated by `;`, or a list.
 
     Raises:
-        InputError: one of them twice.
+        InputError: a name occurs twice.
     """
     parts = written if isinstance(written, list | tuple) else as_text(written).split(SEPARATOR)
     names = tuple(name for part in parts if (name := unicodedata.normalize("NFC", as_text(part))))
@@ -138,15 +142,15 @@ def contributors_of(where: str, written: object) -> tuple[str, ...]:
 
 
 def as_text(value: object) -> str:
-    """A cell as text without spaces around; nothing is the empty text."""
+    """A cell as text without surrounding whitespace; None becomes the empty text."""
     return "" if value is None else str(value).strip()
 
 
 def check_columns(where: str, present: Sequence[str], needed: Collection[str]) -> None:
-    """Every needed column is there, and none is a known one misspelt; others are left alone.
+    """Check that every needed column is present and no known column is misspelt; other columns are ignored.
 
     Raises:
-        InputError: naming the column, and the nearest that there is.
+        InputError: the message names the column and the nearest known one.
     """
     for name in present:
         meant = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1, cutoff=0.8)
@@ -160,10 +164,10 @@ def check_columns(where: str, present: Sequence[str], needed: Collection[str]) -
 
 
 def inside(folder: Path, name: str, where: str) -> Path:
-    """The file of a name in a folder, links followed.
+    """Resolve a file name in a folder, following links.
 
     Raises:
-        InputError: it is outside, is not there, or cannot be opened.
+        InputError: the file is outside the folder, missing, or cannot be opened.
     """
     root = folder.resolve()
     try:
@@ -189,21 +193,21 @@ def digest_of_files(files: Iterable[Path]) -> str:
 
 
 def first_of_each(labels: Sequence[str], most: int | None) -> np.ndarray:
-    """Places of the first so many images of each label, in order, int64; all where no number is given."""
+    """Positions of the first `most` images of each label, in order, int64; all positions if `most` is None."""
     if most is None:
         return np.arange(len(labels))
-    seen: Counter[str] = Counter()
-    kept = []
-    for place, label in enumerate(labels):
-        seen[label] += 1
-        if seen[label] <= most:
-            kept.append(place)
-    return np.array(kept, dtype=np.int64)
+    counts: Counter[str] = Counter()
+    positions = []
+    for position, label in enumerate(labels):
+        counts[label] += 1
+        if counts[label] <= most:
+            positions.append(position)
+    return np.array(positions, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Files:
-    """Images that are a file each."""
+    """A reader of images in separate files."""
 
     files: tuple[Path, ...]
 
@@ -217,7 +221,7 @@ class Files:
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
-    """Images that are pixels already, uint8 `(images, height, width)` or with a last axis of three."""
+    """A reader of decoded images, uint8 `(images, height, width)` or with a last axis of three."""
 
     images: np.ndarray
 

@@ -13,25 +13,25 @@ from royalty.models.data.items import ImageSet
 
 
 def set_pieces(part: ImageSet, squares: np.ndarray) -> Iterator[bytes]:
-    """The bytes of a set, as `ImageSet.to_bytes` makes them, without holding them.
+    """The bytes of `ImageSet.to_bytes` in pieces, without holding all of them in memory.
 
     Args:
-        part: `images` are places in `squares`, int64, `(items,)`.
-        squares: uint8, `(images, channels, height, width)`, of which the set has some.
+        part: a set whose `images` are positions in `squares`, int64, `(items,)`.
+        squares: uint8, `(images, channels, height, width)`.
     """
-    return packed_pieces({**part.arrays(), "images": _Placed(squares, part.images)}, part.names())
+    return packed_pieces({**part.arrays(), "images": _SelectedImages(squares, part.images)}, part.names())
 
 
 def open_set(path: Path) -> ImageSet:
-    """A set from its file; images are mapped, privately, and are read when something looks at them."""
+    """A set from its file; images are memory-mapped privately and read on access."""
     arrays, names = open_packed(path)
     small = {name: np.array(arrays[name]) for name in ("labels", "membership")}
     return ImageSet.of_parts({"images": arrays["images"], **small}, names)
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """Images by their places in a larger array, taken when they are asked for."""
+class _SelectedImages:
+    """A selection of images of a larger array, read on access."""
 
     squares: np.ndarray
     places: np.ndarray
@@ -45,5 +45,5 @@ class _Placed:
         return len(self.places), *self.squares.shape[1:]
 
     def __getitem__(self, rows: slice, /) -> np.ndarray:
-        taken: np.ndarray = self.squares[self.places[rows]]
-        return taken
+        images: np.ndarray = self.squares[self.places[rows]]
+        return images

@@ -1,4 +1,4 @@
-"""The average of weights over a training, which is what a training keeps."""
+"""The moving average of weights, which is the result of a training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Average:
-    """The exponential moving average of weights at a decay of (1 + t)/(10 + t), `decay` at most; of 0 it is the last.
+    """The exponential moving average of weights with decay min(`decay`, (1 + t)/(10 + t)); 0 keeps the last weights.
 
     Attributes:
-        means: the average so far, `(weights,)`.
-        step: how many steps are in it.
+        means: the average so far, one tensor per weight.
+        step: number of steps averaged.
     """
 
     def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
@@ -21,11 +21,11 @@ class Average:
         self.means = [weight.clone() for weight in self.weights]
 
     def add(self) -> None:
-        """Take the weights as they are after a step; the first ones replace those before the training."""
+        """Add the current weights; those of the first step replace the weights from before the training."""
         share = 1 - min(self.decay, (1 + self.step) / (10 + self.step)) if self.step else 1.0
         torch._foreach_lerp_(self.means, self.weights, share)
         self.step += 1
 
     def keep(self) -> None:
-        """Let the weights be their average."""
+        """Replace the weights by their average."""
         torch._foreach_copy_(self.weights, self.means)

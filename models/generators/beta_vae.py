@@ -1,4 +1,4 @@
-"""The beta-VAE of small images (Higgins et al. 2017), in the architecture that GMValuator was judged with."""
+"""The beta-VAE of small images (Higgins et al. 2017), in the architecture of the GMValuator experiments."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class BetaVAE(LatentGenerator):
     """An encoder of four convolutions, a normal code of 32 numbers, and the encoder's mirror image.
 
     The decoder is Gaussian with unit variance around its means, which lie in [-1, 1] as the pixels do; samples
-    are those means. Four layers of stride 2 take 32 to 2: smaller images get a border, see `LatentGenerator`.
+    are those means. Four layers of stride 2 reduce a side of 32 to 2; smaller images are padded, see `LatentGenerator`.
 
     Args:
         shape: `(channels, height, width)`, sides of at most 32.
-        beta: weight of the divergence from the prior; smaller gives sharper images, larger more typical ones.
+        beta: weight of the divergence from the prior; smaller gives sharper images, larger gives more typical ones.
         seed: of the initial weights.
     """
 
@@ -46,7 +46,7 @@ class BetaVAE(LatentGenerator):
         self.beta = beta
 
     def forward(self, pictures: Tensor, noise: Tensor) -> Tensor:
-        """Loss of each image: minus the evidence lower bound, up to a constant, in nats, `(n,)`.
+        """Loss of each image, `(n,)`: the negative evidence lower bound up to a constant, in nats.
 
         |x - decoder(z)|^2 / 2 + beta KL(q(z|x) | N(0, I)), at z = mean + deviation * noise.
 
@@ -75,15 +75,15 @@ class BetaVAE(LatentGenerator):
         progress: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> list[float]:
-        """Train by Adam from the current weights; a training in parts leaves checkpoints between them.
+        """Train with Adam from the current weights; call it repeatedly to obtain checkpoints.
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
-            labels, texts: nothing is learned from them.
-            ema_decay: bound of the decay of the average of weights; 0 keeps the last ones.
+            labels, texts: ignored.
+            ema_decay: upper bound of the decay of the moving average of weights; 0 keeps the last weights.
             seed: of batches and noise.
             progress: called after each step with 1.
-            keeper: of no use, as a training takes minutes.
+            keeper: ignored; training takes minutes.
 
         Returns:
             The loss of each step, the mean over its batch.
@@ -113,7 +113,7 @@ class BetaVAE(LatentGenerator):
         return losses
 
     def initialize(self, layer: nn.Module) -> None:
-        # With torch's own initial weights a signal fades over so many layers, and the code is ignored for good.
+        # With torch's default weights the signal fades over this many layers, and the decoder ignores the code.
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             _initialize(layer)
 
@@ -127,10 +127,10 @@ class BetaVAE(LatentGenerator):
 
 
 def _initialize(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
-    """Weights that keep the variance of what passes through a layer and a ReLU (He et al. 2015)."""
+    """Draw weights that preserve the variance of the signal through a layer and a ReLU (He et al. 2015)."""
     terms = layer.weight[0].numel()
     if isinstance(layer, nn.ConvTranspose2d):
-        terms = layer.in_channels * 4  # of the 16 places of a kernel, 4 fall on a pixel at stride 2
+        terms = layer.in_channels * 4  # at stride 2, 4 of the 16 kernel weights contribute to a pixel
     nn.init.normal_(layer.weight, std=math.sqrt(2 / terms))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -149,7 +149,7 @@ def _encoder(channels: int) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(64 * 2 * 2, HIDDEN),
         nn.ReLU(),
-        nn.Linear(HIDDEN, 2 * LATENTS),  # means and logarithms of variances
+        nn.Linear(HIDDEN, 2 * LATENTS),  # means and log-variances
     )
 
 

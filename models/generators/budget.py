@@ -1,4 +1,4 @@
-"""What a run takes of a GPU, from a formula, before anything is trained."""
+"""Estimate the GPU time and memory of a run before anything is trained."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from royalty.models.generators.outline import Outline
 
 SUSTAINED = 8e12
-"""Floating point operations a second that a GPU is assumed to reach: half of the float32 peak of the RTX 6000 (16.3
-tera) that the sparsified fine-tuning paper was measured on. Half precision on a newer one is several times as fast."""
+"""Floating-point operations per second that a GPU is assumed to sustain: half of the float32 peak (16.3 TFLOPS) of the
+RTX 6000 used in the sparsified fine-tuning paper. Newer GPUs at half precision are several times as fast."""
 
 SAMPLING = 2
-"""Operations a multiply-add of a forward pass."""
+"""Operations per multiply-add of a forward pass."""
 
 COPIES = 5
-"""Numbers kept for a trained parameter: itself, its gradient, Adam's two moments, and its average."""
+"""Numbers stored for a trained parameter: its value, its gradient, Adam's two moments, and its average."""
 
 FLOAT = 4
 
 
 @dataclass(frozen=True)
 class TrainingLength:
-    """A training: steps of so many images."""
+    """The length of a training: its steps, and the images per step."""
 
     steps: int
     batch_size: int
@@ -29,7 +29,7 @@ class TrainingLength:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Images that are sampled, in so many steps of `passes` through the net each; 2 of guidance."""
+    """A sampling: its images, the steps for each, and the passes through the net per step (2 with guidance)."""
 
     images: int
     steps: int
@@ -38,12 +38,12 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run is expected to take.
+    """The estimated cost of a run.
 
     Attributes:
-        coalition_minutes: of one GPU, for one coalition: its training, and the images that it is measured by.
-        hours: of one GPU, for all.
-        gigabytes: of its memory, where the whole model is trained.
+        coalition_minutes: GPU time of one coalition: training its model and sampling its images.
+        hours: GPU time of the whole run, on one GPU.
+        gigabytes: GPU memory for training the whole model.
     """
 
     coalition_minutes: float
@@ -62,36 +62,36 @@ def budget(
     coalitions: int,
     kept: float,
 ) -> Budget:
-    """What training, pruning and coalitions take by the multiply-adds M of one denoising step of one image.
+    """Estimate the cost of a run from the multiply-adds M of one denoising step of one image.
 
-    A training takes `outline.operations` M steps batch_size operations (6 a multiply-add: 2 forward, and 2 each for the
-    gradients of inputs and of weights; 4 where the weights that multiply are frozen), sampling 2 M images steps passes,
-    and a pruned net has `kept` M. Base and pruned net are trained once, three models are measured, and every coalition
-    trains and samples one: the sum over 8e12 operations a second (`SUSTAINED`), an assumption. Decoding of latents, the
-    property, and reading of images are left out.
+    A training takes `outline.operations` * M * steps * batch_size operations: 6 per multiply-add (2 forward, and 2 each
+    for the gradients of inputs and of weights), or 4 if the weights are frozen. A sampling takes
+    2 * M * images * steps * passes, and a pruned net has `kept` * M multiply-adds. Base and pruned net are trained once
+    and three models are sampled; each coalition trains and samples one model. The sum is divided by an assumed 8e12
+    operations per second (`SUSTAINED`). Decoding of latents, the property, and reading of images are not included.
 
-    Memory is 4 bytes for each frozen parameter, 20 for each trained one, and what the gradient of each image of a batch
-    keeps, all in float32.
+    Memory is 4 bytes for each frozen parameter, 20 bytes for each trained one, and the stored activations of a batch,
+    all in float32.
 
     Args:
-        draws: of images from each coalition's model.
-        coalitions: models that are trained and measured, those of nobody and everybody too.
-        kept: share of the multiply-adds that coalitions' models have of the whole net's.
+        draws: samplings of each coalition's model.
+        coalitions: models that are trained and measured, the empty and the grand coalition included.
+        kept: fraction of the whole net's multiply-adds that the coalitions' models have.
     """
-    own = outline.multiply_adds * kept
+    pruned = outline.multiply_adds * kept
 
-    def training(multiply_adds: float, trained: TrainingLength) -> float:
-        return outline.operations * multiply_adds * trained.steps * trained.batch_size
+    def training(multiply_adds: float, length: TrainingLength) -> float:
+        return outline.operations * multiply_adds * length.steps * length.batch_size
 
     def sampling(multiply_adds: float) -> float:
         return SAMPLING * multiply_adds * sampled.images * sampled.steps * sampled.passes
 
-    once = training(outline.multiply_adds, base) + training(own, recovery)
-    once += sampling(outline.multiply_adds) + 2 * sampling(own)
-    each = training(own, coalition) + draws * sampling(own)
-    held = FLOAT * (outline.frozen + COPIES * outline.parameters) + base.batch_size * outline.activations
+    shared = training(outline.multiply_adds, base) + training(pruned, recovery)
+    shared += sampling(outline.multiply_adds) + 2 * sampling(pruned)
+    per_coalition = training(pruned, coalition) + draws * sampling(pruned)
+    memory = FLOAT * (outline.frozen + COPIES * outline.parameters) + base.batch_size * outline.activations
     return Budget(
-        coalition_minutes=each / SUSTAINED / 60,
-        hours=(once + coalitions * each) / SUSTAINED / 3600,
-        gigabytes=held / 1e9,
+        coalition_minutes=per_coalition / SUSTAINED / 60,
+        hours=(shared + coalitions * per_coalition) / SUSTAINED / 3600,
+        gigabytes=memory / 1e9,
     )

@@ -1,4 +1,4 @@
-"""The small convolutional GAN of digits (Radford et al. 2016), in the architecture that GMValuator was judged with."""
+"""The small convolutional GAN (Radford et al. 2016), in the architecture of the GMValuator experiments."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CODES = 100
 SLOPE = 0.2
 MOMENTA = (0.5, 0.999)
 DEVIATION = 0.02
-"""Of initial weights."""
+"""Standard deviation of initial weights."""
 
 
 class DCGAN(LatentGenerator):
-    """A generator from codes of 100 numbers and the discriminator that it learns from.
+    """A generator of images from codes of 100 numbers, with the discriminator that trains it.
 
-    The 8,192 numbers between the dense and the convolutional layers are 128 channels of 8 by 8, so pictures are
-    of 32 by 32 also where the images are of 28: see `LatentGenerator`.
+    The 8,192 numbers between the dense and the convolutional layers are 128 channels of 8 by 8, so the nets work on
+    32 by 32 pixels; smaller images are padded, see `LatentGenerator`.
 
     Args:
         shape: `(channels, height, width)`, sides of at most 32.
@@ -62,33 +62,33 @@ class DCGAN(LatentGenerator):
         progress: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> list[float]:
-        """Train both by Adam from the current weights, one step each in turn (Goodfellow et al. 2014).
+        """Train both nets with Adam from the current weights, in alternating steps (Goodfellow et al. 2014).
 
-        The generator raises the odds that its images are taken for real ones (the loss that does not saturate).
+        The generator uses the non-saturating loss: it maximizes the log-probability that its images are real.
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
-            labels, texts: nothing is learned from them.
-            batch_size: at least 2, since batches are normalized.
-            ema_decay: bound of the decay of the average of the generator's weights, and of the statistics that it
-                normalizes by; 0 keeps the last ones. The discriminator is not averaged.
+            labels, texts: ignored.
+            batch_size: at least 2, because of batch normalization.
+            ema_decay: upper bound of the decay of the moving average of the generator's weights and normalization
+                statistics; 0 keeps the last ones. The discriminator is not averaged.
             seed: of batches and codes.
             progress: called after each step with 1.
-            keeper: of no use, as a training takes minutes.
+            keeper: ignored; training takes minutes.
 
         Returns:
-            The losses of each step, of discriminator and generator together: mean cross entropies. They balance, and
-            do not say how good the images are.
+            For each step the sum of the losses of discriminator and generator, mean cross entropies. It does not
+            measure the quality of the images.
 
         Raises:
             InputError: images that are not of the generator's shape, or a batch of one.
             DivergedError: a loss is no longer finite.
         """
         if batch_size < 2:
-            raise InputError(f"batches are normalized, so they have at least 2 images; got {batch_size}. Take 64")
+            raise InputError(f"batch normalization needs batches of at least 2 images; got {batch_size}. Take 64")
         data = self.framed(images)
         generator = torch.Generator().manual_seed(seed)
-        judging, making = (
+        discriminator_optimizer, decoder_optimizer = (
             torch.optim.Adam(part.parameters(), lr=learning_rate, betas=MOMENTA, fused=True)
             for part in (self.discriminator, self.decoder)
         )
@@ -97,19 +97,21 @@ class DCGAN(LatentGenerator):
         losses: list[float] = []
         self.train()
         for batch in batches(len(data), batch_size, steps, generator):
-            made = self.decoder(torch.randn((batch_size, CODES), generator=generator).to(self.device))
-            softplus = nn.functional.softplus  # of minus a logit and of a logit: cross entropies to real and to made
-            judged = (
-                softplus(-self.discriminator(data[batch])).mean() + softplus(self.discriminator(made.detach())).mean()
+            generated = self.decoder(torch.randn((batch_size, CODES), generator=generator).to(self.device))
+            # softplus(-logit) is the cross entropy of "real", softplus(logit) that of "generated".
+            softplus = nn.functional.softplus
+            discriminator_loss = (
+                softplus(-self.discriminator(data[batch])).mean()
+                + softplus(self.discriminator(generated.detach())).mean()
             )
-            judging.zero_grad()
-            judged.backward()  # type: ignore[no-untyped-call]
-            judging.step()
-            fooled = softplus(-self.discriminator(made)).mean()
-            making.zero_grad()
-            fooled.backward(inputs=list(self.decoder.parameters()))  # type: ignore[no-untyped-call]
-            making.step()
-            losses.append(judged.item() + fooled.item())
+            discriminator_optimizer.zero_grad()
+            discriminator_loss.backward()  # type: ignore[no-untyped-call]
+            discriminator_optimizer.step()
+            decoder_loss = softplus(-self.discriminator(generated)).mean()
+            decoder_optimizer.zero_grad()
+            decoder_loss.backward(inputs=list(self.decoder.parameters()))  # type: ignore[no-untyped-call]
+            decoder_optimizer.step()
+            losses.append(discriminator_loss.item() + decoder_loss.item())
             if not math.isfinite(losses[-1]):
                 self.eval()
                 raise DivergedError(len(losses), losses[-1], learning_rate)
@@ -122,7 +124,7 @@ class DCGAN(LatentGenerator):
 
     def initialize(self, layer: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            # As Radford et al. do: with torch's own initial weights 300 steps give checkerboards, not digits.
+            # As in Radford et al.; with torch's default weights 300 steps give checkerboards, not digits.
             nn.init.normal_(layer.weight, std=DEVIATION)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer here has one
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):

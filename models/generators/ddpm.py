@@ -1,4 +1,4 @@
-"""Denoising diffusion in pixel space (Ho et al. 2020), sampled by UniPC (Zhao et al. 2023) unless told otherwise."""
+"""Denoising diffusion in pixel space (Ho et al. 2020), sampled by UniPC (Zhao et al. 2023) by default."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from royalty.models.generators.stacked import fit_stacked
 from royalty.models.generators.unets import Architecture, build_unet
 
 OUTLINED_CLASSES = np.arange(10)
-"""Labels that an outline of a conditional model is of."""
+"""Labels that the outline of a conditional model assumes."""
 
 
 class DDPM(Denoiser):
-    """A denoising diffusion model of uint8 images, `(n, channels, height, width)`, unconditional or of classes."""
+    """A denoising diffusion model of uint8 images, `(n, channels, height, width)`, optionally class-conditional."""
 
     KIND: ClassVar[str] = "ddpm"
     PIXELS: ClassVar[bool] = True
 
     @classmethod
     def build(cls, architecture: Architecture, *, seed: int) -> DDPM:
-        """A model with random weights, which has learned from nobody."""
+        """An untrained model with random weights."""
         return cls(fresh_unet(architecture, seed=seed), architecture)
 
     @classmethod
     def for_images(cls, shown: Shown, *, seed: int, resources: Resources, **settings: Any) -> DDPM:
-        """A model of the size of the images, and of their classes if it is conditional: see `architecture_of`."""
+        """An untrained model for the size of the images, and their classes if it is conditional."""
         channels, size = shown.images.shape[1:3]
         architecture = architecture_of(channels, size, shown.labels, **settings)
         return cls.build(architecture, seed=seed).to(resources.device)
 
     @classmethod
     def outline(cls, shape: tuple[int, int, int], **settings: Any) -> Outline:
-        """What a model of images of a shape will be: of ten classes, if it is conditional."""
+        """The outline of a model for images of a shape; a conditional one is assumed to have ten classes."""
         with torch.device("meta"):
             return outline_of(build_unet(architecture_of(shape[0], shape[1], OUTLINED_CLASSES, **settings)))
 
@@ -54,13 +54,11 @@ class DDPM(Denoiser):
     def source(self, images: np.ndarray) -> ScaledImages:
         return ScaledImages(images, self.device)
 
-    def pictured(self, made: Tensor) -> np.ndarray:
-        return quantized(made)
+    def pictured(self, samples: Tensor) -> np.ndarray:
+        return quantized(samples)
 
     def fit_many(self, models: Sequence[DDPM], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
-        """Side by side where the net has neither attention nor classes: see
-        `royalty.models.generators.stacked.fit_stacked`.
-        """
+        """Train plain nets in a stack: see `royalty.models.generators.stacked.fit_stacked`. Others train in turn."""
         if not self.architecture.plain:
             return super().fit_many(models, sets, seeds=seeds, **training)
         return fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
@@ -70,7 +68,7 @@ class DDPM(Denoiser):
         return pack(self.weights, {"kind": self.KIND, **asdict(self.architecture)})
 
     def export(self, folder: Path) -> None:
-        """Write a pipeline folder that diffusers loads by itself: `DDPMPipeline.from_pretrained(folder)`.
+        """Write a pipeline folder that diffusers can load: `DDPMPipeline.from_pretrained(folder)`.
 
         Raises:
             InputError: a pruned or conditional model, for which diffusers has no such pipeline.

@@ -1,4 +1,4 @@
-"""What denoising diffusion models have in common (Ho et al. 2020), whether they denoise pixels or latents."""
+"""The common base of denoising diffusion models (Ho et al. 2020) of pixels and of latents."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ TAYLOR_BATCHES = 8
 
 
 class Denoiser(ABC):
-    """A U-Net that denoises what stands for uint8 images, `(n, channels, height, width)`, maybe told their class.
+    """A U-Net that denoises a representation of uint8 images, `(n, channels, height, width)`, optionally by class.
 
     Attributes:
-        unet: stays in evaluation mode: it has no layer that behaves otherwise in training, and in training mode
-            diffusers copies the input of every shortcut.
-        scheduler: adds the noise that it learns from.
+        unet: stays in evaluation mode. No layer behaves differently in training mode, in which diffusers copies the
+            input of every shortcut.
+        scheduler: the noise schedule of training.
     """
 
     KIND: ClassVar[str]
 
     PIXELS: ClassVar[bool]
-    """Whether it denoises pixels: numbers in [-1, 1], which are mirrored with the image."""
+    """Whether it denoises pixels in [-1, 1]; a mirrored image is then the mirrored representation."""
 
     def __init__(self, unet: UNet2DModel, architecture: Architecture) -> None:
         self.unet = unet.eval()
@@ -59,19 +59,19 @@ class Denoiser(ABC):
 
     @abstractmethod
     def learned(self, images: np.ndarray) -> Tensor:
-        """What the net learns of images: floats, `(n, *self.noise_shape)`, on its device."""
+        """The representation of images that the net denoises: floats, `(n, *self.noise_shape)`, on its device."""
 
     def source(self, images: np.ndarray) -> Tensor | ScaledImages:
-        """The same, by rows."""
+        """The representation as an object that is indexed by rows and may compute them on access."""
         return self.learned(images)
 
     @abstractmethod
-    def pictured(self, made: Tensor) -> np.ndarray:
-        """The images that stand behind what the net made."""
+    def pictured(self, samples: Tensor) -> np.ndarray:
+        """The uint8 images of sampled representations."""
 
     @abstractmethod
     def to_bytes(self) -> bytes:
-        """Weights and all else that `from_bytes` needs, as one safetensors payload."""
+        """Weights and description as one safetensors payload."""
 
     @classmethod
     @abstractmethod
@@ -80,7 +80,7 @@ class Denoiser(ABC):
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what is denoised."""
+        """Channels, height and width of the representation that is denoised."""
         return self.architecture.channels, self.architecture.image_size, self.architecture.image_size
 
     @property
@@ -103,7 +103,7 @@ class Denoiser(ABC):
         return fresh
 
     def copy(self) -> Self:
-        """One whose net is trained apart; what is frozen is shared."""
+        """A copy whose net is trained separately; frozen parts are shared."""
         other = copy.copy(self)
         other.unet = copy.deepcopy(self.unet)
         return other
@@ -125,20 +125,20 @@ class Denoiser(ABC):
         progress: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> list[float]:
-        """Train on images, from the current weights, and keep the averaged weights.
+        """Train on images, from the current weights, and end with the averaged weights.
 
-        The average starts anew with every call: one carried over from another training would keep
-        weights that the images given here had no part in.
+        The average starts anew with every call: an average carried over from another training would contain weights
+        that these images did not influence.
 
         Args:
             images: uint8, `(items, channels, height, width)`, at least one.
             labels: int64, `(items,)`, for a conditional model.
-            texts: nothing is learned from them.
-            steps: optimizer steps, at a constant learning rate: the average does what a decay would.
-            ema_decay: bound of the decay (1 + t)/(10 + t) of the exponential moving average.
+            texts: ignored.
+            steps: optimizer steps, at a constant learning rate; the average replaces a decay of the rate.
+            ema_decay: upper bound of the decay (1 + t)/(10 + t) of the exponential moving average.
             seed: of batches, timesteps and noise.
-            keeper: keeps the training from time to time. One that it kept is gone on with, and ends, on one thread of
-                a CPU, with the very weights that it would have had; everything else must be as it was.
+            keeper: saves the state from time to time. A saved training is resumed; on one thread of a CPU it ends with
+                bit-identical weights, provided that all other arguments are the same.
 
         Returns:
             The loss of each step: mean squared error of the prediction.
@@ -156,7 +156,7 @@ class Denoiser(ABC):
         if self.architecture.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
         training = train(
-            lambda noisy, times, told: net(noisy[0], times[0], None if told is None else told[0]).sample[None],
+            lambda noisy, times, label: net(noisy[0], times[0], None if label is None else label[0]).sample[None],
             list(self.unet.parameters()),
             [data],
             self.scheduler,
@@ -183,15 +183,15 @@ class Denoiser(ABC):
         return losses
 
     def _net(self) -> Any:
-        """The U-Net, compiled where that is worth it."""
+        """The U-Net, compiled if the settings and the device call for it."""
         return compiled(self.unet, self.device, self.architecture.torch_compile)
 
     def optimizing(self) -> Optimizing:
-        """How its weights are optimized."""
+        """The optimizer of the weights."""
         return adam
 
     def fit_many(self, models: Sequence[Self], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
-        """One after the other."""
+        """Train the models one after the other."""
         return fit_one_by_one(models, sets, seeds=seeds, **training)
 
     def prune(
@@ -204,48 +204,48 @@ class Denoiser(ABC):
         scope: PruningScope = "layer",
         seed: int = 0,
     ) -> Pruning:
-        """Remove a share of the parameters, in place: see `royalty.models.generators.pruning.prune`.
+        """Remove a fraction of the parameters, in place: see `royalty.models.generators.pruning.prune`.
 
         Args:
-            images, labels: as of `fit`; Taylor importance is of their loss.
-            seed: of that loss, or of random importance.
+            images, labels: as for `fit`; Taylor importance uses the gradients of their loss.
+            seed: of the noise of that loss, or of random importance.
         """
         if importance == "taylor":
             self._backward(self.source(images), self._classes(labels, len(images)), seed)
         return prune(self.unet, ratio, importance=importance, scope=scope, seed=seed)
 
     def _backward(self, data: Tensor | ScaledImages, labels: Tensor | None, seed: int) -> None:
-        """Leave the gradients of the training loss in the parameters, over some batches."""
+        """Accumulate the gradients of the training loss over `TAYLOR_BATCHES` batches in the parameters."""
         generator = torch.Generator().manual_seed(seed)
         self.unet.zero_grad()
         for batch in batches(len(data), TAYLOR_BATCH, TAYLOR_BATCHES, generator):
             noisy, times, target = at_random_levels(self.scheduler, data[batch], generator)
-            told = None if labels is None else labels[batch]
-            loss = nn.functional.mse_loss(self.unet(noisy, times, told).sample, target)
+            classes = None if labels is None else labels[batch]
+            loss = nn.functional.mse_loss(self.unet(noisy, times, classes).sample, target)
             loss.backward()  # type: ignore[no-untyped-call]
 
     def _classes(self, labels: np.ndarray | None, items: int) -> Tensor | None:
-        """The classes to learn from.
+        """The classes of the images as a tensor; None for an unconditional model.
 
         Raises:
-            InputError: a conditional model without a label an image, or with one that it does not know.
+            InputError: a conditional model without one label per image, or with a label out of range.
         """
         classes = self.architecture.classes
         if not classes:
             return None
         if labels is None or len(labels) != items or labels.min() < 0 or labels.max() >= classes:
             raise InputError(
-                f"a generator of {classes} classes learns from images with a label from 0 to {classes - 1} each; got "
+                f"a generator of {classes} classes needs a label from 0 to {classes - 1} for each image; got "
                 f"{'none' if labels is None else f'{len(labels)} labels up to {labels.max()}'} for {items} images. "
                 "Label every image, or leave `conditional` out"
             )
         return torch.from_numpy(labels).to(self.device)
 
     def solver(self, steps: int, scheduler: SchedulerName = "unipc") -> Any:
-        """The sampler at its start: see `royalty.models.generators.schedulers.solver`.
+        """A sampler in its initial state: see `royalty.models.generators.schedulers.solver`.
 
-        UniPC is of second order: the utilities of coalitions after 5 steps are closer to those after 50 of DDIM than
-        after 10 of DDIM (`tests/benchmarks/sampling_variance.py`).
+        UniPC is of second order: coalition utilities after 5 of its steps are closer to those after 50 DDIM steps than
+        are those after 10 DDIM steps (`tests/benchmarks/sampling_variance.py`).
         """
         return solver(scheduler, self.scheduler.config, steps, self.device)
 
@@ -262,8 +262,8 @@ class Denoiser(ABC):
     ) -> np.ndarray:
         """Generate images, deterministically from the initial noise.
 
-        The initial noise of batch b depends on `seed` and b alone, so two models sampled with one seed
-        start from the same noise and differ only by what they learned. Classes take turns.
+        The initial noise of batch b depends on `seed` and b alone, so two models sampled with the same seed start from
+        the same noise. Images cycle through the classes.
 
         Returns:
             uint8, `(n, channels, height, width)`.
@@ -273,31 +273,31 @@ class Denoiser(ABC):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             latent = torch.randn((size, *self.noise_shape), generator=generator).to(self.device)
-            told = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
+            labels = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
             solver = self.solver(steps, scheduler)
             for time in solver.timesteps:
                 with in_bfloat16(self.device, self.architecture.mixed_precision):
-                    predicted = self._predict(net, latent, time, told)
+                    predicted = self._predict(net, latent, time, labels)
                 latent = solver.step(predicted.float(), time, latent).prev_sample
             images.append(self.pictured(latent))
             if progress is not None:
                 progress(size)
         return np.concatenate(images)
 
-    def _predict(self, net: Any, latent: Tensor, time: Tensor, told: Tensor) -> Tensor:
-        """What the net says of a batch, guided by its classes if it knows any (Ho & Salimans 2022)."""
+    def _predict(self, net: Any, latent: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        """The net's prediction for a batch, with classifier-free guidance if it is conditional (Ho & Salimans 2022)."""
         classes, weight = self.architecture.classes, self.architecture.guidance
         if not classes:
             prediction: Tensor = net(latent, time).sample
             return prediction
-        conditional: Tensor = net(latent, time, told).sample
+        conditional: Tensor = net(latent, time, labels).sample
         if weight == 1:
             return conditional
-        free: Tensor = net(latent, time, torch.full_like(told, classes)).sample
-        return free + weight * (conditional - free)
+        unconditional: Tensor = net(latent, time, torch.full_like(labels, classes)).sample
+        return unconditional + weight * (conditional - unconditional)
 
     def check_whole(self) -> None:
-        """Refuse, for a folder that plain diffusers loads, what its pipelines have no place for.
+        """Check that the pipelines of diffusers can represent this model.
 
         Raises:
             InputError: a pruned or a conditional model.
@@ -305,30 +305,30 @@ class Denoiser(ABC):
         with torch.device("meta"):
             whole = build_unet(self.architecture)
         if any(
-            mine.shape != other.shape for mine, other in zip(self.unet.parameters(), whole.parameters(), strict=True)
+            weight.shape != full.shape for weight, full in zip(self.unet.parameters(), whole.parameters(), strict=True)
         ):
             raise InputError(
-                "layers of a pruned net have widths of their own, which no configuration of diffusers states; export "
-                "the base model, or give a UNet2DModel the widths by `royalty.models.generators.pruning.fit_to_weights`"
+                "diffusers exports have the widths of their configuration, and this net is pruned; export the base "
+                "model, or resize a UNet2DModel with `royalty.models.generators.pruning.fit_to_weights`"
             )
         if self.architecture.classes:
             raise InputError("diffusers has no pipeline of a UNet2DModel with classes; save its `unet` by itself")
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
-        """Those of the net, by name."""
+        """The weights of the net, by name."""
         return {name: tensor.cpu().numpy() for name, tensor in self.unet.state_dict().items()}
 
 
 def fresh_unet(architecture: Architecture, *, seed: int) -> UNet2DModel:
-    """A net with random weights, which has learned from nobody."""
+    """An untrained net with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_unet(architecture)
 
 
 def saved_unet(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> UNet2DModel:
-    """A net of saved weights, pruned widths included."""
+    """A net with saved weights, pruned widths included."""
     unet = fresh_unet(architecture, seed=0)
     state = {name: torch.from_numpy(array) for name, array in weights.items()}
     fit_to_weights(unet, state)
@@ -346,23 +346,26 @@ def architecture_of(
     conditional: bool = False,
     **options: Any,
 ) -> Architecture:
-    """The architecture of settings, for what is to be denoised, and for the classes of images if it is conditional.
+    """The architecture that the settings describe, with as many classes as the labels if it is conditional.
+
+    Args:
+        channels, size: of the representation that is denoised.
 
     Raises:
-        InputError: a conditional model of images that show one class.
+        InputError: a conditional model of images of fewer than two classes.
     """
     classes = 0
     if conditional:
         classes = 0 if labels is None else int(labels.max()) + 1
         if classes < 2:
             raise InputError(
-                f"a conditional generator learns from images of at least two labels, and these have {classes}; "
-                "label what they show, or leave `conditional` out"
+                f"a conditional generator needs images of at least two classes; got {classes}. Label the images, or "
+                "leave `conditional` out"
             )
     return Architecture(size, channels, tuple(block_channels), attention=tuple(attention), classes=classes, **options)
 
 
 def architecture_from(description: Mapping[str, Any]) -> Architecture:
-    """The architecture that JSON holds."""
+    """The architecture of a JSON description."""
     levels = {name: tuple(description[name]) for name in ("block_channels", "attention")}
     return Architecture(**{**description, **levels})

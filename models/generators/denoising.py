@@ -1,4 +1,4 @@
-"""How denoisers learn: noise of a random level, and the error of what they predict."""
+"""The training loop of denoisers: add noise of a random level, and minimize the error of the prediction."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from royalty.models.generators.resume import Keeper, pack_training, unpack_train
 from royalty.models.generators.unets import DIFFUSION_STEPS, target_of
 
 Optimizing = Callable[[list[Tensor], float], torch.optim.Optimizer]
-"""Of Adam's family, from parameters and the learning rate."""
+"""From parameters and the learning rate to an optimizer of Adam's family."""
 
 Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to what is learned of them,
-shaped like the images."""
+"""From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to predictions shaped like
+the images."""
 
 UNLABELLED = 0.1
-"""Share of images whose class is not told in training, so that guidance has something to compare with."""
+"""Fraction of training images whose class is hidden, so that the net also learns the unconditional prediction."""
 
 
 def train(
@@ -49,19 +49,20 @@ def train(
     """Train models side by side, each on its own images from its own seed: see `Denoiser.fit`.
 
     Args:
-        predict: all models at once.
-        parameters: every weight of every model; what one model predicts depends on its own weights only.
-        sets: for each model what it learns, which rows, int64, give `(rows, c, h, w)` of.
-        seeds: for each model that of its batches, timesteps and noise.
-        labels: for each model the classes of its images, some of which are not told: `unlabelled` stands for them.
+        predict: computes the predictions of all models at once.
+        parameters: the weights of all models; the prediction of a model depends on its own weights only.
+        sets: for each model its training data; indexing with int64 rows gives `(rows, c, h, w)`.
+        seeds: for each model the seed of its batches, timesteps and noise.
+        labels: for each model the classes of its images.
+        unlabelled: the class that stands for a hidden class.
         flip: whether images are mirrored at random.
         mixed_precision, gradient_accumulation: see `royalty.models.generators.unets.Architecture`.
         keeper: see `Denoiser.fit`.
         optimizing: makes the optimizer; `adam` unless given.
 
     Yields:
-        The loss of each model, after each step. When the last step has been taken up, the parameters
-        become their averages; a caller that stops earlier leaves them in between.
+        The loss of each model, after each step. The parameters become their averages when the iterator is exhausted;
+        a caller that stops earlier leaves the unaveraged weights.
     """
     device = parameters[0].device
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -81,18 +82,22 @@ def train(
         for model, generator in enumerate(generators):
             noise[model] = torch.randn(clean.shape[1:], generator=generator).to(device)
             times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator).to(device)
-        told = None if labels is None else torch.stack([own[batch] for own, batch in zip(labels, chosen, strict=True)])
+        classes = (
+            None
+            if labels is None
+            else torch.stack([model_labels[batch] for model_labels, batch in zip(labels, chosen, strict=True)])
+        )
         for model, generator in enumerate(generators):
             if flip:
                 mirrored = torch.rand(batch_size, generator=generator).to(device) < 0.5
                 clean[model, mirrored] = clean[model, mirrored].flip(-1)
-            if told is not None:
+            if classes is not None:
                 hidden = torch.rand(batch_size, generator=generator).to(device) < UNLABELLED
-                told[model, hidden] = unlabelled
-        every = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
-        noisy, target = scheduler.add_noise(*every), target_of(scheduler, *every)
+                classes[model, hidden] = unlabelled
+        flat = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
+        noisy, target = scheduler.add_noise(*flat), target_of(scheduler, *flat)
         noisy, target = noisy.view_as(clean), target.view_as(clean)
-        work = partial(_backward, predict, noisy, times, told, target, mixed_precision)
+        work = partial(_backward, predict, noisy, times, classes, target, mixed_precision)
         losses = parts.run(work, optimizer.zero_grad)
         optimizer.step()
         average.add()
@@ -106,12 +111,12 @@ def train(
 
 
 def adam(parameters: list[Tensor], learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW in one call."""
+    """AdamW, fused into one kernel call per step."""
     return torch.optim.AdamW(parameters, lr=learning_rate, fused=True)
 
 
 def eight_bit_adam(parameters: list[Tensor], learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW whose moments have 8 bits (Dettmers et al. 2022): a quarter of their memory."""
+    """AdamW with 8-bit moments (Dettmers et al. 2022), which take a quarter of the memory."""
     from bitsandbytes.optim import AdamW8bit
 
     optimizer: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate)
@@ -122,14 +127,14 @@ def _backward(
     predict: Predict,
     noisy: Tensor,
     times: Tensor,
-    told: Tensor | None,
+    classes: Tensor | None,
     target: Tensor,
     mixed_precision: bool,
     part: slice,
 ) -> Tensor:
-    """The share of a part of the batch in the loss of each model, `(models,)`, whose gradients it adds."""
+    """Add the gradients of a part of the batch; returns its contribution to the loss of each model, `(models,)`."""
     with in_bfloat16(noisy.device, mixed_precision):
-        predicted = predict(noisy[:, part], times[:, part], None if told is None else told[:, part])
+        predicted = predict(noisy[:, part], times[:, part], None if classes is None else classes[:, part])
     share = predicted.shape[1] / noisy.shape[1]
     losses = (predicted.float() - target[:, part]).square().flatten(1).mean(1) * share
     # The sum gives each model the gradient of its own loss.

@@ -1,4 +1,4 @@
-"""What a generator of images is, to all that trains, prunes, samples and values it."""
+"""The interface of image generators, shared by training, pruning, sampling and valuation."""
 
 from __future__ import annotations
 
@@ -20,58 +20,63 @@ from royalty.models.generators.resume import Keeper
 
 
 class RowCache(Protocol):
-    """Keeps rows of numbers by a key and their ids."""
+    """A cache of number vectors, addressed by a key and an id for each row."""
 
     def lookup(self, key: str, ids: Sequence[str], /) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the ids are kept, bool `(len(ids),)`, and their rows in that order, float32 `(found, numbers)`."""
+        """Look up rows by id.
+
+        Returns:
+            Whether each id is cached, bool `(len(ids),)`; and the cached rows in that order, float32 `(hits, numbers)`.
+        """
 
     def add(self, key: str, ids: Sequence[str], rows: np.ndarray, /) -> None:
-        """Keep the rows, `(len(ids), numbers)`, of ids that have none yet."""
+        """Store rows, `(len(ids), numbers)`; ids that already have a row keep it."""
 
 
 class MemoryRowCache:
-    """Rows of this process."""
+    """A row cache in the memory of this process."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], np.ndarray] = {}
 
     def lookup(self, key: str, ids: Sequence[str], /) -> tuple[np.ndarray, np.ndarray]:
-        found = [self._rows[key, one] for one in ids if (key, one) in self._rows]
-        kept = np.array([(key, one) in self._rows for one in ids], dtype=bool)
-        return kept, np.stack(found) if found else np.empty((0, 0), np.float32)
+        rows = [self._rows[key, row_id] for row_id in ids if (key, row_id) in self._rows]
+        cached = np.array([(key, row_id) in self._rows for row_id in ids], dtype=bool)
+        return cached, np.stack(rows) if rows else np.empty((0, 0), np.float32)
 
     def add(self, key: str, ids: Sequence[str], rows: np.ndarray, /) -> None:
-        for one, row in zip(ids, rows, strict=True):
-            self._rows.setdefault((key, one), row)
+        for row_id, row in zip(ids, rows, strict=True):
+            self._rows.setdefault((key, row_id), row)
 
 
 @torch.no_grad()
 def cached_rows(
-    rows: RowCache, key: str, ids: Sequence[str], compute: Callable[[np.ndarray], np.ndarray], at_once: int
+    cache: RowCache, key: str, ids: Sequence[str], compute: Callable[[np.ndarray], np.ndarray], batch_size: int
 ) -> np.ndarray:
-    """Rows of ids, `(len(ids), numbers)`, of which those not kept yet are computed, and kept.
+    """Rows of ids, `(len(ids), numbers)`; those not in the cache are computed and added to it.
 
     Args:
-        compute: rows of places in `ids`, at most `at_once` of them.
+        compute: from at most `batch_size` positions in `ids` to their rows.
     """
-    found, _ = rows.lookup(key, ids)
-    first = {ids[row]: row for row in reversed(np.flatnonzero(~found).tolist())}
+    cached, _ = cache.lookup(key, ids)
+    # An id that occurs several times is computed once, at its first position.
+    first = {ids[row]: row for row in reversed(np.flatnonzero(~cached).tolist())}
     missing = np.array(sorted(first.values()), dtype=np.int64)
     if len(missing):
-        parts = range(0, len(missing), at_once)
-        fresh = np.concatenate([compute(missing[start : start + at_once]) for start in parts])
-        rows.add(key, [ids[row] for row in missing], fresh)
-    return rows.lookup(key, ids)[1]
+        parts = range(0, len(missing), batch_size)
+        computed = np.concatenate([compute(missing[start : start + batch_size]) for start in parts])
+        cache.add(key, [ids[row] for row in missing], computed)
+    return cache.lookup(key, ids)[1]
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a generator works with that no saved model holds.
+    """What a generator needs at run time and does not save with the model.
 
     Attributes:
-        weights: the folder of a model that it stands on, by name.
-        rows: keeps what it computes of images and texts, for the next model that is shown the same.
-        device: where it computes.
+        weights: finds the folder of a base model by its name.
+        rows: cache of what is computed from images and texts, shared by all models.
+        device: torch device.
     """
 
     weights: Weights = no_weights
@@ -80,11 +85,11 @@ class Resources:
 
 
 NOTHING_ELSE = Resources()
-"""On the CPU, standing on no other model."""
+"""The CPU, and no base model."""
 
 
 class DivergedError(ValueError):
-    """A training has gone astray: the loss of a step, counted from 1, is not finite."""
+    """Training diverged: the loss of a step, counted from 1, is not finite."""
 
     def __init__(self, step: int, loss: float, learning_rate: float) -> None:
         super().__init__(
@@ -95,12 +100,12 @@ class DivergedError(ValueError):
 
 @dataclass(frozen=True)
 class Fits:
-    """How the training of several models went.
+    """The outcome of training several models.
 
     Attributes:
-        losses: float64, `(models, steps)`; not a number after the step that a training ended with.
-        diverged: for each model the first step, counted from 1, whose loss is not finite, or else the last, if
-            the weights it left are not; or None. The weights of a model that diverged are worth nothing.
+        losses: float64, `(models, steps)`; NaN after the step at which a training stopped.
+        diverged: for each model, None, or the first step, counted from 1, whose loss is not finite; the last step if
+            only the final weights are not finite. The weights of a diverged model must not be used.
     """
 
     losses: np.ndarray
@@ -108,9 +113,9 @@ class Fits:
 
 
 class Generator(Protocol):
-    """All that the credit of a generator's contributors asks of it.
+    """The operations on a generator that valuing its contributors needs.
 
-    `royalty.models.generators.registry` builds one by its kind, and loads one that was saved.
+    `royalty.models.generators.registry` builds a generator by its kind and loads a saved one.
     """
 
     KIND: ClassVar[str]
@@ -129,19 +134,21 @@ class Generator(Protocol):
         progress: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> list[float]:
-        """Train, or finetune, from the current weights, and keep their average; it starts anew with every call.
+        """Train, or finetune, from the current weights, and end with their moving average.
+
+        The average starts anew with every call.
 
         Args:
             images, labels, texts: see `Shown`.
-            ema_decay: bound of the decay of the average of weights.
-            seed: of all that is drawn.
-            keeper: keeps the state of a long training, which goes on from there if it was cut off.
+            ema_decay: upper bound of the decay of the moving average of weights.
+            seed: of all random draws.
+            keeper: saves the state of a long training, so that an interrupted one can resume.
 
         Returns:
             The loss of each step.
 
         Raises:
-            InputError: images that it cannot learn from.
+            InputError: this kind cannot learn from these images.
             DivergedError: the loss is no longer finite.
         """
 
@@ -156,9 +163,9 @@ class Generator(Protocol):
         ema_decay: float,
         seeds: Sequence[int],
     ) -> Fits:
-        """Train models of this kind and shape, in place, each on its own images from its own seed.
+        """Train models of this kind and shape, in place, each on its own images and with its own seed.
 
-        What a model learns depends on nothing of the others. `fit_one_by_one` is this for any kind.
+        The result of a model does not depend on the others. `fit_one_by_one` is an implementation for any kind.
         """
 
     def sample(
@@ -172,11 +179,11 @@ class Generator(Protocol):
     ) -> np.ndarray:
         """Generate images: uint8, `(n, channels, height, width)`.
 
-        The initial noise depends on the seed alone, so two models that are sampled with one seed differ only by what
-        they learned.
+        The initial noise depends on the seed alone, so samples of two models with the same seed differ only by what
+        the models learned.
 
         Args:
-            steps, scheduler: of the sampler; a kind without one ignores them.
+            steps, scheduler: of the sampler; ignored by kinds that have none.
             progress: called with the number of images done since the last call.
         """
 
@@ -190,29 +197,31 @@ class Generator(Protocol):
         scope: PruningScope = ...,
         seed: int = ...,
     ) -> Pruning:
-        """Make it smaller, in place.
+        """Remove parameters, in place.
 
         Args:
-            ratio: share of the parameters to remove, in (0, 1).
-            images, labels: that it was trained on, for whoever prunes by their loss.
+            ratio: fraction of the parameters to remove, in (0, 1).
+            images, labels: the training set, for an importance that is measured on its loss.
             importance, scope: see `royalty.models.generators.pruning.prune`.
-            seed: of all that is drawn.
+            seed: of all random draws.
 
         Raises:
-            InputError: what this kind cannot be pruned by.
+            InputError: this kind does not support the importance or scope.
         """
 
     def untrained(self, *, seed: int) -> Self:
-        """A model of this shape, pruned widths included, which has learned from nobody."""
+        """A model of this shape, pruned widths included, with random weights."""
 
     def copy(self) -> Self:
-        """One to train apart; what no training changes may be shared."""
+        """A copy that can be trained separately; frozen parts may be shared."""
 
     def size(self) -> Size: ...
 
     def to_bytes(self) -> bytes:
-        """All that `from_bytes` needs beside resources: a payload of `royalty.models.base.serialization` whose
-        description has the kind under `kind`; equal models give equal bytes."""
+        """Serialize the model: a payload of `royalty.models.base.serialization` with `kind` in its description.
+
+        `from_bytes` needs only this and the resources. Equal models give equal bytes.
+        """
 
     @classmethod
     def from_bytes(cls, payload: bytes, resources: Resources = ...) -> Self: ...
@@ -221,7 +230,7 @@ class Generator(Protocol):
 def fit_one_by_one(
     models: Sequence[Generator], sets: Sequence[Shown], *, steps: int, seeds: Sequence[int], **training: Any
 ) -> Fits:
-    """`Generator.fit_many` for kinds that gain nothing by company."""
+    """`Generator.fit_many` for kinds that gain nothing from training models together."""
     losses = np.full((len(models), steps), math.nan)
     diverged: list[int | None] = []
     for row, (model, shown, seed) in enumerate(zip(models, sets, seeds, strict=True)):
@@ -236,12 +245,12 @@ def fit_one_by_one(
 
 
 def scaled(images: np.ndarray, device: torch.device) -> Tensor:
-    """Images of uint8 as floats in [-1, 1]."""
+    """Convert uint8 images to floats in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(127.5).sub_(1)
 
 
 class ScaledImages:
-    """Images of uint8 as floats in [-1, 1], by rows: of a set that a file is mapped from, one batch is in memory."""
+    """uint8 images that are converted to floats in [-1, 1] when indexed; of a memory map, only those rows are read."""
 
     def __init__(self, images: np.ndarray, device: torch.device) -> None:
         self.images, self.device = images, device
@@ -254,16 +263,16 @@ class ScaledImages:
 
 
 def quantized(images: Tensor) -> np.ndarray:
-    """Floats, of which those beyond [-1, 1] are cut off, as images of uint8."""
-    whole: np.ndarray = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
-    return whole
+    """Convert floats to uint8 images, clipped to [-1, 1]."""
+    pixels: np.ndarray = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+    return pixels
 
 
 def batches(items: int, batch_size: int, steps: int, generator: torch.Generator) -> list[Tensor]:
     """Batches of positions, epoch after epoch; a set smaller than a batch is repeated within it.
 
-    The generator is of the CPU, as all that a generator of images draws from: a seed stands for the same batches and
-    noise on every device.
+    Args:
+        generator: on the CPU, like all random generators here, so that a seed gives the same batches on every device.
     """
     needed = steps * batch_size
     epochs = -(-needed // items)

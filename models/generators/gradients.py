@@ -1,7 +1,7 @@
-"""Per-image gradients of the diffusion loss, randomly projected: what TRAK and its kin compare.
+"""Per-image gradients of the diffusion loss, randomly projected, for TRAK and related methods.
 
-The gradient of an image is averaged over timesteps before it is projected, which is the same by
-linearity. The loss is that of `Denoiser.fit`, the mean squared error of the prediction.
+The gradient of an image is averaged over timesteps before it is projected; by linearity the order makes no
+difference. The loss is that of `Denoiser.fit`, the mean squared error of the prediction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.unets import target_of
 
 SAMPLING_BATCH = 256
-"""Images that `Denoiser.sample` starts from one draw of noise."""
+"""Batch size of `Denoiser.sample`, which draws the noise of each batch from one generator."""
 
 
 class CountSketch:
@@ -34,10 +34,12 @@ class CountSketch:
 
     def __init__(self, dimension: int, projection: int, *, seed: int, device: torch.device) -> None:
         if projection < 1:
-            raise ValueError(f"gradients are projected to at least 1 dimension, got {projection}; 4096 is usual")
+            raise ValueError(
+                f"gradients are projected to at least 1 dimension; got {projection}. A usual value is 4096"
+            )
         self.projection = projection
         self.terms = -(-dimension // projection)
-        generator = torch.Generator().manual_seed(seed)  # on the CPU, so that all devices share one map
+        generator = torch.Generator().manual_seed(seed)  # on the CPU, so that the map is the same on all devices
         self.padding = self.terms * projection - dimension
         self.order = torch.randperm(self.terms * projection, generator=generator).to(device)
         self.signs = (torch.randint(2, (dimension,), generator=generator) * 2.0 - 1).to(device)
@@ -61,15 +63,15 @@ def loss_gradients(
 ) -> np.ndarray:
     """Gradients of each image's loss, phi(x) of equations 14 ("simple") and 16 ("square").
 
-    All images share one noise a timestep, so that a gradient depends on its image alone, copies have
-    equal gradients, and training and generated images are compared under the same noise.
+    All images share the noise of a timestep. So a gradient depends on its image alone, copies have equal gradients, and
+    training and generated images are compared under the same noise.
 
     Args:
         images: uint8, `(n, channels, height, width)`.
         loss: "simple", the training loss, or "square", the mean square of the model's output (D-TRAK).
-        timesteps: how many, evenly spaced from 1 to T - 1, of the T of the diffusion.
+        timesteps: number of timesteps, evenly spaced from 1 to T - 1, where T is the number of diffusion steps.
         projection: dimensions to project to; inner products vary by about projection ** -0.5.
-        seed: of the noise and the projection; equal for gradients that are to be compared.
+        seed: of the noise and the projection; use the same for gradients that will be compared.
         batch_size: pairs of image and timestep that pass through the net at once.
         progress: called with the number of images done since the last call.
 
@@ -77,7 +79,7 @@ def loss_gradients(
         float32, `(n, projection)`; row i is of image i.
 
     Raises:
-        ValueError: no such loss, a projection below 1, or more timesteps than there are.
+        ValueError: an unknown loss, a projection below 1, or timesteps outside 1 to T - 1.
     """
     sketch = CountSketch(_parameters(model), projection, seed=seed, device=model.device)
     rows = []
@@ -102,12 +104,12 @@ def journey_gradients(
 ) -> np.ndarray:
     """Query gradients of Journey-TRAK (equation 17): of the loss at each noisy latent of the sampling path.
 
-    The images are those of `Denoiser.sample(n, seed=seed, steps=steps, scheduler=scheduler)`. At a step the input is
-    the latent itself, and the velocity to predict is that between the finished image and the noise which the
-    latent holds beside it. The score is linear in the query, so gradients are averaged over the steps.
+    The images are those of `Denoiser.sample(n, seed=seed, steps=steps, scheduler=scheduler)`. The input of a step is
+    the latent itself. Its target is the velocity, or noise, of the latent as a mixture of the finished image and noise.
+    The score is linear in the query, so gradients are averaged over the steps.
 
     Args:
-        n, seed, steps, scheduler: of the images, as they were sampled.
+        n, seed, steps, scheduler: the arguments with which the images were sampled.
         projection, projection_seed: as `projection` and `seed` of the training gradients.
         batch_size: pairs of image and step that pass through the net at once.
         progress: called with the number of images done since the last call.
@@ -121,10 +123,10 @@ def journey_gradients(
         signal = model.scheduler.alphas_cumprod.to(model.device)[times].view(-1, 1, 1, 1)
         noise = (latents - signal.sqrt() * finished.unsqueeze(1)) / (1 - signal).sqrt()
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * finished.unsqueeze(1)  # (images, steps, c, h, w)
-        learned = noise if model.architecture.objective == "noise" else velocity
+        target = noise if model.architecture.objective == "noise" else velocity
         images_at_once = max(1, batch_size // steps)
         for inputs, targets in zip(
-            torch.split(latents, images_at_once), torch.split(learned, images_at_once), strict=True
+            torch.split(latents, images_at_once), torch.split(target, images_at_once), strict=True
         ):
             rows.append(sketch(_mean_gradients(model, inputs, times, targets, batch_size)).cpu().numpy())
             if progress is not None:
@@ -141,12 +143,12 @@ def image_gradients(
     seed: int,
     batch_size: int,
 ) -> Iterator[Tensor]:
-    """Whole gradients, a few images at a time: `(images, parameters)`, in the order of the images.
+    """Unprojected gradients, a few images at a time: `(images, parameters)`, in the order of the images.
 
     Arguments and errors are those of `loss_gradients`; parameters are in the order of `model.unet`.
     """
     if loss not in ("simple", "square"):
-        raise ValueError(f'the loss is "simple" or "square", got {loss!r}')
+        raise ValueError(f'the loss is "simple" or "square"; got {loss!r}. Choose one of these')
     times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
     images_at_once = max(1, batch_size // timesteps)
     for start in range(0, len(images), images_at_once):
@@ -156,21 +158,21 @@ def image_gradients(
 
 
 def noise_levels(model: Denoiser, *, timesteps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Evenly spaced timesteps `(timesteps,)` and a noise for each, `(timesteps, channels, height, width)`.
+    """Evenly spaced timesteps, `(timesteps,)`, and noise for each, `(timesteps, channels, height, width)`.
 
     Raises:
-        ValueError: fewer than one timestep, or more than there are.
+        ValueError: fewer than one timestep, or more than the diffusion has.
     """
     last = model.scheduler.config.num_train_timesteps - 1
     if not 1 <= timesteps <= last:
-        raise ValueError(f"the loss is averaged over 1 to {last} timesteps, got {timesteps}; 100 is usual")
+        raise ValueError(f"the loss is averaged over 1 to {last} timesteps; got {timesteps}. A usual value is 100")
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((timesteps, *model.noise_shape), generator=generator).to(model.device)
     return torch.linspace(1, last, timesteps).round().long().to(model.device), noise
 
 
 def diffuse(model: Denoiser, images: np.ndarray, times: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Noisy images and what to predict of them, each `(n, timesteps, channels, height, width)`, of uint8 images."""
+    """Noisy versions of uint8 images and their prediction targets, each `(n, timesteps, channels, height, width)`."""
     clean = model.learned(images)
     shape = (len(clean), len(times))
     pairs = (clean.repeat_interleave(len(times), dim=0), noise.repeat(len(clean), 1, 1, 1), times.repeat(len(clean)))
@@ -180,7 +182,7 @@ def diffuse(model: Denoiser, images: np.ndarray, times: Tensor, noise: Tensor) -
 
 
 def _mean_gradients(model: Denoiser, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int) -> Tensor:
-    """Gradient for each image of its squared error, averaged over pixels and times: `(n, parameters)`."""
+    """Gradient of each image's squared error, averaged over pixels and times: `(n, parameters)`."""
     parameters = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
 
     def error(weights: dict[str, Tensor], noisy: Tensor, times: Tensor, target: Tensor) -> Tensor:
@@ -200,7 +202,7 @@ def _mean_gradients(model: Denoiser, noisy: Tensor, times: Tensor, target: Tenso
 def _sampling_paths(
     model: Denoiser, *, n: int, seed: int, steps: int, scheduler: SchedulerName
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of `Denoiser.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, images `(batch, c, h, w)`."""
+    """Batches of `Denoiser.sample`: times `(steps,)`, latents `(batch, steps, c, h, w)`, results `(batch, c, h, w)`."""
     for index, start in enumerate(range(0, n, SAMPLING_BATCH)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         size = min(SAMPLING_BATCH, n - start)

@@ -1,4 +1,4 @@
-"""The kinds of generators by their names, apart from what they are made of: naming one imports no torch."""
+"""The kinds of generators and the modules that define them; importing this file does not import torch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {
 
 
 FRAME = 32
-"""Side of the images inside the nets of beta-VAE and DCGAN. Smaller ones, such as digits of 28, get a black border, cut
-off again."""
+"""Side of the images inside the nets of beta-VAE and DCGAN. Smaller images, such as digits of 28, are padded with
+black, and the padding is cropped from samples."""
 
 
 def module_of(kind: str) -> str:
-    """The module of a kind: with all that it imports, the code that a result of this kind depends on.
+    """The module of a kind. Results of this kind depend on its code and on all that it imports.
 
     Raises:
-        InputError: there is no such kind; the nearest are offered.
+        InputError: an unknown kind; the message lists the nearest ones.
     """
     return by_name(kind, CLASSES, "generator")[0]

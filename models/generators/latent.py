@@ -1,4 +1,4 @@
-"""Generators that decode a random code: what the beta-VAE and the DCGAN have in common."""
+"""The common base of the generators that decode a random code: beta-VAE and DCGAN."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ OUTLINED = ("parameters", "multiply_adds", "activations")
 
 @dataclass(frozen=True)
 class Part:
-    """A net within a generator.
+    """One of the nets of a generator.
 
     Attributes:
-        example: of what it takes, for one image.
-        ends: layers whose outputs stay when it is pruned.
+        example: inputs of the net for one image.
+        ends: layers whose outputs stay when the net is pruned.
     """
 
     net: nn.Module
@@ -74,15 +74,15 @@ class LatentGenerator(nn.Module, ABC):
         return next(self.parameters()).device
 
     def framed(self, images: np.ndarray) -> Tensor:
-        """Images in [-1, 1] with their border, `(n, channels, 32, 32)`.
+        """Scale images to [-1, 1] and pad them to `(n, channels, 32, 32)` with black.
 
         Raises:
             InputError: no images, or not uint8 of this generator's shape.
         """
         if images.dtype != np.uint8 or images.shape[1:] != self.shape or not len(images):
             raise InputError(
-                f"this generator is of uint8 images, (n, {', '.join(map(str, self.shape))}), at least one; got "
-                f"{images.dtype} of shape {images.shape}. Convert them, or build one for their shape"
+                f"this generator takes one or more uint8 images of shape (n, {', '.join(map(str, self.shape))}); got "
+                f"{images.dtype} of shape {images.shape}. Convert them, or build a generator for their shape"
             )
         top, left = self._corner()
         bottom, right = FRAME - self.shape[1] - top, FRAME - self.shape[2] - left
@@ -101,21 +101,21 @@ class LatentGenerator(nn.Module, ABC):
         """Generate images from `n` codes that depend on the seed alone: uint8, `(n, channels, height, width)`.
 
         Args:
-            steps, scheduler: of no use, as there is nothing to solve.
+            steps, scheduler: ignored; one pass of the decoder makes an image.
         """
         generator = torch.Generator().manual_seed(seed)
         codes = torch.randn((n, self.codes), generator=generator).to(self.device)
         top, left = self._corner()
         window = (..., slice(top, top + self.shape[1]), slice(left, left + self.shape[2]))
-        made = []
+        images = []
         for part in torch.split(codes, SAMPLING_BATCH):
-            made.append(quantized(self.decoder(part)[window]))
+            images.append(quantized(self.decoder(part)[window]))
             if progress is not None:
                 progress(len(part))
-        return np.concatenate(made)
+        return np.concatenate(images)
 
     def fit_many(self, models: Sequence[Self], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
-        """One after the other."""
+        """Train the models one after the other."""
         return fit_one_by_one(cast(Sequence[Generator], models), sets, seeds=seeds, **training)
 
     def prune(
@@ -128,13 +128,15 @@ class LatentGenerator(nn.Module, ABC):
         scope: PruningScope = "layer",
         seed: int = 0,
     ) -> Pruning:
-        """Remove a share of the parameters of each net, in place: see `royalty.models.generators.pruning.prune`.
+        """Remove a fraction of the parameters of each net, in place: see `royalty.models.generators.pruning.prune`.
 
         Raises:
-            InputError: Taylor importance, as several losses train these nets.
+            InputError: Taylor importance, which is not defined for nets trained by several losses.
         """
         if importance == "taylor":
-            raise InputError(f"a {self.KIND} is pruned by magnitude or at random; got taylor. Set `pruning.importance`")
+            raise InputError(
+                f"a {self.KIND} is pruned by magnitude or at random; got taylor. Set `pruning.importance` to magnitude"
+            )
         before = self.size().parameters
         for part in self.parts():
             prune(part.net, ratio, importance=importance, scope=scope, seed=seed, example=part.example, ends=part.ends)
@@ -159,25 +161,25 @@ class LatentGenerator(nn.Module, ABC):
 
     @abstractmethod
     def initialize(self, layer: nn.Module) -> None:
-        """Draw the weights of a layer, if it has any."""
+        """Initialize the weights of a layer, if it has any, at random."""
 
     @abstractmethod
     def parts(self) -> list[Part]:
-        """Nets that are pruned and counted apart, in evaluation mode."""
+        """The nets that are pruned and measured separately, in evaluation mode."""
 
     @classmethod
     def for_images(cls, shown: Shown, *, seed: int, resources: Resources, **settings: Any) -> Self:
-        """A generator of the images' shape, with random weights.
+        """A generator for images of this shape, with random weights.
 
         Raises:
-            InputError: images of more than 32 pixels a side.
+            InputError: images with a side of more than 32 pixels.
         """
         channels, height, width = shown.images.shape[1:]
         return cls((channels, height, width), **{**settings, "seed": seed}).to(resources.device)
 
     @classmethod
     def outline(cls, shape: ImageShape, **settings: Any) -> Outline:
-        """What a generator of images of a shape will be."""
+        """The outline of a generator for images of a shape."""
         with torch.device("meta"):
             parts = [outline_of(part.net, part.example) for part in cls(shape, **{**settings, "seed": 0}).parts()]
         return Outline(*(sum(getattr(part, name) for part in parts) for name in OUTLINED))
@@ -199,7 +201,7 @@ class LatentGenerator(nn.Module, ABC):
         return model.to(resources.device)
 
     def description(self) -> dict[str, Any]:
-        """Arguments that build a generator of this shape."""
+        """Constructor arguments of a generator of this shape, without the seed."""
         return {"shape": self.shape}
 
     def _corner(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Latent diffusion (Rombach et al. 2022): a denoiser of what a frozen autoencoder makes of images."""
+"""Latent diffusion (Rombach et al. 2022): a denoiser of the latents of a frozen autoencoder."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from royalty.models.generators.pipelines import Autoencoding, autoencoder_in
 from royalty.models.generators.unets import Architecture, build_unet
 
 OUTLINED_FACTOR, OUTLINED_CHANNELS = 4, 3
-"""What an outline takes of an autoencoder that it does not read: a quarter of the side and three channels, as VQ-f4."""
+"""The autoencoder that an outline assumes, since it reads none: a quarter of the side and three channels, as VQ-f4."""
 
 
 class LatentDiffusion(Denoiser):
-    """A latent diffusion model of uint8 images, `(n, channels, height, width)`, unconditional or of classes.
+    """A latent diffusion model of uint8 images, `(n, channels, height, width)`, optionally conditional on classes.
 
-    A model holds its U-Net alone; the autoencoder is one a process. Where images may be mirrored, the latents of both
-    are learned: those of a mirrored image are not quite its latents mirrored.
+    A model holds its U-Net only; the autoencoder is loaded once per process. With `flip`, the latents of the mirrored
+    images are learned too, because they differ slightly from the mirrored latents.
 
     Args:
         base: name of the autoencoder, which `resources.weights` finds.
+        described: kind, digest and downsampling factor of the autoencoder.
         shape: of images: channels, height, width.
     """
 
@@ -57,10 +58,10 @@ class LatentDiffusion(Denoiser):
     def for_images(
         cls, shown: Shown, *, base: str, seed: int, resources: Resources, **settings: Any
     ) -> LatentDiffusion:
-        """A model of the latents of images, and of their classes if it is conditional: see `architecture_of`.
+        """An untrained model for the latents of images, and their classes if it is conditional.
 
         Raises:
-            InputError: no such autoencoder, or images that it and the net cannot halve as often as they do.
+            InputError: no such autoencoder, or image sides that the autoencoder and the net cannot downsample evenly.
         """
         described = autoencoder_in(resources.weights(base))
         channels, height, width = shown.images.shape[1:]
@@ -71,7 +72,7 @@ class LatentDiffusion(Denoiser):
 
     @classmethod
     def outline(cls, shape: tuple[int, int, int], *, base: str, **settings: Any) -> Outline:
-        """What a model of images of a shape will be, on an autoencoder like VQ-f4; of ten classes if conditional."""
+        """The outline of a model for images of a shape, assuming an autoencoder like VQ-f4 and, if any, ten classes."""
         side = shape[1] // OUTLINED_FACTOR
         with torch.device("meta"):
             return outline_of(build_unet(architecture_of(OUTLINED_CHANNELS, side, np.arange(10), **settings)))
@@ -79,11 +80,11 @@ class LatentDiffusion(Denoiser):
     def learned(self, images: np.ndarray) -> Tensor:
         return self._autoencoder.latents(images, self.resources.rows)
 
-    def pictured(self, made: Tensor) -> np.ndarray:
-        return self._autoencoder.images(made, self.shape[0])
+    def pictured(self, samples: Tensor) -> np.ndarray:
+        return self._autoencoder.images(samples, self.shape[0])
 
     def optimizing(self) -> Optimizing:
-        """Adam, its moments in 8 bits where CUDA and bitsandbytes are there: a quarter of their memory."""
+        """AdamW; on CUDA with bitsandbytes installed, with 8-bit moments, which take a quarter of the memory."""
         if self.device.type == "cuda" and find_spec("bitsandbytes") is not None:
             return eight_bit_adam
         return adam
@@ -93,9 +94,9 @@ class LatentDiffusion(Denoiser):
         return load_autoencoder(self.described, self.resources.device)
 
     def to_bytes(self) -> bytes:
-        """Weights and architecture as one safetensors payload; of the autoencoder its name and digest."""
-        own = {"base": self.base, "base_digest": self.described.digest, "shape": self.shape}
-        return pack(self.weights, {"kind": self.KIND, **own, "architecture": asdict(self.architecture)})
+        """Weights and architecture as one safetensors payload, with the name and digest of the autoencoder."""
+        base = {"base": self.base, "base_digest": self.described.digest, "shape": self.shape}
+        return pack(self.weights, {"kind": self.KIND, **base, "architecture": asdict(self.architecture)})
 
     def export(self, folder: Path) -> None:
         """Write a pipeline folder, autoencoder included: `diffusers.LDMPipeline.from_pretrained(folder)`.
@@ -110,19 +111,19 @@ class LatentDiffusion(Denoiser):
 
     @classmethod
     def from_bytes(cls, payload: bytes, resources: Resources = NOTHING_ELSE) -> LatentDiffusion:
-        """The model that `to_bytes` saved, pruned widths included, on the autoencoder that it learned the latents of.
+        """The model that `to_bytes` saved, pruned widths included, with the autoencoder that it was trained with.
 
         Raises:
-            InputError: the autoencoder is not here, or no longer the same.
+            InputError: the autoencoder is missing or has changed.
         """
         weights, description = unpack(payload)
         architecture = architecture_from(description["architecture"])
         described = autoencoder_in(resources.weights(description["base"]))
         if described.digest != description["base_digest"]:
             raise InputError(
-                f"this model was trained on latents of the files {description['base_digest'][:12]} of the autoencoder "
-                f"{description['base']}, and {described.folder} holds {described.digest[:12]}; restore them, or train "
-                "anew under another name"
+                f"a model needs the autoencoder it was trained with, {description['base']} with digest "
+                f"{description['base_digest'][:12]}; {described.folder} has digest {described.digest[:12]}. Restore "
+                "the files, or train again under another name"
             )
         unet = saved_unet(architecture, weights)
         return cls(unet, architecture, description["base"], described, tuple(description["shape"]), resources)

@@ -1,8 +1,7 @@
-"""What this package takes of diffusers and torch-pruning, without what no generator here uses.
+"""Imports from diffusers and torch-pruning, without the optional libraries that no generator here uses.
 
-Both import libraries that they can work with because they are installed: quantization, and networks of others. That is
-seconds in which a worker does nothing. PEFT and transformers stay: a LoRA is put into the U-Net of a process whose
-diffusers has them.
+Both import every optional library that is installed, which costs a worker seconds at start. PEFT and transformers stay
+visible, because diffusers needs them to add a LoRA to a U-Net.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021) on the attention of Stable Diffusion: what a set of images adds to a frozen base."""
+"""LoRA (Hu et al. 2021) on the attention layers of a frozen Stable Diffusion pipeline."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from royalty.models.generators.stable_diffusion import FrozenPipeline, load_pipe
 
 SAMPLING_STEPS = 100
 WARMUP_SHARE = 10
-"""Warm-up takes one in so many steps at most: a coalition's finetuning has fewer steps than a training's warm-up."""
+"""Warm-up takes at most 1 / WARMUP_SHARE of the steps: a coalition's finetuning can be shorter than `warmup_steps`."""
 
 OUTLINED_FACTOR = 8
 OUTLINED_UNET = {
@@ -50,21 +50,21 @@ OUTLINED_UNET = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
 }
-"""What an outline takes of a base that it does not read: the net of Stable Diffusion 1, 860 million parameters."""
+"""The U-Net that an outline assumes for a base it does not read: that of Stable Diffusion 1, 860 million parameters."""
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What makes a LoRA training, apart from how long it is.
+    """Base and settings of a LoRA, apart from the length of its training.
 
     Attributes:
         base, base_digest: name of the pipeline, and the digest of its files.
         shape: of images: channels, height, width.
         rank: of every layer's update.
-        targets: ends of the names of the layers that are adapted.
-        prompt: of every image; without one each has its own text.
-        prompts: that images are sampled by, in turn.
-        guidance: scale of classifier-free guidance when sampling; 1 is none.
+        targets: suffixes of the names of the layers that are adapted.
+        prompt: the caption of every image; None: each image has its own.
+        prompts: that images are sampled with, in turn.
+        guidance: scale of classifier-free guidance in sampling; 1 disables it.
     """
 
     base: str
@@ -84,13 +84,13 @@ class Adaptation:
 
 
 class LoRA:
-    """The LoRA of a Stable Diffusion pipeline, of uint8 images `(n, channels, height, width)`.
+    """A LoRA of a Stable Diffusion pipeline for uint8 images, `(n, channels, height, width)`.
 
-    A model holds its low-rank matrices alone; the pipeline is one a process, however many models stand on it. Updates
-    are B A with a scale of 1 (alpha is the rank), so that lowering the rank changes the scale of nothing.
+    A model holds its low-rank matrices only; the pipeline is loaded once per process. An update is B A with a scale of
+    1 (alpha equals the rank), so lowering the rank does not change the scale.
 
     Args:
-        weights: lora_A, `(rank, in)`, and lora_B, `(out, rank)`, by the names that peft and diffusers give them.
+        weights: lora_A, `(rank, in)`, and lora_B, `(out, rank)`, by their names in peft and diffusers.
     """
 
     KIND: ClassVar[str] = "lora"
@@ -105,14 +105,15 @@ class LoRA:
     def for_images(
         cls, shown: Shown, *, base: str, prompt: str | None, seed: int, resources: Resources, **settings: Any
     ) -> LoRA:
-        """A model that changes nothing of its base yet.
+        """An untrained model, which generates the same images as its base.
 
         Args:
             base: name of the pipeline, which `resources.weights` finds.
-            prompt: of every image; without one each image has a text, and images are sampled by all of them in turn.
+            prompt: the caption of every image; None: each image has a text, and sampling cycles through all texts.
 
         Raises:
-            InputError: no such pipeline, no captions, targets that match no layer, or a size it cannot make.
+            InputError: no such pipeline, missing captions, targets that match no layer, or an image size that the base
+                does not support.
         """
         folder = resources.weights(base)
         settings["targets"] = tuple(settings["targets"])
@@ -139,10 +140,11 @@ class LoRA:
         targets: Sequence[str],
         **_: Any,
     ) -> Outline:
-        """What a model of images of a shape will be.
+        """The outline of a model for images of a shape.
 
         Args:
-            base: the settings of one that is trained first; of any other the net is taken to be Stable Diffusion 1's.
+            base: the settings of a base that is trained first, or the name of a pipeline, whose net is assumed to be
+                that of Stable Diffusion 1.
         """
         with torch.device("meta"):
             if isinstance(base, Mapping):
@@ -157,14 +159,14 @@ class LoRA:
         return outline_of_adapter(unet, rank, targets)
 
     def untrained(self, *, seed: int) -> LoRA:
-        """The base as it is: A is drawn as peft draws it, and B is zero."""
+        """A model that equals its base: A is initialized as in peft, and B is zero."""
         generator = torch.Generator().manual_seed(seed)
         weights = {}
         for name, parameter in sorted(self.pipeline.adapter(self.adaptation.targets, self.adaptation.rank).items()):
-            fresh = torch.zeros(parameter.shape)
+            weight = torch.zeros(parameter.shape)
             if ".lora_A." in name:
-                nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=generator)
-            weights[name] = fresh.to(self.pipeline.device)
+                nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+            weights[name] = weight.to(self.pipeline.device)
         return LoRA(self.pipeline, self.adaptation, weights, self.resources)
 
     def copy(self) -> LoRA:
@@ -185,32 +187,32 @@ class LoRA:
         progress: Progress | None = None,
         keeper: Keeper | None = None,
     ) -> list[float]:
-        """Train by AdamW from the current weights, and keep their average: see
+        """Train with AdamW from the current weights, and end with their average: see
         `royalty.models.generators.generator.Generator`.
 
-        The learning rate rises over `warmup_steps`, a tenth of all steps at most, and falls by a cosine to zero.
-        Latents and texts are encoded the first time they are seen, and drawn from what was kept from then on.
+        The learning rate rises over `warmup_steps`, at most a tenth of all steps, and falls to zero along a cosine.
+        Latents and texts are encoded once and cached.
 
         Returns:
-            The loss of each step: mean squared error of the predicted noise, or velocity, as the base was trained.
+            The loss of each step: mean squared error of the predicted noise or velocity, whichever the base predicts.
         """
-        given = self.adaptation
-        captions = _captions(texts, given.prompt, len(images))
+        settings = self.adaptation
+        captions = _captions(texts, settings.prompt, len(images))
         moments = self.pipeline.moments(images, self.resources.rows)  # (items, 2, c, h, w)
-        kinds = sorted(set(captions))
-        told = self.pipeline.embeddings(kinds, self.resources.rows)  # (kinds, tokens, features)
-        kind = torch.tensor([kinds.index(text) for text in captions], device=moments.device)
+        distinct = sorted(set(captions))
+        embeddings = self.pipeline.embeddings(distinct, self.resources.rows)  # (distinct, tokens, features)
+        caption_index = torch.tensor([distinct.index(text) for text in captions], device=moments.device)
         parameters = self._mounted()
-        self.pipeline.unet.train(given.gradient_checkpointing)  # checkpoints are taken in training mode alone
-        if given.gradient_checkpointing:
+        self.pipeline.unet.train(settings.gradient_checkpointing)  # diffusers checkpoints in training mode only
+        if settings.gradient_checkpointing:
             self.pipeline.unet.enable_gradient_checkpointing()
-        unet = compiled(self.pipeline.unet, self.pipeline.device, given.torch_compile)
-        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=given.weight_decay, fused=True)
-        rate = get_cosine_schedule_with_warmup(optimizer, min(given.warmup_steps, steps // WARMUP_SHARE), steps)
+        unet = compiled(self.pipeline.unet, self.pipeline.device, settings.torch_compile)
+        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, fused=True)
+        rate = get_cosine_schedule_with_warmup(optimizer, min(settings.warmup_steps, steps // WARMUP_SHARE), steps)
         generator = torch.Generator().manual_seed(seed)
         average = Average(parameters, ema_decay)
         plan = batches(len(images), batch_size, steps, generator)
-        parts = Parts(parameters, batch_size, given.gradient_accumulation)
+        parts = Parts(parameters, batch_size, settings.gradient_accumulation)
         saved = keeper.load() if keeper else None
         done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
         losses = [loss for (loss,) in done]
@@ -218,10 +220,11 @@ class LoRA:
         for _ in losses:
             rate.step()
         for batch in plan[len(losses) :]:
-            drawn = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
+            # One draw samples the latent from its posterior, the other is the noise to predict.
+            noise = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
             times = torch.randint(self._timesteps, (len(batch),), generator=generator).to(moments.device)
-            clean = moments[batch, 0] + moments[batch, 1] * drawn[0]
-            work = partial(self._backward, unet, clean, drawn[1], times, told[kind[batch]])
+            clean = moments[batch, 0] + moments[batch, 1] * noise[0]
+            work = partial(self._backward, unet, clean, noise[1], times, embeddings[caption_index[batch]])
             losses.append(float(parts.run(work, optimizer.zero_grad)))
             if not math.isfinite(losses[-1]):
                 raise DivergedError(len(losses), losses[-1], learning_rate)
@@ -238,7 +241,7 @@ class LoRA:
         return losses
 
     def fit_many(self, models: Sequence[LoRA], sets: Sequence[Shown], **training: Any) -> Fits:
-        """One after the other in the one pipeline of the process."""
+        """Train the models one after the other in the pipeline that they share."""
         return fit_one_by_one(models, sets, **training)
 
     @torch.inference_mode()
@@ -252,31 +255,31 @@ class LoRA:
         batch_size: int = 64,
         progress: Progress | None = None,
     ) -> np.ndarray:
-        """Generate images by the prompts in turn, from noise that depends on the seed and the batch alone."""
-        pipeline, given = self.pipeline, self.adaptation
+        """Generate images, cycling through the prompts, from noise that depends on the seed and the batch alone."""
+        pipeline, settings = self.pipeline, self.adaptation
         self._mounted()
         pipeline.unet.eval()
-        unet = compiled(pipeline.unet, pipeline.device, given.torch_compile)
-        prompts = pipeline.embeddings([*given.prompts, ""], self.resources.rows)
+        unet = compiled(pipeline.unet, pipeline.device, settings.torch_compile)
+        prompts = pipeline.embeddings([*settings.prompts, ""], self.resources.rows)
         multiple = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
-        shape = (pipeline.unet.config.in_channels, given.shape[1] // multiple, given.shape[2] // multiple)
+        shape = (pipeline.unet.config.in_channels, settings.shape[1] // multiple, settings.shape[2] // multiple)
         images = []
         for index, start in enumerate(range(0, n, batch_size)):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
-            told = prompts[[(start + place) % len(given.prompts) for place in range(size)]]
+            embeddings = prompts[[(start + place) % len(settings.prompts) for place in range(size)]]
             latent = torch.randn((size, *shape), generator=generator).to(pipeline.device)
             sampler = solver(scheduler, pipeline.scheduler.config, steps, pipeline.device)
             latent = latent * sampler.init_noise_sigma
             for time in sampler.timesteps:
-                seen = sampler.scale_model_input(latent, time)
-                with in_bfloat16(pipeline.device, given.mixed_precision):
-                    predicted = unet(seen, time, told).sample
-                    if given.guidance != 1:
-                        blind = unet(seen, time, prompts[-1:].expand_as(told)).sample
-                        predicted = blind + given.guidance * (predicted - blind)
+                scaled = sampler.scale_model_input(latent, time)
+                with in_bfloat16(pipeline.device, settings.mixed_precision):
+                    predicted = unet(scaled, time, embeddings).sample
+                    if settings.guidance != 1:
+                        unconditional = unet(scaled, time, prompts[-1:].expand_as(embeddings)).sample
+                        predicted = unconditional + settings.guidance * (predicted - unconditional)
                 latent = sampler.step(predicted.float(), time, latent).prev_sample
-            images.append(pipeline.decoded(latent, given.shape[0]))
+            images.append(pipeline.decoded(latent, settings.shape[0]))
             if progress is not None:
                 progress(size)
         return np.concatenate(images)
@@ -291,32 +294,32 @@ class LoRA:
         scope: PruningScope = "layer",
         seed: int = 0,
     ) -> Pruning:
-        """Lower the rank of every layer, in place, to the components of largest magnitude.
+        """Lower the rank of every layer's update, in place, by truncating its singular value decomposition.
 
-        An update B A is a sum of rank-one components; its singular ones are orthogonal, and those of largest singular
-        value are the nearest matrix of that rank (Eckart & Young 1936). The components by columns of B and rows of A
-        are not: they change with every invertible R in (B R)(R^-1 A), which is the same update.
+        The singular components of largest value give the nearest matrix of the lower rank (Eckart & Young 1936).
+        Columns of B and rows of A would not: they change with every invertible R in (B R)(R^-1 A), which is the same
+        update.
 
         Args:
-            ratio: share of the rank to remove, which is that of the parameters, in (0, 1).
+            ratio: fraction of the rank, and so of the parameters, to remove, in (0, 1).
 
         Raises:
-            InputError: another importance or scope, or a ratio that leaves no rank or takes none.
+            InputError: another importance or scope, or a ratio that removes all of the rank or nothing.
         """
         if (importance, scope) != ("magnitude", "layer"):
             raise InputError(
-                f"the rank of a LoRA is lowered layer by layer, by magnitude; got {importance} and {scope}. Set "
+                f"a LoRA is pruned by magnitude and layer by layer; got {importance} and {scope}. Set "
                 "`pruning: {importance: magnitude, scope: layer}`"
             )
         kept = self.adaptation.rank - round(self.adaptation.rank * ratio)
         if not 0 < kept < self.adaptation.rank:
             raise InputError(
-                f"pruning takes some of a LoRA's rank and leaves some; a ratio of {ratio} makes {kept} of "
-                f"{self.adaptation.rank}. Take 0.5"
+                f"pruning a LoRA removes a part of its rank; a ratio of {ratio} leaves {kept} of "
+                f"{self.adaptation.rank}. Set `pruning.ratio` to 0.5, for example"
             )
         for name in [name for name in self.weights if ".lora_A." in name]:
-            other = name.replace(".lora_A.", ".lora_B.")
-            self.weights[name], self.weights[other] = truncated(self.weights[name], self.weights[other], kept)
+            b_name = name.replace(".lora_A.", ".lora_B.")
+            self.weights[name], self.weights[b_name] = truncated(self.weights[name], self.weights[b_name], kept)
         removed = 1 - kept / self.adaptation.rank
         self.adaptation = replace(self.adaptation, rank=kept)
         return Pruning(removed=removed, asked=ratio)
@@ -324,24 +327,24 @@ class LoRA:
     def size(self) -> Size:
         """Parameters of the LoRA; multiply-adds of one pass of the U-Net with it, for one image."""
         self._mounted()
-        told = self.pipeline.embeddings(self.adaptation.prompts[:1], self.resources.rows)
+        embeddings = self.pipeline.embeddings(self.adaptation.prompts[:1], self.resources.rows)
         multiple = 2 ** (len(self.pipeline.vae.config.block_out_channels) - 1)
         shape = (self.pipeline.unet.config.in_channels, *(side // multiple for side in self.adaptation.shape[1:]))
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            self.pipeline.unet(torch.zeros((1, *shape), device=told.device), 0, told)
+            self.pipeline.unet(torch.zeros((1, *shape), device=embeddings.device), 0, embeddings)
         return Size(sum(weight.numel() for weight in self.weights.values()), counter.get_total_flops() // 2)
 
     def to_bytes(self) -> bytes:
-        """A safetensors file that peft and diffusers load as it is: `pipe.load_lora_weights(folder)`."""
+        """A safetensors file that peft and diffusers can load: `pipe.load_lora_weights(folder)`."""
         weights = {name: weight.detach().cpu().numpy() for name, weight in self.weights.items()}
         return pack(weights, {"kind": self.KIND, **asdict(self.adaptation)})
 
     @classmethod
     def from_bytes(cls, payload: bytes, resources: Resources = NOTHING_ELSE) -> LoRA:
-        """The model that `to_bytes` saved, on the base that it was trained on.
+        """The model that `to_bytes` saved, with the base that it was trained on.
 
         Raises:
-            InputError: the base is not here, or no longer the same.
+            InputError: the base is missing or has changed.
         """
         arrays, description = unpack(payload)
         del description["kind"]
@@ -352,8 +355,9 @@ class LoRA:
         digest = digest_of_pipeline(folder)
         if digest != adaptation.base_digest:
             raise InputError(
-                f"this LoRA was trained on the files {adaptation.base_digest[:12]} of the base {adaptation.base}, and "
-                f"{folder} holds {digest[:12]}; restore them, or train anew under another name"
+                f"a LoRA needs the base it was trained on, with digest {adaptation.base_digest[:12]}; the base "
+                f"{adaptation.base} in {folder} has digest {digest[:12]}. Restore the files, or train again under "
+                "another name"
             )
         pipeline = load_pipeline(folder, digest, resources.device)
         weights = {name: torch.from_numpy(array).to(resources.device) for name, array in arrays.items()}
@@ -364,23 +368,25 @@ class LoRA:
         return int(self.pipeline.scheduler.config.num_train_timesteps)
 
     def _mounted(self) -> list[nn.Parameter]:
-        """The parameters of the pipeline's adapter, in the order of their names, with this model's weights in them."""
+        """Copy this model's weights into the pipeline's adapter; its parameters, sorted by name."""
         parameters = self.pipeline.adapter(self.adaptation.targets, self.adaptation.rank)
         with torch.no_grad():
             for name, weight in self.weights.items():
                 parameters[name].copy_(weight).requires_grad_()
         return [parameters[name] for name in sorted(self.weights)]
 
-    def _backward(self, unet: Any, clean: Tensor, noise: Tensor, times: Tensor, told: Tensor, part: slice) -> Tensor:
-        """The share of a part of the batch in the mean loss, whose gradients it adds."""
+    def _backward(
+        self, unet: Any, clean: Tensor, noise: Tensor, times: Tensor, embeddings: Tensor, part: slice
+    ) -> Tensor:
+        """Add the gradients of a part of the batch; returns its contribution to the mean loss."""
         pipeline, share = self.pipeline, len(times[part]) / len(times)
-        clean, noise, times, told = clean[part], noise[part], times[part], told[part]
+        clean, noise, times, embeddings = clean[part], noise[part], times[part], embeddings[part]
         noisy = pipeline.scheduler.add_noise(clean, noise, times)
         velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
-        goal = pipeline.scheduler.get_velocity(clean, noise, times) if velocity else noise
+        target = pipeline.scheduler.get_velocity(clean, noise, times) if velocity else noise
         with in_bfloat16(pipeline.device, self.adaptation.mixed_precision):
-            predicted = unet(noisy, times, told).sample
-        loss: Tensor = (predicted.float() - goal).square().mean() * share
+            predicted = unet(noisy, times, embeddings).sample
+        loss: Tensor = (predicted.float() - target).square().mean() * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -388,10 +394,10 @@ class LoRA:
 def _captions(texts: Sequence[str] | None, prompt: str | None, items: int) -> list[str]:
     if prompt is not None:
         return [prompt] * items
-    without = items if texts is None else sum(not text for text in texts)
-    if without:
+    uncaptioned = items if texts is None else sum(not text for text in texts)
+    if uncaptioned:
         raise InputError(
-            f"without `generator: {{prompt: ...}}` every image has a caption to learn from, and {without} of {items} "
-            "have none; fill in the column `text` of the metadata, or set a prompt for all"
+            f"without `generator: {{prompt: ...}}` every image needs a caption; {uncaptioned} of {items} have none. "
+            "Fill in the column `text` of the metadata, or set a prompt for all"
         )
     return list(texts or ())

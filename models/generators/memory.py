@@ -1,4 +1,4 @@
-"""A batch in parts: those of each GPU that trains, and of those what its memory holds."""
+"""Divide batches into parts: one per process, and smaller ones if GPU memory runs out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from royalty.models.generators.together import add_up, share_of
 
 
 class Parts:
-    """Runs a batch in parts one after the other; their gradients add up to those of the batch, but for rounding.
+    """Runs a batch in parts, one after the other, whose gradients sum to those of the batch up to rounding.
 
-    Where the memory of the GPU does not hold a part, parts are halved from then on, a warning says so, and the batch is
-    begun anew: what is learned stays that of the whole batch.
+    If a part does not fit in GPU memory, the size of the parts is halved for the rest of the training, a warning is
+    issued, and the batch is repeated. The gradients remain those of the whole batch.
 
-    Processes that train together share the parts: see `royalty.models.generators.together`.
+    Processes that train together divide the batch: see `royalty.models.generators.together`.
 
     Args:
-        parameters: whose gradients are added up.
+        parameters: the parameters whose gradients are summed.
         batch_size: images in a batch.
-        parts: that the share of a process is divided into at first.
+        parts: number of parts at first, in each process.
     """
 
     def __init__(self, parameters: Sequence[Tensor], batch_size: int, parts: int = 1) -> None:
@@ -30,14 +30,14 @@ class Parts:
         self.size = -(-len(self.share) // parts)
 
     def run(self, work: Callable[[slice], Tensor], begin: Callable[[], None]) -> Tensor:
-        """The sum over parts of what the work returns.
+        """Run all parts; returns the sum of their losses.
 
         Args:
-            work: of a part of the batch; leaves gradients of its share of the loss, and returns that share.
-            begin: forgets gradients; called before the first part, and again before parts are tried anew.
+            work: called with each part of the batch; accumulates its gradients and returns its part of the loss.
+            begin: resets the gradients; called before the first part, and again before a repetition.
 
         Raises:
-            torch.OutOfMemoryError: a single image is too much.
+            torch.OutOfMemoryError: a single image does not fit.
         """
         start, end = self.share.start, self.share.stop
         while True:
@@ -52,8 +52,8 @@ class Parts:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             warnings.warn(
-                f"out of GPU memory: batches of {len(self.share)} are trained in parts of {self.size} images from here "
-                "on, and learn the same",
+                f"out of GPU memory: from now on batches of {len(self.share)} are processed in parts of {self.size} "
+                "images, with the same result",
                 stacklevel=2,
             )
         total = torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]

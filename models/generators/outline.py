@@ -1,4 +1,4 @@
-"""How large a generator is before there is one: its net on torch's meta device, which holds shapes and no numbers."""
+"""Measure the size of a generator before it is built, from its net on torch's meta device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from royalty.models.generators.pruning import example_of, size_of
 
 @dataclass(frozen=True)
 class Outline:
-    """What a net will be.
+    """The size of a net.
 
     Attributes:
-        parameters: that are trained; `frozen` those that are not.
-        multiply_adds: of one denoising step of one image, attention between pixels left out.
-        activations: bytes that are kept of one image until its gradient is there, in float32.
-        operations: of a training step a multiply-add: see `royalty.models.generators.budget.budget`.
+        parameters: number of trained parameters.
+        multiply_adds: of one denoising step of one image, without the attention between pixels.
+        activations: bytes stored for the backward pass of one image, in float32.
+        frozen: number of parameters that are not trained.
+        operations: of a training step, per multiply-add: see `royalty.models.generators.budget.budget`.
     """
 
     parameters: int
@@ -36,7 +37,7 @@ def outline_of(net: nn.Module, example: Sequence[Tensor] | None = None) -> Outli
 
     Args:
         net: on the meta device.
-        example: of what it takes; of a denoising U-Net unless given.
+        example: inputs of the net; those of a denoising U-Net by default.
     """
     example = example or example_of(net)
     size = size_of(net, example)
@@ -44,13 +45,13 @@ def outline_of(net: nn.Module, example: Sequence[Tensor] | None = None) -> Outli
 
 
 def outline_of_adapter(net: Any, rank: int, targets: Sequence[str]) -> Outline:
-    """The outline of low-rank updates of a net that stays as it is; 4 operations a multiply-add of it.
+    """The outline of low-rank updates of a frozen net: 4 operations per multiply-add of the net.
 
     Args:
-        net: of diffusers, on the meta device; the updates are put into it.
-        targets: ends of the names of the layers that have one.
+        net: of diffusers, on the meta device; the updates are added to it.
+        targets: suffixes of the names of the layers that get an update.
     """
-    from peft import LoraConfig  # which takes seconds, and other kinds do not need
+    from peft import LoraConfig  # takes seconds to import, and other kinds do not need it
 
     check_targets(targets, net)
     net.requires_grad_(False)
@@ -58,18 +59,18 @@ def outline_of_adapter(net: Any, rank: int, targets: Sequence[str]) -> Outline:
         net.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets)))
     size = size_of(net)
     trained = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-    kept = activations(net, example_of(net))
-    return Outline(trained, size.multiply_adds, kept, frozen=size.parameters - trained, operations=4)
+    stored = activations(net, example_of(net))
+    return Outline(trained, size.multiply_adds, stored, frozen=size.parameters - trained, operations=4)
 
 
 def check_targets(targets: Sequence[str], net: nn.Module) -> None:
-    """Refuse LoRA targets that no layer's name ends with.
+    """Check that every LoRA target is a suffix of a layer's name.
 
     Args:
-        net: a U-Net, with adapters in it or without.
+        net: a U-Net, with or without adapters.
 
     Raises:
-        InputError: with what the names end with.
+        InputError: a target matches no layer.
     """
     adaptable = [name for name, layer in net.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     layers = [name.removesuffix(".base_layer") for name in adaptable if ".lora_" not in name]
@@ -83,16 +84,16 @@ def check_targets(targets: Sequence[str], net: nn.Module) -> None:
 
 
 def activations(net: nn.Module, example: Sequence[Tensor]) -> int:
-    """Bytes that autograd keeps of an example beside the net's own weights."""
-    own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
-    kept: dict[int, Tensor] = {}
+    """Bytes that autograd stores in a forward pass of an example, without the net's weights."""
+    weights = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
+    stored: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage()._cdata
-        if place not in own:
-            kept[place] = tensor  # holds it, so that no other gets its place
+    def record(tensor: Tensor) -> Tensor:
+        address = tensor.untyped_storage()._cdata
+        if address not in weights:
+            stored[address] = tensor  # the reference prevents another tensor from getting this address
         return tensor
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         net(*example)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in stored.values())

@@ -1,6 +1,6 @@
-"""Train a small Stable Diffusion pipeline from nothing on captioned images (Rombach et al. 2022, sections 3.1 to 3.3).
+"""Train a small Stable Diffusion pipeline from scratch on captioned images (Rombach et al. 2022, sections 3.1 to 3.3).
 
-First the autoencoder learns images; then the U-Net learns their latents, and the text encoder with it, by captions.
+The autoencoder is trained first; then the U-Net is trained on its latents, together with the text encoder.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from royalty.models.generators.libraries import AutoencoderKL, DDPMScheduler, ge
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
 
 KL_WEIGHT = 1e-3
-"""Of the mean divergence of a latent number from the standard normal distribution, beside the mean squared error."""
+"""Weight of the mean KL divergence of a latent number from the standard normal, relative to the mean squared error."""
 
 UNCAPTIONED = 0.1
-"""Share of the captions that are left out, for classifier-free guidance (Ho and Salimans 2022)."""
+"""Fraction of the captions that are dropped, for classifier-free guidance (Ho and Salimans 2022)."""
 
 WARMUP_SHARE, EMA_DECAY, WEIGHT_DECAY, ENCODING_BATCH = 0.1, 0.995, 1e-2, 256
 
 Loss = Callable[[Tensor, torch.Generator], Tensor]
-"""Of the images at some places, with all that is drawn taken from the generator."""
+"""From positions of images and the generator of all random draws to the loss."""
 
 
 def train_autoencoder(
@@ -42,11 +42,12 @@ def train_autoencoder(
     progress: Progress | None = None,
     keeper: Keeper | None = None,
 ) -> list[float]:
-    """Train by reconstruction, in place, and set the scale by which latents have a deviation of one.
+    """Train an autoencoder by reconstruction, in place, and set the scaling factor that gives latents unit variance.
 
     Args:
         images: uint8, `(n, 1 or 3, side, side)`.
-        keeper: keeps the state, the last one too, so that a training that was cut off, or has ended, goes on from it.
+        keeper: saves the state from time to time and after the last step, so that an interrupted training resumes and a
+            finished one is not repeated.
 
     Returns:
         The loss of each step.
@@ -56,12 +57,12 @@ def train_autoencoder(
     """
 
     def loss(places: Tensor, generator: torch.Generator) -> Tensor:
-        shown = _coloured(images, places, vae)
-        latent = vae.encode(shown).latent_dist
-        drawn = latent.mean + latent.std * torch.randn(latent.mean.shape, generator=generator).to(vae.device)
-        apart = (vae.decode(drawn).sample - shown).square().mean()
+        colour = _coloured(images, places, vae)
+        latent = vae.encode(colour).latent_dist
+        sampled = latent.mean + latent.std * torch.randn(latent.mean.shape, generator=generator).to(vae.device)
+        reconstruction = (vae.decode(sampled).sample - colour).square().mean()
         divergence = (latent.mean.square() + latent.var - 1 - latent.logvar).mean() / 2
-        total: Tensor = apart + KL_WEIGHT * divergence
+        total: Tensor = reconstruction + KL_WEIGHT * divergence
         return total
 
     losses = _optimize(
@@ -82,7 +83,7 @@ def train_autoencoder(
 
 @torch.no_grad()
 def latents_of(vae: AutoencoderKL, images: np.ndarray) -> Tensor:
-    """Means and deviations of the latents of images, unscaled: `(n, 2, channels, h, w)`."""
+    """Unscaled means and standard deviations of the latents of images: `(n, 2, channels, h, w)`."""
     parts = torch.split(torch.arange(len(images)), ENCODING_BATCH)
     dists = [vae.encode(_coloured(images, part, vae)).latent_dist for part in parts]
     return torch.cat([torch.stack([dist.mean, dist.std], 1) for dist in dists])
@@ -105,7 +106,7 @@ def train_denoiser(
     The loss is the mean squared error of the predicted noise.
 
     Args:
-        texts: a caption an image.
+        texts: one caption for each image.
         keeper: see `train_autoencoder`.
 
     Returns:
@@ -117,21 +118,22 @@ def train_denoiser(
     unet, encoder, tokenizer = pipeline.unet, pipeline.text_encoder, pipeline.tokenizer
     noising = DDPMScheduler.from_config(pipeline.scheduler.config)
     moments = latents_of(pipeline.vae, images) * pipeline.vae.config.scaling_factor  # (n, 2, channels, h, w)
-    kinds = ["", *sorted(set(texts))]
-    kind = torch.tensor([kinds.index(text) for text in texts], device=unet.device)
-    tokens = tokenizer(kinds, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
-    tokens = tokens["input_ids"].to(unet.device)  # (kinds, tokens)
+    captions = ["", *sorted(set(texts))]  # index 0 is the empty caption
+    caption_index = torch.tensor([captions.index(text) for text in texts], device=unet.device)
+    tokens = tokenizer(captions, padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
+    tokens = tokens["input_ids"].to(unet.device)  # (captions, tokens)
 
     def loss(places: Tensor, generator: torch.Generator) -> Tensor:
-        drawn = torch.randn((2, len(places), *moments.shape[2:]), generator=generator).to(unet.device)
+        # One draw samples the latent from its posterior, the other is the noise to predict.
+        noise = torch.randn((2, len(places), *moments.shape[2:]), generator=generator).to(unet.device)
         count = int(noising.config.num_train_timesteps)
         times = torch.randint(count, (len(places),), generator=generator).to(unet.device)
-        told = torch.rand(len(places), generator=generator).to(unet.device) >= UNCAPTIONED
-        clean = moments[places, 0] + moments[places, 1] * drawn[0]
-        noisy = noising.add_noise(clean, drawn[1], times)
-        embedded = encoder(tokens)[0][kind[places] * told]  # (batch, tokens, features)
-        wrong: Tensor = (unet(noisy, times, embedded).sample - drawn[1]).square().mean()
-        return wrong
+        captioned = torch.rand(len(places), generator=generator).to(unet.device) >= UNCAPTIONED
+        clean = moments[places, 0] + moments[places, 1] * noise[0]
+        noisy = noising.add_noise(clean, noise[1], times)
+        embedded = encoder(tokens)[0][caption_index[places] * captioned]  # (batch, tokens, features)
+        error: Tensor = (unet(noisy, times, embedded).sample - noise[1]).square().mean()
+        return error
 
     return _optimize(
         [unet, encoder],
@@ -158,7 +160,7 @@ def _optimize(
     progress: Progress | None,
     keeper: Keeper | None,
 ) -> list[float]:
-    """AdamW with a rate that rises and falls by a cosine; the nets end with the average of their weights."""
+    """Train with AdamW, warm-up and cosine decay of the learning rate; the nets end with their averaged weights."""
     parameters = [parameter for net in nets for parameter in net.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY)
     rate = get_cosine_schedule_with_warmup(optimizer, round(steps * WARMUP_SHARE), steps)
@@ -167,7 +169,7 @@ def _optimize(
     average = Average(parameters, EMA_DECAY)
     saved = keeper.load() if keeper else None
     done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
-    losses = [one for (one,) in done]
+    losses = [step_loss for (step_loss,) in done]
     average.step = len(losses)
     for _ in losses:
         rate.step()
@@ -175,9 +177,9 @@ def _optimize(
         net.train()
     for places in plan[len(losses) :]:
         optimizer.zero_grad()
-        found = loss(places, generator)
-        found.backward()  # type: ignore[no-untyped-call]
-        losses.append(float(found.detach()))
+        batch_loss = loss(places, generator)
+        batch_loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(float(batch_loss.detach()))
         if not math.isfinite(losses[-1]):
             raise DivergedError(len(losses), losses[-1], learning_rate)
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -187,7 +189,7 @@ def _optimize(
         if progress is not None:
             progress(1)
         if keeper and (keeper.due() or len(losses) == steps):
-            keeper.save(pack_training(optimizer, average.means, [generator], [[one] for one in losses]))
+            keeper.save(pack_training(optimizer, average.means, [generator], [[step_loss] for step_loss in losses]))
     average.keep()
     for net in nets:
         net.eval()
@@ -195,5 +197,5 @@ def _optimize(
 
 
 def _coloured(images: np.ndarray, places: Tensor, vae: AutoencoderKL) -> Tensor:
-    """Images at some places in [-1, 1], of as many channels as the autoencoder takes."""
+    """The images at these positions in [-1, 1], with as many channels as the autoencoder takes."""
     return scaled(images[places.cpu().numpy()], vae.device).expand(-1, vae.config.in_channels, -1, -1)

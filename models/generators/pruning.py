@@ -1,4 +1,4 @@
-"""Structured pruning of generators' nets along torch-pruning's dependency graph, and of low-rank updates."""
+"""Structured pruning of nets along torch-pruning's dependency graph, and truncation of low-rank updates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from royalty.models.base.errors import InputError
 from royalty.models.generators.libraries import GEGLU, Attention, Downsample2D, Upsample2D, torch_pruning
 
 SPREAD = (math.sqrt(5) - 1) / 2
-"""Multiples of it modulo 1 are spread evenly, and those of neighbouring layers lie apart."""
+"""Golden ratio: its multiples modulo 1 are evenly spread, so that neighbouring groups are not pruned at once."""
 
 KERNEL = 8
-"""Attention is fast on GPUs where the width of a head is a multiple of this."""
+"""Attention is fast on GPUs if the width of a head is a multiple of this."""
 
 Removed = Mapping[tuple[nn.Module, bool], int]
-"""How many channels of a layer are removed, of its outputs (True) and of its inputs."""
+"""Number of channels removed, by layer and side: True for its outputs, False for its inputs."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Parameters, and multiply-adds of one pass of one image, attention between pixels left out."""
+    """Parameters, and multiply-adds of one forward pass of one image, without the attention between pixels."""
 
     parameters: int
     multiply_adds: int
@@ -36,11 +36,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What a pruning did.
+    """The result of pruning.
 
     Attributes:
-        removed: share of the parameters that are gone, in [0, 1).
-        asked: share that was to go. Widths are whole groups of the group norms, so a small net may miss it.
+        removed: fraction of the parameters removed, in [0, 1).
+        asked: the requested fraction. Widths are multiples of the group norms' groups, so a small net may miss it.
     """
 
     removed: float
@@ -49,13 +49,14 @@ class Pruning:
 
 @dataclass(frozen=True)
 class _Group:
-    """Channels that can only be removed together in all layers that share them.
+    """Coupled channels, which are removed in all layers that share them.
 
     Attributes:
         root: layer and function by which torch-pruning finds the group.
-        blocks: places of channels in the root, `(blocks, quantum)`: what can be removed at once, worst first.
-        importance: mean of each block's channels, ascending.
-        touched: for each layer and side, how many of its channels go with one of the root.
+        width: channels of the root.
+        blocks: channel indices in the root, `(blocks, quantum)`; a block is removed at once, least important first.
+        importance: mean importance of each block's channels, ascending.
+        touched: for each layer and side, the channels removed with one channel of the root.
     """
 
     root: tuple[nn.Module, Any]
@@ -66,7 +67,11 @@ class _Group:
 
 
 def size_of(net: nn.Module, example: Sequence[Tensor] | None = None) -> Size:
-    """The size of a net, by an example of what it takes: of a denoising U-Net unless given."""
+    """The size of a net.
+
+    Args:
+        example: input of the net for one image; that of a denoising U-Net by default.
+    """
     multiply_adds, parameters = torch_pruning.utils.count_ops_and_params(net, tuple(example or example_of(net)))
     return Size(parameters=int(parameters), multiply_adds=int(multiply_adds))
 
@@ -81,38 +86,37 @@ def prune(
     example: Sequence[Tensor] | None = None,
     ends: Sequence[nn.Module] | None = None,
 ) -> Pruning:
-    """Remove a share of the parameters, in whole channels, in place.
+    """Remove a fraction of the parameters, in whole channels, in place.
 
-    Channels are ranked within a group of layers that share them: by the L2 norm of their weights, by the first-order
-    change of the loss (Taylor; the gradients of the parameters must be there), or at random. How far each group is
-    pruned is searched for, so that the parameters that go are as near to the share as widths allow: within two points
-    for any net but a tiny one. Widths stay multiples of the groups of the group norms, and every head of an attention
-    loses as many dimensions as the others; a channel of a GEGLU goes with its gate. The input and output channels of
-    the net stay.
+    Channels are ranked within a group of coupled layers: by the L2 norm of their weights, by the first-order change of
+    the loss (Taylor; the parameters must have gradients), or at random. A binary search finds how many blocks to
+    remove, so that the fraction removed is as near to `ratio` as the widths allow: within two percentage points except
+    for tiny nets. Widths stay multiples of the groups of the group norms; all heads of an attention lose the same
+    number of dimensions; a channel of a GEGLU is removed with its gate. The input and output channels of the net stay.
 
     Args:
-        ratio: share of all parameters to remove, in (0, 1). Removing a share c of the channels of every layer removes
-            about 1 - (1 - c)^2 of the parameters: 0.51 for 0.3.
-        scope: `layer` removes the same share of channels everywhere, as near as groups allow; `global` those of least
-            importance anywhere, each measured by the mean of its group.
+        ratio: fraction of all parameters to remove, in (0, 1). Removing a fraction c of the channels of every layer
+            removes about 1 - (1 - c)^2 of the parameters: 0.51 for 0.3.
+        scope: `layer` removes the same fraction of channels everywhere, as near as groups allow; `global` removes the
+            least important channels of the whole net, by the mean importance of their block.
         seed: of random importance.
-        example: of what the net takes, in its order; of a denoising U-Net unless given.
-        ends: layers whose outputs stay; `conv_out` of a U-Net unless given.
+        example: inputs of the net, in order; those of a denoising U-Net by default.
+        ends: layers whose outputs stay; `conv_out` of a U-Net by default.
 
     Raises:
         InputError: a ratio outside (0, 1), one that no widths come near, or Taylor importance without gradients.
     """
     if not 0 < ratio < 1:
         raise InputError(
-            f"a pruning ratio lies between 0 and 1, got {ratio}; 0.4 removes the channels of 40% of the parameters"
+            f"a pruning ratio lies between 0 and 1; got {ratio}. A ratio of 0.4 removes 40% of the parameters"
         )
     if importance == "taylor" and all(parameter.grad is None for parameter in net.parameters()):
         raise InputError(
-            "Taylor importance is the product of weights and gradients of the loss, and there are no gradients; "
-            "run the loss backward first, or take `importance: magnitude`"
+            "Taylor importance is the product of weights and gradients of the loss, and there are no gradients. "
+            "Call `backward` on the loss first, or set `importance: magnitude`"
         )
     graph = torch_pruning.DependencyGraph()
-    # The library keeps state in mutable defaults; what is passed here is this call's alone.
+    # The library keeps state in mutable default arguments, so each call passes its own.
     with torch.enable_grad():
         graph.build_dependency(
             net,
@@ -126,15 +130,18 @@ def prune(
     order = _order(groups, scope)
     total = _parameters(net, {})
 
-    def share(blocks: int) -> float:
+    def fraction(blocks: int) -> float:
         return 1 - _parameters(net, _removed(groups, order[:blocks])) / total
 
-    enough = bisect_left(range(len(order)), ratio, key=share)
-    count = min(range(max(enough - 1, 0), min(enough, len(order)) + 1), key=lambda blocks: abs(share(blocks) - ratio))
+    # The first count that reaches the ratio, or the one below it, whichever is nearer.
+    enough = bisect_left(range(len(order)), ratio, key=fraction)
+    count = min(
+        range(max(enough - 1, 0), min(enough, len(order)) + 1), key=lambda blocks: abs(fraction(blocks) - ratio)
+    )
     if count == 0:
         raise InputError(
-            f"widths are whole groups of the group norms, so of this net at most {share(len(order)):.0%} of the "
-            f"parameters can be removed, and nothing for a ratio of {ratio}; take wider `block_channels`"
+            f"widths are multiples of the group norms' groups, so at most {fraction(len(order)):.0%} of the parameters "
+            f"of this net can be removed, and a ratio of {ratio} removes none; use wider `block_channels`"
         )
     chosen: dict[int, list[int]] = defaultdict(list)
     for index, block in order[:count]:
@@ -148,7 +155,7 @@ def prune(
 
 
 def fit_to_weights(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give every layer the widths of saved weights, in place, so that a pruned net can be loaded."""
+    """Resize every layer to the shapes of saved weights, in place, so that a pruned net can be loaded."""
     for name, module in net.named_modules():
         if f"{name}.weight" not in state:
             continue
@@ -176,7 +183,7 @@ def fit_to_weights(net: nn.Module, state: Mapping[str, Tensor]) -> None:
 def _groups(
     net: nn.Module, graph: Any, importance: ImportanceName, seed: int, ends: Sequence[nn.Module]
 ) -> list[_Group]:
-    judge = {
+    importance_of = {
         "magnitude": torch_pruning.importance.GroupMagnitudeImportance(p=2),
         "taylor": torch_pruning.importance.GroupTaylorImportance(),
         "random": torch_pruning.importance.RandomImportance(),
@@ -192,19 +199,19 @@ def _groups(
     groups = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for found in graph.get_all_groups(ignored_layers=list(ends)):
-            group = _by_channels(found, graph, layers)
+        for dependency_group in graph.get_all_groups(ignored_layers=list(ends)):
+            group = _by_channels(dependency_group, graph, layers)
             root, width = group[0].dep, len(group[0].idxs)
             touched: dict[tuple[nn.Module, bool], float] = defaultdict(float)
             for dependency, places in group:
                 if dependency.target.module in layers:
                     side = graph.is_out_channel_pruning_fn(dependency.handler)
                     touched[dependency.target.module, side] += len(places) / width
-            scores = judge(group).float().cpu()
+            scores = importance_of(group).float().cpu()
             parts = max((heads.get(module, 1) for module, outputs in touched if outputs), default=1)
-            # A norm of one channel a group takes out what a convolution's bias and the time say to that channel.
+            # With one channel per group, a group norm would cancel the convolution's bias and the time embedding.
             normed = any(isinstance(module, nn.GroupNorm) for module, _ in touched)
-            halves = 2 if root.target.module in gated else 1  # a channel of a GEGLU and its gate go together
+            halves = 2 if root.target.module in gated else 1  # a channel of a GEGLU is removed with its gate
             scores = scores.view(halves, -1).sum(0)
             quantum = _quantum(net, len(scores), parts)
             blocks, values = _blocks(scores, parts, quantum, kept=2 if normed else 1)
@@ -214,7 +221,10 @@ def _groups(
 
 
 def _by_channels(group: Any, graph: Any, layers: Mapping[nn.Module, str]) -> Any:
-    """The group, from the layer with fewest channels: where numbers become pixels of channels, those go together."""
+    """The group rooted at its layer with the fewest channels.
+
+    Where features are reshaped into the pixels of channels, all features of a channel are then removed together.
+    """
     fewest = min((item for item in group if item.dep.target.module in layers), key=lambda item: len(item.idxs))
     if len(fewest.idxs) == len(group[0].idxs):
         return group
@@ -222,7 +232,7 @@ def _by_channels(group: Any, graph: Any, layers: Mapping[nn.Module, str]) -> Any
 
 
 def _quantum(net: Any, width: int, heads: int) -> int:
-    """Channels that are removed at once."""
+    """The number of channels in a block, which is removed at once."""
     norm_groups = int(net.config.norm_num_groups) if hasattr(net, "config") else 1
     if heads == 1 and width % norm_groups == 0:
         return norm_groups
@@ -230,7 +240,10 @@ def _quantum(net: Any, width: int, heads: int) -> int:
 
 
 def _blocks(scores: Tensor, heads: int, quantum: int, kept: int) -> tuple[Tensor, Tensor]:
-    """Channels in blocks from the least important one, as many of each head; the last blocks are left out, and stay."""
+    """Blocks of channels, least important first, with equally many of each head, and the importance of each.
+
+    The last `kept` blocks are not returned, so that they are never removed.
+    """
     width = len(scores)
     order = scores.view(heads, -1).argsort(dim=1, stable=True)  # (heads, width of a head)
     places = order + torch.arange(heads)[:, None] * (width // heads)
@@ -240,13 +253,13 @@ def _blocks(scores: Tensor, heads: int, quantum: int, kept: int) -> tuple[Tensor
 
 
 def _order(groups: Sequence[_Group], scope: PruningScope) -> list[tuple[int, int]]:
-    """Group and block, in the order of removal; the blocks of a group keep theirs."""
+    """Pairs of group and block in the order of removal; blocks of a group stay in their order."""
     ranked = []
     for index, group in enumerate(groups):
         for block in range(len(group.blocks)):
             if scope == "global":
                 rank = float(group.importance[: block + 1].max())
-            else:  # the share of channels at which this block goes, groups taking turns within a block
+            else:  # the fraction of channels at which this block is removed, with an offset for each group
                 rank = (block + 1 - index * SPREAD % 1) * group.blocks.shape[1] / group.width
             ranked.append((rank, index, block))
     return [(index, block) for _, index, block in sorted(ranked)]
@@ -256,13 +269,13 @@ def _removed(groups: Sequence[_Group], order: Sequence[tuple[int, int]]) -> Remo
     removed: dict[tuple[nn.Module, bool], float] = defaultdict(float)
     for index, block in order:
         group = groups[index]
-        for place, each in group.touched.items():
-            removed[place] += each * len(group.blocks[block])
-    return {place: round(count) for place, count in removed.items()}
+        for side, per_channel in group.touched.items():
+            removed[side] += per_channel * len(group.blocks[block])
+    return {side: round(count) for side, count in removed.items()}
 
 
 def _parameters(net: nn.Module, removed: Removed) -> int:
-    """Parameters of the net without the removed channels."""
+    """Number of parameters of the net without the removed channels."""
     total = 0
     for module in net.modules():
         outputs, inputs = removed.get((module, True), 0), removed.get((module, False), 0)
@@ -281,7 +294,7 @@ def _parameters(net: nn.Module, removed: Removed) -> int:
 
 
 def _refresh_channels(net: nn.Module) -> None:
-    """The resampling layers keep their width beside their convolution and check inputs against it."""
+    """Update the widths that the resampling layers of diffusers store and check their inputs against."""
     for module in net.modules():
         if isinstance(module, Upsample2D | Downsample2D) and isinstance(module.conv, nn.Conv2d):
             module.channels = module.conv.in_channels
@@ -289,7 +302,7 @@ def _refresh_channels(net: nn.Module) -> None:
 
 
 def example_of(net: Any) -> tuple[Tensor, ...]:
-    """A sample, a timestep and what else the net takes, in its order."""
+    """Example inputs of a denoising U-Net: an image, a timestep, then text features or a class if it takes any."""
     shape = (1, net.config.in_channels, net.config.sample_size, net.config.sample_size)
     example = [torch.zeros(shape, device=net.device), torch.zeros(1, device=net.device)]
     if "cross_attention_dim" in net.config:
@@ -300,7 +313,7 @@ def example_of(net: Any) -> tuple[Tensor, ...]:
 
 
 def truncated(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The nearest update of a lower rank to b a, by its factors.
+    """Factors of the matrix of lower rank that is nearest to b a.
 
     Args:
         a, b: `(rank, in)` and `(out, rank)`, or of a convolution `(rank, in, height, width)` and `(out, rank, 1, 1)`.

@@ -1,6 +1,6 @@
-"""Every kind of generator: built by its name from settings, and loaded from what was saved.
+"""Build generators by kind and settings, and load saved ones.
 
-A kind is imported when it is asked for, so that the code of one is no part of what a run with another depends on.
+A kind is imported on first use, so that a run does not depend on the code of other kinds.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ class _Kind(Protocol):
 def build_generator(
     kind: str, shown: Shown, settings: Mapping[str, Any], *, seed: int, resources: Resources
 ) -> Generator:
-    """A model of the images' shape, which has learned from nobody.
+    """An untrained model for images of this shape.
 
     Args:
-        settings: of the kind's `for_images`.
+        settings: keyword arguments of the kind's `for_images`.
         seed: of its initial weights.
 
     Raises:
-        InputError: there is no such kind, or images and settings do not go together.
+        InputError: an unknown kind, or settings that do not fit the images.
     """
     return _class_of(kind).for_images(shown, **settings, seed=seed, resources=resources)
 
 
 def outline_generator(kind: str, shape: tuple[int, int, int], settings: Mapping[str, Any]) -> Outline:
-    """How large a model of images `(channels, height, width)` will be, without building or loading one.
+    """The size of a model for images `(channels, height, width)`, without building or loading it.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: an unknown kind.
     """
     return _class_of(kind).outline(shape, **settings)
 
 
 def load_generator(payload: bytes, resources: Resources) -> Generator:
-    """What `Generator.to_bytes` saved, of the kind that its description names."""
+    """Load a model that `Generator.to_bytes` saved; its description names the kind."""
     return _class_of(description_of(payload)["kind"]).from_bytes(payload, resources)
 
 

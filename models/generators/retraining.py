@@ -1,4 +1,4 @@
-"""Every way to come by the model of a coalition: retrained, finetuned, or unlearned."""
+"""Obtain the models of coalitions by retraining, finetuning or unlearning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from royalty.models.generators.training import Method, Training
 from royalty.models.generators.unlearning import gradient_ascent, influence_unlearning
 
 OTHER_SEED = 1_000_003
-"""Added to the seed of a training that diverged, for its one other try."""
+"""Added to the seed for the second attempt of a training that diverged."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Outcome:
 
     Attributes:
         model: None if training diverged twice.
-        seed: of the training that this is.
-        failure: what happened, if there is no model.
+        seed: of the attempt that gave this outcome.
+        failure: the reason why there is no model, or None.
     """
 
     model: Generator | None
@@ -41,27 +41,26 @@ def coalition_models(
     training: Training,
     seeds: Sequence[int],
 ) -> list[Outcome]:
-    """The model of each coalition.
+    """Train the model of each coalition.
 
-    `sparsified` finetunes the pruned model and `finetune` the whole one; `retrain` starts from random
-    weights. The model of nobody has learned from nobody: for these three it is the start's architecture
-    with random weights. `gradient-ascent` and `influence` instead take out of the start what others than
-    the coalition's members brought; then everybody's model is the start itself.
+    `sparsified` finetunes the pruned model, `finetune` the whole model, and `retrain` starts from random weights; for
+    these three the model of the empty coalition is untrained. `gradient-ascent` and `influence` unlearn from the start
+    the images of contributors outside the coalition; the model of the grand coalition is then the start itself.
 
-    A training that diverges is tried once more from another seed.
+    A training that diverges is repeated once with another seed.
 
     Args:
-        start: the model that all coalitions start from; for `retrain`, one of the shape to train.
+        start: the model that all coalitions start from; for `retrain`, a model of the shape to train.
         masks: bool, `(coalitions, contributors of the data)`.
-        seeds: of each coalition's training.
+        seeds: the seed of each coalition's training.
 
     Raises:
-        InputError: a method that this kind of generator has not.
+        InputError: this kind of generator does not support the method.
     """
     if method in ("gradient-ascent", "influence"):
         if not isinstance(start, Denoiser):
             raise InputError(
-                f"{method} unlearns what a denoiser learned, and this generator is of the kind {start.KIND}; take "
+                f"{method} is available for diffusion models only; this generator is of the kind {start.KIND}. Set "
                 "`coalitions: {method: sparsified}`"
             )
         return [_unlearned(method, start, data, mask, training, seed) for mask, seed in zip(masks, seeds, strict=True)]
@@ -70,12 +69,10 @@ def coalition_models(
         for row, (mask, seed) in enumerate(zip(masks, seeds, strict=True))
         if not mask.any()
     }
-    somebody = [row for row in range(len(masks)) if row not in outcomes]
-    for attempt in (0, OTHER_SEED):
-        pending = [row for row in somebody if attempt == 0 or outcomes[row].failure]
-        models = [
-            start.untrained(seed=seeds[row] + attempt) if method == "retrain" else start.copy() for row in pending
-        ]
+    nonempty = [row for row in range(len(masks)) if row not in outcomes]
+    for offset in (0, OTHER_SEED):
+        pending = [row for row in nonempty if offset == 0 or outcomes[row].failure]
+        models = [start.untrained(seed=seeds[row] + offset) if method == "retrain" else start.copy() for row in pending]
         if not models:
             break
         fit = start.fit_many(
@@ -85,11 +82,11 @@ def coalition_models(
             batch_size=training.batch_size,
             learning_rate=training.learning_rate,
             ema_decay=training.ema_decay,
-            seeds=[seeds[row] + attempt for row in pending],
+            seeds=[seeds[row] + offset for row in pending],
         )
         for row, model, step in zip(pending, models, fit.diverged, strict=True):
             failure = None if step is None else f"the loss of step {step} is not finite, from two seeds"
-            outcomes[row] = Outcome(None if failure else model, seeds[row] + attempt, failure)
+            outcomes[row] = Outcome(None if failure else model, seeds[row] + offset, failure)
     return [outcomes[row] for row in range(len(masks))]
 
 
@@ -99,10 +96,10 @@ def _unlearned(
     kept = data.of_coalition(mask)
     forgotten = np.setdiff1d(np.arange(len(data)), kept)
     failure = ""
-    for attempt in (seed, seed + OTHER_SEED):
+    for attempt_seed in (seed, seed + OTHER_SEED):
         model = start.copy()
         if not len(forgotten):
-            return Outcome(model, attempt)
+            return Outcome(model, attempt_seed)
         try:
             if method == "gradient-ascent":
                 gradient_ascent(
@@ -111,7 +108,7 @@ def _unlearned(
                     steps=training.steps,
                     batch_size=training.batch_size,
                     learning_rate=training.learning_rate,
-                    seed=attempt,
+                    seed=attempt_seed,
                 )
             elif len(kept):
                 influence_unlearning(
@@ -120,12 +117,12 @@ def _unlearned(
                     data.images[forgotten],
                     timesteps=training.timesteps,
                     damping=training.damping,
-                    seed=attempt,
+                    seed=attempt_seed,
                 )
             else:
-                model = start.untrained(seed=attempt)
+                model = start.untrained(seed=attempt_seed)
         except ValueError as error:
             failure = f"{error}, from two seeds"
         else:
-            return Outcome(model, attempt)
-    return Outcome(None, attempt, failure)
+            return Outcome(model, attempt_seed)
+    return Outcome(None, attempt_seed, failure)

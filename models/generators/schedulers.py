@@ -19,23 +19,23 @@ from royalty.models.generators.libraries import (
 SCHEDULERS: Mapping[SchedulerName, tuple[type[Any], dict[str, Any]]] = {
     "ddim": (DDIMScheduler, {}),
     "dpm-solver++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
-    # Without its Runge-Kutta steps at the start a step is one pass through the net, as of the others.
+    # Without the initial Runge-Kutta steps, a step is one pass through the net, as for the other samplers.
     "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
     "unipc": (UniPCMultistepScheduler, {}),
 }
 
 
 def solver(name: str, config: Mapping[str, Any], steps: int, device: torch.device | str = "cpu") -> Any:
-    """The sampler at its start. It remembers its last steps: every batch has one of its own.
+    """A sampler in its initial state. It stores its previous steps, so every batch needs a new one.
 
     Args:
-        config: of the scheduler that a model was trained with: its betas, and what it predicts.
+        config: of the scheduler that the model was trained with: its betas, and its prediction target.
         steps: passes through the net; `pndm` takes one more.
 
     Raises:
-        InputError: no scheduler has this name; the nearest are offered.
+        InputError: an unknown name; the message lists the nearest ones.
     """
     kind, options = by_name(name, SCHEDULERS, "scheduler")
-    made = kind.from_config(dict(config), **options)
-    made.set_timesteps(steps, device=device)
-    return made
+    sampler = kind.from_config(dict(config), **options)
+    sampler.set_timesteps(steps, device=device)
+    return sampler

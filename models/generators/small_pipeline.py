@@ -1,4 +1,4 @@
-"""A Stable Diffusion pipeline of the real classes, built from config with random weights, for small images."""
+"""A Stable Diffusion pipeline for small images: the original classes at small widths, with random weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from royalty.models.generators.libraries import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 
 TOKENS = 16
-"""Of a prompt: letters, of which each is one, and its two ends."""
+"""Tokens of a prompt: one for each letter, plus start and end."""
 
 HEAD = 8
-"""Channels of a group of the norms, and of a head of attention."""
+"""Groups of the group norms, and channels of an attention head."""
 
 LETTERS = [letter + end for end in ("</w>", "") for letter in string.ascii_lowercase]
 VOCABULARY = {token: place for place, token in enumerate(["<|startoftext|>", "<|endoftext|>", *LETTERS])}
@@ -26,12 +26,12 @@ VOCABULARY = {token: place for place, token in enumerate(["<|startoftext|>", "<|
 
 @dataclass(frozen=True)
 class Widths:
-    """How large a pipeline is.
+    """The size of a pipeline.
 
     Attributes:
-        autoencoder: channels of its levels, multiples of 8, each of which but the first halves the image.
-        denoiser: likewise, of the U-Net on latents; all levels but the last attend to the text.
-        layers: residual blocks of a level of the U-Net.
+        autoencoder: channels of its levels, multiples of 8; each level after the first halves the image.
+        denoiser: channels of the levels of the U-Net on latents; all levels except the last attend to the text.
+        layers: residual blocks per level of the U-Net.
         text: features of a token.
     """
 
@@ -42,7 +42,7 @@ class Widths:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Widths:
-        """Those among other settings."""
+        """Read the widths from the settings of a base."""
         autoencoder, denoiser = tuple(settings["autoencoder"]), tuple(settings["denoiser"])
         return cls(autoencoder, denoiser, settings["layers"], settings["text"])
 
@@ -89,7 +89,7 @@ def build_text_encoder(features: int) -> CLIPTextModel:
 
 
 def build_pipeline(widths: Widths, *, side: int, seed: int) -> StableDiffusionPipeline:
-    """A pipeline for images of `side` by `side` pixels, which has learned nothing.
+    """An untrained pipeline for images of `side` by `side` pixels.
 
     Args:
         seed: of its weights.
@@ -101,7 +101,7 @@ def build_pipeline(widths: Widths, *, side: int, seed: int) -> StableDiffusionPi
             text_encoder=build_text_encoder(widths.text),
             tokenizer=CLIPTokenizer(vocab=VOCABULARY, merges=[], model_max_length=TOKENS),
             unet=build_denoiser(widths, side),
-            # As Stable Diffusion 1.5 has it.
+            # The schedule of Stable Diffusion 1.5.
             scheduler=PNDMScheduler(
                 beta_start=0.00085,
                 beta_end=0.012,
@@ -116,5 +116,5 @@ def build_pipeline(widths: Widths, *, side: int, seed: int) -> StableDiffusionPi
 
 
 def save_small_pipeline(folder: Path, *, side: int, seed: int) -> None:
-    """Write one of random weights as diffusers writes one."""
+    """Save an untrained pipeline in the format of diffusers."""
     build_pipeline(Widths(), side=side, seed=seed).save_pretrained(folder)

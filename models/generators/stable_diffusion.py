@@ -1,4 +1,4 @@
-"""A frozen Stable Diffusion pipeline (Rombach et al. 2022), loaded once a process for all that is trained on it."""
+"""A frozen Stable Diffusion pipeline (Rombach et al. 2022), loaded once per process and shared by its LoRAs."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ with hub_extra():
     from transformers import CLIPTextModel, CLIPTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # of loading, which takes a moment, and would stand before an error's line
+    disable_progress_bar()  # it would be printed in front of error messages
 
 ENCODING_BATCH = 64
 
 
 class FrozenPipeline:
-    """The parts of a pipeline, none of which is trained, and the adapters that were put into its U-Net.
+    """The frozen parts of a pipeline, and the LoRA adapters that were added to its U-Net.
 
     Attributes:
-        digest: of its files.
-        scheduler: adds the noise that it was trained with.
+        digest: SHA-256 of its files.
+        scheduler: the noise schedule that the pipeline was trained with.
     """
 
     def __init__(self, folder: Path, device: str) -> None:
         check_pipeline(folder)
         self.digest, self.device = digest_of_pipeline(folder), torch.device(device)
-        own: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+        local_only: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
         with loading(folder):
-            self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", **own)
-            self.vae = AutoencoderKL.from_pretrained(folder / "vae", **own)
-            self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **own)
+            self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", **local_only)
+            self.vae = AutoencoderKL.from_pretrained(folder / "vae", **local_only)
+            self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **local_only)
             self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
         for part in (self.unet, self.vae, self.text_encoder):
@@ -54,9 +54,9 @@ class FrozenPipeline:
         self._adapters: dict[str, dict[str, nn.Parameter]] = {}
 
     def adapter(self, targets: Sequence[str], rank: int) -> dict[str, nn.Parameter]:
-        """The weights of the LoRA adapter of that rank, which is put in and switched on, by peft's names.
+        """Add and activate the LoRA adapter of these targets and this rank; its weights by peft's names.
 
-        There is one adapter for each rank: whoever uses it writes own weights into it first.
+        There is one adapter for all models of the same targets and rank. Write the model's weights into it before use.
 
         Raises:
             InputError: a target that matches no layer.
@@ -76,15 +76,15 @@ class FrozenPipeline:
         self.unet.set_adapter(name)
         return self._adapters[name]
 
-    def moments(self, images: np.ndarray, rows: RowCache) -> Tensor:
-        """Mean and deviation of the latents of images, in the U-Net's scale: `(n, 2, channels, h, w)`.
+    def moments(self, images: np.ndarray, cache: RowCache) -> Tensor:
+        """Mean and standard deviation of the latents of images, in the U-Net's scale: `(n, 2, channels, h, w)`.
 
         Args:
             images: uint8, `(n, 1 or 3, height, width)`.
-            rows: keeps them, so that no image is encoded twice.
+            cache: of moments, so that no image is encoded twice.
 
         Raises:
-            InputError: sides that the autoencoder cannot halve as often as it does.
+            InputError: sides that are no multiples of the autoencoder's downsampling factor.
         """
         multiple = 2 ** (len(self.vae.config.block_out_channels) - 1)
         if images.shape[2] % multiple or images.shape[3] % multiple:
@@ -95,19 +95,19 @@ class FrozenPipeline:
         ids = [item_id(image) for image in images]
 
         def encode(missing: np.ndarray) -> np.ndarray:
-            shown = scaled(images[missing], self.device)
-            shown = shown.expand(-1, self.vae.config.in_channels, -1, -1)
-            drawn = self.vae.encode(shown).latent_dist
-            both = torch.stack([drawn.mean, drawn.std], 1) * self.vae.config.scaling_factor
-            found: np.ndarray = both.flatten(1).cpu().numpy()
-            return found
+            colour = scaled(images[missing], self.device)
+            colour = colour.expand(-1, self.vae.config.in_channels, -1, -1)
+            posterior = self.vae.encode(colour).latent_dist
+            moments = torch.stack([posterior.mean, posterior.std], 1) * self.vae.config.scaling_factor
+            rows: np.ndarray = moments.flatten(1).cpu().numpy()
+            return rows
 
-        found = self._kept(f"latents of {images.shape[2:]} of {self.digest}", ids, rows, encode)
+        rows = self._cached(f"latents of {images.shape[2:]} of {self.digest}", ids, cache, encode)
         shape = (images.shape[2] // multiple, images.shape[3] // multiple)
-        return torch.from_numpy(found).to(self.device).view(len(ids), 2, self.vae.config.latent_channels, *shape)
+        return torch.from_numpy(rows).to(self.device).view(len(ids), 2, self.vae.config.latent_channels, *shape)
 
-    def embeddings(self, texts: Sequence[str], rows: RowCache) -> Tensor:
-        """What the U-Net is told by texts: `(n, tokens, features)`.
+    def embeddings(self, texts: Sequence[str], cache: RowCache) -> Tensor:
+        """Text embeddings that the U-Net is conditioned on: `(n, tokens, features)`.
 
         Raises:
             InputError: a text of more tokens than the tokenizer takes.
@@ -116,7 +116,8 @@ class FrozenPipeline:
             tokens, most = len(self.tokenizer(text, verbose=False)["input_ids"]), self.tokenizer.model_max_length
             if tokens > most:
                 raise InputError(
-                    f"a prompt has at most {most} tokens, its ends included, and {text[:80]!r} has {tokens}; shorten it"
+                    f"a prompt has at most {most} tokens, start and end included; {text[:80]!r} has {tokens}. Shorten "
+                    "it"
                 )
 
         def embed(missing: np.ndarray) -> np.ndarray:
@@ -124,38 +125,38 @@ class FrozenPipeline:
             tokens = self.tokenizer(
                 chosen, padding="max_length", max_length=self.tokenizer.model_max_length, return_tensors="pt"
             )
-            told = self.text_encoder(tokens["input_ids"].to(self.device))[0]
-            found: np.ndarray = told.flatten(1).cpu().numpy()
-            return found
+            embedded = self.text_encoder(tokens["input_ids"].to(self.device))[0]
+            rows: np.ndarray = embedded.flatten(1).cpu().numpy()
+            return rows
 
         ids = [item_id(np.frombuffer(text.encode(), np.uint8)) for text in texts]
-        found = self._kept(f"texts of {self.digest}", ids, rows, embed)
-        return torch.from_numpy(found).to(self.device).view(len(ids), self.tokenizer.model_max_length, -1)
+        rows = self._cached(f"texts of {self.digest}", ids, cache, embed)
+        return torch.from_numpy(rows).to(self.device).view(len(ids), self.tokenizer.model_max_length, -1)
 
     @torch.inference_mode()
     def decoded(self, latents: Tensor, channels: int) -> np.ndarray:
-        """Images of latents, uint8; of one channel they are the mean of what the autoencoder makes."""
+        """Decode latents to uint8 images; images of one channel are the mean over the decoder's channels."""
         images = self.vae.decode(latents / self.vae.config.scaling_factor).sample
         return quantized(images.mean(1, keepdim=True) if channels == 1 else images)
 
     @torch.no_grad()
-    def _kept(self, key: str, ids: list[str], rows: RowCache, compute: Any) -> np.ndarray:
-        """Rows of ids, `(n, numbers)`, of which those not kept yet are computed, and kept."""
-        found, _ = rows.lookup(key, ids)
-        first = {ids[row]: row for row in reversed(np.flatnonzero(~found).tolist())}
+    def _cached(self, key: str, ids: list[str], cache: RowCache, compute: Any) -> np.ndarray:
+        """Rows of ids, `(n, numbers)`; those not in the cache are computed and added to it."""
+        cached, _ = cache.lookup(key, ids)
+        first = {ids[row]: row for row in reversed(np.flatnonzero(~cached).tolist())}
         missing = np.array(sorted(first.values()), dtype=np.int64)
         if len(missing):
             parts = range(0, len(missing), ENCODING_BATCH)
-            fresh = np.concatenate([compute(missing[start : start + ENCODING_BATCH]) for start in parts])
-            rows.add(key, [ids[row] for row in missing], fresh)
-        return rows.lookup(key, ids)[1]
+            computed = np.concatenate([compute(missing[start : start + ENCODING_BATCH]) for start in parts])
+            cache.add(key, [ids[row] for row in missing], computed)
+        return cache.lookup(key, ids)[1]
 
 
 @lru_cache(maxsize=2)
 def load_pipeline(folder: Path, digest: str, device: str) -> FrozenPipeline:
-    """The pipeline of a folder, once a process: all that is trained on it shares its memory.
+    """The pipeline of a folder, loaded once per process and shared by all models trained on it.
 
     Args:
-        digest: of its files, so that a folder that changed is loaded anew.
+        digest: of its files; a folder whose files changed is loaded again.
     """
     return FrozenPipeline(folder, device)

@@ -1,7 +1,7 @@
-"""Training of many small models of one shape at once.
+"""Train many small models of one shape at once.
 
-A net of few channels on small images spends much of a step outside the arithmetic: calls, copies, and
-convolutions too small to fill the processor. A stack of nets pays for each call once.
+A net of few channels on small images spends much of a step outside the arithmetic: calls, copies, and convolutions too
+small to fill the processor. A stack of nets makes each call once for all models.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from royalty.models.generators.libraries import UNet2DModel
 from royalty.models.generators.unets import DIFFUSION_STEPS
 
 LANES = 8
-"""Stacks are as wide as a multiple of this.
+"""The width of a stack is a multiple of this.
 
-Widths of layers are multiples of the groups of the group norms, four, so every tensor of such a stack is a
-multiple of 32 numbers. No model has numbers in the rest that a vector loop leaves to a scalar loop, whose
-last bit may differ: the position in the stack has no influence.
+Layer widths are multiples of the four groups of the group norms, so the size of every tensor of a stack is a multiple
+of 32. Vector loops then leave no remainder to a scalar loop, whose last bit may differ, and the result of a model does
+not depend on its position in the stack.
 """
 
 
@@ -42,25 +42,25 @@ def fit_stacked(
     progress: Progress | None = None,
     width: int = LANES,
 ) -> Fits:
-    """Train every model in place, on its own images from its own seed, as `DDPM.fit` does up to rounding.
+    """Train every model in place, on its own images and with its own seed; equal to `DDPM.fit` up to rounding.
 
-    On one thread of a CPU what a model learns depends, to the last bit, on its own weights, images and seed
-    and on `width`; not on the other models, their number or their order. The kernels chosen depend on
-    the width, so every stack has the same one: the last is filled up with copies of its last model.
+    On one thread of a CPU the result of a model depends, to the last bit, on its own weights, images and seed and on
+    `width`, but not on the other models, their number or their order. Kernels are chosen by the width, so all stacks
+    have the same width: the last is filled up with copies of its last model.
 
     Args:
         models: of one shape, pruned widths included, and on one device.
         image_sets: for each model uint8 `(items, channels, height, width)`, at least one item.
-        seeds: for each model that of its batches, timesteps and noise.
-        progress: counts the steps of each model: `len(models) * steps` in all.
+        seeds: for each model the seed of its batches, timesteps and noise.
+        progress: counts the steps of each model, `len(models) * steps` in all.
         width: models trained at once, a multiple of 8; memory grows with it.
 
     Returns:
         The losses are mean squared errors of the predicted velocity.
 
     Raises:
-        ValueError: models of several shapes, a set without images or of another shape, not one set and one
-            seed for each model, or a width that is no multiple of 8. No model has been touched then.
+        ValueError: models of different shapes, an empty image set or one of another shape, not one set and one seed for
+            each model, or a width that is no multiple of 8. The models are then unchanged.
     """
     _check(models, image_sets, seeds, width)
     losses = np.empty((len(models), steps))
@@ -94,11 +94,11 @@ def fit_stacked(
 
 
 class StackedUNets:
-    """The forward pass of the U-Nets of `DDPM.build`, for several of one shape at once.
+    """The forward pass of several U-Nets of `DDPM.build` of one shape at once.
 
-    Images in between are `(batch, models * channels, h, w)`, the channels of a model side by side, so that
-    a convolution of every model is one grouped convolution and a group norm one with more groups. The
-    time embeddings are `(models, batch, features)`.
+    Hidden images are `(batch, models * channels, h, w)`, with the channels of a model side by side. The convolutions of
+    all models are then one grouped convolution, and their group norms one with more groups. Time embeddings are
+    `(models, batch, features)`.
     """
 
     def __init__(self, unets: Sequence[UNet2DModel]) -> None:
@@ -107,22 +107,21 @@ class StackedUNets:
         tensors = zip(*(unet.parameters() for unet in unets), strict=True)
         blocks = [torch.stack(same).detach().flatten() for same in tensors]
         self.sizes = [len(block) for block in blocks]
-        # One vector, filled up to whole vector registers: the optimizer takes one call, and no rest.
+        # One vector, padded to whole vector registers, so that the optimizer makes one call without a remainder.
         blocks.append(torch.zeros(-sum(self.sizes) % 64, device=blocks[0].device))
         self.weights = torch.cat(blocks).requires_grad_()
         times = torch.arange(DIFFUSION_STEPS, device=self.weights.device)
         self.time_features: Tensor = self.unet.time_proj(times)  # (diffusion steps, features)
         self.layers: dict[nn.Parameter, Tensor] = {}
 
-    def __call__(self, noisy: Tensor, times: Tensor, _told: Tensor | None = None) -> Tensor:
-        """Predictions `(models, batch, c, h, w)` of images of that shape at times `(models, batch)`."""
+    def __call__(self, noisy: Tensor, times: Tensor, _classes: Tensor | None = None) -> Tensor:
+        """Predictions `(models, batch, c, h, w)` for noisy images of that shape at times `(models, batch)`."""
         self.layers = self._split()
         unet = self.unet
         embedding = functional.silu(self._linear(unet.time_embedding.linear_1, self.time_features[times]))
-        # Every block applies the nonlinearity to the embedding first; once is enough.
+        # Every block begins by applying the nonlinearity to the embedding; it is applied once here.
         embedding = functional.silu(self._linear(unet.time_embedding.linear_2, embedding))
-        # Grouped convolutions of few channels run fastest where the channels of a pixel lie together, and every
-        # layer keeps that order of memory.
+        # Grouped convolutions of few channels are fastest in channels-last memory format, which every layer preserves.
         images = noisy.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         hidden = self._convolve(unet.conv_in, images)
         skipped = [hidden]
@@ -152,7 +151,7 @@ class StackedUNets:
                 parameter.copy_(stacked[index])
 
     def _split(self) -> dict[nn.Parameter, Tensor]:
-        """For each parameter of the first U-Net that of every model, `(models, *shape)`, views of the one vector."""
+        """For each parameter of the first U-Net, that of every model, `(models, *shape)`, as views of the vector."""
         views = torch.split(self.weights, [*self.sizes, len(self.weights) - sum(self.sizes)])
         parameters = list(self.unet.parameters())
         return {
@@ -184,31 +183,31 @@ class StackedUNets:
         return torch.cat([self._apart(first), self._apart(second)], dim=4).flatten(3).permute(0, 3, 1, 2)
 
     def _apart(self, images: Tensor) -> Tensor:
-        """A view `(batch, h, w, models, channels)`, in the order of memory."""
+        """Images as `(batch, h, w, models, channels)`, which is their order in memory."""
         batch, channels, height, width = images.shape
         return images.permute(0, 2, 3, 1).reshape(batch, height, width, self.width, channels // self.width)
 
 
 def _check(models: Sequence[Denoiser], image_sets: Sequence[np.ndarray], seeds: Sequence[int], width: int) -> None:
     if width < 1 or width % LANES:
-        raise ValueError(f"a stack is as wide as a multiple of {LANES}, got {width}; leave `width` at its default")
+        raise ValueError(f"the width of a stack is a multiple of {LANES}; got {width}. Leave `width` at its default")
     if not len(models) == len(image_sets) == len(seeds):
         raise ValueError(
-            f"every model has one image set and one seed, got {len(models)} models, {len(image_sets)} sets and "
-            f"{len(seeds)} seeds; give as many of each"
+            f"every model has one image set and one seed; got {len(models)} models, {len(image_sets)} sets and "
+            f"{len(seeds)} seeds. Pass equally many of each"
         )
     for index, (model, images) in enumerate(zip(models, image_sets, strict=True)):
         shape = (model.architecture.channels, model.architecture.image_size, model.architecture.image_size)
         if len(images) == 0 or images.shape[1:] != shape:
             raise ValueError(
-                f"an image set holds at least one image of shape {shape}, that of model {index} is an array of "
-                f"shape {images.shape}; leave out models without images and resize the others"
+                f"an image set holds at least one image of shape {shape}; that of model {index} is an array of "
+                f"shape {images.shape}. Leave out models without images, and resize the other images"
             )
         if _shape(model) != _shape(models[0]):
             raise ValueError(
-                f"models of one stack have the same layers and widths, model {index} differs from model 0: "
+                f"models of one stack have the same layers and widths; model {index} differs from model 0: "
                 f"{model.architecture} against {models[0].architecture}, {model.unet.num_parameters()} weights "
-                f"against {models[0].unet.num_parameters()}; train models of different shapes in separate calls"
+                f"against {models[0].unet.num_parameters()}. Train models of different shapes in separate calls"
             )
 
 

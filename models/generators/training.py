@@ -1,4 +1,4 @@
-"""What there is to say of how a coalition's model is trained."""
+"""The settings by which the models of coalitions are trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Method = Literal["sparsified", "finetune", "retrain", "gradient-ascent", "influe
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of a training: see `DDPM.fit`; the last two are those of `influence_unlearning`."""
+    """Settings of a training: see `DDPM.fit`. `timesteps` and `damping` are those of `influence_unlearning`."""
 
     steps: int
     batch_size: int

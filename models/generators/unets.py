@@ -1,4 +1,4 @@
-"""The denoising U-Nets of diffusers, from a few numbers; what they learn to predict, and from what noise."""
+"""The denoising U-Nets of diffusers: architecture, noise schedule and prediction target."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GROUPS = 4
 Objective = Literal["velocity", "noise"]
 
 SCHEDULES: dict[Objective, dict[str, Any]] = {
-    # Velocity (Salimans & Ho 2022) on a cosine schedule learns faster on small images than noise on the linear one.
+    # On small images, velocity (Salimans & Ho 2022) on a cosine schedule trains faster than noise on a linear one.
     "velocity": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
-    # As Ho et al. (2020) have it.
+    # The schedule of Ho et al. (2020).
     "noise": {
         "beta_schedule": "linear",
         "beta_start": 1e-4,
@@ -30,19 +30,19 @@ SCHEDULES: dict[Objective, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """A denoising U-Net of square images, one level for each entry of `block_channels`, and how it learns.
+    """A denoising U-Net of square images with one level per entry of `block_channels`, and its training options.
 
     Attributes:
-        attention: levels with self-attention, the one of whole images being 0; if there is any, the middle has it too.
-        head_channels: width of a head of attention; None: one head.
+        attention: levels with self-attention, 0 being full resolution; if there are any, the middle block has it too.
+        head_channels: width of an attention head; None: a single head.
         groups: of the group norms; widths are multiples of it.
-        objective: what is predicted, with the schedule of noise that goes with it.
-        classes: that images are made of, by their label; 0: unconditional.
-        guidance: weight of what the class changes (Ho & Salimans 2022); 1: none beyond the condition.
-        flip: whether mirrored images are as good as the images.
+        objective: the prediction target, which also selects the noise schedule.
+        classes: number of classes of a conditional model; 0: unconditional.
+        guidance: scale of classifier-free guidance (Ho & Salimans 2022); 1 disables it.
+        flip: whether training images are mirrored at random.
         mixed_precision, torch_compile: see `royalty.models.generators.acceleration`.
-        gradient_checkpointing: whether what lies between blocks is computed again rather than kept.
-        gradient_accumulation: parts of a batch, one after the other, whose gradients are added.
+        gradient_checkpointing: whether activations between blocks are recomputed instead of stored.
+        gradient_accumulation: number of parts of a batch that are processed in turn, with their gradients summed.
     """
 
     image_size: int
@@ -63,12 +63,12 @@ class Architecture:
 
     @property
     def plain(self) -> bool:
-        """Whether nets of this shape can be trained in a stack."""
+        """Whether nets of this architecture can be trained in a stack."""
         return not (self.attention or self.classes or self.flip or self.torch_compile or self.gradient_checkpointing)
 
 
 def build_unet(architecture: Architecture) -> UNet2DModel:
-    """With random weights, from torch's global generator; one class more than there are stands for no class."""
+    """A net with random weights from torch's global generator; an extra class stands for a hidden class."""
     levels = range(len(architecture.block_channels))
     with_attention = [level in architecture.attention for level in levels]
     return UNet2DModel(
@@ -91,7 +91,7 @@ def noise_schedule(objective: Objective) -> DDIMScheduler:
 
 
 def target_of(scheduler: DDIMScheduler, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-    """What the net should predict of noisy images."""
+    """The prediction target for noisy images: noise or velocity."""
     if scheduler.config.prediction_type == "epsilon":
         return noise
     velocity: Tensor = scheduler.get_velocity(clean, noise, times)
@@ -101,7 +101,7 @@ def target_of(scheduler: DDIMScheduler, clean: Tensor, noise: Tensor, times: Ten
 def at_random_levels(
     scheduler: DDIMScheduler, clean: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Images with noise of a level each, those levels, and what to predict of them."""
+    """Images with noise of random levels, those levels, and the prediction targets."""
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
     times = torch.randint(DIFFUSION_STEPS, (len(clean),), generator=generator).to(clean.device)
     return scheduler.add_noise(clean, noise, times), times, target_of(scheduler, clean, noise, times)

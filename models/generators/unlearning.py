@@ -1,7 +1,7 @@
-"""Approximations, in place, of the model that was never trained on some images (appendix D.4 of the paper).
+"""Unlearning: approximate, in place, the model that was never trained on some images (appendix D.4 of the paper).
 
-They are baselines for coalition finetuning: both undo the images of contributors outside a coalition,
-starting from the model that everybody trained.
+Both methods are baselines for coalition finetuning: they start from the model trained on all images and remove the
+influence of the images of contributors outside a coalition.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def gradient_ascent(
     seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> list[float]:
-    """Climb the training loss on images to forget (Graves et al. 2021), by plain stochastic gradient steps.
+    """Increase the training loss on images to forget by stochastic gradient ascent (Graves et al. 2021).
 
-    The loss has no upper bound, so neither has the harm to the images that are kept: few steps are best.
+    The loss has no upper bound, so many steps also destroy what was learned from the other images: use few.
 
     Args:
         forget_images: uint8, `(items, channels, height, width)`, at least one.
@@ -43,7 +43,7 @@ def gradient_ascent(
         The loss before each step.
 
     Raises:
-        ValueError: nothing to forget, or the loss is no longer finite; the model is then of no use.
+        ValueError: no images to forget, or the loss is no longer finite; the model must then be discarded.
     """
     _refuse_empty(forget_images, "forget")
     generator = torch.Generator().manual_seed(seed)
@@ -64,7 +64,7 @@ def gradient_ascent(
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise ValueError(
-                f"gradient ascent diverged: the loss of step {len(losses)} is {losses[-1]}; take fewer steps or lower "
+                f"gradient ascent diverged: the loss of step {len(losses)} is {losses[-1]}. Take fewer steps, or lower "
                 f"the learning rate, which is {learning_rate}"
             )
         if progress is not None:
@@ -85,22 +85,22 @@ def influence_unlearning(
     batch_size: int = 400,
     progress: Callable[[int], None] | None = None,
 ) -> float:
-    """One Newton-like step to the model without the forgotten images (Izzo et al. 2021; Jia et al. 2023).
+    """Take one Newton-like step towards the model without the forgotten images (Izzo et al. 2021; Jia et al. 2023).
 
-    At the minimum of the mean loss of all images, its minimum for the kept ones lies near
+    If theta minimizes the mean loss of all images, the minimum for the kept ones lies near
     theta + H^-1 (g_all - g_kept), where g are mean gradients and H is the Hessian on kept images; with
-    g_all = 0 the step is H^-1 (sum of forgotten gradients) / (number of kept images). H^-1 is taken as
-    that of the damped empirical Fisher matrix of kept images, solved exactly (the matrix of WoodFisher;
-    Singh & Alistarh 2020). That gives the direction but not the scale of H, so the length of the step is
-    the one that minimizes the quadratic model along it, with the Gauss-Newton curvature as measured.
+    g_all = 0 the step is H^-1 (sum of forgotten gradients) / (number of kept images). H is approximated by
+    the damped empirical Fisher matrix of kept images, and the system is solved exactly (the matrix of
+    WoodFisher; Singh & Alistarh 2020). This gives the direction but not the scale of H, so the length of the
+    step minimizes the quadratic model along it, with the measured Gauss-Newton curvature.
 
     Args:
         kept_images, forget_images: uint8, `(items, channels, height, width)`, at least one of each.
-        timesteps: how many noise levels gradients are averaged over, evenly spaced.
-        damping: as a share of the mean non-zero eigenvalue of the Fisher matrix, above 0.
-        strength: length of the step; 1 is the minimizing length above.
-        fisher_images: how many kept images make the Fisher matrix; their gradients are held in memory.
-        seed: of the noise, and of which images make the Fisher matrix.
+        timesteps: number of evenly spaced noise levels that gradients are averaged over.
+        damping: as a fraction of the mean non-zero eigenvalue of the Fisher matrix, above 0.
+        strength: factor of the length of the step; 1 is the minimizing length above.
+        fisher_images: kept images that the Fisher matrix is computed from; their gradients are held in memory.
+        seed: of the noise, and of the choice of images for the Fisher matrix.
         batch_size: pairs of image and timestep that pass through the net at once.
         progress: called with the number of images done since the last call.
 
@@ -135,7 +135,7 @@ def influence_unlearning(
     step = strength * newton_step(fisher_gradients, share * (forgotten - kept), curvature, damping=damping)
     length = float(step.norm())
     if not math.isfinite(length):
-        raise ValueError(f"a step of unlearning is finite, got one of length {length}; raise the damping of {damping}")
+        raise ValueError(f"the unlearning step must be finite; its length is {length}. Raise the damping of {damping}")
     with torch.no_grad():
         for parameter, change in zip(model.unet.parameters(), _split(model, step).values(), strict=True):
             parameter.add_(change)
@@ -145,14 +145,14 @@ def influence_unlearning(
 def newton_step(gradients: Tensor, slope: Tensor, curvature: Callable[[Tensor], float], *, damping: float) -> Tensor:
     """The step along (F + lambda I)^-1 slope that maximizes slope.d - d.H.d / 2 over its length.
 
-    F is the mean of g g' over the rows of `gradients`. Where it is proportional to H and damping is
-    small, this is the Newton step H^-1 slope.
+    F is the mean of g g' over the rows of `gradients`. If F is proportional to H and damping is small,
+    this is the Newton step H^-1 slope.
 
     Args:
         gradients: `(samples, parameters)`.
         slope: `(parameters,)`.
         curvature: d.H.d for a direction d, `(parameters,)`.
-        damping: lambda as a share of the mean non-zero eigenvalue of F, above 0.
+        damping: lambda as a fraction of the mean non-zero eigenvalue of F, above 0.
 
     Returns:
         `(parameters,)`.
@@ -161,12 +161,12 @@ def newton_step(gradients: Tensor, slope: Tensor, curvature: Callable[[Tensor], 
         ValueError: damping not above 0.
     """
     if not damping > 0:
-        raise ValueError(f"damping lies above 0, got {damping}; 0.1 is a tenth of the mean eigenvalue")
-    # Woodbury's identity: a system as large as there are samples, not parameters.
+        raise ValueError(f"damping is above 0; got {damping}. A value of 0.1 is a tenth of the mean eigenvalue")
+    # By Woodbury's identity the system has the size of the samples, not of the parameters.
     gram = (gradients @ gradients.T).double()
     ridge = damping * gram.trace() / min(gradients.shape) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     weights = torch.linalg.solve(gram + ridge, (gradients @ slope).double())
-    direction = slope - weights.to(slope.dtype) @ gradients  # times lambda, which the length makes up for
+    direction = slope - weights.to(slope.dtype) @ gradients  # up to the factor 1 / lambda, which the length absorbs
     bend = curvature(direction)
     step: Tensor = direction * (torch.dot(slope, direction).item() / bend if bend > 0 else 0.0)
     return step
@@ -175,7 +175,7 @@ def newton_step(gradients: Tensor, slope: Tensor, curvature: Callable[[Tensor], 
 def _curvature(
     model: Denoiser, images: np.ndarray, direction: Tensor, *, timesteps: int, seed: int, batch_size: int
 ) -> float:
-    """Second derivative of the loss along a direction, without that of the net (Gauss-Newton): 2 mean |J d|^2."""
+    """Gauss-Newton second derivative of the loss along a direction: 2 mean |J d|^2."""
     weights = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
     tangent = _split(model, direction)
     times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
@@ -185,8 +185,8 @@ def _curvature(
             predicted: Tensor = functional_call(model.unet, weights, (noisy, times)).sample
             return predicted
 
-        moved: Tensor = jvp(output, (weights,), (tangent,))[1]
-        return moved
+        derivative: Tensor = jvp(output, (weights,), (tangent,))[1]
+        return derivative
 
     total = 0.0
     for image in images:
@@ -206,4 +206,4 @@ def _split(model: Denoiser, vector: Tensor) -> dict[str, Tensor]:
 
 def _refuse_empty(images: np.ndarray, purpose: str) -> None:
     if not len(images):
-        raise ValueError(f"unlearning has at least one image to {purpose}, got none")
+        raise ValueError(f"unlearning needs at least one image to {purpose}; got none. Pass images")

@@ -1,4 +1,4 @@
-"""How a valuation in batches is divided: its plan, its shares, and what is found of each, as bytes too."""
+"""The data of a valuation in batches: the plan, the shares of the work and their results, all serializable."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from royalty.models.valuation.ground import Batch, Ground, Options, chunks, surv
 from royalty.models.valuation.memory import check_fits
 
 SHARE = 16
-"""Batches of training items that are valued one after the other, each starting where the last one ended."""
+"""Batches of training items in a share of the work. They are solved in turn, each from the potentials of the last."""
 
 PAIR_BYTES = 64
-"""Of a pair of batches: distance, dual value, coupling, and what their transport computes with."""
+"""Memory for a pair of batches: distance, dual value, coupling, and intermediate results of their transport."""
 
 BatchPositions = tuple[np.ndarray, ...]
 """Sorted positions of the items of each batch."""
@@ -43,10 +43,10 @@ class Batching:
             raise InputError(f"a batch has at least 1 item, got a batch size of {self.size}")
 
     def check_pairs(self, items: int, val_items: int) -> None:
-        """Refuse more pairs of a training and a validation batch than memory holds.
+        """Check that the pairs of training and validation batches fit in memory.
 
         Raises:
-            InputError: with both numbers of batches.
+            InputError: they do not; the message has both numbers of batches.
         """
         counts = (-(-count // self.size) for count in (items, val_items))
         check_fits(
@@ -57,23 +57,24 @@ class Batching:
         )
 
     def rows(self, items: int, labels: np.ndarray | None) -> BatchPositions:
-        """Batches of one size to the next item."""
+        """Divide items into batches whose sizes differ by at most one."""
         count = -(-items // self.size)
         order = np.random.default_rng(self.seed).permutation(items)
         if self.stratify and labels is not None:
             order = order[np.argsort(labels[order], kind="stable")]
-        # Neighbours in the order go to different batches, so a label is dealt out evenly.
+        # Neighbours in the order go to different batches, so the items of a label are spread evenly.
         return tuple(np.sort(order[batch::count]) for batch in range(count))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all shares of the work have in common.
+    """The data that all shares of the work use.
 
     Attributes:
-        ground: of the cost.
+        ground: the ground cost.
         val: batches of validation items.
-        shares: rows of each batch of training items, by share of the work; none where batches are given.
+        shares: for each share of the work, the positions of its batches of training items; empty if the caller
+            provided batches.
     """
 
     ground: Ground
@@ -82,11 +83,11 @@ class Plan:
 
     @property
     def rows(self) -> BatchPositions:
-        """Of all batches."""
+        """Positions of the items of all batches."""
         return tuple(batch for share in self.shares for batch in share)
 
     def common(self) -> Plan:
-        """What a transport of any training batch depends on beside that batch."""
+        """The part of the plan that the transport of a training batch depends on."""
         return replace(self, ground=replace(self.ground, items=0), shares=())
 
     def to_bytes(self) -> bytes:
@@ -105,15 +106,15 @@ class Plan:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Plan:
-        arrays, kept = unpack(payload)
+        arrays, description = unpack(payload)
         ground = Ground(
-            options=Options(**kept["options"]),
-            **kept["ground"],
+            options=Options(**description["options"]),
+            **description["ground"],
             centre=arrays["centre"],
             labels=arrays.get("labels"),
             label_distances=arrays["label_distances"],
         )
-        counts = kept["counts"]
+        counts = description["counts"]
         val = tuple((arrays[f"val {index}"], arrays.get(f"val labels {index}")) for index in range(counts["val"]))
         rows = (arrays[f"rows {index}"] for index in range(sum(counts["shares"])))
         return cls(ground, val, tuple(tuple(islice(rows, count)) for count in counts["shares"]))
@@ -121,15 +122,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Share:
-    """What transport of some batches of training items to all of validation found.
+    """The transports of a share's batches of training items to all validation batches.
 
     Attributes:
         sizes: items of each batch, `(batches,)`.
-        distances, duals: `(batches, validation batches)`, transport cost, and value with its entropy.
-        potentials: float64, for each validation batch `(items,)`, the mean of its potentials over the training
-            items, each at the level that gives the sources' potentials a mean of zero.
-        marginal_error: the largest.
-        iterations: passes over the costs, in all.
+        distances, duals: `(batches, validation batches)`, transport cost, and value of the regularized problem.
+        potentials: float64, for each validation batch `(items,)`, its mean potential over the training items, with the
+            constant that gives the sources' potentials a mean of zero.
+        marginal_error: the largest of all transports.
+        iterations: total passes over the costs.
     """
 
     sizes: np.ndarray
@@ -140,7 +141,7 @@ class Share:
     iterations: int
 
     def to_bytes(self) -> bytes:
-        arrays = {f"potentials {index}": own for index, own in enumerate(self.potentials)}
+        arrays = {f"potentials {index}": potential for index, potential in enumerate(self.potentials)}
         numbers = {"marginal_error": self.marginal_error, "iterations": self.iterations}
         return pack({**arrays, "sizes": self.sizes, "distances": self.distances, "duals": self.duals}, numbers)
 
@@ -154,14 +155,14 @@ class Share:
 
 @dataclass(frozen=True)
 class BatchTransport:
-    """What all shares together say, by which every item is valued.
+    """The transport between batches and the mean potentials of all shares, from which every item is valued.
 
     Attributes:
         potentials: for each validation batch `(items,)`, the mean over all training items.
-        sent: `(batches, validation batches)`, where each batch goes: rows sum to one.
-        distance: of the transport of batches.
+        sent: `(batches, validation batches)`, the fraction of a training batch's mass sent to each; rows sum to one.
+        distance: of the transport between batches.
         marginal_error: the largest of all transports.
-        iterations: passes over the costs, in all.
+        iterations: total passes over the costs.
     """
 
     potentials: tuple[np.ndarray, ...]
@@ -171,7 +172,7 @@ class BatchTransport:
     iterations: int
 
     def to_bytes(self) -> bytes:
-        arrays = {f"potentials {index}": own for index, own in enumerate(self.potentials)}
+        arrays = {f"potentials {index}": potential for index, potential in enumerate(self.potentials)}
         numbers = {name: getattr(self, name) for name in ("distance", "marginal_error", "iterations")}
         return pack({**arrays, "sent": self.sent}, numbers)
 
@@ -184,19 +185,18 @@ class BatchTransport:
 
 @dataclass(frozen=True)
 class Valued:
-    """Gradients of the items of some batches.
+    """Gradients of the items of a share's batches.
 
     Attributes:
         gradients: float64, `(items,)`, batch by batch.
-        columns: for each validation batch `(items,)`, the mass that these training items send to each, all of
-            them having one.
+        columns: for each validation batch `(items,)`, the mass that its items receive if each training item sends one.
     """
 
     gradients: np.ndarray
     columns: tuple[np.ndarray, ...]
 
     def to_bytes(self) -> bytes:
-        arrays = {f"columns {index}": own for index, own in enumerate(self.columns)}
+        arrays = {f"columns {index}": column for index, column in enumerate(self.columns)}
         return pack({**arrays, "gradients": self.gradients}, {"columns": len(self.columns)})
 
     @classmethod
@@ -212,7 +212,7 @@ def plan_values(
     batching: Batching,
     device: torch.device | None = None,
 ) -> Plan:
-    """Look at all items once, and divide them into batches; see `sava_values`."""
+    """Survey all items in one pass, and divide them into batches; see `sava_values`."""
     batching.check_pairs(len(train[0]), len(val[0]))
     ground = survey(chunks(*train), val, options, seed=batching.seed, device=device)
     return Plan(ground, _val_batches(val, batching), _in_shares(batching.rows(len(train[0]), train[1])))
@@ -221,7 +221,7 @@ def plan_values(
 def plan_batches(
     train: Iterable[Batch], val: Batch, options: Options, batching: Batching, device: torch.device | None = None
 ) -> Plan:
-    """Look at all items of given batches once; see `sava_values`."""
+    """Survey the items of the caller's batches in one pass; see `sava_values`."""
     ground = survey(train, val, options, seed=batching.seed, device=device)
     return Plan(ground, _val_batches(val, batching), ())
 
@@ -229,34 +229,34 @@ def plan_batches(
 def extend_plan(
     plan: Plan, before: Sequence[str], after: Sequence[str], labels: np.ndarray | None, batching: Batching
 ) -> tuple[Plan, int]:
-    """The plan for a training set that has changed, with the batches that are still whole as they were.
+    """Extend a plan to a changed training set; shares whose items are all still there stay unchanged.
 
-    Cost, scale and label distances stay those of the plan, so that what was found for those batches still holds. Items
-    that are new, or whose batch has lost one, come into batches of their own.
+    Cost, scale and label distances stay those of the plan, so that the results of unchanged shares remain valid. New
+    items, and those of shares that lost an item, form new batches.
 
     Args:
-        before, after: what tells items apart, such as id and label, in the order of the training items then and now.
-        labels: of the items now.
+        before, after: a key for each training item, such as id and label, in the old and the new order.
+        labels: of the new items.
 
     Returns:
-        The plan, and how many of its first shares are as they were.
+        The plan, and the number of unchanged shares, which come first.
     """
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for row in reversed(range(len(after))):
-        places.setdefault(after[row], []).append(row)
-    left = np.ones(len(after), dtype=bool)
-    kept = []
+        positions.setdefault(after[row], []).append(row)
+    unassigned = np.ones(len(after), dtype=bool)
+    unchanged = []
     for share in plan.shares:
-        wanted = [before[row] for batch in share for row in batch]
-        needed = Counter(wanted)
-        if all(len(places.get(name, ())) >= count for name, count in needed.items()):
-            rows = iter([places[name].pop() for name in wanted])
-            kept.append(tuple(np.array(list(islice(rows, len(batch)))) for batch in share))
-            left[np.concatenate(kept[-1])] = False
-    fresh = np.flatnonzero(left)
-    added = batching.rows(len(fresh), None if labels is None else labels[fresh]) if len(fresh) else ()
-    shares = (*kept, *_in_shares(tuple(fresh[batch] for batch in added)))
-    return replace(plan, ground=replace(plan.ground, items=len(after)), shares=shares), len(kept)
+        keys = [before[row] for batch in share for row in batch]
+        needed = Counter(keys)
+        if all(len(positions.get(key, ())) >= count for key, count in needed.items()):
+            rows = iter([positions[key].pop() for key in keys])
+            unchanged.append(tuple(np.array(list(islice(rows, len(batch)))) for batch in share))
+            unassigned[np.concatenate(unchanged[-1])] = False
+    new = np.flatnonzero(unassigned)
+    added = batching.rows(len(new), None if labels is None else labels[new]) if len(new) else ()
+    shares = (*unchanged, *_in_shares(tuple(new[batch] for batch in added)))
+    return replace(plan, ground=replace(plan.ground, items=len(after)), shares=shares), len(unchanged)
 
 
 def _in_shares(batches: BatchPositions) -> tuple[BatchPositions, ...]:
@@ -264,21 +264,21 @@ def _in_shares(batches: BatchPositions) -> tuple[BatchPositions, ...]:
 
 
 def take(train: tuple[np.ndarray, np.ndarray | None], rows: np.ndarray) -> Batch:
-    """The items of one batch; of a memory map, nothing else is read."""
+    """The items of one batch; of a memory map only these rows are read."""
     return np.asarray(train[0][rows]), None if train[1] is None else np.asarray(train[1][rows])
 
 
 def share_pieces(train: tuple[np.ndarray, np.ndarray | None], share: BatchPositions) -> Iterator[bytes]:
-    """The items of the batches of a share, as bytes that `open_share` maps: a share then reads no others."""
+    """Serialize the items of a share's batches, so that its worker reads no others; see `open_share`."""
     features, labels = take(train, np.concatenate(share))
     arrays = {"features": features} if labels is None else {"features": features, "labels": labels}
     return packed_pieces(arrays, {"sizes": [len(rows) for rows in share]})
 
 
 def open_share(path: Path) -> list[Batch]:
-    """The batches that `share_pieces` wrote."""
-    arrays, kept = open_packed(path)
-    ends = np.cumsum(kept["sizes"])[:-1]
+    """The batches that `share_pieces` serialized, memory-mapped."""
+    arrays, description = open_packed(path)
+    ends = np.cumsum(description["sizes"])[:-1]
     features = np.split(arrays["features"], ends)
     labels = np.split(arrays["labels"], ends) if "labels" in arrays else [None] * len(features)
     return list(zip(features, labels, strict=True))

@@ -1,4 +1,4 @@
-"""Which coalitions to measure, so that few of them tell much about every contributor."""
+"""Choose the coalitions to measure, so that few of them are informative about every contributor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from royalty.models.base.errors import InputError, by_name
 Sizes = Literal["shapley", "leverage"]
 
 CANDIDATES = 8
-"""Coalitions of one size among which the most informative is taken; more gain little."""
+"""Random coalitions of a size from which the most informative is chosen; more gain little."""
 
 _PRIOR_INFORMATION = 0.05
 _ENUMERABLE = 20
@@ -40,9 +40,9 @@ def members_of(masks: np.ndarray, contributors: Sequence[str]) -> list[tuple[str
 def size_distribution(n_players: int, sizes: Sizes) -> np.ndarray:
     """Probability of each size 1..n-1, `(n_players - 1,)`.
 
-    `shapley` is the KernelSHAP distribution, p(k) proportional to 1/(k (n - k)): the regression of
-    eq. 5 then needs no weights. `leverage` is uniform (Musco & Witter 2025): a coalition of middle
-    size says more about each contributor than one of nearly nobody or nearly everybody.
+    `shapley` is the KernelSHAP distribution, p(k) proportional to 1/(k (n - k)), with which the regression of
+    eq. 5 needs no weights. `leverage` is uniform (Musco & Witter 2025): a coalition of medium size is more informative
+    about each contributor than a very small or very large one.
     """
     counts = np.arange(1, n_players)
     weights = 1 / (counts * (n_players - counts)) if sizes == "shapley" else np.ones(n_players - 1)
@@ -51,9 +51,9 @@ def size_distribution(n_players: int, sizes: Sizes) -> np.ndarray:
 
 
 def size_weights(sizes: np.ndarray, n_players: int) -> np.ndarray:
-    """Weights that give coalitions of these sizes, `(m,)`, however drawn, the KernelSHAP distribution of sizes.
+    """Weights that give coalitions of these sizes, `(m,)`, the KernelSHAP distribution of sizes.
 
-    Neighbouring sizes of which too few were drawn are weighted together.
+    Neighbouring sizes with too few coalitions are weighted together.
     """
     kinds = np.minimum(sizes, n_players - sizes)
     target = np.zeros(n_players // 2 + 1)
@@ -77,24 +77,24 @@ def sample_coalitions(
 ) -> np.ndarray:
     """Draw distinct coalitions.
 
-    Sizes are spread over their distribution rather than drawn one by one. Of each size, every coalition
-    is equally likely, but draws depend on each other: among a few random ones that is taken which adds
-    most to the information that the earlier ones give (greedy D-optimal design), so that contributors
-    are told apart by fewer coalitions.
+    Sizes are a stratified sample of their distribution. Every coalition of a size is equally likely, but draws depend
+    on each other: of a few random coalitions, the one that adds most information to the earlier ones is chosen (greedy
+    D-optimal design), so that fewer coalitions are needed to distinguish the contributors.
 
     Args:
         n_players: contributors, 2 or more.
-        n_coalitions: at least `2 (n_players - 1)`, and even if paired. When all 2^n - 2 coalitions are no more
-            than that, each of them is given once, and the estimate has no sampling error.
+        n_coalitions: at least `2 (n_players - 1)`, and even if paired. If it is at least 2^n - 2, each of these
+            coalitions is returned once, and the estimate has no sampling error.
         seed: of the draw; the same seed gives the same coalitions.
         sizes: `leverage`, uniform over the sizes 1 to n - 1 (Musco & Witter 2025), or `shapley`, the KernelSHAP
             distribution, proportional to 1/(k (n - k)) (Lundberg & Lee 2017).
-        paired: each coalition is followed by its complement. Whatever a coalition and its complement
-            have in common, all interactions between two contributors among it, then cancels. Without
-            interactions, and with less than about three coalitions a contributor, unpaired ones tell more.
+        paired: whether each coalition is followed by its complement. All effects that a coalition and its complement
+            share, including all interactions between two contributors, then cancel. Without interactions, and with
+            fewer than about three coalitions per contributor, unpaired coalitions are more informative.
 
     Returns:
-        bool, `(coalitions, n_players)`; never null or grand; if paired, rows 2i and 2i+1 are complements.
+        bool, `(coalitions, n_players)`, without the empty and the grand coalition; if paired, rows 2i and 2i+1 are
+        complements.
 
     Raises:
         InputError: fewer than two players, an odd or too small number of coalitions, or unknown `sizes`.
@@ -125,7 +125,7 @@ def sample_coalitions(
 
 
 def check_count(n_players: int, n_coalitions: int, *, paired: bool) -> None:
-    """Refuse a number of coalitions by which these players cannot be told apart.
+    """Check that the number of coalitions suffices to distinguish the players.
 
     Raises:
         InputError: fewer than two players, or an odd or too small number of coalitions.
@@ -141,7 +141,7 @@ def check_count(n_players: int, n_coalitions: int, *, paired: bool) -> None:
 
 
 def _all_coalitions(n_players: int) -> np.ndarray:
-    """Every coalition but nobody and everybody, complements side by side, `(2^n - 2, n)`."""
+    """All coalitions except the empty and the grand one, each followed by its complement, `(2^n - 2, n)`."""
     codes = np.arange(1, 2 ** (n_players - 1))  # without the last player
     half = (codes[:, None] >> np.arange(n_players)) & 1 == 1
     masks = np.empty((2 * len(half), n_players), dtype=bool)
@@ -150,7 +150,7 @@ def _all_coalitions(n_players: int) -> np.ndarray:
 
 
 def _spread_sizes(n_players: int, draws: int, sizes: Sizes, paired: bool, generator: np.random.Generator) -> np.ndarray:
-    """A size for each draw, `(draws,)`: a stratified sample, moved where a size has no coalition left."""
+    """A size for each draw, `(draws,)`: a stratified sample, changed if no distinct coalition of the size is left."""
     cumulative = np.cumsum(size_distribution(n_players, sizes))
     positions = (np.arange(draws) + generator.random(draws)) / draws
     drawn = 1 + np.minimum(np.searchsorted(cumulative, positions), n_players - 2)
@@ -159,24 +159,24 @@ def _spread_sizes(n_players: int, draws: int, sizes: Sizes, paired: bool, genera
     for size in np.unique(kind):
         spare = np.flatnonzero(kind == size)[_available(n_players, int(size), paired) :]
         for draw in spare:
-            room = [
+            unused = [
                 _available(n_players, other, paired) - int((kind == other).sum())
                 for other in range(1, n_players // 2 + 1 if paired else n_players)
             ]
-            kind[draw] = drawn[draw] = 1 + int(np.argmax(room))
+            kind[draw] = drawn[draw] = 1 + int(np.argmax(unused))
     return generator.permutation(drawn)
 
 
 def _available(n_players: int, size: int, paired: bool) -> int:
-    """How many distinct coalitions, or pairs, there are of a size."""
+    """The number of distinct coalitions, or pairs, of a size."""
     return comb(n_players, size) // (2 if paired and 2 * size == n_players else 1)
 
 
 def _distinct_masks(sizes: np.ndarray, n_players: int, paired: bool, generator: np.random.Generator) -> np.ndarray:
-    """One coalition of each size, `(len(sizes), n_players)`, none twice and none another's complement."""
+    """One coalition of each size, `(len(sizes), n_players)`; all distinct, and if paired no two are complements."""
     masks = np.zeros((len(sizes), n_players), dtype=bool)
     taken: set[bytes] = set()
-    inverse = np.eye(n_players) / _PRIOR_INFORMATION  # of the information that the coalitions so far give
+    inverse = np.eye(n_players) / _PRIOR_INFORMATION  # of the information matrix of the coalitions so far
     for row, size in enumerate(sizes):
         candidates = _fresh_candidates(int(size), n_players, taken, generator)
         centred = candidates - size / n_players  # (candidates, n)

@@ -1,6 +1,6 @@
-"""GMValuator: the value of a training item by how near it is to what a generator made (Yang et al. 2024).
+"""GMValuator: value training items by their similarity to generated images (Yang et al. 2024).
 
-No training and no access to the generator: generated images are matched with training images.
+It needs neither training nor access to the generator: generated images are matched with training images.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ BATCH = 512
 """Generated images matched at a time."""
 
 CONTRIBUTION_BYTES = 32
-"""Of a generated image, an item, their distance and the score."""
+"""Memory for a contribution: generated image, item, distance and score."""
 
 RECALLED = 2
-"""Items recalled for each that is kept, where distances of another kind rank them again."""
+"""Items recalled per neighbour if a second distance re-ranks them."""
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """Which items stand behind which generated images: a row for each neighbour, all arrays of one length.
+    """Contributions of items to generated images: one row for each neighbour, all arrays of one length.
 
     Attributes:
         generated: int64, rows of the generated images, ascending.
         item: int64, rows of the training items.
         distance: float64, by which the item was ranked; lower is nearer.
-        score: float64, what the item is worth by this image, descending within an image; not negative.
+        score: float64, value that the item gets from this image, at least 0, descending within an image.
     """
 
     generated: np.ndarray
@@ -52,14 +52,14 @@ class Contributions:
     score: np.ndarray
 
     def of(self, generated: int) -> Contributions:
-        """Those of one generated image, the highest score first; none if there is no such image."""
+        """The contributions to one generated image, highest score first; empty if there is no such image."""
         rows = slice(*np.searchsorted(self.generated, [generated, generated + 1]))
         return Contributions(self.generated[rows], self.item[rows], self.distance[rows], self.score[rows])
 
 
 @dataclass(frozen=True)
 class GMValues(ItemValues):
-    """Values of items, with the contributions that they are sums of."""
+    """Values of items, and the contributions that sum to them."""
 
     contributions: Contributions
 
@@ -76,30 +76,31 @@ def gmvaluator_values(
     index: Index | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> GMValues:
-    """Sum over generated images j of V_ij = q_j exp(-d_ij / T) / sum over the k nearest of exp(-d / T); 0 outside.
+    """Value training items by their similarity to generated images.
 
-    For each generated image, the nearest items in the embedding are recalled, ranked again by `distances`, and the
-    k nearest of them share its quality (GMValuator, eq. 4 to 7).
+    For each generated image, the nearest items in the embedding are recalled and re-ranked by `distances`; the k
+    nearest share its quality (GMValuator, eq. 4 to 7). The value of item i is the sum over generated images j of
+    V_ij = q_j exp(-d_ij / T) / sum over the k nearest of exp(-d / T), and 0 for items that are not among them.
 
     Args:
         train_features: `(items, dimensions)`.
         generated_features: `(generated, dimensions)`, by the same encoder. Vectors are scaled to length one.
-        k: items that share an image; where there are fewer items, all do.
-        recall_k: items recalled, at least k; by default k, and 2 k where `distances` ranks them again.
-        distances: finite numbers; called in batches of images. By default the Euclidean distance of the embeddings,
-            in [0, 2].
+        k: number of items that share an image; at most all items.
+        recall_k: items recalled, at least k; by default k, or 2 k with `distances`.
+        distances: a second distance, which gives finite numbers; called for batches of images. By default the Euclidean
+            distance of the embeddings, in [0, 2].
         quality: q, `(generated,)`, in [0, 1]; by default 1.
-        temperature: T, in the units of the distances; lower gives more to the nearest. Where it is far above the
-            differences of the distances, the k share equally, as `effective_neighbours` tells.
+        temperature: T, in the units of the distances; a lower one gives more to the nearest items. If it is far above
+            the differences of the distances, all k get equal shares; see `effective_neighbours`.
         index: of `build_index` on the same training features; by default built here.
         progress: called with the number of generated images done since the last call.
 
     Returns:
-        values not negative, higher is better, which sum to the qualities; diagnostics:
+        Values of at least 0, higher is better, whose sum is that of the qualities; diagnostics:
         `effective_neighbours`, exp of the entropy of the shares, from 1 to k, mean over images; `quality_lost`,
-        1 - mean quality, the share of value that low quality took; `recall`, the share of the true `recall_k`
-        nearest that the index finds; `index`, its kind; `k` as used and `k_asked`; `recall_k`; `temperature`;
-        `zero_items`, those in no neighbourhood or with a value that underflows.
+        1 - mean quality, the fraction of value lost to low quality; `recall`, the fraction of the true `recall_k`
+        nearest items that the index finds; `index`, its kind; `k` as used, and `k_asked`; `recall_k`; `temperature`;
+        `zero_items`, the number of items that are in no neighbourhood or whose value underflows.
 
     Raises:
         InputError: no training items or generated images; features of different dimensions, not finite or of length
@@ -151,13 +152,13 @@ def gmvaluator_values(
     ranked, scores, effective = np.empty((m, kept)), np.empty((m, kept)), np.empty(m)
     for start in range(0, m, BATCH):
         images = np.arange(start, min(start + BATCH, m))
-        apart, rows = index.search(generated_features[images], recalled)  # (images, recalled)
+        ranking, rows = index.search(generated_features[images], recalled)  # (images, recalled)
         if distances is not None:
-            apart = _checked_distances(np.asarray(distances(images, rows)), images, rows)
-            order = np.argsort(apart, axis=1, kind="stable")  # of equal distances, the nearer in the embedding
-            apart, rows = (np.take_along_axis(array, order, axis=1) for array in (apart, rows))
-        items[images], ranked[images] = rows[:, :kept], apart[:, :kept]
-        shares = softmin(apart[:, :kept], temperature)
+            ranking = _checked_distances(np.asarray(distances(images, rows)), images, rows)
+            order = np.argsort(ranking, axis=1, kind="stable")  # ties are broken by the distance in the embedding
+            ranking, rows = (np.take_along_axis(array, order, axis=1) for array in (ranking, rows))
+        items[images], ranked[images] = rows[:, :kept], ranking[:, :kept]
+        shares = softmin(ranking[:, :kept], temperature)
         effective[images] = np.exp(entr(shares).sum(axis=1))
         scores[images] = quality[images, None] * shares
         if progress is not None:
@@ -180,12 +181,12 @@ def gmvaluator_values(
 
 
 def softmin(distances: np.ndarray, temperature: float) -> np.ndarray:
-    """exp(-d / T) over its sum in each row; rows sum to one however large or small d / T is.
+    """Normalize exp(-d / T) in each row, without overflow or underflow: rows sum to one for any d / T.
 
     Args:
         distances: `(rows, k)`, finite, ascending in each row.
     """
-    with np.errstate(over="ignore"):  # a gap that is infinite for this temperature has a share of 0
+    with np.errstate(over="ignore"):  # a difference that overflows has a share of 0
         logits = (distances[:, :1] - distances) / temperature
     shares: np.ndarray = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
     return shares
@@ -196,7 +197,7 @@ def _check_features(train: np.ndarray, generated: np.ndarray) -> None:
         if features.ndim == 2 and len(features) == 0:
             raise InputError(f"training items are matched with generated images; there are no {title} ones")
     check_features(train, generated, title="generated")
-    lengths_of(generated, "generated")  # the index would find a bad one late, and name its row within a batch
+    lengths_of(generated, "generated")  # the index would report a bad row late, and by its number within a batch
 
 
 def _checked_quality(quality: np.ndarray | None, images: int) -> np.ndarray:
@@ -212,17 +213,17 @@ def _checked_quality(quality: np.ndarray | None, images: int) -> np.ndarray:
     return quality.astype(np.float64)
 
 
-def _checked_distances(apart: np.ndarray, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    if apart.shape != rows.shape:
+def _checked_distances(distances: np.ndarray, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    if distances.shape != rows.shape:
         raise InputError(
-            f"the metric gives a distance for each pair; got shape {apart.shape} for {rows.shape[0]} generated images "
-            f"by {rows.shape[1]} items"
+            f"the metric gives a distance for each pair; got shape {distances.shape} for {rows.shape[0]} generated "
+            f"images by {rows.shape[1]} items"
         )
-    bad = np.argwhere(~np.isfinite(apart))
+    bad = np.argwhere(~np.isfinite(distances))
     if len(bad):
         image, place = bad[0]
         raise InputError(
             f"distances are finite; generated row {images[image]} and training row {rows[image, place]} are "
-            f"{apart[image, place]} apart. Look at these images, or take another metric"
+            f"{distances[image, place]} apart. Look at these images, or take another metric"
         )
-    return apart.astype(np.float64)
+    return distances.astype(np.float64)

@@ -1,7 +1,7 @@
-"""The ground cost of LAVA: how far a training item is from a validation item, by features and by label.
+"""The ground cost of LAVA: the distance of a training item from a validation item, by features and by label.
 
-C((x, y), (x', y')) = feature_weight |x - x'| + label_weight W(mu_t(.|y), mu_v(.|y')) (LAVA, eq. 1): W compares
-the features of all training items of label y with those of all validation items of label y'.
+C((x, y), (x', y')) = feature_weight |x - x'| + label_weight W(mu_t(.|y), mu_v(.|y')) (LAVA, eq. 1), where W is the
+transport distance between the features of all training items of label y and of all validation items of label y'.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.transport import PointCost, solve_transport
 
 CLASS_SAMPLE = 2000
-"""Items of a label, of each side, that a label distance comes from at most."""
+"""Largest number of items of a label, on each side, that a label distance is computed from."""
 
 SCALE_SAMPLE = 1000
-"""Items of each side that the scale of the cost comes from at most."""
+"""Largest number of items on each side that the scale of the cost is computed from."""
 
 CHUNK = 65_536
-"""Rows that are looked at together."""
+"""Rows read at a time."""
 
 LABEL_BYTES = 32
-"""Of a label and a validation item: how far they are apart, the mass between them, and what is computed with these."""
+"""Memory for a pair of a label and a validation item: distance, mass, and intermediate results."""
 
 Batch = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a transport is set up and solved; see `royalty.models.valuation.lava.lava_values`.
+    """The settings of a transport; see `royalty.models.valuation.lava.lava_values`.
 
     Raises:
         InputError: a value out of range.
@@ -62,16 +62,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Ground:
-    """What all costs of one valuation have in common.
+    """The parameters that all costs of one valuation share.
 
     Attributes:
-        options: as asked for.
-        scale: standard deviation of the cost of a training and a validation item.
-        epsilon: of the entropy, in units of the cost.
+        options: the settings.
+        scale: standard deviation of the cost between a training and a validation item.
+        epsilon: weight of the entropy, in units of the cost.
         centre: `(d,)`, mean of the validation features.
-        labels: of validation, sorted, `(labels,)`; None: features alone are compared.
-        label_distances: `(labels, labels)`, of training from validation labels, 0 or more.
-        items: training items.
+        labels: distinct validation labels, sorted, `(labels,)`; None: only features are compared.
+        label_distances: `(labels, labels)`, of training labels (rows) from validation labels, at least 0.
+        items: number of training items.
     """
 
     options: Options
@@ -111,12 +111,12 @@ class Ground:
 def survey(
     train: Iterable[Batch], val: Batch, options: Options, *, seed: int = 0, device: torch.device | None = None
 ) -> Ground:
-    """Look at all training items once: check them, and find the scale of the cost and the label distances.
+    """Check all training items in one pass, and compute the scale of the cost and the label distances.
 
-    Label distances are debiased: W(mu, nu) = OT(mu, nu) - OT(mu, mu)/2 - OT(nu, nu)/2, regularized by
-    epsilon times the standard deviation of the distances of features, so that a label is at distance zero from
-    itself. They come from at most 2,000 items of a label, and deviations from at most 1,000 of each side, drawn by
-    the seed.
+    Label distances are debiased, so that the distance of a label from itself is zero:
+    W(mu, nu) = OT(mu, nu) - OT(mu, mu)/2 - OT(nu, nu)/2, regularized by epsilon times the standard deviation of the
+    feature distances. They are computed from at most 2,000 items of a label, and standard deviations from at most 1,000
+    items of each side, drawn with the seed.
 
     Raises:
         InputError: see `royalty.models.valuation.items`.
@@ -150,29 +150,29 @@ def survey(
         raise InputError("there are no training items to value")
     check_finite(features, "validation")
     centre = features.mean(axis=0, dtype=np.float64)
-    some, some_labels = seen.sample(None)
-    others = _sample(np.ones(len(features), dtype=bool), SCALE_SAMPLE, seen.generator)
-    check_told_apart(some)
-    first, second = (torch.from_numpy(side - centre).double() for side in (some, features[others]))
-    apart: np.ndarray = torch.cdist(first, second).numpy()
-    spread = _deviation(apart)
+    sample, sample_labels = seen.sample(None)
+    val_rows = _sample(np.ones(len(features), dtype=bool), SCALE_SAMPLE, seen.generator)
+    check_told_apart(sample)
+    first, second = (torch.from_numpy(side - centre).double() for side in (sample, features[val_rows]))
+    feature_distances: np.ndarray = torch.cdist(first, second).numpy()
+    spread = _deviation(feature_distances)
     distances = np.zeros((1, 1))
     if known is not None and options.label_weight > 0:
-        own = [features[_sample(labels == label, CLASS_SAMPLE, seen.generator)] for label in known]
+        val_samples = [features[_sample(labels == label, CLASS_SAMPLE, seen.generator)] for label in known]
         with _one_thread():
-            distances = _label_distances(seen.samples(known), own, spread, options, centre, device)
+            distances = _label_distances(seen.samples(known), val_samples, spread, options, centre, device)
     elif known is not None:
         distances = np.zeros((len(known), len(known)))
-    cost = options.feature_weight * apart
-    if known is not None and labels is not None and some_labels is not None:
-        rows, columns = np.searchsorted(known, some_labels), np.searchsorted(known, labels[others])
+    cost = options.feature_weight * feature_distances
+    if known is not None and labels is not None and sample_labels is not None:
+        rows, columns = np.searchsorted(known, sample_labels), np.searchsorted(known, labels[val_rows])
         cost = cost + options.label_weight * distances[np.ix_(rows, columns)]
     scale = _deviation(cost)
     return Ground(options, scale, options.epsilon * scale, centre, known, distances, seen.items)
 
 
 def chunks(features: np.ndarray, labels: np.ndarray | None) -> Iterator[Batch]:
-    """An array or memory map, a part at a time."""
+    """Read an array or memory map in chunks."""
     if labels is not None:
         check_labels(labels, len(features), "training")
     for start in range(0, max(len(features), 1), CHUNK):
@@ -181,9 +181,9 @@ def chunks(features: np.ndarray, labels: np.ndarray | None) -> Iterator[Batch]:
 
 
 class _Seen:
-    """What is kept of training items while they pass by: a sample of each label, and of all.
+    """Reservoir samples of a stream of training items: one for each label, and one of all.
 
-    Every item draws a number, and those of the lowest are a sample, whatever else passes by.
+    Every item draws a random number; a sample holds the items with the lowest numbers.
     """
 
     def __init__(self, generator: np.random.Generator) -> None:
@@ -200,11 +200,11 @@ class _Seen:
             self._keep(label, features[rows], None, drawn[rows], CLASS_SAMPLE)
 
     def sample(self, label: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features and labels of the items kept of a label, or of all."""
+        """Features and labels of the sample of a label, or, for None, of all items."""
         return self._kept[label][:2]
 
     def samples(self, labels: np.ndarray) -> list[np.ndarray | None]:
-        """Features of the items kept of each label, None for a label without any."""
+        """Features of the sample of each label; None for a label without items."""
         return [self._kept[label][0] if label in self._kept else None for label in labels.tolist()]
 
     def _keep(
@@ -229,7 +229,7 @@ def _label_distances(
     centre: np.ndarray,
     device: torch.device | None,
 ) -> np.ndarray:
-    """Debiased distances, `(training labels, validation labels)`; zero where a label has no training items."""
+    """Debiased distances, `(training labels, validation labels)`; zero for labels without training items."""
 
     def transport(first: np.ndarray, second: np.ndarray) -> float:
         cost = PointCost(first, second, centre=centre, scale=spread, device=device)
@@ -241,13 +241,13 @@ def _label_distances(
             max_iterations=options.max_iterations,
         ).dual
 
-    own_val = [transport(points, points) for points in val]
+    val_bias = [transport(points, points) for points in val]
     distances = np.zeros((len(train), len(val)))
     for row, points in enumerate(train):
         if points is not None:
-            own = transport(points, points)
-            for column, others in enumerate(val):
-                distances[row, column] = transport(points, others) - (own + own_val[column]) / 2
+            bias = transport(points, points)
+            for column, val_points in enumerate(val):
+                distances[row, column] = transport(points, val_points) - (bias + val_bias[column]) / 2
     return np.maximum(distances, 0.0)
 
 
@@ -257,13 +257,13 @@ def _sample(members: np.ndarray, most: int, generator: np.random.Generator) -> n
 
 
 def _deviation(cost: np.ndarray) -> float:
-    """Standard deviation, or where all are the same their size, or one."""
+    """Standard deviation; if it is zero, the mean absolute value; if that is zero too, one."""
     return float(cost.std()) or float(np.abs(cost).mean()) or 1.0
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Transports of a few hundred points each take longer to share out than to compute."""
+    """Use one thread: for transports of a few hundred points, threads cost more than they save."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

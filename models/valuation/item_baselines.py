@@ -1,4 +1,4 @@
-"""Cheap values of single items from features: each needs at most a few linear heads."""
+"""Inexpensive baselines that value single items from features; each trains at most a few linear heads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from royalty.models.encoders.head import LEARNING_RATE, descend, descent_rows, f
 from royalty.models.valuation.items import ItemValues
 
 RESIDUAL = 1e-6
-"""|H v - g| over |g| at which conjugate gradients stop."""
+"""Relative residual |H v - g| / |g| at which conjugate gradients stop."""
 
 MOST_ITERATIONS = 2000
-"""Of conjugate gradients; the diagnostics say what residual they ended with."""
+"""Limit of conjugate gradient iterations; the diagnostics report the final residual."""
 
 
 def confidence_values(
@@ -31,26 +31,26 @@ def confidence_values(
     folds: int = 5,
     progress: Progress | None = None,
 ) -> ItemValues:
-    """Probability that heads trained on validation items give to the item's own label.
+    """Value an item by the probability that heads trained on validation items give to its label.
 
-    Validation is divided into folds, and a head trained on all but each. A training item whose features occur
-    in validation is judged by the one head that did not see them, so that a wrong label in both is not
-    trusted; any other, by the mean of all heads. A head that does not know a label is left out of that mean;
-    where no head is left (all validation items of the label are copies of this one), the value is 0.
+    Validation items are divided into folds, and one head is trained without each fold. A training item whose features
+    occur in validation is evaluated by the one head that was not trained on them, so that a wrong label in both sets is
+    not confirmed; other items by the mean of all heads. Heads that were not trained on the label are left out of the
+    mean; if no head is left (all validation items of the label are copies of this item), the value is 0.
 
     Args:
         train_features: `(items, dimensions)`.
         train_labels: `(items,)`, integers.
         val_features: `(validation items, dimensions)`.
         val_labels: `(validation items,)`, integers.
-        seed: of the folds. Items with the same features share a fold; each label is spread over the folds.
-        folds: at least 2, at most the validation items that differ.
+        seed: of the folds. Items with equal features share a fold; each label is spread over the folds.
+        folds: from 2 to the number of distinct validation items.
         progress: called with 1 after each fold.
 
     Returns:
-        values in [0, 1], higher is better; diagnostics `accuracy` of the heads on the folds they did not see,
-        `copies`, the training items that occur in validation, and `gradient`, the largest of the heads (0 when
-        trained to the end).
+        Values in [0, 1], higher is better; diagnostics `accuracy` of the heads on the folds they were not trained on,
+        `copies`, the number of training items that occur in validation, and `gradient`, the largest gradient of a head
+        (0 at convergence).
 
     Raises:
         InputError: folds out of range, or what `check_labelled` refuses.
@@ -64,26 +64,26 @@ def confidence_values(
             "Take 5, or add validation items"
         )
     _, first = np.unique(group, return_index=True)
-    dealt = np.lexsort((np.random.default_rng(seed).permutation(len(first)), val_labels[first]))
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(first)), val_labels[first]))
     fold_of_group = np.empty(len(first), dtype=np.int64)
-    fold_of_group[dealt] = np.arange(len(first)) % folds
+    fold_of_group[order] = np.arange(len(first)) % folds
     val_fold = fold_of_group[group]
     copies = np.array([numbers.get(row, -1) for row in row_bytes(train_features)])
     train_fold = np.where(copies >= 0, fold_of_group[copies], -1)
 
-    total, heads, right, gradient = np.zeros(len(train_labels)), np.zeros(len(train_labels)), 0, 0.0
+    total, heads, correct, gradient = np.zeros(len(train_labels)), np.zeros(len(train_labels)), 0, 0.0
     for fold in range(folds):
-        held = val_fold == fold
-        head = fit_head(val_features[~held], val_labels[~held])
-        judged = np.flatnonzero(np.isin(train_fold, (-1, fold)) & np.isin(train_labels, head.classes))
-        own = np.searchsorted(head.classes, train_labels[judged])
-        total[judged] += head.probabilities(train_features[judged])[np.arange(len(judged)), own]
-        heads[judged] += 1
-        right += int((head.classes[head.logits(val_features[held]).argmax(axis=1)] == val_labels[held]).sum())
+        held_out = val_fold == fold
+        head = fit_head(val_features[~held_out], val_labels[~held_out])
+        rows = np.flatnonzero(np.isin(train_fold, (-1, fold)) & np.isin(train_labels, head.classes))
+        columns = np.searchsorted(head.classes, train_labels[rows])
+        total[rows] += head.probabilities(train_features[rows])[np.arange(len(rows)), columns]
+        heads[rows] += 1
+        correct += int((head.classes[head.logits(val_features[held_out]).argmax(axis=1)] == val_labels[held_out]).sum())
         gradient = max(gradient, head.gradient)
         if progress is not None:
             progress(1)
-    diagnostics = {"accuracy": right / len(val_labels), "copies": int((copies >= 0).sum()), "gradient": gradient}
+    diagnostics = {"accuracy": correct / len(val_labels), "copies": int((copies >= 0).sum()), "gradient": gradient}
     return ItemValues(total / np.maximum(heads, 1), diagnostics)
 
 
@@ -98,16 +98,16 @@ def el2n_values(
     runs: int = 10,
     progress: Progress | None = None,
 ) -> ItemValues:
-    """Minus the length of the error p - y early in training on the training items (Paul et al. 2021, definition 2.2).
+    """EL2N: minus the norm of the error p - y early in training on the training items (Paul et al. 2021, def. 2.2).
 
-    Paul et al. keep the items with large errors, the hard ones, of a clean data set; the sign here is that of
-    mislabelled items, whose errors are large as well. Validation items are checked, and say nothing.
+    Paul et al. keep the items with large errors, the hard ones, of a clean data set. Mislabelled items have large
+    errors as well, and the sign here gives them low values. Validation items are checked but not used.
 
     Args:
         train_features, train_labels, val_features, val_labels: as for `confidence_values`.
         seed: of the first weights and the order of the items.
         epochs: of gradient descent before the error is measured, at least 1.
-        runs: each from other weights, at least 1; the value is their mean.
+        runs: number of runs from different initial weights, at least 1; the value is their mean.
         progress: called with 1 after each run.
 
     Returns:
@@ -140,7 +140,7 @@ def prototype_values(
     *,
     progress: Progress | None = None,
 ) -> ItemValues:
-    """Minus the Euclidean distance to the mean feature of the validation items with the item's label.
+    """Minus the Euclidean distance to the mean of the features of the validation items with the item's label.
 
     Args:
         train_features, train_labels, val_features, val_labels: as for `confidence_values`.
@@ -155,10 +155,10 @@ def prototype_values(
     check_labelled(train_features, train_labels, val_features, val_labels)
     values, fewest = np.empty(len(train_labels)), len(val_labels)
     for label in np.unique(train_labels):
-        own, other = train_labels == label, val_labels == label
-        prototype = val_features[other].mean(axis=0, dtype=np.float64)  # (dimensions,)
-        values[own] = -np.linalg.norm(train_features[own] - prototype, axis=1)
-        fewest = min(fewest, int(other.sum()))
+        members, val_members = train_labels == label, val_labels == label
+        prototype = val_features[val_members].mean(axis=0, dtype=np.float64)  # (dimensions,)
+        values[members] = -np.linalg.norm(train_features[members] - prototype, axis=1)
+        fewest = min(fewest, int(val_members.sum()))
         if progress is not None:
             progress(1)
     return ItemValues(values, {"fewest": fewest})
@@ -188,7 +188,7 @@ def tracin_values(
         progress: called with 1 after each epoch.
 
     Returns:
-        values, of which positive ones lowered the validation loss; higher is better. diagnostics `accuracy` on
+        Values, higher is better; items with positive values lowered the validation loss. Diagnostics: `accuracy` on
         validation after the last epoch.
 
     Raises:
@@ -221,7 +221,7 @@ def influence_values(
     penalty: float = 1e-3,
     progress: Progress | None = None,
 ) -> ItemValues:
-    """Influence functions: by how much the validation loss would rise if the item were left out.
+    """Influence functions: the increase of the validation loss if the item were left out.
 
     g' H^-1 g_i / n of the head that `fit_head` trains on the training items (Koh & Liang 2017, equation 2, for
     upweighting by -1/n), where g is the mean validation gradient and H the Hessian of the penalized training
@@ -231,7 +231,7 @@ def influence_values(
     Args:
         train_features, train_labels, val_features, val_labels: as for `confidence_values`.
         penalty: of the head, above 0; the least eigenvalue that H can have.
-        progress: called with 1 after each pass over the training items; how many there are is not known before.
+        progress: called with 1 after each pass over the training items; their number is not known in advance.
 
     Returns:
         values in units of mean cross entropy, higher is better; diagnostics `residual`, |H v - g| / |g| of the
@@ -248,30 +248,30 @@ def influence_values(
     rows = head.rows(train_features)
     probabilities = softmax(rows @ head.weights, axis=1)  # (items, classes)
 
-    def product(flat: np.ndarray) -> np.ndarray:
+    def hessian_product(flat: np.ndarray) -> np.ndarray:
         direction = flat.reshape(head.weights.shape)
         change = probabilities * (rows @ direction)  # (items, classes)
         change -= probabilities * change.sum(axis=1, keepdims=True)
         if progress is not None:
             progress(1)
-        curved: np.ndarray = rows.T @ change / len(rows) + penalty * direction
-        return curved.ravel()
+        product: np.ndarray = rows.T @ change / len(rows) + penalty * direction
+        return product.ravel()
 
     gradient = val_rows.T @ prediction_errors(val_rows, val_targets, head.weights) / len(val_rows)
-    hessian = LinearOperator((gradient.size, gradient.size), matvec=product, dtype=np.float64)
+    hessian = LinearOperator((gradient.size, gradient.size), matvec=hessian_product, dtype=np.float64)
     solution, _ = cg(hessian, gradient.ravel(), rtol=RESIDUAL, maxiter=MOST_ITERATIONS)
-    left = np.linalg.norm(product(solution) - gradient.ravel())
-    moved = rows @ solution.reshape(gradient.shape)  # logits of the items, moved along H^-1 g
-    values = (moved * prediction_errors(rows, targets, head.weights)).sum(axis=1) / len(rows)
+    residual = np.linalg.norm(hessian_product(solution) - gradient.ravel())
+    change = rows @ solution.reshape(gradient.shape)  # change of the items' logits along H^-1 g
+    values = (change * prediction_errors(rows, targets, head.weights)).sum(axis=1) / len(rows)
     length = np.linalg.norm(gradient)
-    diagnostics = {"residual": float(left / length) if length else 0.0, "gradient": head.gradient}
+    diagnostics = {"residual": float(residual / length) if length else 0.0, "gradient": head.gradient}
     return ItemValues(values, diagnostics)
 
 
 def alignment(
     rows: np.ndarray, targets: np.ndarray, val_rows: np.ndarray, val_targets: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """<gradient of each training item, mean gradient of validation> at W, `(items,)`."""
+    """Inner product of each training item's gradient and the mean validation gradient at the weights, `(items,)`."""
     gradient = (
         val_rows.T @ prediction_errors(val_rows, val_targets, weights) / len(val_rows)
     )  # (dimensions + 1, classes)
@@ -280,7 +280,7 @@ def alignment(
 
 
 def row_bytes(features: np.ndarray) -> Iterator[bytes]:
-    """Equal for equal rows, whatever their type; adding zero makes zeros alike."""
+    """Keys of rows, equal for equal rows of any type; adding zero turns -0.0 into 0.0."""
     return (row.tobytes() for row in features.astype(np.float64) + 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours by direction: exact for sets that a matrix product scans fast, by product quantization above."""
+"""Nearest neighbours by direction: exact search for small sets, product quantization for large ones."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from royalty.models.valuation.exact import Exact, faiss_threads, nearest_first, 
 Kind = Literal["auto", "flat", "ivfpq"]
 
 EXACT_BELOW = 200_000
-"""Items up to which "auto" is exact search. With the time to learn, "ivfpq" draws level near 100,000 for 10,000 queries
-(tests.benchmarks.gmvaluator_scale), later for fewer."""
+"""Largest number of items for which "auto" is exact search. Training included, "ivfpq" breaks even near 100,000 items
+for 10,000 queries (tests.benchmarks.gmvaluator_scale), and later for fewer queries."""
 
 CODE_BYTES = 16
-"""Of a quantized vector, one for each of as many pieces of it."""
+"""Bytes of a quantized vector, one for each of its pieces."""
 
 CENTROIDS = 256
-"""Of a piece, as a byte tells apart."""
+"""Centroids of a piece, numbered by one byte."""
 
 PER_CENTROID = 39
-"""Items that faiss asks for at least to place a centroid."""
+"""Fewest training items per centroid that faiss accepts."""
 
 MOST_PER_CENTROID = 64
-"""Items that place a centroid at most; more take longer and change little."""
+"""Most training items per centroid; more take longer and change little."""
 
 ROUNDS = 10
-"""Of k-means; more of them, as more bytes of code, find no more of the nearest once candidates are ranked exactly."""
+"""Iterations of k-means; more of them, or more code bytes, do not raise recall, since candidates are ranked exactly."""
 
 PROBES = 32
 """Lists searched for a query."""
 
 CANDIDATES = 4
-"""Items kept by quantized distance for each neighbour asked for, then ranked by exact distance."""
+"""Candidates by quantized distance per requested neighbour, which are then ranked by exact distance."""
 
 SAMPLE = 200
 """Queries that recall is measured on."""
 
 ROUNDING = 1e-6
-"""Of distances between vectors of length one."""
+"""Rounding error of distances between unit vectors."""
 
 
 class Index:
-    """Items to be searched by Euclidean distance between vectors of length one: sqrt(2 - 2 cosine), in [0, 2].
+    """A search index of items by Euclidean distance between unit vectors: sqrt(2 - 2 cosine), in [0, 2].
 
-    The length of a feature vector says how much contrast an image has; only its direction is compared.
+    The length of a feature vector reflects the contrast of an image, so only its direction is compared.
     """
 
     def __init__(self, exact: Exact, lists: faiss.Index | None = None, device: torch.device | None = None) -> None:
@@ -81,9 +81,8 @@ class Index:
             threads: of faiss; by default as many as torch uses.
 
         Returns:
-            distances, float64, and rows of the items, int64, both `(queries, k)`. Of "ivfpq", the nearest of the
-            items that quantization kept, at their exact distances; a query for which it kept fewer than k is
-            searched exactly.
+            distances, float64, and rows of the items, int64, both `(queries, k)`. "ivfpq" returns the nearest of its
+            candidates with their exact distances; a query with fewer than k candidates is searched exactly.
 
         Raises:
             InputError: k out of range; queries of other dimensions, not finite or of length zero.
@@ -95,22 +94,22 @@ class Index:
                 f"queries have the dimensions of the items, {self.dimensions}; got shape {queries.shape}. Embed both "
                 "with one encoder"
             )
-        own = unit_vectors(queries, "query")
+        units = unit_vectors(queries, "query")
         if self._lists is None:
-            return self.exact.search(own, k, threads=threads)
+            return self.exact.search(units, k, threads=threads)
         with faiss_threads(threads):
-            squared, rows = self._refined.search(self.exact.centred(own), k)
+            squared, rows = self._refined.search(self.exact.centred(units), k)
         distances, rows = nearest_first(squared, rows)
         short = (rows < 0).any(axis=1)
         if short.any():
-            distances[short], rows[short] = self.exact.search(own[short], k, threads=threads)
+            distances[short], rows[short] = self.exact.search(units[short], k, threads=threads)
         return distances, rows
 
     def recall(self, queries: np.ndarray, k: int, *, threads: int | None = None) -> float:
-        """Share of the k nearest items that `search` finds, in [0, 1]; 1 of exact search.
+        """Fraction of the k nearest items that `search` finds, in [0, 1]; 1 for exact search.
 
-        Measured against exact search on at most 200 queries, evenly spaced among those given; items as near as
-        the k-th count for one another.
+        Measured against exact search on at most 200 evenly spaced queries; items as near as the k-th are
+        interchangeable.
 
         Raises:
             InputError: as `search`.
@@ -118,9 +117,9 @@ class Index:
         if self.kind == "flat":
             return 1.0
         sample = queries[np.linspace(0, len(queries) - 1, min(len(queries), SAMPLE)).astype(np.int64)]
-        found, _ = self.search(sample, k, threads=threads)
+        distances, _ = self.search(sample, k, threads=threads)
         nearest, _ = self.exact.search(unit_vectors(sample, "query"), k, threads=threads)
-        return float((found <= nearest[:, -1:] + ROUNDING).mean())
+        return float((distances <= nearest[:, -1:] + ROUNDING).mean())
 
     def to_bytes(self) -> bytes:
         """The vectors, and what was trained on them."""
@@ -145,7 +144,7 @@ def build_index(
     threads: int | None = None,
     device: torch.device | None = None,
 ) -> Index:
-    """Make items ready to be searched.
+    """Build a search index of items.
 
     Args:
         features: floating point, `(items, dimensions)`.
@@ -205,7 +204,7 @@ def lengths_of(features: np.ndarray, title: str) -> np.ndarray:
 
 def _train(vectors: np.ndarray, seed: int, threads: int | None, device: torch.device | None) -> faiss.Index:
     items, dimensions = vectors.shape
-    # A rotation spreads what the vectors vary by over all pieces, and fills up dimensions that do not divide.
+    # A rotation spreads the variance over all pieces, and pads the dimensions to a multiple of the pieces.
     width = math.ceil(dimensions / CODE_BYTES) * CODE_BYTES
     rotation = faiss.RandomRotationMatrix(dimensions, width)
     rotation.init(seed)

@@ -1,13 +1,13 @@
 """SAVA: LAVA in batches, for training sets of any size.
 
-Kessler et al. 2025. Each batch of training items is transported to each batch of validation items, and then the
-batches of one side to those of the other, at the cost of those distances. An item is valued by the dual potentials
-of its batch, weighted by where its batch goes.
+Kessler et al. 2025. Each batch of training items is transported to each batch of validation items; then the training
+batches are transported to the validation batches, with those distances as costs. The value of an item is the mean of
+its dual potentials, weighted by the mass that its batch sends to each validation batch.
 
-Those of the paper say what an item is worth among the thousand of its batch, and each batch has drawn its own
-thousand. But a dual potential of the sources follows from that of the targets, and the targets are the same for all
-training batches. So the potentials of a validation batch are averaged over training batches before one more pass
-gives every item its own: all items are then judged by the same, on one scale, whatever batch they came in.
+In the paper, an item's potential is relative to the other items of its batch, so values of different batches are not on
+one scale. But the potentials of the sources follow from those of the targets, which are the same for all training
+batches. Here the potentials of a validation batch are averaged over training batches, and one more pass computes every
+item's potential from that average. All items are then valued on one scale, independently of their batch.
 """
 
 from __future__ import annotations
@@ -56,35 +56,36 @@ def sava_values(
     device: torch.device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
-    """Value of each training item; higher is better, and one batch a side gives `lava_values`.
+    """Value each training item by optimal transport in batches; with one batch on each side this is `lava_values`.
 
-    SAVA (Kessler et al. 2025), algorithm 1, with one change. For item l of batch i:
-    -calibrated(sum over j of P_ij / P_i f^j_l), with P the plan of the transport of batches and f^j the potential of
-    the training items that the mean over i of g^ij leads to, g^ij being those of validation batch j against training
-    batch i. In the paper f^ij takes the place of f^j and is calibrated within its batch, so that a batch of nothing but
-    bad items is worth as much as any other, and one of 1,000 ranks its items by what else it happens to hold.
+    SAVA (Kessler et al. 2025), algorithm 1, with one change. The value of item l of batch i is
+    -calibrated(sum over j of P_ij / P_i f^j_l). P is the plan of the transport between batches. f^j is the potential of
+    the training items computed from the mean over i of g^ij, the potentials of validation batch j against training
+    batch i. The paper uses f^ij instead of f^j and calibrates it within the batch; a batch of bad items only then has
+    the same mean value as any other, and the rank of an item depends on the rest of its batch.
 
     Args:
-        train_features: `(items, d)`, a memory map too; or batches, `(features, labels)` each, that can be
-            iterated over twice: they are taken as they come, so that neither order nor size is chosen here.
+        train_features: `(items, d)`, possibly a memory map; or an iterable of batches, `(features, labels)` each, that
+            can be iterated over twice. Such batches are used as they are: `batch_size`, `stratify` and `seed` do not
+            apply to training items.
         train_labels: integers, `(items,)`; None for batches, or without labels.
         val_features: `(validation items, d)`.
         val_labels: integers, `(validation items,)`; None if training items have none.
-        epsilon, tolerance, max_iterations, feature_weight, label_weight, device: as of `lava_values`; the scale and
-            the label distances are those of all items.
-        batch_size: items of a batch, about; all, if there are fewer.
-        stratify: every batch has the share of each label that all items have, to the next item; else
-            items are drawn for it at random.
+        epsilon, tolerance, max_iterations, feature_weight, label_weight, device: as for `lava_values`; the scale and
+            the label distances are computed from all items.
+        batch_size: approximate number of items in a batch.
+        stratify: whether each batch has the label proportions of all items, to within one item; if False, batches are
+            drawn at random.
         seed: of the draw of batches.
         progress: called with 1 after each batch of training items.
 
     Returns:
-        Values with the largest `marginal_error` of a pair of batches, `joint_error` of the mean potentials on all
-        training items, `iterations` in all, `distance` of the batches' transport, `batches`, `epsilon` as used,
-        `scale`, `label_distances`.
+        Values, higher is better; diagnostics: the largest `marginal_error` of a pair of batches; `joint_error`, the
+        marginal error of the mean potentials on all training items; total `iterations`; `distance` of the transport
+        between batches; `batches`; `epsilon` as used; `scale`; `label_distances`.
 
     Raises:
-        InputError: as of `lava_values`; batches that can be iterated over only once; a batch size below 1.
+        InputError: as for `lava_values`; batches that can be iterated over only once; a batch size below 1.
         NotConverged: the tolerance was not reached.
 
     Examples:
@@ -102,18 +103,17 @@ def sava_values(
     if _comes_in_batches(train_features):
         batches = cast(Iterable[Batch], train_features)
         _check_batches(batches, train_labels)
-        shares: list[Iterable[Batch]] = [_Converted(batches)]
+        shares: list[Iterable[Batch]] = [_ConvertedBatches(batches)]
         plan = plan_batches(shares[0], val, options, batching, device)
     else:
         train = as_features(cast(ArrayLike, train_features), "train_features"), as_labels(train_labels, "train_labels")
         plan = plan_values(train, val, options, batching, device)
-        shares = [_Taken(train, rows) for rows in plan.shares]
+        shares = [_ArrayBatches(train, rows) for rows in plan.shares]
     solved = [solve_share(plan, share, device, progress) for share in shares]
-    agreed = agree(plan, solved)
+    outer = combine_shares(plan, solved)
     firsts = accumulate((len(share.sizes) for share in solved), initial=0)
-    return join(
-        plan, agreed, [value_share(plan, agreed, *given, device) for given in zip(shares, firsts, strict=False)]
-    )
+    valued = [value_share(plan, outer, share, first, device) for share, first in zip(shares, firsts, strict=False)]
+    return join(plan, outer, valued)
 
 
 def batchwise_lava_values(
@@ -131,7 +131,7 @@ def batchwise_lava_values(
     device: torch.device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
-    """The naive baseline of SAVA's paper: LAVA of each batch, averaged over validation batches alike.
+    """The naive baseline of SAVA's paper: LAVA of each batch, averaged over validation batches with equal weights.
 
     Arguments, sign and errors are those of `sava_values`.
     """
@@ -139,14 +139,14 @@ def batchwise_lava_values(
     train = train_features, train_labels
     plan = plan_values(train, (val_features, val_labels), options, Batching(batch_size, False, seed), device)
     gradients, distances, error, iterations = [], [], 0.0, 0
-    for _, row in _transports(plan, _Taken(train, plan.rows), device, progress):
-        gradients.append(np.mean([calibrated(found.source) for found in row], axis=0))
-        distances.append(np.mean([found.distance for found in row]))
-        error = max(error, *(found.marginal_error for found in row))
-        iterations += sum(found.iterations for found in row)
+    for _, row in _transports(plan, _ArrayBatches(train, plan.rows), device, progress):
+        gradients.append(np.mean([calibrated(transport.source) for transport in row], axis=0))
+        distances.append(np.mean([transport.distance for transport in row]))
+        error = max(error, *(transport.marginal_error for transport in row))
+        iterations += sum(transport.iterations for transport in row)
     solved = {"marginal_error": error, "iterations": iterations, "batches": len(gradients)}
-    found = {**solved, **plan.ground.diagnostics(), "distance": float(np.mean(distances))}
-    return ItemValues(-_in_order(plan, gradients), found)
+    diagnostics = {**solved, **plan.ground.diagnostics(), "distance": float(np.mean(distances))}
+    return ItemValues(-_in_order(plan, gradients), diagnostics)
 
 
 def solve_share(
@@ -155,24 +155,24 @@ def solve_share(
     device: torch.device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Share:
-    """Transport some batches of training items to each of validation."""
+    """Transport the batches of a share to each validation batch."""
     sizes, distances, duals, error, iterations = [], [], [], 0.0, 0
     sums = [np.zeros(len(val[0])) for val in plan.val]
     for items, row in _transports(plan, batches, device, progress):
         sizes.append(items)
-        distances.append([found.distance for found in row])
-        duals.append([found.dual for found in row])
-        for total, found in zip(sums, row, strict=True):
-            total += items * (found.target + found.source.mean())
-        error = max(error, *(found.marginal_error for found in row))
-        iterations += sum(found.iterations for found in row)
+        distances.append([transport.distance for transport in row])
+        duals.append([transport.dual for transport in row])
+        for total, transport in zip(sums, row, strict=True):
+            total += items * (transport.target + transport.source.mean())
+        error = max(error, *(transport.marginal_error for transport in row))
+        iterations += sum(transport.iterations for transport in row)
     potentials = tuple(total / sum(sizes) for total in sums)
     counts = np.array(sizes, dtype=float)
     return Share(counts, np.array(distances), np.array(duals), potentials, error, iterations)
 
 
-def agree(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
-    """Transport the batches, and average the potentials; shares in their order."""
+def combine_shares(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
+    """Transport training batches to validation batches, and average the potentials of all shares, given in order."""
     distances = np.concatenate([share.distances for share in shares])  # (batches, validation batches)
     outer = transport_of_batches(plan, distances, np.concatenate([share.sizes for share in shares]))
     targets = np.array([len(features) for features, _ in plan.val])
@@ -180,7 +180,8 @@ def agree(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
     weights = [share.sizes.sum() for share in shares]
     return BatchTransport(
         potentials=tuple(
-            np.average(own, axis=0, weights=weights) for own in zip(*(s.potentials for s in shares), strict=True)
+            np.average(potentials, axis=0, weights=weights)
+            for potentials in zip(*(share.potentials for share in shares), strict=True)
         ),
         sent=sent / sent.sum(axis=1, keepdims=True),
         distance=outer.distance,
@@ -190,9 +191,10 @@ def agree(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
 
 
 def transport_of_batches(plan: Plan, distances: np.ndarray, sizes: np.ndarray) -> Transport:
-    """Transport training batches of these sizes to those of validation, at the cost of their distances.
+    """Transport training batches of these sizes to the validation batches, with their distances as costs.
 
-    Smoothed as that of items is, so that batches which differ by chance alone all go everywhere.
+    It is regularized like the transports of items, so that batches that differ by chance only are spread over all
+    validation batches.
     """
     targets = np.array([len(features) for features, _ in plan.val], dtype=float)
     return solve_transport(
@@ -206,44 +208,48 @@ def transport_of_batches(plan: Plan, distances: np.ndarray, sizes: np.ndarray) -
 
 
 def value_share(
-    plan: Plan, agreed: BatchTransport, batches: Iterable[Batch], first: int, device: torch.device | None = None
+    plan: Plan, outer: BatchTransport, batches: Iterable[Batch], first: int, device: torch.device | None = None
 ) -> Valued:
-    """One pass over the costs of some batches, of which the first has this number."""
+    """Compute the gradients of a share's items, in one pass over their costs.
+
+    Args:
+        first: the number of the share's first batch.
+    """
     gradients, columns = [], [np.zeros(len(val[0])) for val in plan.val]
-    for batch, sent in zip(batches, agreed.sent[first:], strict=False):
-        own = np.zeros(len(batch[0]))
-        for column, (val, target, share) in enumerate(zip(plan.val, agreed.potentials, sent, strict=True)):
+    for batch, sent in zip(batches, outer.sent[first:], strict=False):
+        gradient = np.zeros(len(batch[0]))
+        for column, (val, target, share) in enumerate(zip(plan.val, outer.potentials, sent, strict=True)):
             cost = plan.ground.cost(batch, val, device)
             source, mass = source_potential(cost, *_uniform(batch, val), target, plan.ground.epsilon)
-            own += share * source
-            columns[column] += len(own) * mass
-        gradients.append(own)
+            gradient += share * source
+            columns[column] += len(gradient) * mass
+        gradients.append(gradient)
     return Valued(np.concatenate(gradients), tuple(columns))
 
 
-def join(plan: Plan, agreed: BatchTransport, valued: Sequence[Valued]) -> ItemValues:
-    """Put the values together, of shares in their order."""
-    together = np.concatenate([share.gradients for share in valued])
-    wrong = [
-        np.abs(sum(columns) / len(together) - 1 / len(columns[0])).sum()
+def join(plan: Plan, outer: BatchTransport, valued: Sequence[Valued]) -> ItemValues:
+    """Join the gradients of all shares, given in order, into the values of the training items."""
+    gradients = np.concatenate([share.gradients for share in valued])
+    column_errors = [
+        np.abs(sum(columns) / len(gradients) - 1 / len(columns[0])).sum()
         for columns in zip(*(share.columns for share in valued), strict=True)
     ]
     return ItemValues(
-        -calibrated(_in_order(plan, [together])),
+        -calibrated(_in_order(plan, [gradients])),
         {
-            "marginal_error": agreed.marginal_error,
-            "joint_error": float(max(wrong)),
-            "iterations": agreed.iterations + agreed.sent.size,
-            "batches": len(agreed.sent),
+            "marginal_error": outer.marginal_error,
+            "joint_error": float(max(column_errors)),
+            "iterations": outer.iterations + outer.sent.size,
+            "batches": len(outer.sent),
             **plan.ground.diagnostics(),
-            "distance": agreed.distance,
+            "distance": outer.distance,
         },
     )
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """Batches of arrays, taken when they are asked for, as often as they are."""
+class _ArrayBatches:
+    """Batches of arrays, read on each iteration."""
 
     train: tuple[np.ndarray, np.ndarray | None]
     rows: Sequence[np.ndarray]
@@ -253,8 +259,8 @@ class _Taken:
 
 
 @dataclass(frozen=True)
-class _Converted:
-    """Batches as they were given, each converted when it is asked for."""
+class _ConvertedBatches:
+    """The caller's batches, converted to arrays on each iteration."""
 
     batches: Iterable[Batch]
 
@@ -271,15 +277,15 @@ class _Converted:
 def _transports(
     plan: Plan, batches: Iterable[Batch], device: torch.device | None, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[int, list[Transport]]]:
-    """The number of items of each batch, and its transports to all of validation.
+    """The number of items of each batch, and its transports to all validation batches.
 
-    The potential of a validation batch starts where the last training batch left it: batches are alike.
+    Each transport starts from the potential of the previous training batch, since batches are similar.
     """
     starts: list[np.ndarray | None] = [None] * len(plan.val)
     for batch in batches:
         row = []
         for column, val in enumerate(plan.val):
-            found = solve_transport(
+            transport = solve_transport(
                 plan.ground.cost(batch, val, device),
                 *_uniform(batch, val),
                 epsilon=plan.ground.epsilon,
@@ -287,8 +293,8 @@ def _transports(
                 max_iterations=plan.ground.options.max_iterations,
                 start=starts[column],
             )
-            starts[column] = found.target
-            row.append(found)
+            starts[column] = transport.target
+            row.append(transport)
         yield len(batch[0]), row
         if progress is not None:
             progress(1)
@@ -299,9 +305,9 @@ def _uniform(train: Batch, val: Batch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _comes_in_batches(train: ArrayLike | Iterable[Batch]) -> bool:
-    """Whether these are batches, (features, labels) each, rather than the rows of one array.
+    """Whether the argument is batches, (features, labels) each, rather than the rows of one array.
 
-    The first of two numbers in a row has no length, and the features of a batch have one.
+    A row of two numbers is told from a batch by its first entry: features have a length, a number has none.
     """
     if hasattr(train, "__array__"):
         return False
@@ -322,10 +328,10 @@ def _check_batches(train: Iterable[Batch], labels: ArrayLike | None) -> None:
 
 
 def _in_order(plan: Plan, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Numbers of all batches in the order of the training items, `(items,)`."""
-    together = np.concatenate(parts)
+    """Concatenate the numbers of all batches and bring them into the order of the training items, `(items,)`."""
+    numbers = np.concatenate(parts)
     if not plan.shares:
-        return together
-    ordered = np.empty_like(together)
-    ordered[np.concatenate(plan.rows)] = together
+        return numbers
+    ordered = np.empty_like(numbers)
+    ordered[np.concatenate(plan.rows)] = numbers
     return ordered

@@ -1,4 +1,4 @@
-"""Exact Shapley values of small games, and the field's other ways to weigh marginal contributions."""
+"""Exact Shapley values of small games, and other weightings of marginal contributions: Banzhaf, Owen, leave-one-out."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Utility = Callable[[np.ndarray], np.ndarray]
 """v of each coalition: bool `(m, n)` to float `(m,)`; higher is better."""
 
 MOST_EXACT = 20
-"""Contributors up to which all coalitions are evaluated: 1,048,576 of them."""
+"""Largest number of contributors for exact values, which evaluate 1,048,576 coalitions."""
 
 CHUNK = 2**16
-"""Coalitions that the utility is asked for at once: their masks take 1.3 MB at most."""
+"""Coalitions passed to the utility at once; their masks take at most 1.3 MB."""
 
 
 def exact_shapley(utility: Callable[[np.ndarray], ArrayLike], n_players: int) -> np.ndarray:
-    """Shapley values by their definition, over all 2^n coalitions.
+    """Compute Shapley values by definition, over all 2^n coalitions.
 
     phi_i = sum over S without i of |S|! (n - |S| - 1)! / n! (v(S + i) - v(S))   (Shapley 1953).
 
     Args:
-        utility: v of some coalitions: takes bool `(m, n_players)`, gives `(m,)`, in any unit; higher is better. Called
-            for at most 65,536 coalitions at once; nobody and everybody are among them.
+        utility: v of coalitions, from bool `(m, n_players)` to `(m,)`, in any unit; higher is better. Called with at
+            most 65,536 coalitions at once, the empty and the grand coalition included.
         n_players: contributors, from 1 to 20.
 
     Returns:
         float64, `(n_players,)`, in units of the utility; higher is more valuable. They sum to
-        v(everybody) - v(nobody), and have no error but rounding.
+        v(grand coalition) - v(empty coalition), and are exact up to rounding.
 
     Raises:
-        InputError: more than 20 players, or none; a utility that is not finite, or not one a coalition.
+        InputError: more than 20 players, or none; a utility that is not finite, or not one for each coalition.
 
     Examples:
         Two gloves make a pair, and the first contributor holds the only left one:
@@ -58,7 +58,7 @@ def exact_shapley(utility: Callable[[np.ndarray], ArrayLike], n_players: int) ->
     shares = np.array([1 / (n_players * comb(n_players - 1, size)) for size in range(n_players)])
     values = np.empty(n_players)
     for player in range(n_players):
-        # A bit of the code says who is in; along the middle axis, first without the player and then with.
+        # A bit of the code is set for each member; the middle axis is without the player at 0, and with it at 1.
         both = utilities.reshape(-1, 2, 1 << player)
         weights = shares[sizes.reshape(both.shape)[:, 0]]
         values[player] = (weights * (both[:, 1] - both[:, 0])).sum()
@@ -66,7 +66,7 @@ def exact_shapley(utility: Callable[[np.ndarray], ArrayLike], n_players: int) ->
 
 
 def _utilities(utility: Callable[[np.ndarray], ArrayLike], start: int, n_players: int) -> np.ndarray:
-    """v of the coalitions whose codes, bit by bit who is in, follow `start`."""
+    """v of the coalitions with codes from `start`, whose bits are the members."""
     codes = np.arange(start, min(start + CHUNK, 2**n_players))
     masks = (codes[:, None] >> np.arange(n_players)) & 1 == 1  # (m, n)
     utilities = as_vector(utility(masks), "utility(masks)")
@@ -102,14 +102,14 @@ def permutation_shapley(utility: Utility, n_players: int, n_permutations: int, *
 
 
 def banzhaf(masks: np.ndarray, utilities: np.ndarray) -> np.ndarray:
-    """Banzhaf values by maximum sample reuse (Wang & Jia 2023): mean utility with less mean utility without.
+    """Banzhaf values by maximum sample reuse (Wang & Jia 2023): mean utility with minus mean utility without.
 
     Args:
-        masks: bool, `(m, n)`, in which each contributor is present with probability one half on its own.
+        masks: bool, `(m, n)`, in which each contributor is present independently with probability one half.
         utilities: `(m,)`.
 
     Returns:
-        `(n,)`; higher is more valuable; they need not sum to anything.
+        `(n,)`; higher is more valuable; their sum has no meaning.
 
     Raises:
         InputError: lengths differ, a utility is not finite, or a contributor is in no coalition or in all.
@@ -156,13 +156,13 @@ def owen_values(
 
     Args:
         utility: v of sets of items, bool `(m, items)`.
-        unions: for each contributor, the items provided; every item in exactly one.
+        unions: for each contributor, the items provided; every item is in exactly one union.
         n_orders: at least 1; each evaluates items + 1 sets.
-        credit: `(contributors,)`, credit estimated otherwise, to be divided: what is missing from a
+        credit: `(contributors,)`, an estimate of the contributors' credit to be divided: the difference from a
             contributor's sum is spread equally over that contributor's items.
 
     Returns:
-        `(items,)`; a contributor's items sum to the credit, if given; all of them else sum to
+        `(items,)`. With `credit`, a contributor's items sum to it; otherwise all items sum to
         v(all items) - v(no item).
 
     Raises:

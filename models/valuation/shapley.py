@@ -25,15 +25,14 @@ class ShapleyEstimate:
     """Credit of each contributor, in units of the utility; higher is more valuable.
 
     Attributes:
-        values: `(contributors,)`; they sum to the utility of everybody less that of nobody.
-        stderr: `(contributors,)`, over the draw of coalitions and whatever differs between repetitions.
+        values: `(contributors,)`; they sum to the utility of the grand coalition minus that of the empty one.
+        stderr: `(contributors,)`, over the draw of coalitions and the variation between repetitions.
         ci_low, ci_high: `(contributors,)`, ends of the confidence interval.
-        n_evaluations: coalitions measured, the null and the grand one included.
+        n_evaluations: coalitions measured, the empty and the grand one included.
         diagnostics: `efficiency_gap` (|sum of values - total|); `condition_number` of the regression;
-            `estimator` as used, and `why`; `pairs`, and `unpaired` coalitions. Where coalitions were
-            measured repeatedly, the shares of the mean variance that come from the draw of coalitions,
-            from training seeds and from sampling: `variance_coalitions`, `variance_training`,
-            `variance_sampling`.
+            `estimator` as used, and `why`; `pairs`, and `unpaired` coalitions. If coalitions were measured
+            repeatedly, the fractions of the mean variance that come from the draw of coalitions, from
+            training seeds and from sampling: `variance_coalitions`, `variance_training`, `variance_sampling`.
     """
 
     values: np.ndarray
@@ -58,43 +57,43 @@ def estimate_shapley(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> ShapleyEstimate:
-    """Estimate Shapley values, with intervals. All estimators keep efficiency exactly.
+    """Estimate Shapley values with confidence intervals. All estimators satisfy efficiency exactly.
 
     `constrained` is the weighted least squares of KernelSHAP (Covert & Lee 2021; eq. 5 of the
     sparsified fine-tuning paper): phi = A^-1 (b - 1 (1'A^-1 b - v1 + v0) / (1'A^-1 1)), A = X'X/m,
-    b = X'(v - v0)/m. One change leaves its limit where it is: a free game of the coalition's size
-    alone, zero for nobody and everybody, so that its Shapley values are zero. Utilities jump when
-    anybody at all is there to learn from, which an additive fit can only put down to whoever was
-    drawn into small coalitions. `unbiased` has the expectation of A in its place. Both weigh coalitions
-    so that their sizes have the KernelSHAP distribution, whichever they were drawn from.
-    `mixed` shrinks contributors' effects by as much as the data say (`regression.fit_mixed`).
-    `auto` is `mixed`, unless one of the others ranks coalitions left out of the fit better by more than chance.
+    b = X'(v - v0)/m. It also fits a game of the coalition's size alone, zero for the empty and the grand
+    coalition, which does not change the limit because its Shapley values are zero. Utilities jump from the empty
+    coalition to any other, and without this term an additive fit would attribute the jump to the contributors drawn
+    into small coalitions. `unbiased` replaces A by its expectation. Both weight coalitions so that their sizes have the
+    KernelSHAP distribution, whatever distribution they were drawn from. `mixed` shrinks contributors' effects by an
+    amount estimated from the data (`regression.fit_mixed`). `auto` is `mixed`, unless another estimator ranks left-out
+    coalitions better by more than chance.
 
-    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in
-    `mixed`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; how far a ridge draws
-    is not in it.
+    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in `mixed`, of a
+    mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; it does not include the bias of a
+    ridge.
 
-    When all 2^n - 2 coalitions are given, the values are exact whatever the estimator. Their intervals then are
-    about what another training seed would give: what repetitions say, or without any, an upper bound that takes
-    all that `mixed` leaves unexplained for noise, interactions of contributors too. Two contributors leave nothing
-    to tell noise by: without repetitions their intervals have no width.
+    If all 2^n - 2 coalitions are given, the values are exact for every estimator. The intervals then describe the
+    variation between training seeds: measured from repetitions or, without any, bounded above by counting everything
+    that `mixed` does not explain as noise, interactions of contributors included. With two contributors nothing is
+    left to estimate noise from, and without repetitions the intervals have zero width.
 
     Args:
-        masks: True or 1 where a contributor is in a coalition, False or 0 elsewhere, `(m, n)`; in any order,
-            complementary pairs are found.
+        masks: True or 1 where a contributor is in a coalition, False or 0 elsewhere, `(m, n)`; rows may be in any
+            order, and complementary pairs are detected.
         utilities: `(m,)`, v(S) of each row, in any unit; higher is better.
-        null_utility: v of nobody, v0, from the same family of models as the utilities.
-        grand_utility: v of everybody, v1, likewise.
-        ridge: of `constrained`; draws credit toward equal shares. Above 0 it lets `mixed` have fewer coalitions than
-            contributors, too, which finds out by itself how far to draw.
-        seeds: `(m,)`, training seed of each row, where coalitions were measured with several.
+        null_utility: v0, utility of the empty coalition, from the same family of models as the utilities.
+        grand_utility: v1, utility of the grand coalition, likewise.
+        ridge: of `constrained`; shrinks credit towards equal shares. A ridge above 0 also allows fewer coalitions than
+            contributors in `mixed`, which estimates its own shrinkage.
+        seeds: `(m,)`, training seed of each row, if coalitions were measured with several.
         draws: `(m,)`, seed of the generated images of each row, likewise.
         confidence: of the intervals, in (0, 1).
-        n_bootstrap: draws, of `constrained`.
+        n_bootstrap: bootstrap draws of `constrained`.
 
     Raises:
-        InputError: utilities that are not finite, not one a coalition, or different for one coalition and
-            one seed; seeds that are not one a coalition; no coalitions, or fewer than contributors without ridge;
+        InputError: utilities that are not finite, not one for each coalition, or different for the same coalition and
+            seed; seeds that are not one for each coalition; no coalitions, or fewer than contributors without a ridge;
             a contributor in no coalition or in all; an unknown estimator, a negative ridge, or a confidence or number
             of draws out of range.
 
@@ -131,17 +130,17 @@ def estimate_shapley(
     if len(repeats.masks) == 2**n_players - 2:
         chosen, why, fit = "enumeration", "all coalitions were measured", fit_complete(units)
         if not repeats.variance:
-            left = fit_mixed(units)
+            mixed = fit_mixed(units)
             fit = replace(
-                fit, variance=left.noise * (fit.linear**2).sum(axis=1), freedom=left.freedom, noise=left.noise
+                fit, variance=mixed.noise * (fit.linear**2).sum(axis=1), freedom=mixed.freedom, noise=mixed.noise
             )
     elif estimator == "auto":
         chosen, why, fit = _best_ranking(units, ridge)
     else:
         chosen, why, fit = estimator, "asked for", _fit(units, estimator, ridge)
     noise = {source: fit.linear**2 @ units.variance_of(cells) for source, cells in repeats.variance.items()}  # (n,)
-    # The total that is shared out is noisy too, which residuals of the effects do not show: by as much as
-    # repetitions differ, or else at most as much as the fit leaves unexplained.
+    # The total is noisy too, which the residuals of the effects do not show. Its variance is that between repetitions
+    # or, without any, at most what the fit leaves unexplained.
     ends = repeats.null_and_grand if noise else fit.noise * (2 if units.paired else 1)
     variance = _variance(fit, noise, n_bootstrap, seed) + 2 * ends / n_players**2
     values = total / n_players + fit.effects
@@ -174,7 +173,7 @@ def _fit(units: Units, estimator: Estimator, ridge: float) -> Fit:
 
 
 def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
-    """`mixed`, unless another ranks left-out coalitions better by more than chance (a leave-one-out LDS)."""
+    """`mixed`, unless another estimator ranks left-out coalitions better by more than chance (leave-one-out LDS)."""
     if len(units.response) <= 2 * units.centred.shape[1]:
         return "mixed", "fewer than two observations a contributor", fit_mixed(units)
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
@@ -187,7 +186,7 @@ def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
 
 
 def _rank_correlation(predicted: np.ndarray, actual: np.ndarray) -> float:
-    """Spearman correlation; -1 where either is constant."""
+    """Spearman correlation; -1 if either is constant."""
     first, second = _ranks(predicted), _ranks(actual)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return -1.0
@@ -195,7 +194,7 @@ def _rank_correlation(predicted: np.ndarray, actual: np.ndarray) -> float:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks, equal values sharing their mean rank; scipy.stats has it, and takes a second to import."""
+    """Ranks; equal values get their mean rank. `scipy.stats.rankdata` would take a second to import."""
     _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: np.ndarray = (counts.cumsum() - (counts - 1) / 2)[position]
     return ranks
@@ -214,7 +213,7 @@ def _variance(fit: Fit, noise: dict[str, np.ndarray], n_bootstrap: int, seed: in
 
 
 def _shares(noise: dict[str, np.ndarray], variance: np.ndarray) -> dict[str, float]:
-    """What share of the mean variance comes from where; nothing if nothing was repeated."""
+    """The fraction of the mean variance from each source; empty without repetitions."""
     whole = float(variance.mean())
     if not noise or whole == 0:
         return {}
@@ -259,7 +258,7 @@ def _check_repeats(coalitions: int, given: Mapping[str, np.ndarray | None]) -> N
 
 
 def _check_coverage(masks: np.ndarray, ridge: float) -> None:
-    """Refuse distinct coalitions that cannot tell the contributors apart."""
+    """Check that the distinct coalitions determine the effects of all contributors."""
     coalitions, n_players = masks.shape
     if coalitions < n_players and ridge == 0:
         raise InputError(

@@ -1,18 +1,18 @@
 """Entropic optimal transport between point clouds, to a stated accuracy and in bounded memory.
 
-The problem: least <P, C> + epsilon KL(P | a b') over couplings P of the weights a of n sources and b of m
-targets. With dual potentials f, `(n,)`, and g, `(m,)`, its solution is
-P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon), and Sinkhorn's algorithm solves in turn for the f that
-gives P its row sums, and the g that gives it its column sums.
+The problem is to minimize <P, C> + epsilon KL(P | a b') over couplings P of the weights a of n sources and b of
+m targets. With dual potentials f, `(n,)`, and g, `(m,)`, its solution is
+P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon). Sinkhorn's algorithm alternates between the f that gives P its
+row sums and the g that gives it its column sums.
 
-Here one pass over tiles of C does both. In a tile of whole rows the new f is known once the tile is, and with
-it that tile's part of the column sums, from the same exponentials. So an iteration costs one matrix
-product and one exponential an entry, rows are exact after it, and the marginal error of the columns comes
-with it. Between passes g is extrapolated from the last few (Anderson mixing), which takes a fifth to a
-tenth of the plain iterations where epsilon is small.
+Here one pass over tiles of C does both. A tile holds whole rows, so it determines the new f of its rows and, from
+the same exponentials, its part of the column sums. An iteration costs one matrix product and one exponential per
+entry; after it the row sums are exact, and the marginal error of the columns is known. Between passes g is
+extrapolated from the last few (Anderson mixing), which needs a fifth to a tenth of the plain iterations if epsilon
+is small.
 
-Where groups of points, such as labels, lie far apart, hardly any mass goes between them, and Sinkhorn's
-algorithm takes for ever to find what the groups are apart: columns are nearly right whatever that is. So
+If groups of points, such as labels, lie far apart, hardly any mass moves between them. Sinkhorn's algorithm then
+converges very slowly to the potential differences between groups, because they barely affect the column sums. So
 each pass also solves the same problem between groups, whose coupling is a small matrix, by Newton's method.
 """
 
@@ -30,21 +30,22 @@ from torch import Tensor
 from royalty.models.base.errors import InputError
 
 TILE, GPU_TILE = 2**20, 2**24
-"""Entries that one matrix product makes: enough rows for it to be fast, and what bounds the memory."""
+"""Entries of a tile: enough rows for a fast matrix product, and the bound on memory."""
 
 MEMORY = 8
-"""Passes that are mixed; more gain little."""
+"""Number of passes mixed; more gain little."""
 
 NEWTON = 6
-"""Steps on the coupling of groups after each pass, and how far one may go, in units of epsilon."""
+"""Newton steps on the coupling of groups after each pass."""
 
 FARTHEST = 4.0
+"""Longest Newton step, in units of epsilon."""
 
 COARSEST = 1.0
-"""Share of the cost's scale at which epsilon starts to fall to where it is wanted: no exponential underflows."""
+"""First value of epsilon, as a fraction of the cost's scale, at which no exponential underflows; then it decreases."""
 
 ROUNDING = 256
-"""Machine epsilons of mass between groups below which rounding says more than it does: they stay where they are."""
+"""Slopes of the mass between groups below this many machine epsilons are rounding noise, and are not followed."""
 
 _FALL = 3.0
 
@@ -54,25 +55,25 @@ class NotConverged(InputError):
 
 
 class Cost(Protocol):
-    """A cost matrix that is made tile by tile."""
+    """A cost matrix that is computed tile by tile."""
 
     shape: tuple[int, int]
     scale: float
-    """Standard deviation of the entries, about."""
+    """Approximate standard deviation of the entries."""
 
     target_groups: Tensor
     """Group of each target, `(m,)`, on the CPU."""
 
     @property
     def device(self) -> torch.device:
-        """Where the entries are made. What is as long as a side of the matrix is small, and stays on the CPU."""
+        """Where the entries are computed. Vectors as long as a side of the matrix stay on the CPU."""
 
     def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Rows, their entries `(rows, m)` without the group's part, and their groups `(rows,)`."""
+        """Rows, their entries without the offsets, `(rows, m)`, and their groups, `(rows,)`."""
 
     @property
     def offsets(self) -> Tensor:
-        """What is added to all entries of a group of rows, `(groups, m)`."""
+        """Numbers added to all entries of a group of rows, `(groups, m)`."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ class Transport:
     """A solution.
 
     Attributes:
-        source, target: float64, the dual potentials, `(n,)` and `(m,)`, in units of the cost; fixed up to a
-            constant, which here makes the mean of `target` zero.
+        source, target: float64, the dual potentials, `(n,)` and `(m,)`, in units of the cost. They are determined up to
+            a constant, chosen so that the mean of `target` is zero.
         distance: <P, C>, the cost of the coupling without its entropy.
         dual: value of the regularized problem.
-        marginal_error: sum over columns of |mass - what it should be|, in [0, 2]; that of rows is zero.
-        drift: how much farther apart Newton's method would move two groups of targets, in units of the cost.
+        marginal_error: sum over columns of |mass - prescribed mass|, in [0, 2]; that of rows is zero.
+        drift: largest change of the potential difference of two groups that Newton's method would still make, in units
+            of the cost.
         iterations: passes over the cost.
-        flow: mass that goes from each group of rows to each target, `(groups, m)`.
+        flow: mass sent from each group of rows to each target, `(groups, m)`.
     """
 
     source: np.ndarray
@@ -111,12 +113,12 @@ def solve_transport(
     start: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Transport:
-    """Solve until the marginal error is at most the tolerance, and groups drift by at most that share of the scale.
+    """Solve until the marginal error is at most the tolerance, and the drift at most the tolerance times the scale.
 
     Args:
         source_weights, target_weights: `(n,)` and `(m,)`, positive, each summing to one.
         epsilon: of the entropy, in units of the cost.
-        start: potential of the targets to start from, `(m,)`; then epsilon does not fall to its value, it starts there.
+        start: initial potential of the targets, `(m,)`; with it, epsilon is not decreased in stages.
         progress: called with 1 after each pass.
 
     Raises:
@@ -136,7 +138,7 @@ def solve_transport(
         dual = float(a @ sweep.source + b @ g)
         columns = sweep.flow.sum(dim=0)
         error = float((columns - b).abs().sum())
-        # A column that no mass reaches at all moves as far as numbers go, and is looked at again.
+        # The potential of a column that receives no mass moves by the largest finite step, and is corrected later.
         ratio = columns.clamp_min(torch.finfo(kind).tiny) / b
         between = _between(sweep.flow, ratio, b, cost.target_groups, ROUNDING * torch.finfo(kind).eps)
         drift = current * float(between.max() - between.min())
@@ -158,7 +160,7 @@ def solve_transport(
     if iterations <= len(stages):
         raise NotConverged(
             f"epsilon falls to {epsilon:.3g} in {len(stages)} passes before transport is solved at it; "
-            f"`max_iterations` allows {max_iterations}. Allow some dozens"
+            f"`max_iterations` allows {max_iterations}. Set it to 1000, for example"
         )
     raise NotConverged(
         f"transport is solved to a marginal error of at most {tolerance:g}; after {iterations} passes it is "
@@ -170,13 +172,13 @@ def solve_transport(
 def source_potential(
     cost: Cost, source_weights: np.ndarray, target_weights: np.ndarray, target: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Potential of the sources that one of the targets leads to, which gives the rows their mass, in one pass.
+    """The potential of the sources that gives the rows their mass, for a potential of the targets; one pass.
 
     Args:
-        target: `(m,)`, of any problem with these targets; weights and epsilon as of `solve_transport`.
+        target: `(m,)`, of any problem with these targets; weights and epsilon as for `solve_transport`.
 
     Returns:
-        float64: the potential, `(n,)`, and the mass that the columns then have, `(m,)`.
+        float64: the potential, `(n,)`, and the resulting mass of the columns, `(m,)`.
     """
     arrays = source_weights, target_weights, target
     a, b, g = (torch.as_tensor(array, dtype=torch.float64) for array in arrays)
@@ -192,7 +194,7 @@ class _Sweep:
 
 
 def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: torch.dtype) -> _Sweep:
-    """The potential of the sources that g leads to, and the coupling of both."""
+    """The potential of the sources for the targets' potential g, and the coupling of both."""
     offsets, device = cost.offsets, cost.device
     tilted = ((g + epsilon * b.log()).to(device, kind) - offsets) / epsilon  # (groups, m)
     weights = a.to(device, kind)
@@ -216,12 +218,12 @@ def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: to
 
 
 def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: float) -> Tensor:
-    """What to add to the potentials of each group of targets, over epsilon, so that every group gets its mass.
+    """The shift of each target group's potential, divided by epsilon, that gives every group its mass.
 
     Args:
-        flow: `(source groups, m)`, with rows that send their mass.
-        ratio: `(m,)`, the mass of each column over what it should be.
-        least: slope of the mass of groups, by how far apart they are, that can be told from rounding.
+        flow: `(source groups, m)`, with exact row sums.
+        ratio: `(m,)`, the mass of each column divided by its prescribed mass.
+        least: smallest slope of the groups' masses that is distinguishable from rounding.
 
     Returns:
         `(target groups,)`, of mean zero.
@@ -230,29 +232,30 @@ def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: floa
     shift = torch.zeros(count, dtype=torch.float64)
     if count == 1:
         return shift
-    wanted = shift.index_add(0, groups, b)
+    prescribed = shift.index_add(0, groups, b)
     coupling = torch.zeros(len(flow), count, dtype=torch.float64)
-    coupling.index_add_(1, groups, flow / ratio)  # columns have their mass
+    coupling.index_add_(1, groups, flow / ratio)  # with exact column sums
     sent = flow.sum(dim=1, keepdim=True)
     coupling, sent = coupling[sent[:, 0] > 0], sent[sent[:, 0] > 0]
     for _ in range(NEWTON):
         tilted = coupling * (shift - shift.max()).exp()
         share = tilted / tilted.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-        got = (sent * share).sum(dim=0)
-        slopes, ways = torch.linalg.eigh(got.diag() - share.T @ (sent * share))
-        step = ways @ torch.where(slopes > least, (ways.T @ (wanted - got)) / slopes, 0.0)
+        received = (sent * share).sum(dim=0)
+        slopes, directions = torch.linalg.eigh(received.diag() - share.T @ (sent * share))
+        step = directions @ torch.where(slopes > least, (directions.T @ (prescribed - received)) / slopes, 0.0)
         longest = float(step.abs().max())
         shift = shift + step * (FARTHEST / longest if longest > FARTHEST else 1.0)
     return shift - shift.mean()
 
 
 class _Mixing:
-    """Anderson mixing (type II) of an iteration that only ever raises the dual value.
+    """Anderson mixing (type II) of an iteration that never lowers the dual value.
 
-    What is extrapolated may lower it; then the plain iteration goes on from the point before, without memory.
+    If an extrapolated point lowers the value, the plain iteration continues from the previous point, and the memory is
+    cleared.
 
     Args:
-        slack: how much lower the value may be for its rounding.
+        slack: decrease of the value that is attributed to rounding.
     """
 
     def __init__(self, slack: float) -> None:
@@ -263,7 +266,13 @@ class _Mixing:
         self.plain: Tensor | None = None
 
     def next(self, point: Tensor, step: Tensor, dual: float) -> Tensor:
-        """The next point, from one, where its plain iteration leads, and its value."""
+        """The next point.
+
+        Args:
+            point: the current point.
+            step: the step of the plain iteration from it.
+            dual: the dual value of the current point.
+        """
         if self.plain is not None and not dual >= self.dual - self.slack:
             plain, self.plain, self.steps, self.points = self.plain, None, [], []
             return plain
@@ -275,7 +284,7 @@ class _Mixing:
         steps = torch.stack(self.steps).diff(dim=0)  # (memory, m)
         points = torch.stack(self.points).diff(dim=0)
         gram = steps @ steps.T
-        # Steps are all the same where the precision of the cost ends, or where there is one target.
+        # All steps are equal at the precision of the cost, and if there is a single target.
         ridge = 1e-10 * gram.trace() + torch.finfo(gram.dtype).tiny
         gram += ridge * torch.eye(len(gram), dtype=gram.dtype)
         mixed: Tensor = self.plain - torch.linalg.solve(gram, steps @ step) @ points
@@ -283,7 +292,7 @@ class _Mixing:
 
 
 def _falling(epsilon: float, start: float) -> list[float]:
-    """Values from the start down, the wanted one not included."""
+    """Decreasing values from the start to above epsilon."""
     values = []
     while start > epsilon:
         values.append(start)
@@ -292,7 +301,7 @@ def _falling(epsilon: float, start: float) -> list[float]:
 
 
 class MatrixCost:
-    """A small cost matrix that is there: `(n, m)`."""
+    """A small cost matrix in memory, `(n, m)`."""
 
     def __init__(self, matrix: np.ndarray) -> None:
         self.matrix = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64))
@@ -311,10 +320,10 @@ class MatrixCost:
 
 
 class PointCost:
-    """Euclidean distance of features plus what their labels are apart: feature_weight |x_i - x'_j| + offsets[y_i, j].
+    """Weighted Euclidean distance of features plus label offsets: feature_weight |x_i - x'_j| + offsets[y_i, j].
 
-    A cost of one tile is kept between passes; larger ones are made again in each, so that memory does not
-    grow with n times m.
+    A cost of one tile is kept between passes; a larger one is recomputed in each pass, so that memory does not grow
+    with n times m.
     """
 
     def __init__(
@@ -330,13 +339,14 @@ class PointCost:
         scale: float | None = None,
         device: torch.device | None = None,
     ) -> None:
-        """Take points, `(n, d)` and `(m, d)`, memory maps too.
+        """Take points, `(n, d)` and `(m, d)`, possibly memory maps.
 
         Args:
-            offsets: `(groups, m)`; `groups`: `(n,)`, a row of it for each source.
-            target_groups: `(m,)`, which targets lie together.
-            centre: `(d,)`, taken off both clouds: distances of numbers near zero lose fewer digits.
-            scale: standard deviation of the cost, where it is known; else that of the first tile.
+            offsets: `(groups, m)`; zero by default.
+            groups: `(n,)`, the row of `offsets` for each source.
+            target_groups: `(m,)`, the group of each target.
+            centre: `(d,)`, subtracted from both clouds, so that distances lose fewer digits.
+            scale: standard deviation of the cost; by default that of the first tile.
         """
         kind = np.float64 if sources.dtype == np.float64 else np.float32
         self.device = device or torch.device("cpu")
@@ -347,12 +357,12 @@ class PointCost:
         squares = points.square().sum(dim=1, keepdim=True)
         self.ready = torch.cat([points.mul_(-2), torch.ones_like(squares), squares], dim=1).T
         self.feature_weight = feature_weight
-        plain = np.zeros((1, len(targets))) if offsets is None else offsets
-        self.offsets = torch.from_numpy(plain.astype(kind)).to(self.device)
-        every = np.zeros(len(sources), dtype=np.int64) if groups is None else groups
-        self.groups = torch.from_numpy(every).to(self.device)
-        apart = np.zeros(len(targets), dtype=np.int64) if target_groups is None else target_groups
-        self.target_groups = torch.from_numpy(apart)
+        offsets = np.zeros((1, len(targets))) if offsets is None else offsets
+        self.offsets = torch.from_numpy(offsets.astype(kind)).to(self.device)
+        groups = np.zeros(len(sources), dtype=np.int64) if groups is None else groups
+        self.groups = torch.from_numpy(groups).to(self.device)
+        target_groups = np.zeros(len(targets), dtype=np.int64) if target_groups is None else target_groups
+        self.target_groups = torch.from_numpy(target_groups)
         self.height = max((TILE if self.device.type == "cpu" else GPU_TILE) // len(targets), 1)
         self.kept = self._entries(slice(0, len(sources))) if len(sources) <= self.height else None
         self.scale = self._first_spread() if scale is None else scale
@@ -367,7 +377,7 @@ class PointCost:
         return _spread(entries + self.offsets[groups])
 
     def _entries(self, rows: slice) -> Tensor:
-        # What torch.cdist does of more than 25 points, but that the targets are made ready once, not for each tile.
+        # As torch.cdist does for more than 25 points, but the targets are prepared once instead of for each tile.
         points = self._points(self.sources[rows])
         squares = points.square().sum(dim=1, keepdim=True)
         entries = torch.cat([points, squares, torch.ones_like(squares)], dim=1) @ self.ready
@@ -380,5 +390,5 @@ class PointCost:
 
 
 def _spread(entries: Tensor) -> float:
-    """Standard deviation, or where all are the same their size, or one."""
+    """Standard deviation; if it is zero, the mean absolute value; if that is zero too, one."""
     return float(entries.std(correction=0)) or float(entries.abs().mean()) or 1.0

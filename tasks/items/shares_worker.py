@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from royalty.models.valuation.batches import BatchTransport, Plan, Share, Valued, open_share
-from royalty.models.valuation.sava import agree, join, solve_share, value_share
+from royalty.models.valuation.sava import combine_shares, join, solve_share, value_share
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.sides import keep_values, open_sides
 from royalty.tasks.items.stages import (
@@ -39,7 +39,7 @@ def agree_on(inputs: AgreeInputs, context: StageContext) -> AgreeOutputs:
     """Transport the batches of both sides, and average the potentials."""
     artifacts = context.artifacts
     solved = [Share.from_bytes(artifacts.get(share)) for share in inputs.shares]
-    agreed = agree(Plan.from_bytes(artifacts.get(inputs.plan)), solved)
+    agreed = combine_shares(Plan.from_bytes(artifacts.get(inputs.plan)), solved)
     context.advance(1)
     return AgreeOutputs(artifacts.put(agreed.to_bytes()))
 

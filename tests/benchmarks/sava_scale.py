@@ -24,7 +24,14 @@ from royalty.models.judging.detection import detection
 from royalty.models.valuation.batches import SHARE, Batching, BatchTransport, Plan, Share, Valued, plan_values, take
 from royalty.models.valuation.ground import Options
 from royalty.models.valuation.lava import MAX_ITERATIONS, lava_values
-from royalty.models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
+from royalty.models.valuation.sava import (
+    batchwise_lava_values,
+    combine_shares,
+    join,
+    sava_values,
+    solve_share,
+    value_share,
+)
 from tests.benchmarks.lava_speed import (
     EPSILON,
     FLIPPED,
@@ -195,7 +202,7 @@ def workers(folder: Path, items: int, targets: int, batch: int) -> None:
                 pass
             start, started = time.perf_counter() - started, time.perf_counter()
             found = list(pool.map(solved, range(shares)))
-            agreed = agree(plan, [share for share, _, _ in found])
+            agreed = combine_shares(plan, [share for share, _, _ in found])
             done = list(pool.map(partial(valued, agreed=agreed), range(shares)))
             clock = time.perf_counter() - started
         busy: dict[int, float] = {}

@@ -102,7 +102,7 @@ def test_bad_images_and_divergence_are_errors() -> None:
     for images, told in (
         (pictures(2, (1, 32, 32)), r"\(2, 1, 32, 32\)"),
         (pictures(2) / 255, "float64"),
-        (pictures(0), "at least one"),
+        (pictures(0), "one or more uint8 images"),
     ):
         with pytest.raises(InputError, match=told):
             model.fit(images, steps=1, **TRAINING, seed=0)

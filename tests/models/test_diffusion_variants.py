@@ -104,7 +104,7 @@ def test_a_training_goes_on_with_moments_of_8_bits_and_with_no_others(monkeypatc
         resumed = DDPM.build(VARIANTS["noise"], seed=5)
         assert resumed.fit(images, steps=6, **TRAINING, seed=1, keeper=memory) == losses
         assert resumed.to_bytes() == whole.to_bytes()
-    with pytest.raises(InputError, match="began with, AdamW8bit, and here it is AdamW"):
+    with pytest.raises(InputError, match="began with, AdamW8bit; here it is AdamW"):
         DDPM.build(VARIANTS["noise"], seed=0).fit(images, steps=7, **TRAINING, seed=1, keeper=memory)
 
 
@@ -140,7 +140,7 @@ def test_noise_prediction_learns_and_loads_in_plain_diffusers(tmp_path: Path) ->
 def test_a_pruned_model_is_no_folder_of_plain_diffusers(tmp_path: Path) -> None:
     model = DDPM.build(VARIANTS["attention"], seed=0)
     model.prune(0.3, shades()[0])
-    with pytest.raises(InputError, match="widths of their own"):
+    with pytest.raises(InputError, match="widths of their configuration"):
         model.export(tmp_path)
 
 

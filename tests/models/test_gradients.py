@@ -161,9 +161,9 @@ def test_impossible_requests_are_refused(model: DDPM, images: np.ndarray) -> Non
     possible = {"loss": "simple", "timesteps": 2, "projection": 8, "seed": 0}
     for changed, message in [
         ({"loss": "cubic"}, "'cubic'"),
-        ({"timesteps": 0}, "1 to 999 timesteps, got 0"),
+        ({"timesteps": 0}, "1 to 999 timesteps; got 0"),
         ({"timesteps": 1000}, "got 1000"),
-        ({"projection": 0}, "at least 1 dimension, got 0"),
+        ({"projection": 0}, "at least 1 dimension; got 0"),
     ]:
         with pytest.raises(ValueError, match=message):
             loss_gradients(model, images, **possible | changed)

@@ -89,11 +89,11 @@ def test_what_was_saved_is_loaded_and_pruned_on_the_same_autoencoder(resources: 
     assert 0.1 < pruned.removed < 0.5
     assert load_generator(twin.to_bytes(), resources).size() == twin.size()
     assert model.to_bytes() == loaded.to_bytes()
-    with pytest.raises(InputError, match="widths of their own"):
+    with pytest.raises(InputError, match="widths of their configuration"):
         twin.export(tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
     save_autoencoder(tmp_path / "base", model.described.kind, seed=9)
-    with pytest.raises(InputError, match=r"latents of the files .* restore them, or train anew"):
+    with pytest.raises(InputError, match=r"needs the autoencoder it was trained with, .* or train again"):
         load_generator(model.to_bytes(), resources)
 
 
@@ -140,11 +140,11 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     at_it = Resources(weights=lambda _: folder)
     with pytest.raises(InputError, match=r"multiples of 4; got 14\. Set `data: \{size: \.\.\.\}`"):
         built(at_it, Shown(SHOWN.images[..., :14, :14]))
-    with pytest.raises(InputError, match=r"holds no config\.json of an autoencoder; latents are those of"):
+    with pytest.raises(InputError, match=r"has no config\.json of an autoencoder; a base for latents is"):
         autoencoder_in(tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "diffusion_pytorch_model.safetensors").rename(folder / "diffusion_pytorch_model.bin")
-    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.bin, and nothing pickled is read"):
+    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.bin, and pickles are not loaded"):
         autoencoder_in(folder)
     for changed, message in (
         ({"_class_name": "UNet2DModel"}, "holds a UNet2DModel"),

@@ -24,7 +24,14 @@ from royalty.models.valuation.batches import (
 )
 from royalty.models.valuation.ground import Batch, Options
 from royalty.models.valuation.lava import calibrated, lava_values
-from royalty.models.valuation.sava import agree, batchwise_lava_values, join, sava_values, solve_share, value_share
+from royalty.models.valuation.sava import (
+    batchwise_lava_values,
+    combine_shares,
+    join,
+    sava_values,
+    solve_share,
+    value_share,
+)
 
 Problem = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -182,7 +189,7 @@ def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatc
     assert [len(share) for share in plan.shares] == [2, 2, 1]
     plan = Plan.from_bytes(plan.to_bytes())
     shares = [solve_share(plan, [take(given[:2], rows) for rows in share]) for share in reversed(plan.shares)]
-    agreed = agree(plan, [Share.from_bytes(share.to_bytes()) for share in shares[::-1]])
+    agreed = combine_shares(plan, [Share.from_bytes(share.to_bytes()) for share in shares[::-1]])
     agreed = BatchTransport.from_bytes(agreed.to_bytes())
     valued = [
         value_share(plan, agreed, [take(given[:2], rows) for rows in share], first)
@@ -218,7 +225,7 @@ def test_batches_that_are_still_whole_are_kept(monkeypatch: pytest.MonkeyPatch) 
     lost = {names[row] for rows in plan.shares[1] for row in rows} - {names[gone]}
     assert fresh == lost | {f"new {row}" for row in range(7)}
     new = [solve_share(extended, [take(now, rows) for rows in share]) for share in extended.shares[2:]]
-    agreed = agree(extended, [shares[0], shares[2], *new])
+    agreed = combine_shares(extended, [shares[0], shares[2], *new])
     firsts = np.cumsum([0, *map(len, extended.shares)])
     valued = [
         value_share(extended, agreed, [take(now, rows) for rows in share], int(first))

@@ -133,7 +133,7 @@ def test_refusals_touch_no_model(starts: list[DDPM], image_sets: list[np.ndarray
         ((models, [images, images[:, :1]], [0, 1], 8), "model 1 .* resize"),
         (([models[0], wide], [images, images], [0, 1], 8), "model 1 differs from model 0"),
         ((models, [images], [0, 1], 8), "2 models, 1 sets and 2 seeds"),
-        ((models, [images, images], [0, 1], 12), "multiple of 8, got 12"),
+        ((models, [images, images], [0, 1], 12), "multiple of 8; got 12"),
     ):
         with pytest.raises(ValueError, match=message):
             fit_stacked(bad[0], bad[1], **TRAINING, seeds=bad[2], width=bad[3])
