@@ -1,51 +1,65 @@
-"""Events of stages: told whole, and never in the way."""
+"""OpenLineage events of stages: complete, and without effect on the run."""
 
 from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from royalty.infra.settings import Settings
 from royalty.infra.tracking import openlineage
-from royalty.tasks.stages import stage as stages
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.tasks.stages import running
+from royalty.tasks.stages.stage import Stage
+
+
+@dataclass(frozen=True)
+class Inputs:
+    train: str
+
+
+@dataclass(frozen=True)
+class Outputs:
+    model: str
 
 
 def use(monkeypatch: pytest.MonkeyPatch, given: Settings) -> None:
-    for module in (openlineage, stages):
+    for module in (openlineage, running):
         monkeypatch.setattr(module, "settings", lambda: given)
 
 
 def run(name: str, used: str, fails: bool = False) -> None:
-    def compute(space: object) -> dict[str, str]:
+    def compute(space: Workspace) -> Outputs:
         if fails:
             raise RuntimeError("no")
-        return {"model": space.artifacts.put(b"made")}  # type: ignore[attr-defined]
+        return Outputs(space.artifacts.put(b"made"))
 
-    stages.run_stage(name, inputs={"train": used}, modules=("royalty.models.base.errors",), compute=compute)
+    modules = ("royalty.models.base.errors",)
+    running.run_stage(Stage(name, Inputs, Outputs), Inputs(used), compute, modules=modules)
 
 
 def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = tmp_path / "events" / "all.json"
     given = Settings(home=tmp_path / "home", openlineage=str(events))
     use(monkeypatch, given)
-    used = stages.open_workspace(given).artifacts.put(b"images")
+    used = open_workspace(given).artifacts.put(b"images")
     run("train", used)
     with pytest.raises(RuntimeError, match="no"):
         run("prune", used, fails=True)
-    told = [json.loads(line) for line in events.read_text().splitlines()]
-    assert [(event["job"]["name"], event["eventType"]) for event in told] == [
+    sent = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [(event["job"]["name"], event["eventType"]) for event in sent] == [
         ("train", "START"),
         ("train", "COMPLETE"),
         ("prune", "START"),
         ("prune", "FAIL"),
     ]
-    assert told[0]["run"] == told[1]["run"] != told[2]["run"]
-    made = stages.open_workspace(given).artifacts.put(b"made")
-    assert [one["name"] for one in told[1]["inputs"]] == [used]
-    assert [one["name"] for one in told[1]["outputs"]] == [made]
+    assert sent[0]["run"] == sent[1]["run"] != sent[2]["run"]
+    made = open_workspace(given).artifacts.put(b"made")
+    assert [one["name"] for one in sent[1]["inputs"]] == [used]
+    assert [one["name"] for one in sent[1]["outputs"]] == [made]
     run("train", used)
     assert len(events.read_text().splitlines()) == 4, "a stage that is reused did not run"
 
