@@ -1,6 +1,6 @@
-"""The edge: settings, stores, servers and tracking. Knows no valuation method."""
+"""Infrastructure: settings, stores, ledger, servers, processes, tracking and pages; knows no valuation method."""
 
 import logging
 
-# diffusers imports it wherever it is installed, and it warns of a kernel that nothing here uses.
+# diffusers imports bitsandbytes if it is installed, which then warns about a kernel that is not used here.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

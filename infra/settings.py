@@ -1,4 +1,4 @@
-"""Where state lives. The only module that reads the environment."""
+"""Settings from the environment: locations of state, and how work is distributed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 DASK_SCHEMES = ("tcp://", "tls://")
 RAY_SCHEME = "ray://"
 GPUS = Path("/proc/driver/nvidia/gpus")
-"""Where NVIDIA's driver has a folder for each GPU that is here, or that a container was given."""
+"""NVIDIA's driver has a folder here for each GPU of the machine or of the container."""
 
 
 def cores() -> int:
@@ -20,26 +20,28 @@ def cores() -> int:
 
 
 def gpus() -> int:
-    """GPUs that this process may use, without PyTorch, which takes seconds to import."""
+    """Number of GPUs that this process may use, determined without importing PyTorch, which takes seconds."""
     if not GPUS.is_dir():
         return 0
-    here, allowed = len(list(GPUS.iterdir())), os.environ.get("CUDA_VISIBLE_DEVICES")
-    named = here if allowed is None else len([name for name in allowed.split(",") if name.strip() not in ("", "-1")])
-    return min(here, named)
+    present, visible = len(list(GPUS.iterdir())), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    return min(present, len([name for name in visible.split(",") if name.strip() not in ("", "-1")]))
 
 
 class Settings(BaseSettings):
     """Each field is read from `ROYALTY_<NAME>`.
 
     Attributes:
-        home: folder of every store this package keeps.
-        database_url: of the run store and ledger; SQLite under `home` unless given.
-        mlflow_uri: tracking server; SQLite under `home` unless given.
-        weights: folder of weights that were fetched; `weights` under `home` unless given.
-        openlineage: file or HTTP address that OpenLineage events go to; none unless given.
-        workers: processes that measure coalitions at once; unless given, one a GPU, or one a core where there is none.
-        runner: what starts them: `threads`, a local `dask` or `ray` cluster, or the address of a running one,
-            `tcp://` or `tls://` of a Dask scheduler or `ray://` of a Ray head.
+        home: folder of all stores.
+        database_url: URL of the database of run store and ledger; by default SQLite in `home`.
+        mlflow_uri: MLflow tracking server; by default SQLite in `home`.
+        weights: folder of downloaded weights; by default `weights` in `home`.
+        openlineage: file or HTTP address for OpenLineage events; by default no events are sent.
+        workers: number of processes that measure coalitions at once; by default one for each GPU, or for each core if
+            there is no GPU.
+        runner: task runner that starts these processes: `threads`, a local `dask` or `ray` cluster, or the address of
+            a running cluster, `tcp://` or `tls://` of a Dask scheduler or `ray://` of a Ray head.
     """
 
     model_config = SettingsConfigDict(env_prefix="ROYALTY_", frozen=True)
@@ -57,8 +59,8 @@ class Settings(BaseSettings):
     def _known_runner(cls, runner: str) -> str:
         if runner not in ("threads", "dask", "ray") and not runner.startswith((*DASK_SCHEMES, RAY_SCHEME)):
             raise ValueError(
-                f"ROYALTY_RUNNER is threads, dask, ray, or the address of a cluster (tcp://HOST:8786 of a Dask "
-                f"scheduler, ray://HOST:10001 of a Ray head); got {runner!r}"
+                f"ROYALTY_RUNNER must be threads, dask, ray, or the address of a cluster (tcp://HOST:8786 of a Dask "
+                f"scheduler, ray://HOST:10001 of a Ray head), got {runner!r}"
             )
         return runner
 
@@ -68,12 +70,12 @@ class Settings(BaseSettings):
 
     @property
     def threads(self) -> int:
-        """Of each worker: all together use each core once."""
+        """Number of threads of each worker, so that all workers together use each core once."""
         return max(1, cores() // self.workers)
 
     @property
     def readers(self) -> int:
-        """Processes that decode images: as many as workers if those were given, and one a core otherwise."""
+        """Number of processes that decode images: `workers` if it was set, otherwise one for each core."""
         return self.workers if "workers" in self.model_fields_set else cores()
 
     @property
@@ -90,8 +92,8 @@ class Settings(BaseSettings):
 
 
 def masked(url: str) -> str:
-    """A database's or server's address as it may be shown: with three stars for its password."""
-    from sqlalchemy import make_url  # not every reader of settings waits for SQLAlchemy
+    """The address of a database or server with its password replaced by three stars."""
+    from sqlalchemy import make_url  # imported here, because many modules need settings and not SQLAlchemy
 
     return make_url(url).render_as_string(hide_password=True)
 
@@ -101,12 +103,12 @@ def settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        ValueError: a worker of Prefect runs this, whose folder is a passing one, and the home lies under it.
+        ValueError: a Prefect worker runs this process in a temporary folder, and `home` is a relative path.
     """
-    found = Settings()
-    if os.environ.get("PREFECT__FLOW_RUN_ID") and not found.home.expanduser().is_absolute():
+    current = Settings()
+    if os.environ.get("PREFECT__FLOW_RUN_ID") and not current.home.expanduser().is_absolute():
         raise ValueError(
-            f"a Prefect worker runs each flow in a temporary folder, so that ROYALTY_HOME has to be an absolute path; "
-            f"got {str(found.home)!r}. Start it by `ROYALTY_HOME=$PWD/.royalty prefect worker start`"
+            f"a Prefect worker runs each flow in a temporary folder, so ROYALTY_HOME must be an absolute path, got "
+            f"{str(current.home)!r}. Start the worker with `ROYALTY_HOME=$PWD/.royalty prefect worker start`"
         )
-    return found
+    return current

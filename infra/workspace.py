@@ -1,4 +1,4 @@
-"""The stores of one `ROYALTY_HOME`, opened once a process."""
+"""The stores of one `ROYALTY_HOME`, opened once per process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
 
 KEPT = {"artifacts", "checkpoints", "embeddings", "locks", "mlflow", "payouts", "prefect", "runs", "weights"}
-"""Folders of a home; the rest of it are the files of `royalty.db`."""
+"""Folders of a home; its other files are those of `royalty.db`."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Workspace:
     lineage: Lineage
 
     def keeps(self, digests: Collection[str]) -> set[str]:
-        """Which of these are artifacts, or keys of rows."""
-        kept = {digest for digest in digests if self.artifacts.path(digest).exists()}
-        return kept | self.lineage.known_rows([digest for digest in digests if digest not in kept])
+        """The digests that are stored artifacts or keys of rows."""
+        artifacts = {digest for digest in digests if self.artifacts.path(digest).exists()}
+        return artifacts | self.lineage.known_rows([digest for digest in digests if digest not in artifacts])
 
 
 @lru_cache
 def open_workspace(settings: Settings) -> Workspace:
-    """Open the stores, creating what is missing."""
+    """Open the stores, and create those that are missing."""
     root = settings.root
     make_home(root)
     engine = open_database(settings.run_store_url)
@@ -51,32 +51,32 @@ def open_workspace(settings: Settings) -> Workspace:
 
 
 def place_of(settings: Settings) -> str:
-    """Where the stores of these settings are, without a password."""
+    """The locations of the stores, without a password."""
     return f"{settings.root} with {masked(settings.run_store_url)}"
 
 
 def check_place(settings: Settings, place: str) -> None:
-    """Check that a worker, which may be on another machine, has the stores of the flow that it works for.
+    """Check that a worker, possibly on another machine, uses the same stores as its flow.
 
     Raises:
-        StoreError: it has others, in which nothing of the flow is.
+        StoreError: its stores are in another place, so the flow would not find its results.
     """
     if place_of(settings) != place:
         raise StoreError(
-            f"a worker keeps what it makes where its flow looks for it: in {place}; on this worker it would be "
-            f"{place_of(settings)}. Start the worker with the flow's ROYALTY_HOME, on a folder that both machines "
-            "mount, and its ROYALTY_DATABASE_URL"
+            f"a worker must use the stores of its flow, {place}, but this worker uses {place_of(settings)}. Start the "
+            "worker with the flow's ROYALTY_DATABASE_URL and its ROYALTY_HOME, in a folder that both machines mount"
         )
 
 
 def make_home(root: Path) -> None:
-    """Make the home, for its owner alone: images, shares and payouts of people are in it.
+    """Create the home, readable for its owner only: it contains images, shares and payouts of people.
 
-    One that is there, is this user's and holds nothing else is narrowed to that. It stays as it is if its group may
-    write, since a team shares it; `royalty doctor` tells of a home that everybody may read.
+    The permissions of an existing home are restricted to the owner if it belongs to this user and contains nothing
+    else. They are not changed if the group may write, because a team shares such a home; `royalty doctor` reports a
+    home that all users may read.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: the home cannot be created.
     """
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,16 +85,14 @@ def make_home(root: Path) -> None:
         if state.st_uid == os.geteuid() and not others and not state.st_mode & (stat.S_IWGRP | stat.S_ISVTX):
             root.chmod(0o700)
     except OSError as error:
-        raise StoreError(
-            f"cannot write {root}: {error.strerror}; set ROYALTY_HOME to a folder that can be written"
-        ) from error
+        raise StoreError(f"cannot write {root}: {error.strerror}; set ROYALTY_HOME to a writable folder") from error
 
 
 def check_home(root: Path) -> None:
-    """Check, before any work, that the home can be written and its disk has room.
+    """Check, before any work, that the home can be written and that its disk has room.
 
     Raises:
-        StoreError: it cannot, or it has not.
+        StoreError: the home cannot be written, or the disk is nearly full.
     """
     make_home(root)
     probe = root / ".writable"
@@ -103,6 +101,6 @@ def check_home(root: Path) -> None:
     free = shutil.disk_usage(root).free
     if free < FREE_SPACE:
         raise StoreError(
-            f"a run needs {FREE_SPACE // 2**20} MiB free in {root}, and {free // 2**20} MiB are. Free some space or "
-            "set ROYALTY_HOME to a folder on a larger disk"
+            f"a run needs {FREE_SPACE // 2**20} MiB free in {root}, but only {free // 2**20} MiB are free. Free some "
+            "space, or set ROYALTY_HOME to a folder on a larger disk"
         )

@@ -1,4 +1,4 @@
-"""The ledger as it is read: statement by statement, each with its pool and all its entries."""
+"""Reading the ledger: its statements in order, each with its pool and all its entries."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.postings import Posted
-from royalty.infra.stores.tables import Entry, Policy, Pool, Statement
+from royalty.infra.stores.tables import EntryRow, PolicyRow, PoolRow, StatementRow
 
 ROWS_AT_ONCE = 10_000
 
 
 class Line(NamedTuple):
-    """An entry of a statement; its parts are those of `royalty.infra.stores.tables.Entry`."""
+    """An entry of a statement; its fields are columns of `royalty.infra.stores.tables.EntryRow`."""
 
     id: int
     pool: str
@@ -30,33 +30,35 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """A statement, with the rows that it names, and its entries in the order of writing.
+    """A statement with its pool, its policy, and its entries in the order of writing.
 
     Attributes:
-        pool, policy: None if there is no such row.
+        pool, policy: None if the row is missing.
     """
 
-    statement: Statement
-    pool: Pool | None
-    policy: Policy | None
+    statement: StatementRow
+    pool: PoolRow | None
+    policy: PolicyRow | None
     lines: Sequence[Line]
 
 
 def pages(session: Session, *conditions: ColumnElement[bool]) -> Iterator[Page]:
-    """Statements in the order of their positions, as they are stored: nothing is verified here.
+    """Yield the statements in the order of their positions, as stored, without verification.
 
-    What is posted while this reads is left out, so that it needs no transaction of its own: rows that statements name
-    are read after them, and were written before.
+    Statements posted while this reads are left out, so no transaction is needed: the rows that a statement refers to
+    are written before it, and read after it.
     """
-    statements = list(session.scalars(select(Statement).where(*conditions).order_by(Statement.position, Statement.id)))
-    pools = {pool.id: pool for pool in session.scalars(select(Pool))}
-    policies = {policy.digest: policy for policy in session.scalars(select(Policy))}
+    statements = list(
+        session.scalars(select(StatementRow).where(*conditions).order_by(StatementRow.position, StatementRow.id))
+    )
+    pools = {pool.id: pool for pool in session.scalars(select(PoolRow))}
+    policies = {policy.digest: policy for policy in session.scalars(select(PolicyRow))}
     last = statements[-1].position if statements else 0
     rows = session.execute(
-        select(Entry.statement, *(getattr(Entry, part) for part in Line._fields))
-        .join(Statement, Statement.id == Entry.statement)
-        .where(*conditions, Statement.position <= last)
-        .order_by(Statement.position, Statement.id, Entry.id)
+        select(EntryRow.statement, *(getattr(EntryRow, part) for part in Line._fields))
+        .join(StatementRow, StatementRow.id == EntryRow.statement)
+        .where(*conditions, StatementRow.position <= last)
+        .order_by(StatementRow.position, StatementRow.id, EntryRow.id)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
     groups = groupby(rows, key=_statement_of)
@@ -74,26 +76,28 @@ def _statement_of(row: Row[Any]) -> Any:
 
 
 def replaced(session: Session) -> set[tuple[str, str]]:
-    """Pool and valuation of the divisions that a later one has taken back."""
-    back = select(Statement.replaces).where(Statement.replaces.is_not(None))
-    divisions = select(Statement.pool, Statement.valuation).where(Statement.kind == "division", Statement.id.in_(back))
+    """Pool and valuation of the divisions that a later one has reversed."""
+    reversed_ids = select(StatementRow.replaces).where(StatementRow.replaces.is_not(None))
+    divisions = select(StatementRow.pool, StatementRow.valuation).where(
+        StatementRow.kind == "division", StatementRow.id.in_(reversed_ids)
+    )
     return {(pool, valuation) for pool, valuation in session.execute(divisions)}
 
 
-def listing(read: Iterable[Page]) -> list[Posted]:
-    """What all statements say, in their order."""
-    all_pages = list(read)
+def listing(ledger_pages: Iterable[Page]) -> list[Posted]:
+    """All statements, in their order."""
+    all_pages = list(ledger_pages)
     rows = [page.statement for page in all_pages]
-    back = {row.replaces for row in rows}
-    past = {(row.pool, row.valuation) for row in rows if row.kind == "division" and row.id in back}
+    reversed_ids = {row.replaces for row in rows}
+    past = {(row.pool, row.valuation) for row in rows if row.kind == "division" and row.id in reversed_ids}
     return [as_posted(page, past) for page in all_pages]
 
 
 def as_posted(page: Page, past: set[tuple[str, str]]) -> Posted:
-    """What a page says, as those see it who are paid by it.
+    """The statement of a page, with the amounts that contributors are paid by it.
 
     Args:
-        past: pool and valuation of the divisions that were taken back since.
+        past: pool and valuation of the divisions that were reversed since.
     """
     row, pool = page.statement, page.pool
     paid: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""The ledger: which pool was divided how, and what was left for later. Rows are only ever added.
+"""The ledger: how each pool was divided, and what was kept for later. Rows are only added.
 
-Double entry: a statement moves money from its pool to accounts, so that its entries sum to zero. The database
-refuses anything else, and any change of what it holds (`royalty.infra.stores.migrations.triggers`).
+Double entry: a statement moves money from its pool to accounts, so its entries sum to zero. The database rejects
+statements that do not, and any change of existing rows (`royalty.infra.stores.migrations.triggers`).
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import as_posted, listing, pages, replaced
-from royalty.infra.ledger.posting_rules import check_covered, check_same, named
+from royalty.infra.ledger.posting_rules import check_covered, check_same, label
 from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
 from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
 from royalty.infra.stores.chain import pool_key, statement_hash
 from royalty.infra.stores.database import lock
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import CreditTable, Entry, Policy, Pool, Statement, now
+from royalty.infra.stores.tables import CreditTableRow, EntryRow, PolicyRow, PoolRow, StatementRow, now
 
 
 class Ledger:
     """Statements by pool and period. A pool pays one valuation at a time: a later one reverses the earlier in full.
 
-    Statements are ordered by their position in the chain, so a clock that went back changes nothing but the time
-    that a statement says.
+    Statements are ordered by their position in the chain; a clock that goes back affects only the recorded times.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -42,20 +41,20 @@ class Ledger:
         brought: Mapping[str, int] | None = None,
         replace_other_runs: bool = False,
     ) -> str:
-        """Record the division of a pool; posting the same again changes nothing.
+        """Record the division of a pool; posting the same division again changes nothing.
 
         Args:
-            brought: what `accounts` said of these contributors when the division was made.
-            replace_other_runs: take back what the pool paid by another run's credit.
+            brought: result of `accounts` for these contributors when the division was computed.
+            replace_other_runs: reverse what the pool paid on another run's credit.
 
         Returns:
-            The id of the statement.
+            The ID of the statement.
 
         Raises:
-            OthersPool: the pool was paid by another run's credit.
+            OthersPool: the pool was divided by another run's credit.
             LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since; the pool
-                is in another currency; accounts are not what they were when the division was made; more is paid than
-                the pool and these accounts hold.
+                is in another currency; accounts changed since the division was computed; more is paid than the pool
+                and these accounts hold.
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session, session.begin():
@@ -66,25 +65,25 @@ class Ledger:
             if known is not None:
                 check_same(row, book, known, posting)
                 return known.id
-            others = latest is not None and None not in (latest.source, posting.source)
-            if latest is not None and others and latest.source != posting.source and not replace_other_runs:
+            sources_known = latest is not None and None not in (latest.source, posting.source)
+            if latest is not None and sources_known and latest.source != posting.source and not replace_other_runs:
                 raise OthersPool(
-                    f"a pool is divided by one run's credit: {named(row)} was by that of {latest.source!r}, and is "
-                    f"asked to be by that of {posting.source!r}. Name another pool, or say that this corrects it "
-                    "(`royalty payout --replace`)"
+                    f"a pool is divided by one run's credit: {label(row)} was divided by the credit of "
+                    f"{latest.source!r}, got that of {posting.source!r}. Name another pool, or replace the earlier "
+                    "payment (`royalty payout --replace`)"
                 )
             accounts = book.brought(posting.currency, posting.amounts)
             if accounts != dict(brought or {}):
                 raise LedgerConflict(
-                    f"accounts changed while {pool!r} was divided, by another pool; run again to divide by what they "
-                    "hold now"
+                    f"another pool changed the accounts while {pool!r} was divided; run again to divide with the "
+                    "current accounts"
                 )
             check_covered(posting, accounts)
             entries = [_entry(row, name, posting.valuation, kind, amount) for kind, name, amount in posting.entries]
             if latest is not None:
                 entries += [
-                    _entry(row, old.contributor, old.valuation, REVERSALS[old.kind], -old.amount_minor)
-                    for old in book.posted(latest.valuation)
+                    _entry(row, line.contributor, line.valuation, REVERSALS[line.kind], -line.amount_minor)
+                    for line in book.posted(latest.valuation)
                 ]
             policy = _policy(session, posting.terms)
             identity = _identity(row.id, "division", posting.valuation)
@@ -103,10 +102,10 @@ class Ledger:
             )
 
     def release(self, pool: str, contributors: Collection[str], *, period: str = "") -> str:
-        """Pay what a pool holds for these contributors; releasing them again changes nothing.
+        """Pay the money that a pool holds for these contributors; repeating a release changes nothing.
 
         Returns:
-            The id of the statement.
+            The ID of the statement.
 
         Raises:
             LedgerConflict: the pool has not been divided, or holds nothing for one of them.
@@ -116,9 +115,9 @@ class Ledger:
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
             book = Book.read(session, pool_key(pool, period))
-            row, latest = session.get(Pool, pool_key(pool, period)), book.latest
+            row, latest = session.get(PoolRow, pool_key(pool, period)), book.latest
             if row is None or latest is None:
-                raise LedgerConflict(f"what a pool holds is released, and {pool!r} has not been divided; pay it first")
+                raise LedgerConflict(f"only a divided pool has held money, and {pool!r} was not divided; pay it first")
             posted = book.posted(latest.valuation)
             released = {entry.contributor for entry in posted if entry.kind == "release"}
             held = {entry.contributor: entry.amount_minor for entry in posted if entry.kind == "held"}
@@ -128,8 +127,8 @@ class Ledger:
             if unknown := [name for name in names if not held.get(name) or name in released]:
                 waiting = [name for name, amount in held.items() if amount and name not in released]
                 raise LedgerConflict(
-                    f"what a pool holds is released, and {named(row)} holds nothing for "
-                    f"{', '.join(map(repr, unknown))}; it does for {', '.join(waiting) or 'nobody'}"
+                    f"only held money can be released: {label(row)} holds nothing for "
+                    f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(waiting) or 'nobody'}"
                 )
             entries = [
                 _entry(row, name, latest.valuation, kind, sign * held[name])
@@ -151,26 +150,26 @@ class Ledger:
             )
 
     def balance(self, pool: str, kind: str = "payment", *, period: str = "") -> dict[str, int]:
-        """What each contributor is paid from a pool, or what is held of it, in minor units.
+        """Sum of the entries of a kind for each contributor of a pool, in minor units, net of reversals.
 
         Args:
-            kind: `payment`, `held`, `account`, or one of the pool's own.
+            kind: `payment`, `held`, `account`, or a kind of the pool's own accounts.
 
         Raises:
             LedgerBroken: the ledger does not verify.
         """
         kinds = [kind] + ([RELEASED[kind]] if kind in RELEASED else [])
-        kinds += [REVERSALS[one] for one in kinds]
+        kinds += [REVERSALS[entry_kind] for entry_kind in kinds]
         with Session(self.engine) as session:
             return Book.read(session, pool_key(pool, period)).sums(kinds)
 
     def accounts(self, pool: str, currency: str, contributors: Collection[str], *, period: str = "") -> dict[str, int]:
-        """What a pool brings forward: minor units that earlier pools left on accounts; negative is owed.
+        """Balances that a pool brings forward: minor units that earlier pools left on accounts; negative is owed.
 
-        A pool that has been posted brings forward what it did then, so that dividing it again gives the same.
+        A posted pool brings forward the same balances as when it was posted, so that dividing it again gives the same.
 
         Returns:
-            Accounts of these contributors that are not zero.
+            Balances of these contributors that are not zero.
 
         Raises:
             LedgerBroken: the ledger does not verify.
@@ -179,29 +178,29 @@ class Ledger:
             return Book.read(session, pool_key(pool, period)).brought(currency, contributors)
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
-        """Record the credit table that a run came to, unless it is the latest of it already."""
+        """Record the credit table of a run, unless it already is the run's latest."""
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
             latest = session.scalars(_credit_of(run)).first()
             if latest is None or (latest.stage, latest.digest) != (stage, digest):
-                session.add(CreditTable(run=run, stage=stage, digest=digest))
+                session.add(CreditTableRow(run=run, stage=stage, digest=digest))
 
     def credit_of(self, wanted: str) -> tuple[str, str] | None:
-        """Run, and key of the credit stage, of the latest credit of a run, or of a credit table by its digest."""
+        """Find the latest credit by run name, or a credit table by its digest; return the run and the stage's key."""
         with Session(self.engine) as session:
             row = session.scalars(_credit_of(wanted)).first()
             if row is None and len(wanted) >= 8:
-                by_digest = select(CreditTable).where(CreditTable.digest.startswith(wanted, autoescape=True))
-                row = session.scalars(by_digest.order_by(CreditTable.id.desc())).first()
+                by_digest = select(CreditTableRow).where(CreditTableRow.digest.startswith(wanted, autoescape=True))
+                row = session.scalars(by_digest.order_by(CreditTableRow.id.desc())).first()
             return None if row is None else (row.run, row.stage)
 
     def credited_runs(self) -> list[str]:
-        """Names of the runs that have credit to pay."""
+        """Names of the runs that have credit."""
         with Session(self.engine) as session:
-            return list(session.scalars(select(CreditTable.run).distinct().order_by(CreditTable.run)))
+            return list(session.scalars(select(CreditTableRow.run).distinct().order_by(CreditTableRow.run)))
 
     def statements(self) -> list[Posted]:
-        """All statements, in the order of posting, as they are stored; `verify` says whether they hold."""
+        """All statements, in the order of posting, as stored; `verify` checks them."""
         with Session(self.engine) as session:
             return listing(pages(session))
 
@@ -215,20 +214,20 @@ class Ledger:
             return listing(verified_pages(session))
 
     def statement(self, identity: str) -> Posted:
-        """One of them, by its own hash.
+        """The statement with an ID, verified by its own hash.
 
         Raises:
-            LedgerConflict: there is none of this id.
-            LedgerBroken: it does not hold.
+            LedgerConflict: no statement has this ID.
+            LedgerBroken: the statement does not verify.
         """
         with Session(self.engine) as session:
             page = verified_page(session, identity)
             if page is None:
-                raise LedgerConflict(f"a statement is named by its id, got {identity!r}; `royalty ledger` lists them")
+                raise LedgerConflict(f"no statement has the ID {identity!r}; `royalty ledger` lists the statements")
             return as_posted(page, replaced(session))
 
     def verify(self) -> Verified:
-        """Walk the chain from its first statement, hashing everything again, and look for entries outside of it."""
+        """Verify all hashes of the chain, from its first statement, and look for entries without a statement."""
         with Session(self.engine) as session:
             return verify(session)
 
@@ -237,21 +236,21 @@ def _identity(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _pool(session: Session, name: str, period: str, currency: str) -> Pool:
-    row = session.get(Pool, pool_key(name, period))
+def _pool(session: Session, name: str, period: str, currency: str) -> PoolRow:
+    row = session.get(PoolRow, pool_key(name, period))
     if row is None:
-        row = Pool(id=pool_key(name, period), name=name, period=period, currency=currency)
+        row = PoolRow(id=pool_key(name, period), name=name, period=period, currency=currency)
         session.add(row)
         session.flush()
     elif (row.name, row.period) != (name, period):
         raise LedgerConflict(
-            f"the key of a pool is the hash of its name and period, and that of {name!r} is held by pool {named(row)}. "
-            "The database was changed by hand: restore it from a backup, and pay nobody by this one"
+            f"the key of a pool is the hash of its name and period, but the key of {name!r} belongs to pool "
+            f"{label(row)}. The database was changed by hand: restore it from a backup, and make no payment from this "
+            "one"
         )
     elif row.currency != currency:
         raise LedgerConflict(
-            f"a pool is in one currency: {named(row)} is in {row.currency}, and is asked to pay in {currency}. Name "
-            "another pool"
+            f"a pool has one currency: {label(row)} is in {row.currency}, got {currency}. Name another pool"
         )
     return row
 
@@ -260,19 +259,19 @@ def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     if terms is None:
         return None
     digest = digest_of(terms)
-    known = session.get(Policy, digest)
+    known = session.get(PolicyRow, digest)
     if known is not None and digest_of(known.terms) != digest:
         raise LedgerConflict(
-            f"the key of terms is their hash, and those of {digest[:12]} have been changed. The database was "
-            "changed by hand: restore it from a backup, and pay nobody by this one"
+            f"the key of terms is their hash, but the terms {digest[:12]} have changed. The database was changed by "
+            "hand: restore it from a backup, and make no payment from this one"
         )
     if known is None:
-        session.add(Policy(digest=digest, terms=dict(terms)))
+        session.add(PolicyRow(digest=digest, terms=dict(terms)))
         session.flush()
     return digest
 
 
-def _entry(pool: Pool, contributor: str, valuation: str, kind: str, amount: int) -> dict[str, Any]:
+def _entry(pool: PoolRow, contributor: str, valuation: str, kind: str, amount: int) -> dict[str, Any]:
     return {
         "pool": pool.id,
         "contributor": contributor,
@@ -283,16 +282,16 @@ def _entry(pool: Pool, contributor: str, valuation: str, kind: str, amount: int)
     }
 
 
-def _close(session: Session, book: Book, pool: Pool, entries: Sequence[Mapping[str, Any]], **said: Any) -> str:
-    """Write the entries, and then the statement, which the database lets pass if they sum to zero."""
-    statement = {**said, "position": book.position + 1, "created_at": now()}
-    session.execute(insert(Entry), [{"statement": said["id"], **entry} for entry in entries])
-    said_pool = {part: getattr(pool, part) for part in ("name", "period", "currency")}
-    sealed = statement_hash(statement, said_pool, entries, book.head)
-    session.add(Statement(pool=pool.id, previous=book.head, hash=sealed, **statement))
+def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any) -> str:
+    """Write the entries, and then the statement, which the database accepts if they sum to zero."""
+    statement = {**fields, "position": book.position + 1, "created_at": now()}
+    session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
+    pool_fields = {part: getattr(pool, part) for part in ("name", "period", "currency")}
+    digest = statement_hash(statement, pool_fields, entries, book.head)
+    session.add(StatementRow(pool=pool.id, previous=book.head, hash=digest, **statement))
     session.flush()
-    return str(said["id"])
+    return str(fields["id"])
 
 
 def _credit_of(run: str) -> Any:
-    return select(CreditTable).where(CreditTable.run == run).order_by(CreditTable.id.desc())
+    return select(CreditTableRow).where(CreditTableRow.run == run).order_by(CreditTableRow.id.desc())

@@ -1,4 +1,4 @@
-"""Amounts of money, which are counted in whole minor units, as people write them."""
+"""Format amounts of money, which are counted in whole minor units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from babel.numbers import format_currency, get_currency_precision
 
 
 def decimals_of(currency: str) -> int:
-    """Decimals of an ISO 4217 currency: 2 of EUR, 0 of JPY, 3 of KWD."""
+    """Number of decimals of an ISO 4217 currency: 2 for EUR, 0 for JPY, 3 for KWD."""
     return int(get_currency_precision(currency))
 
 
@@ -17,5 +17,5 @@ def major_units(minor: int, currency: str) -> Decimal:
 
 
 def formatted(minor: int, currency: str) -> str:
-    """With the currency's sign and separators, such as €1,000.00."""
+    """The amount with the currency's sign and separators, such as €1,000.00."""
     return str(format_currency(major_units(minor, currency), currency, locale="en"))

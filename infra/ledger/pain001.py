@@ -1,9 +1,9 @@
-"""ISO 20022 credit transfers, pain.001.001.03 and pain.001.001.09: what a bank is asked to transfer.
+"""ISO 20022 credit transfer files for banks, pain.001.001.03 and pain.001.001.09.
 
-One payment information block of single transfers, in one currency, from one account. In euros and all to IBANs, the
-service level is SEPA and charges follow it (`SLEV`); otherwise they are shared (`SHAR`). Names have 140 characters at
-most and references to the payee too: longer ones are cut. Characters that XML cannot hold are left out; others stay as
-they are, in any script, so that a bank that takes Latin letters alone has to transcribe them.
+A file has one payment information block of single transfers, in one currency, from one account. If the currency is EUR
+and all payees have IBANs, the service level is SEPA and charges follow it (`SLEV`); otherwise charges are shared
+(`SHAR`). Names and remittance texts are cut after 140 characters. Characters that XML cannot represent are removed;
+all others are kept, in any script, so a bank that accepts only Latin letters has to transcribe them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Transfer:
     """One credit transfer.
 
     Attributes:
-        identity: end to end, of at most 35 characters.
+        identity: end-to-end identification, at most 35 characters.
         amount: in the currency of the payments, positive.
         account: an IBAN if `has_iban`, or another identification of at most 34 characters.
-        subject: what the payee reads.
+        subject: remittance text for the payee.
     """
 
     identity: str
@@ -41,10 +41,10 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Payments:
-    """What is transferred together.
+    """Transfers of one file.
 
     Attributes:
-        identity: of the message, at most 35 characters; a bank refuses the same a second time.
+        identity: message identification, at most 35 characters; a bank rejects a second file with the same one.
         created_at: ISO 8601.
     """
 
@@ -59,11 +59,11 @@ class Payments:
 
 
 def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") -> bytes:
-    """The message, UTF-8."""
+    """The XML file, in UTF-8."""
     newer = version == "pain.001.001.09"
     document = ET.Element("Document", xmlns=f"urn:iso:std:iso:20022:tech:xsd:{version}")
     initiation = ET.SubElement(document, "CstmrCdtTrfInitn")
-    count, total = str(len(payments.transfers)), sum((one.amount for one in payments.transfers), Decimal(0))
+    count, total = str(len(payments.transfers)), sum((transfer.amount for transfer in payments.transfers), Decimal(0))
     header = ET.SubElement(initiation, "GrpHdr")
     _put(header, "MsgId", payments.identity)
     _put(header, "CreDtTm", payments.created_at)
@@ -75,7 +75,7 @@ def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") ->
     _put(block, "PmtMtd", "TRF")
     _put(block, "NbOfTxs", count)
     _put(block, "CtrlSum", f"{total:f}")
-    sepa = payments.currency == "EUR" and all(one.has_iban for one in payments.transfers)
+    sepa = payments.currency == "EUR" and all(transfer.has_iban for transfer in payments.transfers)
     if sepa:
         _put(block, "PmtTpInf/SvcLvl/Cd", "SEPA")
     _put(block, "ReqdExctnDt/Dt" if newer else "ReqdExctnDt", payments.execution_date.isoformat())
@@ -86,19 +86,19 @@ def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") ->
     else:
         _put(block, "DbtrAgt/FinInstnId/Othr/Id", "NOTPROVIDED")
     _put(block, "ChrgBr", "SLEV" if sepa else "SHAR")
-    for one in payments.transfers:
-        transfer = ET.SubElement(block, "CdtTrfTxInf")
-        _put(transfer, "PmtId/EndToEndId", one.identity)
-        _put(transfer, "Amt/InstdAmt", f"{one.amount:f}").set("Ccy", payments.currency)
-        _put(transfer, "Cdtr/Nm", _text(one.name))
-        _put(transfer, f"CdtrAcct/Id/{'IBAN' if one.has_iban else 'Othr/Id'}", one.account)
-        _put(transfer, "RmtInf/Ustrd", _text(one.subject))
+    for transfer in payments.transfers:
+        element = ET.SubElement(block, "CdtTrfTxInf")
+        _put(element, "PmtId/EndToEndId", transfer.identity)
+        _put(element, "Amt/InstdAmt", f"{transfer.amount:f}").set("Ccy", payments.currency)
+        _put(element, "Cdtr/Nm", _text(transfer.name))
+        _put(element, f"CdtrAcct/Id/{'IBAN' if transfer.has_iban else 'Othr/Id'}", transfer.account)
+        _put(element, "RmtInf/Ustrd", _text(transfer.subject))
     ET.indent(document)
     return bytes(ET.tostring(document, encoding="UTF-8", xml_declaration=True))
 
 
 def _put(parent: ET.Element, path: str, text: str) -> ET.Element:
-    """An element at a path of new ones."""
+    """Append new elements along a path, and set the text of the last one."""
     for tag in path.split("/"):
         parent = ET.SubElement(parent, tag)
     parent.text = text

@@ -1,4 +1,4 @@
-"""What is posted to the ledger, and what it says of that."""
+"""Postings to the ledger, posted statements, and the result of verification."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class LedgerConflict(ValueError):
 
 
 class OthersPool(LedgerConflict):
-    """A pool is divided already, by another run's credit."""
+    """A pool was already divided by another run's credit."""
 
 
 REVERSALS = {
@@ -25,12 +25,12 @@ REVERSALS = {
     "release": "release-reversal",
     "held-release": "held-release-reversal",
 }
-"""Kinds of entries, and the kinds that take them back.
+"""Kinds of entries, and the kinds that reverse them.
 
-A `payment` goes to a contributor now, what is `held` waits, as for the end of a dispute, and an `account` entry is by
-how much that which is left for later pools, less what is owed, has changed. A `release` pays what was held, which a
-`held-release` takes from there. The pool's own accounts are those of no contributor: `pool` is what it gave, negative;
-`reserve` what it kept; and `claims` by how much that which contributors owe it has changed.
+A `payment` goes to a contributor now. `held` money waits, for example for the end of a dispute. An `account` entry is
+the change of the balance that later pools bring forward, less what the contributor owes. A `release` pays held money,
+which a `held-release` takes from there. The pool's own accounts belong to no contributor: `pool` is the amount that it
+gave, negative; `reserve` is what it kept; `claims` is the change of what contributors owe it.
 """
 
 RELEASED = {"payment": "release", "held": "held-release"}
@@ -40,17 +40,17 @@ HOUSE = ""
 
 @dataclass(frozen=True)
 class Posting:
-    """What a pool is divided into by a valuation, in minor units.
+    """The division of a pool by a valuation, in minor units.
 
     Attributes:
         valuation: digest of the credit table that the amounts follow from.
-        amounts: for each contributor, paid now.
-        held: what waits, as for the end of a dispute.
-        accounts: by how much contributors' accounts change.
-        reserve, claims: what the pool keeps, and by how much it is owed more.
-        pool: what is divided; the rest must sum to it. None: whatever the rest sums to.
-        source: the run whose credit it is.
-        terms: what was divided by.
+        amounts: amount paid now, by contributor.
+        held: amount held, by contributor, for example for the end of a dispute.
+        accounts: change of each contributor's account.
+        reserve, claims: amount that the pool keeps, and the increase of what contributors owe it.
+        pool: amount that is divided; the other amounts must sum to it. None: the sum of the other amounts.
+        source: the run that the credit comes from.
+        terms: terms of the division.
     """
 
     valuation: str
@@ -66,20 +66,20 @@ class Posting:
 
     @property
     def entries(self) -> list[tuple[str, str, int]]:
-        """Kind, contributor and amount of each entry; the pool's own are left out where they are zero."""
+        """Kind, contributor and amount of each entry; the pool's own entries are omitted if they are zero."""
         return [*self._placed, ("pool", HOUSE, -self.given)]
 
     @property
     def given(self) -> int:
-        """What the pool gives."""
+        """The amount that the pool gives."""
         return sum(amount for _, _, amount in self._placed) if self.pool is None else self.pool
 
     @property
     def _placed(self) -> list[tuple[str, str, int]]:
         by_kind = {"payment": self.amounts, "held": self.held, "account": self.accounts}
-        own = [(kind, name, amount) for kind, amounts in by_kind.items() for name, amount in amounts.items()]
+        personal = [(kind, name, amount) for kind, amounts in by_kind.items() for name, amount in amounts.items()]
         house = {"reserve": self.reserve, "claims": self.claims}
-        return own + [(kind, HOUSE, amount) for kind, amount in house.items() if amount]
+        return personal + [(kind, HOUSE, amount) for kind, amount in house.items() if amount]
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ class Posted:
     """A statement as it was posted.
 
     Attributes:
-        pool, period: what was divided.
-        kind: `division`, or `release` of what one held.
+        pool, period: name and period of the pool.
+        kind: `division`, or `release` of held money.
         valuation: digest of the credit table.
-        sequence: its position in the chain of all statements.
-        amount: of the pool, in minor units.
+        sequence: position in the chain of all statements.
+        amount: amount of the pool, in minor units.
         paid: minor units by contributor.
-        moved: minor units that a contributor gets by this statement, what it takes back subtracted; negative is
-            what they have been paid too much before.
-        active: no later statement has replaced it.
+        moved: minor units that a contributor gets by this statement, net of its reversals; negative if an earlier
+            statement paid too much.
+        active: no later statement has replaced this one.
     """
 
     id: str
@@ -117,14 +117,14 @@ class Posted:
 
 @dataclass(frozen=True)
 class Verified:
-    """What walking the chain found.
+    """Result of verifying the ledger.
 
     Attributes:
-        statements: that hold, from the first.
-        head: hash of the last of them; kept elsewhere, it shows later that none has been taken away.
-        broken: the first statement that does not hold; None if all do, and no entry is outside of them.
-        why: it does not.
-        entry: the first entry of a statement that is not there; `broken` is the id that it names.
+        statements: number of valid statements, from the first.
+        head: hash of the last valid statement; a copy kept elsewhere shows later that no statement was removed.
+        broken: ID of the first invalid statement; None if all are valid and every entry belongs to one.
+        why: why the statement is invalid.
+        entry: the first entry that names a missing statement; `broken` is then the ID of that statement.
     """
 
     statements: int
@@ -135,19 +135,19 @@ class Verified:
 
     @property
     def problem(self) -> str:
-        """What does not hold, as a sentence says it; empty if all does."""
-        return "" if self.broken is None else f"statement {self.broken} does not hold: {self.why}"
+        """The invalid statement and the reason, as a sentence; empty if there is none."""
+        return "" if self.broken is None else f"statement {self.broken} is not valid: {self.why}"
 
 
 class LedgerBroken(LedgerConflict):
-    """Money is asked of a ledger that does not verify."""
+    """The ledger does not verify, so nothing can be paid from it."""
 
     def __init__(self, verified: Verified) -> None:
-        super().__init__(verified)  # what it is made of again in another process
+        super().__init__(verified)  # the argument from which unpickling recreates it in another process
         self.verified = verified
 
     def __str__(self) -> str:
         return (
-            f"money is counted and paid by a ledger that verifies, and {self.verified.problem}. Nothing was posted. "
-            "Restore the database from a backup, and pay nobody by this one; `royalty ledger` verifies it"
+            f"payments need a ledger that verifies, but {self.verified.problem}. Nothing was posted. Restore the "
+            "database from a backup, and make no payment from this one; `royalty ledger` verifies it"
         )

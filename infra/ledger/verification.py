@@ -1,4 +1,4 @@
-"""Whether the ledger holds, every statement hashed again and no entry outside of one; all money is counted by this."""
+"""Verify the ledger: every statement's hash, and that every entry belongs to a statement. All payments depend on it."""
 
 from __future__ import annotations
 
@@ -14,59 +14,66 @@ from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
 from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import Entry, Statement
+from royalty.infra.stores.tables import EntryRow, StatementRow
 
 ACCOUNT_KINDS = ("account", REVERSALS["account"])
 
 
 def verified_pages(session: Session) -> Iterator[Page]:
-    """All statements in order, each of them verified before it is given.
+    """Yield all statements in order, each after it was verified.
 
     Raises:
-        LedgerBroken: one does not hold; or, after the last, there is an entry of none of them. What was read until
-            then counts for nothing.
+        LedgerBroken: a statement is not valid; or, after the last one, an entry belongs to no statement. Pages yielded
+            before must then not be used.
     """
-    head, held = GENESIS, 0
+    head, valid = GENESIS, 0
     for page in pages(session):
-        why = fault(page, position=held + 1, previous=head)
+        why = fault(page, position=valid + 1, previous=head)
         if why is not None:
-            raise LedgerBroken(Verified(held, head, broken=page.statement.id, why=why))
+            raise LedgerBroken(Verified(valid, head, broken=page.statement.id, why=why))
         yield page
-        head, held = page.statement.hash, held + 1
+        head, valid = page.statement.hash, valid + 1
     stray = session.execute(
-        select(Entry.id, Entry.statement, Entry.kind, Entry.contributor, Entry.amount_minor, Entry.currency)
-        .outerjoin(Statement, Statement.id == Entry.statement)
-        .where(Statement.id.is_(None))
-        .order_by(Entry.id)
+        select(
+            EntryRow.id,
+            EntryRow.statement,
+            EntryRow.kind,
+            EntryRow.contributor,
+            EntryRow.amount_minor,
+            EntryRow.currency,
+        )
+        .outerjoin(StatementRow, StatementRow.id == EntryRow.statement)
+        .where(StatementRow.id.is_(None))
+        .order_by(EntryRow.id)
         .limit(1)
     ).first()
     if stray is not None:
         number, statement, kind, contributor, amount, currency = stray
         why = (
             f"entry {number} names it (kind {kind!r}, contributor {contributor!r}, {amount} minor units of {currency})"
-            ", and there is no such statement"
+            ", but there is no such statement"
         )
-        raise LedgerBroken(Verified(held, head, broken=str(statement), why=why, entry=number))
+        raise LedgerBroken(Verified(valid, head, broken=str(statement), why=why, entry=number))
 
 
 def verify(session: Session) -> Verified:
-    """What walking the ledger to its end finds."""
-    head, held = GENESIS, 0
+    """Verify the whole ledger."""
+    head, valid = GENESIS, 0
     try:
         for page in verified_pages(session):
-            head, held = page.statement.hash, page.statement.position
+            head, valid = page.statement.hash, page.statement.position
     except LedgerBroken as broken:
         return broken.verified
-    return Verified(held, head, broken=None, why=None)
+    return Verified(valid, head, broken=None, why=None)
 
 
 def verified_page(session: Session, identity: str) -> Page | None:
-    """One statement, by its own hash; None if there is none of this id.
+    """The statement with an ID, verified by its own hash; None if there is none.
 
     Raises:
-        LedgerBroken: it does not hold.
+        LedgerBroken: the statement is not valid.
     """
-    page = next(pages(session, Statement.id == identity), None)
+    page = next(pages(session, StatementRow.id == identity), None)
     if page is not None:
         position, previous = page.statement.position, page.statement.previous
         why = fault(page, position=position, previous=previous)
@@ -77,12 +84,12 @@ def verified_page(session: Session, identity: str) -> Page | None:
 
 @dataclass
 class Book:
-    """What verified statements say of one pool.
+    """Verified statements of one pool, and the balances that it brings forward.
 
     Attributes:
         pages: the pool's statements.
         accounts: minor units by currency and contributor that pools before this one left on accounts.
-        head, position: of the last statement of all pools.
+        head, position: hash and position of the last statement of all pools.
     """
 
     pages: list[Page] = field(default_factory=list)
@@ -92,9 +99,9 @@ class Book:
 
     @classmethod
     def read(cls, session: Session, pool: str) -> Book:
-        """Of the pool of this key, by verifying the whole ledger.
+        """Read the statements of a pool, by its key, and verify the whole ledger.
 
-        Every amount that is given later is of the rows that were hashed here, none is read again.
+        All amounts returned later come from the rows verified here; none is read again.
 
         Raises:
             LedgerBroken: the ledger does not verify.
@@ -111,20 +118,20 @@ class Book:
         return book
 
     @property
-    def latest(self) -> Statement | None:
+    def latest(self) -> StatementRow | None:
         """The last division of the pool."""
         return next((page.statement for page in reversed(self.pages) if page.statement.kind == "division"), None)
 
-    def division(self, valuation: str) -> Statement | None:
-        """The one that paid this valuation."""
-        own = (page.statement for page in self.pages if page.statement.kind == "division")
-        return next((statement for statement in own if statement.valuation == valuation), None)
+    def division(self, valuation: str) -> StatementRow | None:
+        """The division that paid this valuation."""
+        divisions = (page.statement for page in self.pages if page.statement.kind == "division")
+        return next((statement for statement in divisions if statement.valuation == valuation), None)
 
     def knows(self, identity: str) -> bool:
         return any(page.statement.id == identity for page in self.pages)
 
     def posted(self, valuation: str) -> list[Line]:
-        """What was posted by a valuation, without what that took back."""
+        """The entries posted by a valuation, without its reversals of earlier ones."""
         lines = (line for page in self.pages for line in page.lines)
         return [line for line in lines if line.valuation == valuation and line.kind in REVERSALS]
 
@@ -138,41 +145,41 @@ class Book:
         return dict(sorted(sums.items()))
 
     def brought(self, currency: str, contributors: Collection[str]) -> dict[str, int]:
-        """What the pool brings forward of the accounts of these contributors, where that is not zero."""
-        own = {name: amount for (unit, name), amount in self.accounts.items() if unit == currency}
-        return {name: amount for name, amount in own.items() if amount and name in contributors}
+        """Balances that the pool brings forward on the accounts of these contributors, if not zero."""
+        balances = {name: amount for (unit, name), amount in self.accounts.items() if unit == currency}
+        return {name: amount for name, amount in balances.items() if amount and name in contributors}
 
 
 def fault(page: Page, *, position: int, previous: str) -> str | None:
-    """Why a statement does not hold; None if it does.
+    """Why a statement is not valid; None if it is valid.
 
     Args:
-        position, previous: what it must have by the statement before it.
+        position, previous: the position and previous hash that follow from the statement before it.
     """
     row, pool = page.statement, page.pool
     if row.position != position:
-        return f"it is number {row.position}, where {position} follows"
+        return f"its position is {row.position}, but the next position is {position}"
     if row.previous != previous:
-        return "it does not hold the hash of the statement before it"
+        return "its previous hash is not that of the statement before it"
     if pool is None or pool.id != pool_key(pool.name, pool.period) or _hash(page, previous) != row.hash:
-        return "its hash is not that of what it says: it, its pool or its entries have been changed"
+        return "its hash does not match its content: it, its pool or its entries have been changed"
     if stray := next((line for line in page.lines if line.pool != row.pool), None):
-        return f"entry {stray.id} is of it, and of another pool than it"
+        return f"its entry {stray.id} belongs to another pool"
     if sum(line.amount_minor for line in page.lines):
         return "its entries do not sum to zero"
     if row.policy is not None and (page.policy is None or digest_of(page.policy.terms) != row.policy):
-        return "the terms it was divided by have been changed"
+        return "the terms of its division have been changed"
     return None
 
 
 def _hash(page: Page, previous: str) -> str | None:
-    """None where it holds what no statement does, as bytes, which SQLite takes in a column of any type."""
-    lines = [_said(line, ENTRY_PARTS) for line in page.lines]
+    """Hash of a statement's content; None for values that cannot be hashed, such as bytes that SQLite accepted."""
+    lines = [_columns(line, ENTRY_PARTS) for line in page.lines]
     try:
-        return statement_hash(_said(page.statement, PARTS), vars(page.pool), lines, previous)
+        return statement_hash(_columns(page.statement, PARTS), vars(page.pool), lines, previous)
     except TypeError:
         return None
 
 
-def _said(row: Any, parts: Iterable[str]) -> dict[str, Any]:
+def _columns(row: Any, parts: Iterable[str]) -> dict[str, Any]:
     return {part: getattr(row, part) for part in parts}

@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet shows and does not run."""
+"""Tables as CSV files that spreadsheets display without running formulas."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:
-    """CSV, UTF-8. Text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """CSV in UTF-8. Text that a spreadsheet would read as a formula is prefixed with an apostrophe.
 
-    Lines end as RFC 4180 has it, so that a cell with either half of a line end in it is quoted. Numbers keep their
-    signs: they are numbers in the table, or text that says nothing but a number.
+    Lines end with CR LF (RFC 4180), so that cells with either character are quoted. Numbers keep their signs, also if
+    the table contains them as text.
     """
     return table.rename(columns=neutral).map(neutral).to_csv(index=False, lineterminator="\r\n").encode()
 
 
 def neutral(cell: object) -> object:
-    """The cell, with an apostrophe before text that begins as a formula does."""
+    """The cell, prefixed with an apostrophe if its text starts like a formula."""
     if not isinstance(cell, str) or not cell.startswith(FORMULA):
         return cell
     try:

@@ -1,4 +1,4 @@
-"""A page for each contributor, and the index of them: HTML files that load nothing from elsewhere."""
+"""A page for each contributor, and their index: HTML files without external resources."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class ImageValues:
-    """What a contributor's images are worth by one method.
+    """Values of a contributor's images by one method.
 
     Attributes:
-        meaning: of a value, a sentence.
-        total, share: of all the contributor's images, and of what everybody's images have; a share is None for a
-            method whose values have two signs.
-        tiles: the images of highest value; none has a value of zero or less.
+        meaning: a sentence on the meaning of a value.
+        total, share: sum of the values of the contributor's images, and its share of the sum over all images; the
+            share is None for a method with positive and negative values.
+        tiles: the images of highest value, all above zero.
     """
 
     method: str
@@ -40,7 +40,7 @@ class ImageValues:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A statement that names the contributor; `credit` is None where its table is not kept here."""
+    """A statement that names the contributor; `credit` is None if its credit table is not in this store."""
 
     pool: str
     posted: str
@@ -51,14 +51,14 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class ContributorPage:
-    """All that the page of a contributor says.
+    """Content of a contributor's page.
 
     Attributes:
-        rank, among: place by credit, 1 is highest, of how many.
+        rank, among: rank by credit, where 1 is highest, and the number of contributors.
         remark: why the payment differs from what the policy alone gives; empty if it does not.
-        refusal: why nothing is paid, if nothing is.
-        before, since, changes: credit in the last run of this name, when that was, and what differs, as name, then and
-            now; None where no earlier run credits this contributor.
+        refusal: why nothing is paid; None if the pool is paid.
+        before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
+            value; None if no earlier run credits this contributor.
     """
 
     row: ContributorRow
@@ -74,7 +74,7 @@ class ContributorPage:
 
 
 def file_of(name: str) -> str:
-    """Where the page of a contributor is: the same place in every run, whatever the name holds."""
+    """Path of a contributor's page: the same in every run, and safe for any name."""
     return f"contributors/{hashlib.sha256(name.encode()).hexdigest()[:16]}.html"
 
 
@@ -87,7 +87,7 @@ def render_pages(
     level: str,
     pool: str,
 ) -> dict[str, str]:
-    """HTML by file name, the index first; all numbers share one scale."""
+    """Render the HTML files by name, the index first; all charts share one scale."""
     ends = [end for page in pages for end in (page.row.ci_low, page.row.ci_high)]
     shared = {
         "title": title,
@@ -98,8 +98,8 @@ def render_pages(
         "axis": Axis.over([0.0, *ends]),
         "decimals": decimals_of(max(abs(page.row.credit) for page in pages)),
     }
-    made = environment()
+    templates = environment()
     entries = [(file_of(page.row.name), page) for page in pages]
-    files = {INDEX: made.get_template("index.html.j2").render(entries=entries, **shared)}
-    template = made.get_template("contributor.html.j2")
+    files = {INDEX: templates.get_template("index.html.j2").render(entries=entries, **shared)}
+    template = templates.get_template("contributor.html.j2")
     return files | {file: template.render(page=page, **shared) for file, page in entries}

@@ -25,7 +25,7 @@ def score_against_compute(
 
     Args:
         curves: by name, points of seconds, score, and the ends of its interval.
-        level: name and score of the best method that is no curve, a dashed line.
+        level: name and score of the best method without a curve, drawn as a dashed line.
     """
     figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
     axes = figure.add_subplot()
@@ -35,7 +35,7 @@ def score_against_compute(
         axes.plot(seconds, scores, color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
     if level is not None:
         axes.axhline(level[1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label=f"best of the others: {level[0]}")
-    # Not beside the lines, whose ends come as close to each other as methods are alike.
+    # Not at the ends of the lines, which are close to each other for similar methods.
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -47,7 +47,7 @@ def score_against_compute(
 
 
 def spread_of_values(title: str, groups: Mapping[str, np.ndarray]) -> bytes:
-    """The distribution of values in each group: median, middle half, and the middle 98%, each group a row."""
+    """The distribution of values in each group, one row per group: median, middle half, and middle 98%."""
     figure = Figure(figsize=(7.2, 1.2 + 0.34 * len(groups)), dpi=144, layout="constrained")
     axes = figure.add_subplot()
     for row, values in enumerate(groups.values()):
@@ -63,22 +63,22 @@ def spread_of_values(title: str, groups: Mapping[str, np.ndarray]) -> bytes:
 
 
 def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
-    """Share of planted items found over the share of items looked at, lowest value first.
+    """Share of planted items found against the share of items inspected, lowest value first.
 
     Args:
         curves: by name, `(items,)`, the share found among the first one, two, ... items.
     """
     figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
     axes = figure.add_subplot()
-    for index, (name, found) in enumerate(curves.items()):
-        looked = np.arange(1, len(found) + 1) / len(found)
-        again, colour = divmod(index, len(COLOURS))
-        style = STYLES[again % len(STYLES)]
-        axes.plot(looked, found, color=COLOURS[colour], linewidth=1.6, linestyle=style, label=name)
+    for index, (name, detected) in enumerate(curves.items()):
+        inspected = np.arange(1, len(detected) + 1) / len(detected)
+        cycle_number, colour = divmod(index, len(COLOURS))
+        style = STYLES[cycle_number % len(STYLES)]
+        axes.plot(inspected, detected, color=COLOURS[colour], linewidth=1.6, linestyle=style, label=name)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.set_xlabel("items looked at, lowest value first")
+    axes.set_xlabel("items inspected, lowest value first")
     axes.set_ylabel("planted items found")
     axes.legend(frameon=False, fontsize=8)
     return _png(figure, axes, title)

@@ -40,7 +40,7 @@ class ContributorRow:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model on the way: its size, seconds of one step of sampling all images, and the utility of what it makes."""
+    """A model of the run: its size, seconds of one sampling step of all images, and the utility of its images."""
 
     name: str
     parameters: int
@@ -51,11 +51,11 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class MatchRow:
-    """A generated image, and what stands behind it.
+    """A generated image, and the training images that contribute to it.
 
     Attributes:
-        image, strip: PNG bytes of it, and of the training images of highest score, side by side.
-        names: contributors, and the share of the image's value that each has, largest first.
+        image, strip: PNG bytes of the image, and of the training images of highest score, side by side.
+        names: contributors with their shares of the image's value, largest first.
     """
 
     image: bytes
@@ -65,14 +65,14 @@ class MatchRow:
 
 @dataclass(frozen=True)
 class Matches:
-    """Who stands behind what everybody's model makes (GMValuator).
+    """Contributors to the images of the grand model (GMValuator).
 
     Attributes:
-        images: generated images that were matched.
+        images: number of generated images that were matched.
         shown: some of them.
-        shares: of all value, by contributor, in the order of credit.
-        agreement: rank correlation of these shares with credit, Spearman's; None where either does not vary.
-        diagnostics: name and value of what says how far to trust it.
+        shares: shares of the total value, by contributor, in the order of credit.
+        agreement: Spearman rank correlation of these shares with credit; None if either does not vary.
+        diagnostics: names and values of the match's diagnostics.
     """
 
     images: int
@@ -84,24 +84,25 @@ class Matches:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the report says. Rows come in the order of credit, highest first.
+    """Content of the report. Rows are in the order of credit, highest first.
 
     Attributes:
-        utility_name, utility_meaning: what was measured, and in words.
-        null_utility, grand_utility, real_utility: of nobody's model, of everybody's, and of held-out real images.
-        coalitions: distinct ones that were measured, nobody and everybody included.
-        coalition_model, interval_covers: what the model of a coalition is, and what the intervals depend on.
+        utility_name, utility_meaning: name of the measured property, and a sentence on it.
+        null_utility, grand_utility, real_utility: utility of the null coalition's model, of the grand coalition's, and
+            of held-out real images.
+        coalitions: number of distinct coalitions measured, null and grand coalition included.
+        coalition_model, interval_covers: description of a coalition's model, and of what the intervals cover.
         generated: PNG bytes of a sheet of generated images.
-        matches: who stands behind what everybody's model makes.
-        paid: of the pool, now.
-        statement: of the ledger; None where nothing was posted.
-        refusal: why nothing is paid, if nothing is.
-        remarks: names, and why they are paid another amount than the policy alone gives.
+        matches: contributors to the images of the grand model.
+        paid: amount paid from the pool now.
+        statement: ID of the ledger statement; None if nothing was posted.
+        refusal: why nothing is paid; None if the pool is paid.
+        remarks: names of contributors whose payment differs from what the policy alone gives, and why.
         checks: sentences on what the payout would be if two contributors were one person, or one were two.
         notes: sentences about the data, such as shared copies.
         settings: name and value of every setting.
         timings: stage, wall seconds, compute seconds (training, sampling, measuring), reused.
-        identifiers: what it is, and the id or digest that leads back to it.
+        identifiers: names of records, and their IDs or digests.
     """
 
     title: str
@@ -145,7 +146,7 @@ class Axis:
 
     @classmethod
     def over(cls, values: Sequence[float]) -> Axis:
-        """Around all values, in steps of 1, 2 or 5 times a power of ten: the least that make six steps at most."""
+        """An axis around all values; its step is the smallest 1, 2 or 5 times a power of ten with at most six steps."""
         margin = 0.05 * (max(values) - min(values)) or 1.0
         low, high = min(values) - margin, max(values) + margin
         unit = 10.0 ** floor(log10((high - low) / 6))
@@ -165,7 +166,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG image as an address of its own, and the size to show it at."""
+    """A PNG image as a data URI, and its display size."""
 
     uri: str
     width: int
@@ -174,26 +175,26 @@ class Picture:
 
 
 def template_digest() -> str:
-    """SHA-256 of what the report looks like, apart from its content."""
+    """SHA-256 of the templates and styles of the pages."""
     templates = sorted(files("royalty.infra.pages").joinpath("templates").iterdir(), key=lambda entry: entry.name)
     return hashlib.sha256(b"".join(entry.read_bytes() for entry in templates)).hexdigest()
 
 
 def environment() -> Environment:
-    """Templates in which every value is escaped, and none that is missing passes for empty."""
-    made = Environment(
+    """The template environment: all values are escaped, and undefined values raise errors."""
+    templates = Environment(
         loader=PackageLoader("royalty.infra.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "percent": _percent, "date": _date, "picture": _picture}
-    return made
+    templates.filters |= {"number": _number, "percent": _percent, "date": _date, "picture": _picture}
+    return templates
 
 
 def render_report(report: Report) -> str:
-    """The report as one HTML file that loads nothing from elsewhere."""
+    """Render the report as one HTML file without external resources."""
     ends = [end for row in report.rows for end in (row.ci_low, row.ci_high)]
     return (
         environment()
@@ -208,12 +209,12 @@ def render_report(report: Report) -> str:
 
 
 def decimals_of(largest: float) -> int:
-    """Decimals that show three digits of the largest of some numbers."""
+    """Number of decimals that shows three significant digits of the largest number."""
     return min(6, max(0, 2 - floor(log10(largest)))) if largest else 2
 
 
 def _number(value: float, decimals: int = 0, signed: bool = False) -> str:
-    """A number with a true minus sign, and with a plus sign if asked; what rounds to zero has neither."""
+    """A number with a typographic minus sign, and with a plus sign if `signed`; zero after rounding has no sign."""
     if round(value, decimals) == 0:
         return f"{0:.{decimals}f}"
     return format(value, f"{'+' if signed else ''},.{decimals}f").replace("-", "\N{MINUS SIGN}")
@@ -224,7 +225,7 @@ def _percent(share: float) -> str:
 
 
 def _date(text: str) -> str:
-    """An ISO 8601 date and time in words; any other text as it is."""
+    """An ISO 8601 date and time in words; other text is returned unchanged."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -233,13 +234,13 @@ def _date(text: str) -> str:
 
 
 def _picture(png: bytes, width: int, height: int) -> Picture:
-    """As large as fits into a box, and a whole number of times its own size if that is smaller than the box."""
-    own_width, own_height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which is always first
-    factor = min(width / own_width, height / own_height)
+    """The image scaled to fit a box; it is enlarged only by whole factors."""
+    png_width, png_height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which is always first
+    factor = min(width / png_width, height / png_height)
     factor = floor(factor) if factor >= 1 else factor
     return Picture(
         uri="data:image/png;base64," + b64encode(png).decode("ascii"),
-        width=max(1, round(own_width * factor)),
-        height=max(1, round(own_height * factor)),
+        width=max(1, round(png_width * factor)),
+        height=max(1, round(png_height * factor)),
         enlarged=factor >= 1,
     )

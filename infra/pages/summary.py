@@ -1,4 +1,4 @@
-"""What a revaluation changed, and the Markdown that says so on a pull request."""
+"""The changes of a revaluation, and their summary in Markdown for a pull request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ROWS = 100
-"""Contributors in the table at most: a comment on GitHub holds 65,536 characters."""
+"""Maximum number of contributors in the table: a comment on GitHub is limited to 65,536 characters."""
 LONGEST = 40
 """Characters of a name or a value that are shown."""
 MESSAGE = 2000
@@ -16,19 +16,19 @@ MESSAGE = 2000
 
 @dataclass(frozen=True)
 class Change:
-    """What differs from the last credited run of a name.
+    """Differences from the last credited run of a name.
 
     Attributes:
-        since, commit: when that run was logged, and by which code.
+        since, commit: time when that run was logged, and the commit of its code.
         added, removed, changed: contributors, by their training images.
-        held_out: other images changed, those that nobody is credited for.
-        configuration: dotted key, then and now.
-        code: what is done by other code now.
-        start: coalitions start from other models.
-        unpayable: contributors who had no payee and have one now, or the reverse.
-        kept: what other code would train now, and is kept all the same.
-        coalitions: to be trained or measured.
-        seconds: expected of all workers together, from recorded wall times; None where none are recorded.
+        held_out: whether held-out images changed, for which nobody is credited.
+        configuration: dotted key, old and new value of each changed setting.
+        code: stages whose code changed.
+        start: whether coalitions start from other models.
+        unpayable: contributors who gained or lost their payee.
+        kept: models that are kept although their code changed.
+        coalitions: number of coalitions to train or measure.
+        seconds: expected time of all workers together, from recorded wall times; None if none are recorded.
     """
 
     name: str
@@ -48,28 +48,28 @@ class Change:
 
     @property
     def found(self) -> bool:
-        """Whether anything differs that credit or payout may depend on."""
+        """Whether anything changed that credit or payout may depend on."""
         people = (*self.added, *self.removed, *self.changed, *self.unpayable)
         return bool(people or self.held_out or self.configuration or self.code or self.start)
 
     @property
     def cost(self) -> str:
-        """What a revaluation will take."""
-        took = "a time that no record tells of" if self.seconds is None else f"about {self.seconds:.0f} s"
+        """The expected cost of a revaluation."""
+        took = "unknown time (none recorded)" if self.seconds is None else f"about {self.seconds:.0f} s"
         cost = f"{self.coalitions} coalition(s) to measure, {took}" if self.coalitions else "no coalition to measure"
-        # A name stands for one configuration, so that what was paid by it stays explained.
-        return f"{cost}, as a run of another name: these settings need one" if self.configuration else cost
+        # A name stands for one configuration, so that past payments can still be explained.
+        return f"{cost}; changed settings need another run name" if self.configuration else cost
 
     def lines(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """A sentence on each kind of difference, and the names or values that it is about."""
-        people = {"came": self.added, "left": self.removed, "changed their images": self.changed}
-        yield from ((f"Contributors who {verb}", names) for verb, names in people.items() if names)
+        """A phrase for each kind of difference, and the names or values that it applies to."""
+        people = {"added": self.added, "removed": self.removed, "with changed images": self.changed}
+        yield from ((f"Contributors {state}", names) for state, names in people.items() if names)
         if self.held_out:
-            yield "Images that are held out changed", ()
+            yield "Held-out images changed", ()
         for key, then, now in self.configuration:
-            yield f"Setting {key}, then and now", (repr(then), repr(now))
+            yield f"Setting {key}, old and new value", (repr(then), repr(now))
         if self.code:
-            yield f"Other code of: {', '.join(self.code)}", ()
+            yield f"Code changed: {', '.join(self.code)}", ()
         if self.start:
             yield "Coalitions start from other models", ()
         if self.unpayable:
@@ -78,7 +78,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a contributor stands: place by credit, 1 is highest; credit with its interval; amount, None if unpaid."""
+    """Rank of a contributor by credit, where 1 is highest; credit with its interval; amount, None if unpaid."""
 
     rank: int
     credit: float
@@ -89,7 +89,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Moved:
-    """A contributor whose credit, place or amount changed; None is where they were not credited."""
+    """A contributor whose credit, rank or amount changed; `then` or `now` is None if they were not credited."""
 
     contributor: str
     then: Standing | None
@@ -97,7 +97,7 @@ class Moved:
 
 
 def standings(rows: Sequence[dict[str, Any]]) -> dict[str, Standing]:
-    """By contributor, from the rows of a payout, highest credit first."""
+    """Standings by contributor, from the rows of a payout, highest credit first."""
     return {
         row["contributor"]: Standing(rank, row["credit"], row["ci_low"], row["ci_high"], row["amount"])
         for rank, row in enumerate(rows, 1)
@@ -105,25 +105,25 @@ def standings(rows: Sequence[dict[str, Any]]) -> dict[str, Standing]:
 
 
 def moved_between(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[Moved]:
-    """Who stands elsewhere now, in the order of credit; who is gone comes last."""
+    """Contributors whose standing changed, in the order of credit; removed contributors come last."""
     before, after = standings(then), standings(now)
     names = [*after, *(name for name in before if name not in after)]
     return [Moved(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def failed(name: str, failure: str) -> str:
-    """The summary of a revaluation that did not come to its end."""
-    return f"## Royalty: {shown(name)}\n\n**It failed.** {shown(failure, longest=MESSAGE)}\n"
+    """The summary of a revaluation that failed."""
+    return f"## Royalty: {shown(name)}\n\n**Revaluation failed.** {shown(failure, longest=MESSAGE)}\n"
 
 
 def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) -> str:
     """The summary, in GitHub's Markdown.
 
     Args:
-        moved: None where nothing was revalued.
+        moved: None if nothing was revalued.
     """
     lines = [f"## Royalty: {shown(change.name)}", ""]
-    since = f"the last credited run, of {change.since} by {shown(change.commit)}"
+    since = f"the last credited run ({change.since}, {shown(change.commit)})"
     if not change.found:
         return "\n".join([*lines, f"Nothing changed since {since}.", *_kept(change), ""])
     lines += [f"Changed since {since}:", ""]
@@ -133,16 +133,16 @@ def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) ->
     if moved is None:
         lines += ["", "Nothing was revalued: this is a dry run."]
     elif not moved:
-        lines += ["", "Revalued: no credit, place or payout moved."]
+        lines += ["", "Revalued: no credit, rank or payout changed."]
     else:
-        lines += ["", f"Revalued: {len(moved)} contributor(s) moved.", "", *_table(moved, currency)]
+        lines += ["", f"Revalued: {len(moved)} contributor(s) changed.", "", *_table(moved, currency)]
     return "\n".join([*lines, ""])
 
 
 def shown(text: str, longest: int = LONGEST) -> str:
-    """Other people's text as neither Markdown nor HTML reads it, on one line, in `<code>`, where nobody is mentioned.
+    """Escape untrusted text: one line in `<code>`, without Markdown, HTML or mentions of users.
 
-    Letters and digits of any script stay; every other character is a numeric entity, unless it cannot be printed.
+    Letters and digits of any script are kept; other printable characters become numeric entities, and the rest spaces.
     """
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return f"<code>{''.join(_entity(character) for character in cut)}</code>"
@@ -155,7 +155,7 @@ def _entity(character: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Our own sentence, in which a key may have underscores."""
+    """Escape the underscores of setting names in a sentence of this module."""
     return text.replace("_", "\\_")
 
 
@@ -167,7 +167,7 @@ def _listed(names: Sequence[str]) -> str:
 def _kept(change: Change) -> Iterator[str]:
     if change.kept:
         yield ""
-        yield f"Kept, though other code would train it now: {', '.join(change.kept)}. `--retrain-base` trains it anew."
+        yield f"Kept, although its code changed: {', '.join(change.kept)}. Use `--retrain-base` to retrain it."
 
 
 def _table(moved: Sequence[Moved], currency: str) -> Iterator[str]:

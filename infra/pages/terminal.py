@@ -1,4 +1,4 @@
-"""What the terminal shows: progress bars, and the result of a run."""
+"""Terminal output: progress bars, tables, findings and traces."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ console = Console(highlight=False)
 
 MARKS = {"verified": ("green", "✓"), "recorded": ("dim", "·"), "changed": ("red", "✗"), "missing": ("red", "✗")}
 DIGITS = 64
-"""Of a SHA-256, the first quarter of which is printed."""
-ALIKE = 6
-"""Steps of one title that are printed at least."""
+"""Hexadecimal digits of a SHA-256; the first quarter is printed."""
+STEPS_PRINTED = 6
+"""Number of steps with the same title that are always printed."""
 
 
 @contextmanager
 def bars() -> Iterator[Display]:
-    """Progress bars, one a stage; a finished one stays."""
+    """Show a progress bar for each stage; finished bars stay."""
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.description:<22}"),
@@ -38,19 +38,19 @@ def bars() -> Iterator[Display]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as shown:
+    with Progress(*columns, console=console) as panel:
 
         @contextmanager
         def display(title: str, total: int) -> Iterator[Advance]:
-            bar = shown.add_task(title, total=total)
-            yield lambda steps: shown.update(bar, advance=steps)
+            bar = panel.add_task(title, total=total)
+            yield lambda steps: panel.update(bar, advance=steps)
 
         yield display
 
 
 @contextmanager
 def received(title: str) -> Iterator[Advance]:
-    """A line that says how much was received; it takes bytes."""
+    """Show a status line with the megabytes received; yields a function that takes bytes received."""
     total = 0
     with console.status(title) as status:
 
@@ -63,7 +63,7 @@ def received(title: str) -> Iterator[Advance]:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as they come, the first column to the left."""
+    """Print rows in the given order; the first column is left-aligned, the others right-aligned."""
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
@@ -73,7 +73,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: float) -> None:
-    """Print where the time went; the last line is all that was not training, sampling and measuring."""
+    """Print the time of each stage; the last line is the time without training, sampling and measuring."""
     table = Table("Stage", box=SIMPLE_HEAD)
     table.add_column("Wall", justify="right")
     table.add_column("Training, sampling, measuring", justify="right")
@@ -87,34 +87,34 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
 
 
 def print_finding(finding: Finding) -> None:
-    """Print a line that passes, or what to do about it."""
+    """Print a finding, with a mark for passed or failed."""
     mark = "[green]✓[/]" if finding.passes else "[red]✗[/]"
     console.print(f"{mark} [bold]{finding.line:<12}[/] {escape(finding.says)}", soft_wrap=True)
 
 
 def print_trace(trace: Trace) -> None:
-    """Print the steps, of many alike the first few and every one with a problem; then what does not match, loudly."""
+    """Print the steps and then the mismatches. Of many steps with one title, only the first few and any problems."""
     commits = {step.commit for step in trace.steps if step.commit}
     for title, steps in trace.groups:
-        shown = [step for index, step in enumerate(steps) if index < ALIKE or step.problem or step.asked]
-        for step in shown:
+        printed = [step for index, step in enumerate(steps) if index < STEPS_PRINTED or step.problem or step.asked]
+        for step in printed:
             colour, mark = MARKS[step.state]
-            asked = "  [bold]← asked for[/]" if step.asked else ""
+            pointer = "  [bold]← requested[/]" if step.asked else ""
             identity = step.id[:16] if len(step.id) == DIGITS else step.id
-            console.print(f"[{colour}]{mark}[/] [bold]{escape(title)}[/]  {escape(identity)}  {step.state}{asked}")
-            differ = len(commits) > 1 or title == "Run"  # by each step only where they differ
-            entries = [*step.facts, ("Code", step.commit if differ else None), ("Prefect flow run", step.flow_run)]
+            console.print(f"[{colour}]{mark}[/] [bold]{escape(title)}[/]  {escape(identity)}  {step.state}{pointer}")
+            show_commit = len(commits) > 1 or title == "Run"  # once, if all steps have the same commit
+            entries = [*step.facts, ("Code", step.commit if show_commit else None), ("Prefect flow run", step.flow_run)]
             entries += [("MLflow run", step.mlflow_url or step.mlflow_run)]
             for name, value in entries:
                 if value:
                     console.print(Padding(f"[dim]{escape(name)}[/]  {escape(value)}", (0, 0, 0, 4)))
             if step.problem:
                 console.print(Padding(f"[bold red]{escape(step.problem)}[/]", (0, 0, 0, 4)))
-        if len(steps) > len(shown):
-            console.print(f"  and {len(steps) - len(shown)} more like these; `--json` and `--html` hold them all")
+        if len(steps) > len(printed):
+            console.print(f"  and {len(steps) - len(printed)} more; `--json` and `--html` contain all of them")
     if trace.problems:
-        console.print(f"[bold white on red] {len(trace.problems)} DO NOT MATCH [/] what was recorded:")
+        console.print(f"[bold white on red] {len(trace.problems)} MISMATCH(ES) [/] with the records:")
         for problem in trace.problems:
             console.print(f"[red]✗[/] {escape(problem)}", soft_wrap=True)
     else:
-        console.print(f"All of it matches: {trace.hashed} were hashed, or compared with a second record.")
+        console.print(f"Everything matches: {trace.hashed} items verified by hash or by a second record.")

@@ -1,4 +1,4 @@
-"""What a trace says: the steps between money and images, each with what proves it, and as one HTML page."""
+"""A trace: the steps from payments to images with their verification, also as one HTML page."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ State = Literal["verified", "recorded", "changed", "missing"]
 
 @dataclass(frozen=True)
 class Step:
-    """One thing on the way.
+    """One record of a lineage.
 
     Attributes:
-        title: what it is, such as `Credit table`; steps of one title follow each other.
+        title: kind of the record, such as `Credit table`; steps with the same title are adjacent.
         id: its digest, key or name.
-        state: `verified` was hashed again, or compared with a second record, and is what it was; `recorded` has
-            nothing to compare with; `changed` and `missing` are what an auditor wants to know.
-        facts: name and value of what there is to say about it.
-        problem: what no longer matches; None where all does.
-        commit, flow_run: the code that made it, and Prefect's id of the flow run that did.
-        mlflow_run, mlflow_url: where MLflow shows it; the address is known of a server alone.
-        asked: this is what was asked for.
+        state: `verified`: the hash, or the comparison with a second record, matches; `recorded`: there is nothing to
+            compare with; `changed` or `missing`: the record does not match.
+        facts: name and value of each property to show.
+        problem: the mismatch; None if there is none.
+        commit, flow_run: commit of the code that created the record, and Prefect's ID of the flow run.
+        mlflow_run, mlflow_url: its MLflow run; the address is known only for an MLflow server.
+        asked: whether this is the requested record.
     """
 
     title: str
@@ -40,14 +40,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """The whole way of one id.
+    """The lineage of one ID.
 
     Attributes:
-        asked: as it was given.
-        kind, id: what it is, and its whole id.
-        steps: from money to images.
-        hashed: how many were verified by hashing or comparing them again.
-        problems: of all steps, one sentence each.
+        asked: the ID as the user entered it.
+        kind, id: kind of the record, and its full ID.
+        steps: from payments to images.
+        hashed: number of items verified by hash or by a second record.
+        problems: mismatches of all steps, one sentence each.
     """
 
     asked: str
@@ -71,5 +71,5 @@ class Trace:
 
 
 def render_trace(trace: Trace) -> str:
-    """The trace as one HTML file that loads nothing from elsewhere."""
+    """Render the trace as one HTML file without external resources."""
     return environment().get_template("trace.html.j2").render(trace=trace)

@@ -1,4 +1,4 @@
-"""What processes that share a home do one after the other, or leave to each other."""
+"""Locks between processes that share a home."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from royalty.infra.processes.workers import pause
 from royalty.infra.stores.artifacts import StoreError
 
 PATIENCE = 0.1
-"""Seconds between two looks whether who holds a file has let it go."""
+"""Seconds between two attempts to lock a file."""
 
 
 @contextmanager
 def alone(file: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a file, and whether it is held. The death of a process, however it dies, ends its hold at once.
+    """Lock a file, and yield whether it is locked. The lock ends when the process ends, however it ends.
 
-    The kernel keeps the hold, and the server of a shared folder does: nothing has to be written down, to be renewed
-    or to be found stale. The file goes when it is let go; one that a killed process left is in nobody's way.
+    The kernel holds the lock, or the server of a shared folder, so locks never have to be renewed and never go stale.
+    The file is removed when it is unlocked; a file that a killed process left does no harm.
 
     Args:
-        wait: until who holds it lets it go; otherwise False is yielded then.
+        wait: wait until the file is unlocked; otherwise yield False if another process has locked it.
 
     Raises:
-        ProcessFailed: the run was interrupted while it waited.
+        ProcessFailed: the run was interrupted while waiting.
         StoreError: the folder cannot be written or the disk is full.
     """
-    while (stream := _held(file)) is None and wait:
+    while (stream := _locked(file)) is None and wait:
         pause(PATIENCE)
     if stream is None:
         yield False
@@ -42,21 +42,21 @@ def alone(file: Path, *, wait: bool = True) -> Iterator[bool]:
             file.unlink(missing_ok=True)
 
 
-def _held(file: Path) -> IO[str] | None:
-    """The open file, if nobody else holds it."""
+def _locked(file: Path) -> IO[str] | None:
+    """The open and locked file; None if another process has locked it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         stream = file.open("a")
     except OSError as error:
         raise StoreError(
-            f"cannot hold {file}: {error.strerror}. Free some space or set ROYALTY_HOME to a folder that can be "
-            "written; what is finished is kept and the next run goes on from there"
+            f"cannot lock {file}: {error.strerror}. Free some space, or set ROYALTY_HOME to a writable folder; "
+            "finished work is kept, and the next run resumes from there"
         ) from error
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if file.stat().st_ino == os.fstat(stream.fileno()).st_ino:
             return stream
-    except (BlockingIOError, FileNotFoundError):  # somebody holds it, or has just removed it
+    except (BlockingIOError, FileNotFoundError):  # locked or just removed by another process
         pass
     stream.close()
     return None

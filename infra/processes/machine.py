@@ -1,4 +1,4 @@
-"""What processes of this machine share: the loopback address, its free ports, and the environment of a child Python."""
+"""The loopback address, its free ports, and the environment of child Python processes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import socket
 HOST = "127.0.0.1"
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-"""Environment of every Python that is started from here: otherwise it imports, as of any library, a file by that name
-in the current folder, which may be anybody's. The same as `-P`, and what it starts in turn inherits it."""
+"""Environment of all Python processes started from here, which their children inherit; the same as `-P`.
+
+Without it, Python would import a file of the current folder, possibly someone else's, instead of a library with the
+same name.
+"""
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
+    """An unused port of the loopback address."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Progress of long work, shown where somebody watches."""
+"""Progress of long work, shown on a display if there is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _displays: list[Display] = []
 
 @contextmanager
 def shown_on(display: Display) -> Iterator[None]:
-    """Show the progress of every stage on this display: a command line's bars."""
+    """Show the progress of all stages on this display, such as the bars of the command line."""
     _displays.append(display)
     try:
         yield
@@ -22,7 +22,7 @@ def shown_on(display: Display) -> Iterator[None]:
 
 
 def progress(title: str, total: int) -> AbstractContextManager[Advance]:
-    """A context that yields a function to call with the number of steps done since the last call."""
+    """A context that yields a function; call it with the number of steps done since the last call."""
     if not _displays:
         return nullcontext(lambda steps: None)
     return _displays[-1](title, total)

@@ -1,7 +1,7 @@
-"""Where tasks that fan out run: threads of this process, or the workers of a Dask or Ray cluster.
+"""Task runners: threads of this process, or the workers of a Dask or Ray cluster.
 
-On each of them a coalition is trained in a process of its own (`royalty.infra.processes.workers`), which is what limits
-its time and survives its being killed; a runner only says which machine starts that process.
+Each coalition is trained in a separate process (`royalty.infra.processes.workers`), so that a time limit or a kill ends
+only that process. The runner only determines which machine starts it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def task_runner(settings: Settings) -> TaskRunner[Any]:
     """The runner that `ROYALTY_RUNNER` names: `threads`, `dask` or `ray` on this machine, or a cluster's address.
 
     Raises:
-        StoreError: what it takes is not installed.
+        StoreError: packages of this runner are not installed.
     """
     if settings.runner == "threads":
         return ThreadPoolTaskRunner(max_workers=settings.workers)
@@ -27,8 +27,8 @@ def task_runner(settings: Settings) -> TaskRunner[Any]:
     except ImportError as missing:
         extra = "dask" if settings.runner.startswith(("dask", *DASK_SCHEMES)) else "ray"
         raise StoreError(
-            f"ROYALTY_RUNNER={settings.runner} takes packages that are not here ({missing}); install royalty[{extra}], "
-            "or set ROYALTY_RUNNER=threads"
+            f"ROYALTY_RUNNER={settings.runner} needs packages that are not installed ({missing}); install "
+            f"royalty[{extra}], or set ROYALTY_RUNNER=threads"
         ) from missing
 
 
@@ -42,7 +42,7 @@ def _dask(settings: Settings) -> TaskRunner[Any]:
         "threads_per_worker": 1,
         "host": "127.0.0.1",
         "dashboard_address": None,
-        "memory_limit": 0,  # what takes memory is the process that a task starts, which Dask does not see
+        "memory_limit": 0,  # no limit: memory is used by the process that a task starts, which Dask does not see
     }
     return DaskTaskRunner(cluster_kwargs=local)
 

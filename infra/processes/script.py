@@ -1,4 +1,4 @@
-"""Keeps the script that started a run out of the processes of that run."""
+"""Prevent child processes of a run from importing the script that started it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _users = 0
 
 @contextmanager
 def script_not_imported() -> Iterator[None]:
-    """Let no process that is started meanwhile import the main module.
+    """Prevent processes started in this context from importing the main module.
 
-    Python's processes, Dask's too, import the script of the process that started them, in case it defines what they
-    call. A script that calls `royalty.run` outside of `if __name__ == "__main__":` would so start another run in each
-    of them. They find the script by `__file__` and `__spec__` of the main module, which it goes without meanwhile, as
-    in a notebook.
+    Python's child processes, and Dask's, import the script of the process that started them, in case it defines the
+    function to call. A script that calls `royalty.run` without `if __name__ == "__main__":` would then start another
+    run in each of them. They find the script by `__file__` and `__spec__` of the main module, which are removed
+    meanwhile, as in a notebook.
     """
     global _users
     main = sys.modules["__main__"]

@@ -1,8 +1,7 @@
-"""`python -m royalty.infra.processes.supervise [--of FOLDER] COMMAND...`: run a command for as long as standard input
-stays open.
+"""`python -m royalty.infra.processes.supervise [--of FOLDER] COMMAND...`: run a command while standard input is open.
 
-A server started this way ends with the job that started it, even when the job is killed. What the command keeps in a
-temporary folder goes then, too; a job that ends the command in order writes a byte first, and removes it itself.
+A server started this way ends with the job that started it, even if the job is killed. The temporary folder of the
+command is then removed too. A job that ends the command in order writes a byte first, and removes the folder itself.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import threading
 
 
 def main() -> int:
-    named = sys.argv[1] == "--of"
-    child = subprocess.Popen(sys.argv[3 if named else 1 :], stdin=subprocess.DEVNULL, start_new_session=True)
+    has_folder = sys.argv[1] == "--of"
+    child = subprocess.Popen(sys.argv[3 if has_folder else 1 :], stdin=subprocess.DEVNULL, start_new_session=True)
     orphaned = threading.Event()
 
     def end_with_parent() -> None:
@@ -33,8 +32,8 @@ def main() -> int:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     code = child.wait()
-    if named and orphaned.is_set():
-        shutil.rmtree(sys.argv[2], ignore_errors=True)  # nobody is left to be told what stayed
+    if has_folder and orphaned.is_set():
+        shutil.rmtree(sys.argv[2], ignore_errors=True)  # the parent is gone, so errors cannot be reported
     return code
 
 

@@ -1,4 +1,4 @@
-"""A function in a process of its own: a crash, a hang or a kill becomes an exception here."""
+"""Run a function in a separate process: a crash, a hang or a kill becomes an exception in the caller."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from typing import Any, TypeVar, cast
 from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
 from royalty.infra.stores.artifacts import StoreError
 
-# Children are forked from a server that has imported the numerics once and started no thread, so
-# each starts in milliseconds with a clean state, and its memory returns when it ends.
+# Children are forked from a server that has imported the numerics once and started no threads. Each starts in
+# milliseconds with a clean state, and frees its memory when it ends.
 _context = multiprocessing.get_context("forkserver")
 _preloaded: set[str] = set()
 _running: set[BaseProcess] = set()
@@ -38,24 +38,24 @@ class ProcessFailed(RuntimeError):
 
 
 class ProcessEnded(ProcessFailed):
-    """The process was killed, or ran out of time: what it was given may be too much for this machine."""
+    """The process was killed or ran out of time; its work may need more than this machine has."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A function of a module that is imported when it is called, in the process that calls it."""
+    """A function whose module is imported when the function is called, in the calling process."""
 
     module: str
     name: str
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return getattr(importlib.import_module(self.module), self.name)(*arguments, **named)
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return getattr(importlib.import_module(self.module), self.name)(*arguments, **keywords)
 
 
 class Deferred:
-    """Stands for a module whose import takes seconds, in a process that only names its functions.
+    """Placeholder for a module whose import takes seconds, in a process that only refers to its functions.
 
-    Beside it, under `TYPE_CHECKING`, stands the import, so that types are checked as if it had been imported.
+    The real import under `TYPE_CHECKING` next to it gives type checkers the module's types.
     """
 
     def __init__(self, module: str) -> None:
@@ -68,16 +68,16 @@ class Deferred:
 
 
 def module_of(function: Callable[..., Any]) -> str:
-    """The module of a function, or of what a reference stands for."""
+    """The name of the module of a function or reference."""
     return function.module if isinstance(function, Reference) else function.__module__
 
 
 def preload(*modules: str) -> None:
-    """Let the server of this process import modules now, in the background, before the first call needs them."""
+    """Import modules in the server that processes are forked from, in the background, before they are needed."""
     if not _preloaded.issuperset(modules):
         _preloaded.update(modules)
-        os.environ.update(SAFE_PATH)  # the server of processes is a `python -c`
-        _context.set_forkserver_preload(["__main__", *sorted(_preloaded)])  # children import the main module, too
+        os.environ.update(SAFE_PATH)  # the fork server is started with `python -c`
+        _context.set_forkserver_preload(["__main__", *sorted(_preloaded)])  # children import the main module too
         forkserver.ensure_running()
 
 
@@ -90,25 +90,25 @@ def run_in_process(
     mendable: tuple[type[Exception], ...] = (),
     processes: int = 1,
 ) -> Result:
-    """Call a function in a fresh process and return its picklable result.
+    """Call a function in a new process and return its result, which must be picklable.
 
     Args:
-        function: of a module, or a `Reference` to one, so that this process need not import what only that one uses.
-            Called with the arguments and, last, a function to report with.
-        advance: called here with what the function reports: steps of progress, or rows as they are finished.
-        modules: that the function will import, for the server that processes are forked from to have at hand.
+        function: a function of a module, or a `Reference` to one, so that this process need not import its module.
+            It is called with the arguments and, last, a function for reports.
+        advance: called here with each report: steps of progress, or finished rows.
+        modules: modules that the function will import, to preload in the server that processes are forked from.
         timeout: seconds after which the process is killed.
-        mendable: exceptions that a user can mend: they are raised here as they were there.
-        processes: that call it at once, and find each other by the variables of their environment that torch's own
-            launcher sets. The first reports and returns; if any fails, all end.
+        mendable: exceptions that a user can fix, which are raised here unchanged.
+        processes: number of processes that call the function at once. They find each other by the environment variables
+            that torch's launcher sets. The first one reports and returns; if one fails, all are ended.
 
     Raises:
-        ProcessFailed: with the traceback; a `ProcessEnded` with the signal or the time limit.
-        StoreError: as it was raised there.
+        ProcessFailed: the function raised, with its traceback; a `ProcessEnded` gives the signal or the time limit.
+        StoreError: raised by the function.
     """
     preload(module_of(function), *modules)
     if multiprocessing.current_process().daemon:
-        multiprocessing.current_process().daemon = False  # of Dask's workers, which may then have children too
+        multiprocessing.current_process().daemon = False  # Dask's workers are daemons, which may not have children
     pause(0)
     started = [_start(function, arguments, (StoreError, *mendable), peers) for peers in _environments(processes)]
     receivers = {receiver: process for process, receiver in started}
@@ -119,7 +119,7 @@ def run_in_process(
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             ready = wait(list(receivers), left)
             if not ready:
-                raise ProcessEnded(f"took longer than {timeout:.0f} s and was ended; raise its `timeout_minutes`")
+                raise ProcessEnded(f"ended because it took longer than {timeout:.0f} s; raise its `timeout_minutes`")
             for receiver in ready:
                 assert isinstance(receiver, Connection)
                 kind, content = _received(receiver, receivers[receiver])
@@ -139,7 +139,7 @@ def run_in_process(
 
 
 def _environments(processes: int) -> list[dict[str, str]]:
-    """What torch.distributed reads, for each of some processes of this machine; nothing for one alone."""
+    """Environment variables of torch.distributed for each of several local processes; empty for a single process."""
     if processes == 1:
         return [{}]
     common = {"MASTER_ADDR": HOST, "MASTER_PORT": str(free_port())}
@@ -162,11 +162,11 @@ def _start(
 
 
 def _received(receiver: Connection, process: BaseProcess) -> tuple[str, Any]:
-    """What a process says next: its progress or its result.
+    """Receive the next message of a process: progress or the result.
 
     Raises:
-        ProcessFailed: it failed, or ended without a result.
-        Exception: one that the user can mend.
+        ProcessFailed: the process failed, or ended without a result.
+        Exception: an exception that the user can fix.
     """
     try:
         kind, content = receiver.recv()
@@ -176,7 +176,7 @@ def _received(receiver: Connection, process: BaseProcess) -> tuple[str, Any]:
             raise ProcessFailed("the run was interrupted") from None
         killed = process.exitcode is not None and process.exitcode < 0
         failure = ProcessEnded if killed else ProcessFailed
-        raise failure(f"ended without a result, {_cause(process.exitcode)}") from None
+        raise failure(f"ended without a result: {_cause(process.exitcode)}") from None
     if kind == "mendable":
         raise content
     if kind == "failure":
@@ -185,19 +185,19 @@ def _received(receiver: Connection, process: BaseProcess) -> tuple[str, Any]:
 
 
 def pause(seconds: float) -> None:
-    """Wait.
+    """Wait, unless the run is interrupted.
 
     Raises:
-        ProcessFailed: the run was interrupted meanwhile, or before.
+        ProcessFailed: the run was interrupted.
     """
     if _stopped.wait(seconds):
         raise ProcessFailed("the run was interrupted")
 
 
 def stop_all() -> None:
-    """End every process, and refuse new ones: for an interrupted command line."""
+    """End all processes and prevent new ones, when the command line is interrupted."""
     _stopped.set()
-    logging.disable()  # what waits for a worker is cancelled, one by one, which says nothing new
+    logging.disable()  # otherwise every task that waits for a worker would log its cancellation
     for process in list(_running):
         process.kill()
 
@@ -210,14 +210,14 @@ def _call(
     environment: dict[str, str],
 ) -> None:
     os.environ.update(environment)
-    # Ctrl-C reaches the whole process group; the parent decides what ends.
+    # Ctrl-C reaches the whole process group; the parent decides which processes end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     try:
         message = ("result", function(*arguments, lambda report: sender.send(("progress", report))))
     except mendable as error:
         message = ("mendable", error)
-    except Exception:  # noqa: BLE001  whatever it is, the parent raises it
+    except Exception:  # noqa: BLE001  the parent raises it
         message = ("failure", traceback.format_exc())
     sender.send(message)
 

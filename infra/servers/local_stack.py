@@ -1,4 +1,4 @@
-"""What `compose.yaml` runs, as plain processes: PostgreSQL, Prefect and MLflow on the loopback address, thrown away.
+"""The servers of `compose.yaml` as temporary local processes: PostgreSQL, Prefect and MLflow on the loopback address.
 
 python -m royalty.infra.servers.local_stack                        # prints the environment, until Ctrl-C
 python -m royalty.infra.servers.local_stack -- COMMAND [ARGUMENT...]   # runs a command with it
@@ -28,20 +28,20 @@ URLS = ("PREFECT_API_URL", "ROYALTY_MLFLOW_URI", "ROYALTY_DATABASE_URL")
 
 @contextmanager
 def local_stack() -> Iterator[dict[str, str]]:
-    """The servers, with a database each for Prefect, MLflow and Royalty; all that they hold goes with them.
+    """Start the servers, with a database each for Prefect, MLflow and Royalty; their data is removed at the end.
 
     Yields:
-        The environment in which `royalty` uses them.
+        The environment variables with which `royalty` uses them.
 
     Raises:
-        StoreError: one of them does not start; the others are stopped.
+        StoreError: a server does not start; the others are stopped.
     """
     with ExitStack() as stack:
         database = stack.enter_context(throwaway_postgres())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="royalty-stack-")))
         servers = []
-        for begin in (_prefect, _mlflow):  # at once: each takes many seconds to make its tables
-            servers.append(begin(database, folder))
+        for start in (_prefect, _mlflow):  # in parallel: each takes many seconds to create its tables
+            servers.append(start(database, folder))
             stack.callback(servers[-1].stop)
         for server in servers:
             server.wait_until_ready()
@@ -52,7 +52,7 @@ def local_stack() -> Iterator[dict[str, str]]:
 
 def _prefect(database: Postgres, folder: Path) -> Server:
     port = free_port()
-    # Passed by the environment: a command line, and the password in it, can be read by every user of the machine.
+    # Passed in the environment: all users of the machine can read a command line, and a password in it.
     url = database.create_database("prefect").replace("+psycopg", "+asyncpg")
     environment = {**QUIET, "PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
     return guarded_prefect(port, folder / "prefect.log", environment)
@@ -70,10 +70,10 @@ def _mlflow(database: Postgres, folder: Path) -> Server:
 
 
 def main() -> int:
-    """Run the command, or wait; returns the command's exit code."""
+    """Run the command, or wait for Ctrl-C; return the command's exit code."""
     command = sys.argv[1:]
     if command and command[0] != "--":
-        sys.stderr.write(f"a command comes after `--`; got {shlex.join(command)}\n")
+        sys.stderr.write(f"put `--` before the command; got {shlex.join(command)}\n")
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -81,7 +81,7 @@ def main() -> int:
             if not command[1:]:
                 for name, value in environment.items():
                     print(f"export {name}={shlex.quote(value)}", flush=True)
-                sys.stderr.write("Press Ctrl-C to stop; everything in them is removed.\n")
+                sys.stderr.write("Press Ctrl-C to stop the servers and remove their data.\n")
                 signal.pause()
             for name in URLS:
                 sys.stderr.write(f"{name}={masked(environment[name])}\n")

@@ -1,4 +1,4 @@
-"""Prefect's and MLflow's servers as child processes on the loopback address."""
+"""Prefect and MLflow servers as child processes on the loopback address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from royalty.infra.stores.artifacts import StoreError, write_whole
 STARTUP_SECONDS = 120
 SHUTDOWN_SECONDS = 10
 
-# Prefect builds its database by a hundred migrations, in 20 seconds of one core. This environment keeps an empty one.
+# Prefect creates its database with about a hundred migrations, in 20 seconds of one core. This is a copy, empty.
 TEMPLATE = Path(sys.prefix) / "var" / "royalty" / f"prefect-{version('prefect')}.db"
 
 QUIET = {
@@ -42,7 +42,7 @@ QUIET = {
     "DASK_LOGGING__DISTRIBUTED": "error",
     "PYTHONWARNINGS": "ignore",
 }
-"""Environment of both libraries: no telemetry, and a terminal that shows the job alone."""
+"""Environment of both libraries: no telemetry, and no output besides that of the job."""
 
 WITHOUT_SCHEDULES = {
     f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
@@ -58,18 +58,18 @@ WITHOUT_SCHEDULES = {
         "TRIGGERS",
     )
 }
-"""Environment of a server that one job starts for itself: what serves schedules would only take its time."""
+"""Environment of a server for a single job: its services for schedules would only use processor time."""
 
 
 def configure(settings: Settings) -> None:
-    """Set the environment of Prefect and MLflow; to be called before either is imported."""
+    """Set the environment of Prefect and MLflow; call it before importing either."""
     for name, value in {**QUIET, "PREFECT_HOME": str(settings.root / "prefect")}.items():
         os.environ.setdefault(name, value)
     os.environ.update(SAFE_PATH)
 
 
 class Server:
-    """A server that ends when told to, and when its parent dies however it dies."""
+    """A server that ends on `stop`, and when its parent process ends, however it ends."""
 
     def __init__(
         self, command: Sequence[str], *, port: int, health: str, log: Path, environment: Mapping[str, str] = {}
@@ -85,14 +85,14 @@ class Server:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **SAFE_PATH, **environment},
-                start_new_session=True,  # Ctrl-C is for the job; the job then ends its servers in order
+                start_new_session=True,  # Ctrl-C reaches only the job, which then ends its servers in order
             )
 
     def wait_until_ready(self) -> None:
-        """Return once the server answers.
+        """Wait until the server answers.
 
         Raises:
-            StoreError: it ended, or did not answer in time; shows the end of its log.
+            StoreError: the server ended, or did not answer in time; the message shows the end of its log.
         """
         deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline:
@@ -122,11 +122,11 @@ class Server:
 
 
 def prefect_server(settings: Settings, *, schedules: bool = True, password: str = "") -> Server:
-    """Prefect's server over `home/prefect`, on a free port.
+    """Start Prefect's server with the database in `home/prefect`, on a free port.
 
     Args:
-        schedules: whether it serves schedules and automations, too.
-        password: what every request has to bring, as `user:password`; none is asked for unless given.
+        schedules: also run the services for schedules and automations.
+        password: credentials that every request needs, as `user:password`; none are needed if empty.
     """
     port = free_port()
     database = settings.root / "prefect" / "prefect.db"
@@ -138,18 +138,18 @@ def prefect_server(settings: Settings, *, schedules: bool = True, password: str 
 
 
 def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Server:
-    """Prefect's server on a port, for its own pages and the programs of this machine."""
+    """Start Prefect's server on a port, only for its own pages and the programs of this machine."""
     hosts = loopback_hosts(port)
     command = ["royalty.infra.servers.guard", "--host", HOST, "--port", str(port), "--allowed-hosts", hosts]
     pages = {
-        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # where the pages look for data; by default port 4200
+        "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # used by the pages; by default port 4200
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts.split(",")),
     }
     return Server(command, port=port, health="/api/health", log=log, environment={**environment, **pages})
 
 
 def mlflow_server(settings: Settings) -> Server:
-    """MLflow's server over the tracking store, on a free port."""
+    """Start MLflow's server with the tracking store, on a free port."""
     port = free_port()
     folder = settings.root / "mlflow"
     command = mlflow_command(port, folder)
@@ -158,10 +158,10 @@ def mlflow_server(settings: Settings) -> Server:
 
 
 def mlflow_command(port: int, folder: Path) -> list[str]:
-    """MLflow's server on a port, which imports nothing of the current folder.
+    """Command of MLflow's server on a port, which imports nothing from the current folder.
 
     Args:
-        folder: of the server: uvicorn's command line imports from there, and unless told so from the current folder.
+        folder: folder of the server, from which uvicorn imports instead of the current folder.
     """
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", loopback_hosts(port)]
@@ -169,19 +169,17 @@ def mlflow_command(port: int, folder: Path) -> list[str]:
 
 
 def module(name: str, *arguments: str) -> list[str]:
-    """A command that runs a module of this environment, and nothing by its name in the current folder."""
+    """Command that runs a module of this environment, and no file of the same name in the current folder."""
     return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def loopback_hosts(port: int) -> str:
-    """Names by which a browser may address a server here: a page of another site that leads here is refused."""
+    """Host names that a browser may use for a local server, separated by commas; all others are rejected."""
     return f"{HOST}:{port},localhost:{port}"
 
 
 def main() -> None:
-    """`python -m royalty.infra.servers.loopback`: make the empty Prefect database that new homes of this environment
-    start from.
-    """
+    """`python -m royalty.infra.servers.loopback`: create the empty Prefect database that is copied to new homes."""
     if TEMPLATE.exists():
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""A throwaway PostgreSQL server on the loopback address, of the binaries that a distribution installs."""
+"""A temporary PostgreSQL server on the loopback address, from the binaries of the distribution."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from royalty.infra.stores.artifacts import StoreError
 USER = "royalty"
 STARTUP_SECONDS = 30
 PLACES = Path("/usr/lib/postgresql")
-"""Where Debian keeps the binaries of each version; elsewhere they are on the path."""
+"""Debian's folder of the binaries of each version; other distributions have them on PATH."""
 
 
 @contextmanager
 def throwaway_postgres() -> Iterator[Postgres]:
-    """A server in a temporary folder, which is removed with it.
+    """Start a server in a temporary folder, which is removed at the end.
 
     Raises:
         StoreError: there are no binaries, or the server does not start.
     """
-    # Not under the folder of a test, whose parents belong to root alone: the server has a user of its own.
+    # Not in the folder of a test, whose parents only root may read: the server runs as another user.
     with tempfile.TemporaryDirectory(prefix="royalty-postgres-", ignore_cleanup_errors=True) as folder:
         server = Postgres(Path(folder))
         server.start()
@@ -40,9 +40,9 @@ def throwaway_postgres() -> Iterator[Postgres]:
 
 
 class Postgres:
-    """A server that can be stopped and started again, and ends and goes with its parent however that dies.
+    """A server that can be stopped and restarted; when its parent ends, however it ends, server and data are removed.
 
-    Synchronous writes are off: what it holds does not survive a power failure, and is not meant to.
+    Synchronous writes are off: its data need not survive a power failure.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +51,7 @@ class Postgres:
         self.password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self._as_user: list[str] = []
-        if os.geteuid() == 0:  # as whom PostgreSQL refuses to run
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(folder, "postgres", "postgres")
             self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         secret = folder / "password"
@@ -67,20 +67,20 @@ class Postgres:
         return self.folder / "data"
 
     def url(self, database: str = "postgres") -> str:
-        """For SQLAlchemy; the database is there, or has been made by `create_database`."""
+        """URL of a database for SQLAlchemy; the database must exist, see `create_database`."""
         return f"postgresql+psycopg://{USER}:{self.password}@{HOST}:{self.port}/{database}"
 
     def create_database(self, name: str) -> str:
-        """Make an empty database; returns its URL."""
+        """Create an empty database and return its URL."""
         command = [binary("createdb"), "-h", HOST, "-p", str(self.port), "-U", USER, name]
         self._run(command, {"PGPASSWORD": self.password})
         return self.url(name)
 
     def start(self) -> None:
-        """Start the server, and return once it answers.
+        """Start the server and wait until it answers.
 
         Raises:
-            StoreError: it does not answer in time; shows the end of its log.
+            StoreError: the server does not answer in time; the message shows the end of its log.
         """
         settings = {"fsync": "off", "listen_addresses": HOST, "unix_socket_directories": "", "port": self.port}
         command = [*self._as_user, binary("postgres"), "-D", str(self._data)]
@@ -105,13 +105,13 @@ class Postgres:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the server, and every connection to it."""
+        """End the server and all its connections."""
         if self._process is None:
             return
         if (self._data / "postmaster.pid").exists():
             self._run([binary("pg_ctl"), "-D", str(self._data), "stop", "-m", "immediate", "-t", "20"])
         try:
-            self._process.communicate(b".", SHUTDOWN_SECONDS)  # in order: the folder stays, for another start
+            self._process.communicate(b".", SHUTDOWN_SECONDS)  # an ordered end: the folder is kept for another start
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -130,13 +130,13 @@ class Postgres:
 
 
 def binary(name: str) -> str:
-    """Path of a program of PostgreSQL, of the newest version that is installed.
+    """Path of a PostgreSQL program, in the newest installed version.
 
     Raises:
-        StoreError: there is none.
+        StoreError: PostgreSQL is not installed.
     """
-    found = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: int(path.parent.parent.name))
-    path = str(found[-1]) if found else shutil.which(name)
+    candidates = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: int(path.parent.parent.name))
+    path = str(candidates[-1]) if candidates else shutil.which(name)
     if path is None:
-        raise StoreError(f"there is no `{name}`; install PostgreSQL (`apt-get install postgresql`), or put it on PATH")
+        raise StoreError(f"`{name}` was not found; install PostgreSQL (`apt-get install postgresql`), or extend PATH")
     return path

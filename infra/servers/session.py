@@ -1,4 +1,4 @@
-"""What a command needs around a flow: environment, servers and a display, begun and ended in order."""
+"""Start and end what a command needs for a flow: environment, servers and a display."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from royalty.infra.workspace import check_home
 
 @contextmanager
 def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
-    """Start a Prefect server, unless the environment or an imported Prefect names one; yield a function to wait for it.
+    """Start a Prefect server, unless the environment or an imported Prefect has one; yield a function to wait for it.
 
-    What takes long to import is imported while the server starts. The server ends after Prefect's own
-    exit handlers, which send it the last events.
+    The caller imports slow modules while the server starts. The server ends after Prefect's own exit handlers, which
+    send it the last events.
     """
     configure(settings())
     server: Server | None = None
-    loaded = "prefect" in sys.modules  # its settings are read: what the environment says from now on is not seen
+    loaded = "prefect" in sys.modules  # it has read its settings, and ignores later changes of the environment
     if not os.environ.get("PREFECT_API_URL") and not (loaded and _address()):
-        # Other users of this machine reach its ports, too; an environment they cannot read.
+        # A password, because other users of this machine can reach its ports; they cannot read this environment.
         os.environ["PREFECT_API_AUTH_STRING"] = password = f"royalty:{secrets.token_hex(16)}"
         server = prefect_server(settings(), schedules=False, password=password)
-        if not loaded:  # otherwise Prefect's exit handlers come after this one; the server ends with the process anyway
+        if not loaded:  # otherwise this would run before Prefect's exit handlers; the server ends with the process
             atexit.register(server.stop)
         os.environ["PREFECT_API_URL"] = f"{server.url}/api"
-    with ExitStack() as shown:
+    with ExitStack() as stack:
         if loaded and not _address():
-            shown.enter_context(_as_in_environment())
+            stack.enter_context(_environment_settings())
         if show_progress:
-            shown.enter_context(shown_on(shown.enter_context(bars())))
-        started = shown.enter_context(progress("Start", 1))
+            stack.enter_context(shown_on(stack.enter_context(bars())))
+        started = stack.enter_context(progress("Start", 1))
 
         def wait_for_server() -> None:
             if server is not None:
@@ -50,22 +50,22 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
 
 
 def _address() -> str | None:
-    """The server that a Prefect which is imported already uses."""
+    """The server that an imported Prefect uses."""
     from prefect.settings import get_current_settings
 
     return get_current_settings().api.url
 
 
-def _as_in_environment() -> AbstractContextManager[object]:
-    """Let a Prefect that is imported already use the server that the environment names."""
+def _environment_settings() -> AbstractContextManager[object]:
+    """Make an imported Prefect use the server of the environment."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    named = {
+    values = {
         setting: os.environ[setting.name]
         for setting in (PREFECT_API_URL, PREFECT_API_AUTH_STRING)
         if setting.name in os.environ
     }
-    return temporary_settings(named)
+    return temporary_settings(values)
 
 
 def configured() -> None:
@@ -74,7 +74,7 @@ def configured() -> None:
 
 
 def serve_pages() -> None:
-    """Run both servers until interrupted."""
+    """Run the MLflow and Prefect servers until interrupted."""
     check_home(settings().root)
     configure(settings())
     servers = {"MLflow": mlflow_server(settings()), "Prefect": prefect_server(settings())}

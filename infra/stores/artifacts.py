@@ -16,13 +16,13 @@ class StoreError(OSError):
 
 
 class ArtifactStore:
-    """Files under `root/ab/abcd...`; a file is there whole or not at all."""
+    """Files `root/ab/abcd...`; no file is ever partially written."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def put(self, payload: bytes) -> str:
-        """Store a payload; returns its digest. Storing it again writes nothing."""
+        """Store a payload and return its digest. Storing it again writes nothing."""
         digest = hashlib.sha256(payload).hexdigest()
         path = self.path(digest)
         if not path.exists():
@@ -30,7 +30,7 @@ class ArtifactStore:
         return digest
 
     def put_pieces(self, pieces: Iterable[bytes]) -> str:
-        """Store a payload that comes in pieces, and is never in memory as a whole; returns its digest.
+        """Store a payload that arrives in pieces, without holding all of it in memory; return its digest.
 
         Raises:
             StoreError: the folder cannot be written or the disk is full.
@@ -51,7 +51,7 @@ class ArtifactStore:
         """The payload of a digest, verified.
 
         Raises:
-            StoreError: it is missing, or its content no longer has this digest.
+            StoreError: the file is missing, or its content does not have this digest.
         """
         payload = self._present(digest).read_bytes()
         if hashlib.sha256(payload).hexdigest() != digest:
@@ -59,10 +59,10 @@ class ArtifactStore:
         return payload
 
     def verified(self, digest: str) -> Path:
-        """The file of a digest, whose content was compared with it piece by piece: to be mapped rather than read.
+        """The file of a digest, verified without loading it into memory, for callers that map the file.
 
         Raises:
-            StoreError: as `get`.
+            StoreError: as for `get`.
         """
         path = self._present(digest)
         with path.open("rb") as stream:
@@ -73,12 +73,12 @@ class ArtifactStore:
     def _present(self, digest: str) -> Path:
         path = self.path(digest)
         if not path.exists():
-            raise StoreError(f"artifact {digest} is not in {self.root}; was a part of the store deleted?")
+            raise StoreError(f"artifact {digest} is not in {self.root}; was part of the store deleted? Restore it")
         return path
 
     def _changed(self, digest: str) -> StoreError:
         return StoreError(
-            f"artifact {self.path(digest)} has changed since it was written; restore it, or start anew in another "
+            f"artifact {self.path(digest)} has changed since it was written; restore it, or start again with another "
             "ROYALTY_HOME"
         )
 
@@ -87,7 +87,7 @@ class ArtifactStore:
 
 
 def write_whole(path: Path, payload: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the whole of it or nothing.
+    """Write a file atomically: readers see either the complete file or none, also after a crash.
 
     Raises:
         StoreError: the folder cannot be written or the disk is full.
@@ -101,7 +101,7 @@ def write_whole(path: Path, payload: bytes) -> None:
 
 @contextmanager
 def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """A file beside a path, to be written and moved there; gone at the end if it was not."""
+    """A temporary file in the folder of a path, to be written and moved to the path; otherwise removed at the end."""
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +110,8 @@ def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
             yield stream, temporary
     except OSError as error:
         raise StoreError(
-            f"cannot write {path}: {error.strerror}. Free some space or set ROYALTY_HOME to a folder that can be "
-            "written; what is finished is kept and the next run goes on from there"
+            f"cannot write {path}: {error.strerror}. Free some space, or set ROYALTY_HOME to a writable folder; "
+            "finished work is kept, and the next run resumes from there"
         ) from error
     finally:
         if temporary is not None:

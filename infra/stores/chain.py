@@ -1,4 +1,4 @@
-"""What a statement of the ledger is known by, and the hash that chains it to the one before."""
+"""The hash of a statement of the ledger, which includes the previous statement's hash, and the key of a pool."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 from royalty.infra.stores.keys import digest_of
 
 GENESIS = "0" * 64
-"""What the first statement has for the hash of the one before."""
+"""The previous hash of the first statement."""
 
 PARTS = ("id", "position", "kind", "valuation", "source", "policy", "amount_minor", "replaces", "created_at")
 ENTRY_PARTS = ("contributor", "kind", "valuation", "amount_minor", "currency")
 
 
 def pool_key(name: str, period: str) -> str:
-    """Of a pool of one period."""
+    """The key of a pool, from its name and period."""
     return digest_of({"pool": name, "period": period})[:16]
 
 
 def statement_hash(
     statement: Mapping[str, Any], pool: Mapping[str, Any], entries: Iterable[Mapping[str, Any]], previous: str
 ) -> str:
-    """SHA-256 over all that a statement says, and the hash of the one before it.
+    """SHA-256 of a statement's content and the hash of the previous statement.
 
     Args:
-        statement: has `PARTS`; what else it has does not count.
-        pool: has `name`, `period` and `currency`.
-        entries: have `ENTRY_PARTS`; their order does not count.
+        statement: has the keys `PARTS`; other keys are ignored.
+        pool: has the keys `name`, `period` and `currency`.
+        entries: have the keys `ENTRY_PARTS`; their order is ignored.
     """
     return digest_of(
         {

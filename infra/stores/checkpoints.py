@@ -1,4 +1,4 @@
-"""The state of a long training, in a file that is there while the training is not finished."""
+"""The saved state of an unfinished long training, in a file that is removed when the training is done."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from royalty.infra.stores.artifacts import write_whole
 
 EVERY = 120.0
-"""Seconds of training that a kill costs at most."""
+"""Maximum seconds of training that are lost when the process is killed."""
 
 
 class Checkpoint:
-    """A folder of one file, which is replaced whole by the next state: it takes the disk of two of them at most.
+    """A folder with one file, which each save replaces atomically; it needs disk space for at most two states.
 
     Args:
-        folder: whose name stands for all that determines the training.
-        every: seconds between saves; 0 saves each step, and infinity none.
+        folder: its name identifies everything that determines the training.
+        every: seconds between saves; 0 saves at every step, infinity never.
     """
 
     def __init__(self, folder: Path, every: float = EVERY) -> None:
@@ -25,23 +25,23 @@ class Checkpoint:
         self._saved = time.monotonic()
 
     def load(self) -> bytes | None:
-        """What was saved last, if anything was."""
+        """The last saved state, or None."""
         return self.file.read_bytes() if self.file.exists() else None
 
     def due(self) -> bool:
         return time.monotonic() - self._saved >= self.every
 
     def save(self, state: bytes) -> None:
-        """Keep a state in place of the last.
+        """Replace the saved state.
 
         Raises:
             StoreError: the disk is full or cannot be written.
         """
-        for left in self.folder.glob(".partial-*"):
-            left.unlink(missing_ok=True)  # of a kill within a save
+        for partial in self.folder.glob(".partial-*"):
+            partial.unlink(missing_ok=True)  # left when the process was killed during a save
         write_whole(self.file, state)
         self._saved = time.monotonic()
 
     def remove(self) -> None:
-        """Once what was trained is recorded."""
+        """Delete the saved state, once the trained model is recorded."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The database of run store and ledger: opened, and brought to the schema of this version."""
+"""Open the database of run store and ledger, and migrate it to the current schema."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ SCHEMA = "3"
 """Version of the schema that this code reads and writes: the newest in `infra/stores/migrations`."""
 VERSION_TABLE = "royalty_version"
 LOCK = 0x726F79616C7479
-"""Of PostgreSQL's advisory locks: who migrates or posts holds it until its transaction ends."""
+"""Key of the PostgreSQL advisory lock that a migration or posting holds until its transaction ends."""
 CONNECT_SECONDS = 10
 
 
 def open_database(url: str) -> Engine:
-    """An engine on a database of this schema; an older one is migrated, a new one made.
+    """Open a database, and create or migrate its schema.
 
-    Whatever reads or writes by it raises StoreError where the database fails later: stopped, locked, its disk full.
+    Later failures of the database, such as a stop, a lock or a full disk, raise StoreError in the code that uses the
+    engine.
 
     Raises:
-        StoreError: the database does not answer, cannot be written, is of a newer schema, or is not Royalty's.
+        StoreError: the database does not answer, cannot be written, has a newer schema, or belongs to another program.
     """
     engine = _engine(url)
     shown = engine.url.render_as_string(hide_password=True)
@@ -33,29 +34,29 @@ def open_database(url: str) -> Engine:
         with engine.connect() as connection:
             if _version(connection, shown) != SCHEMA:
                 lock(connection)
-                _migrate(connection, _version(connection, shown))  # which another process may have done meanwhile
+                _migrate(connection, _version(connection, shown))  # read again: another process may have migrated it
                 connection.commit()
     except DBAPIError as error:
         raise StoreError(
             f"cannot open the run store {shown}: {' '.join(str(error.orig).split())}. Start the database, or set "
-            "ROYALTY_DATABASE_URL to one that answers"
+            "ROYALTY_DATABASE_URL to a running one"
         ) from error
     event.listen(engine, "handle_error", _as_store_error)
     return engine
 
 
 def _as_store_error(failed: ExceptionContext) -> StoreError | None:
-    # The ping finds out whether a pooled connection still lives, and replaces it itself.
+    # The ping before use detects closed connections and replaces them, so its failure is not an error.
     if failed.is_pre_ping or not isinstance(failed.sqlalchemy_exception, OperationalError):
         return None
     return StoreError(
-        f"run store and ledger need their database to answer: {' '.join(str(failed.original_exception).split())}. "
-        "Start or mend it, or free some space; what is finished is kept, and the same command goes on from there"
+        f"the database of run store and ledger failed: {' '.join(str(failed.original_exception).split())}. Start or "
+        "repair it, or free some space; finished work is kept, and the same command resumes from there"
     )
 
 
 def lock(connection: Connection) -> None:
-    """Until the transaction ends, nobody else migrates or posts; on SQLite, nobody else writes."""
+    """Block other migrations and postings until the transaction ends; on SQLite, block all other writers."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
@@ -64,16 +65,16 @@ def lock(connection: Connection) -> None:
 
 def _engine(url: str) -> Engine:
     try:
-        # A connection that the server has closed meanwhile, as by a restart, is replaced before it is used.
+        # Connections that the server has closed, for example by a restart, are replaced before use.
         engine = create_engine(url, pool_pre_ping=True)
     except ArgumentError as error:
         raise StoreError(
-            f"ROYALTY_DATABASE_URL is a URL such as postgresql+psycopg://user:password@host/database: {error}"
+            f"ROYALTY_DATABASE_URL must be a URL such as postgresql+psycopg://user:password@host/database: {error}"
         ) from None
     except ModuleNotFoundError as error:
         raise StoreError(
-            f"the driver of ROYALTY_DATABASE_URL is not installed: {error}. `pip install 'royalty[postgres]'` installs "
-            "that of postgresql+psycopg"
+            f"the driver of ROYALTY_DATABASE_URL is not installed: {error}. Install the driver of postgresql+psycopg "
+            "with `pip install 'royalty[postgres]'`"
         ) from None
     dialect = engine.dialect.name
     if dialect == "sqlite":
@@ -83,7 +84,7 @@ def _engine(url: str) -> Engine:
     elif dialect == "postgresql":
         event.listen(engine, "do_connect", _limit_waiting)
     else:
-        raise StoreError(f"run store and ledger are kept in SQLite or PostgreSQL; ROYALTY_DATABASE_URL names {dialect}")
+        raise StoreError(f"run store and ledger need SQLite or PostgreSQL, got {dialect}; change ROYALTY_DATABASE_URL")
     return engine
 
 
@@ -92,12 +93,12 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"cannot open the run store in {folder}: {error.strerror}. Set ROYALTY_HOME to a folder that can be written"
+            f"cannot open the run store in {folder}: {error.strerror}. Set ROYALTY_HOME to a writable folder"
         ) from None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Write-ahead logging lets workers read while one writes; FULL makes a committed row survive power loss.
+    # Write-ahead logging lets workers read while another writes; with FULL, committed rows survive a power failure.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -107,24 +108,24 @@ def _limit_waiting(_dialect: Any, _record: Any, _arguments: Any, parameters: dic
 
 
 def _version(connection: Connection, shown: str) -> str | None:
-    """Of the schema; None before the first migration.
+    """Version of the schema; None before the first migration.
 
     Raises:
-        StoreError: it is newer than this code, or another program's.
+        StoreError: the schema is newer than this code, or belongs to another program.
     """
     tables = inspect(connection)
     if not tables.has_table(VERSION_TABLE):
         if tables.has_table("alembic_version"):
             raise StoreError(
-                f"{shown} is the database of another program, as Prefect's or MLflow's; give run store and ledger one "
-                "of their own in ROYALTY_DATABASE_URL"
+                f"{shown} is the database of another program, such as Prefect or MLflow; set ROYALTY_DATABASE_URL to a "
+                "separate database"
             )
         return None
     version = str(connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")))
     if version not in _known():
         raise StoreError(
-            f"{shown} has schema version {version}, and this Royalty knows {SCHEMA} at most; install the version of "
-            "Royalty that last opened it, or set ROYALTY_DATABASE_URL to another database"
+            f"{shown} has schema version {version}, but this version of Royalty supports at most {SCHEMA}; install the "
+            "version of Royalty that last opened it, or set ROYALTY_DATABASE_URL to another database"
         )
     return version
 
@@ -134,10 +135,10 @@ def _known() -> set[str]:
 
 
 def _migrate(connection: Connection, version: str | None) -> None:
-    """Run the migrations that are left, in the transaction of the connection: all of them, or none."""
+    """Run all pending migrations in the transaction of the connection, so that all of them are applied or none."""
     if version == SCHEMA:
         return
-    from alembic.runtime.environment import EnvironmentContext  # takes a while to import, and is needed once a home
+    from alembic.runtime.environment import EnvironmentContext  # slow to import, and needed only once for each home
 
     script, config = _script(), _config()
 

@@ -14,10 +14,10 @@ from royalty.infra.stores.artifacts import StoreError, write_whole
 
 
 class EmbeddingStore:
-    """Shards `folder/<digest of the encoder key>/<digest of the shard>.rows`; none ever changes.
+    """Immutable shards `folder/<digest of the encoder key>/<digest of the shard>.rows`.
 
-    A call of `add` writes one, whole or not at all, so processes may add at once. A store checks a shard against its
-    digest once, streaming; a look-up then reads only the pages of the rows it is asked for, and keeps no file open.
+    Each call of `add` writes one shard atomically, so several processes may add at once. A store verifies the digest of
+    a shard once, by streaming; a look-up then reads only the pages of the requested rows, and keeps no file open.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -25,46 +25,48 @@ class EmbeddingStore:
         self._checked: set[Path] = set()
 
     def lookup(self, encoder_key: str, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Find what is stored.
+        """Look up stored features.
 
         Returns:
-            Which of the ids are: bool, `(len(ids),)`; and their features, in that order: float32, `(found,
-            dimensions)`, without dimensions while nothing is stored for the encoder.
+            Whether each ID is stored: bool, `(len(ids),)`; and the features of the stored ones, in that order: float32,
+            `(stored, dimensions)`, with 0 dimensions if nothing is stored for the encoder.
 
         Raises:
             StoreError: a shard has changed since it was written.
         """
-        wanted = _encoded(ids)
-        found = np.zeros(len(wanted), dtype=bool)
-        features = np.empty((len(wanted), 0), dtype=np.float32)
+        keys = _encoded(ids)
+        stored = np.zeros(len(keys), dtype=bool)
+        features = np.empty((len(keys), 0), dtype=np.float32)
         for path in sorted(self._home(encoder_key).glob("*.rows")):
-            stored, rows = self._mapped(path)
-            if not found.any():
-                features = np.empty((len(wanted), rows.shape[1]), dtype=np.float32)
-            missing = np.flatnonzero(~found)
-            position = np.searchsorted(stored, wanted[missing]).clip(max=len(stored) - 1)
-            here = stored[position] == wanted[missing]
-            features[missing[here]] = rows[position[here]]
-            found[missing[here]] = True
-            if found.all():
+            shard_keys, rows = self._mapped(path)
+            if not stored.any():
+                features = np.empty((len(keys), rows.shape[1]), dtype=np.float32)
+            missing = np.flatnonzero(~stored)
+            position = np.searchsorted(shard_keys, keys[missing]).clip(max=len(shard_keys) - 1)
+            matches = shard_keys[position] == keys[missing]
+            features[missing[matches]] = rows[position[matches]]
+            stored[missing[matches]] = True
+            if stored.all():
                 break
-        return found, features[found]
+        return stored, features[stored]
 
     def add(self, encoder_key: str, ids: Sequence[str], features: np.ndarray) -> None:
-        """Store the features, `(len(ids), dimensions)`, of the ids that have none yet. Best called with thousands.
+        """Store the features, `(len(ids), dimensions)`, of the IDs without stored features. Call it with many IDs.
 
         Raises:
-            ValueError: the features are not one row an id, or not of the dimensions stored for this encoder.
+            ValueError: there is not one row of features for each ID, or the dimensions differ from the stored ones.
             StoreError: the folder cannot be written, or a shard in it has changed.
         """
         if features.ndim != 2 or len(features) != len(ids):
-            raise ValueError(f"{len(ids)} ids need as many rows of features, not an array of shape {features.shape}")
-        found, stored = self.lookup(encoder_key, ids)
-        if stored.shape[1] not in (0, features.shape[1]):
-            raise ValueError(f"{encoder_key!r} has {stored.shape[1]} dimensions, not {features.shape[1]}; name it anew")
-        if found.all():
+            raise ValueError(f"{len(ids)} IDs need as many rows of features, got an array of shape {features.shape}")
+        stored, known = self.lookup(encoder_key, ids)
+        if known.shape[1] not in (0, features.shape[1]):
+            raise ValueError(
+                f"{encoder_key!r} has {known.shape[1]} dimensions, got {features.shape[1]}; use another encoder key"
+            )
+        if stored.all():
             return
-        fresh = np.flatnonzero(~found)
+        fresh = np.flatnonzero(~stored)
         unique, first = np.unique(_encoded(ids)[fresh], return_index=True)
         shard = io.BytesIO()
         for array in (features[fresh[first]].astype("<f4"), unique):
@@ -76,7 +78,7 @@ class EmbeddingStore:
         return self.folder / hashlib.sha256(encoder_key.encode()).hexdigest()
 
     def _mapped(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted ids, `(rows,)`, and features, float32, `(rows, dimensions)`: both mapped, not loaded."""
+        """Sorted IDs, `(rows,)`, and features, float32, `(rows, dimensions)`, memory-mapped."""
         with path.open("rb") as stream:
             if path not in self._checked and hashlib.file_digest(stream, "sha256").hexdigest() != path.stem:
                 raise StoreError(f"embeddings {path} have changed since they were written; delete the file")
@@ -91,7 +93,7 @@ def _encoded(ids: Sequence[str]) -> np.ndarray:
 
 
 def _next_array(stream: IO[bytes]) -> np.ndarray:
-    """The array that starts at the stream's position, which moves behind it."""
+    """Map the array at the stream's position, and move the position behind it."""
     np.lib.format.read_magic(stream)
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     array = np.memmap(stream, dtype=dtype, mode="r", offset=(start := stream.tell()), shape=shape)

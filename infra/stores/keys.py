@@ -1,4 +1,4 @@
-"""What makes two computations the same: canonical JSON, and the version of the code that runs them."""
+"""Keys of computations: canonical JSON, and the version of the code that runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def digest_of(value: Any) -> str:
 def code_version(*modules: str) -> str:
     """Digest of all code that these modules can run (see `modules_run_by`), and of the versions of its libraries.
 
-    Comments, docstrings, layout and the names and places of modules do not count, so that tidying or moving a file
+    Comments, docstrings, layout, and the names and paths of modules are ignored, so that reformatting or moving a file
     repeats no training.
     """
     covered = [_module(name) for name in modules_run_by(*modules)]
@@ -44,27 +44,26 @@ def code_version(*modules: str) -> str:
 
 @lru_cache
 def modules_run_by(*modules: str) -> frozenset[str]:
-    """These modules and all that they import, however deep and wherever in the file, libraries aside.
+    """These modules and all modules that they import, directly or not and anywhere in the file, except libraries.
 
-    A module that is named in a string only, as in a registry, is not followed: whoever knows which of them runs, names
-    it beside the others.
+    Modules that are only named in strings, as in a registry, are not followed; the caller passes the one that runs.
 
     Raises:
         ValueError: there is no such module.
     """
-    found: set[str] = set()
+    reached: set[str] = set()
     pending = list(modules)
     while pending:
         name = pending.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             pending += _module(name).imports
-    return frozenset(found)
+    return frozenset(reached)
 
 
 @lru_cache
 def code_commit() -> str:
-    """The git commit that this package runs from, marked where files differ from it, or its version."""
+    """The git commit of this package, marked if files differ from it; without git, the package's version."""
     here = Path(__file__).parent
     described = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
@@ -76,7 +75,7 @@ def code_commit() -> str:
 
 @dataclass(frozen=True)
 class _Module:
-    """What a file holds: the digest of its code, the modules of its own project that it imports, and the libraries."""
+    """A module's file: digest of its code, the modules of its own project that it imports, and the libraries."""
 
     digest: str
     imports: tuple[str, ...]
@@ -87,23 +86,23 @@ class _Module:
 def _module(name: str) -> _Module:
     origin = _origin(name)
     if origin is None:
-        raise ValueError(f"a code version covers modules that are files; there is no module {name!r}")
+        raise ValueError(f"a code version covers modules with source files, got {name!r}, which has none")
     tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
     reduced = _Reduced()
     reduced.visit(tree)
-    own = sorted({found for imported in reduced.imported for found in _own_modules(imported)})
+    modules = sorted({module for imported in reduced.imported for module in _project_modules(imported)})
     libraries = {imported.partition(".")[0] for imported in reduced.imported} - {
-        found.partition(".")[0] for found in own
+        module.partition(".")[0] for module in modules
     }
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return _Module(digest, tuple(own), tuple(sorted(libraries - sys.stdlib_module_names)))
+    return _Module(digest, tuple(modules), tuple(sorted(libraries - sys.stdlib_module_names)))
 
 
 class _Reduced(ast.NodeTransformer):
-    """Takes out of a tree what decides nothing, and collects the dotted names that it imports.
+    """Removes parts of a syntax tree that do not affect results, and collects the dotted names that it imports.
 
-    Docstrings go, and the names of modules of this package: of an import the imported names stay, of a name in a string
-    what follows the colon.
+    Removed are docstrings and the names of this package's modules: an import keeps only the imported names, and a
+    string `module:name` keeps only the part after the colon.
     """
 
     def __init__(self) -> None:
@@ -119,7 +118,7 @@ class _Reduced(ast.NodeTransformer):
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":  # is false when code runs
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":  # always false at run time
             node.body = [ast.Pass()]
         return self.generic_visit(node)
 
@@ -140,10 +139,10 @@ def _in_package(name: str) -> bool:
     return name == PACKAGE or name.startswith(f"{PACKAGE}.")
 
 
-def _own_modules(imported: str) -> Iterator[str]:
-    """The module of a dotted name, if it is a file of this package, or of the user's, such as a property; no library.
+def _project_modules(imported: str) -> Iterator[str]:
+    """The module of a dotted name, if it is a file of this package or of the user, such as a property, but no library.
 
-    The package's own `__init__` is left out: it gives names to users, and runs nothing.
+    The package's own `__init__` is left out: it only provides names to users.
     """
     top = imported.partition(".")[0]
     if imported in ("", PACKAGE) or top in sys.stdlib_module_names:
@@ -162,17 +161,17 @@ def _is_library(top: str) -> bool:
 
 @lru_cache
 def _origin(name: str) -> str | None:
-    """The file of a module, if the name is one's and it has a file; found without importing what it is in.
+    """The source file of a module, or None, found without importing the packages that contain it.
 
-    The rooms of this package need not lie in its folder, so that each is asked for by name.
+    The rooms of this package may be outside its folder, so each is looked up by its name.
     """
     parts = name.split(".")
-    known = 2 if parts[0] == PACKAGE else 1
+    top_level = 2 if parts[0] == PACKAGE else 1  # parts of the name that `find_spec` may import
     try:
-        spec = find_spec(".".join(parts[:known]))
+        spec = find_spec(".".join(parts[:top_level]))
     except (ImportError, ValueError):
         return None
-    for end in range(known + 1, len(parts) + 1):
+    for end in range(top_level + 1, len(parts) + 1):
         if spec is None or spec.submodule_search_locations is None:
             return None
         spec = PathFinder.find_spec(".".join(parts[:end]), list(spec.submodule_search_locations))
@@ -180,9 +179,9 @@ def _origin(name: str) -> str | None:
 
 
 def _installed(origin: str) -> bool:
-    """Whether a file is a library's: in a folder of installed packages, or part of Python."""
-    inside = Path(origin)
-    return bool({"site-packages", "dist-packages"} & set(inside.parts)) or inside.is_relative_to(
+    """Whether a file belongs to a library: it is in a folder of installed packages, or part of Python."""
+    path = Path(origin)
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or path.is_relative_to(
         sysconfig.get_paths()["stdlib"]
     )
 
@@ -193,21 +192,22 @@ OTHER_NAMES = {
     "sklearn": ("scikit-learn",),
     "yaml": ("pyyaml",),
 }
-"""What is imported by another name than it is installed by; of several, one is there."""
+"""Packages whose import name differs from their names in the registry; one of several is installed."""
 
 
 def _versions(libraries: set[str]) -> dict[str, list[str]]:
-    """Versions of what imported names are installed as; none where nothing is."""
+    """Versions of the installed packages by import name; an empty list if none is installed."""
     return {library: _version(library) for library in libraries}
 
 
 @lru_cache
 def _version(library: str) -> list[str]:
     names = OTHER_NAMES.get(library, (library,))
-    found = [one for name in names if (one := _installed_version(name))]
-    if not found:  # reads what every package holds, which takes a second
-        found = [one for name in _distributions().get(library, ()) if (one := _installed_version(name))]
-    return sorted(set(found))
+    versions = [installed for name in names if (installed := _installed_version(name))]
+    if not versions:  # reads the files of every installed package, which takes a second
+        packages = _distributions().get(library, ())
+        versions = [installed for name in packages if (installed := _installed_version(name))]
+    return sorted(set(versions))
 
 
 def _installed_version(package: str) -> str | None:

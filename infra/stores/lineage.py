@@ -1,8 +1,8 @@
-"""What came from what: edges between digests, recorded with the rows that made them, and the walk along them.
+"""Lineage: edges between digests, recorded with the rows that created them, and traversal of these edges.
 
 A node is the SHA-256 of an artifact, or the key of a row of the run store: a stage, a coalition's model or a
-measurement. What a row used is its parent, and what it made has the row as its parent, so that every way between
-two artifacts says by what it went.
+measurement. The inputs of a row are its parents, and the row is the parent of its outputs, so that every path between
+two artifacts goes through the row that connects them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from royalty.infra.stores.keys import digest_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 AT_ONCE = 5_000
-"""Nodes in one query; databases bound the parameters of a statement."""
+"""Nodes in one query; databases limit the number of parameters."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    """`child` came from `parent`.
+    """`child` was made from `parent`.
 
     Attributes:
-        role: of what was used, where in the inputs it is named; of what was made, where in the outputs.
-        run: key of the row that says so.
+        role: dotted name of the digest in the row's inputs, for a parent of the row, or in its outputs, for a child.
+        run: key of the row that recorded the edge.
     """
 
     child: str
@@ -41,12 +41,12 @@ class Edge:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where and when a row was made.
+    """The flow run, code and time that created a row.
 
     Attributes:
         content: digest of the row as it was written.
-        flow_run: Prefect's id of the flow run; None outside one.
-        commit: of the code.
+        flow_run: Prefect's ID of the flow run; None outside a flow run.
+        commit: git commit of the code, or its version.
     """
 
     run: str
@@ -57,7 +57,7 @@ class Origin:
 
 
 def digests_in(value: Any, role: str = "") -> Iterator[tuple[str, str]]:
-    """Every SHA-256 in a nested value, and the dotted name of its place; places in a list share one."""
+    """Yield the dotted name and value of every SHA-256 in a nested value; elements of a list share one name."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from digests_in(inner, f"{role}.{key}" if role else str(key))
@@ -77,28 +77,29 @@ def stage_edges(
     """The edges of a stage.
 
     Args:
-        known: which digests name something that is kept; others, as of files that a user has, are not nodes.
+        known: returns the digests that name a stored artifact or row; others, such as those of users' files, are not
+            nodes.
     """
     used, made = list(digests_in(inputs)), list(digests_in(outputs))
-    kept = set(known({digest for _, digest in (*used, *made)}))
+    nodes = set(known({digest for _, digest in (*used, *made)}))
     parents = {digest for _, digest in used}
-    edges = [Edge(key, digest, role, key) for role, digest in used if digest in kept]
-    edges += [Edge(digest, key, role, key) for role, digest in made if digest in kept and digest not in parents]
+    edges = [Edge(key, digest, role, key) for role, digest in used if digest in nodes]
+    edges += [Edge(digest, key, role, key) for role, digest in made if digest in nodes and digest not in parents]
     return list(dict.fromkeys(edges))
 
 
-def content_of(row: tables.Stage | tables.Coalition | tables.Measurement) -> str:
-    """Digest of all that a row says, apart from when it was written."""
+def content_of(row: tables.StageRow | tables.CoalitionRow | tables.MeasurementRow) -> str:
+    """Digest of all columns of a row except `created_at`."""
     columns = [column.name for column in row.__table__.columns if column.name != "created_at"]
-    said = {name: getattr(row, name) for name in columns}
-    return digest_of(json.loads(json.dumps(said)))  # as a database gives it back: every key a string
+    content = {name: getattr(row, name) for name in columns}
+    return digest_of(json.loads(json.dumps(content)))  # as a database returns it: every key is a string
 
 
 def closure(starts: Iterable[str], step: Callable[[Collection[str]], Iterable[Edge]], up: bool) -> dict[str, Edge]:
-    """Breadth first along the edges: every node that can be reached, by the first edge that reached it.
+    """Breadth-first traversal: all nodes that can be reached, each with the first edge that reached it.
 
     Args:
-        step: edges of some nodes: to their parents, or, if not `up`, to their children.
+        step: returns the edges from nodes to their parents, or, if not `up`, to their children.
     """
     seen = dict.fromkeys(starts)
     reached: dict[str, Edge] = {}
@@ -122,38 +123,38 @@ class Lineage:
         self.engine = engine
 
     def parents(self, nodes: Collection[str]) -> list[Edge]:
-        return self._edges(tables.Edge.child, nodes)
+        return self._edges(tables.EdgeRow.child, nodes)
 
     def children(self, nodes: Collection[str]) -> list[Edge]:
-        return self._edges(tables.Edge.parent, nodes)
+        return self._edges(tables.EdgeRow.parent, nodes)
 
     def upstream(self, nodes: Iterable[str]) -> dict[str, Edge]:
-        """All that these nodes came from."""
+        """All ancestors of these nodes."""
         return closure(nodes, self.parents, up=True)
 
     def downstream(self, nodes: Iterable[str]) -> dict[str, Edge]:
-        """All that came from these nodes."""
+        """All descendants of these nodes."""
         return closure(nodes, self.children, up=False)
 
     def origins(self, keys: Collection[str]) -> dict[str, Origin]:
-        """Origins of rows by key; rows of an earlier version of this package have none."""
-        found = self._rows(tables.Origin, tables.Origin.run, keys)
-        return {row.run: Origin(row.run, row.content, row.flow_run, row.commit, row.created_at) for row in found}
+        """Origins of rows by key; rows written by an earlier version of this package have none."""
+        rows = self._rows(tables.OriginRow, tables.OriginRow.run, keys)
+        return {row.run: Origin(row.run, row.content, row.flow_run, row.commit, row.created_at) for row in rows}
 
     def known_rows(self, digests: Collection[str]) -> set[str]:
-        """Which of these are keys of rows."""
-        kinds = (tables.Stage, tables.Coalition, tables.Measurement)
+        """The digests that are keys of rows."""
+        kinds = (tables.StageRow, tables.CoalitionRow, tables.MeasurementRow)
         return {row.key for kind in kinds for row in self._rows(kind, kind.key, digests)}
 
     def _edges(self, column: Any, nodes: Collection[str]) -> list[Edge]:
-        rows = self._rows(tables.Edge, column, nodes)
+        rows = self._rows(tables.EdgeRow, column, nodes)
         return [Edge(row.child, row.parent, row.role, row.run) for row in rows]
 
     def _rows(self, table: type[Any], column: Any, values: Collection[str]) -> list[Any]:
-        wanted = list(values)
+        keys = list(values)
         rows: list[Any] = []
         with Session(self.engine) as session:
-            for start in range(0, len(wanted), AT_ONCE):
-                chosen: ColumnElement[bool] = column.in_(wanted[start : start + AT_ONCE])
-                rows += session.scalars(select(table).where(chosen)).all()
+            for start in range(0, len(keys), AT_ONCE):
+                condition: ColumnElement[bool] = column.in_(keys[start : start + AT_ONCE])
+                rows += session.scalars(select(table).where(condition)).all()
         return rows

@@ -1,4 +1,4 @@
-"""The run store: which stages and coalitions are finished, and what a run name stands for."""
+"""The run store: the finished stages and coalitions, and the configuration of each run name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from royalty.infra.stores.keys import code_commit
 from royalty.infra.stores.lineage import Edge, content_of
 from royalty.infra.stores.tables import now
 
-Row = TypeVar("Row", tables.Coalition, tables.Measurement)
+Row = TypeVar("Row", tables.CoalitionRow, tables.MeasurementRow)
 Record = TypeVar("Record", "CoalitionRecord", "MeasurementRecord")
 
 MOST_KEYS = 10_000
-"""Keys in one query; databases bound the parameters of a statement."""
+"""Keys in one query; databases limit the number of parameters."""
 
 
 class ConfigConflict(ValueError):
-    """A run name already stands for another configuration."""
+    """A run name is already bound to another configuration."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class StageRecord:
     Attributes:
         key: hash of everything that determines the outputs.
         outputs: digests and scalars.
-        seconds: wall time when it was computed.
-        reused: found in the run store rather than computed now.
+        seconds: wall time of the computation.
+        reused: the stage was found in the run store instead of computed now.
     """
 
     name: str
@@ -50,11 +50,11 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class CoalitionRecord:
-    """A coalition's model.
+    """The model of a coalition.
 
     Attributes:
-        seed: of the training that this is; another than was asked for, if that one diverged.
-        checkpoint: digest of the model; None if training failed, and `failure` says how.
+        seed: seed of the training; it differs from the requested one if that training diverged.
+        checkpoint: digest of the model; None if training failed, with the reason in `failure`.
     """
 
     key: str
@@ -71,7 +71,7 @@ class CoalitionRecord:
 
 @dataclass(frozen=True)
 class MeasurementRecord:
-    """`utility` is v(S) by one property and one draw of images, higher is better; times are in seconds."""
+    """A measured utility v(S), by one property and one draw of images. Higher is better; times are in seconds."""
 
     key: str
     coalition: str
@@ -85,7 +85,7 @@ class MeasurementRecord:
 
 @dataclass(frozen=True)
 class AnchorRecord:
-    """Keys of the stages, by name, that hold the models coalitions start from; when they were first used."""
+    """Keys, by name, of the stages whose models coalitions start from, and the time when they were first used."""
 
     name: str
     stages: Mapping[str, str]
@@ -96,9 +96,9 @@ Reread = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class RunStore:
-    """Rows are written once, in one transaction each; a key that is there is finished.
+    """Each row is written once, in one transaction; a key that is present is finished.
 
-    All methods raise StoreError where the database does not answer, as when it was stopped or its disk is full.
+    All methods raise StoreError if the database does not answer, for example when it was stopped or its disk is full.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -106,67 +106,67 @@ class RunStore:
 
     def knows(self, name: str) -> bool:
         with Session(self.engine) as session:
-            return session.get(tables.Run, name) is not None
+            return session.get(tables.RunRow, name) is not None
 
     def config(self, name: str) -> Mapping[str, Any] | None:
-        """The configuration that a name stands for."""
+        """The configuration that a name is bound to."""
         with Session(self.engine) as session:
-            run = session.get(tables.Run, name)
+            run = session.get(tables.RunRow, name)
             return None if run is None else dict(run.config)
 
     def differences(self, name: str, config: Mapping[str, Any], reread: Reread = dict) -> list[tuple[str, Any, Any]]:
-        """Dotted key, then and now, of each value by which a configuration differs from what the name stands for.
+        """Dotted key, old and new value of each difference between the configuration of a name and this one.
 
         Args:
             reread: see `claim_name`.
         """
-        said = self.config(name)
-        return [] if said is None else list(_differences(reread(said), config))
+        recorded = self.config(name)
+        return [] if recorded is None else list(_differences(reread(recorded), config))
 
     def claim_name(self, name: str, config: Mapping[str, Any], reread: Reread = dict) -> None:
         """Bind a name to a configuration.
 
         Args:
-            reread: makes of a configuration that an earlier version bound the name to what it is now called.
+            reread: converts a configuration written by an earlier version to today's keys.
 
         Raises:
-            ConfigConflict: the name stands for another one; shows each differing value.
+            ConfigConflict: the name is bound to another configuration; the message shows each differing value.
         """
         with Session(self.engine) as session, session.begin():
-            run = session.get(tables.Run, name)
+            run = session.get(tables.RunRow, name)
             if run is None:
-                session.add(tables.Run(name=name, config=dict(config)))
+                session.add(tables.RunRow(name=name, config=dict(config)))
                 return
             differences = list(_differences(reread(run.config), config))
         if differences:
             raise ConfigConflict(
                 f"a run name stands for one configuration; {name!r} was started with another:\n"
                 + "\n".join(f"  {path}: was {old!r}, is now {new!r}" for path, old, new in differences)
-                + "\nGive this run a name of its own (`--name NAME`, or `name:` in the file): stages that did not "
-                "change are reused all the same. Or restore the value."
+                + "\nUse another name for this run (`--name NAME`, or `name:` in the file), which still reuses "
+                "unchanged stages; or restore the old values."
             )
 
     def stage(self, key: str) -> StageRecord | None:
         with Session(self.engine) as session:
-            row = session.get(tables.Stage, key)
+            row = session.get(tables.StageRow, key)
             if row is None:
                 return None
             return StageRecord(row.name, row.key, row.inputs, row.outputs, row.seconds, reused=True)
 
     def contents(self, keys: Collection[str]) -> dict[str, str]:
-        """Digest of all that each of these rows says now; see `royalty.infra.stores.lineage.content_of`."""
-        wanted, said = list(keys), dict[str, str]()
-        kinds: tuple[type[Any], ...] = (tables.Stage, tables.Coalition, tables.Measurement)
+        """Digest of the current content of each of these rows; see `royalty.infra.stores.lineage.content_of`."""
+        wanted, contents = list(keys), dict[str, str]()
+        kinds: tuple[type[Any], ...] = (tables.StageRow, tables.CoalitionRow, tables.MeasurementRow)
         with Session(self.engine) as session:
             for kind in kinds:
                 for start in range(0, len(wanted), MOST_KEYS):
                     rows = session.scalars(select(kind).where(kind.key.in_(wanted[start : start + MOST_KEYS])))
-                    said |= {row.key: content_of(row) for row in rows}
-        return said
+                    contents |= {row.key: content_of(row) for row in rows}
+        return contents
 
     def record_stage(self, record: StageRecord, edges: Iterable[Edge] = (), flow_run: str | None = None) -> None:
-        """Record a stage, what it came from, and by which flow run it was made, all or nothing."""
-        row = tables.Stage(
+        """Record a stage with its lineage and the flow run that created it, in one transaction."""
+        row = tables.StageRow(
             key=record.key,
             name=record.name,
             inputs=dict(record.inputs),
@@ -176,73 +176,73 @@ class RunStore:
         self._insert(row, edges, flow_run)
 
     def stages(self, *names: str) -> list[StageRecord]:
-        """Finished stages of these names, or of all, oldest first."""
+        """Finished stages of these names, or all finished stages, oldest first."""
         with Session(self.engine) as session:
-            chosen = select(tables.Stage)
-            chosen = chosen.where(tables.Stage.name.in_(names)) if names else chosen
-            rows = session.scalars(chosen.order_by(tables.Stage.created_at, tables.Stage.key))
+            query = select(tables.StageRow)
+            query = query.where(tables.StageRow.name.in_(names)) if names else query
+            rows = session.scalars(query.order_by(tables.StageRow.created_at, tables.StageRow.key))
             return [StageRecord(row.name, row.key, row.inputs, row.outputs, row.seconds, reused=True) for row in rows]
 
     def coalitions(self, keys: Iterable[str]) -> dict[str, CoalitionRecord]:
         """The finished coalitions among these keys, failed ones included."""
-        return self._records(tables.Coalition, CoalitionRecord, keys)
+        return self._records(tables.CoalitionRow, CoalitionRecord, keys)
 
     def all_coalitions(self) -> list[CoalitionRecord]:
         with Session(self.engine) as session:
-            return [_as_record(CoalitionRecord, row) for row in session.scalars(select(tables.Coalition))]
+            return [_as_record(CoalitionRecord, row) for row in session.scalars(select(tables.CoalitionRow))]
 
     def measurements(self, keys: Iterable[str]) -> dict[str, MeasurementRecord]:
         """The finished measurements among these keys."""
-        return self._records(tables.Measurement, MeasurementRecord, keys)
+        return self._records(tables.MeasurementRow, MeasurementRecord, keys)
 
     def record_coalition(
         self, record: CoalitionRecord, edges: Iterable[Edge] = (), flow_run: str | None = None
     ) -> None:
-        self._insert(tables.Coalition(**asdict(record)), edges, flow_run)
+        self._insert(tables.CoalitionRow(**asdict(record)), edges, flow_run)
 
     def record_measurement(
         self, record: MeasurementRecord, edges: Iterable[Edge] = (), flow_run: str | None = None
     ) -> None:
-        self._insert(tables.Measurement(**asdict(record)), edges, flow_run)
+        self._insert(tables.MeasurementRow(**asdict(record)), edges, flow_run)
 
     def anchor(self, name: str) -> AnchorRecord | None:
         """The latest anchor of a name."""
         with Session(self.engine) as session:
-            newest = select(tables.Anchor).where(tables.Anchor.name == name).order_by(tables.Anchor.id.desc())
+            newest = select(tables.AnchorRow).where(tables.AnchorRow.name == name).order_by(tables.AnchorRow.id.desc())
             row = session.scalars(newest).first()
             return None if row is None else AnchorRecord(row.name, row.stages, row.created_at)
 
     def record_anchor(self, name: str, stages: Mapping[str, str]) -> None:
-        """Record the stages, unless they are the latest anchor already."""
+        """Record the stages, unless they already are the latest anchor."""
         latest = self.anchor(name)
         if latest is None or dict(latest.stages) != dict(stages):
             with Session(self.engine) as session, session.begin():
-                session.add(tables.Anchor(name=name, stages=dict(stages)))
+                session.add(tables.AnchorRow(name=name, stages=dict(stages)))
 
     def _records(self, table: type[Row], record: type[Record], keys: Iterable[str]) -> dict[str, Record]:
         """Rows of a table as records, by key."""
         wanted = list(dict.fromkeys(keys))
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         with Session(self.engine) as session:
             for start in range(0, len(wanted), MOST_KEYS):
                 rows = session.scalars(select(table).where(table.key.in_(wanted[start : start + MOST_KEYS])))
-                found |= {row.key: _as_record(record, row) for row in rows}
-        return found
+                records |= {row.key: _as_record(record, row) for row in rows}
+        return records
 
     def _insert(
         self,
-        row: tables.Stage | tables.Coalition | tables.Measurement,
+        row: tables.StageRow | tables.CoalitionRow | tables.MeasurementRow,
         edges: Iterable[Edge],
         flow_run: str | None = None,
     ) -> None:
-        """Two processes may finish one key; the outputs are equal, so the first row stands."""
-        origin = tables.Origin(run=row.key, content=content_of(row), flow_run=flow_run, commit=code_commit())
+        """Insert a row with its origin and edges. If another process has inserted the key, its equal row is kept."""
+        origin = tables.OriginRow(run=row.key, content=content_of(row), flow_run=flow_run, commit=code_commit())
         try:
             with Session(self.engine) as session, session.begin():
                 session.add(row)
-                session.flush()  # a key that is there is found out before anything is said of it
+                session.flush()  # fails on an existing key before origin and edges are added
                 session.add(origin)
-                session.add_all(tables.Edge(**asdict(edge)) for edge in edges)
+                session.add_all(tables.EdgeRow(**asdict(edge)) for edge in edges)
         except IntegrityError:
             with Session(self.engine) as session:
                 if session.get(type(row), row.key) is None:

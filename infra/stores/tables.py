@@ -1,4 +1,4 @@
-"""The tables of the run store and the ledger, as the code sees them; `royalty.infra.stores.migrations` makes them."""
+"""ORM classes of the tables of the run store and the ledger; `royalty.infra.stores.migrations` creates the tables."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[str]: JSON}
 
 
-class Run(Base):
-    """A name and the one configuration it stands for."""
+class RunRow(Base):
+    """A run name and the configuration that it is bound to."""
 
     __tablename__ = "runs"
 
@@ -27,8 +27,8 @@ class Run(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Stage(Base):
-    """A finished stage: what went in, what came out, and how long it took."""
+class StageRow(Base):
+    """A finished stage: its inputs, outputs and duration."""
 
     __tablename__ = "stages"
 
@@ -40,8 +40,8 @@ class Stage(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Coalition(Base):
-    """A coalition's model, trained one way from one seed; without a checkpoint, its training failed."""
+class CoalitionRow(Base):
+    """The model of a coalition, trained by one method from one seed; `checkpoint` is null if its training failed."""
 
     __tablename__ = "coalition_models"
 
@@ -57,8 +57,8 @@ class Coalition(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Measurement(Base):
-    """One global property of a coalition's model, on images drawn from one seed."""
+class MeasurementRow(Base):
+    """The value of one global property for a coalition's model, on images drawn from one seed."""
 
     __tablename__ = "measurements"
 
@@ -72,8 +72,8 @@ class Measurement(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Anchor(Base):
-    """The stages whose models a run's coalitions started from; the latest of a name serves its revaluation."""
+class AnchorRow(Base):
+    """The stages whose models a run's coalitions started from; a revaluation uses the latest row of its name."""
 
     __tablename__ = "anchors"
 
@@ -83,7 +83,7 @@ class Anchor(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Edge(Base):
+class EdgeRow(Base):
     """`child` came from `parent`; see `royalty.infra.stores.lineage`."""
 
     __tablename__ = "lineage"
@@ -94,8 +94,8 @@ class Edge(Base):
     run: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
-class Origin(Base):
-    """By which flow run and commit a row of the run store was made, and the digest of what it said then."""
+class OriginRow(Base):
+    """The flow run and commit that created a row of the run store, and the digest of the row's content then."""
 
     __tablename__ = "origins"
 
@@ -106,8 +106,8 @@ class Origin(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class CreditTable(Base):
-    """The credit that a run came to; the latest of a run is the one to pay."""
+class CreditTableRow(Base):
+    """The credit table of a run; the latest row of a run is the one to pay."""
 
     __tablename__ = "credit_tables"
 
@@ -118,8 +118,8 @@ class CreditTable(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Pool(Base):
-    """Money set aside under a name for a period, which may be empty."""
+class PoolRow(Base):
+    """A pool of money, with a name and a period, which may be empty."""
 
     __tablename__ = "pools"
 
@@ -130,8 +130,8 @@ class Pool(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Policy(Base):
-    """The terms that a pool was divided by, under the digest of them."""
+class PolicyRow(Base):
+    """Terms that a pool was divided by, keyed by their digest."""
 
     __tablename__ = "policies"
 
@@ -140,14 +140,14 @@ class Policy(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
-class Statement(Base):
-    """One division of one pool by one valuation, or a release of what it held; written after its entries.
+class StatementRow(Base):
+    """One division of a pool by one valuation, or a release of held money; written after its entries.
 
     Attributes:
-        position: in the chain of all statements; what came first is told by this, and not by the clock.
-        source: the run whose credit it is.
-        replaces: the division whose entries it takes back.
-        previous, hash: of the statement before, and of this one; see `royalty.infra.stores.chain`.
+        position: position in the chain of all statements, which defines their order; the clock does not.
+        source: the run that the credit comes from.
+        replaces: the division whose entries this one reverses.
+        previous, hash: hash of the previous statement, and of this one; see `royalty.infra.stores.chain`.
     """
 
     __tablename__ = "statements"
@@ -166,17 +166,19 @@ class Statement(Base):
     created_at: Mapped[str]
 
 
-class Entry(Base):
-    """Money in integer minor units, credited to an account or, negative, taken from it.
+class EntryRow(Base):
+    """Money in integer minor units, added to an account or, if negative, taken from it.
 
     Attributes:
-        contributor: whose account; empty for those of the pool itself.
+        contributor: owner of the account; empty for the pool's own accounts.
     """
 
     __tablename__ = "entries"
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    statement: Mapped[str]  # its foreign key is of the schema, which defers it; here it would turn the order around
+    statement: Mapped[
+        str
+    ]  # foreign key in the schema only, where it is deferred; here it would make the ORM insert the statement first
     pool: Mapped[str] = mapped_column(ForeignKey("pools.id"))
     contributor: Mapped[str]
     valuation: Mapped[str]

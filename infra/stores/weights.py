@@ -1,4 +1,4 @@
-"""Weights of other people's models: what there is, fetched when asked for, and verified whenever they are used."""
+"""Weights of third-party models: the registry, download on request, and verification before use."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from royalty.infra.stores.artifacts import StoreError
 RECORD = "weights.json"
 CHUNK = 2**20
 TRAINED = "trained/"
-"""Before the names of pipelines that were trained here."""
+"""Prefix of the names of pipelines that were trained by Royalty."""
 
 TIMEOUT = 60
-"""Seconds without a byte after which a server is given up."""
+"""Seconds without data after which a download fails."""
 
 
 class WeightsError(StoreError):
-    """Weights are missing, have changed, or could not be fetched; the message gives the remedy."""
+    """Weights are missing, have changed, or could not be downloaded; the message gives the remedy."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class WeightsFile:
     """One file of a source.
 
     Attributes:
-        path: in the folder of its weights; an archive is unpacked there instead.
-        url: where it is fetched from.
-        sha256: its digest, or the beginning of it, as its publisher states it; empty where none does.
-        megabytes: its size, as its publisher states it; 0 where none does.
+        path: path in the folder of the weights; an archive is unpacked there instead.
+        url: address to download from.
+        sha256: digest that the publisher states, or its beginning; empty if none is stated.
+        megabytes: size that the publisher states; 0 if none is stated.
     """
 
     path: str
@@ -51,11 +51,11 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """Weights that a name stands for.
+    """Source of the weights with a name.
 
     Attributes:
-        use: what they are for.
-        licence: of the weights, by its SPDX name where there is one.
+        use: purpose of the weights.
+        licence: licence of the weights, as an SPDX identifier if there is one.
     """
 
     use: str
@@ -65,10 +65,11 @@ class WeightsSource:
 
 @dataclass(frozen=True)
 class WeightsRow:
-    """One line of the list: what is known of weights, and whether they are here.
+    """One line of the list of weights.
 
     Attributes:
-        megabytes: on disk, or as published; None if neither is known.
+        megabytes: size on disk, or as published; None if unknown.
+        present: whether the weights were downloaded.
     """
 
     name: str
@@ -86,7 +87,7 @@ def _hub(repository: str, *paths: str, revision: str = "main") -> tuple[WeightsF
 
 def _pyiqa(metric: str, checkpoint: str) -> WeightsSource:
     base = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
-    licence = "PolyForm-Noncommercial"  # of pyiqa; the metric's authors may ask for more
+    licence = "PolyForm-Noncommercial"  # pyiqa's licence; the metric's authors may have further terms
     return WeightsSource(f"quality, {metric}", licence, (WeightsFile("model.pth", f"{base}/{checkpoint}"),))
 
 
@@ -95,7 +96,7 @@ DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-che
 AESTHETIC = "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main"
 
 DIFFUSERS = ("config.json", "diffusion_pytorch_model.safetensors")
-"""Of a model of diffusers."""
+"""Files of a diffusers model."""
 
 SOURCES: Mapping[str, WeightsSource] = {
     "clip": WeightsSource(
@@ -167,10 +168,10 @@ PIPELINE = (
 
 
 class WeightsStore:
-    """Weights in `root/<name>/`, with `weights.json` beside them: each file's source, size and SHA-256.
+    """Weights in `root/<name>/`, with `weights.json`: each file's source, size and SHA-256.
 
-    A folder is there whole or not at all. A digest that no publisher states is recorded when the file is first
-    fetched, and holds from then on; the folder may be copied to a machine without a network.
+    Folders are created atomically. A digest that no publisher states is recorded at the first download and checked from
+    then on. A folder may be copied to a machine without network access.
     """
 
     def __init__(self, root: Path, sources: Mapping[str, WeightsSource] = SOURCES) -> None:
@@ -178,7 +179,7 @@ class WeightsStore:
         self._verified: set[str] = set()
 
     def rows(self) -> list[WeightsRow]:
-        """What there is, in the order of the registry; nothing is verified."""
+        """List the weights in the order of the registry, without verification."""
         listed = []
         for name, source in self.sources.items():
             folder = self._folder(name)
@@ -193,52 +194,52 @@ class WeightsStore:
         return listed
 
     def locate(self, name: str) -> Path:
-        """The folder of weights, verified once by this store.
+        """The folder of the weights with a name, verified once by this store.
 
         Raises:
-            WeightsError: no weights have this name, they were not fetched, or a file is not what was fetched.
+            WeightsError: no weights have this name, they were not downloaded, or a file has changed since then.
         """
         self._source(name)
         folder = self._folder(name)
         if not self.has(name):
             if name.startswith(TRAINED):
-                raise WeightsError(f"the base {name} is not in {self.root}; `royalty run` trains it anew")
+                raise WeightsError(f"the base {name} is not in {self.root}; `royalty run` trains it again")
             raise WeightsError(
-                f"the weights {name} are not in {self.root}, and nothing is downloaded unasked; "
-                f"fetch them by `royalty weights fetch {name}`"
+                f"the weights {name} are not in {self.root}, and are downloaded only on request; "
+                f"run `royalty weights fetch {name}`"
             )
         if name not in self._verified:
             for path, entry in _record(folder)["files"].items():
                 if not (folder / path).is_file() or _digest(folder / path) != entry["sha256"]:
                     raise WeightsError(
-                        f"{folder / path} is not the file that was fetched; delete {folder}, and fetch it anew by "
+                        f"{folder / path} has changed since it was downloaded; delete {folder}, and run "
                         f"`royalty weights fetch {name}`"
                     )
             self._verified.add(name)
         return folder
 
     def base(self, name: str) -> Path:
-        """The folder of a base model: a local folder as it is, or what was fetched of a hub's repository.
+        """The folder of a base model: a local folder, or the download of a repository on the Hugging Face hub.
 
         Raises:
-            WeightsError: there is no such folder, or the repository was not fetched.
+            WeightsError: there is no such folder, or the repository was not downloaded.
         """
         local = Path(name)
         if not local.is_absolute():
             return self.locate(name)
         if not local.exists():
-            raise WeightsError(f"there is no folder {name}; give a folder, or the id of a repository on the hub")
+            raise WeightsError(f"there is no folder {name}; use an existing folder, or a repository ID on the hub")
         return local
 
     def fetch(self, name: str, *, progress: Callable[[int], None] | None = None) -> Path:
-        """Download what is missing; the folder, verified.
+        """Download weights unless they are present, verify them, and return their folder.
 
         Args:
             progress: called with the number of bytes received since the last call.
 
         Raises:
-            WeightsError: no weights have this name, the source does not answer, a file is not what its publisher
-                states, or the folder cannot be written. What was there before stays as it was.
+            WeightsError: no weights have this name, the source does not answer, a file does not have the published
+                digest, or the folder cannot be written. Existing files are not changed.
         """
         source = self._source(name)
         if self.has(name):
@@ -255,11 +256,11 @@ class WeightsStore:
         return (self._folder(name) / RECORD).exists()
 
     def record(self, name: str) -> bytes:
-        """What is kept of a name beside its files: where each is from, its size and SHA-256; JSON."""
+        """Contents of `weights.json` of a name: the sources, and each file's size and SHA-256."""
         return (self._folder(name) / RECORD).read_bytes()
 
     def keep(self, name: str, write: Callable[[Path], None], *, sources: Sequence[str] = ()) -> None:
-        """Keep what a function writes into a folder as the weights of a name, with the digests of its files.
+        """Store the files that a function writes into a folder as the weights of a name, with their digests.
 
         Raises:
             WeightsError: the folder cannot be written.
@@ -283,7 +284,7 @@ class WeightsStore:
             if isinstance(error, WeightsError):
                 raise
             raise WeightsError(
-                f"cannot write {folder}: {error.strerror}; set ROYALTY_WEIGHTS to a folder with room"
+                f"cannot write {folder}: {error.strerror}; set ROYALTY_WEIGHTS to a writable folder with free space"
             ) from error
         finally:
             if temporary is not None:
@@ -295,15 +296,15 @@ class WeightsStore:
         if HUB_ID.fullmatch(name):
             return WeightsSource("base, a Stable Diffusion pipeline", "see its page", _hub(name, *PIPELINE))
         nearest = difflib.get_close_matches(name, self.sources, cutoff=0.4)
-        hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(self.sources)}."
-        raise WeightsError(f"no weights are called {name!r}; {hint}")
+        hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"use one of {', '.join(self.sources)}."
+        raise WeightsError(f"no weights are named {name!r}; {hint}")
 
     def _folder(self, name: str) -> Path:
-        return self.root / name.replace(":", "-").replace("/", "--")  # a colon is no part of a file name everywhere
+        return self.root / name.replace(":", "-").replace("/", "--")  # some file systems allow no colons in names
 
 
 def _download(file: WeightsFile, path: Path, progress: Callable[[int], None] | None) -> None:
-    """Fetch one file, check it, and unpack it if it is an archive."""
+    """Download one file, check its size and digest, and unpack it if it is an archive."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     try:
@@ -317,21 +318,23 @@ def _download(file: WeightsFile, path: Path, progress: Callable[[int], None] | N
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
         cause = getattr(error, "reason", "") or error
         raise WeightsError(
-            f"{file.url} could not be fetched: {cause}. Fetch it where there is a network, and copy the folder here"
+            f"{file.url} could not be downloaded: {cause}. Fetch the weights on a machine with network access, and "
+            "copy the folder here"
         ) from error
     received = path.stat().st_size
     if expected is not None and received != int(expected):
         raise WeightsError(f"{file.url} ended after {received} of {expected} bytes; fetch it again")
     if not digest.hexdigest().startswith(file.sha256):
         raise WeightsError(
-            f"{file.url} has the SHA-256 {digest.hexdigest()}, and its publisher states {file.sha256}; it was not kept"
+            f"{file.url} must have the SHA-256 {file.sha256} that its publisher states, got {digest.hexdigest()}; the "
+            "file was discarded. Fetch it again"
         )
     if path.suffix == ".zip":
         try:
             with zipfile.ZipFile(path) as archive:
-                archive.extractall(path.parent)  # which keeps every member inside this folder
+                archive.extractall(path.parent)  # `extractall` keeps all members inside this folder
         except zipfile.BadZipFile as error:
-            raise WeightsError(f"{file.url} is no archive, as its name says; fetch it again") from error
+            raise WeightsError(f"{file.url} is not a ZIP archive; fetch it again") from error
         path.unlink()
 
 
@@ -339,7 +342,7 @@ def _record(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise WeightsError(f"{folder / RECORD} is damaged; delete {folder}, and fetch it anew") from error
+        raise WeightsError(f"{folder / RECORD} is damaged; delete {folder}, and fetch the weights again") from error
     return record
 
 

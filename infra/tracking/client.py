@@ -19,13 +19,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from royalty.infra.settings import Settings
-from royalty.infra.tracking.records import FinishedRun, Given
+from royalty.infra.tracking.records import DatasetRecord, FinishedRun
 
 KEY_TAG = "royalty.key"
 
 
 WRITERS = 4
-"""Threads that log runs at once to a server. A database takes one writer: several wait for it at twice the work."""
+"""Threads that log runs to a server. A database accepts one writer; several threads would wait and double the work."""
 
 
 DESCRIPTION = (
@@ -35,10 +35,10 @@ DESCRIPTION = (
 
 
 class Tracking:
-    """Writes to one MLflow store. Nothing here is ever read to decide what to compute."""
+    """Writes to one MLflow store. No computation depends on what it reads from there."""
 
     RUNS = "royalty"
-    COALITIONS = "royalty-coalitions"  # in one experiment with their parents, a page of the UI would part them
+    COALITIONS = "royalty-coalitions"  # in the experiment of their parents, pages of the UI would separate them
     DESCRIBED: ClassVar = {
         RUNS: "Runs of Royalty, a child each stage: credit of contributors, payouts, and values of single images.",
         COALITIONS: "A run each coalition of contributors: the model trained on their images alone, and its utility. "
@@ -46,14 +46,14 @@ class Tracking:
     }
 
     def __init__(self, uri: str, artifacts: Path | None) -> None:
-        """`artifacts` is where a local store keeps files; a server decides that itself."""
+        """`artifacts` is the folder of a local store's files; None for a server, which has its own."""
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self.uri = uri
         self.artifacts = artifacts
         self._experiments: dict[str, str] = {}
 
     def prepare(self) -> None:
-        """Make the store ready to be written."""
+        """Create the experiments."""
         for experiment in (self.RUNS, self.COALITIONS):
             self._experiment(experiment)
 
@@ -67,30 +67,30 @@ class Tracking:
         note: str = "",
         tags: Mapping[str, str] = {},
     ) -> str:
-        """Create a run and return its id; half-written runs of the same key are deleted first."""
+        """Create a run and return its ID; unfinished runs of the same key are deleted first."""
         owner = self._experiment(experiment)
         if parent is None:
             for run in self.client.search_runs([owner], f"tags.`{KEY_TAG}` = '{key}' and status = 'RUNNING'"):
                 self._discard(run.info.run_id)
-        own = {KEY_TAG: key, MLFLOW_RUN_NOTE: note} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
-        return str(self.client.create_run(owner, tags={**own, **tags}, run_name=name).info.run_id)
+        base_tags = {KEY_TAG: key, MLFLOW_RUN_NOTE: note} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
+        return str(self.client.create_run(owner, tags={**base_tags, **tags}, run_name=name).info.run_id)
 
     def record(self, experiment: str, run: FinishedRun, parent: str) -> str:
-        """Log a run that has ended, in four round trips; returns its id. Several threads may do so at once."""
+        """Log a finished run in four round trips, and return its ID. Several threads may call this at once."""
         tags = {KEY_TAG: run.key, MLFLOW_RUN_NOTE: run.note, MLFLOW_PARENT_RUN_ID: parent}
         tags |= {f"royalty.dataset.{run.dataset.name}": run.dataset.digest}
         owner = self._experiment(experiment)
-        made = str(self.client.create_run(owner, tags=tags, run_name=run.name).info.run_id)
-        self.client.log_inputs(made, [_input(run.dataset)])
-        self.log(made, params=run.params, metrics=run.metrics)
-        self.finish(made)
-        return made
+        identity = str(self.client.create_run(owner, tags=tags, run_name=run.name).info.run_id)
+        self.client.log_inputs(identity, [_input(run.dataset)])
+        self.log(identity, params=run.params, metrics=run.metrics)
+        self.finish(identity)
+        return identity
 
     def record_all(
         self, experiment: str, runs: Sequence[FinishedRun], parent: str, done: Callable[[int], None]
     ) -> dict[str, str]:
-        """Log runs, some at once; returns their ids by key, and calls `done` as they are finished."""
-        self._experiment(experiment)  # before the threads, each of which would make it
+        """Log runs, several at once; return their IDs by key, and call `done` for each finished one."""
+        self._experiment(experiment)  # before the threads, each of which would create it
         ids: dict[str, str] = {}
         with ThreadPoolExecutor(WRITERS if self.uri.startswith("http") else 1) as pool:
             waiting = {pool.submit(self.record, experiment, run, parent): run.key for run in runs}
@@ -100,18 +100,18 @@ class Tracking:
         return ids
 
     def register(self, name: str, model: str, run: str, note: str, aliases: Sequence[str]) -> str:
-        """A new version of a registered model, from a logged model, with these aliases; returns its number."""
-        with suppress(MlflowException):  # it is there
+        """Register a logged model as a new version with these aliases; return the version's number."""
+        with suppress(MlflowException):  # it exists already
             self.client.create_registered_model(
                 name, description=f"Generators whose contributors run {name!r} credits."
             )
-        # A database would look a `models:/` address up in the store of the environment, which may be another.
+        # For a database, MLflow resolves a `models:/` address in the store of the environment, which may differ.
         local = not self.uri.startswith("http")
         source = self.client.get_logged_model(model).artifact_location if local else f"models:/{model}"
-        made = self.client.create_model_version(name, source, run_id=run, description=note, model_id=model)
+        registered = self.client.create_model_version(name, source, run_id=run, description=note, model_id=model)
         for alias in aliases:
-            self.client.set_registered_model_alias(name, alias, made.version)
-        return str(made.version)
+            self.client.set_registered_model_alias(name, alias, registered.version)
+        return str(registered.version)
 
     def log(self, run: str, *, params: Mapping[str, Any] = {}, metrics: Mapping[str, float] = {}) -> None:
         now = int(time.time() * 1000)
@@ -127,16 +127,16 @@ class Tracking:
         self.client.log_batch(run, metrics=[Metric(name, value, now, int(step)) for step, value in points])
 
     def note(self, run: str, note: str) -> None:
-        """The description of a run, in Markdown."""
+        """Set the description of a run, in Markdown."""
         self.client.set_tag(run, MLFLOW_RUN_NOTE, note)
 
-    def dataset(self, run: str, given: Given) -> None:
+    def dataset(self, run: str, dataset: DatasetRecord) -> None:
         """Log a dataset as an input."""
-        self.client.log_inputs(run, [_input(given)])
-        self.client.log_batch(run, tags=[RunTag(f"royalty.dataset.{given.name}", given.digest)])
+        self.client.log_inputs(run, [_input(dataset)])
+        self.client.log_batch(run, tags=[RunTag(f"royalty.dataset.{dataset.name}", dataset.digest)])
 
     def model(self, run: str, name: str, payload: bytes, digest: str, metrics: Mapping[str, float]) -> str:
-        """Log a model's safetensors payload as an output of a run; returns the model id."""
+        """Log a model's safetensors payload as an output of a run; return the model ID."""
         experiment = self.client.get_run(run).info.experiment_id
         model = self.client.create_logged_model(
             experiment, name, source_run_id=run, tags={"royalty.digest": digest}, model_type="generator"
@@ -155,7 +155,7 @@ class Tracking:
         self.client.log_table(run, table, file)
 
     def files(self, run: str, files: Mapping[str, bytes]) -> None:
-        """Log files by name, which may hold folders, in one call."""
+        """Log files by name, which may include folders, in one call."""
         with tempfile.TemporaryDirectory() as folder:
             for name, payload in files.items():
                 path = Path(folder, name)
@@ -183,24 +183,24 @@ class Tracking:
         self.client.delete_run(run)
 
     def experiments(self) -> dict[str, str]:
-        """Ids of the experiments of runs and of coalitions, which the addresses of pages hold."""
+        """IDs of the experiments of runs and of coalitions, which are part of the pages' addresses."""
         return {"runs": self._experiment(self.RUNS), "coalitions": self._experiment(self.COALITIONS)}
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
+            experiment = self.client.get_experiment_by_name(name)
+            if experiment is None:
                 location = str(self.artifacts) if self.artifacts else None
                 tags = {MLFLOW_RUN_NOTE: self.DESCRIBED[name]}
                 self._experiments[name] = str(self.client.create_experiment(name, location, tags))
             else:
-                self._experiments[name] = str(found.experiment_id)
+                self._experiments[name] = str(experiment.experiment_id)
         return self._experiments[name]
 
 
 @lru_cache
 def open_tracking(settings: Settings) -> Tracking:
-    """The store of these settings; a local one is built if it is not there."""
+    """Open the store of these settings; a local one is created if it is missing."""
     if settings.mlflow_uri:
         return Tracking(settings.tracking_uri, None)
     folder = settings.root / "mlflow"
@@ -210,9 +210,9 @@ def open_tracking(settings: Settings) -> Tracking:
 
 
 def _build_database(path: Path) -> None:
-    """Build a database beside its place and link it there whole.
+    """Create a database in a temporary folder, and link it to its path when it is complete.
 
-    MLflow refuses one whose migrations were cut short, as by a kill, and two runs may build it at once.
+    MLflow rejects a database whose migrations were interrupted, and two runs may create it at the same time.
     """
     if path.exists():
         return
@@ -223,7 +223,7 @@ def _build_database(path: Path) -> None:
             path.hardlink_to(built)
 
 
-def _input(given: Given) -> DatasetInput:
-    source = json.dumps({"digest": given.digest})
-    entity = Dataset(given.name, given.digest[:32], "local", source, profile=json.dumps(dict(given.profile)))
+def _input(dataset: DatasetRecord) -> DatasetInput:
+    source = json.dumps({"digest": dataset.digest})
+    entity = Dataset(dataset.name, dataset.digest[:32], "local", source, profile=json.dumps(dict(dataset.profile)))
     return DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])

@@ -1,6 +1,6 @@
-"""OpenLineage events of stages, to a file or an HTTP address, where `ROYALTY_OPENLINEAGE` asks for them.
+"""OpenLineage events of stages, sent to the file or HTTP address in `ROYALTY_OPENLINEAGE`.
 
-What watches a run must not end it: an event that cannot be sent is a warning, and the stage goes on.
+An event that cannot be sent is logged as a warning, and the stage continues: monitoring must not end a run.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ PRODUCER = "royalty"
 log = logging.getLogger(__name__)
 
 
-class Stage:
-    """What a running stage tells: the edges that it left, once they are known."""
+class StageEvents:
+    """Data for the events of a running stage: its lineage edges, set once they are known."""
 
     def __init__(self) -> None:
         self.edges: Collection[Edge] = ()
 
 
 @contextmanager
-def told(name: str, key: str) -> Iterator[Stage]:
-    """Tell that a stage starts, and that it completed or failed; its datasets are the digests of its edges."""
-    stage = Stage()
+def stage_events(name: str, key: str) -> Iterator[StageEvents]:
+    """Send an event when a stage starts, and when it completes or fails; its datasets are the digests of its edges."""
+    events = StageEvents()
     if not settings().openlineage:
-        yield stage
+        yield events
         return
     run = _guarded(_new_run)
     _guarded(_emit, "START", name, key, run, ())
     try:
-        yield stage
+        yield events
     except BaseException:
         _guarded(_emit, "FAIL", name, key, run, ())
         raise
-    _guarded(_emit, "COMPLETE", name, key, run, stage.edges)
+    _guarded(_emit, "COMPLETE", name, key, run, events.edges)
 
 
 def _guarded(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
-    except Exception as error:  # noqa: BLE001  whatever a listener does, the run is not its business
+    except Exception as error:  # noqa: BLE001  no failure of a listener may end the run
         log.warning("no OpenLineage event was sent to %s: %s", settings().openlineage, error)
         return None
 

@@ -1,4 +1,4 @@
-"""What is logged to MLflow, in words that need no MLflow, which takes seconds to import."""
+"""Records to log to MLflow, defined without importing MLflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Given:
-    """A dataset that a run was given; MLflow holds 36 characters of a digest, a tag the whole.
+class DatasetRecord:
+    """An input dataset of a run. MLflow stores 36 characters of a digest; a tag stores the whole digest.
 
     Attributes:
-        profile: what the UI shows of it, such as counts by contributor.
+        profile: what the UI shows of the dataset, such as counts by contributor.
     """
 
     name: str
@@ -22,11 +22,11 @@ class Given:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run to be logged as it ended."""
+    """A finished run to log."""
 
     name: str
     key: str
     note: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
-    dataset: Given
+    dataset: DatasetRecord

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
-from royalty.infra.tracking.records import Given
+from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
@@ -102,8 +102,8 @@ def _copy(table: str, out: Path | None) -> None:
         write_whole(out, open_workspace(settings()).artifacts.get(table))
 
 
-def _dataset(side: str, digest: str) -> Given:
-    return Given(side, digest, {"items": digest})
+def _dataset(side: str, digest: str) -> DatasetRecord:
+    return DatasetRecord(side, digest, {"items": digest})
 
 
 def _flat(config: ValueConfig) -> dict[str, Any]:

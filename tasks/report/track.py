@@ -15,7 +15,7 @@ from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_commit, digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
-from royalty.infra.tracking.records import FinishedRun, Given
+from royalty.infra.tracking.records import DatasetRecord, FinishedRun
 from royalty.infra.workspace import Workspace
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import INGEST, IngestOutputs
@@ -133,7 +133,7 @@ def _log_stage(
     stage = child.stage
     run = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=child.note)
     tracking.log(run, params=_flat(as_json(stage.inputs)), metrics={**child.metrics, "seconds": stage.seconds})
-    images = Given("train", data.train, {"items": data.total_items, "contributors": data.items})
+    images = DatasetRecord("train", data.train, {"items": data.total_items, "contributors": data.items})
     for logged_run in (parent, run) if stage.name == INGEST.name else (run,):
         tracking.dataset(logged_run, images)
     if child.model is not None:
@@ -196,7 +196,7 @@ def coalition_run(
             "draws": len(measured),
         },
         metrics=metrics,
-        dataset=Given("coalition", digest_of(images), {"items": row.items, "contributors": len(row.members)}),
+        dataset=DatasetRecord("coalition", digest_of(images), {"items": row.items, "contributors": len(row.members)}),
     )
 
 

@@ -13,7 +13,7 @@ from royalty.infra.processes.workers import module_of
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.stores.keys import code_commit, digest_of
-from royalty.infra.tracking.records import Given
+from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import Finished, Stage, as_json
@@ -68,7 +68,7 @@ class Contents:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     shown: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
-    datasets: Iterable[Given] = ()
+    datasets: Iterable[DatasetRecord] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

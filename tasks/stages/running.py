@@ -15,7 +15,7 @@ from royalty.infra.processes.workers import module_of, run_in_process
 from royalty.infra.settings import settings
 from royalty.infra.stores.lineage import stage_edges
 from royalty.infra.stores.runstore import StageRecord
-from royalty.infra.tracking.openlineage import told
+from royalty.infra.tracking.openlineage import stage_events
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.stages.context import StageContext, call_stage
@@ -116,7 +116,7 @@ def _compute(
 ) -> Finished[Inputs, Outputs]:
     start = time.perf_counter()
     taken = as_json(inputs)
-    with told(stage.name, key) as event:
+    with stage_events(stage.name, key) as event:
         outputs = compute(space)
         given = as_json(outputs)
         event.edges = stage_edges(key, taken, given, space.keeps)

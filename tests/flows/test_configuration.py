@@ -38,7 +38,7 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
         config = load_config(file=file, preset=preset, name=None, data=Path("elsewhere"))
         assert isinstance(config.data, FolderSource | CifarSource)
         assert config.data.path == tmp_path / "elsewhere"
-    with pytest.raises(ConfigError, match="give `--data PATH`, the archive cifar-100"):
+    with pytest.raises(ConfigError, match="pass `--data PATH`, the archive cifar-100"):
         load_config(file=None, preset="cifar20", name=None)
     (tmp_path / "scans.yaml").write_text("seed: 1\n")
     for file, preset in ((tmp_path / "scans.yaml", None), (None, "planted"), (None, None)):

@@ -111,7 +111,13 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(
     assert len(pages) == len(table)
     assert sum("By GMValuator" in page and "blurred-scanner" in page for page in pages) == 1
     html = (folder / "report.html").read_text()
-    for text in (result["mlflow_run"], "blurred-scanner", "€1,000.00", "Inception Score", "What stands behind"):
+    for text in (
+        result["mlflow_run"],
+        "blurred-scanner",
+        "€1,000.00",
+        "Inception Score",
+        "Training images most similar",
+    ):
         assert text in html
 
     (folder / "report.html").unlink()

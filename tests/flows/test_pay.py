@@ -61,7 +61,7 @@ def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Wo
     config = PayoutConfig(pool=Decimal(10))
     pay.fn(credited(space), config, "may", source="cats")
     refused = pay.fn(credited(space, big=4.0), config, "may", source="dogs")
-    assert "'may' was by that of 'cats', and is asked to be by that of 'dogs'" in (refused.outputs.refusal or "")
+    assert "'may' was divided by the credit of 'cats', got that of 'dogs'" in (refused.outputs.refusal or "")
     assert (refused.statement, [row["amount"] for row in refused.outputs.rows]) == (None, [None, None])
     assert space.ledger.balance("may") == {"big": 900, "small": 100}
     pay.fn(credited(space, big=4.0), config, "may", source="dogs", replace_other_runs=True)

@@ -199,7 +199,7 @@ def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeyp
         connection.exec_driver_sql("UPDATE entries SET amount_minor = 1 WHERE contributor = 'zoë'")
     broken = CliRunner().invoke(app, ["ledger"])
     assert broken.exit_code == 1
-    assert "does not hold: its hash is not that of what it says" in broken.output
+    assert "is not valid: its hash does not match its content" in broken.output
     for arguments in (["--export", "pdf"], ["--release", "zoë", "--dry-run"]):
         refused = CliRunner().invoke(app, ["payout", "--credit", "show", *arguments])
         assert isinstance(refused.exception, ConfigError)
@@ -223,13 +223,13 @@ def test_an_entry_that_somebody_adds_pays_nobody(
             connection.exec_driver_sql(forged)
     listed = CliRunner().invoke(app, ["ledger"])
     assert listed.exit_code == 1
-    assert "statement ghost2 does not hold: entry 6 " in listed.output
+    assert "statement ghost2 is not valid: entry 6 " in listed.output
     assert "(kind 'account', contributor '名前', 900000 minor units of EUR)" in listed.output
     verified = json.loads(CliRunner().invoke(app, ["ledger", "--json"]).stdout)["verified"]
     assert (verified["broken"], verified["entry"], verified["statements"]) == ("ghost2", 6, 1)
     for asked in ({"pool": "1.00", "period": "2026-06"}, {}):
         for dry_run in (False, True):
-            with pytest.raises(LedgerBroken, match=r"a ledger that verifies, .* entry 6 .*Restore the database"):
+            with pytest.raises(LedgerBroken, match=r"a ledger that verifies, but .* entry 6 .*Restore the database"):
                 pay(asked, dry_run=dry_run)
     with pytest.raises(LedgerBroken):
         pay(release=["zoë"])

@@ -197,7 +197,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
 
 def test_revaluation_of_what_never_ran_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
     refused = royalty("revalue", "--name", "nobody-ran-this", "--summary", "summary.md")
-    assert "**It failed.**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "**Revaluation failed.**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert refused.returncode == 1
     assert "has no run named 'nobody-ran-this'" in refused.stderr
     assert "royalty run" in refused.stderr

@@ -133,8 +133,8 @@ def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_fin
     assert len(rows) == len(names)
     failures = {row.members[0]: row.failure for row in rows.values() if row.failure}
     assert failures == {
-        "hangs": "took longer than 10 s and was ended; raise its `timeout_minutes`, twice",
-        "is killed": "ended without a result, killed by SIGKILL (out of memory?), twice",
+        "hangs": "ended because it took longer than 10 s; raise its `timeout_minutes`, twice",
+        "is killed": "ended without a result: killed by SIGKILL (out of memory?), twice",
         "fills memory": "no memory for it, twice",
     }
 
@@ -172,7 +172,7 @@ def test_a_bug_is_no_failed_coalition(home: Path) -> None:
 
 
 def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: Path) -> None:
-    with pytest.raises(StoreError, match=r"in /elsewhere with sqlite:///x; on this worker it would be") as refused:
+    with pytest.raises(StoreError, match=r"/elsewhere with sqlite:///x, but this worker uses") as refused:
         measure(["first"], place="/elsewhere with sqlite:///x")
     assert str(home) in str(refused.value)
     assert masked("postgresql+psycopg://me:secret@host/royalty") == "postgresql+psycopg://me:***@host/royalty"
@@ -180,7 +180,7 @@ def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: 
 
 @pytest.mark.parametrize("runner", ["", "Dask", "http://host:8786", "host:8786"])
 def test_an_unknown_runner_is_refused(runner: str) -> None:
-    with pytest.raises(ValidationError, match="ROYALTY_RUNNER is threads, dask, ray"):
+    with pytest.raises(ValidationError, match="ROYALTY_RUNNER must be threads, dask, ray"):
         Settings(runner=runner)
 
 

@@ -149,8 +149,8 @@ def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
 
 def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None:
     with Session(home.space.runs.engine) as session, session.begin():
-        one = tables.Measurement.coalition == home.plans[2].key
-        session.execute(update(tables.Measurement).values(utility=9.0).where(one))
+        one = tables.MeasurementRow.coalition == home.plans[2].key
+        session.execute(update(tables.MeasurementRow).values(utility=9.0).where(one))
     (problem,) = traced(home, "may").problems
     assert home.plans[2].key[:16] in problem
     assert "run store was changed" in problem
@@ -296,5 +296,5 @@ def test_the_command_exits_with_what_it_found(royalty: Run, tmp_path: Path) -> N
     home.space.artifacts.path(home.stages.train.outputs.model).write_bytes(b"another")
     done = royalty("trace", home.statement[:8])
     assert done.returncode == 1
-    assert "1 DO NOT MATCH" in done.stdout
+    assert "1 MISMATCH(ES)" in done.stdout
     assert done.stderr == ""

@@ -69,12 +69,12 @@ def doctor() -> tuple[Result, dict[str, Finding]]:
 def test_a_machine_that_will_do_passes_before_its_first_run_and_after(tmp_path: Path) -> None:
     done, found = doctor()
     assert done.exit_code == 0, found
-    assert "the first run makes" in found["ledger"].says
+    assert "the first run creates" in found["ledger"].says
     assert not (tmp_path / "home").exists(), "looking changes nothing"
     open_workspace(Settings(home=tmp_path / "home"))
     done, found = doctor()
     assert done.exit_code == 0, found
-    assert "0 statement(s), all hold" in found["ledger"].says
+    assert "0 statement(s), all verified" in found["ledger"].says
     shown = CliRunner().invoke(app, ["doctor"])
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["✓", line] for line in LINES]
 
@@ -100,7 +100,7 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     assert done.exit_code == 1
     assert [line for line, finding in found.items() if finding.passes] == ["ledger"]
     for line, remedy in {
-        "versions": "no-such-package>=2 is required, and is not installed. Install them",
+        "versions": "no-such-package>=2 is required, but not installed. Install the versions",
         "devices": "install a build of PyTorch",
         "weights": "`royalty weights fetch clip`",
         "Prefect": "nothing answers",
@@ -123,15 +123,15 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("ROYALTY_MLFLOW_URI", late)
     settings.cache_clear()
     _, found = doctor()
-    assert "is 3.8.7, older than" in found["Prefect"].says
+    assert "has version 3.8.7, older than" in found["Prefect"].says
     assert "the answer is 401 Unauthorized; start the server" in found["MLflow"].says
-    assert "clock of Prefect's server is" in found["clock"].says
-    assert "behind the one here" in found["clock"].says
+    assert "clock of the Prefect server is" in found["clock"].says
+    assert "behind this machine's" in found["clock"].says
 
     monkeypatch.setenv("ROYALTY_DATABASE_URL", "postgresql+psycopg://royalty:secret@127.0.0.1:1/royalty")
     monkeypatch.setenv("ROYALTY_HOME", str(home / "royalty.db"))
     settings.cache_clear()
     done, found = doctor()
     assert "Start the database, or set ROYALTY_DATABASE_URL" in found["ledger"].says
-    assert "is no folder; move it away" in found["permissions"].says
+    assert "is not a folder; move it away" in found["permissions"].says
     assert "secret" not in done.stdout

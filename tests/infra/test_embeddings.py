@@ -59,9 +59,9 @@ def test_nothing_is_stored_twice_or_in_another_width(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.rows")) == before
     np.testing.assert_array_equal(store.lookup("encoder", ids)[1], embedded(ids))
     for given in (ids, identities(range(100, 108))):
-        with pytest.raises(ValueError, match="5 dimensions, not 7"):
+        with pytest.raises(ValueError, match="5 dimensions, got 7"):
             store.add("encoder", given, embedded(given, 7))
-    with pytest.raises(ValueError, match="8 ids need as many rows"):
+    with pytest.raises(ValueError, match="8 IDs need as many rows"):
         store.add("encoder", ids, embedded(ids[:3]))
 
 

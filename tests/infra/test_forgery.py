@@ -20,7 +20,7 @@ from royalty.infra.ledger.postings import LedgerBroken, LedgerConflict, Posting
 from royalty.infra.stores.chain import pool_key
 from royalty.infra.stores.database import VERSION_TABLE, open_database
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import Policy, Pool
+from royalty.infra.stores.tables import PolicyRow, PoolRow
 from tests.infra.test_ledger import euros, ledger  # noqa: F401  a fixture
 
 COLUMNS = ("statement", "pool", "contributor", "valuation", "kind", "amount_minor", "currency")
@@ -107,11 +107,11 @@ def test_an_entry_added_to_a_statement_breaks_its_hash(ledger: Ledger, change: C
     insert(ledger.engine, forged, guarded=False)
     found = ledger.verify()
     assert (found.statements, found.broken) == (0, forged["statement"])
-    assert "its hash is not that of what it says" in (found.why or "")
+    assert "its hash does not match its content" in (found.why or "")
     for use in (lambda: ledger.statement(forged["statement"]), lambda: ledger.balance("may")):
-        with pytest.raises(LedgerBroken, match="its hash is not"):
+        with pytest.raises(LedgerBroken, match="its hash does not match"):
             use()
-    with pytest.raises(LedgerBroken, match=rf"statement {forged['statement']} does not hold.*Restore"):
+    with pytest.raises(LedgerBroken, match=rf"statement {forged['statement']} is not valid.*Restore"):
         ledger.post("july", euros("v3", {"ann": 1}))
 
 
@@ -124,7 +124,7 @@ def test_an_entry_moved_to_another_pool_is_found(tmp_path: Path) -> None:
         connection.execute(text(f"UPDATE entries SET pool = {other} WHERE contributor = 'bob'"))
     found = ledger.verify()
     assert found.broken == first["statement"]
-    assert "of another pool" in (found.why or "")
+    assert "belongs to another pool" in (found.why or "")
 
 
 def test_a_statement_that_was_taken_away_leaves_entries_that_are_found(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def test_terms_and_pools_forged_in_advance_are_not_adopted(ledger: Ledger) -> No
     posted(ledger)
     terms = {"policy": "proportional"}
     with Session(ledger.engine) as session, session.begin():
-        session.add(Policy(digest=digest_of(terms), terms={"policy": "equal"}))
-        session.add(Pool(id=pool_key("july", ""), name="another", period="", currency="EUR"))
+        session.add(PolicyRow(digest=digest_of(terms), terms={"policy": "equal"}))
+        session.add(PoolRow(id=pool_key("july", ""), name="another", period="", currency="EUR"))
     assert ledger.verify().broken is None, "nothing posted is divided by them"
-    with pytest.raises(LedgerConflict, match=r"those of .* have been changed"):
+    with pytest.raises(LedgerConflict, match=r"the terms .* have changed"):
         ledger.post("august", euros("v3", {"ann": 1}, terms=terms))
     with pytest.raises(LedgerConflict, match=r"'july'.*'another'"):
         ledger.post("july", euros("v3", {"ann": 1}))

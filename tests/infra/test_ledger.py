@@ -17,7 +17,7 @@ from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerConflict, Posting
 from royalty.infra.stores.chain import GENESIS
 from royalty.infra.stores.database import open_database
-from royalty.infra.stores.tables import Entry, Statement
+from royalty.infra.stores.tables import EntryRow, StatementRow
 
 TABLES = ("pools", "policies", "credit_tables", "statements", "entries")
 
@@ -77,14 +77,14 @@ def test_entries_that_do_not_sum_to_zero_come_in_no_statement(ledger: Ledger) ->
 def test_paying_twice_is_a_constraint_error(ledger: Ledger) -> None:
     filled(ledger)
     with Session(ledger.engine) as session:
-        old = session.scalars(select(Entry).where(Entry.contributor == "ann")).one()
+        old = session.scalars(select(EntryRow).where(EntryRow.contributor == "ann")).one()
         own = {"pool": old.pool, "contributor": "ann", "valuation": "v1", "kind": "payment", "currency": "EUR"}
         for statement in (old.statement, "another"):
-            session.add(Entry(statement=statement, amount_minor=60, **own))
+            session.add(EntryRow(statement=statement, amount_minor=60, **own))
             with pytest.raises(IntegrityError, match=r"(?i)unique|closed"):
                 session.commit()
             session.rollback()
-        session.add(Entry(statement="nowhere", amount_minor=0, **{**own, "contributor": "zoe"}))
+        session.add(EntryRow(statement="nowhere", amount_minor=0, **{**own, "contributor": "zoe"}))
         with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
             session.commit()  # an entry without a statement
 
@@ -93,15 +93,15 @@ def test_a_pool_and_period_have_one_active_statement(ledger: Ledger) -> None:
     filled(ledger)
     ledger.post("may", euros("v2", {"ann": 50}))
     with Session(ledger.engine) as session:
-        last = session.scalars(select(Statement).order_by(Statement.position.desc())).first()
-        said = {column.name: getattr(last, column.name) for column in Statement.__table__.columns}
+        last = session.scalars(select(StatementRow).order_by(StatementRow.position.desc())).first()
+        said = {column.name: getattr(last, column.name) for column in StatementRow.__table__.columns}
         for replaces in (None, last.replaces):
             forged = {**said, "id": "f", "position": 3, "previous": last.hash, "hash": "f", "valuation": "v3"}
-            session.add(Statement(**{**forged, "replaces": replaces}))
+            session.add(StatementRow(**{**forged, "replaces": replaces}))
             with pytest.raises(IntegrityError, match=r"(?i)unique"):
                 session.commit()
             session.rollback()
-        session.add(Statement(**{**forged, "replaces": last.id, "previous": GENESIS}))
+        session.add(StatementRow(**{**forged, "replaces": last.id, "previous": GENESIS}))
         with pytest.raises(IntegrityError, match="whose hash it holds"):
             session.commit()
     assert [one.active for one in ledger.statements()] == [False, True]
@@ -129,11 +129,11 @@ def test_new_valuation_reverses_the_old(ledger: Ledger) -> None:
 
 def test_what_contradicts_the_ledger_is_refused(ledger: Ledger) -> None:
     ledger.post("may", euros("v1", {"ann": 60}, source="digits"))
-    with pytest.raises(LedgerConflict, match=r"€0\.60, and is asked to pay it €0\.61"):
+    with pytest.raises(LedgerConflict, match=r"€0\.60, but this posting pays €0\.61"):
         ledger.post("may", euros("v1", {"ann": 61}))
-    with pytest.raises(LedgerConflict, match="'may' is in EUR, and is asked to pay in USD"):
+    with pytest.raises(LedgerConflict, match="'may' is in EUR, got USD"):
         ledger.post("may", Posting(valuation="v1", currency="USD", amounts={"ann": 60}))
-    with pytest.raises(LedgerConflict, match="was by that of 'digits', and is asked to be by that of 'cats'"):
+    with pytest.raises(LedgerConflict, match="was divided by the credit of 'digits', got that of 'cats'"):
         ledger.post("may", euros("v2", {"ann": 60}, source="cats"))
     assert ledger.balance("may") == {"ann": 60}
     ledger.post("may", euros("v2", {"ann": 59}, source="cats"), replace_other_runs=True)
@@ -143,9 +143,9 @@ def test_what_contradicts_the_ledger_is_refused(ledger: Ledger) -> None:
 def test_what_is_held_is_released_once_and_taken_back_by_a_correction(ledger: Ledger) -> None:
     posting = euros("v1", {"ann": 60, "bob": 0, "cy": 0}, held={"bob": 30, "cy": 10})
     ledger.post("may", posting)
-    with pytest.raises(LedgerConflict, match="holds nothing for 'ann'; it does for bob, cy"):
+    with pytest.raises(LedgerConflict, match="holds nothing for 'ann'; it holds money for bob, cy"):
         ledger.release("may", ["ann", "bob"])
-    with pytest.raises(LedgerConflict, match="'june' has not been divided"):
+    with pytest.raises(LedgerConflict, match="'june' was not divided"):
         ledger.release("june", ["bob"])
     assert ledger.release("may", ["bob"]) == ledger.release("may", ["bob"])
     assert ledger.balance("may") == {"ann": 60, "bob": 30, "cy": 0}
@@ -218,13 +218,13 @@ def test_writers_at_once_pay_once_in_one_chain(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("table", "change", "why"),
     [
-        ("entries", "amount_minor = amount_minor + 1", "its hash is not that of what it says"),
-        ("entries", "contributor = 'eve' WHERE contributor = 'ann'", "its hash is not"),
-        ("pools", "currency = 'USD'", "its hash is not"),
-        ("statements", "created_at = '1999-01-01' WHERE position = 2", "its hash is not"),
-        ("statements", "previous = 'x' WHERE position = 2", "does not hold the hash of the statement before it"),
-        ("statements", "position = 9 WHERE position = 2", "it is number 3, where 2 follows"),
-        ("policies", "terms = '{}'", "the terms it was divided by"),
+        ("entries", "amount_minor = amount_minor + 1", "its hash does not match its content"),
+        ("entries", "contributor = 'eve' WHERE contributor = 'ann'", "its hash does not match"),
+        ("pools", "currency = 'USD'", "its hash does not match"),
+        ("statements", "created_at = '1999-01-01' WHERE position = 2", "its hash does not match"),
+        ("statements", "previous = 'x' WHERE position = 2", "its previous hash is not that of the statement before it"),
+        ("statements", "position = 9 WHERE position = 2", "its position is 3, but the next position is 2"),
+        ("policies", "terms = '{}'", "the terms of its division"),
     ],
 )
 def test_verify_names_the_first_statement_that_was_changed(tmp_path: Path, table: str, change: str, why: str) -> None:
@@ -279,7 +279,7 @@ def test_a_pool_owes_what_the_last_statement_says(postings: list[dict[str, int]]
     for index, posting in enumerate(postings):
         ledger.post("p", euros(f"v{index}", posting))
         with Session(ledger.engine) as session:
-            now = session.scalar(select(func.count()).select_from(Entry)) or 0
+            now = session.scalar(select(func.count()).select_from(EntryRow)) or 0
         assert now > rows, "rows are only added"
         rows = now
         assert {name: owed for name, owed in ledger.balance("p").items() if owed} == {

@@ -57,7 +57,7 @@ def test_edges_are_recorded_once_and_only_with_their_row(tmp_path: Path) -> None
     assert (origin.flow_run, origin.run) == ("flow", D)
     assert runs.contents([D]) == {D: origin.content}, "what the database gives back is what was written"
     with Session(engine) as session, session.begin():
-        session.get_one(tables.Stage, D).outputs = {"model": C}
+        session.get_one(tables.StageRow, D).outputs = {"model": C}
     assert runs.contents([D]) != {D: origin.content}
 
 
@@ -67,5 +67,5 @@ def test_nothing_is_half_written(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="UNIQUE"):
         RunStore(engine).record_stage(StageRecord("train", D, {}, {}, 1.0), twice)
     with Session(engine) as session:
-        kinds = (tables.Stage, tables.Edge, tables.Origin)
+        kinds = (tables.StageRow, tables.EdgeRow, tables.OriginRow)
         assert [session.scalar(select(func.count()).select_from(kind)) for kind in kinds] == [0, 0, 0]

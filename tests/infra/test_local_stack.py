@@ -110,4 +110,4 @@ def test_it_runs_a_command_shows_no_password_and_leaves_nothing() -> None:
         [sys.executable, "-m", "royalty.infra.servers.local_stack", "royalty"], cwd=ROOT, capture_output=True, text=True
     )
     assert refused.returncode == 2
-    assert "a command comes after `--`; got royalty" in refused.stderr
+    assert "put `--` before the command; got royalty" in refused.stderr

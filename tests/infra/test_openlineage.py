@@ -1,4 +1,4 @@
-"""Events of stages: told whole, and never in the way."""
+"""OpenLineage events of stages: complete, and without effect on the run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ from royalty.infra.tracking import openlineage
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.stages import running
 from royalty.tasks.stages.stage import Stage
+<<<<<<< HEAD
+=======
+
+
+@dataclass(frozen=True)
+class Inputs:
+    train: str
+
+
+@dataclass(frozen=True)
+class Outputs:
+    model: str
+>>>>>>> linfra
 
 
 def use(monkeypatch: pytest.MonkeyPatch, given: Settings) -> None:
@@ -32,12 +45,22 @@ class Made:
 
 
 def run(name: str, used: str, fails: bool = False) -> None:
+<<<<<<< HEAD
     def compute(space: Workspace) -> Made:
         if fails:
             raise RuntimeError("no")
         return Made(space.artifacts.put(b"made"))
 
     running.run_stage(Stage(name, Used, Made), Used(used), compute, modules=("royalty.models.base.errors",))
+=======
+    def compute(space: Workspace) -> Outputs:
+        if fails:
+            raise RuntimeError("no")
+        return Outputs(space.artifacts.put(b"made"))
+
+    modules = ("royalty.models.base.errors",)
+    running.run_stage(Stage(name, Inputs, Outputs), Inputs(used), compute, modules=modules)
+>>>>>>> linfra
 
 
 def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,17 +71,24 @@ def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch:
     run("train", used)
     with pytest.raises(RuntimeError, match="no"):
         run("prune", used, fails=True)
-    told = [json.loads(line) for line in events.read_text().splitlines()]
-    assert [(event["job"]["name"], event["eventType"]) for event in told] == [
+    sent = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [(event["job"]["name"], event["eventType"]) for event in sent] == [
         ("train", "START"),
         ("train", "COMPLETE"),
         ("prune", "START"),
         ("prune", "FAIL"),
     ]
+<<<<<<< HEAD
     assert told[0]["run"] == told[1]["run"] != told[2]["run"]
     made = open_workspace(given).artifacts.put(b"made")
     assert [one["name"] for one in told[1]["inputs"]] == [used]
     assert [one["name"] for one in told[1]["outputs"]] == [made]
+=======
+    assert sent[0]["run"] == sent[1]["run"] != sent[2]["run"]
+    made = open_workspace(given).artifacts.put(b"made")
+    assert [one["name"] for one in sent[1]["inputs"]] == [used]
+    assert [one["name"] for one in sent[1]["outputs"]] == [made]
+>>>>>>> linfra
     run("train", used)
     assert len(events.read_text().splitlines()) == 4, "a stage that is reused did not run"
 

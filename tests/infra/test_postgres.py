@@ -55,5 +55,5 @@ def test_a_killed_job_leaves_neither_a_server_nor_its_folder() -> None:
 def test_missing_binaries_are_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("royalty.infra.servers.postgres.PLACES", tmp_path)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(StoreError, match="there is no `initdb`; install PostgreSQL"), throwaway_postgres():
+    with pytest.raises(StoreError, match="`initdb` was not found; install PostgreSQL"), throwaway_postgres():
         pass

@@ -12,7 +12,7 @@ import pytest
 
 from royalty.infra.settings import settings
 from royalty.infra.tracking.client import KEY_TAG, open_tracking
-from royalty.infra.tracking.records import Given
+from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace
 from royalty.tasks.stages import publishing
 from royalty.tasks.stages.publishing import Contents, PublishInputs, PublishOutputs, PublishStage, publish
@@ -44,7 +44,7 @@ class Making:
             tables={"scores": rows},
             shown={"values": rows},
             files={"picture.png": b"\x89PNG"},
-            datasets=[Given("train", "a" * 64, {"items": 3})],
+            datasets=[DatasetRecord("train", "a" * 64, {"items": 3})],
             tags={"royalty.values": "b" * 64},
         )
 

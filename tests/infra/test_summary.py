@@ -84,8 +84,8 @@ def test_it_says_what_changed_and_what_that_costs() -> None:
     assert "this is a dry run" in dry
     settings = replace(CHANGE, changed=(), configuration=(("credit.ridge", 0.0, 0.1),))
     assert settings.found
-    assert "as a run of another name" in settings.cost
-    assert "Setting credit.ridge, then and now: <code>0&#46;0</code>, <code>0&#46;1</code>" in markdown(
+    assert "changed settings need another run name" in settings.cost
+    assert "Setting credit.ridge, old and new value: <code>0&#46;0</code>, <code>0&#46;1</code>" in markdown(
         settings, None, currency="EUR"
     )
     assert replace(nothing, kept=("the base model",)).found is False
