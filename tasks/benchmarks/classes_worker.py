@@ -1,4 +1,4 @@
-"""What runs in a process of its own: classifiers are trained, and find classes and attributes of generated images."""
+"""Worker code: train classifiers, and find classes and attributes of generated images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
 
 HELD_OUT = 0.2
-"""Share of the labelled images that the classifier is judged by, and not trained on."""
+"""Fraction of the labelled images that is held out to measure the accuracy of the classifier."""
 
 
 def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> ImageClassifierOutputs:
@@ -34,8 +34,8 @@ def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> Imag
     names, targets = np.unique(labels, return_inverse=True)
     if attribute and len(names) < 2:
         raise InputError(
-            f"{'all' if names[0] else 'no'} training images have the attribute {attribute!r}, so that it cannot be "
-            "told; leave it out"
+            f"{'all' if names[0] else 'no'} training images have the attribute {attribute!r}, so no classifier can "
+            "learn it; leave it out"
         )
     order = stratified_order(targets, inputs.seed)
     held_out, trained = np.split(order, [round(HELD_OUT * len(targets))])
@@ -46,15 +46,15 @@ def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> Imag
 
 
 def classify(inputs: ClassifyInputs, context: StageContext) -> ItemsOutputs:
-    """Keep generated images with the classes that a classifier finds in them."""
+    """Store generated images with the classes that a classifier predicts."""
     made = load_items(context.artifacts, inputs.made)
     images, names = images_of(made), np.unique(labels_of(load_items(context.artifacts, inputs.items)))
-    found = _classifier(context, inputs.classifier).probabilities(images).argmax(axis=1)
-    return keep_items(context.artifacts, Items(made.ids, images, None, names[found], None))
+    classes = _classifier(context, inputs.classifier).probabilities(images).argmax(axis=1)
+    return keep_items(context.artifacts, Items(made.ids, images, None, names[classes], None))
 
 
 def find_attributes(inputs: FindAttributesInputs, context: StageContext) -> ItemsOutputs:
-    """Keep generated images with the attributes that a classifier of each finds in them."""
+    """Store generated images with attributes, each predicted by its own classifier."""
     made = load_items(context.artifacts, inputs.made)
     images = images_of(made)
     attributes = {

@@ -1,4 +1,4 @@
-"""Judge values by the criteria of GMValuator's paper: a stage each."""
+"""Judge values by the criteria of the GMValuator paper: one stage for each criterion."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ else:
 
 @task(cache_policy=NO_CACHE)
 def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaConfig) -> str:
-    """Digest of the contributions by VAE-TracIn to images of a beta-VAE."""
+    """Score training items by VAE-TracIn for images of a beta-VAE; returns the digest of the contributions."""
     if config.tracin is None:
-        raise ValueError("VAE-TracIn is left out of this evaluation")
+        raise ValueError("VAE-TracIn needs the settings `tracin`, and this evaluation has none; set `tracin`")
     models = trained.outputs.models
     inputs = TracInInputs(items.items, made.items, models, config.tracin, max(config.ks), config.seed)
     total = items.count * len(models)
@@ -55,7 +55,7 @@ def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: C
 
 @task(cache_policy=NO_CACHE)
 def judge_identity(judged: Sequence[Judged], items: ItemsOutputs, config: CriteriaConfig) -> IdentityJudged:
-    """C1: rows of the classes of the items behind generated images."""
+    """C1: compare the classes of generated images with those of their most valuable items."""
     inputs = IdentityInputs(list(judged), items.items, list(config.ks), config.seed)
     return run_in_worker(
         IDENTITY, inputs, criteria_worker.judge_identity, title="Judge identity", total=len(inputs.judged)
@@ -64,7 +64,7 @@ def judge_identity(judged: Sequence[Judged], items: ItemsOutputs, config: Criter
 
 @task(cache_policy=NO_CACHE)
 def judge_attributes(judged: Sequence[Judged], items: ItemsOutputs, config: CriteriaConfig) -> AttributesJudged:
-    """C2: rows of their attributes."""
+    """C2: compare the attributes of generated images with those of their most valuable items."""
     attributes = {name: list(labels) for name, labels in config.attributes.items()}
     inputs = AttributesInputs(list(judged), items.items, attributes)
     return run_in_worker(
@@ -74,7 +74,7 @@ def judge_attributes(judged: Sequence[Judged], items: ItemsOutputs, config: Crit
 
 @task(cache_policy=NO_CACHE)
 def judge_membership(judged: Sequence[Judged], halves: Halved) -> MembershipJudged:
-    """Table 6: rows of the values of both halves of a class."""
+    """Table 6: compare the values of a trained and a held-out half of a class."""
     inputs = MembershipInputs(list(judged), halves.outputs.trained, halves.outputs.held_out)
     return run_in_worker(
         MEMBERSHIP, inputs, criteria_worker.judge_membership, title="Judge membership", total=len(inputs.judged)
@@ -83,7 +83,7 @@ def judge_membership(judged: Sequence[Judged], halves: Halved) -> MembershipJudg
 
 @task(cache_policy=NO_CACHE)
 def judge_outliers(judged: Sequence[Judged], noisy: Planted) -> OutliersJudged:
-    """C3: rows of the ranks of images with noise."""
+    """C3: rank images with planted noise by value."""
     inputs = OutliersInputs(list(judged), noisy.outputs.planted)
     return run_in_worker(
         OUTLIERS, inputs, criteria_worker.judge_outliers, title="Judge outliers", total=len(inputs.judged)
@@ -94,7 +94,7 @@ def judge_outliers(judged: Sequence[Judged], noisy: Planted) -> OutliersJudged:
 def time_methods(
     config: CriteriaConfig, items: ItemsOutputs, made: ItemsOutputs, trained: Generator
 ) -> EfficiencyJudged:
-    """C4: seconds per generated image of each method, timed in one process."""
+    """C4: time each method for a generated image, in one process."""
     total = len(config.rerank) + (2 if config.tracin else 0)
     inputs = EfficiencyInputs(config.methods, config.seed, (items.items, made.items, trained.outputs.models))
     return run_in_worker(EFFICIENCY, inputs, efficiency_worker.time_methods, title="Time methods", total=total)

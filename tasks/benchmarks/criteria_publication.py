@@ -1,4 +1,4 @@
-"""Publish what a criterion found: tables and pictures, on disk and in MLflow."""
+"""Publish the results of a criterion: tables and pictures, on disk and in MLflow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCORES: Mapping[CriterionName, tuple[str, ...]] = {
     "outliers": ("percentile", "auroc"),
     "efficiency": ("alone", "together", "alone_ratio", "together_ratio"),
 }
-"""Columns of each criterion that MLflow keeps as metrics; the other columns say what a row is of."""
+"""Columns of each criterion that MLflow stores as metrics; the other columns identify the row."""
 
 
 @task(cache_policy=NO_CACHE)
@@ -50,7 +50,7 @@ def write_criterion(
     """Publish the tables and pictures of a criterion.
 
     Args:
-        items: the training images, for sheets of generated images beside those behind them; None draws none.
+        items: training images, for sheets of generated images beside their most valuable items; None: no sheets.
     """
     tables = result.outputs.tables
 
@@ -68,7 +68,7 @@ def write_criterion(
 
 
 def _sheets(space: Workspace, criterion: str, judged: Sequence[Judged], items: ItemsOutputs | None) -> dict[str, bytes]:
-    """PNGs by file name: generated images beside the training images behind them, by generator and method."""
+    """PNGs by file name: generated images beside their most valuable items, by generator and method."""
     if items is None:
         return {}
     trained, sheets = images_of(load_items(space.artifacts, items.items)), {}
@@ -80,7 +80,7 @@ def _sheets(space: Workspace, criterion: str, judged: Sequence[Judged], items: I
 
 
 def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, bytes]:
-    """PNGs by file name: of outliers, how soon they are found; of membership, the values of both halves."""
+    """PNGs by file name: detection curves of outliers, or values of both halves of a class."""
     from royalty.infra.pages.plots import detection_curves, spread_of_values  # matplotlib takes a second to import
 
     if isinstance(outputs, OutliersOutputs):
@@ -93,7 +93,7 @@ def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, by
 
 
 def _metrics(criterion: CriterionName, rows: Sequence[TableRow]) -> dict[str, float]:
-    """By column, generator, method, attributes and k, as far as a row has them; in letters that MLflow allows."""
+    """Metrics, named by column, generator, method, attributes and k, in characters that MLflow allows."""
     named = [
         (".".join(str(row[key]) for key in ("generator", "method", "attributes", "k") if key in row), row)
         for row in rows

@@ -1,7 +1,7 @@
-"""What runs in a process of its own: values of items are judged by the criteria of GMValuator's paper.
+"""Worker code: judge values of items by the criteria of the GMValuator paper.
 
-A method has a table of contributions, as `royalty.tasks.items.gmvaluator_worker` keeps it: for each generated image its
-k most valuable items, the best first.
+A method has a table of contributions, as `royalty.tasks.items.gmvaluator_worker` stores it: for each generated image
+its k most valuable items, most valuable first.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.stage import TableRow
 
 ATTRIBUTE_KS = (5, 10, 15)
+"""Numbers of items whose attributes are compared."""
 TOPS = (1, 2, 3)
+"""Ranks of the scores that calibration compares."""
 DRAWN = (1, 10, 30, 50)
+"""Numbers of generated images drawn for the sensitivity."""
 
 
 def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOutputs:
-    """C1: class of the contributors; how it varies with the number of images; what quality takes off their scores."""
+    """C1: classes of the most valuable items, sensitivity to the number of images, and effect of the quality."""
     trained = load_items(context.artifacts, inputs.items)
     identity: list[TableRow] = []
     spread: list[TableRow] = []
@@ -69,24 +72,28 @@ def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOut
 
 
 def judge_attributes(inputs: AttributesInputs, context: StageContext) -> AttributesOutputs:
-    """C2: attributes of the contributors, each alone and each two together, by images that have what is asked."""
+    """C2: attributes of the most valuable items, for each attribute and each pair of attributes."""
     trained = load_items(context.artifacts, inputs.items)
-    has, names = _attributes(trained, inputs.attributes), list(trained.attributes or inputs.attributes)
+    item_attributes, names = _attributes(trained, inputs.attributes), list(trained.attributes or inputs.attributes)
     pairs = [[first, second] for second in range(len(names)) for first in range(second)]
     rows: list[TableRow] = []
     for judged in inputs.judged:
         made = load_items(context.artifacts, judged.made)
-        shown = _attributes(made, inputs.attributes)
+        image_attributes = _attributes(made, inputs.attributes)
         neighbours = neighbours_of(context.artifacts, judged.contributions, len(made))
         for columns in [[column] for column in range(len(names))] + pairs:
-            chosen = np.flatnonzero(shown[:, columns].all(axis=1))
+            chosen = np.flatnonzero(image_attributes[:, columns].all(axis=1))
             if len(chosen) < 2:
-                continue  # a standard error takes two images that have what is asked
+                continue  # a standard error needs two images with these attributes
             shares = identical_attributes(
-                neighbours[chosen], has, shown[chosen], asked=columns, ks=_reached(ATTRIBUTE_KS, neighbours)
+                neighbours[chosen],
+                item_attributes,
+                image_attributes[chosen],
+                asked=columns,
+                ks=_reached(ATTRIBUTE_KS, neighbours),
             )
             title = " & ".join(names[column] for column in columns)
-            chance = float(has[:, columns].all(axis=1).mean())
+            chance = float(item_attributes[:, columns].all(axis=1).mean())
             source = _source(judged) | {"attributes": title, "images": len(chosen)}
             rows += [source | _share(share) | {"chance": chance} for share in shares]
         context.advance(1)
@@ -94,7 +101,7 @@ def judge_attributes(inputs: AttributesInputs, context: StageContext) -> Attribu
 
 
 def judge_membership(inputs: MembershipInputs, context: StageContext) -> MembershipOutputs:
-    """Table 6: whether images of a class that were trained on are worth more than those that were not."""
+    """Table 6: test whether trained images of a class have higher values than held-out ones."""
     rows: list[TableRow] = []
     values: dict[str, list[float]] = {}
     for judged in inputs.judged:
@@ -108,7 +115,7 @@ def judge_membership(inputs: MembershipInputs, context: StageContext) -> Members
 
 
 def judge_outliers(inputs: OutliersInputs, context: StageContext) -> OutliersOutputs:
-    """C3: where images with noise rank by value."""
+    """C3: rank images with planted noise by value."""
     rows: list[TableRow] = []
     curves: dict[str, list[float]] = {}
     for judged in inputs.judged:
@@ -124,13 +131,13 @@ def judge_outliers(inputs: OutliersInputs, context: StageContext) -> OutliersOut
 
 
 def neighbours_of(artifacts: ArtifactStore, contributions: str, images: int) -> np.ndarray:
-    """Rows of the items of each generated image, the most valuable first: int64, `(generated, k)`."""
+    """Positions of the most valuable items of each generated image, most valuable first: int64, `(generated, k)`."""
     items: np.ndarray = load_contributions(artifacts, contributions)["item"].to_numpy().reshape(images, -1)
     return items
 
 
 def scores_of(artifacts: ArtifactStore, contributions: str, images: int) -> np.ndarray:
-    """What those items are worth by the image: float64, `(generated, k)`."""
+    """Scores of those items: float64, `(generated, k)`."""
     scores: np.ndarray = load_contributions(artifacts, contributions)["score"].to_numpy().reshape(images, -1)
     return scores
 
@@ -140,7 +147,7 @@ def _source(judged: Judged) -> TableRow:
 
 
 def _calibration(artifacts: ArtifactStore, judged: Judged, images: int) -> Iterator[TableRow]:
-    """Mean of the highest scores, the second highest and so on, with the quality of images and without."""
+    """Mean of the highest, second highest and third highest scores, with and without the quality of images."""
     calibrated, plain = (scores_of(artifacts, digest, images) for digest in (judged.contributions, judged.uncalibrated))
     for top in TOPS:
         if top <= calibrated.shape[1]:
@@ -148,10 +155,10 @@ def _calibration(artifacts: ArtifactStore, judged: Judged, images: int) -> Itera
 
 
 def _attributes(items: Items, attributes: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Bool, `(images, attributes)`: those that items have, or those that follow from their labels.
+    """Attributes of items, or those that follow from their labels: bool, `(images, attributes)`.
 
     Args:
-        attributes: by name, the labels that have it.
+        attributes: by name, the labels that have the attribute.
     """
     if items.attributes is not None:
         return np.stack(list(items.attributes.values()), axis=1)
@@ -160,10 +167,10 @@ def _attributes(items: Items, attributes: Mapping[str, Sequence[str]]) -> np.nda
 
 
 def _reached(ks: Sequence[int], neighbours: np.ndarray) -> list[int]:
-    """The ks; those above the number of neighbours are replaced by that number."""
+    """Cap the ks at the number of neighbours."""
     return sorted({min(k, neighbours.shape[1]) for k in ks})
 
 
 def _share(share: IdenticalShare) -> TableRow:
-    """A single generated image leaves no standard error."""
+    """Columns of a share. The standard error of a single generated image is undefined: None."""
     return {"k": share.k, "share": share.share, "stderr": None if np.isnan(share.stderr) else share.stderr}

@@ -1,6 +1,6 @@
-"""The stages that judge values of items by the criteria of GMValuator's paper: what each takes, and what it gives.
+"""Inputs and outputs of the stages that judge values of items by the criteria of the GMValuator paper.
 
-A field that is a digest names an artifact; rows of items are their positions in a set.
+Digests identify artifacts. Rows of items are positions in a set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class TracInInputs:
     """Digests of the training items, the generated items and the checkpoints of a beta-VAE.
 
     Attributes:
-        k: items of highest score that are kept of each generated image.
+        k: number of items of highest score stored for each generated image.
     """
 
     items: str
@@ -38,13 +38,13 @@ class TracInOutputs:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one method found of one generator's images.
+    """Results of one method for the images of one generator.
 
     Attributes:
-        made: digest of the generated images, with labels or attributes where a criterion compares them.
-        table: digest of the values of the training items; "" of VAE-TracIn, which values none.
-        contributions: digest of the items of highest score of each generated image, the best first.
-        uncalibrated: digest of the contributions without the quality of images; "" where they were not computed.
+        made: digest of the generated images, with labels or attributes if a criterion compares them.
+        table: digest of the values of the training items; "" for VAE-TracIn, which has no such table.
+        contributions: digest of the items of highest score of each generated image, highest first.
+        uncalibrated: digest of the contributions without the quality of images; "" if not computed.
     """
 
     generator: str
@@ -57,12 +57,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class IdentityInputs:
-    """What methods found, to be compared by class.
+    """Results of methods, to compare by class.
 
     Attributes:
         items: digest of the training items.
         ks: numbers of items of highest score that are compared.
-        seed: of the draws of fewer generated images.
+        seed: seed of the draws of fewer generated images.
     """
 
     judged: list[Judged]
@@ -76,8 +76,8 @@ class IdentityOutputs:
     """Rows of three tables.
 
     Attributes:
-        identity: the share of the k items of highest score that have the class of the generated image, in [0, 1].
-        sensitivity: mean and deviation of that share over draws of fewer generated images.
+        identity: fraction of the k items of highest score with the class of the generated image, in [0, 1].
+        sensitivity: mean and standard deviation of that fraction over draws of fewer generated images.
         calibration: mean of the highest scores with and without the quality of the generated images.
     """
 
@@ -92,11 +92,11 @@ class IdentityOutputs:
 
 @dataclass(frozen=True)
 class AttributesInputs:
-    """What methods found, to be compared by attributes.
+    """Results of methods, to compare by attributes.
 
     Attributes:
         items: digest of the training items.
-        attributes: by name, the labels that have it; for images that were read without attributes.
+        attributes: by name, the labels that have the attribute; for images without attributes of their own.
     """
 
     judged: list[Judged]
@@ -106,7 +106,7 @@ class AttributesInputs:
 
 @dataclass(frozen=True)
 class AttributesOutputs:
-    """Shares of the items of highest score that have the attributes of the generated image, in [0, 1]."""
+    """Fractions of the items of highest score with the attributes of the generated image, in [0, 1]."""
 
     attributes: list[TableRow]
 
@@ -117,7 +117,7 @@ class AttributesOutputs:
 
 @dataclass(frozen=True)
 class MembershipInputs:
-    """What methods found, to be compared between two halves of a class.
+    """Results of methods, to compare between two halves of a class.
 
     Attributes:
         trained, held_out: rows of both halves of a class among the valued items.
@@ -133,7 +133,8 @@ class MembershipOutputs:
     """Tests of whether trained items have higher values than held-out ones.
 
     Attributes:
-        values: of the items of both halves, by generator, method and half.
+        membership: rows of the tests.
+        values: values of the items of both halves, by generator, method and half.
     """
 
     membership: list[TableRow]
@@ -146,7 +147,7 @@ class MembershipOutputs:
 
 @dataclass(frozen=True)
 class OutliersInputs:
-    """What methods found, to be compared between items with noise and others.
+    """Results of methods, to compare between items with noise and others.
 
     Attributes:
         planted: rows of the items with noise among the valued items.
@@ -158,10 +159,11 @@ class OutliersInputs:
 
 @dataclass(frozen=True)
 class OutliersOutputs:
-    """How items with noise rank by value, the lowest first.
+    """Ranks of items with noise by value, lowest first.
 
     Attributes:
-        curves: share of them found over the items looked at, by generator and method.
+        outliers: rows of the ranks.
+        curves: fraction of these items found over the number of items inspected, by generator and method.
     """
 
     outliers: list[TableRow]
@@ -174,10 +176,10 @@ class OutliersOutputs:
 
 @dataclass(frozen=True)
 class EfficiencyInputs:
-    """Methods to be timed.
+    """Methods to time.
 
     Attributes:
-        digests: of the training items, of the generated items, and of the checkpoints of a beta-VAE.
+        digests: digests of the training items, the generated items, and the checkpoints of a beta-VAE.
     """
 
     config: MethodsConfig

@@ -37,14 +37,14 @@ WRITE_DETECTION = PublishStage("write-detection", PublishInputs, PublishOutputs)
 
 @task(cache_policy=NO_CACHE)
 def read_digits() -> CleanSides:
-    """Digests of scikit-learn's digits, as training and validation items."""
-    kept = run_in_worker(DIGITS, DigitsInputs(), digits_worker.read_digits, title="Read digits", total=1).outputs
-    return CleanSides(kept.train.items, kept.val.items)
+    """Store scikit-learn's digits as training and validation items; returns their digests."""
+    digits = run_in_worker(DIGITS, DigitsInputs(), digits_worker.read_digits, title="Read digits", total=1).outputs
+    return CleanSides(digits.train.items, digits.val.items)
 
 
 @task(cache_policy=NO_CACHE)
 def detect(corruption: CorruptionName, config: DetectionConfig, sides: CleanSides) -> Detected:
-    """Detection of one corruption by every method, and accuracy without what each values least."""
+    """Detect one corruption by every method, and measure the accuracy without the items of lowest value."""
     inputs = DetectInputs(corruption, config.settings, sides)
     return run_in_worker(DETECT, inputs, detection_worker.detect, title=corruption, total=len(config.methods) + 1)
 
@@ -68,17 +68,17 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Pu
 
 
 def rows_of(detected: Sequence[Detected]) -> list[TableRow]:
-    """The table of detection, a corruption and method each."""
+    """The detection table: one row for each corruption and method."""
     return [row for stage in detected for row in stage.outputs.rows]
 
 
 def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
-    """The table of accuracy, by corruption, method and share removed."""
+    """The accuracy table: one row for each corruption, method and fraction removed."""
     return [row for stage in detected for row in stage.outputs.accuracy]
 
 
 def _plots(name: str, detected: Sequence[Detected]) -> dict[str, bytes]:
-    """PNGs by file name, one a corruption."""
+    """PNGs by file name, one for each corruption."""
     from royalty.infra.pages.plots import detection_curves  # matplotlib takes a second to import
 
     plots = {}

@@ -1,4 +1,4 @@
-"""Methods that value labelled items by clean ones, by name, with the settings of a detection."""
+"""Valuation methods by name, with the settings of a detection."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from royalty.models.valuation.sava import batchwise_lava_values, sava_values
 from royalty.tasks.config.detection import DetectionSettings, Looking
 
 BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
-"""They compare items in the configured representation; the others train a classifier on the encoder's features."""
+"""Methods that compare items in the configured representation. The others use the features of the encoder."""
 
 ValuationMethod = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], ItemValues]
-"""Takes features, `(items, dimensions)`, and labels, `(items,)`, of training, then of validation."""
+"""Takes training features, `(items, dimensions)`, and labels, `(items,)`, then those of validation."""
 
 
 def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
-    """A method with its settings."""
+    """Return a method with its settings bound."""
     valuing, seed = settings.valuing, settings.seed
     weights = {name: getattr(valuing, name) for name in ("label_weight", "feature_weight", "epsilon", "tolerance")}
     methods: dict[Looking, ValuationMethod] = {

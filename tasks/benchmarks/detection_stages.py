@@ -1,6 +1,6 @@
-"""The stages that plant corruptions and look for them by value: what each takes, and what it gives.
+"""Inputs and outputs of the stages that plant corruptions and look for them by value.
 
-A field that is a digest names an artifact.
+Digests identify artifacts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
 @dataclass(frozen=True)
 class DigitsInputs:
-    """Nothing: scikit-learn's digits come with a package."""
+    """Empty: scikit-learn's digits come with its package."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ class DetectInputs:
 
 @dataclass(frozen=True)
 class DetectOutputs:
-    """What the methods found of one corruption.
+    """Results of the methods for one corruption.
 
     Attributes:
-        rows: a method each: `auroc`, and `first_fifth`, the share of the planted items among the fifth of lowest value.
-        curves: by method, the share of the planted items found over the items looked at, the lowest value first.
-        accuracy: of a classifier trained without the items of lowest value, by method and share removed.
+        rows: one row for each method, with `auroc` and `first_fifth`, the fraction of the planted items among the fifth
+            of lowest value.
+        curves: by method, the fraction of the planted items found over the items inspected, lowest value first.
+        accuracy: accuracy of a classifier trained without the items of lowest value, by method and fraction removed.
     """
 
     rows: list[TableRow]

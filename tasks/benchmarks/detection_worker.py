@@ -1,4 +1,4 @@
-"""What runs in a process of its own: a corruption is planted, looked for by each method, and taken out."""
+"""Worker code: plant a corruption, detect it by each method, and train without the detected items."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from royalty.tasks.stages.stage import TableRow
 
 
 def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
-    """Detection by each method, and the accuracy of a classifier trained without what it values least.
+    """Detect a corruption by each method, and train a classifier without the items of lowest value.
 
-    The classifier is linear, on principal components of the encoder's features; it is judged by validation images
-    that no method sees.
+    The classifier is linear, on principal components of the encoder's features. Its accuracy is measured on validation
+    images that no method sees.
     """
     torch.set_num_threads(os.cpu_count() or 1)
     began, settings = time.perf_counter(), inputs.config
@@ -73,15 +73,15 @@ class _Labelled:
 
 @dataclass(frozen=True)
 class _Trial:
-    """A corrupted training set, and clean validation items in two parts: one for the methods, one for the classifier.
+    """A corrupted training set, and clean validation items: one part for the methods, one for the classifier.
 
     Attributes:
         corrupted: the training set.
-        features, represented: of the training items and of the methods' validation items, `(items, dimensions)` each:
-            of the encoder, and in the configured representation.
-        val_labels: of those validation items.
+        features: encoder features of the training items and of the methods' validation items, `(items, dimensions)`.
+        represented: the same in the configured representation.
+        val_labels: labels of the methods' validation items.
         components, test: principal components of the training items and of the classifier's validation items.
-        test_labels: of the latter.
+        test_labels: labels of the classifier's validation items.
     """
 
     corrupted: Corrupted
@@ -93,12 +93,12 @@ class _Trial:
     test_labels: np.ndarray
 
     def values(self, settings: DetectionSettings, method: Looking) -> np.ndarray:
-        """`(items,)`, higher is more valuable."""
+        """Values of the training items, `(items,)`; higher is more valuable."""
         train, val = self.represented if method in BY_DISTANCE else self.features
         return method_of(settings, method)(train, self.corrupted.labels, val, self.val_labels).values
 
     def accuracy_without(self, removed: np.ndarray) -> float:
-        """Accuracy of a classifier trained on the other items."""
+        """Accuracy of a classifier trained without these items."""
         left = np.delete(np.arange(len(self.components)), removed)
         head = fit_head(self.components[left], self.corrupted.labels[left])
         return float((head.classes[head.logits(self.test).argmax(axis=1)] == self.test_labels).mean())
@@ -111,7 +111,7 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
     seen = np.random.default_rng(settings.seed).random(len(val.labels)) >= settings.test
     net = _encoder(settings, val.rows(seen), context)
     corrupted = _corrupted(settings, inputs.corruption, net, train, val)
-    known = np.isin(val.labels, corrupted.labels)  # a class that was removed is in neither side
+    known = np.isin(val.labels, corrupted.labels)  # drop a class that the corruption removed from training
     val, seen = val.rows(known), seen[known]
     features, val_features = (_embedded(context, net, images) for images in (corrupted.images, val.images))
     for_methods, for_test = val_features[seen], val_features[~seen]
@@ -129,7 +129,7 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
 
 
 def _removals(trial: _Trial, values: np.ndarray, shares: tuple[float, ...], whole: float) -> Iterator[TableRow]:
-    """Accuracy without the items of lowest value, by the share of items removed.
+    """Accuracy without the items of lowest value, for each fraction of items removed.
 
     Args:
         whole: accuracy with all items.
@@ -141,7 +141,7 @@ def _removals(trial: _Trial, values: np.ndarray, shares: tuple[float, ...], whol
 
 
 def _drawn(inputs: DetectInputs, context: StageContext) -> tuple[_Labelled, _Labelled]:
-    """Images and labels of both sides, as many as are wanted."""
+    """Draw images and labels of both sides."""
     settings = inputs.config
     train, val = (load_items(context.artifacts, digest) for digest in (inputs.sides.train, inputs.sides.val))
     labels, val_labels = numbered(train.labels, val.labels)
@@ -154,7 +154,7 @@ def _drawn(inputs: DetectInputs, context: StageContext) -> tuple[_Labelled, _Lab
 
 
 def _encoder(settings: DetectionSettings, val: _Labelled, context: StageContext) -> Encoder:
-    """The configured encoder; one that has to be trained is trained on the methods' validation items."""
+    """Build the configured encoder, or train it on the methods' validation items."""
     encoding = settings.encoding
     if encoding.encoder == "preact-resnet18":
         return trained_encoder(encoding, val.images, val.labels, settings.seed, _unseen)
@@ -165,7 +165,7 @@ def _encoder(settings: DetectionSettings, val: _Labelled, context: StageContext)
 def _corrupted(
     settings: DetectionSettings, corruption: CorruptionName, net: Encoder, train: _Labelled, val: _Labelled
 ) -> Corrupted:
-    """The training set with a corruption; target, base and removed class are the first, second and third label."""
+    """Plant a corruption. The first, second and third label are the target, poisoned and removed class."""
     amount, classes = settings.planting, np.unique(train.labels)
     options: dict[str, Any]
     if corruption == "flipped-labels":
@@ -193,4 +193,4 @@ def _embedded(context: StageContext, net: Encoder, images: np.ndarray) -> np.nda
 
 
 def _unseen(_steps: int) -> None:
-    """Progress that nobody watches."""
+    """Progress callback that shows nothing."""

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: scikit-learn's digits are read."""
+"""Worker code: read scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from royalty.tasks.stages.context import StageContext
 
 
 def read_digits(inputs: DigitsInputs, context: StageContext) -> DigitsOutputs:
-    """Keep scikit-learn's digits as training and validation items, two to one."""
+    """Store scikit-learn's digits as training and validation items, two to one."""
     from sklearn.datasets import load_digits  # takes seconds to import
 
     scans = load_digits()

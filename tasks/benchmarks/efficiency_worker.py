@@ -1,6 +1,6 @@
-"""What runs in a process of its own: GMValuator and VAE-TracIn are timed for a generated image, in one run.
+"""Worker code: time GMValuator and VAE-TracIn for a generated image, in one process.
 
-Nothing that was kept is used, so that all is timed.
+No stored results are used, so that all work is timed.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from royalty.tasks.stages.device import best_device
 from royalty.tasks.stages.stage import TableRow
 
 PARTS = ("embed", "quality", "recall", "rerank", "values")
+"""Parts of GMValuator that are timed separately."""
 
 
 def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyOutputs:
-    """C4: seconds per generated image of each method, and how many times those of VAE-TracIn they are.
+    """C4: measure the seconds per generated image of each method, and the speed relative to VAE-TracIn.
 
-    `alone`: one image after another; what depends on the training images alone is `prepared` before. VAE-TracIn goes
-    through all training images for each, whose gradients are too large to be kept. `together`: all images at once,
-    with all that has to be prepared.
+    `alone` values one image after another; work that depends on the training images only is `prepared` before.
+    VAE-TracIn goes through all training images for each generated image, because their gradients are too large to
+    store. `together` values all images at once, including the preparation.
     """
     torch.set_num_threads(os.cpu_count() or 1)
     config, (items, made, models) = inputs.config, inputs.digests
@@ -63,8 +64,8 @@ def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyO
 
 
 def _timed(method: _TimedMethod, rerank: RerankName, generated: np.ndarray) -> TableRow:
-    """Seconds per generated image of GMValuator, by part, and of both ways to value."""
-    method.seconds(generated[:1])  # a first call pays for what torch sets up
+    """Time GMValuator for a generated image: by part, alone and together."""
+    method.seconds(generated[:1])  # warm-up: the first call includes the setup of torch
     alone = [method.seconds(generated[[image]]) for image in range(len(generated))]
     parts = {part: float(np.mean([seconds[part] for seconds in alone])) for part in PARTS}
     together = (method.prepared + sum(method.seconds(generated).values())) / len(generated)
@@ -80,13 +81,13 @@ def _timed_tracin(
     seed: int,
     context: StageContext,
 ) -> tuple[float, float]:
-    """Seconds per generated image of VAE-TracIn, for one image alone, and for all together."""
-    vae_tracin_scores(checkpoints[:1], images[:1], generated[:1], draws=draws, seed=seed)  # pays as above
+    """Time VAE-TracIn for a generated image: alone, and together."""
+    vae_tracin_scores(checkpoints[:1], images[:1], generated[:1], draws=draws, seed=seed)  # warm-up, as above
     seconds = []
-    for shown in (generated[:1], generated):
+    for images_made in (generated[:1], generated):
         began = time.perf_counter()
-        vae_tracin_scores(checkpoints, images, shown, draws=draws, seed=seed)
-        seconds.append((time.perf_counter() - began) / len(shown))
+        vae_tracin_scores(checkpoints, images, images_made, draws=draws, seed=seed)
+        seconds.append((time.perf_counter() - began) / len(images_made))
         context.advance(1)
     return seconds[0], seconds[1]
 
@@ -95,7 +96,7 @@ class _TimedMethod:
     """GMValuator with one re-ranking, ready for generated images.
 
     Attributes:
-        prepared: seconds that it took to get ready: to embed all training images, and to build what searches them.
+        prepared: seconds to embed all training images and to build the search index.
     """
 
     def __init__(self, config: MethodsConfig, rerank: RerankName, images: np.ndarray, weights: WeightsStore) -> None:
@@ -115,7 +116,7 @@ class _TimedMethod:
         self.prepared = time.perf_counter() - began
 
     def seconds(self, generated: np.ndarray) -> dict[str, float]:
-        """Value all training images by generated ones; seconds of each part."""
+        """Value all training images by generated ones; returns the seconds of each part."""
         spent: dict[str, float] = defaultdict(float)
         distances = None if self.pairs is None else self.pairs.timed(generated, spent)
         with _clock(spent, "embed"):
@@ -135,7 +136,7 @@ class _TimedMethod:
                 temperature=self.config.temperature,
                 index=self.index,
             )
-        spent["values"] -= spent["rerank"] + spent["recall"]  # it recalled and ranked again within
+        spent["values"] -= spent["rerank"] + spent["recall"]  # `gmvaluator_values` includes recall and re-ranking
         return {part: spent[part] for part in PARTS}
 
     def _quality(self, generated: np.ndarray, features: np.ndarray) -> np.ndarray | None:
@@ -145,21 +146,21 @@ class _TimedMethod:
 
 
 class _TimedDistances:
-    """Distances from training images, which are encoded once."""
+    """Distances from training images, which are encoded once, with their time."""
 
     def __init__(self, distance: Distance, images: np.ndarray) -> None:
         self.distance, self.known = distance, distance.encoder.features(images)
 
     def timed(self, generated: np.ndarray, spent: dict[str, float]) -> Distances:
-        """Distances of generated images, and what they take."""
+        """Return a distance function for generated images that adds its time to `spent`."""
 
         def distances(rows: np.ndarray, recalled: np.ndarray) -> np.ndarray:
             with _clock(spent, "rerank"):
-                shown = self.distance.encoder.features(generated[rows])
+                encoded = self.distance.encoder.features(generated[rows])
                 return np.stack(
                     [
                         self.distance.between(np.broadcast_to(image, self.known[items].shape), self.known[items])
-                        for image, items in zip(shown, recalled, strict=True)
+                        for image, items in zip(encoded, recalled, strict=True)
                     ]
                 )
 

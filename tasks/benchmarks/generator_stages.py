@@ -1,6 +1,6 @@
-"""The stages that make what criteria judge by: training sets, generators, their images, and classifiers of those.
+"""Inputs and outputs of the stages behind the criteria: training sets, generators, images and their classifiers.
 
-A field that is a digest names an artifact; rows of items are their positions in a set.
+Digests identify artifacts. Rows of items are positions in a set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from royalty.tasks.stages.stage import Finished, Stage
 
 
 class Optimization(NamedTuple):
-    """How a generator of the criteria is trained, apart from its steps."""
+    """Training settings of a generator, except its steps."""
 
     batch_size: int
     learning_rate: float
@@ -30,11 +30,11 @@ OPTIMIZATION: Mapping[GeneratorName, Optimization] = {
 
 @dataclass(frozen=True)
 class DrawInputs:
-    """Training images to be drawn.
+    """Training images to draw.
 
     Attributes:
-        source: digest of items; "" stands for the embedded MNIST digits.
-        items: how many are drawn; None takes all.
+        source: digest of items; "" for the embedded MNIST digits.
+        items: number of items to draw; None: all.
     """
 
     source: str
@@ -44,10 +44,10 @@ class DrawInputs:
 
 @dataclass(frozen=True)
 class HalveInputs:
-    """Items, one class of which is halved.
+    """Items, and the class to halve.
 
     Attributes:
-        label: of that class; None takes the first.
+        label: label of that class; None: the first.
     """
 
     items: str
@@ -57,11 +57,11 @@ class HalveInputs:
 
 @dataclass(frozen=True)
 class HalvedOutputs(ItemsOutputs):
-    """All items but the held-out half of one class.
+    """All items except the held-out half of one class.
 
     Attributes:
         trained, held_out: rows of both halves among all items.
-        label: of the class.
+        label: label of the class.
     """
 
     trained: list[int]
@@ -71,7 +71,7 @@ class HalvedOutputs(ItemsOutputs):
 
 @dataclass(frozen=True)
 class PlantInputs:
-    """Items, and the share of them that noise is added to."""
+    """Items, and the fraction of them that noise is added to."""
 
     items: str
     share: float
@@ -94,7 +94,7 @@ class GeneratorInputs:
     """A generator, and the items that it is trained on.
 
     Attributes:
-        parts: into which the training is divided; each ends with a checkpoint.
+        parts: number of parts of the training; each ends with a checkpoint.
     """
 
     items: str
@@ -106,7 +106,7 @@ class GeneratorInputs:
 
 @dataclass(frozen=True)
 class GeneratorOutputs:
-    """Digests of the checkpoints in the order of the training; the last is the trained generator."""
+    """Digests of the checkpoints in order; the last is the trained generator."""
 
     models: list[str]
     busy_seconds: float
@@ -114,7 +114,7 @@ class GeneratorOutputs:
 
 @dataclass(frozen=True)
 class SampleInputs:
-    """A trained generator, and how many images it makes."""
+    """A trained generator, and the number of images to generate."""
 
     model: str
     generator: GeneratorName
@@ -124,10 +124,10 @@ class SampleInputs:
 
 @dataclass(frozen=True)
 class ImageClassifierInputs:
-    """Items by which a classifier is trained.
+    """Items to train a classifier on.
 
     Attributes:
-        attribute: whose presence it predicts; "" where it predicts the class.
+        attribute: attribute that it predicts; "" to predict the class.
     """
 
     items: str
@@ -138,7 +138,7 @@ class ImageClassifierInputs:
 
 @dataclass(frozen=True)
 class ImageClassifierOutputs:
-    """Digest of a classifier, and its accuracy, in [0, 1], on images that were held out of its training."""
+    """Digest of a classifier, and its accuracy on held-out images, in [0, 1]."""
 
     classifier: str
     accuracy: float
@@ -146,7 +146,7 @@ class ImageClassifierOutputs:
 
 @dataclass(frozen=True)
 class ClassifyInputs:
-    """Digests of generated images, of the items that name the classes, and of the classifier."""
+    """Digests of generated images, items with the class names, and the classifier."""
 
     made: str
     items: str
@@ -155,7 +155,7 @@ class ClassifyInputs:
 
 @dataclass(frozen=True)
 class FindAttributesInputs:
-    """Digests of generated images, and of a classifier of each attribute."""
+    """Digests of generated images, and of classifiers by attribute."""
 
     made: str
     classifiers: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: generators are trained and sampled."""
+"""Worker code: train and sample generators."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
 
 BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99
-"""Of the DDPM."""
+"""Settings of the DDPM."""
 
 
 def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
-    """Train a generator, and keep its checkpoints."""
+    """Train a generator, and store its checkpoints."""
     torch.set_num_threads(os.cpu_count() or 1)
     began = time.perf_counter()
     images = images_of(load_items(context.artifacts, inputs.items))
@@ -57,7 +57,7 @@ def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
 
 
 def sample(inputs: SampleInputs, context: StageContext) -> ItemsOutputs:
-    """Keep images that a generator makes."""
+    """Generate images, and store them."""
     torch.set_num_threads(os.cpu_count() or 1)
     payload, device = context.artifacts.get(inputs.model), best_device()
     if inputs.generator == "ddpm":

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: VAE-TracIn finds the training images behind those of a beta-VAE."""
+"""Worker code: score training images by VAE-TracIn for images of a beta-VAE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from royalty.tasks.stages.device import best_device
 
 
 def trace(inputs: TracInInputs, context: StageContext) -> TracInOutputs:
-    """Keep the k items of highest VAE-TracIn score of each generated image."""
+    """Store the k items of highest VAE-TracIn score for each generated image."""
     torch.set_num_threads(os.cpu_count() or 1)
     images, generated = (images_of(load_items(context.artifacts, digest)) for digest in (inputs.items, inputs.made))
     scores = vae_tracin_scores(
@@ -45,6 +45,6 @@ def trace(inputs: TracInInputs, context: StageContext) -> TracInOutputs:
 
 
 def load_checkpoints(artifacts: ArtifactStore, models: Sequence[str]) -> list[VAECheckpoint]:
-    """The checkpoints of a beta-VAE, each with the learning rate of its training."""
+    """Load the checkpoints of a beta-VAE, each with its learning rate."""
     rate, device = OPTIMIZATION["beta-vae"].learning_rate, torch.device(best_device())
     return [(rate, BetaVAE.from_bytes(artifacts.get(model)).to(device)) for model in models]

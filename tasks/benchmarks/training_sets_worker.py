@@ -1,4 +1,4 @@
-"""What runs in a process of its own: training sets are drawn, halved, and planted with noise."""
+"""Worker code: draw training sets, halve a class, and plant noise."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from royalty.tasks.stages.context import StageContext
 
 
 def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
-    """Keep as many labelled images of a source as are wanted, the same share of each class.
+    """Draw labelled images from a source, the same fraction of each class.
 
-    Images with attributes need no labels; without any, all count as one class.
+    Images with attributes need no labels; they all count as one class.
     """
     whole = load_items(context.artifacts, inputs.source) if inputs.source else _digits()
     images = images_of(whole)
@@ -34,13 +34,13 @@ def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
         return keep_items(context.artifacts, whole)
     if inputs.items > len(labels):
         raise InputError(
-            f"`items` are drawn from the {len(labels)} images of the source; got {inputs.items}. Take fewer"
+            f"`items` is at most the number of images of the source, {len(labels)}; got {inputs.items}. Lower it"
         )
     return keep_items(context.artifacts, rows_of(whole, np.sort(stratified_order(labels, inputs.seed)[: inputs.items])))
 
 
 def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
-    """Keep all items but a random half of one class."""
+    """Store all items except a random half of one class."""
     whole = load_items(context.artifacts, inputs.items)
     labels = labels_of(whole)
     names = labels.astype(str)
@@ -48,8 +48,8 @@ def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
     members = np.flatnonzero(names == chosen)
     if len(members) < 4:
         raise InputError(
-            f"each half of a class has at least two images; {chosen!r} has {len(members)} in all. Set `halved` to one "
-            f"of {', '.join(np.unique(names))}"
+            f"each half of a class needs at least two images, and class {chosen!r} has {len(members)} in all. Set "
+            f"`halved` to one of {', '.join(np.unique(names))}"
         )
     shuffled = np.random.default_rng(inputs.seed).permutation(members)
     trained, held_out = (np.sort(half) for half in np.split(shuffled, [len(members) // 2]))
@@ -58,7 +58,7 @@ def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
 
 
 def plant(inputs: PlantInputs, context: StageContext) -> PlantedOutputs:
-    """Keep the items with noise in some of them."""
+    """Add noise to some of the items, and store all."""
     whole = load_items(context.artifacts, inputs.items)
     images, labels = images_of(whole), labels_of(whole)
     noisy = add_noise(images, np.unique(labels, return_inverse=True)[1], share=inputs.share, seed=inputs.seed)

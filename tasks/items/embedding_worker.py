@@ -1,4 +1,4 @@
-"""What runs in a process of its own: images are embedded. Imports no orchestration."""
+"""Worker code: embed images. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from royalty.tasks.stages.device import best_device
 
 
 def embed(inputs: EmbedInputs, context: StageContext) -> EmbedOutputs:
-    """Embed the images that no earlier valuation embedded."""
+    """Embed the images that have no embedding yet."""
     torch.set_num_threads(os.cpu_count() or 1)
     items = load_items(context.artifacts, inputs.items)
     if items.images is None:

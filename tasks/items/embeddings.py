@@ -1,4 +1,4 @@
-"""Embeddings of items: computed once, kept by the key of their encoder, and looked up. Imports no torch."""
+"""Compute embeddings of items once, store them by encoder, and look them up. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 
 EMBEDDED_TOGETHER = 4096
-"""Images to a shard of embeddings: what a kill costs at most."""
+"""Images in a shard of embeddings; at most this many are embedded again after a crash."""
 
 
 class Named(Protocol):
-    """An encoder, or another judge of images, whose name stands for all that its results depend on."""
+    """An encoder or quality model whose name identifies everything that its results depend on."""
 
     @property
     def name(self) -> str: ...
 
 
 class Embedder(Named, Protocol):
-    """An encoder, as far as embedding takes one."""
+    """The part of an encoder that embedding uses."""
 
     def features(self, images: np.ndarray, *, progress: Callable[[int], None] | None = None) -> np.ndarray: ...
 
@@ -32,7 +32,7 @@ class Embedder(Named, Protocol):
 def embed_missing(
     embeddings: EmbeddingStore, net: Embedder, images: np.ndarray, ids: Sequence[str], advance: Advance
 ) -> int:
-    """Embed and keep the images whose ids have no embedding by this encoder yet; returns their number."""
+    """Embed and store the images that have no embedding by this encoder; returns their number."""
     key = embedding_key(net, images)
     known, _ = embeddings.lookup(key, ids)
     missing = np.flatnonzero(~known)
@@ -45,16 +45,16 @@ def embed_missing(
 
 
 def embedding_key(net: Named, images: np.ndarray) -> str:
-    """Key of the embeddings of images: ids are of images before they were resized, so that it names the size too."""
+    """Key of the embeddings of images. It includes the size, because ids are those of the images before resizing."""
     channels, size, _ = shape_of(images)
     return f"{net.name}@{channels}x{size}"
 
 
 def features_of(embeddings: EmbeddingStore, items: Items, encoder: str) -> np.ndarray:
-    """Features of items, `(items, dimensions)`: their own, or those that are kept of their images.
+    """Features of items, `(items, dimensions)`, or the stored embeddings of their images.
 
     Args:
-        encoder: key of the embeddings; "" where items are features.
+        encoder: key of the embeddings; "" for features.
 
     Raises:
         InputError: images have no embedding of this key.
@@ -63,7 +63,9 @@ def features_of(embeddings: EmbeddingStore, items: Items, encoder: str) -> np.nd
         return items.features
     known, features = embeddings.lookup(encoder, items.ids)
     if not known.all():
-        raise InputError(f"{int((~known).sum())} of the images have no embedding; was a part of the home deleted?")
+        raise InputError(
+            f"every image needs an embedding, and {int((~known).sum())} have none; was a part of ROYALTY_HOME deleted?"
+        )
     return features
 
 

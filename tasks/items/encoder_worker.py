@@ -1,4 +1,4 @@
-"""What runs in a process of its own: an encoder is trained on labelled images. Imports no orchestration."""
+"""Worker code: train an encoder on labelled images. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from royalty.tasks.stages.device import best_device
 
 
 def train_encoder(inputs: EncoderInputs, context: StageContext) -> EncoderOutputs:
-    """Train a classifier on labelled images; its last activations are features."""
+    """Train a classifier on labelled images; its last activations are the features."""
     torch.set_num_threads(os.cpu_count() or 1)
     items = load_items(context.artifacts, inputs.val)
     labels, _ = numbered(items.labels, items.labels)
@@ -34,7 +34,7 @@ def train_encoder(inputs: EncoderInputs, context: StageContext) -> EncoderOutput
 def trained_encoder(
     encoding: EncodingConfig, images: np.ndarray, labels: np.ndarray, seed: int, advance: Advance
 ) -> PreActResNet18:
-    """A classifier of images, `(items, channels, height, width)`, trained on their labels, `(items,)`."""
+    """Train a classifier on images, `(items, channels, height, width)`, and their labels, `(items,)`."""
     names, targets = np.unique(labels, return_inverse=True)
     net = PreActResNet18(images.shape[1], len(names), width=encoding.width, seed=seed).to(best_device())
     net.fit(images, targets, steps=encoding.steps, seed=seed, progress=advance)

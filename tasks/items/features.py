@@ -1,4 +1,4 @@
-"""Features of both sides of a valuation, in the representation that methods compare."""
+"""Load the features of both sides of a valuation in the configured representation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def represented(
     """Features of the known training items and of validation, `(items, dimensions)` each.
 
     Args:
-        encoder: key of the embeddings; "" for items that are features, which stay as they are.
+        encoder: key of the embeddings; "" for features, which stay as they are.
     """
     train, val = (features_of(embeddings, items, encoder) for items in (sides.train, sides.val))
     train = train if sides.known.all() else train[sides.known]

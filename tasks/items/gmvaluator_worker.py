@@ -1,4 +1,4 @@
-"""What runs in a process of its own: generated images are matched with training images. Imports no orchestration."""
+"""Worker code: match generated images with training images. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
 
 SCORED_TOGETHER = 256
-"""Images to a shard of qualities: what a kill costs at most."""
+"""Images in a shard of qualities; at most this many are scored again after a crash."""
 
 
 def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
-    """Value training items by the generated images that they stand behind."""
+    """Value training items by the generated images that they are matched with."""
     if inputs.generated is None or inputs.encoder is None:
-        raise ValueError("items are matched with generated ones, and their digest or the key of embeddings is missing")
+        raise ValueError(
+            "a match needs the digest of generated items and the key of embeddings; one of them is missing"
+        )
     torch.set_num_threads(os.cpu_count() or 1)
     began, matching = time.perf_counter(), inputs.matching
     items, made = (load_items(context.artifacts, digest) for digest in (inputs.train, inputs.generated))
@@ -45,7 +47,7 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         generated,
         k=matching.k,
         recall_k=matching.recall_k,
-        distances=_pairs(context, matching.rerank, items, made),
+        distances=_rerank_distances(context, matching.rerank, items, made),
         quality=_quality(context, matching.quality, made, train, generated),
         temperature=matching.temperature,
         index=build_index(train, device=torch.device(best_device())),
@@ -54,8 +56,8 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     return _outputs(context.artifacts, items, made, values, began)
 
 
-def _pairs(context: StageContext, rerank: str, items: Items, made: Items) -> _PairDistances | None:
-    """Distances that recalled items are ranked by again; None where the order of the embedding stays."""
+def _rerank_distances(context: StageContext, rerank: str, items: Items, made: Items) -> _PairDistances | None:
+    """Distances for re-ranking the recalled items; None keeps the order of the embedding."""
     if rerank == "none" or items.images is None or made.images is None:
         return None
     shape = shape_of(items.images)
@@ -65,7 +67,7 @@ def _pairs(context: StageContext, rerank: str, items: Items, made: Items) -> _Pa
 
 @dataclass
 class _PairDistances:
-    """Distances of generated images from the items that were recalled for them; each image is encoded once, ever."""
+    """Distances of generated images from their recalled items. Encodings are stored, so each image is encoded once."""
 
     embeddings: EmbeddingStore
     distance: Distance
@@ -101,13 +103,13 @@ class _PairDistances:
 def _quality(
     context: StageContext, name: str, made: Items, train: np.ndarray, generated: np.ndarray
 ) -> np.ndarray | None:
-    """Qualities of generated images, `(generated,)`, in [0, 1]; those of a metric are kept."""
+    """Qualities of generated images, `(generated,)`, in [0, 1]. Scores of a quality model are stored."""
     if name == "none":
         return None
     if name == "realism":
         return quality_of(realism_scores(train, generated))
     if made.images is None:
-        raise InputError(f"the quality {name} looks at images, and features are given; take `realism` or `none`")
+        raise InputError(f"the quality {name} needs images, and features are given; use `realism` or `none`")
     judge: Quality = build_quality(name, device=best_device(), weights=context.weights.locate)
     key = embedding_key(judge, made.images)
     known, _ = context.embeddings.lookup(key, made.ids)
@@ -119,7 +121,7 @@ def _quality(
 
 
 def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, began: float) -> MatchOutputs:
-    """Keep the tables of values and of contributions."""
+    """Store the tables of values and of contributions."""
     columns: dict[str, Any] = {"id": items.ids}
     if items.labels is not None:
         columns["label"] = items.labels
@@ -151,4 +153,4 @@ def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValu
 
 
 def unseen(_images: int) -> None:
-    """Progress that nobody watches."""
+    """Progress callback that shows nothing."""

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: everybody's model makes images, which are matched. Imports no orchestration."""
+"""Worker code: generate images by everybody's model, and match them. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from royalty.tasks.stages.device import best_device
 
 
 def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
-    """Generate images by a model, and value the images that trained it by them."""
+    """Generate images by a model, and value its training images by them."""
     if inputs.model is None or inputs.images is None or inputs.sampling is None or inputs.seed is None:
-        raise ValueError("images are made by a model, and its digest, their number, a sampling and a seed are missing")
+        raise ValueError(
+            "generating images needs the digest of a model, a number, a sampling and a seed; one of them is missing"
+        )
     torch.set_num_threads(os.cpu_count() or 1)
     began, artifacts = time.perf_counter(), context.artifacts
     data = open_set(artifacts.verified(inputs.train))

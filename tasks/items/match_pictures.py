@@ -1,4 +1,4 @@
-"""What people look at after a match: generated images beside the training images that stand behind them."""
+"""Pictures of a match: generated images with the training images that they are matched with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from royalty.tasks.items.stages import MatchOutputs
 from royalty.tasks.items.stored_items import load_contributions, load_items, load_values
 
 SHOWN, BEHIND, NAMED = 12, 8, 3
-"""Generated images, training images beside each, and contributors named of them."""
+"""Number of generated images, of training images beside each, and of contributors named for each."""
 
 
 def pictures(
@@ -39,10 +39,10 @@ def pictures(
 
 
 def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequence[tuple[str, float]]) -> Matches:
-    """What a report says of a match.
+    """Compose the report section on a match.
 
     Args:
-        matched: of a match whose `sides` are known.
+        matched: outputs of a match with known `sides`.
         credits: name and credit of each contributor, in the order of the report.
     """
     items, generated = (load_items(artifacts, matched.sides[side]) for side in ("train", "generated"))

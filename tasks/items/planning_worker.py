@@ -1,4 +1,4 @@
-"""What runs in a process of its own: SAVA's work is divided into shares. Imports no orchestration."""
+"""Worker code: divide the work of SAVA into shares. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from royalty.tasks.stages.device import best_device
 
 
 def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
-    """Survey all items, divide the work into shares, and keep the items of each share for it."""
+    """Compare the labels of all items, divide the work into shares, and store the items of each share."""
     torch.set_num_threads(os.cpu_count() or 1)
     began, artifacts = time.perf_counter(), context.artifacts
     settings = ValueSettings.model_validate(inputs.config)

@@ -45,7 +45,13 @@ else:
 
 @task(cache_policy=NO_CACHE)
 def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True) -> ItemsRead:
-    """The items of a source; with attributes, if they are there or `needed`."""
+    """Read the items of a source.
+
+    Args:
+        size: side of the squares that images are resized to, in pixels.
+        attributes: columns to read as attributes.
+        needed: whether missing columns are an error.
+    """
     table = table_of(path) if attributes else None
     inputs = ReadInputs(
         files=_digest(path),
@@ -54,7 +60,7 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
         needed=needed or not attributes,
         table=_digest(table) if table is not None and table.is_file() else None,
     )
-    # Where the source lies does not count, so the worker is handed more than the stage takes.
+    # The path is no part of the key, so the worker receives it in addition to the inputs of the stage.
     modules = (module_of(reading_worker.read),)
     key = READ_ITEMS.key(inputs, modules)
 
@@ -67,12 +73,12 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
 
 @task(cache_policy=NO_CACHE)
 def colour(items: ItemsOutputs) -> Coloured:
-    """Greyscale items as colour ones."""
+    """Convert greyscale items to colour."""
     return run_in_worker(COLOUR, ColourInputs(items.items), reading_worker.colour, title="Repeat channels")
 
 
 def alike(*sides: ItemsOutputs) -> tuple[ItemsOutputs, ...]:
-    """Sides that can be compared: where one has colour, greyscale images of another become colour too."""
+    """Make sides comparable: if one has colour images, convert greyscale images of the others to colour."""
     if not any(side.shape and side.shape[0] == 3 for side in sides):
         return sides
     return tuple(colour(side).outputs if side.shape and side.shape[0] == 1 else side for side in sides)
@@ -80,7 +86,7 @@ def alike(*sides: ItemsOutputs) -> tuple[ItemsOutputs, ...]:
 
 @task(cache_policy=NO_CACHE)
 def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> EncoderTrained:
-    """An encoder that learned from the validation images."""
+    """Train an encoder on the validation images."""
     inputs = EncoderInputs(val.items, encoding, seed)
     return run_in_worker(
         TRAIN_ENCODER, inputs, encoder_worker.train_encoder, title="Train encoder", total=encoding.steps
@@ -89,20 +95,22 @@ def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> Enc
 
 @task(cache_policy=NO_CACHE)
 def embed(items: ItemsOutputs, encoder: str, model: str) -> Embedded:
-    """Embed the images that are not embedded yet.
+    """Embed the images that have no embedding yet.
 
     Args:
-        model: digest of the weights of an encoder that was trained here; else "".
+        model: digest of the weights if the encoder was trained here; else "".
     """
     inputs = EmbedInputs(items.items, encoder, model)
     return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count)
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of what a source holds."""
+    """SHA-256 of the contents of a source."""
     if path.is_dir():
         return list_images(path).digest()
     if not path.is_file():
-        raise InputError(f"there is nothing at {path}; give a folder of images, a Parquet file or an .npz file")
+        raise InputError(
+            f"a source is a folder of images, a Parquet file or an .npz file; {path} does not exist. Give another path"
+        )
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: items are read and kept. Imports no orchestration, and no torch."""
+"""Worker code: read and store items. Imports no orchestration, and no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from royalty.tasks.stages.context import StageContext
 
 
 def read(source: LocatedSource, context: StageContext) -> ItemsOutputs:
-    """Read and keep the items of a source, with attributes; see `royalty.models.data.attributes`."""
+    """Read and store the items of a source, with attributes; see `royalty.models.data.attributes`."""
     path, inputs = Path(source.path), source.inputs
     attributes = read_attributes(path, inputs.attributes, needed=inputs.needed) if inputs.attributes else None
     items = read_items(path, size=inputs.size, progress=context.advance)
@@ -24,7 +24,7 @@ def read(source: LocatedSource, context: StageContext) -> ItemsOutputs:
 
 
 def colour(inputs: ColourInputs, context: StageContext) -> ItemsOutputs:
-    """Keep greyscale images as colour ones of three equal channels; their ids stay."""
+    """Store greyscale images with three equal channels. Ids stay the same."""
     items = load_items(context.artifacts, inputs.items)
     if items.images is None:
         raise InputError("one side has images and the other features; give both as images, or both as features")

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: shares of SAVA's work are solved, valued and joined. Imports no orchestration."""
+"""Worker code: solve, value and join the shares of SAVA. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from royalty.tasks.stages.device import best_device, one_gpu
 
 
 def solve(inputs: SolveInputs, context: StageContext) -> SolveOutputs:
-    """Transport the batches of one share."""
+    """Solve the optimal transports of one share."""
     torch.set_num_threads(context.threads)
     began, artifacts = time.perf_counter(), context.artifacts
     common = Plan.from_bytes(artifacts.get(inputs.ground))
@@ -36,7 +36,7 @@ def solve(inputs: SolveInputs, context: StageContext) -> SolveOutputs:
 
 
 def agree_on(inputs: AgreeInputs, context: StageContext) -> AgreeOutputs:
-    """Transport the batches of both sides, and average the potentials."""
+    """Solve the optimal transport between batches of both sides, and average the potentials."""
     artifacts = context.artifacts
     solved = [Share.from_bytes(artifacts.get(share)) for share in inputs.shares]
     agreed = combine_shares(Plan.from_bytes(artifacts.get(inputs.plan)), solved)
@@ -57,9 +57,9 @@ def value(inputs: ShareValueInputs, context: StageContext) -> ShareValueOutputs:
 
 
 def join_shares(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
-    """Put the values of all shares together."""
+    """Join the values of all shares."""
     if inputs.plan is None or inputs.agreement is None or inputs.shares is None:
-        raise ValueError("a valuation is joined from its plan, its agreement and its shares")
+        raise ValueError("joining needs the digests of the plan, the agreement and the shares; one of them is missing")
     began, artifacts = time.perf_counter(), context.artifacts
     valued = [Valued.from_bytes(artifacts.get(share)) for share in inputs.shares]
     agreed = BatchTransport.from_bytes(artifacts.get(inputs.agreement))

@@ -1,4 +1,4 @@
-"""Both sides of a valuation, and the table of values that comes of them. Imports no torch."""
+"""Load both sides of a valuation, and store the table of values. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class OpenSides:
     """Items of both sides.
 
     Attributes:
-        train: all training items, those with an unseen label too.
-        known: bool, `(items,)`, which of them are valued by the method; the others get the lowest value.
+        train: all training items, including those with an unseen label.
+        val: validation items.
+        known: bool, `(items,)`; whether the method values the training item. The others get the lowest value.
         train_labels: integers, `(known items,)`; None without labels.
         val_labels: integers, `(validation items,)`; None without labels.
     """
@@ -38,9 +39,9 @@ class OpenSides:
 
     @property
     def names(self) -> list[str]:
-        """What tells the known training items apart: pixels, or features where there are none, and label."""
+        """Names of the known training items, from their pixels or features and their label."""
         ids: Sequence[str] = self.train.ids
-        if self.train.features is not None:  # their ids may be row numbers, which another item may have tomorrow
+        if self.train.features is not None:  # ids may be row numbers, which can later belong to other items
             ids = [hashlib.sha256(row.tobytes()).hexdigest() for row in self.train.features]
         labels = [""] * len(ids) if self.train.labels is None else self.train.labels.tolist()
         rows = zip(ids, labels, self.known, strict=True)
@@ -59,30 +60,33 @@ def open_sides(artifacts: ArtifactStore, settings: ValueSettings, sides: Sides) 
     if labels is not None and val_labels is not None and settings.unseen_label == "worst":
         known = np.isin(labels, val_labels)
         if not known.any():
-            raise InputError("no training item has a label that validation has; were both sides labelled alike?")
-        # By labels of validation alone: an unseen one that comes later would change the numbers of the others.
+            raise InputError(
+                "training items need labels that validation has, and none has one; use the same label names on both "
+                "sides"
+            )
+        # Numbered by the labels of validation, so that a new unseen label does not renumber the others.
         labels, val_labels = numbered(None if train.labels is None else train.labels[known], val.labels)
     return OpenSides(train, val, known, labels, val_labels)
 
 
 def keep_values(artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, seconds: float) -> ValueOutputs:
-    """Keep the table of values, in the order of the items.
+    """Store the table of values, in the order of the items.
 
     Args:
-        values: of the known items.
-        seconds: that valuing them took.
+        values: values of the known items.
+        seconds: time of the valuation.
     """
-    every = values if sides.known.all() else with_lowest(values, sides.known)
+    all_values = values if sides.known.all() else with_lowest(values, sides.known)
     items = sides.train
     columns: dict[str, Any] = {"id": items.ids}
     if items.labels is not None:
         columns["label"] = items.labels
     if items.contributors is not None:
         columns["contributor"] = items.contributors
-    table = pd.DataFrame({**columns, "value": every.values})
+    table = pd.DataFrame({**columns, "value": all_values.values})
     return ValueOutputs(
         table=artifacts.put(table.to_parquet(index=False)),
         items=len(table),
-        diagnostics=every.diagnostics,
+        diagnostics=all_values.diagnostics,
         busy_seconds=seconds,
     )

@@ -1,6 +1,6 @@
-"""The stages that value single items, and match generated images with them: what each takes, and what it gives.
+"""Inputs and outputs of the stages that value items and match generated images with them.
 
-A field that is a digest names an artifact.
+Digests identify artifacts.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from royalty.tasks.stages.stage import Finished, Stage
 
 @dataclass(frozen=True)
 class ReadInputs:
-    """Items to be read.
+    """Items to read.
 
     Attributes:
-        files: digest of what the source holds, wherever it lies.
-        size: side of the squares that images become.
-        attributes: names of columns.
-        needed: the columns have to be there.
-        table: digest of the table that has them, where there is one.
+        files: digest of the contents of the source, whatever its path.
+        size: side of the squares that images are resized to, in pixels.
+        attributes: names of the columns with attributes.
+        needed: whether missing columns are an error.
+        table: digest of the table with these columns; None if there is none.
     """
 
     files: str
@@ -35,7 +35,7 @@ class ReadInputs:
 
 @dataclass(frozen=True)
 class LocatedSource:
-    """The inputs, and the path of the source that has them."""
+    """A source at its path, with the inputs that describe it."""
 
     path: str
     inputs: ReadInputs
@@ -43,13 +43,14 @@ class LocatedSource:
 
 @dataclass(frozen=True)
 class ItemsOutputs:
-    """Items that are kept.
+    """Stored items.
 
     Attributes:
-        items: digest.
-        shape: channels, height and width of their images; None where they are features.
+        items: digest of the items.
+        count: number of items.
+        shape: channels, height and width of their images; None for features.
         labelled: whether they have labels.
-        attributes: names of the attributes that are known of them.
+        attributes: names of their attributes.
     """
 
     items: str
@@ -61,14 +62,14 @@ class ItemsOutputs:
 
 @dataclass(frozen=True)
 class ColourInputs:
-    """Digest of items whose images are greyscale."""
+    """Digest of items with greyscale images."""
 
     items: str
 
 
 @dataclass(frozen=True)
 class EncoderInputs:
-    """Digest of labelled images, and the classifier that is trained on them."""
+    """Digest of labelled images, and settings of the classifier trained on them."""
 
     val: str
     encoding: EncodingConfig
@@ -77,7 +78,7 @@ class EncoderInputs:
 
 @dataclass(frozen=True)
 class EncoderOutputs:
-    """Digest of the classifier, whose last activations are features."""
+    """Digest of the classifier; its last activations are the features."""
 
     model: str
     busy_seconds: float
@@ -85,11 +86,11 @@ class EncoderOutputs:
 
 @dataclass(frozen=True)
 class EmbedInputs:
-    """Digest of items, and what embeds their images.
+    """Digest of items, and the encoder of their images.
 
     Attributes:
-        encoder: its name.
-        model: digest of its weights, if it was trained here; else "".
+        encoder: name of the encoder.
+        model: digest of its weights if it was trained here; else "".
     """
 
     items: str
@@ -99,11 +100,11 @@ class EmbedInputs:
 
 @dataclass(frozen=True)
 class EmbedOutputs:
-    """Images that are embedded.
+    """Embedded images.
 
     Attributes:
-        encoder: key of their embeddings, which are kept by it.
-        embedded: how many of the images were not embedded before.
+        encoder: key of their embeddings in the store.
+        embedded: number of images that were not embedded before.
     """
 
     encoder: str
@@ -116,7 +117,7 @@ class Sides:
     """Digests of the items of both sides of a valuation.
 
     Attributes:
-        encoder: name of what embedded them; "" where they are features.
+        encoder: key of their embeddings; "" for features.
     """
 
     train: str
@@ -126,12 +127,12 @@ class Sides:
 
 @dataclass(frozen=True)
 class ValueInputs:
-    """What items are valued by, and the items.
+    """Settings of a valuation, and the items of both sides.
 
     Attributes:
-        config: settings that change values; see `royalty.tasks.config.values.ValueSettings`.
-        plan, agreement, shares: digests of the parts of a valuation that was divided; None of one that was not.
-        kept: batches whose transports an earlier valuation had solved; None of a valuation that was not divided.
+        config: settings that affect values; see `royalty.tasks.config.values.ValueSettings`.
+        plan, agreement, shares: digests of the parts of a valuation in shares; None for one in a single process.
+        kept: number of batches whose transports were reused from an earlier valuation; None likewise.
     """
 
     config: Mapping[str, Any]
@@ -154,11 +155,11 @@ class ValueOutputs:
 
 @dataclass(frozen=True)
 class Kept:
-    """The plan that a valuation extends; empty in one that starts anew.
+    """The earlier plan that a valuation extends; empty for a new valuation.
 
     Attributes:
-        plan, train: digests of the plan, and of the training items that it divides.
-        shares, parts: of that plan; see `PlanOutputs`.
+        plan, train: digests of the plan and of its training items.
+        shares, parts: see `PlanOutputs`.
     """
 
     plan: str = ""
@@ -169,7 +170,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What items are valued by, the items, and the plan to extend."""
+    """Settings of a valuation, the items of both sides, and the earlier plan to extend."""
 
     config: Mapping[str, Any]
     sides: Sides
@@ -178,15 +179,15 @@ class PlanInputs:
 
 @dataclass(frozen=True)
 class PlanOutputs:
-    """SAVA's plan, and its shares, each of some batches of training items.
+    """SAVA's plan, divided into shares of training batches.
 
     Attributes:
         plan: digest of the plan.
-        ground: digest of that part of it which transports of any training batch have in common.
-        shares: digest of the names of the items of each share.
-        parts: digest of the features and labels of the items of each share.
-        batches: how many batches each share has.
-        kept: batches of the plan that was extended.
+        ground: digest of the part of the plan that the transports of all training batches use.
+        shares: digests of the names of the items, one for each share.
+        parts: digests of the features and labels of the items, one for each share.
+        batches: number of batches of each share.
+        kept: number of batches from the plan that was extended.
     """
 
     plan: str
@@ -200,7 +201,7 @@ class PlanOutputs:
 
 @dataclass(frozen=True)
 class SolveInputs:
-    """Digests of what transports have in common, and of the batches of a share."""
+    """Digests of the common part of the plan, and of the batches of a share."""
 
     ground: str
     batches: str
@@ -231,10 +232,10 @@ class AgreeOutputs:
 
 @dataclass(frozen=True)
 class ShareValueInputs:
-    """Digests of what transports have in common, of the mean potentials, and of the batches of a share.
+    """Digests of the common part of the plan, the mean potentials, and the batches of a share.
 
     Attributes:
-        first: number of the first of these batches.
+        first: index of the first of these batches.
     """
 
     ground: str
@@ -253,13 +254,14 @@ class ShareValueOutputs:
 
 @dataclass(frozen=True)
 class MatchInputs:
-    """Generated images and training items, to be matched.
+    """Training items and generated images to match.
 
     Attributes:
-        train: digest of the items, or of the image set that trained the model.
-        generated: digest of generated items; None where the model makes them.
-        encoder: key of the embeddings of both sides; "" where items are features, None where the model makes them.
-        model, images, sampling, seed: of the generator that makes the images, if they are made.
+        train: digest of the items, or of the image set that the model was trained on.
+        generated: digest of generated items; None if a model generates them.
+        encoder: key of the embeddings of both sides; "" for features, None if a model generates the images.
+        model, images, sampling, seed: digest of the generator, number of images, sampler settings and seed; None if the
+            images are given.
     """
 
     train: str
@@ -277,7 +279,7 @@ class MatchOutputs:
     """Digests of the tables of values and of contributions, as Parquet.
 
     Attributes:
-        contributors: value by contributor, the highest first; None where the items have none.
+        contributors: value by contributor, highest first; None if the items have no contributors.
         sides: digests of the items of both sides, `train` and `generated`.
     """
 

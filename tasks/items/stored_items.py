@@ -1,4 +1,4 @@
-"""Items and tables of values, kept as artifacts and loaded again without torch."""
+"""Store and load items and tables of values as artifacts, without torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def keep_items(artifacts: ArtifactStore, items: Items) -> ItemsOutputs:
 
 
 def load_items(artifacts: ArtifactStore, digest: str) -> Items:
-    """Items, whose images or features are mapped, and are read when something looks at them."""
+    """Load items. Images and features are memory-mapped."""
     arrays, texts = open_packed(artifacts.verified(digest))
     attributes = texts.get("attributes")
     return Items(
@@ -51,10 +51,10 @@ def load_items(artifacts: ArtifactStore, digest: str) -> Items:
 
 
 def load_values(artifacts: ArtifactStore, digest: str) -> pd.DataFrame:
-    """Rows of `id`, `label` and `contributor` where items have them, and `value`, in the order of the items."""
+    """Load a table of values in the order of the items: `id`, `value`, and `label` and `contributor` if known."""
     return pd.read_parquet(io.BytesIO(artifacts.get(digest)))
 
 
 def load_contributions(artifacts: ArtifactStore, digest: str) -> pd.DataFrame:
-    """Rows of `generated`, `item`, positions, and `distance` and `score`."""
+    """Load a table of contributions: positions `generated` and `item`, with `distance` and `score`."""
     return pd.read_parquet(io.BytesIO(artifacts.get(digest)))

@@ -44,39 +44,43 @@ else:
 
 @task(cache_policy=NO_CACHE)
 def value_all(config: ValueConfig, sides: Sides) -> Valued:
-    """Values of all items, in one process."""
+    """Value all items in one process."""
     inputs = ValueInputs(_settled(config), sides)
     return run_in_worker(VALUE, inputs, valuing_worker.value, title="Value items", total=1)
 
 
 @task(cache_policy=NO_CACHE)
 def plan_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Planned:
-    """SAVA's plan, and what each share of the work holds."""
+    """Plan a valuation by SAVA in shares.
+
+    Args:
+        incremental: extend the plan of the earlier valuation of this name.
+    """
     kept = _kept(config, sides) if incremental else Kept()
     inputs = PlanInputs(_settled(config), sides, kept)
     planned = run_in_worker(PLAN_SHARES, inputs, planning_worker.plan, title="Compare labels", total=1)
-    # From its plan any later valuation of this name can go on; the transports of its batches are kept by themselves.
+    # A later valuation of this name can extend the plan. Transports of batches are stages, stored by their own keys.
     open_workspace(settings()).runs.record_anchor(_anchor(config), {planned.name: planned.key})
     return planned
 
 
 @task(cache_policy=NO_CACHE, retries=1)
 def solve_share(share: int, planned: Planned) -> Solved:
-    """Transports of one share."""
+    """Solve the optimal transports of one share."""
     inputs = SolveInputs(planned.outputs.ground, planned.outputs.parts[share])
     return run_in_worker(SOLVE_SHARE, inputs, shares_worker.solve)
 
 
 @task(cache_policy=NO_CACHE)
 def agree_shares(planned: Planned, solved: Sequence[Solved]) -> Agreed:
-    """What the transports of all shares come to together."""
+    """Solve the transport between batches from the results of all shares."""
     inputs = AgreeInputs(planned.outputs.plan, [share.outputs.share for share in solved])
     return run_in_worker(AGREE_SHARES, inputs, shares_worker.agree_on, title="Agree", total=1)
 
 
 @task(cache_policy=NO_CACHE, retries=1)
 def value_share(share: int, planned: Planned, agreed: Agreed) -> ShareValued:
-    """Values of the items of one share."""
+    """Value the items of one share."""
     plan, first = planned.outputs, sum(planned.outputs.batches[:share])
     inputs = ShareValueInputs(plan.ground, agreed.outputs.agreement, plan.parts[share], first)
     return run_in_worker(VALUE_SHARE, inputs, shares_worker.value)
@@ -86,7 +90,7 @@ def value_share(share: int, planned: Planned, agreed: Agreed) -> ShareValued:
 def join_shares(
     config: ValueConfig, sides: Sides, planned: Planned, agreed: Agreed, valued: Sequence[ShareValued]
 ) -> Valued:
-    """Values of all items, from those of the shares."""
+    """Join the values of all shares."""
     inputs = ValueInputs(
         _settled(config),
         sides,
@@ -99,18 +103,18 @@ def join_shares(
 
 
 def check_incremental(config: ValueConfig, incremental: bool) -> None:
-    """Refuse, before any work, to go on from a valuation that is not there or has no batches."""
+    """Check, before any work, that there is an earlier valuation by SAVA to extend."""
     if not incremental:
         return
     if config.method != "sava":
         raise InputError(
-            f"`--incremental` keeps the transports of batches of items, and {config.method} values all items at once; "
-            "leave it out, or value by `sava`"
+            f"`--incremental` reuses the transports of SAVA's batches, and {config.method} has no batches; leave it "
+            "out, or use `sava`"
         )
     space = open_workspace(settings())
     if space.runs.anchor(_anchor(config)) is None:
         raise InputError(
-            f"`--incremental` goes on from an earlier valuation; there is none by SAVA named {config.name!r} in "
+            f"`--incremental` extends an earlier valuation; there is none by SAVA named {config.name!r} in "
             f"{space.root}. Value once without it, or give the name of one (`--name`)"
         )
 
@@ -120,16 +124,16 @@ def _anchor(config: ValueConfig) -> str:
 
 
 def _kept(config: ValueConfig, sides: Sides) -> Kept:
-    """The plan to extend.
+    """Load the plan to extend.
 
     Raises:
-        InputError: it is gone, or more than training items has changed since.
+        InputError: the plan is missing, or more than the training items changed.
     """
     space = open_workspace(settings())
     anchor = space.runs.anchor(_anchor(config))
     earlier = None if anchor is None else PLAN_SHARES.kept(space, anchor.stages[PLAN_SHARES.name])
     if earlier is None:
-        raise InputError(f"the earlier valuation {config.name!r} is gone; value without `--incremental`")
+        raise InputError(f"the plan of the earlier valuation {config.name!r} is missing; value without `--incremental`")
     now, then = _settled(config), earlier.inputs.config
     changed = [name for name in now if now[name] != then.get(name)]
     changed += [
@@ -137,8 +141,8 @@ def _kept(config: ValueConfig, sides: Sides) -> Kept:
     ]
     if changed:
         raise InputError(
-            f"only training items may change between valuations that go on from each other; of {config.name!r}, "
-            f"{', '.join(changed)} did. Value without `--incremental`, or under a name of its own"
+            f"only training items may change between incremental valuations; in {config.name!r}, {', '.join(changed)} "
+            "changed too. Value without `--incremental`, or under another name"
         )
     plan = earlier.outputs
     return Kept(plan.plan, earlier.inputs.sides.train, plan.shares, plan.parts)

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: all items are valued at once. Imports no orchestration."""
+"""Worker code: value all items in one process. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def value(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
     train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
     if settings.method == "knn-shapley":
         if sides.train_labels is None or sides.val_labels is None:
-            raise InputError("KNN-Shapley compares labels, and there are none; value by `lava` or `sava`")
+            raise InputError("KNN-Shapley needs labels, and the items have none; use `lava` or `sava`")
         values = knn_shapley_values(train, sides.train_labels, val, sides.val_labels, k=settings.valuing.neighbours)
     else:
         values = lava_values(

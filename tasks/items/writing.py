@@ -1,4 +1,4 @@
-"""Publish values of items, and matches of generated images with them."""
+"""Publish values of items, and matches of generated images with training images."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)
 
 @task(cache_policy=NO_CACHE)
 def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | None) -> Published:
-    """Publish `values.parquet` and pictures of it; the table is copied to `out` too."""
+    """Publish `values.parquet` and its plots, and copy the table to `out`."""
     table = valued.outputs.table
 
     def make(space: Workspace) -> Contents:
         from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import
 
         return Contents(
-            note=f"Value of every training item by {config.method}: higher is better. `values.parquet` holds all of "
-            "them.",
+            note=f"Values of all training items by {config.method}; higher is better. `values.parquet` has the whole "
+            "table.",
             metrics=numbers(valued.outputs.diagnostics),
             shown={"values": load_values(space.artifacts, table)},
             files={"values.parquet": space.artifacts.get(table), **pictures(space.artifacts, config, sides, valued)},
@@ -60,10 +60,10 @@ def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | 
 def write_matches(
     config: GMValuatorConfig, train: str, generated: str, matched: Matched, out: Path | None
 ) -> Published:
-    """Publish both tables of a match and the sheet of images; the table of values is copied to `out` too.
+    """Publish both tables of a match and its pictures, and copy the table of values to `out`.
 
     Args:
-        train, generated: digests of items.
+        train, generated: digests of the items of both sides.
     """
     tables = {"values.parquet": matched.outputs.table, "contributions.parquet": matched.outputs.contributions}
 
@@ -72,7 +72,7 @@ def write_matches(
 
         files = {name: space.artifacts.get(digest) for name, digest in tables.items()}
         return Contents(
-            note="Value of every training image by what was generated near it (GMValuator): higher is better.",
+            note="Values of all training images by the generated images near them (GMValuator); higher is better.",
             metrics=numbers(matched.outputs.diagnostics),
             shown={"values": load_values(space.artifacts, matched.outputs.table)},
             files={**files, **pictures(space.artifacts, config.name, train, generated, matched.outputs)},
@@ -88,13 +88,11 @@ def write_matches(
 
 
 def check_out(out: Path | None) -> None:
-    """Refuse, before any work, a place that the table cannot be written to."""
+    """Check, before any work, that the table of values can be written to a path."""
     if out is not None and (out.is_dir() or not os.access(out.absolute().parent, os.W_OK)):
-        raise InputError(
-            f"the table of values is written to {out}: a folder, or in one that cannot be written; name a file"
-        )
+        raise InputError(f"the table of values is written to a file in a writable folder; got {out}. Give another path")
     if out is not None and out.suffix != ".parquet":
-        raise InputError(f"the table of values is a Parquet file; got {out}. Name one that ends with .parquet")
+        raise InputError(f"the table of values is a Parquet file; got {out}. Give a path that ends with .parquet")
 
 
 def _copy(table: str, out: Path | None) -> None:

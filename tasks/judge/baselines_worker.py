@@ -1,4 +1,4 @@
-"""What runs in a process of its own: the baseline attributions, aggregated to contributors."""
+"""Worker code: baseline attributions, aggregated to contributors."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.loading import load_classifier, load_images, load_model, load_property
 
 GRADIENT_METHODS = 4
-"""Steps of progress of the methods that compare gradients."""
+"""Progress steps of the methods that compare gradients."""
 
 
 def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutputs:
-    """Scores of contributors by each baseline, higher being more valuable, and the seconds that each took.
+    """Score contributors by each baseline, and time it. Higher is more valuable.
 
-    Scores are of images that the base model makes, averaged over them (section 4.3). Similarities are
-    aggregated by average and by maximum, influences by sum, as in the paper. The property of a contributor's own
-    images is left out where it is not defined for as few images as some have.
+    Scores are averages over images that the base model generates (section 4.3). Similarities are aggregated by average
+    and by maximum, influences by sum, as in the paper. The property of a contributor's images is left out if it is not
+    defined for as few images as some contributor has.
     """
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
     began = time.perf_counter()
@@ -46,7 +46,7 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     generated = model.sample(inputs.sampling["images"], **sampling, seed=inputs.seed)
     scores = _Scores(data.membership, context.advance)
     _compare_images(scores, classifier, data.images, generated)
-    if isinstance(model, Denoiser):  # gradients are known of these kinds
+    if isinstance(model, Denoiser):  # gradients are implemented for these kinds only
         _compare_gradients(scores, model, data.images, generated, inputs, sampling)
     else:
         context.advance(GRADIENT_METHODS)
@@ -56,12 +56,12 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
 
 @dataclass(frozen=True)
 class _Scores:
-    """Scores by method, as they are added.
+    """Scores by method, collected as methods finish.
 
     Attributes:
         membership: bool, `(items, contributors)`.
-        values: `(contributors,)`, by method.
-        seconds: by method.
+        values: scores, `(contributors,)`, by method.
+        seconds: time by method.
     """
 
     membership: np.ndarray
@@ -69,16 +69,18 @@ class _Scores:
     values: dict[str, list[float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def add(self, method: str, items: np.ndarray, seconds: float, *ways: Literal["average", "maximum", "sum"]) -> None:
-        """Aggregate scores of items, `(items,)`, in several ways, each a method."""
-        for way in ways:
-            title = f"{method} ({way})"
-            self.values[title] = [float(value) for value in aggregate(items, self.membership, way)]
+    def add(
+        self, method: str, items: np.ndarray, seconds: float, *aggregations: Literal["average", "maximum", "sum"]
+    ) -> None:
+        """Add scores of items, `(items,)`, to contributors; each aggregation counts as a method."""
+        for aggregation in aggregations:
+            title = f"{method} ({aggregation})"
+            self.values[title] = [float(value) for value in aggregate(items, self.membership, aggregation)]
             self.seconds[title] = seconds
 
 
 def _compare_images(scores: _Scores, classifier: Classifier, images: np.ndarray, generated: np.ndarray) -> None:
-    """Similarities of pixels and of features, and distances within clusters of the classifier."""
+    """Add similarities of pixels and features, and distances within clusters of the classifier."""
     scores.add("pixel similarity", pixel_similarity(images, generated), 0.0, "average", "maximum")
     scores.advance(1)
     features, made = classifier.features(images), classifier.features(generated)
@@ -97,7 +99,7 @@ def _compare_gradients(
     inputs: AttributeInputs,
     sampling: dict[str, Any],
 ) -> None:
-    """Similarities and influences by gradients of the loss at training images and at generated ones."""
+    """Add similarities and influences from gradients of the loss at training and at generated images."""
     settings, seed = inputs.gradients, inputs.seed
     damping, queries = settings.damping, generated[: settings.images]
     options: dict[str, Any] = {"timesteps": settings.timesteps, "projection": settings.projection, "seed": seed}
@@ -129,10 +131,10 @@ def _compare_gradients(
 
 
 def _judge_contributors(scores: _Scores, data: ImageSet, credited: Property) -> None:
-    """What the images of a contributor are worth by themselves, and how many they are."""
-    brought = [data.images[data.membership[:, member]] for member, _ in enumerate(data.contributors)]
-    if min(map(len, brought)) >= credited.least:
-        scores.values["property of own images"] = [float(credited.of(images)) for images in brought]
+    """Add the property and the number of each contributor's images."""
+    contributed = [data.images[data.membership[:, member]] for member, _ in enumerate(data.contributors)]
+    if min(map(len, contributed)) >= credited.least:
+        scores.values["property of own images"] = [float(credited.of(images)) for images in contributed]
         scores.seconds["property of own images"] = 0.0
-    scores.values["number of images"] = [float(len(images)) for images in brought]
+    scores.values["number of images"] = [float(len(images)) for images in contributed]
     scores.seconds["number of images"] = 0.0

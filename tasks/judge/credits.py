@@ -1,4 +1,4 @@
-"""Credits to be judged: by Shapley values, by leaving one out, by baselines, and from held-out models themselves."""
+"""Credits to judge: Shapley values, leave-one-out, baselines, and Shapley values from held-out models."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from royalty.tasks.judge.stages import Attributed
 from royalty.tasks.judge.utilities import mean_utilities, seconds_of
 
 FOLDS = 10
-"""Of cross-fitting: each held-out coalition is predicted by credit from nine tenths of the others."""
+"""Folds of cross-fitting. Each held-out coalition is predicted by credit from the other folds."""
 
 
 @dataclass(frozen=True)
 class MethodCredit:
-    """Credit of contributors by one method, in their order.
+    """Credit of contributors by one method.
 
     Attributes:
-        values: `(contributors,)`, higher is more valuable.
-        null: utility of nobody in the family that the credit comes from; None if the method has none.
-        coalitions: trained for it, nobody and everybody not counted.
-        seconds: of training, sampling and measuring, or of computing gradients.
+        values: `(contributors,)`, in the order of the contributors; higher is more valuable.
+        null: utility of the null coalition among the models behind the credit; None if the method has none.
+        coalitions: number of coalitions trained for it, not counting the null and the grand coalition.
+        seconds: time for training, sampling and measuring, or for computing gradients.
     """
 
     method: str
@@ -42,17 +42,17 @@ class MethodCredit:
     seconds: float
 
     def of(self, _coalitions: Sequence[Members]) -> np.ndarray:
-        """What held-out coalitions are predicted by: the same for all, `(contributors,)`."""
+        """Credit that predicts held-out coalitions: the same for all, `(contributors,)`."""
         return self.values
 
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """Credit from held-out models, for each of their coalitions from others than it.
+    """Credit from held-out models, estimated for each coalition from the other folds.
 
     Attributes:
-        values: `(contributors,)` each, by the members of the coalition that they predict.
-        null, coalitions, seconds: as of `MethodCredit`.
+        values: `(contributors,)` each, by the members of the coalition that it predicts.
+        null, coalitions, seconds: see `MethodCredit`.
     """
 
     method: str
@@ -62,7 +62,7 @@ class CrossFitted:
     seconds: float
 
     def of(self, coalitions: Sequence[Members]) -> np.ndarray:
-        """`(coalitions, contributors)`."""
+        """Credit that predicts each coalition, `(coalitions, contributors)`."""
         return np.array([self.values[members] for members in coalitions])
 
 
@@ -70,13 +70,17 @@ JudgedCredit = MethodCredit | CrossFitted
 
 
 def baseline_credits(attributed: Attributed) -> Iterator[MethodCredit]:
-    """The scores of the paper's baselines as credits."""
+    """Convert the scores of the baselines to credits."""
     for method, scores in attributed.outputs.scores.items():
         yield MethodCredit(method, np.array(scores), None, 0, attributed.outputs.seconds[method])
 
 
 def leave_one_out_credit(data: Ingested, plans: Sequence[CoalitionPlan], method: str) -> MethodCredit:
-    """v(everybody) - v(everybody but i) (eq. 11), of the plans of `leave_one_out`; 0 where a training failed."""
+    """Leave-one-out credit, v(everybody) - v(everybody but i) (eq. 11); 0 if a training failed.
+
+    Args:
+        plans: plans of the coalitions of `leave_one_out`.
+    """
     space, names = open_workspace(settings()), tuple(data.outputs.contributors)
     utilities = mean_utilities(space, plans)
     others = [tuple(other for other in names if other != name) for name in names]
@@ -87,7 +91,7 @@ def leave_one_out_credit(data: Ingested, plans: Sequence[CoalitionPlan], method:
 def shapley_credit(
     data: Ingested, plans: Sequence[CoalitionPlan], method: str, config: CreditConfig
 ) -> list[MethodCredit]:
-    """Shapley credit from a growing number of the planned coalitions, the last from all."""
+    """Shapley credit from growing numbers of the planned coalitions; the last uses all."""
     space, names = open_workspace(settings()), data.outputs.contributors
     credits = []
     for budget in _budgets(len(plans) - 2, 2 * len(names)):
@@ -103,17 +107,17 @@ def shapley_credit(
 def cross_fitted_credit(
     data: Ingested, ends: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
 ) -> list[CrossFitted]:
-    """Shapley credit from a growing number of the held-out models that are trained.
+    """Shapley credit from growing numbers of the trained held-out models.
 
-    No coalition has a part in the credit that judges it, so that held-out models serve as sampled ones do. None where
-    there are fewer than two coalitions for each contributor.
+    No coalition contributes to the credit that predicts it. Empty if there are fewer than two coalitions for each
+    contributor.
 
     Args:
-        ends: everybody's and nobody's model, of the training seed whose models credit comes from.
+        ends: plans of the grand and the null coalition, with the training seed of the models used for the credit.
     """
     space, least = open_workspace(settings()), 2 * len(data.outputs.contributors)
-    left = {plan.key for plan in unfinished(plans)}
-    parts = _parts([plan for plan in plans if plan.key not in left], ends[0].seed)
+    pending = {plan.key for plan in unfinished(plans)}
+    parts = _parts([plan for plan in plans if plan.key not in pending], ends[0].seed)
     most = min((len(part.others) for part in parts), default=0)
     budgets = _budgets(most, least) if most >= least else []
     return [_cross_fitted(space, data, ends, parts, budget, config) for budget in budgets]
@@ -121,17 +125,18 @@ def cross_fitted_credit(
 
 @dataclass(frozen=True)
 class _Part:
-    """A fold of the held-out coalitions, and the plans outside it that predict them."""
+    """A fold of the held-out coalitions, and the plans of the other folds, which predict it."""
 
     members: frozenset[Members]
     others: Sequence[CoalitionPlan]
 
 
 def _parts(trained: Sequence[CoalitionPlan], seed: int) -> list[_Part]:
-    """The folds of cross-fitting.
+    """Divide the held-out coalitions into folds.
 
     Args:
-        seed: of the trainings that credit comes from.
+        trained: plans of the trained held-out models.
+        seed: training seed of the models used for the credit.
     """
     members = list(dict.fromkeys(plan.members for plan in trained))
     folds = folds_of([len(coalition) for coalition in members], FOLDS).tolist()
@@ -150,7 +155,7 @@ def _cross_fitted(
     budget: int,
     config: CreditConfig,
 ) -> CrossFitted:
-    """Credit for each part from so many of the coalitions outside it."""
+    """Estimate credit for each fold from `budget` of the coalitions outside it."""
     values: dict[Members, np.ndarray] = {}
     seconds, null = [], None
     for part in parts:
@@ -163,5 +168,5 @@ def _cross_fitted(
 
 
 def _budgets(count: int, least: int) -> list[int]:
-    """Numbers of coalitions from `least` to all of them."""
+    """Numbers of coalitions to estimate from: multiples of `least`, then `count`."""
     return [*(least * factor for factor in (1, 2, 3, 4, 6, 8, 12, 16) if least * factor < 0.9 * count), count]

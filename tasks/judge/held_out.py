@@ -1,4 +1,4 @@
-"""Coalitions whose models are retrained to judge credit: held-out ones, and counterfactuals."""
+"""Coalitions whose models are retrained to judge credit: held-out coalitions and counterfactuals."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.judge.credits import MethodCredit
 
 HELD_OUT_SEED = 1000
-"""Added to the run's seed: held-out models are trained from seeds that no credit has seen."""
+"""Offset of the training seeds of held-out models, so that they differ from those behind any credit."""
 
 REMOVED, KEPT = (0.1, 0.2, 0.4), (0.6,)
-"""Shares of contributors of highest credit, of counterfactuals."""
+"""Fractions of the contributors, by highest credit, that counterfactuals remove or keep."""
 
 EVERYBODY = ("", "everybody")
-"""The counterfactual that changes nothing; the others are compared with it."""
+"""Key of the unchanged coalition, which counterfactuals are compared with."""
 
 
 def held_out(data: Ingested, config: CreditConfig) -> dict[float, list[Members]]:
-    """Members of the held-out coalitions of each size."""
+    """Draw held-out coalitions of each size; returns their members by alpha."""
     names = np.array(data.outputs.contributors)
     return {
         alpha: [
@@ -35,12 +35,12 @@ def held_out(data: Ingested, config: CreditConfig) -> dict[float, list[Members]]
 
 
 def held_out_seeds(config: CreditConfig) -> range:
-    """Seeds of the trainings of held-out models."""
+    """Training seeds of held-out models."""
     return range(config.seed + HELD_OUT_SEED, config.seed + HELD_OUT_SEED + config.evaluation.seeds)
 
 
 def in_turn(chosen: Mapping[float, Sequence[Members]]) -> list[Members]:
-    """The coalitions of all sizes, taken in turn, so that a part of them covers every size."""
+    """Interleave the coalitions of all sizes, so that any first part covers every size."""
     longest = max(map(len, chosen.values()))
     return [group[index] for index in range(longest) for group in chosen.values() if index < len(group)]
 
@@ -57,12 +57,14 @@ def leave_one_out(data: Ingested) -> list[Members]:
 
 
 def counterfactual_coalitions(data: Ingested, credits: Sequence[MethodCredit]) -> dict[tuple[str, str], Members]:
-    """Members of each counterfactual, by method and what was done; `EVERYBODY` is among them."""
+    """Members of each counterfactual and of `EVERYBODY`, by method and change."""
     names = np.array(data.outputs.contributors)
-    asked = {EVERYBODY: tuple(names.tolist())}
+    coalitions = {EVERYBODY: tuple(names.tolist())}
     for credit in credits:
         for share in REMOVED:
-            asked[credit.method, f"without top {share:.0%}"] = tuple(names[without_top(credit.values, share)].tolist())
+            remaining = names[without_top(credit.values, share)]
+            coalitions[credit.method, f"without top {share:.0%}"] = tuple(remaining.tolist())
         for share in KEPT:
-            asked[credit.method, f"only top {share:.0%}"] = tuple(names[only_top(credit.values, share)].tolist())
-    return asked
+            kept = names[only_top(credit.values, share)]
+            coalitions[credit.method, f"only top {share:.0%}"] = tuple(kept.tolist())
+    return coalitions

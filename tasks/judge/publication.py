@@ -1,4 +1,4 @@
-"""Publish what an evaluation of credit found: tables and a plot, on disk and in MLflow."""
+"""Publish the results of an evaluation of credit: tables and a plot, on disk and in MLflow."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def write_counterfactual(config: CreditConfig, compared: Compared) -> Published:
 
 
 def _inputs(config: CreditConfig, kind: JudgementKind, key: str) -> PublishInputs:
-    """What is published.
+    """Inputs of the publishing stage.
 
     Args:
-        key: of the stage that computed it.
+        key: key of the stage that computed the results.
     """
     params = {"name": config.name, **config.evaluation.model_dump(mode="json")}
     return PublishInputs(config.name, f"{config.name}-{kind}", {kind: key}, params)
@@ -57,7 +57,7 @@ def _note(config: CreditConfig, kind: JudgementKind) -> str:
 
 
 def _plot(name: str, rows: Sequence[TableRow]) -> bytes:
-    """PNG of LDS against compute, at the alpha nearest to a half."""
+    """Plot LDS against compute at the alpha nearest to one half; returns a PNG."""
     from royalty.infra.pages.plots import score_against_compute  # matplotlib takes a second to import
 
     alpha = min(sorted({row["alpha"] for row in rows}), key=lambda alpha: abs(alpha - 0.5))

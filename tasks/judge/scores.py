@@ -1,4 +1,4 @@
-"""Judge credit by the models retrained on held-out coalitions: linear datamodeling score, and counterfactuals."""
+"""Judge credit by retrained models: linear datamodeling score (LDS) and counterfactuals."""
 
 from __future__ import annotations
 
@@ -40,11 +40,16 @@ def score(
     plans: Sequence[CoalitionPlan],
     credits: Sequence[JudgedCredit],
 ) -> Scored:
-    """The table of LDS by method and alpha, judged on the held-out coalitions that are trained."""
+    """Compute the LDS of each credit on the trained held-out coalitions, by alpha.
+
+    Args:
+        chosen: held-out coalitions by alpha.
+        plans: plans of these coalitions.
+    """
     utilities = seeded_utilities(open_workspace(settings()), plans)
-    every = list(dict.fromkeys(plan.members for plan in plans if plan.key in utilities.trained))
+    trained = list(dict.fromkeys(plan.members for plan in plans if plan.key in utilities.trained))
     inputs = LdsInputs(
-        credits=[(credit.method, credit.coalitions, credit.of(every).tolist()) for credit in credits],
+        credits=[(credit.method, credit.coalitions, credit.of(trained).tolist()) for credit in credits],
         held_out=_measurements(plans, utilities),
         nulls=[credit.null for credit in credits],
         alphas=list(chosen),
@@ -63,22 +68,26 @@ def score(
 
 
 @task(cache_policy=NO_CACHE)
-def compare_utilities(asked: Mapping[tuple[str, str], Members], plans: Sequence[CoalitionPlan]) -> Compared:
-    """Relative change of the utility by each counterfactual, mean and range over training seeds."""
+def compare_utilities(coalitions: Mapping[tuple[str, str], Members], plans: Sequence[CoalitionPlan]) -> Compared:
+    """Compute the relative change of the utility by each counterfactual, as mean and range over training seeds.
+
+    Args:
+        coalitions: members by method and change; `EVERYBODY` is among them.
+    """
     utilities = seeded_utilities(open_workspace(settings()), plans)
     inputs = CounterfactualInputs(
-        asked=[(method, done, list(members)) for (method, done), members in asked.items()],
+        asked=[(method, change, list(members)) for (method, change), members in coalitions.items()],
         held_out=_measurements(plans, utilities),
     )
 
     def compute(_space: Workspace) -> CounterfactualOutputs:
-        return CounterfactualOutputs(_change_rows(asked, utilities))
+        return CounterfactualOutputs(_change_rows(coalitions, utilities))
 
     return run_here(COUNTERFACTUAL, inputs, compute)
 
 
 def _measurements(plans: Sequence[CoalitionPlan], utilities: SeededUtilities) -> list[str]:
-    """Keys of the measurements that the utilities are means of."""
+    """Keys of the measurements behind the utilities."""
     return sorted(measure.key for plan in plans for measure in plan.measures if plan.key in utilities.trained)
 
 
@@ -89,7 +98,7 @@ def _datamodeling_rows(
     utilities: SeededUtilities,
     credits: Sequence[JudgedCredit],
 ) -> list[TableRow]:
-    """A row of each credit, judged by coalitions of one size."""
+    """Rows of the LDS table for coalitions of one size, one for each credit."""
     measured, table = utilities.of(coalitions)
     masks = np.array([[name in members for name in names] for members in measured])
     rows = []
@@ -100,18 +109,18 @@ def _datamodeling_rows(
     return rows
 
 
-def _change_rows(asked: Mapping[tuple[str, str], Members], utilities: SeededUtilities) -> list[TableRow]:
-    """A row of each counterfactual that some training seed has, with everybody's model of that seed beside it."""
-    everybody, rows = asked[EVERYBODY], []
-    for (method, done), members in asked.items():
+def _change_rows(coalitions: Mapping[tuple[str, str], Members], utilities: SeededUtilities) -> list[TableRow]:
+    """Rows of counterfactuals that have a training seed in common with everybody's model."""
+    everybody, rows = coalitions[EVERYBODY], []
+    for (method, change), members in coalitions.items():
         changes = [
             float(relative_change(of_seed[members], of_seed[everybody]))
             for of_seed in utilities.by_seed.values()
             if members in of_seed and everybody in of_seed
         ]
-        if (method, done) != EVERYBODY and changes:
+        if (method, change) != EVERYBODY and changes:
             mean, low, high = float(np.mean(changes)), min(changes), max(changes)
             rows.append(
-                {"method": method, "done": done, "change": mean, "low": low, "high": high, "seeds": len(changes)}
+                {"method": method, "done": change, "change": mean, "low": low, "high": high, "seeds": len(changes)}
             )
     return rows

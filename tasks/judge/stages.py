@@ -1,6 +1,6 @@
-"""The stages that judge credit by models retrained on held-out coalitions: what each takes, and what it gives.
+"""Inputs and outputs of the stages that judge credit by models retrained on held-out coalitions.
 
-A field that is a digest names an artifact.
+Digests identify artifacts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Gradients:
     """Settings of the gradient methods.
 
     Attributes:
-        images: that the base model makes for them.
-        timesteps: of the noise, evenly spaced, at which gradients are averaged.
-        projection: dimensions to which gradients are projected at random.
-        damping: added to the diagonal of their second moments.
+        images: number of images that the base model generates for them.
+        timesteps: number of evenly spaced noise levels over which gradients are averaged.
+        projection: dimensions of the random projection of gradients.
+        damping: damping of their second moments, as a fraction of the mean non-zero eigenvalue.
     """
 
     images: int
@@ -33,12 +33,12 @@ class Gradients:
 
 @dataclass(frozen=True)
 class AttributeInputs:
-    """What the paper's baselines attribute generated images by.
+    """Inputs of the baselines of the paper, which attribute generated images to contributors.
 
     Attributes:
-        train, base, classifier: digests of the training images, of the base model, and of the judge.
+        train, base, classifier: digests of the training images, the base model and the classifier.
         reference: digest of the real images that the property may compare with.
-        sampling: `images` that the base model makes, and how.
+        sampling: number of `images` that the base model generates, and the settings of the sampler.
     """
 
     train: str
@@ -53,7 +53,7 @@ class AttributeInputs:
 
 @dataclass(frozen=True)
 class AttributeOutputs:
-    """By method, a score of each contributor, higher is more valuable, and the seconds that the method took."""
+    """Scores of contributors by method, higher is more valuable, and the time of each method in seconds."""
 
     scores: dict[str, list[float]]
     seconds: dict[str, float]
@@ -62,14 +62,17 @@ class AttributeOutputs:
 
 @dataclass(frozen=True)
 class LdsInputs:
-    """Credits to be judged, and the measurements by which they are.
+    """Credits to judge, and the measurements of held-out models.
 
     Attributes:
-        credits: method, number of coalitions trained for it, and credit: of each contributor, or, where held-out
-            coalitions are predicted by different credits, a row of those for each coalition.
+        credits: method, number of coalitions trained for it, and its credit. The credit has one value for each
+            contributor, or one row of values for each held-out coalition if coalitions are predicted by different
+            credits.
         held_out: keys of the measurements of held-out models.
-        nulls: utility of nobody, as each method has it; None if it has none. Empty in records of earlier versions.
-        alphas: sizes of the held-out coalitions as shares of all contributors. Empty in those records, too.
+        nulls: utility of the null coalition by each method; None if the method has none. Empty in records of earlier
+            versions.
+        alphas: sizes of the held-out coalitions, as fractions of all contributors. Empty in records of earlier
+            versions.
     """
 
     credits: list[tuple[str, int, list[float] | list[list[float]]]]
@@ -91,7 +94,7 @@ class CounterfactualInputs:
     """Coalitions without, or with only, the contributors of highest credit.
 
     Attributes:
-        asked: method, what was done, and the members of the coalition.
+        asked: method, change, and members of the coalition.
         held_out: keys of the measurements of their models.
     """
 

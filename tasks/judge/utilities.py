@@ -1,4 +1,4 @@
-"""Utilities of planned coalitions, as far as they are measured, and the time that they took."""
+"""Read the measured utilities of planned coalitions, and the time spent on them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ class SeededUtilities:
     """Utilities of retrained coalitions.
 
     Attributes:
-        by_seed: by training seed and members.
-        trained: keys of the plans that are measured.
+        by_seed: utilities by training seed and members.
+        trained: keys of the measured plans.
     """
 
     by_seed: Mapping[int, Mapping[Members, float]]
     trained: frozenset[str]
 
     def of(self, coalitions: Sequence[Members]) -> tuple[list[Members], np.ndarray]:
-        """The coalitions that the chosen seeds have, and their utilities, `(seeds, coalitions)`.
+        """Utilities of these coalitions, `(seeds, coalitions)`, with the coalitions that have one.
 
-        Chosen are the seeds that have all of these coalitions; if none has, the first seed.
+        Only seeds that measured all of these coalitions are used; if there is none, the first seed.
         """
-        whole = [utilities for utilities in self.by_seed.values() if all(own in utilities for own in coalitions)]
-        chosen = whole or list(self.by_seed.values())[:1]
+        complete = [
+            utilities for utilities in self.by_seed.values() if all(members in utilities for members in coalitions)
+        ]
+        chosen = complete or list(self.by_seed.values())[:1]
         measured = [members for members in coalitions if all(members in utilities for utilities in chosen)]
         return measured, np.array([[utilities[members] for members in measured] for utilities in chosen])
 
 
 def seeded_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> SeededUtilities:
-    """Utilities of the planned coalitions that are measured, by training seed."""
+    """Read the utilities of the measured plans, by training seed."""
     by_seed: dict[int, dict[Members, float]] = {}
     trained = set()
     for plan, utility in _measured(space, plans):
@@ -46,7 +48,7 @@ def seeded_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> Seeded
 
 
 def mean_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[Members, float]:
-    """Mean utility over training seeds, by members."""
+    """Read the mean utilities over training seeds, by members."""
     grouped: dict[Members, list[float]] = {}
     for plan, utility in _measured(space, plans):
         grouped.setdefault(plan.members, []).append(utility)
@@ -54,14 +56,14 @@ def mean_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[Mem
 
 
 def seconds_of(space: Workspace, plans: Sequence[CoalitionPlan]) -> float:
-    """Seconds that one worker takes for the training, sampling and measuring of what was planned."""
+    """Total seconds of training, sampling and measuring of these plans, for one worker."""
     models = space.runs.coalitions(plan.key for plan in plans).values()
     rows = space.runs.measurements(measure.key for plan in plans for measure in plan.measures).values()
     return sum(row.train_seconds for row in models) + sum(row.sample_seconds + row.measure_seconds for row in rows)
 
 
 def _measured(space: Workspace, plans: Sequence[CoalitionPlan]) -> Iterator[tuple[CoalitionPlan, float]]:
-    """Each plan that is measured, with its mean utility over draws."""
+    """Yield each completely measured plan with its mean utility over draws."""
     rows = space.runs.measurements(measure.key for plan in plans for measure in plan.measures)
     for plan in plans:
         values = [rows[measure.key].utility for measure in plan.measures if measure.key in rows]

@@ -1,4 +1,4 @@
-"""What differs from the last credited run of a name, and what it will cost to credit that."""
+"""Compare a run with the last credited run of its name, and estimate the cost of crediting the change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.report.stages import TRACK, RunStages
 
 MODELS = ("classifier", "generator", "pruning", "seed")
-"""Settings that the models depend on from which coalitions start, or by which they are judged."""
+"""Sections of the configuration that determine the starting models and the classifier."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class LastRun:
     """The last credited run of a name.
 
     Attributes:
-        measurements: keys of those that its credit was estimated from.
-        logged_at, commit: when it was logged, and by which code.
+        measurements: keys of the measurements behind its credit.
+        logged_at, commit: when it was logged, and the commit of the code.
     """
 
     name: str
@@ -51,30 +51,30 @@ class LastRun:
 
     @property
     def game(self) -> Game:
-        """What decided the worth of its coalitions."""
+        """The stages that determined the utilities of its coalitions."""
         stages = self.stages
         return Game(stages.ingest, stages.classifier, stages.train, stages.prune, stages.pipeline)
 
 
 def load_last_run(name: str, data: Ingested) -> LastRun:
-    """The last credited run of a name; of several with the same credit, the one of these images if there is one.
+    """Load the last credited run of a name. Of several runs with the same credit, prefer the one of these images.
 
     Raises:
-        InputError: no run of that name has come to credit.
+        InputError: no run of that name has credit.
     """
     space = open_workspace(settings())
     tracks = [track for track in TRACK.latest(space) if track.inputs.name == name]
     if not tracks:
         raise InputError(
-            f"a revaluation compares with the last credited run, and no run named {name!r} in {settings().root} came "
-            "to credit. Run `royalty run` with this configuration first"
+            f"a revaluation compares with the last credited run, and {settings().root} has no credited run named "
+            f"{name!r}. Run `royalty run` with this configuration first"
         )
-    # A track says nothing of when its run came to the same credit again; the ledger says which credit is the latest.
-    # A run that was killed before its track is not finished, and the one before it is the last.
+    # If a later run arrives at an earlier credit again, its track is reused, so the order of tracks does not tell which
+    # credit is the latest. The ledger does. A run that was killed before its track does not count as finished.
     latest = space.ledger.credit_of(name)
-    of_latest = [track for track in tracks if latest and latest[1] in track.inputs.stages] or tracks
-    of_these = [track for track in of_latest if data.key in track.inputs.stages]
-    track = (of_these or of_latest)[-1]
+    with_latest_credit = [track for track in tracks if latest and latest[1] in track.inputs.stages] or tracks
+    with_these_images = [track for track in with_latest_credit if data.key in track.inputs.stages]
+    track = (with_these_images or with_latest_credit)[-1]
     origin = space.lineage.origins([track.key]).get(track.key)
     return LastRun(
         name=name,
@@ -94,17 +94,17 @@ def compare_with_last_run(
     plans: Sequence[CoalitionPlan],
     retrain_base: bool,
 ) -> Change:
-    """What differs from the last credited run.
+    """Compare a configuration and its images with the last credited run.
 
     Args:
-        again: that run's coalitions as they would be planned by the code as it is now; None where settings differ.
-        plans: this run's.
-        retrain_base: models that coalitions start from are trained anew, if anything about them changed.
+        again: coalitions of the last run as the present code would plan them; None if settings differ.
+        plans: coalitions of this run.
+        retrain_base: train the starting models again if anything about them changed.
     """
     space = open_workspace(settings())
     then, now = last.stages.ingest.outputs.brought, data.outputs.brought
     waiting = unpayable(load_payees(config.payout, config.data), list(now), config.payout.currency)
-    lacked = set(last.stages.pay.inputs.unpayable)
+    waited = set(last.stages.pay.inputs.unpayable)
     people = {
         "added": sorted(now.keys() - then.keys()),
         "removed": sorted(then.keys() - now.keys()),
@@ -113,7 +113,7 @@ def compare_with_last_run(
     other_parts = _parts(last.stages.ingest.outputs) != _parts(data.outputs)
     outdated = outdated_models(last.game)
     measured = len(last.measurements) // (config.sampling.draws if again is not None else 1)
-    own = plans[:measured] if config.stopping.has_target and again is not None else plans
+    expected_plans = plans[:measured] if config.stopping.has_target and again is not None else plans
     change = Change(
         name=config.name,
         since=last.logged_at,
@@ -123,42 +123,43 @@ def compare_with_last_run(
         configuration=tuple(space.runs.differences(config.name, config.claimed(), config.reread)),
         code=(*_changed_code(last, again), *(outdated if retrain_base else ())),
         start=_trained_on_others(last, data) if retrain_base else _starts_elsewhere(again, plans),
-        unpayable=tuple(sorted((waiting ^ lacked) & set(now))),
+        unpayable=tuple(sorted((waiting ^ waited) & set(now))),
         kept=() if retrain_base else outdated,
         coalitions=0,
         seconds=0.0,
     )
-    return _with_cost(space, change, last, own, retrain_base)
+    return _with_cost(space, change, last, expected_plans, retrain_base)
 
 
 def _trained_on_others(last: LastRun, data: Ingested) -> bool:
-    """Whether the models that the last run's coalitions start from saw other images than these."""
-    seen = last.stages.train.inputs.train, last.stages.classifier.inputs.images
-    return seen != (data.outputs.train, data.outputs.classifier)
+    """Whether the last run's starting models or classifier were trained on images other than these."""
+    trained_on = last.stages.train.inputs.train, last.stages.classifier.inputs.images
+    return trained_on != (data.outputs.train, data.outputs.classifier)
 
 
 def _starts_elsewhere(again: Sequence[CoalitionPlan] | None, plans: Sequence[CoalitionPlan]) -> bool:
-    """Whether the coalitions of this run start from another model than those of the last one."""
+    """Whether the coalitions of this run and of the last run start from different models."""
     return again is not None and {plan.start for plan in again} != {plan.start for plan in plans}
 
 
 def _with_cost(
     space: Workspace, change: Change, last: LastRun, plans: Sequence[CoalitionPlan], retrain_base: bool
 ) -> Change:
-    settings_of_models = any(key.split(".")[0] in MODELS for key, _, _ in change.configuration)
-    anew = change.found and (retrain_base or settings_of_models)
-    pending = list(plans) if anew else unfinished(plans)
-    seconds = _seconds(space, last, pending, trained=not anew)
-    if anew and seconds is not None:
+    """Add the number of coalitions to measure, and the expected time."""
+    model_settings_changed = any(key.split(".")[0] in MODELS for key, _, _ in change.configuration)
+    retrain_all = change.found and (retrain_base or model_settings_changed)
+    pending = list(plans) if retrain_all else unfinished(plans)
+    seconds = _seconds(space, last, pending, reuse=not retrain_all)
+    if retrain_all and seconds is not None:
         seconds += last.game.seconds
     return replace(change, coalitions=len({plan.members for plan in pending}), seconds=seconds)
 
 
-def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, trained: bool) -> float | None:
-    """Wall time that is expected of pending plans, by what those of the last run took on average.
+def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, reuse: bool) -> float | None:
+    """Expected wall time of pending plans in seconds, from the mean times of the last run; None if it has none.
 
     Args:
-        trained: models that are there already are not trained again.
+        reuse: do not count models and measurements that exist.
     """
     measures = space.runs.measurements(last.measurements).values()
     models = [row for row in space.runs.coalitions(row.coalition for row in measures).values() if row.members]
@@ -168,15 +169,15 @@ def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], 
         return None
     training = sum(row.train_seconds for row in models) / len(models)
     measuring = sum(row.sample_seconds + row.measure_seconds for row in measures) / len(measures)
-    there = space.runs.coalitions(plan.key for plan in pending) if trained else {}
-    done = space.runs.measurements(measure.key for plan in pending for measure in plan.measures) if trained else {}
-    work = sum(training for plan in pending if plan.members and plan.key not in there)
-    work += sum(measuring for plan in pending for measure in plan.measures if measure.key not in done)
+    trained = space.runs.coalitions(plan.key for plan in pending) if reuse else {}
+    measured = space.runs.measurements(measure.key for plan in pending for measure in plan.measures) if reuse else {}
+    work = sum(training for plan in pending if plan.members and plan.key not in trained)
+    work += sum(measuring for plan in pending for measure in plan.measures if measure.key not in measured)
     return work / settings().workers
 
 
 def _changed_code(last: LastRun, again: Sequence[CoalitionPlan] | None) -> tuple[str, ...]:
-    """What other code does now than in the last run."""
+    """Parts of the method whose code differs from that of the last run."""
     changed = []
     if again is not None:
         keys = [measure.key for plan in again for measure in plan.measures][: len(last.measurements)]

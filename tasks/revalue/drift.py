@@ -1,4 +1,4 @@
-"""How far the training images have moved since the models that coalitions start from were trained."""
+"""Measure how far the training images have moved since the starting models were trained."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ else:
 
 @task(cache_policy=NO_CACHE)
 def measure_drift(anchor: RunAnchor, data: Ingested) -> Drift:
-    """How far the training images are from those of the anchor, by SAVA's distance."""
+    """Measure the distance of the training images from those of the anchor, by optimal transport of features."""
     inputs = DriftInputs(before=anchor.game.data.outputs.train, after=data.outputs.train)
     return run_in_worker(DRIFT, inputs, worker.measure_drift, title="Compare images")
 
 
 def describe_anchor(anchor: RunAnchor, data: Ingested, moved: Drift) -> str:
-    """How old the anchor is, and how far the training images have moved since."""
+    """Describe the age of the anchor, and how the training images have changed since.
+
+    Returns:
+        Sentences for the report.
+    """
     space = open_workspace(settings())
     before, after = (_items(space, stage.outputs.train) for stage in (anchor.game.data, data))
     days = (datetime.now(UTC) - anchor.created_at).days
@@ -41,8 +45,8 @@ def describe_anchor(anchor: RunAnchor, data: Ingested, moved: Drift) -> str:
     return (
         f"Revalued from the models of {anchor.created_at:%Y-%m-%d %H:%M} UTC, {days} day(s) old. Since then "
         f"{added} training image(s) were added and {removed} removed, {(added + removed) / len(after | before):.1%} of "
-        f"all; the images of {', '.join(changed) or 'nobody'} changed. By optimal transport of their features, all "
-        f"together moved by {moved.outputs.share:.2%} of what two images are apart."
+        f"all. The images of {', '.join(changed) or 'nobody'} changed. By optimal transport of their features, the "
+        f"training set moved by {moved.outputs.share:.2%} of the mean distance between an old and a new image."
     )
 
 

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: how far images have moved. Imports no orchestration."""
+"""Worker code: measure the distance between two image sets. Imports no orchestration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from royalty.tasks.stages.device import best_device
 
 
 def measure_drift(inputs: DriftInputs, context: StageContext) -> DriftOutputs:
-    """Distance of two image sets by the features of the embedded encoder, as a share of what two images are apart."""
+    """Measure the distance between two image sets by the features of the embedded encoder."""
     torch.set_num_threads(os.cpu_count() or 1)
     began = time.perf_counter()
     net = EfficientNetLite0().to(best_device())

@@ -1,4 +1,4 @@
-"""The stage that measures how far images have moved: what it takes, and what it gives."""
+"""Inputs and outputs of the stage that measures how far images have moved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ class DriftInputs:
 
 @dataclass(frozen=True)
 class DriftOutputs:
-    """Distance of the two sets by optimal transport of features, and its share of what two images are apart."""
+    """Distance between the two sets.
+
+    Attributes:
+        share: the distance as a fraction of the mean distance between an image of each set.
+        distance: the distance by optimal transport of features.
+    """
 
     share: float
     distance: float

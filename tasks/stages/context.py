@@ -1,4 +1,4 @@
-"""What a stage's function works with in a process of its own."""
+"""Stores and context that a worker function receives."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Outputs = TypeVar("Outputs")
 
 @dataclass(frozen=True)
 class Stores:
-    """The stores of one home that hold payloads; what was finished, and who was paid, is none of a worker's business.
+    """The stores of a home that workers use. Workers have no access to the run store and the ledger.
 
     Attributes:
         root: folder of the home.
-        threads: of the processor, for a worker that shares it with others.
+        threads: CPU threads of a worker that runs beside others.
     """
 
     root: Path
@@ -33,22 +33,22 @@ class Stores:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of trainings that are not finished."""
+        """Folder with the checkpoints of unfinished trainings."""
         return self.root / "checkpoints"
 
     @property
     def locks(self) -> Path:
-        """Folder of what processes of this home hold."""
+        """Folder with the lock files of this home."""
         return self.root / "locks"
 
 
 @dataclass(frozen=True)
 class StageContext(Stores):
-    """The stores, and what else there is to know of the stage that runs.
+    """The stores, and the stage that runs.
 
     Attributes:
-        key: of the stage; stands for all that determines what it makes.
-        advance: called with the number of steps done since the last call.
+        key: key of the stage.
+        advance: progress callback; takes the number of steps done since the last call.
     """
 
     key: str
@@ -57,7 +57,7 @@ class StageContext(Stores):
 
 @lru_cache
 def open_stores(root: Path, weights: Path, threads: int) -> Stores:
-    """The stores of a home, opened once a process: an embedding store checks each shard once."""
+    """Open the stores of a home once for each process, so that each embedding shard is checked once."""
     return Stores(
         root, ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings"), WeightsStore(weights), threads
     )
@@ -75,10 +75,10 @@ def call_stage(
     places: tuple[Path, Path, int],
     advance: Callable[[int], None],
 ) -> Outputs:
-    """What a worker process runs: a stage's function, with the stores of a home.
+    """Entry point of a worker process for a stage: call its function with the stores of a home.
 
     Args:
-        places: folders of the home and of weights, and threads; see `Stores`.
+        places: folders of the home and of the weights, and number of threads; see `Stores`.
     """
     return function(inputs, stage_context(open_stores(*places), key, advance))
 
@@ -89,5 +89,5 @@ def call_with_stores(
     places: tuple[Path, Path, int],
     report: Callable[[Any], object],
 ) -> Outputs:
-    """What a worker process runs for work that is no stage: a function of its arguments, the stores and a reporter."""
+    """Entry point of a worker process for other work: call a function with its arguments, the stores and a reporter."""
     return function(*arguments, open_stores(*places), report)

@@ -1,4 +1,4 @@
-"""Where models of this process train and sample. Imports torch alone, for workers that have no diffusion model."""
+"""Choose the device of this process. Imports only torch, for workers without a diffusion model."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from royalty.infra.processes.locks import alone
 
 
 def best_device() -> str:
+    """`cuda` if it is available, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager
 def one_gpu(locks: Path) -> Iterator[None]:
-    """Take, of the GPUs that this process sees, one of those that the fewest other processes hold.
+    """Use the visible GPU that the fewest other processes of this home hold.
 
     Args:
-        locks: a folder of what processes of this home hold.
+        locks: folder with the lock files of the home.
     """
     with ExitStack() as held:
         _take(locks, torch.cuda.device_count(), held)

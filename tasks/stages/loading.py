@@ -1,4 +1,4 @@
-"""What digests name, loaded for the numerics in a worker; and models, stored."""
+"""Load models, images and properties by their digests in a worker."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from royalty.tasks.stages.device import best_device
 
 
 def resources(stores: Stores) -> Resources:
-    """What generators of this process work with."""
+    """Resources that generators use in this process."""
     return Resources(weights=stores.weights.base, rows=stores.embeddings, device=best_device())
 
 
 def load_model(stores: Stores, digest: str) -> Generator:
-    """The generator of a digest, of whatever kind."""
+    """Load a generator of any kind."""
     return load_generator(stores.artifacts.get(digest), resources(stores))
 
 
 def load_images(stores: Stores, digest: str) -> ImageSet:
-    """An image set, whose images are mapped from the file."""
+    """Load an image set. Images are memory-mapped."""
     return open_set(stores.artifacts.verified(digest))
 
 
 def load_classifier(stores: Stores, digest: str) -> Classifier:
+    """Load the classifier behind a utility."""
     return Classifier.from_bytes(stores.artifacts.get(digest))
 
 
-def load_property(stores: Stores, written: str, judge: str, reference: str) -> Property:
-    """The global model property that is credited.
+def load_property(stores: Stores, name: str, judge: str, reference: str) -> Property:
+    """Build the global model property that is credited.
 
     Args:
-        written: as in the configuration.
-        judge, reference: digests of the classifier, and of the real images that it may compare with.
+        name: name of the property, as in the configuration.
+        judge, reference: digests of the classifier, and of the real images that the property may compare with.
     """
     context = Context(
         reference=load_images(stores, reference).images,
@@ -47,11 +48,11 @@ def load_property(stores: Stores, written: str, judge: str, reference: str) -> P
         device=best_device(),
         weights=stores.weights.locate,
     )
-    return chosen_property(written).build(context)
+    return chosen_property(name).build(context)
 
 
 def thinned(losses: list[float], points: int = 100) -> list[list[float]]:
-    """Step and mean loss at that many points, for a curve."""
+    """Average a loss curve to at most `points` pairs of step and mean loss."""
     chunks = np.array_split(np.array(losses), min(points, len(losses)))
     ends = np.cumsum([len(chunk) for chunk in chunks])
     return [[int(end), round(float(chunk.mean()), 6)] for end, chunk in zip(ends, chunks, strict=True)]

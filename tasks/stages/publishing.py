@@ -1,4 +1,4 @@
-"""Publish the results of a run: a folder of tables and pictures, and an MLflow run that holds them too."""
+"""Publish results as a folder of tables and pictures, and as an MLflow run with the same files."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import Finished, Stage, as_json
 
 SHOWN_ROWS = 100_000
-"""The most rows that a table in MLflow has, which keeps it as JSON; longer tables are published as files only."""
+"""Most rows of a table that MLflow shows, which stores it as JSON. Longer tables are published as files only."""
 
 
 @dataclass(frozen=True)
 class PublishInputs:
-    """What is published, named by the stages that computed it.
+    """Results to publish, identified by the stages that computed them.
 
     Attributes:
-        name: of the run; the folder has it too.
-        title: of the MLflow run.
-        sources: keys of those stages, and digests of artifacts, by role.
+        name: name of the run and of its folder.
+        title: name of the MLflow run.
+        sources: keys of those stages and digests of artifacts, by role.
         params: settings that MLflow shows.
     """
 
@@ -52,15 +52,15 @@ PublishStage = Stage[PublishInputs, PublishOutputs]
 
 @dataclass(frozen=True)
 class Contents:
-    """Results to be published.
+    """Contents to publish.
 
     Attributes:
-        note: description of the MLflow run, Markdown.
-        metrics: numbers that MLflow compares runs by.
-        tables: by name; each is written as a CSV file, and shown in MLflow.
-        shown: by name; tables that MLflow shows, and `files` has in another format.
+        note: description of the MLflow run, in Markdown.
+        metrics: metrics of the MLflow run.
+        tables: tables by name; each is written as CSV and shown in MLflow.
+        shown: tables by name that MLflow shows and `files` holds in another format.
         files: other files, by name.
-        datasets, tags: of the MLflow run; the commit is a tag already.
+        datasets, tags: datasets and tags of the MLflow run; a tag with the commit is added.
     """
 
     note: str
@@ -92,10 +92,10 @@ class Published:
 def publish(
     stage: PublishStage, inputs: PublishInputs, make: Callable[[Workspace], Contents], *, also: Iterable[str] = ()
 ) -> Published:
-    """Publish results once for the same inputs; the folder is written each time.
+    """Publish results once for the same inputs; the folder is written on every call.
 
     Args:
-        make: loads and draws the contents; called only if they have not been published. Its module is part of the key.
+        make: loads and draws the contents; called only if they are not published yet. The key covers its module.
         also: see `royalty.tasks.stages.running.run_in_worker`.
     """
 
@@ -134,5 +134,5 @@ def _log(inputs: PublishInputs, contents: Contents, files: Mapping[str, bytes]) 
 
 
 def numbers(diagnostics: Mapping[str, Any]) -> dict[str, float]:
-    """The diagnostics that are single numbers, for MLflow's metrics."""
+    """Select the diagnostics that are single numbers, for MLflow's metrics."""
     return {name: float(value) for name, value in diagnostics.items() if isinstance(value, int | float)}

@@ -1,4 +1,4 @@
-"""Run a stage: look its key up, compute if it is not there, record what came out."""
+"""Run a stage: look up its key, compute it if it is missing, and record the outputs."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def run_in_worker(
     """Run a stage in a process of its own, or reuse it.
 
     Args:
-        function: what the process runs; usually of a `Deferred` module.
-        also: modules that it runs besides those that its own imports, such as that of a kind of generator.
-        title, total: of the progress, and its steps; 0 shows none.
+        function: function that the process runs; usually from a `Deferred` module.
+        also: modules that the function loads by name, such as that of a kind of generator; the key covers them.
+        title, total: title and number of steps of the progress bar; 0 steps show none.
         processes: see `royalty.infra.processes.workers.run_in_process`.
     """
 
@@ -64,7 +64,7 @@ def run_here(
     """Run a stage in this process, or reuse it.
 
     Args:
-        compute: what it does; all that it takes is in the inputs, or stands there by its digest.
+        compute: the computation; everything that it uses is in the inputs, or identified there by a digest.
         also, one_by_one: see `run_in_worker` and `run_stage`.
     """
     return run_stage(stage, inputs, compute, modules=(module_of(compute), *also), one_by_one=one_by_one)
@@ -76,7 +76,7 @@ def is_current(
     function: Callable[[Inputs, StageContext], object],
     *also: str,
 ) -> bool:
-    """Whether the code as it is now would give a finished stage by itself; see `run_in_worker`."""
+    """Whether the present code would give a finished stage the same key; see `run_in_worker`."""
     return stage.key(finished.inputs, (module_of(function), *also)) == finished.key
 
 
@@ -91,19 +91,18 @@ def run_stage(
     """Run a stage, or reuse it.
 
     Args:
-        compute: returns digests and scalars; stores its payloads in the workspace.
-        modules: whose code the stage runs, with all that they import.
-        one_by_one: flows that share this home wait for each other's stage of this name, and not just for one with
-            the same key. For what does more than make payloads, such as MLflow's runs, of which a dead flow's are told
-            apart by that.
+        compute: stores payloads in the workspace, and returns digests and scalars.
+        modules: modules with the code of the stage; their imports are included.
+        one_by_one: let only one flow of this home run a stage of this name at a time, whatever its key. Needed for
+            stages with other effects, such as MLflow runs: an unfinished run then belongs to a dead flow.
     """
     space = open_workspace(settings())
     key = stage.key(inputs, modules)
-    if (kept := stage.kept(space, key)) is not None:
-        return kept
+    if (finished := stage.kept(space, key)) is not None:
+        return finished
     with alone(space.root / "locks" / (stage.name if one_by_one else key)):
-        if (kept := stage.kept(space, key)) is not None:  # another flow may have made it meanwhile
-            return kept
+        if (finished := stage.kept(space, key)) is not None:  # another flow may have finished it meanwhile
+            return finished
         return _compute(space, stage, key, inputs, compute)
 
 
@@ -115,14 +114,14 @@ def _compute(
     compute: Callable[[Workspace], Outputs],
 ) -> Finished[Inputs, Outputs]:
     start = time.perf_counter()
-    taken = as_json(inputs)
+    inputs_json = as_json(inputs)
     with stage_events(stage.name, key) as event:
         outputs = compute(space)
-        given = as_json(outputs)
-        event.edges = stage_edges(key, taken, given, space.keeps)
+        outputs_json = as_json(outputs)
+        event.edges = stage_edges(key, inputs_json, outputs_json, space.keeps)
     seconds = time.perf_counter() - start
     space.runs.record_stage(
-        StageRecord(stage.name, key, taken, given, seconds), event.edges, prefect.runtime.flow_run.id
+        StageRecord(stage.name, key, inputs_json, outputs_json, seconds), event.edges, prefect.runtime.flow_run.id
     )
     return Finished(stage.name, key, inputs, outputs, seconds, reused=False)
 
@@ -136,15 +135,15 @@ def call_in_worker(
     total: int = 0,
     processes: int = 1,
 ) -> Outputs:
-    """Call a stage's function in a process of its own, and show its progress; nothing is looked up or recorded."""
-    own = settings()
+    """Call a stage's function in a worker process and show its progress. Nothing is looked up or recorded."""
+    home = settings()
     with progress(title, total) if total else nullcontext(_unseen) as advance:
         outputs: Outputs = run_in_process(
             call_stage,
             function,
             inputs,
             key,
-            (own.root, own.weights_root, own.threads),
+            (home.root, home.weights_root, home.threads),
             advance=advance,
             modules=(module_of(function),),
             mendable=(InputError,),
@@ -154,4 +153,4 @@ def call_in_worker(
 
 
 def _unseen(_steps: int) -> None:
-    """Progress that nobody watches."""
+    """Progress callback that shows nothing."""

@@ -1,6 +1,6 @@
-"""A stage: a function that takes a frozen dataclass and gives one.
+"""A stage: a function from one frozen dataclass to another.
 
-Both are kept in the run store as JSON; with the code that runs, the first determines the second.
+Both are stored in the run store as JSON. The inputs and the code determine the outputs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Finished(Generic[Inputs, Outputs]):
         key: hash of everything that determines the outputs.
         outputs: digests and scalars.
         seconds: wall time when it was computed.
-        reused: found in the run store rather than computed now.
+        reused: loaded from the run store rather than computed.
     """
 
     name: str
@@ -44,28 +44,28 @@ class Finished(Generic[Inputs, Outputs]):
 
     @property
     def busy_seconds(self) -> float:
-        """How much of its time was training, sampling and measuring; 0 of a stage that does not say."""
+        """Seconds of training, sampling and measuring; 0 for a stage that does not record it."""
         return float(getattr(self.outputs, "busy_seconds", 0.0))
 
 
 @dataclass(frozen=True)
 class Stage(Generic[Inputs, Outputs]):
-    """The name of a stage in the run store, and the dataclasses of what it takes and gives."""
+    """The name of a stage in the run store, and the dataclasses of its inputs and outputs."""
 
     name: str
     inputs: type[Inputs]
     outputs: type[Outputs]
 
     def key(self, inputs: Inputs, modules: Iterable[str]) -> str:
-        """Hash of all that determines what the stage makes: inputs, and the code as it is now.
+        """Hash of everything that determines the outputs: the inputs and the present code.
 
         Args:
-            modules: that the stage runs, apart from what they import themselves.
+            modules: modules with the code of the stage; their imports are included.
         """
         return digest_of({"stage": self.name, "inputs": as_json(inputs), "code": code_version(*sorted(set(modules)))})
 
     def finished(self, record: StageRecord) -> Finished[Inputs, Outputs]:
-        """A record of the run store as what it says."""
+        """Parse a record of the run store."""
         return Finished(
             record.name,
             record.key,
@@ -76,17 +76,17 @@ class Stage(Generic[Inputs, Outputs]):
         )
 
     def latest(self, space: Workspace) -> list[Finished[Inputs, Outputs]]:
-        """Every record of this stage, in the order in which they were made."""
+        """All records of this stage, oldest first."""
         return [self.finished(record) for record in space.runs.stages(self.name)]
 
     def kept(self, space: Workspace, key: str) -> Finished[Inputs, Outputs] | None:
-        """The record of a key."""
+        """The record of a key; None if there is none."""
         record = space.runs.stage(key)
         return None if record is None else self.finished(record)
 
 
 def as_json(value: Any) -> dict[str, Any]:
-    """A dataclass as it is kept: with JSON's types alone."""
+    """Convert a dataclass to JSON types, as the run store holds it."""
     return dict(_adapter(type(value)).dump_python(value, mode="json"))
 
 
@@ -94,7 +94,7 @@ _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """Of a dataclass, made once: it takes milliseconds."""
+    """The type adapter of a dataclass. Building one takes milliseconds, so they are cached."""
     if kind not in _adapters:
         _adapters[kind] = TypeAdapter(kind)
     return _adapters[kind]

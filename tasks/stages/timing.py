@@ -1,4 +1,4 @@
-"""Where the time of a run went: work on models, and everything else."""
+"""Time spent in the parts of a run: total, and on models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from royalty.tasks.stages.stage import Finished
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall time of a part of a run, and how much of it was training, sampling and measuring, in seconds."""
+    """Wall time of a part of a run in seconds, and its time for training, sampling and measuring (`busy`)."""
 
     part: str
     seconds: float
@@ -21,24 +21,25 @@ class Timing:
     reused: bool
 
     def as_row(self) -> tuple[str, str, str, str]:
+        """Cells of the timing table: part, wall time, compute time, and `reused` or ""."""
         if self.reused:
             return self.part, "", "", "reused"
         return self.part, f"{self.seconds:.1f} s", f"{self.busy:.1f} s", ""
 
 
 def stage_timing(stage: Finished[Any, Any]) -> Timing:
-    """What a stage took of this run: nothing, if it was reused."""
+    """Timing of a stage in this run: zero if it was reused."""
     if stage.reused:
         return Timing(stage.name, 0.0, 0.0, reused=True)
     return Timing(stage.name, stage.seconds, stage.busy_seconds, reused=False)
 
 
 def fan_out_timing(fresh: Mapping[str, Sequence[str]], seconds: float) -> Timing:
-    """What measuring coalitions took: busy is the time of training and measuring, divided by the number of workers.
+    """Timing of the coalitions; `busy` is the time for training and measuring divided by the number of workers.
 
     Args:
         fresh: keys of the rows that this flow run recorded, by coalition.
-        seconds: wall time of all of it.
+        seconds: wall time of the fan-out.
     """
     runs = open_workspace(settings()).runs
     keys = [key for recorded in fresh.values() for key in recorded]

@@ -1,4 +1,4 @@
-"""Weights that a configuration needs, looked for before any work."""
+"""Check the weights that a configuration needs, before any work."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from royalty.models.base.choices import weights_of
 
 
 def check_weights(*chosen: str) -> None:
-    """Refuse encoders, distances and qualities whose weights are not here.
+    """Check that the weights of encoders, distances and quality models are available.
 
     Raises:
-        WeightsError: weights are missing or damaged; the message says how to fetch them.
+        WeightsError: weights are missing or damaged; the message has the command that fetches them.
     """
     store = WeightsStore(settings().weights_root)
     for name in weights_of(*chosen):

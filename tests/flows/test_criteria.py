@@ -29,7 +29,6 @@ from royalty.tasks.benchmarks.criterion_stages import (
     Judged,
     MembershipInputs,
     OutliersInputs,
-    Row,
     TracInInputs,
 )
 from royalty.tasks.benchmarks.efficiency_worker import PARTS, time_methods
@@ -256,7 +255,7 @@ def test_time_is_of_all_parts(context: StageContext) -> None:
     made = sample(SampleInputs(models[0], "beta-vae", 3, 0), context).items
     config = CriteriaConfig(rerank=("none", "l2"), encoder="pixels", ks=(5,))
 
-    def timed(config: CriteriaConfig) -> list[Row]:
+    def timed(config: CriteriaConfig) -> list[TableRow]:
         return time_methods(EfficiencyInputs(config.methods, 0, (source, made, models)), context).efficiency
 
     plain, ranked, tracin = timed(config)

@@ -171,8 +171,8 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     (note,) = [note for note in revalued["notes"] if "Revalued" in note]
     assert re.search(r"from the models of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, 0 day\(s\) old", note)
     assert f"{added_items} training image(s) were added and {removed} removed, {share:.1%} of all" in note
-    assert "the images of ann changed" in note
-    moved = re.search(r"all together moved by (\d+\.\d\d)% of what two images are apart", note)
+    assert "The images of ann changed" in note
+    moved = re.search(r"training set moved by (\d+\.\d\d)% of the mean distance between an old and a new image", note)
     assert moved is not None
     assert 0 < float(moved[1]) < 50
     html = (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")

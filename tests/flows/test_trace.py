@@ -66,7 +66,7 @@ WAY = {
     "Images made by the broken model": 1,
     "Images made by the pruned model": 1,
     "Values by GMValuator": 1,
-    "What stands behind generated images": 1,
+    "Training images matched with generated images": 1,
     "Matched training images": 1,
     "Generated images": 1,
     "Classifier that judges": 1,

@@ -145,5 +145,5 @@ def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path
         assert (done.returncode, message in done.stderr) == (1, True), done.stderr
     assert not (tmp_path / "home").exists()
     done = royalty("value", "lava", "--train", train, "--val", val, "--out", "values.csv")
-    assert (done.returncode, "Name one that ends with .parquet" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "Give a path that ends with .parquet" in done.stderr) == (1, True), done.stderr
     assert not (tmp_path / "values.csv").exists()

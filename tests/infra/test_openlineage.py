@@ -14,8 +14,6 @@ from royalty.infra.tracking import openlineage
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.stages import running
 from royalty.tasks.stages.stage import Stage
-<<<<<<< HEAD
-=======
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,6 @@ class Inputs:
 @dataclass(frozen=True)
 class Outputs:
     model: str
->>>>>>> linfra
 
 
 def use(monkeypatch: pytest.MonkeyPatch, given: Settings) -> None:
@@ -34,25 +31,7 @@ def use(monkeypatch: pytest.MonkeyPatch, given: Settings) -> None:
         monkeypatch.setattr(module, "settings", lambda: given)
 
 
-@dataclass(frozen=True)
-class Used:
-    train: str
-
-
-@dataclass(frozen=True)
-class Made:
-    model: str
-
-
 def run(name: str, used: str, fails: bool = False) -> None:
-<<<<<<< HEAD
-    def compute(space: Workspace) -> Made:
-        if fails:
-            raise RuntimeError("no")
-        return Made(space.artifacts.put(b"made"))
-
-    running.run_stage(Stage(name, Used, Made), Used(used), compute, modules=("royalty.models.base.errors",))
-=======
     def compute(space: Workspace) -> Outputs:
         if fails:
             raise RuntimeError("no")
@@ -60,7 +39,6 @@ def run(name: str, used: str, fails: bool = False) -> None:
 
     modules = ("royalty.models.base.errors",)
     running.run_stage(Stage(name, Inputs, Outputs), Inputs(used), compute, modules=modules)
->>>>>>> linfra
 
 
 def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,17 +56,10 @@ def test_start_complete_and_fail_with_their_digests(tmp_path: Path, monkeypatch:
         ("prune", "START"),
         ("prune", "FAIL"),
     ]
-<<<<<<< HEAD
-    assert told[0]["run"] == told[1]["run"] != told[2]["run"]
-    made = open_workspace(given).artifacts.put(b"made")
-    assert [one["name"] for one in told[1]["inputs"]] == [used]
-    assert [one["name"] for one in told[1]["outputs"]] == [made]
-=======
     assert sent[0]["run"] == sent[1]["run"] != sent[2]["run"]
     made = open_workspace(given).artifacts.put(b"made")
     assert [one["name"] for one in sent[1]["inputs"]] == [used]
     assert [one["name"] for one in sent[1]["outputs"]] == [made]
->>>>>>> linfra
     run("train", used)
     assert len(events.read_text().splitlines()) == 4, "a stage that is reused did not run"
 
