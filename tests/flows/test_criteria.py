@@ -48,6 +48,7 @@ from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
 from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
+from royalty.tasks.stages.stage import TableRow
 from tests.conftest import Run, save_digits
 
 SMALL = """
