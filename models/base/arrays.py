@@ -1,8 +1,8 @@
-"""What a caller gives as an array, converted by one rule: lists, tuples, pandas, tensors, whatever NumPy reads.
+"""Convert array arguments of callers to NumPy: lists, tuples, pandas objects, tensors, and anything NumPy can read.
 
-Public functions convert their arguments here, once, and work on plain NumPy arrays from there on. What has the right
-type already is not copied, so that memory maps stay on disk. Whether numbers are finite is left to the function, which
-looks at large arrays a part at a time.
+Public functions convert their arguments here, once, and work on plain NumPy arrays afterwards. Arrays of the right type
+are not copied, so that memory maps stay on disk. Functions check themselves whether numbers are finite, since they read
+large arrays in parts.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NUMBERS = "biuf"
 """Kinds of NumPy types that are real numbers: bool, integers with and without sign, and floating point."""
 
 
-def as_masks(given: ArrayLike, name: str) -> np.ndarray:
-    """Coalitions as bool, `(coalitions, contributors)`, from True and False or from 0 and 1.
+def as_masks(argument: ArrayLike, name: str) -> np.ndarray:
+    """Coalitions as bool, `(coalitions, contributors)`, from booleans or from 0 and 1.
 
     Raises:
-        InputError: not a table, or another value than 0 or 1.
+        InputError: not two-dimensional, or values other than 0 and 1.
     """
-    masks = _numbers(given, name)
+    masks = _numbers(argument, name)
     if masks.ndim != 2:
         raise InputError(
             f"`{name}` has a row for each coalition and a column for each contributor; got shape {masks.shape}. Give "
@@ -46,85 +46,85 @@ def as_masks(given: ArrayLike, name: str) -> np.ndarray:
     return present
 
 
-def as_vector(given: ArrayLike, name: str) -> np.ndarray:
+def as_vector(argument: ArrayLike, name: str) -> np.ndarray:
     """Numbers as float64, `(n,)`.
 
     Raises:
         InputError: not a sequence of numbers.
     """
-    vector = _numbers(given, name)
+    vector = _numbers(argument, name)
     if vector.ndim != 1:
         raise InputError(f"`{name}` is a sequence of numbers; got shape {vector.shape}. Give one dimension")
     return vector.astype(np.float64, copy=False)
 
 
-def as_features(given: ArrayLike, name: str) -> np.ndarray:
-    """Numbers in floating point, of the machine's byte order.
+def as_features(argument: ArrayLike, name: str) -> np.ndarray:
+    """Numbers in floating point, in native byte order.
 
-    Floating point keeps its precision. Integers of up to 16 bits become float32, which holds them exactly, and longer
-    ones float64. That there are two dimensions is for `check_features` to say.
+    Floating-point numbers keep their precision. Integers of up to 16 bits become float32, which represents them
+    exactly, and longer ones float64. `check_features` checks the number of dimensions.
 
     Raises:
-        InputError: rows of unequal length, or something else than numbers.
+        InputError: rows of unequal length, or values that are not numbers.
     """
-    features = _numbers(given, name)
+    features = _numbers(argument, name)
     kind = features.dtype if features.dtype.kind == "f" else np.result_type(features.dtype, np.float32)
     return features.astype(kind.newbyteorder("="), copy=False)
 
 
 @overload
-def as_labels(given: ArrayLike, name: str) -> np.ndarray: ...
+def as_labels(argument: ArrayLike, name: str) -> np.ndarray: ...
 
 
 @overload
-def as_labels(given: ArrayLike | None, name: str) -> np.ndarray | None: ...
+def as_labels(argument: ArrayLike | None, name: str) -> np.ndarray | None: ...
 
 
-def as_labels(given: ArrayLike | None, name: str) -> np.ndarray | None:
-    """Labels as numbers, `(items,)`; None stays None. That they are integers is for `check_labels` to say.
+def as_labels(argument: ArrayLike | None, name: str) -> np.ndarray | None:
+    """Labels as numbers, `(items,)`; None stays None. `check_labels` checks that they are integers.
 
     Raises:
-        InputError: labels that are no numbers.
+        InputError: labels that are not numbers.
     """
-    if given is None:
+    if argument is None:
         return None
-    labels = _numbers(given, name, remedy="Number them by `np.unique(labels, return_inverse=True)[1]`")
+    labels = _numbers(argument, name, remedy="Number them by `np.unique(labels, return_inverse=True)[1]`")
     return (
         labels.astype(np.int64) if labels.dtype == bool else labels.astype(labels.dtype.newbyteorder("="), copy=False)
     )
 
 
-def as_number(given: SupportsFloat, name: str) -> float:
-    """One number.
+def as_number(argument: SupportsFloat, name: str) -> float:
+    """A number as float.
 
     Raises:
-        InputError: something else.
+        InputError: not a number.
     """
     try:
-        return float(given)
+        return float(argument)
     except (TypeError, ValueError) as error:
-        raise InputError(f"`{name}` is a number; got {_shown(given)}") from error
+        raise InputError(f"`{name}` is a number; got {_shown(argument)}") from error
 
 
-def as_whole(given: SupportsIndex, name: str) -> int:
-    """One whole number, of Python or NumPy.
+def as_whole(argument: SupportsIndex, name: str) -> int:
+    """An integer of Python or NumPy as int.
 
     Raises:
-        InputError: something else, 3.0 too.
+        InputError: anything else, including 3.0.
     """
     try:
-        return operator.index(given)
+        return operator.index(argument)
     except TypeError as error:
         raise InputError(
-            f"`{name}` is a whole number; got {_shown(given)}. Round it if it is meant to be one"
+            f"`{name}` is a whole number; got {_shown(argument)}. Round it if it is meant to be one"
         ) from error
 
 
-def _numbers(given: Any, name: str, *, remedy: str = "Give numbers") -> np.ndarray:
-    """A plain array of real numbers; a view where it can be one."""
-    if np.ma.is_masked(given):
+def _numbers(argument: Any, name: str, *, remedy: str = "Give numbers") -> np.ndarray:
+    """A plain array of real numbers; a view if possible."""
+    if np.ma.is_masked(argument):
         raise InputError(f"`{name}` has a value everywhere; got a masked array with values left out. Fill or drop them")
-    array = _read(given, name)
+    array = _read(argument, name)
     if array.dtype == object:
         array = _from_objects(array, name, remedy)
     if array.dtype.kind not in NUMBERS:
@@ -132,23 +132,23 @@ def _numbers(given: Any, name: str, *, remedy: str = "Give numbers") -> np.ndarr
     return array
 
 
-def _read(given: Any, name: str) -> np.ndarray:
+def _read(argument: Any, name: str) -> np.ndarray:
     try:
-        return np.asarray(given)
+        return np.asarray(argument)
     except ValueError as error:
         raise InputError(
-            f"`{name}` has rows of one length; got a {type(given).__name__} whose rows differ ({error}). Give all "
+            f"`{name}` has rows of one length; got a {type(argument).__name__} whose rows differ ({error}). Give all "
             "rows as many numbers"
         ) from error
     except (TypeError, RuntimeError) as error:  # of tensors that are on a GPU, or part of a graph
         raise InputError(
-            f"`{name}` is read by NumPy, which cannot read this {type(given).__name__} ({error}). Convert it to "
+            f"`{name}` is read by NumPy, which cannot read this {type(argument).__name__} ({error}). Convert it to "
             "a NumPy array"
         ) from error
 
 
 def _from_objects(array: np.ndarray, name: str, remedy: str) -> np.ndarray:
-    """Numbers from Python objects, as columns of pandas and lists of decimals hold them."""
+    """Numbers from an array of Python objects, such as a pandas column or a list of decimals."""
     plain = _read(array.tolist(), name)  # bool, integers or floats if all objects are; a column of vectors, too
     if plain.dtype != object:
         return plain

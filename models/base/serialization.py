@@ -12,14 +12,14 @@ import numpy as np
 import safetensors.numpy
 
 PIECE = 2**24
-"""Bytes of an array that are in memory at a time."""
+"""Bytes of an array held in memory at a time."""
 
 KINDS = {"I64": "<i8", "F64": "<f8", "F32": "<f4", "F16": "<f2", "U8": "|u1", "BOOL": "|b1"}
-"""Types of arrays that files have here, by safetensors' names, and in the order in which it writes them."""
+"""Supported array types by their safetensors names, in the order in which safetensors writes them."""
 
 
 class ArraySource(Protocol):
-    """What is as an array, and may be made as it is asked for."""
+    """An array, or an object that computes slices of one on access."""
 
     @property
     def dtype(self) -> np.dtype[Any]: ...
@@ -38,7 +38,7 @@ def pack(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> by
 
 
 def packed_pieces(arrays: Mapping[str, ArraySource], description: Mapping[str, Any]) -> Iterator[bytes]:
-    """The bytes that `pack` makes, without holding them: for arrays that are larger than memory.
+    """The bytes of `pack` in pieces, for arrays that are larger than memory.
 
     Args:
         arrays: of the types in `KINDS`.
@@ -56,9 +56,9 @@ def packed_pieces(arrays: Mapping[str, ArraySource], description: Mapping[str, A
             "data_offsets": [end, end + length],
         }
         end += length
-    written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    written += b" " * (-len(written) % 8)
-    yield len(written).to_bytes(8, "little") + written
+    encoded = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    yield len(encoded).to_bytes(8, "little") + encoded
     for name in order:
         array = arrays[name]
         height = max(1, PIECE // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
@@ -67,12 +67,12 @@ def packed_pieces(arrays: Mapping[str, ArraySource], description: Mapping[str, A
 
 
 def unpack(payload: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the description that `pack` was given."""
+    """The arrays and the description that were packed."""
     return safetensors.numpy.load(payload), description_of(payload)
 
 
 def open_packed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The same from a file; arrays, of types in `KINDS`, are mapped, privately: read when something looks at them."""
+    """Open a packed file; its arrays, of types in `KINDS`, are memory-mapped privately and read on access."""
     with path.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(size))
@@ -89,7 +89,7 @@ def _mapped(path: Path, begin: int, tensor: Mapping[str, Any]) -> np.ndarray:
 
 
 def description_of(payload: bytes) -> dict[str, Any]:
-    """The description that `pack` was given."""
+    """The description in a payload of `pack`."""
     header_size = int.from_bytes(payload[:8], "little")
     header = json.loads(payload[8 : 8 + header_size])
     description: dict[str, Any] = json.loads(header["__metadata__"]["description"])

@@ -1,4 +1,4 @@
-"""What values images in a feature space: an encoder, and how images are made ready for one."""
+"""The interface of image encoders, and the preparation of images for them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Encoder(Protocol):
     """A fixed map from images to vectors; the features of an image do not depend on its neighbours in a batch.
 
     Attributes:
-        name: stands for all that the features depend on, input size and learned weights included: two encoders
-            of one name give one image the same features.
+        name: identifies everything that the features depend on, including input size and learned weights: encoders with
+            the same name give an image the same features.
         dimensions: of a feature vector.
     """
 
@@ -42,7 +42,7 @@ class Encoder(Protocol):
 
 
 def unit(images: np.ndarray, device: torch.device) -> Tensor:
-    """Images of uint8 as floats in [0, 1].
+    """Convert uint8 images to floats in [0, 1].
 
     Raises:
         InputError: they are not uint8 of four axes.
@@ -63,11 +63,11 @@ def prepared(
     std: tuple[float, float, float] = IMAGENET_STD,
     interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Tensor:
-    """Images in [0, 1] as a net expects them, one trained on ImageNet unless said otherwise; differentiable.
+    """Prepare images in [0, 1] for a net, by default one trained on ImageNet; differentiable.
 
-    Greyscale is repeated to three channels. The whole image becomes a square of `size` pixels, whatever its sides,
-    with antialiasing where it shrinks; what bicubic interpolation overshoots is clipped. The mean and deviation
-    of the channels are taken out last.
+    Greyscale is repeated to three channels. The whole image is resized to a square of `size` pixels regardless of its
+    aspect ratio, with antialiasing when it shrinks; overshoots of bicubic interpolation are clipped. Channels are
+    standardized by mean and standard deviation last.
 
     Returns:
         float32, `(items, 3, size, size)`.

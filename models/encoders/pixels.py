@@ -1,4 +1,4 @@
-"""Plain pixels as features: the baseline of every encoder, and enough for digits."""
+"""Plain pixels as features: the baseline for other encoders, and sufficient for digits."""
 
 from __future__ import annotations
 

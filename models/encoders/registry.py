@@ -1,4 +1,4 @@
-"""The encoders, by name: embedded ones, and those whose weights are fetched."""
+"""The encoders by name: those with embedded weights, and those whose weights are fetched."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ENCODERS: Mapping[EncoderName, Callable[[ImageShape, str, Weights], Encoder]] = 
     "densenet121": lambda shape, device, weights: densenet121(weights("densenet121")).to(device),
     "inception-v3": lambda shape, device, weights: inception_v3(weights("inception-v3")).to(device),
 }
-"""From the shape of the images, `(channels, height, width)`, a torch device, and folders of weights, of which each
-takes what it needs."""
+"""Constructors by name, from the shape of the images, `(channels, height, width)`, a torch device, and folders of
+weights."""
 
 
 def build_encoder(name: str, *, shape: ImageShape, device: str = "cpu", weights: Weights = no_weights) -> Encoder:

@@ -1,4 +1,4 @@
-"""What a global model property is: a number of the images that a model makes, and how much it varies by their draw."""
+"""Global model properties: a scalar computed from generated images, with its sampling error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.errors import InputError
 
 ImageRows = np.ndarray
-"""What a property is computed from, one row an image: probabilities, features or scores."""
+"""The per-image data that a property is computed from, one row per image: probabilities, features or scores."""
 
 GROUPS = 20
-"""Of images that the jackknife leaves out in turn; its standard error has itself a relative one of 1 / sqrt(2 * 19)."""
+"""Groups of images that the jackknife leaves out in turn; the relative error of its result is 1 / sqrt(2 * 19)."""
 
 MOST = 100_000
-"""Images of each model that are made for the sake of a standard error."""
+"""Largest number of images of each model for a requested standard error."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Property:
         return self.measure(images, error=True)[1]
 
     def measure(self, images: np.ndarray, *, error: bool = False) -> tuple[float, float]:
-        """The property and, where asked for, its standard error, else nan; each image is read once."""
+        """The property, and its standard error if `error` is True, else NaN; each image is read once."""
         needed = 2 * self.least if error else self.least
         if len(images) < needed:
             raise InputError(
@@ -94,23 +94,23 @@ class Property:
         return float(number)
 
     def images_for(self, images: np.ndarray, stderr: float) -> int:
-        """How many images give a standard error, from that of these: it falls with the root of their number.
+        """The number of images that gives a standard error, which decreases with the square root of the number.
 
         Args:
-            images: a pilot; the more of them, the surer the answer.
-            stderr: wanted, above 0, in units of the property.
+            images: a pilot sample; the larger, the more reliable the answer.
+            stderr: the target, above 0, in units of the property.
 
         Raises:
-            InputError: the error wanted is not above 0, or takes more than `MOST` images; or the pilot is too small.
+            InputError: the target is not above 0 or needs more than `MOST` images, or the pilot is too small.
         """
         if not stderr > 0:
             raise InputError(f"a standard error to reach is above 0, got {stderr}")
-        found = self.stderr(images)
-        needed = max(self.least, math.ceil(len(images) * (found / stderr) ** 2))
+        pilot_stderr = self.stderr(images)
+        needed = max(self.least, math.ceil(len(images) * (pilot_stderr / stderr) ** 2))
         if needed > MOST:
             raise InputError(
                 f"a standard error of {stderr:g} takes {needed:,} images of each model, and {MOST:,} are the most; of "
-                f"{len(images)} images it is {found:.2g}. Raise `sampling.stderr`"
+                f"{len(images)} images it is {pilot_stderr:.2g}. Raise `sampling.stderr`"
             )
         return needed
 
@@ -118,18 +118,18 @@ class Property:
 def jackknife(rows: ImageRows, statistic: Callable[[ImageRows], float], *, groups: int = GROUPS) -> float:
     """Standard error of a statistic by leaving out groups of rows (Efron and Stein 1981; Shao and Wu 1989).
 
-    sqrt((g - 1)/g sum (s_i - mean s)^2) over the g statistics s_i of all rows but group i. Unlike the bootstrap it
-    repeats no row: copies would collapse what nearest neighbours and covariances of few rows are about.
+    It is sqrt((g - 1)/g sum (s_i - mean s)^2) over the g statistics s_i of all rows except group i. Unlike the
+    bootstrap it repeats no row; copies would distort nearest neighbours and covariances of few rows.
 
     Args:
-        groups: at most; fewer rows are left out one by one. Row i is in group i modulo that number.
+        groups: largest number of groups; with fewer rows, each row is a group. Row i is in group i modulo that number.
     """
     groups = min(groups, len(rows))
     group = np.arange(len(rows)) % groups
-    left = np.array([statistic(rows[group != out]) for out in range(groups)])
-    return float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
+    leave_out = np.array([statistic(rows[group != index]) for index in range(groups)])
+    return float(np.sqrt((groups - 1) / groups * np.square(leave_out - leave_out.mean()).sum()))
 
 
 def error_of_mean(values: np.ndarray) -> float:
-    """Standard error of the mean of values, one an image."""
+    """Standard error of the mean of per-image values."""
     return float(values.std(ddof=1) / math.sqrt(len(values)))
