@@ -286,7 +286,7 @@ def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
     assert "<script>" not in page
     assert "&lt;script&gt;x" in page
     assert 'role="alert"' in page
-    assert "1 no longer matches" in page
+    assert "1 mismatch with the records" in page
 
 
 def royalty_trace(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
