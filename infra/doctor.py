@@ -85,7 +85,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def versions() -> Finding:
     """Check that each required package is installed in a suitable version."""
     requirements = [Requirement(text) for text in requires("royalty") or ()]
-    applicable = [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
+    applicable = [item for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})]
     problems = [problem for requirement in applicable for problem in _version_problems(requirement)]
     if problems:
         return Finding(

@@ -25,7 +25,9 @@ def payout(
     policy: Annotated[
         Path | None, typer.Option(help="YAML file with the terms of the payout; the run's terms by default.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the pool; the run's name by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the pool; by default that of the terms, or else the run's name.")
+    ] = None,
     period: Annotated[
         str | None, typer.Option(help="Period of the pool, for example 2026-05; a pool is paid once per period.")
     ] = None,

@@ -31,7 +31,7 @@ def check_covered(posting: Posting, accounts: Mapping[str, int]) -> None:
                 f"{formatted(amounts[negative], posting.currency)}. Nothing was posted; divide the pool again"
             )
     spent = sum(posting.amounts.values()) + sum(posting.held.values()) + max(posting.reserve, 0)
-    pool, brought = posting.given, sum(max(amount, 0) for amount in accounts.values())
+    pool, brought = posting.gross, sum(max(amount, 0) for amount in accounts.values())
     if spent > pool + brought:
         money = [formatted(amount, posting.currency) for amount in (spent, pool, brought)]
         raise LedgerConflict(

@@ -67,10 +67,10 @@ class Posting:
     @property
     def entries(self) -> list[tuple[str, str, int]]:
         """Kind, contributor and amount of each entry; the pool's own entries are omitted if they are zero."""
-        return [*self._placed, ("pool", HOUSE, -self.given)]
+        return [*self._placed, ("pool", HOUSE, -self.gross)]
 
     @property
-    def given(self) -> int:
+    def gross(self) -> int:
         """The amount that the pool gives."""
         return sum(amount for _, _, amount in self._placed) if self.pool is None else self.pool
 

@@ -113,7 +113,7 @@ def moved_between(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]])
 
 def failed(name: str, failure: str) -> str:
     """The summary of a revaluation that failed."""
-    return f"## Royalty: {shown(name)}\n\n**Revaluation failed.** {shown(failure, longest=MESSAGE)}\n"
+    return f"## Royalty: {escaped(name)}\n\n**Revaluation failed.** {escaped(failure, longest=MESSAGE)}\n"
 
 
 def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) -> str:
@@ -122,8 +122,8 @@ def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) ->
     Args:
         moved: None if nothing was revalued.
     """
-    lines = [f"## Royalty: {shown(change.name)}", ""]
-    since = f"the last credited run ({change.since}, {shown(change.commit)})"
+    lines = [f"## Royalty: {escaped(change.name)}", ""]
+    since = f"the last credited run ({change.since}, {escaped(change.commit)})"
     if not change.found:
         return "\n".join([*lines, f"Nothing changed since {since}.", *_kept(change), ""])
     lines += [f"Changed since {since}:", ""]
@@ -139,7 +139,7 @@ def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) ->
     return "\n".join([*lines, ""])
 
 
-def shown(text: str, longest: int = LONGEST) -> str:
+def escaped(text: str, longest: int = LONGEST) -> str:
     """Escape untrusted text: one line in `<code>`, without Markdown, HTML or mentions of users.
 
     Letters and digits of any script are kept; other printable characters become numeric entities, and the rest spaces.
@@ -161,7 +161,7 @@ def _plain(text: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     left = len(names) - ROWS
-    return ", ".join(map(shown, names[:ROWS])) + (f" and {left} more" if left > 0 else "")
+    return ", ".join(map(escaped, names[:ROWS])) + (f" and {left} more" if left > 0 else "")
 
 
 def _kept(change: Change) -> Iterator[str]:
@@ -175,17 +175,17 @@ def _table(moved: Sequence[Moved], currency: str) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|"
     for row in moved[:ROWS]:
         cells = [
-            _pair(row, lambda one: str(one.rank)),
-            _pair(row, lambda one: f"{one.credit:+.3f}"),
-            _pair(row, lambda one: f"{one.ci_low:+.2f} to {one.ci_high:+.2f}"),
-            _pair(row, lambda one: one.amount or "none"),
+            _pair(row, lambda standing: str(standing.rank)),
+            _pair(row, lambda standing: f"{standing.credit:+.3f}"),
+            _pair(row, lambda standing: f"{standing.ci_low:+.2f} to {standing.ci_high:+.2f}"),
+            _pair(row, lambda standing: standing.amount or "none"),
         ]
-        yield f"| {shown(row.contributor)} | {' | '.join(cells)} |"
+        yield f"| {escaped(row.contributor)} | {' | '.join(cells)} |"
     if len(moved) > ROWS:
         yield ""
         yield f"And {len(moved) - ROWS} more."
 
 
 def _pair(row: Moved, cell: Any) -> str:
-    then, now = ("none" if one is None else cell(one) for one in (row.then, row.now))
+    then, now = ("none" if standing is None else cell(standing) for standing in (row.then, row.now))
     return then if then == now else f"{then} → {now}"

@@ -29,16 +29,16 @@ def open_database(url: str) -> Engine:
         StoreError: the database does not answer, cannot be written, has a newer schema, or belongs to another program.
     """
     engine = _engine(url)
-    shown = engine.url.render_as_string(hide_password=True)
+    address = engine.url.render_as_string(hide_password=True)
     try:
         with engine.connect() as connection:
-            if _version(connection, shown) != SCHEMA:
+            if _version(connection, address) != SCHEMA:
                 lock(connection)
-                _migrate(connection, _version(connection, shown))  # read again: another process may have migrated it
+                _migrate(connection, _version(connection, address))  # read again: another process may have migrated it
                 connection.commit()
     except DBAPIError as error:
         raise StoreError(
-            f"cannot open the run store {shown}: {' '.join(str(error.orig).split())}. Start the database, or set "
+            f"cannot open the run store {address}: {' '.join(str(error.orig).split())}. Start the database, or set "
             "ROYALTY_DATABASE_URL to a running one"
         ) from error
     event.listen(engine, "handle_error", _as_store_error)
@@ -107,7 +107,7 @@ def _limit_waiting(_dialect: Any, _record: Any, _arguments: Any, parameters: dic
     parameters.setdefault("connect_timeout", CONNECT_SECONDS)
 
 
-def _version(connection: Connection, shown: str) -> str | None:
+def _version(connection: Connection, address: str) -> str | None:
     """Version of the schema; None before the first migration.
 
     Raises:
@@ -117,15 +117,15 @@ def _version(connection: Connection, shown: str) -> str | None:
     if not tables.has_table(VERSION_TABLE):
         if tables.has_table("alembic_version"):
             raise StoreError(
-                f"{shown} is the database of another program, such as Prefect or MLflow; set ROYALTY_DATABASE_URL to a "
-                "separate database"
+                f"{address} is the database of another program, such as Prefect or MLflow; set ROYALTY_DATABASE_URL "
+                "to a separate database"
             )
         return None
     version = str(connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")))
     if version not in _known():
         raise StoreError(
-            f"{shown} has schema version {version}, but this version of Royalty supports at most {SCHEMA}; install the "
-            "version of Royalty that last opened it, or set ROYALTY_DATABASE_URL to another database"
+            f"{address} has schema version {version}, but this version of Royalty supports at most {SCHEMA}; install "
+            "the version of Royalty that last opened it, or set ROYALTY_DATABASE_URL to another database"
         )
     return version
 

@@ -284,7 +284,7 @@ def test_page_escapes_names_and_is_loud(tmp_path: Path) -> None:
     assert "<script>" not in page
     assert "&lt;script&gt;x" in page
     assert 'role="alert"' in page
-    assert "1 no longer matches" in page
+    assert "1 mismatch with the records" in page
 
 
 def test_the_command_exits_with_what_it_found(royalty: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from html import unescape
 
 from markdown_it import MarkdownIt
 
-from royalty.infra.pages.summary import Change, failed, markdown, moved_between, shown
+from royalty.infra.pages.summary import Change, escaped, failed, markdown, moved_between
 
 NAMES = (
     "a|b",
@@ -97,4 +97,4 @@ def test_an_error_is_shown_without_what_it_would_do_and_not_without_end() -> Non
     said = failed("mine", "<img src=x onerror=alert(1)> " + "long " * 1000)
     assert "<img" not in said
     assert len(said) < 12_000
-    assert shown("x" * 50) == f"<code>{'x' * 39}&#8230;</code>"
+    assert escaped("x" * 50) == f"<code>{'x' * 39}&#8230;</code>"
