@@ -30,7 +30,6 @@ from royalty.tasks.benchmarks.criterion_stages import (
     Judged,
     MembershipInputs,
     OutliersInputs,
-    Row,
     TracInInputs,
 )
 from royalty.tasks.benchmarks.efficiency_worker import PARTS, time_methods
@@ -50,6 +49,7 @@ from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
 from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
+from royalty.tasks.stages.stage import TableRow
 from tests.conftest import save_digits
 
 SMALL = """
@@ -257,7 +257,7 @@ def test_time_is_of_all_parts(context: StageContext) -> None:
     made = sample(SampleInputs(models[0], "beta-vae", 3, 0), context).items
     config = CriteriaConfig(rerank=("none", "l2"), encoder="pixels", ks=(5,))
 
-    def timed(config: CriteriaConfig) -> list[Row]:
+    def timed(config: CriteriaConfig) -> list[TableRow]:
         return time_methods(EfficiencyInputs(config.methods, 0, (source, made, models)), context).efficiency
 
     plain, ranked, tracin = timed(config)
