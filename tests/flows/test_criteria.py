@@ -104,7 +104,7 @@ def test_a_drawn_set_has_each_class_in_its_share(context: StageContext) -> None:
     assert len(set(items.ids)) == drawn.count == 30
     assert draw(DrawInputs(source, 30, 1), context).items != drawn.items
     assert draw(DrawInputs(source, None, 0), context).items == source
-    with pytest.raises(InputError, match="drawn from the 120 images of the source; got 121"):
+    with pytest.raises(InputError, match="at most the number of images of the source, 120; got 121"):
         draw(DrawInputs(source, 121, 0), context)
     digits = draw(DrawInputs("", 50, 0), context)
     assert np.bincount(load_items(context.artifacts, digits.items).labels).tolist() == [5] * 10
@@ -285,7 +285,7 @@ def test_images_without_labels_are_refused(context: StageContext) -> None:
         ("generators: [gan]", "`generators.0`: input should be 'ddpm', 'beta-vae' or 'dcgan'"),
         ("generators: []", "`generators`"),
         ("steps: {beta-vae: 4}", "unknown key `steps.beta-vae`; did you mean `beta_vae`"),
-        ("steps: {beta_vae: 2}", "at least one step to a checkpoint of `tracin`, of which there are 3"),
+        ("steps: {beta_vae: 2}", "at least one step for each checkpoint of `tracin`, which are 3"),
         ("images: 1", "`images`: .*greater than or equal to 2"),
         ("rerank: [ssim]", "`rerank.0`"),
         ("ks: []", "`ks`"),
