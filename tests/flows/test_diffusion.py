@@ -41,7 +41,7 @@ def test_a_conditional_generator_is_credited(royalty: Run, tmp_path: Path) -> No
     assert result["measured"] == 8
     assert len(result["rows"]) == 3
     report = (Path(result["folder"]) / "report.html").read_text()
-    assert "Seconds a step" in report
+    assert "Seconds per step" in report
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))  # the base training is recorded
 
 
