@@ -139,7 +139,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert (dry["change"]["coalitions"], dry["moved"], dry["rows"]) == (len(with_ann) // 2, None, first["rows"])
     assert 0 < dry["change"]["seconds"] < 600
     said = (tmp_path / "dry.md").read_text(encoding="utf-8")
-    assert "changed their images: <code>ann</code>" in said
+    assert "Contributors with changed images: <code>ann</code>" in said
     assert f"Cost: {len(with_ann) // 2} coalition(s) to measure, about" in said
     assert "this is a dry run" in said
     assert (kept(home), entries(home, "payment")) == (before, paid)

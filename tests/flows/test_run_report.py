@@ -116,8 +116,8 @@ def test_a_page_says_what_changed_since_the_last_run(home: Home) -> None:
 def test_stages_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     home = made_up(tmp_path / "old", lacking={"train": ["parameters", "seed"]})
     keys = home.stages.keys
-    with pytest.raises(StoreError, match=r"stage 'train' .* was recorded with others, see parameters, seed|see seed"):
+    with pytest.raises(StoreError, match=r"stage 'train' .* different fields: .*(parameters|seed)"):
         RunStages.kept(home.space, keys.values())
     del keys["pay"], keys["train"]
-    with pytest.raises(StoreError, match="'train' is not"):
+    with pytest.raises(StoreError, match="lacks the stage 'train'"):
         RunStages.kept(home.space, keys.values())

@@ -90,9 +90,9 @@ def test_only_new_batches_are_transported(royalty: Run, tmp_path: Path) -> None:
     assert counted["solve-share"] == 3  # two at first, and then one for what is new
     other = royalty(*sava, "--incremental", "--val", train)
     assert other.returncode == 1
-    assert "`val` did" in other.stderr
+    assert "`val`" in other.stderr
     whole = royalty("value", "lava", "--config", "v.yaml", "--incremental")
-    assert "lava values all items at once" in whole.stderr
+    assert "lava has no batches" in whole.stderr
 
 
 def first_share(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
