@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -129,7 +130,7 @@ def test_code_that_no_key_covers_is_seen(tmp_path: Path, prefect_url: str, monke
     fit = coalition_models.coalition_models
 
     def with_hidden(*arguments: Any) -> Any:
-        hidden([1, 1], 1)
+        hidden([Fraction(1)])
         return fit(*arguments)
 
     monkeypatch.setattr(coalition_models, "coalition_models", with_hidden)

@@ -124,4 +124,4 @@ def test_the_list_says_what_each_takes(royalty: Run) -> None:
     assert rows["cifar20"]["budget"]["coalition_minutes"] == pytest.approx(18.4, rel=0.3)
     missing = royalty("run", "--preset", "cifar20")
     assert missing.returncode == 1
-    assert "give `--data PATH`, the archive cifar-100-python.tar.gz" in missing.stderr
+    assert "pass `--data PATH`, the archive cifar-100-python.tar.gz" in missing.stderr

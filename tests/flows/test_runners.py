@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,41 +24,11 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import open_workspace, place_of
 from royalty.models.generators.training import Training
 from royalty.tasks.credit import coalitions
-from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
-from royalty.tasks.stages.context import Stores
+from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.stages.device import one_gpu
+from tests.flows import stand_in_worker
 
-
-def measure_coalitions(
-    plans: Sequence[CoalitionPlan],
-    checkpoints: Mapping[str, str | None],
-    _measured: Collection[str],
-    stores: Stores,
-    report: Callable[[TrainedModel], object],
-) -> None:
-    """In place of training: a coalition does what its one member is called."""
-    for plan in plans:
-        if plan.key in checkpoints:
-            continue
-        tried = stores.root / plan.key
-        with (stores.root / "begun").open("a") as begun:
-            begun.write(f"{plan.key}\n")
-        while plan.members == ("waits",) and not (stores.root / "go on").exists():
-            time.sleep(0.05)
-        if plan.members == ("hangs",):
-            time.sleep(600)
-        if plan.members == ("is killed",) or (plan.members == ("is killed once",) and not tried.exists()):
-            tried.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if plan.members == ("fills memory",):
-            raise MemoryError("no memory for it")
-        if plan.members == ("has a bug",):
-            raise ValueError("a bug")
-        report(TrainedModel(plan.key, plan.seed, 1, 0.1, "cpu", "checkpoint", None))
-
-
-def nothing(_advance: Callable[[int], None]) -> None:
-    """What its process has imported by then, those after it start with."""
+STAND_IN = stand_in_worker.__name__
 
 
 def plan_of(member: str) -> CoalitionPlan:
@@ -89,7 +57,7 @@ def begun(home: Path) -> list[str]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("ROYALTY_HOME", str(tmp_path))
-    monkeypatch.setattr(coalitions, "worker", Deferred(__name__))
+    monkeypatch.setattr(coalitions, "worker", Deferred(STAND_IN))
     settings.cache_clear()
     yield tmp_path
     settings.cache_clear()
@@ -97,8 +65,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def measure_elsewhere(names: Sequence[str]) -> list[str]:
     """In a worker of a cluster, which imports all anew; the time limit is for coalitions, not for that."""
-    coalitions.worker = Deferred(__name__)
-    run_in_process(nothing, advance=print)
+    coalitions.worker = Deferred(STAND_IN)
+    run_in_process(stand_in_worker.nothing, advance=print)
     return measure(names, minutes=10 / 60)
 
 
@@ -154,7 +122,7 @@ def test_what_another_flow_is_at_is_left_to_it_or_waited_for(home: Path) -> None
 
 
 def test_what_a_killed_flow_was_at_is_taken_over_at_once(home: Path) -> None:
-    program = f"from {__name__} import *; coalitions.worker = Deferred({__name__!r}); measure(['waits', 'second'])"
+    program = f"from {__name__} import *; coalitions.worker = Deferred({STAND_IN!r}); measure(['waits', 'second'])"
     other = subprocess.Popen([sys.executable, "-c", program])
     until(lambda: begun(home) == ["waits"])
     assert measure(["waits", "second"]) == ["waits", "second"]
