@@ -104,8 +104,8 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert first["ended"].startswith("The target ended the measuring after 6 of at most 12 coalitions: the largest")
     assert first["ended"] in first["notes"]
     html = (Path(first["folder"]) / "report.html").read_text(encoding="utf-8")
-    assert re.search(r"Variance from training seeds</dt><dd>\d+%", html)
-    assert "Variance from sampling images" not in html
+    assert re.search(r"Variance due to training seeds</dt><dd>\d+%", html)
+    assert "Variance due to sampled images" not in html
 
     other = result_of(royalty("run", "--config", "entropy.yaml", "--json"))
     models, measurements = kept(home)
