@@ -67,7 +67,7 @@ def measure_elsewhere(names: Sequence[str]) -> list[str]:
     """In a worker of a cluster, which imports all anew; the time limit is for coalitions, not for that."""
     coalitions.worker = Deferred(STAND_IN)
     run_in_process(stand_in_worker.nothing, advance=print)
-    return measure(names, minutes=10 / 60)
+    return measure(names, minutes=20 / 60)
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def test_what_hangs_or_is_killed_twice_is_recorded_as_failed_and_the_rest_is_fin
     assert len(rows) == len(names)
     failures = {row.members[0]: row.failure for row in rows.values() if row.failure}
     assert failures == {
-        "hangs": "ended because it took longer than 10 s; raise its `timeout_minutes`, twice",
+        "hangs": "ended because it took longer than 20 s; raise its `timeout_minutes`, twice",
         "is killed": "ended without a result: killed by SIGKILL (out of memory?), twice",
         "fills memory": "no memory for it, twice",
     }
