@@ -116,8 +116,8 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert {(row["coalition"], row["draw"]) for row in added} == {(key, draw) for key in models for draw in (0, 1)}
     assert len(added) == 2 * MODELS
     html = (Path(other["folder"]) / "report.html").read_text(encoding="utf-8")
-    for source in ("the draw of coalitions", "training seeds", "sampling images"):
-        assert re.search(rf"Variance from {source}</dt><dd>\d+%", html)
+    for source in ("the drawn coalitions", "training seeds", "sampled images"):
+        assert re.search(rf"Variance due to {source}</dt><dd>\d+%", html)
 
     without_measurements(home, anew)
     before = kept(home)
