@@ -48,7 +48,7 @@ def test_revalue(credited: Credited, installed: Run, tmp_path: Path) -> None:
     credited.copy_to(tmp_path)
     done = installed("revalue", "--config", "small.yaml", "--summary", "summary.md")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Nothing changed since the last credited run, of 20" in done.stdout
+    assert "Nothing changed since the last credited run (20" in done.stdout
     assert "Nothing changed since" in (tmp_path / "summary.md").read_text(encoding="utf-8")
 
 
