@@ -180,7 +180,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert "Nobody would get a larger share by splitting into two identities" in html
     page = (Path(revalued["folder"]) / file_of("ann")).read_text(encoding="utf-8")
     assert re.search(r"Content of the images</th><td>different</td><td>changed</td>", page)
-    for result, state in ((first, "reversed"), (revalued, "stands")):
+    for result, state in ((first, "reversed"), (revalued, "active")):
         amount = re.escape(f"€{next(row['amount'] for row in result['rows'] if row['contributor'] == 'ann')}")
         assert re.search(rf"<td>{amount}</td><td>{state}</td>", page)
 
