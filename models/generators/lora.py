@@ -20,14 +20,7 @@ from royalty.models.base.serialization import pack, unpack
 from royalty.models.data.items import Shown
 from royalty.models.generators.acceleration import compiled, in_bfloat16
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import (
-    NOTHING_ELSE,
-    DivergedError,
-    Fits,
-    Resources,
-    batches,
-    fit_one_by_one,
-)
+from royalty.models.generators.generator import NOTHING_ELSE, DivergedError, Fits, Resources, batches, fit_one_by_one
 from royalty.models.generators.libraries import UNet2DConditionModel, get_cosine_schedule_with_warmup
 from royalty.models.generators.memory import Parts
 from royalty.models.generators.outline import Outline, outline_of_adapter
