@@ -12,7 +12,7 @@ PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint 
 run: $(VENV)/.installed
 	$(VENV)/bin/royalty run
 
-# Install what development needs too, then check style, types and behaviour: five minutes on two cores.
+# Install what development needs too, then check style, types and behaviour.
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 	$(SUITE) -m 'not ($(REST))'
 	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict
 
-# Everything, with what kills runs, starts clusters, draws thousands of times or is slow: a quarter of an hour.
+# Everything, with what kills runs, starts clusters, draws thousands of times or is slow.
 test-all: test test-rest
 
 # What `make test` leaves out.
