@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.judging.datamodeling import datamodeling_score, relative_change
+from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
@@ -100,7 +101,7 @@ def _datamodeling_rows(
 ) -> list[TableRow]:
     """Rows of the LDS table for coalitions of one size, one for each credit."""
     measured, table = utilities.of(coalitions)
-    masks = np.array([[name in members for name in names] for members in measured])
+    masks = masks_of(measured, names)
     rows = []
     for credit in credits:
         scores = datamodeling_score(credit.of(measured), credit.null, masks, table)

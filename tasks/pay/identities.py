@@ -14,6 +14,7 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.data.stored import open_set
 from royalty.models.payout.identities import merge, overlaps, split
 from royalty.models.payout.policies import Credit
+from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
@@ -84,5 +85,4 @@ def _measured(space: Workspace, credit: Credited, names: list[str]) -> tuple[np.
     for row in rows:
         utilities[tuple(sorted(coalitions[row.coalition].members))].append(row.utility)
     proper = {members: values for members, values in utilities.items() if 0 < len(members) < len(names)}
-    masks = np.array([[name in members for name in names] for members in proper], dtype=bool)
-    return masks.reshape(-1, len(names)), np.array([np.mean(values) for values in proper.values()])
+    return masks_of(proper, names), np.array([np.mean(values) for values in proper.values()])
