@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.stages.device import one_gpu
 from tests.flows import stand_in_worker
 
+ROOT = Path(__file__).parents[2]
 STAND_IN = stand_in_worker.__name__
 
 
@@ -123,8 +125,10 @@ def test_what_another_flow_is_at_is_left_to_it_or_waited_for(home: Path) -> None
 
 def test_what_a_killed_flow_was_at_is_taken_over_at_once(home: Path) -> None:
     program = f"from {__name__} import *; coalitions.worker = Deferred({STAND_IN!r}); measure(['waits', 'second'])"
-    other = subprocess.Popen([sys.executable, "-c", program])
-    until(lambda: begun(home) == ["waits"])
+    # Once a worker was started, children of this process do not look for modules in the current folder.
+    other = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    until(lambda: begun(home) == ["waits"] or other.poll() is not None)
+    assert other.poll() is None
     assert measure(["waits", "second"]) == ["waits", "second"]
     other.kill()
     other.wait()
