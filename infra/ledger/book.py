@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.postings import Posted
+from royalty.infra.ledger.change import money_by_contributor
+from royalty.infra.ledger.postings import HOUSE, REVERSALS, Posted
 from royalty.infra.stores.tables import EntryRow, PolicyRow, PoolRow, StatementRow
 
 ROWS_AT_ONCE = 10_000
+REVERSED = (REVERSALS["payment"], REVERSALS["release"])
+CASH = ("payment", "release", *REVERSED)
+"""Kinds of entries that pay money out, or take it back."""
 
 
 class Line(NamedTuple):
@@ -75,38 +79,29 @@ def _statement_of(row: Row[Any]) -> Any:
     return row[0]
 
 
-def replaced(session: Session) -> set[tuple[str, str]]:
-    """Pool and valuation of the divisions that a later one has reversed."""
-    reversed_ids = select(StatementRow.replaces).where(StatementRow.replaces.is_not(None))
-    divisions = select(StatementRow.pool, StatementRow.valuation).where(
-        StatementRow.kind == "division", StatementRow.id.in_(reversed_ids)
-    )
-    return {(pool, valuation) for pool, valuation in session.execute(divisions)}
+def last_divisions(rows: Iterable[StatementRow]) -> dict[str, int]:
+    """Position of the last division of each pool, by its key; earlier statements of the pool were reversed."""
+    return {row.pool: row.position for row in sorted(rows, key=lambda row: row.position) if row.kind == "division"}
 
 
 def listing(ledger_pages: Iterable[Page]) -> list[Posted]:
     """All statements, in their order."""
     all_pages = list(ledger_pages)
-    rows = [page.statement for page in all_pages]
-    reversed_ids = {row.replaces for row in rows}
-    past = {(row.pool, row.valuation) for row in rows if row.kind == "division" and row.id in reversed_ids}
-    return [as_posted(page, past) for page in all_pages]
+    last = last_divisions(page.statement for page in all_pages)
+    return [as_posted(page, last) for page in all_pages]
 
 
-def as_posted(page: Page, past: set[tuple[str, str]]) -> Posted:
+def as_posted(page: Page, last: Mapping[str, int]) -> Posted:
     """The statement of a page, with the amounts that contributors are paid by it.
 
     Args:
-        past: pool and valuation of the divisions that were reversed since.
+        last: result of `last_divisions`.
     """
     row, pool = page.statement, page.pool
-    paid: dict[str, int] = {}
-    moved: dict[str, int] = {}
-    for line in page.lines:
-        if line.kind in ("payment", "release"):
-            paid[line.contributor] = line.amount_minor
-        if line.kind in ("payment", "release", "reversal", "release-reversal"):
-            moved[line.contributor] = moved.get(line.contributor, 0) + line.amount_minor
+    paid = {line.contributor: line.amount_minor for line in page.lines if line.kind in ("payment", "release")}
+    money = money_by_contributor(page.lines)
+    people = {name: amounts for name, amounts in money.items() if name != HOUSE}
+    cash = {line.contributor for line in page.lines if line.kind in CASH}
     return Posted(
         id=row.id,
         pool=pool.name if pool else row.pool,
@@ -121,6 +116,11 @@ def as_posted(page: Page, past: set[tuple[str, str]]) -> Posted:
         amount=row.amount_minor,
         hash=row.hash,
         paid=paid,
-        moved=moved,
-        active=(row.pool, row.valuation) not in past,
+        moved={name: amounts.paid for name, amounts in people.items() if name in cash},
+        active=row.position >= last.get(row.pool, 0),
+        held={name: amounts.held for name, amounts in people.items() if amounts.held},
+        accounts={name: amounts.account for name, amounts in people.items() if amounts.account},
+        reversed=-sum(
+            line.amount_minor for line in page.lines if line.kind in (REVERSALS["payment"], REVERSALS["release"])
+        ),
     )

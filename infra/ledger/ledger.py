@@ -13,9 +13,17 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.book import as_posted, listing, pages, replaced
-from royalty.infra.ledger.posting_rules import check_covered, check_same, label
-from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, OthersPool, Posted, Posting, Verified
+from royalty.infra.ledger.book import as_posted, last_divisions, listing, pages
+from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_of
+from royalty.infra.ledger.planning import change_of, plan_entries
+from royalty.infra.ledger.posting_rules import (
+    check_covered,
+    check_same,
+    check_source,
+    check_takes_nothing_back,
+    label,
+)
+from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, Posted, Posting, Verified
 from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
 from royalty.infra.stores.chain import pool_key, statement_hash
 from royalty.infra.stores.database import lock
@@ -39,18 +47,23 @@ class Ledger:
         *,
         period: str = "",
         brought: Mapping[str, int] | None = None,
-        replace_other_runs: bool = False,
+        corrections: Corrections = "reverse",
+        replace: bool = False,
     ) -> str:
         """Record the division of a pool; posting the same division again changes nothing.
 
         Args:
             brought: result of `accounts` for these contributors when the division was computed.
-            replace_other_runs: reverse what the pool paid on another run's credit.
+            corrections: what happens to a pool that was divided by other credit: `reverse` takes that division back and
+                pays this one; `carry` leaves it paid, and puts the differences on the contributors' accounts, from
+                which later payouts are paid or reduced.
+            replace: take money back from contributors, and replace what the pool paid on another run's credit.
 
         Returns:
             The ID of the statement.
 
         Raises:
+            TakesBack: a contributor would lose money.
             OthersPool: the pool was divided by another run's credit.
             LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since; the pool
                 is in another currency; accounts changed since the division was computed; more is paid than the pool
@@ -61,17 +74,12 @@ class Ledger:
             lock(session.connection())
             book = Book.read(session, pool_key(pool, period))
             row = _pool(session, pool, period, posting.currency)
-            latest, known = book.latest, book.division(posting.valuation)
+            known, current = book.by(posting.valuation), book.current
             if known is not None:
                 check_same(row, book, known, posting)
                 return known.id
-            sources_known = latest is not None and None not in (latest.source, posting.source)
-            if latest is not None and sources_known and latest.source != posting.source and not replace_other_runs:
-                raise OthersPool(
-                    f"a pool is divided by one run's credit: {label(row)} was divided by the credit of "
-                    f"{latest.source!r}, got that of {posting.source!r}. Name another pool, or replace the earlier "
-                    "payment (`royalty payout --replace`)"
-                )
+            if current is not None and not replace:
+                check_source(row, current, posting)
             accounts = book.brought(posting.currency, posting.amounts)
             if accounts != dict(brought or {}):
                 raise LedgerConflict(
@@ -79,27 +87,40 @@ class Ledger:
                     "current accounts"
                 )
             check_covered(posting, accounts)
-            entries = [_entry(row, name, posting.valuation, kind, amount) for kind, name, amount in posting.entries]
-            if latest is not None:
-                entries += [
-                    _entry(row, line.contributor, line.valuation, REVERSALS[line.kind], -line.amount_minor)
-                    for line in book.posted(latest.valuation)
-                ]
-            policy = _policy(session, posting.terms)
-            identity = _identity(row.id, "division", posting.valuation)
+            kind, planned = plan_entries(book, posting, corrections)
+            if current is not None and not replace:
+                check_takes_nothing_back(row, current, people_of(book.money, planned))
+            entries = [_entry(row, entry) for entry in planned]
+            policy, latest = _policy(session, posting.terms), book.latest
             return _close(
                 session,
                 book,
                 row,
                 entries,
-                id=identity,
-                kind="division",
+                id=_identity(row.id, kind, posting.valuation),
+                kind=kind,
                 valuation=posting.valuation,
                 source=posting.source,
                 policy=policy,
-                amount_minor=-posting.entries[-1][2],
-                replaces=None if latest is None else latest.id,
+                amount_minor=posting.gross if kind == "division" else 0,
+                replaces=latest.id if latest is not None and kind == "division" else None,
             )
+
+    def preview(
+        self, pool: str, posting: Posting, *, period: str = "", corrections: Corrections = "reverse"
+    ) -> PoolChange:
+        """What `post` with these arguments would change; nothing is written.
+
+        Raises:
+            LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since.
+            LedgerBroken: the ledger does not verify.
+        """
+        with Session(self.engine) as session:
+            book = Book.read(session, pool_key(pool, period))
+            row, known = session.get(PoolRow, pool_key(pool, period)), book.by(posting.valuation)
+            if row is not None and known is not None:
+                check_same(row, book, known, posting)
+            return change_of(book, posting, corrections, pool=pool, period=period, statements=listing(pages(session)))
 
     def release(self, pool: str, contributors: Collection[str], *, period: str = "") -> str:
         """Pay the money that a pool holds for these contributors; repeating a release changes nothing.
@@ -131,7 +152,7 @@ class Ledger:
                     f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(waiting) or 'nobody'}"
                 )
             entries = [
-                _entry(row, name, latest.valuation, kind, sign * held[name])
+                _entry(row, Entry(kind, name, latest.valuation, sign * held[name]))
                 for name in names
                 for kind, sign in (("release", 1), ("held-release", -1))
             ]
@@ -224,7 +245,7 @@ class Ledger:
             page = verified_page(session, identity)
             if page is None:
                 raise LedgerConflict(f"no statement has the ID {identity!r}; `royalty ledger` lists the statements")
-            return as_posted(page, replaced(session))
+            return as_posted(page, last_divisions(session.scalars(select(StatementRow))))
 
     def verify(self) -> Verified:
         """Verify all hashes of the chain, from its first statement, and look for entries without a statement."""
@@ -271,21 +292,15 @@ def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     return digest
 
 
-def _entry(pool: PoolRow, contributor: str, valuation: str, kind: str, amount: int) -> dict[str, Any]:
-    return {
-        "pool": pool.id,
-        "contributor": contributor,
-        "valuation": valuation,
-        "kind": kind,
-        "amount_minor": amount,
-        "currency": pool.currency,
-    }
+def _entry(pool: PoolRow, entry: Entry) -> dict[str, Any]:
+    return {**entry._asdict(), "pool": pool.id, "currency": pool.currency}
 
 
 def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any) -> str:
     """Write the entries, and then the statement, which the database accepts if they sum to zero."""
     statement = {**fields, "position": book.position + 1, "created_at": now()}
-    session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
+    if entries:  # a correction that changes no amount has none
+        session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
     pool_fields = {part: getattr(pool, part) for part in ("name", "period", "currency")}
     digest = statement_hash(statement, pool_fields, entries, book.head)
     session.add(StatementRow(pool=pool.id, previous=book.head, hash=digest, **statement))

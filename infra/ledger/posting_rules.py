@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from royalty.infra.ledger.change import AnyEntry, Entry, Money, PersonChange, TakesBack, money_by_contributor
 from royalty.infra.ledger.money import formatted
-from royalty.infra.ledger.postings import HOUSE, LedgerConflict, Posting
+from royalty.infra.ledger.postings import HOUSE, LedgerConflict, OthersPool, Posting
 from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.tables import PoolRow, StatementRow
+
+Amounts = Mapping[tuple[str, str], int]
+
+NAMED = 10
+"""Contributors that a message names."""
 
 
 def label(pool: PoolRow) -> str:
@@ -40,37 +46,87 @@ def check_covered(posting: Posting, accounts: Mapping[str, int]) -> None:
         )
 
 
+def check_source(pool: PoolRow, current: StatementRow, posting: Posting) -> None:
+    """Check that a pool is divided by the credit of the same run as before.
+
+    Raises:
+        OthersPool: it was divided by the credit of another run.
+    """
+    if None not in (current.source, posting.source) and current.source != posting.source:
+        raise OthersPool(
+            f"a pool is divided by one run's credit: {label(pool)} was divided by the credit of {current.source!r}, "
+            f"got that of {posting.source!r}. Name another pool, or replace the earlier payment (`royalty payout "
+            "--replace`)"
+        )
+
+
+def check_takes_nothing_back(pool: PoolRow, current: StatementRow, people: Iterable[PersonChange]) -> None:
+    """Check that a posting to a pool that was divided before takes nothing back.
+
+    Raises:
+        TakesBack: a contributor would have less than before, paid or due.
+    """
+    losers = sorted((row for row in people if row.loses), key=lambda row: -row.loses)
+    if not losers:
+        return
+    named = [f"{row.contributor} {formatted(row.loses, pool.currency)}" for row in losers[:NAMED]]
+    more = f" and {len(losers) - NAMED} more" if len(losers) > NAMED else ""
+    raise TakesBack(
+        f"a posting takes money back only if that is agreed to: {label(pool)} was divided by statement "
+        f"{current.id} on {current.created_at[:10]}, and this division takes "
+        f"{formatted(sum(row.loses for row in losers), pool.currency)} from {len(losers)} contributor(s): "
+        f"{', '.join(named)}{more}. Nothing was posted. Agree with `--replace` (`replace=True`), or pay another period"
+    )
+
+
 def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting) -> None:
     """Check that a posting repeats the amounts of its valuation, with or without the releases since then.
 
     Raises:
         LedgerConflict: the amounts differ, or another valuation has replaced this one.
     """
-    posted = {
-        (entry.kind, entry.contributor): entry.amount_minor
-        for entry in book.posted(known.valuation)
-        if entry.contributor != HOUSE
-    }
-    released = {name: posted.pop(("release", name)) for kind, name in list(posted) if kind == "release"}
-    original = {key: amount for key, amount in posted.items() if key[0] != "held-release"}
-    # After a release, dividing the pool again pays the released contributors instead of holding their money.
-    unreleased = {key: amount for key, amount in original.items() if key[0] != "held" or key[1] not in released}
-    current = unreleased | {("payment", name): amount for name, amount in released.items()}
-    requested = {(kind, name): amount for kind, name, amount in posting.entries if name != HOUSE}
-    if requested not in (original, current):
+    current = book.current
+    if current is not None and current.id != known.id:
+        raise LedgerConflict(
+            f"pool {label(pool)} paid valuation {known.valuation[:12]} and has since replaced it by "
+            f"{current.valuation[:12]}; to pay the earlier one again, name another pool (`payout.name`)."
+        )
+    requested = _by_kind(_entries(posting))
+    if known.kind == "correction":  # it moved what was due, whatever had been paid before
+        posted = {("payment", name): money.paid for name, money in book.money.items()}
+        same = _due(book.money) == _due(money_by_contributor(_entries(posting)))
+    else:
+        posted = _by_kind(book.posted(known.valuation))
+        same = requested in _forms(posted)
+    if not same:
         raise LedgerConflict(
             f"a pool pays a valuation once; {label(pool)} has paid valuation {known.valuation[:12]} a total of "
-            f"{formatted(_total(original), pool.currency)}, but this posting pays "
+            f"{formatted(_total(posted), pool.currency)}, but this posting pays "
             f"{formatted(_total(requested), posting.currency)}, or holds or carries over another amount. Name another "
             "pool (`payout.name`), or release held money (`royalty payout --release`)."
         )
-    latest = book.latest
-    if latest is not None and latest.id != known.id:
-        raise LedgerConflict(
-            f"pool {label(pool)} paid valuation {known.valuation[:12]} and has since replaced it by "
-            f"{latest.valuation[:12]}; to pay the earlier one again, name another pool (`payout.name`)."
-        )
 
 
-def _total(entries: Mapping[tuple[str, str], int]) -> int:
+def _entries(posting: Posting) -> list[Entry]:
+    return [Entry(kind, name, posting.valuation, amount) for kind, name, amount in posting.entries]
+
+
+def _by_kind(entries: Iterable[AnyEntry]) -> Amounts:
+    """Minor units by kind and contributor, without the pool's own."""
+    return {(entry.kind, entry.contributor): entry.amount_minor for entry in entries if entry.contributor != HOUSE}
+
+
+def _forms(posted: Amounts) -> tuple[Amounts, Amounts]:
+    """A division as it was posted; and as dividing again after releases gives it: who was released is paid."""
+    released = {name: amount for (kind, name), amount in posted.items() if kind == "release"}
+    original = {key: amount for key, amount in posted.items() if key[0] not in ("release", "held-release")}
+    held = {key: amount for key, amount in original.items() if key[0] != "held" or key[1] not in released}
+    return original, held | {("payment", name): amount for name, amount in released.items()}
+
+
+def _due(money: Mapping[str, Money]) -> dict[str, int]:
+    return {name: amounts.due for name, amounts in money.items() if name != HOUSE and amounts.due}
+
+
+def _total(entries: Amounts) -> int:
     return sum(amount for (kind, _), amount in entries.items() if kind == "payment")

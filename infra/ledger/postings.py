@@ -88,7 +88,7 @@ class Posted:
 
     Attributes:
         pool, period: name and period of the pool.
-        kind: `division`, or `release` of held money.
+        kind: `division`; `release` of held money; or `correction` of a division by accounts, which pays nothing now.
         valuation: digest of the credit table.
         sequence: position in the chain of all statements.
         amount: amount of the pool, in minor units.
@@ -96,6 +96,9 @@ class Posted:
         moved: minor units that a contributor gets by this statement, net of its reversals; negative if an earlier
             statement paid too much.
         active: no later statement has replaced this one.
+        held, accounts: minor units by contributor that this statement holds, and adds to what later payouts bring
+            forward; negative is released or reversed, and owed.
+        reversed: minor units of earlier payments that this statement takes back.
     """
 
     id: str
@@ -113,6 +116,9 @@ class Posted:
     paid: Mapping[str, int]
     moved: Mapping[str, int]
     active: bool = True
+    held: Mapping[str, int] = field(default_factory=dict)
+    accounts: Mapping[str, int] = field(default_factory=dict)
+    reversed: int = 0
 
 
 @dataclass(frozen=True)

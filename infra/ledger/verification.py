@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import Line, Page, pages
+from royalty.infra.ledger.change import Money, money_by_contributor
 from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
 from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
 from royalty.infra.stores.keys import digest_of
@@ -122,10 +123,28 @@ class Book:
         """The last division of the pool."""
         return next((page.statement for page in reversed(self.pages) if page.statement.kind == "division"), None)
 
-    def division(self, valuation: str) -> StatementRow | None:
-        """The division that paid this valuation."""
-        divisions = (page.statement for page in self.pages if page.statement.kind == "division")
-        return next((statement for statement in divisions if statement.valuation == valuation), None)
+    @property
+    def current(self) -> StatementRow | None:
+        """The last division or correction of the pool: its valuation is the one that the pool follows."""
+        kinds = ("division", "correction")
+        return next((page.statement for page in reversed(self.pages) if page.statement.kind in kinds), None)
+
+    def by(self, valuation: str) -> StatementRow | None:
+        """The division, or correction, by this valuation."""
+        rows = (page.statement for page in self.pages if page.statement.kind in ("division", "correction"))
+        return next((row for row in rows if row.valuation == valuation), None)
+
+    @property
+    def active(self) -> list[Line]:
+        """The entries of the last division and of the releases and corrections since, without reversals."""
+        latest = self.latest
+        since = [page for page in self.pages if latest is not None and page.statement.position >= latest.position]
+        return [line for page in since for line in page.lines if line.kind in REVERSALS]
+
+    @property
+    def money(self) -> dict[str, Money]:
+        """The money of each contributor in this pool, and of the pool itself."""
+        return money_by_contributor(line for page in self.pages for line in page.lines)
 
     def knows(self, identity: str) -> bool:
         return any(page.statement.id == identity for page in self.pages)

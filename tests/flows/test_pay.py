@@ -64,7 +64,7 @@ def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Wo
     assert "'may' was divided by the credit of 'cats', got that of 'dogs'" in (refused.outputs.refusal or "")
     assert (refused.statement, [row["amount"] for row in refused.outputs.rows]) == (None, [None, None])
     assert space.ledger.balance("may") == {"big": 900, "small": 100}
-    pay.fn(credited(space, big=4.0), config, "may", source="dogs", replace_other_runs=True)
+    pay.fn(credited(space, big=4.0), config, "may", source="dogs", replace=True)
     assert space.ledger.balance("may") == {"big": 800, "small": 200}
 
 

@@ -31,7 +31,7 @@ Change = Mapping[str, Any]
 def posted(ledger: Ledger) -> dict[str, Any]:  # noqa: F811
     """Two pools that are paid; the first entry of the first."""
     ledger.post("may", euros("v1", {"ann": 60, "bob": 40}, accounts={"cy": 9}))
-    ledger.post("june", euros("v2", {"ann": 10}))
+    ledger.post("june", euros("v2", {"ann": 10}), replace=True)
     with ledger.engine.connect() as connection:
         row = connection.execute(text(f"SELECT {', '.join(COLUMNS)} FROM entries ORDER BY id LIMIT 1"))
         return dict(row.mappings().one())
@@ -74,7 +74,7 @@ def test_an_entry_of_no_statement_is_named_and_stops_all_payment(
     assert f"entry {number}" in (found.why or "")
     before = ledger.statements()
     uses: list[Callable[[], object]] = [
-        lambda: ledger.post("july", euros("v3", {"ann": 1})),
+        lambda: ledger.post("july", euros("v3", {"ann": 1}), replace=True),
         lambda: ledger.post("may", euros("v1", {"ann": 60, "bob": 40}, accounts={"cy": 9})),
         lambda: ledger.release("may", ["ann"]),
         lambda: ledger.accounts("july", "EUR", ["ann"]),
@@ -112,7 +112,7 @@ def test_an_entry_added_to_a_statement_breaks_its_hash(ledger: Ledger, change: C
         with pytest.raises(LedgerBroken, match="its hash does not match"):
             use()
     with pytest.raises(LedgerBroken, match=rf"statement {forged['statement']} is not valid.*Restore"):
-        ledger.post("july", euros("v3", {"ann": 1}))
+        ledger.post("july", euros("v3", {"ann": 1}), replace=True)
 
 
 def test_an_entry_moved_to_another_pool_is_found(tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ def test_terms_and_pools_forged_in_advance_are_not_adopted(ledger: Ledger) -> No
         session.add(PoolRow(id=pool_key("july", ""), name="another", period="", currency="EUR"))
     assert ledger.verify().broken is None, "nothing posted is divided by them"
     with pytest.raises(LedgerConflict, match=r"the terms .* have changed"):
-        ledger.post("august", euros("v3", {"ann": 1}, terms=terms))
+        ledger.post("august", euros("v3", {"ann": 1}, terms=terms), replace=True)
     with pytest.raises(LedgerConflict, match=r"'july'.*'another'"):
-        ledger.post("july", euros("v3", {"ann": 1}))
+        ledger.post("july", euros("v3", {"ann": 1}), replace=True)
     assert len(ledger.statements()) == 2
 
 
@@ -213,7 +213,7 @@ def test_any_single_entry_that_is_added_breaks_verification(
     try:
         assert Ledger(engine).verify().broken is not None
         with pytest.raises(LedgerBroken):
-            Ledger(engine).post("july", euros("v3", {"ann": 1}))
+            Ledger(engine).post("july", euros("v3", {"ann": 1}), replace=True)
     finally:
         engine.dispose()
 

@@ -91,7 +91,7 @@ def test_paying_twice_is_a_constraint_error(ledger: Ledger) -> None:
 
 def test_a_pool_and_period_have_one_active_statement(ledger: Ledger) -> None:
     filled(ledger)
-    ledger.post("may", euros("v2", {"ann": 50}))
+    ledger.post("may", euros("v2", {"ann": 50}), replace=True)
     with Session(ledger.engine) as session:
         last = session.scalars(select(StatementRow).order_by(StatementRow.position.desc())).first()
         said = {column.name: getattr(last, column.name) for column in StatementRow.__table__.columns}
@@ -120,7 +120,7 @@ def test_each_period_of_a_pool_is_paid(ledger: Ledger) -> None:
 
 def test_new_valuation_reverses_the_old(ledger: Ledger) -> None:
     ledger.post("may", euros("v1", {"ann": 60, "bob": 40}))
-    ledger.post("may", euros("v2", {"ann": 10, "cy": 90}))
+    ledger.post("may", euros("v2", {"ann": 10, "cy": 90}), replace=True)
     assert ledger.balance("may") == {"ann": 10, "bob": 0, "cy": 90}
     assert ledger.statements()[-1].moved == {"ann": -50, "bob": -40, "cy": 90}
     with pytest.raises(LedgerConflict, match="has since replaced it"):
@@ -136,7 +136,7 @@ def test_what_contradicts_the_ledger_is_refused(ledger: Ledger) -> None:
     with pytest.raises(LedgerConflict, match="was divided by the credit of 'digits', got that of 'cats'"):
         ledger.post("may", euros("v2", {"ann": 60}, source="cats"))
     assert ledger.balance("may") == {"ann": 60}
-    ledger.post("may", euros("v2", {"ann": 59}, source="cats"), replace_other_runs=True)
+    ledger.post("may", euros("v2", {"ann": 59}, source="cats"), replace=True)
     assert ledger.balance("may") == {"ann": 59}
 
 
@@ -153,7 +153,7 @@ def test_what_is_held_is_released_once_and_taken_back_by_a_correction(ledger: Le
     first = ledger.statements()[0].id
     assert ledger.post("may", posting) == first, "the same division, from before the release"
     assert ledger.post("may", euros("v1", {"ann": 60, "bob": 30, "cy": 0}, held={"cy": 10})) == first, "and after it"
-    ledger.post("may", euros("v2", {"ann": 100}))
+    ledger.post("may", euros("v2", {"ann": 100}), replace=True)
     assert ledger.balance("may") == {"ann": 100, "bob": 0, "cy": 0}
     assert ledger.balance("may", "held") == {"bob": 0, "cy": 0}
     assert [(one.kind, one.active) for one in ledger.statements()] == [
@@ -193,7 +193,7 @@ def test_what_was_brought_from_a_valuation_since_replaced_is_owed(ledger: Ledger
     ledger.post("may", euros("v1", {"ann": 90, "bob": 0}, held={"cy": 6}, accounts={"bob": 4}))
     brought = ledger.accounts("june", "EUR", ["bob"])
     ledger.post("june", euros("v2", {"bob": 24}, accounts={"bob": -4}), brought=brought)
-    ledger.post("may", euros("v3", {"ann": 99, "bob": 0}, accounts={"bob": 1}))
+    ledger.post("may", euros("v3", {"ann": 99, "bob": 0}, accounts={"bob": 1}), replace=True)
     assert ledger.balance("may") == {"ann": 99, "bob": 0}
     assert ledger.balance("may", "held") == {"cy": 0}
     assert ledger.balance("may", "account") == {"bob": 1}
@@ -277,7 +277,7 @@ amounts = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000), min_s
 def test_a_pool_owes_what_the_last_statement_says(postings: list[dict[str, int]]) -> None:
     ledger, rows = Ledger(open_database("sqlite://")), 0
     for index, posting in enumerate(postings):
-        ledger.post("p", euros(f"v{index}", posting))
+        ledger.post("p", euros(f"v{index}", posting), replace=True)
         with Session(ledger.engine) as session:
             now = session.scalar(select(func.count()).select_from(EntryRow)) or 0
         assert now > rows, "rows are only added"
