@@ -61,6 +61,8 @@ def load_config(
     preset: str | None = None,
     name: str | None = None,
     data: str | Path | None = None,
+    *,
+    pay: bool = False,
 ) -> CreditConfig:
     """Load the configuration of a run from a file or a preset (default: `digits`).
 
@@ -71,6 +73,7 @@ def load_config(
         preset: a configuration in the package, instead of a file: `royalty presets` lists them.
         name: name of the run; by default the file's `name`, or else the name of the file.
         data: path of the images, which replaces `data.path`; relative to the current folder.
+        pay: post the payout, as `payout.post` does.
 
     Returns:
         A frozen pydantic model with a field for each stage.
@@ -116,6 +119,8 @@ def load_config(
         values["data"]["path"] = str(data.expanduser().absolute())
     if name is not None:
         values["name"] = name
+    if pay:
+        values["payout"] = {**(values.get("payout") or {}), "post": True}
     return _validated(CreditConfig, values, str(file or preset or "digits"))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.fan_out import measure_all
+from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
@@ -41,9 +42,9 @@ from royalty.tasks.credit.training import (
     try_base,
 )
 from royalty.tasks.items.gmvaluator import match_grand_model
-from royalty.tasks.pay.division import pay
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages
 from royalty.tasks.report.track import prepare_tracking, track
@@ -58,6 +59,8 @@ class CreditResult:
     Attributes:
         rows: `payout.csv` as records, highest credit first.
         table: digest of the credit table.
+        statement: ID of the ledger statement that paid the division; None if it is a proposal.
+        refusal: why the terms refuse to pay this credit; None if they do not.
         folder: contains `report.html`, `credit.parquet` and `payout.csv`.
         measured, reused: coalitions trained or measured by this run, and coalitions found in the run store.
         ended: why measuring ended, and how certain the credit is.
@@ -67,6 +70,8 @@ class CreditResult:
     name: str
     rows: list[dict[str, Any]]
     table: str
+    statement: str | None
+    refusal: str | None
     folder: str
     mlflow_run: str
     measured: int
@@ -138,10 +143,13 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
 
 
 def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
-    """Measure coalitions until the target is reached; then credit, pay, match, log and report.
+    """Measure coalitions until the target is reached; then credit, divide the pool, match, log and report.
+
+    The division is a proposal, unless `payout.post` is set.
 
     Raises:
-        InputError: the credit does not pass the gates or the terms of the payout. Everything except the payout is done.
+        InputError: the credit was to be paid, and does not pass the gates or the terms of the payout. Everything except
+            the payout is done.
     """
     config = settle_images(game.pruned, game.judge, config)
     measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
@@ -156,7 +164,9 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     estimate = estimate_credit(game.data, plans, config)  # KernelSHAP
     record_credit(config.name, estimate)
     pool = config.payout.name or config.name
-    paid = pay(estimate, config.payout, pool, payees=load_payees(config.payout, config.data), source=config.name)
+    terms = in_period(config.payout)
+    payees = load_payees(terms, config.data)
+    paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post)
     matched = match_grand_model(game.data, plans, config)
 
     stages = RunStages(
@@ -172,16 +182,18 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]
-    notes = [*notes, verdict.sentence]
+    notes = [*notes, verdict.sentence, *([paid.unposted] if paid.unposted else [])]
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
-    if refusal:
+    if refusal and terms.post:
         raise InputError(f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}")
     return CreditResult(
         name=config.name,
         rows=paid.outputs.rows,
         table=estimate.outputs.table,
+        statement=paid.statement,
+        refusal=refusal,
         folder=report.folder,
         mlflow_run=stages.logged_run.outputs.run,
         measured=len(fresh),

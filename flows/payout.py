@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow
 
+from royalty.infra.ledger.change import PoolChange, TakesBack
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
+from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.credit.estimate import find_credit
-from royalty.tasks.pay.division import pay, release_held
+from royalty.tasks.credit.estimate import Credited, find_credit
+from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
+from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import ExportName, read_statement, terms_of_run, write_payout
+from royalty.tasks.report.prefect_artifacts import show_change
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class PayoutResult:
     Attributes:
         run: the run that the credit comes from.
         statement: ID of the ledger statement; None if nothing was posted.
+        change: what posting the division changes, or changed; None for a release.
         rows: `payout.csv` as records, highest credit first; for a release, the contributors and amounts paid.
         notes: contributors whose amount differs from what the policy alone gives, and other remarks to review.
         checks: what the payout would be if two contributors were one person, or one were two.
@@ -38,6 +44,7 @@ class PayoutResult:
     period: str | None
     currency: str
     statement: str | None
+    change: PoolChange | None
     rows: list[dict[str, Any]]
     notes: list[str]
     checks: list[str]
@@ -60,18 +67,19 @@ def payout(
         credit: name of a run, or the digest of its credit table.
         config: terms of the payout; the run's terms by default.
         release: contributors whose held money is paid now.
-        replace: reverse what the pool paid on another run's credit.
-        dry_run: return the division without posting it.
+        replace: take money back from contributors, and replace what the pool paid on another run's credit.
+        dry_run: return the division, and what posting it would change, without posting it.
         export: also write a payment file in this format.
 
     Raises:
         InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
+        TakesBack: the posting takes money back, and `replace` is not set; nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
     """
     check_home(settings().root)
     run, credited = find_credit(credit)
     source, run_terms = terms_of_run(run)
-    terms = config or run_terms
+    terms = in_period(config or run_terms)
     pool = terms.name or run
     payees = load_payees(terms, source)
     if release:
@@ -81,12 +89,13 @@ def payout(
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
         files = write_payout(posted, paid, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, paid, [], [], files)
-    division = pay(credited, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], [], files)
+    division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
-        raise InputError(f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}")
+        reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
+        raise TakesBack(reason) if division.change and division.change.taken_back else InputError(reason)
     rows, files = division.outputs.rows, []
-    if division.statement is not None:  # a dry run posts none
+    if division.statement is not None and not dry_run:  # also if it was posted before: the files may be gone
         files = write_payout(read_statement(division.statement), rows, terms, payees, export)
     return PayoutResult(
         run=run,
@@ -94,8 +103,37 @@ def payout(
         period=terms.period,
         currency=terms.currency,
         statement=division.statement,
+        change=division.change,
         rows=rows,
-        notes=remarks(division, terms),
+        notes=[*([division.unposted] if division.unposted else []), *remarks(division, terms)],
         checks=check_identities(run, credited, terms),
         files=files,
     )
+
+
+def settle(
+    credit: Credited,
+    terms: PayoutConfig,
+    pool: str,
+    *,
+    payees: Mapping[str, Payee] | None,
+    source: str,
+    posting: bool,
+    replace: bool = False,
+) -> DividedPool:
+    """Divide a pool, show what posting the division changes, and then post it, or only propose it.
+
+    A period that follows from a date is paid once: if it was paid by other credit, nothing is posted without `replace`.
+
+    Args:
+        terms: with their period.
+        posting: post the division; otherwise it is a proposal.
+    """
+    division = divide(credit, terms, pool, payees=payees, source=source)
+    if division.change is None:
+        return division
+    if posting and not replace:
+        division = unless_paid(division, terms)
+    posting = posting and not division.unposted
+    show_change(source, division, posting=posting)
+    return post(division, terms, replace_paid=replace) if posting else division

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.credit import CreditResult, plan, prepare, value
+from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
 from royalty.infra.processes.workers import preload
@@ -23,6 +24,8 @@ from royalty.tasks.credit.anchor import load_anchor
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan
 from royalty.tasks.credit.training import needs_labels
+from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.prefect_artifacts import show_summary
 from royalty.tasks.revalue.change import LastRun, compare_with_last_run, load_last_run
 from royalty.tasks.revalue.drift import describe_anchor, measure_drift
@@ -70,8 +73,8 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     game = replace(anchor.game, data=data)
     change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
     if dry_run or not change.found:
-        if not dry_run and last.stages.pay.outputs.refusal:
-            raise InputError(f"nothing changed, and nothing was paid: {last.stages.pay.outputs.refusal}")
+        if not dry_run and config.payout.post:
+            _pay(config, last)
         return _with_summary(config, Revaluation(change, None, None, last.rows, ""))
     preload(WORKER)  # takes seconds, so only once something has to be measured
     if retrain_base:
@@ -79,6 +82,16 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     else:
         result = value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
     return _with_summary(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
+
+
+def _pay(config: CreditConfig, last: LastRun) -> None:
+    """Post the division of the last credited run, unless it is posted already."""
+    terms = in_period(config.payout)
+    payees = load_payees(terms, config.data)
+    pool = terms.name or config.name
+    paid = settle(last.stages.credit, terms, pool, payees=payees, source=config.name, posting=True)
+    if paid.outputs.refusal:
+        raise InputError(f"nothing changed, and nothing was paid: {paid.outputs.refusal}")
 
 
 def _last_plans(config: CreditConfig, last: LastRun) -> list[CoalitionPlan] | None:

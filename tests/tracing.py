@@ -267,4 +267,4 @@ def _division(recorder: Recorder, config: CreditConfig, credit: Credited) -> Div
     rows = settled(load_table(recorder.space, credit.outputs.table), payout, settlements)
     outputs = PayOutputs(None, settlements, 0, recorder.put("contributor,amount"), rows.to_dict("records"))
     paid = recorder.finished(PAY, PayInputs(credit.outputs.table, [0, 4], terms, config.name), outputs)
-    return DividedPool(paid, shared_accounts=[], statement=None)
+    return DividedPool(paid, shared_accounts=[], source=None, change=None, statement=None)

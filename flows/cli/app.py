@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Preset, print_result, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Pay, Preset, print_result, working
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
@@ -58,12 +58,13 @@ def run(
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Measure only a pilot, then print the expected time and precision.")
     ] = False,
+    pay: Pay = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train and prune a generator, measure coalitions of contributors, then credit and pay them and write a report."""
+    """Train and prune a generator, measure coalitions of contributors, credit them, and propose a payout in a report."""
     from royalty.flows.configuration import load_config
 
-    configuration = load_config(file=config, preset=preset, name=name, data=data)
+    configuration = load_config(file=config, preset=preset, name=name, data=data, pay=pay)
     with working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json):
         from royalty.flows import credit
 

@@ -31,6 +31,9 @@ Data = Annotated[
 SourceOf = Annotated[
     Path | None, typer.Option(help="A folder of images with metadata.csv, a Parquet file, or an .npz file.")
 ]
+Pay = Annotated[
+    bool, typer.Option("--pay", help="Post the division to the ledger; without it, the division is a proposal.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress bars.")]
 
 
@@ -64,12 +67,13 @@ def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> N
             str(row["items"]),
             f"{row['credit']:+.3f}",
             f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
-            f"{row['share']:.1%}",
-            row["amount"],
+            "" if result.refusal else f"{row['share']:.1%}",
+            row["amount"] or "none",
         )
         for row in result.rows
     ]
     print_table(columns, cells)
+    _print_outcome(result, payout)
     busy = sum(timing.busy for timing in result.timings)
     print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)
     for note in result.notes:
@@ -77,6 +81,19 @@ def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> N
     console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
     console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
     console.print(f"MLflow run  {result.mlflow_run}")
+
+
+def _print_outcome(result: CreditResult, payout: PayoutConfig) -> None:
+    """Print whether the division is paid or proposed, and what posts it."""
+    from royalty.infra.pages.terminal import console
+
+    pool = payout.formatted(payout.minor_units)
+    if result.refusal:
+        console.print(f"No payout   {result.refusal}", markup=False)
+    elif result.statement is not None:
+        console.print(f"Paid        {pool}, statement {result.statement}")
+    else:
+        console.print(f"Proposed    {pool}; nothing is posted. To pay it: royalty payout --credit {result.name}")
 
 
 def _interrupt(number: int, frame: Any) -> None:

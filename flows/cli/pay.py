@@ -35,7 +35,8 @@ def payout(
         list[str] | None, typer.Option(help="Contributor whose held money is paid now; may be repeated.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Reverse what the pool paid on another run's credit, and pay this one.")
+        bool,
+        typer.Option("--replace", help="Agree to take money back, and to replace what another run's credit was paid."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the division without posting it.")] = False,
     export: Annotated[
@@ -48,6 +49,7 @@ def payout(
 ) -> None:
     """Pay the contributors of a run from a pool. Repeating the command pays nothing more."""
     from royalty.flows.configuration import ConfigError, load_payout_config
+    from royalty.infra.ledger.change import TakesBack
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
 
@@ -66,7 +68,14 @@ def payout(
         from royalty.flows.payout import payout
 
         format_: Any = export  # checked above
-        result = payout(credit, configuration, release=release or (), replace=replace, dry_run=dry_run, export=format_)
+        options: Any = {"release": release or (), "dry_run": dry_run, "export": format_}
+        try:
+            result = payout(credit, configuration, replace=replace, **options)
+        except TakesBack as conflict:
+            if as_json or not sys.stdin.isatty():
+                raise
+            typer.confirm(f"{conflict}\nPost it nevertheless?", abort=True)
+            result = payout(credit, configuration, replace=True, **options)
     _print_payout(result, as_json)
 
 
@@ -86,15 +95,24 @@ def ledger(as_json: AsJson = False) -> None:
         cells = [
             (
                 statement.id,
-                statement.created_at,
+                statement.created_at[:10],
                 " ".join(filter(None, (statement.pool, statement.period))),
                 statement.kind if statement.active else f"{statement.kind}, replaced",
                 statement.source or "",
-                formatted(sum(statement.paid.values()), statement.currency),
+                *(
+                    formatted(amount, statement.currency) if amount else ""
+                    for amount in (
+                        sum(statement.paid.values()),
+                        sum(statement.held.values()),
+                        sum(statement.accounts.values()),
+                        statement.reversed,
+                    )
+                ),
             )
             for statement in statements
         ]
-        print_table(("Statement", "Posted", "Pool", "Kind", "Run", "Paid"), cells)
+        columns = ("Statement", "Posted", "Pool", "Kind", "Run", "Paid", "Held", "On account", "Taken back")
+        print_table(columns, cells, whole=1)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
     if verified.broken is not None:
         sys.stderr.write(f"royalty: {verified.problem}\n")
@@ -115,6 +133,6 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
         console.print(note, markup=False)
     pool = " ".join(filter(None, (result.pool, result.period)))
     console.print(f"Pool        {pool}", markup=False)
-    console.print(f"Statement   {result.statement or 'none (dry run)'}")
+    console.print(f"Statement   {result.statement or 'none; nothing was posted'}")
     for file in result.files:
         console.print(f"File        {file}", soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Preset, print_result, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Pay, Preset, print_result, working
 from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
@@ -34,16 +34,17 @@ def revalue(
         bool,
         typer.Option("--retrain-base", help="Retrain the base and pruned models, and therefore every coalition."),
     ] = False,
+    pay: Pay = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare images, settings and code with the last credited run; measure what changed, and pay the difference.
+    """Compare images, settings and code with the last credited run, measure what changed, and propose a payout.
 
     Exits with 0 if nothing changed, 10 if a change was revalued, and 1 if revaluing failed. With --dry-run, exits with
     10 if anything changed.
     """
     from royalty.flows.configuration import ConfigError, load_config
 
-    configuration = load_config(file=config, preset=preset, name=name, data=data)
+    configuration = load_config(file=config, preset=preset, name=name, data=data, pay=pay)
     if summary is not None and not (
         summary.absolute().parent.is_dir() and os.access(summary.absolute().parent, os.W_OK)
     ):

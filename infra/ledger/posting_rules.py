@@ -93,7 +93,7 @@ def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting)
         )
     requested = _by_kind(_entries(posting))
     if known.kind == "correction":  # it moved what was due, whatever had been paid before
-        posted = {("payment", name): money.paid for name, money in book.money.items()}
+        posted: Amounts = {("payment", name): money.paid for name, money in book.money.items()}
         same = _due(book.money) == _due(money_by_contributor(_entries(posting)))
     else:
         posted = _by_kind(book.posted(known.valuation))

@@ -13,6 +13,8 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from royalty.infra.ledger.change import PoolChange
+from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
 from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
 
@@ -62,14 +64,27 @@ def received(title: str) -> Iterator[Advance]:
         yield advance
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in the given order; the first column is left-aligned, the others right-aligned."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: int = 0) -> None:
+    """Print rows in the given order; the first column is left-aligned, the others right-aligned.
+
+    Args:
+        whole: number of first columns whose cells are never cut or wrapped, such as IDs.
+    """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index < whole)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
+
+
+def print_change(change: PoolChange) -> None:
+    """Print what a posting changes; the table only if it replaces an earlier one."""
+    console.print(f"Payout      {' '.join(filter(None, (change.pool, change.period)))}", markup=False)
+    if change.replaces is not None:
+        print_table(HEADINGS, changed_rows(change))
+    for sentence in sentences(change):
+        console.print(sentence, markup=False)
 
 
 def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: float) -> None:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from royalty.infra.pages.terminal import bars, console
-from royalty.infra.processes.progress import progress, shown_on
+from royalty.infra.pages.terminal import bars, console, print_change
+from royalty.infra.processes.progress import announced_to, progress, shown_on
 from royalty.infra.servers.loopback import Server, configure, mlflow_server, prefect_server
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
@@ -39,6 +39,7 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
             stack.enter_context(_environment_settings())
         if show_progress:
             stack.enter_context(shown_on(stack.enter_context(bars())))
+            stack.enter_context(announced_to(print_change))
         started = stack.enter_context(progress("Start", 1))
 
         def wait_for_server() -> None:

@@ -225,8 +225,8 @@ class CreditConfig(StageConfig):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def claimed(self) -> dict[str, Any]:
-        """Settings that the name stands for: all except `evaluation`."""
-        return self.model_dump(mode="json", exclude={"evaluation"})
+        """Settings that the name stands for: all except `evaluation`, and whether a payout is posted."""
+        return self.model_dump(mode="json", exclude={"evaluation": True, "payout": {"post"}})
 
     @classmethod
     def reread(cls, claimed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,9 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from royalty.infra.ledger.change import Corrections
 from royalty.infra.ledger.money import decimals_of, formatted, major_units
 from royalty.models.payout.division import Negative, Terms
 from royalty.models.payout.payees import is_iban
+from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
 from royalty.tasks.config.base import Limit, StageConfig
 
@@ -63,6 +65,9 @@ class PayoutConfig(StageConfig):
         currency: ISO 4217 code.
         name: name of the pool; by default the name of the run.
         period: period that the pool is for, such as `2026-05`. A pool is divided once in each period.
+        period_from: how the period follows from the date of a scheduled run, or else from today (UTC), where `period`
+            is not set: the `month` or `quarter` that the date lies in, or the one before, such as `previous-month`.
+            Such a payout pays each period once, whatever becomes of the credit.
         policy: how credit becomes weights.
         negative: what negative credit does.
         floor, cap: smallest and largest share of the pool for anyone who is paid, as fractions.
@@ -72,12 +77,18 @@ class PayoutConfig(StageConfig):
             `royalty.models.payout.payees`.
         debtor: who pays, for payment files; see `royalty.infra.ledger.pain001`.
         limits: limits that credit must meet before it is paid.
+        post: post the division at the end of a run or revaluation; otherwise it is proposed, and `royalty payout` posts
+            it.
+        corrections: what happens when a pool and period that was paid is divided by other credit. `carry`: what was
+            paid stays, and the next payouts pay or withhold the differences. `reverse`: it is taken back, and paid
+            anew.
     """
 
     pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
     currency: str = "EUR"
     name: str | None = None
     period: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    period_from: PeriodRule | None = None
     policy: PolicyName = "proportional"
     negative: Negative = "zero"
     floor: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
@@ -87,6 +98,8 @@ class PayoutConfig(StageConfig):
     payees: Path | None = None
     debtor: DebtorConfig | None = None
     limits: LimitsConfig = LimitsConfig()
+    post: bool = False
+    corrections: Corrections = "carry"
 
     @field_validator("currency")
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import replace
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.ledger.change import TakesBack
 from royalty.infra.ledger.postings import OthersPool, Posting
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
@@ -15,53 +16,67 @@ from royalty.models.payout.payees import Payee, shared_accounts, unpayable
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
-from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs
+from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
 from royalty.tasks.stages.running import run_here
 
-UNNAMED = {"name", "period", "payees", "debtor"}
+UNNAMED = {"name", "period", "period_from", "payees", "debtor", "post", "corrections"}
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
 MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
 
 
 @task(cache_policy=NO_CACHE)
-def pay(
+def divide(
     credit: Credited,
     config: PayoutConfig,
     pool_name: str,
     *,
     payees: Mapping[str, Payee] | None = None,
     source: str | None = None,
-    replace_other_runs: bool = False,
-    post: bool = True,
 ) -> DividedPool:
-    """Divide a pool, and post the payout to the ledger unless it is refused.
+    """Divide a pool, and find out what posting the division would change. Nothing is posted.
 
     Args:
         payees: payees by contributor. Money is held for contributors without a payee in the currency of the pool.
             None: all are paid by name.
         source: the run that the credit belongs to.
-        replace_other_runs: allow a pool to be paid again by the credit of another run.
-        post: post to the ledger; otherwise only compute the division.
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
     inputs = _inputs(space, credit, table["contributor"].tolist(), config, pool_name, payees)
     divided = run_here(PAY, inputs, division_by(table, inputs, config))
-    division = DividedPool(divided, shared_accounts(payees, table["contributor"].tolist()), statement=None)
-    if divided.outputs.refusal or not post:
+    shared = shared_accounts(payees, table["contributor"].tolist())
+    if divided.outputs.refusal:
+        return DividedPool(divided, shared, source, change=None, statement=None)
+    change = space.ledger.preview(
+        pool_name, _posting(divided, config, source), period=inputs.period, corrections=config.corrections
+    )
+    statement = change.repeats.id if change.repeats else None
+    return DividedPool(divided, shared, source, change=change, statement=statement)
+
+
+@task(cache_policy=NO_CACHE)
+def post(division: DividedPool, config: PayoutConfig, *, replace_paid: bool = False) -> DividedPool:
+    """Post a division to the ledger; one that the terms or the ledger refuse is returned as a refusal.
+
+    Args:
+        replace_paid: take money back from contributors, and replace what the pool paid on another run's credit.
+    """
+    space, divided = open_workspace(settings()), division.stage
+    if divided.outputs.refusal:
         return division
     try:
         statement = space.ledger.post(
-            pool_name,
-            _posting(divided, config, source),
-            period=inputs.period,
-            brought=inputs.brought,
-            replace_other_runs=replace_other_runs,
+            divided.inputs.pool,
+            _posting(divided, config, division.source),
+            period=divided.inputs.period,
+            brought=divided.inputs.brought,
+            corrections=config.corrections,
+            replace=replace_paid,
         )
-    except OthersPool as conflict:  # recorded as a refusal: the flow goes on, and the report shows it
-        refusal = refused(space.artifacts, table, config, str(conflict))
-        return replace(division, stage=replace(divided, outputs=refusal))
+    except (OthersPool, TakesBack) as conflict:  # recorded as a refusal: the flow goes on, and the report shows it
+        table = load_table(space, divided.inputs.table)
+        return replace(division, stage=replace(divided, outputs=refused(space.artifacts, table, config, str(conflict))))
     return replace(division, statement=statement)
 
 
@@ -111,5 +126,5 @@ def _posting(divided: Paid, config: PayoutConfig, source: str | None) -> Posting
         claims=sum(row.claims for row in settlements.values()),
         pool=config.minor_units,
         source=source,
-        terms={**divided.inputs.config, "unpayable": divided.inputs.unpayable},
+        terms=posted_terms(divided),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from royalty.infra.ledger.change import PoolChange
 from royalty.models.payout.division import Settlement
 from royalty.tasks.stages.stage import Finished, Stage
 
@@ -62,6 +63,11 @@ Paid = Finished[PayInputs, PayOutputs]
 PAY = Stage("pay", PayInputs, PayOutputs)
 
 
+def posted_terms(paid: Paid) -> dict[str, Any]:
+    """The terms of a division, as its statement records them."""
+    return {**paid.inputs.config, "unpayable": paid.inputs.unpayable}
+
+
 @dataclass(frozen=True)
 class DividedPool:
     """A divided pool, and facts about its payment in this run.
@@ -69,12 +75,18 @@ class DividedPool:
     Attributes:
         stage: the division; a refusal if the ledger refused it.
         shared_accounts: groups of contributors who are paid into the same account.
-        statement: id of the ledger statement; None if nothing was posted.
+        source: the run that the credit belongs to.
+        change: what posting the division changes; None if the payout was refused.
+        statement: ID of the ledger statement that holds the division; None if it is not posted.
+        unposted: why a division that was to be posted was not; empty if it was, or is a proposal.
     """
 
     stage: Paid
     shared_accounts: list[list[str]]
+    source: str | None
+    change: PoolChange | None
     statement: str | None
+    unposted: str = ""
 
     @property
     def inputs(self) -> PayInputs:

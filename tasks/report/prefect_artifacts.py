@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
+from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
 from royalty.infra.pages.contributors import INDEX
+from royalty.infra.processes.progress import announce
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.stages import DividedPool
-from royalty.tasks.report.track import escaped
+from royalty.tasks.report.track import escaped, posted
 
 
 def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path) -> None:
@@ -22,7 +26,7 @@ def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, fold
         return
     key = _key(name)
     refusal = division.outputs.refusal
-    outcome = f"Nothing is paid: {escaped(refusal)}" if refusal else f"Statement `{division.statement}`"
+    outcome = f"Nothing is paid: {escaped(refusal)}" if refusal else posted(division.statement)
     rows = [table_row(row, payout) for row in division.outputs.rows]
     create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {outcome}")
     link = (folder / INDEX).as_uri()
@@ -33,6 +37,24 @@ def show_summary(name: str, summary: str) -> None:
     """Attach the Markdown summary of a revaluation to the current flow run; does nothing outside a flow run."""
     if FlowRunContext.get() is not None:
         create_markdown_artifact(summary, key=f"revalue-{_key(name)}", description=f"What changed for `{name}`.")
+
+
+@task(cache_policy=NO_CACHE)
+def show_change(name: str, division: DividedPool, *, posting: bool) -> None:
+    """Show what posting a division changes, in the terminal and on the Prefect page, before it is posted.
+
+    Args:
+        posting: whether the division is posted next; otherwise it is a proposal.
+    """
+    change = division.change
+    if change is None:
+        return
+    announce(change)
+    if FlowRunContext.get() is None:
+        return
+    lines = [division.unposted or ("Posted next." if posting else "Proposed: nothing is posted."), *sentences(change)]
+    table = [dict(zip(HEADINGS, map(escaped, row), strict=True)) for row in changed_rows(change)]
+    create_table_artifact(table, key=f"change-{_key(name)}", description="\n\n".join(map(escaped, lines)))
 
 
 def _key(name: str) -> str:

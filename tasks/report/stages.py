@@ -129,7 +129,7 @@ class RunStages:
     def kept(cls, space: Workspace, keys: Iterable[str]) -> RunStages:
         """Load the stages with these keys from the run store.
 
-        Shared accounts and the statement of the divided pool are not in the store, and are left empty.
+        What belongs to a payment of the divided pool, such as the statement, is not in the store, and is left empty.
 
         Raises:
             StoreError: a stage is missing, or an earlier version recorded it with other fields.
@@ -143,7 +143,7 @@ class RunStages:
             prune=_finished(PRUNE, rows),
             measure=_finished(MEASURE, rows),
             credit=_finished(CREDIT, rows),
-            pay=DividedPool(_finished(PAY, rows), shared_accounts=[], statement=None),
+            pay=DividedPool(_finished(PAY, rows), shared_accounts=[], source=None, change=None, statement=None),
             match=_finished(MATCH, rows),
             track=_finished(TRACK, rows) if TRACK.name in rows else None,
         )

@@ -78,7 +78,11 @@ def _statements(lineage: TracedLineage) -> Iterator[Step]:
     for posted in lineage.statements:
         rows = [row for row in lineage.named(PAY.name) if row.inputs["table"] == posted.valuation]
         divisions = [readable(PAY, row) for row in rows]
-        problem = _amounts_problem(posted, [division for division in divisions if division is not None])
+        comparable = [division for division in divisions if division is not None]
+        if posted.kind == "correction":
+            problem = _correction_problem(posted, comparable, lineage.due_after(posted))
+        else:
+            problem = _amounts_problem(posted, comparable)
         # An unreadable row may be the division that this statement pays, so a mismatch proves nothing.
         undecided = problem is not None and None in divisions
         reversal = "" if posted.active else ", reversed by a later statement"
@@ -87,6 +91,7 @@ def _statements(lineage: TracedLineage) -> Iterator[Step]:
             ("Pool", f"{posted.pool}, statement {posted.sequence}{reversal}"),
             ("Paid", f"{money(sum(posted.paid.values()))} on {posted.created_at[:10]}"),
             *((name, money(amount)) for name, amount in posted.paid.items()),
+            *((name, f"{money(amount)} on account") for name, amount in posted.accounts.items()),
         )
         if undecided:
             yield Step("Payout statement", posted.id, "recorded", (*facts, ("Payout table", EARLIER[1])))
@@ -98,8 +103,7 @@ def _amounts_problem(posted: Posted, divisions: Sequence[Paid]) -> str | None:
     """Compare a statement with the divisions of its pool by its credit table; None if one of them matches."""
     tables = [
         {name: row.held if posted.kind == "release" else row.amount for name, row in paid.outputs.settlements.items()}
-        for paid in divisions
-        if (paid.inputs.pool, paid.inputs.period) == (posted.pool, posted.period) and not paid.outputs.refusal
+        for paid in _divisions_of(posted, divisions)
     ]
     if not tables:
         return "no payout table has the amounts that this statement should pay"
@@ -107,6 +111,28 @@ def _amounts_problem(posted: Posted, divisions: Sequence[Paid]) -> str | None:
         held = [{name: table.get(name) for name in posted.paid} for table in tables]
         return None if dict(posted.paid) in held else "the amounts released by the ledger differ from those held"
     return None if dict(posted.paid) in tables else "the amounts paid by the ledger differ from the payout table"
+
+
+def _correction_problem(posted: Posted, divisions: Sequence[Paid], due: Mapping[str, int]) -> str | None:
+    """Compare what is due to contributors after a correction with the divisions by its credit table.
+
+    Args:
+        due: minor units by contributor, if not zero.
+    """
+    tables = [
+        {name: row.amount + row.held + row.account for name, row in paid.outputs.settlements.items()}
+        for paid in _divisions_of(posted, divisions)
+    ]
+    if not tables:
+        return "no payout table has the amounts that this correction should make due"
+    wanted = [{name: amount for name, amount in table.items() if amount} for table in tables]
+    return None if due in wanted else "the amounts due after this correction differ from the payout table"
+
+
+def _divisions_of(posted: Posted, divisions: Sequence[Paid]) -> list[Paid]:
+    """The divisions of the pool and period of a statement."""
+    place = posted.pool, posted.period
+    return [paid for paid in divisions if (paid.inputs.pool, paid.inputs.period) == place and not paid.outputs.refusal]
 
 
 def _policies(lineage: TracedLineage) -> Iterator[Step]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.trace import State
 from royalty.infra.settings import settings
+from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.lineage import Edge, Origin
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
 from royalty.infra.workspace import Workspace
-from royalty.tasks.pay.stages import PAY
+from royalty.tasks.pay.stages import PAY, Paid, posted_terms
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import TRACK, Tracked
 from royalty.tasks.report.trace_id import TraceTarget
@@ -45,13 +47,21 @@ class TracedLineage:
     def from_target(cls, space: Workspace, target: TraceTarget) -> TracedLineage:
         """Collect everything downstream of a target or its makers, and everything upstream of that.
 
-        Payouts of the credit tables reached are added: a later payout is not upstream of a run.
+        Payouts of the credit tables reached are added: a later payout is not upstream of a run. Divisions that were
+        neither posted nor part of a finished run, such as those of dry runs, are left out.
         """
         makers = (edge.parent for edge in space.lineage.parents(target.nodes) if edge.run == edge.parent)
         starts = {*target.nodes, *makers}
         reached = starts | set(space.lineage.downstream(starts))
         nodes = reached | set(space.lineage.upstream(reached))
-        stages = {stage.key: stage for stage in space.runs.stages() if stage.key in nodes or _pays(stage, nodes)}
+        recorded = space.runs.stages()
+        divided = {stage.key for stage in recorded if _pays(stage, nodes)}
+        unposted = divided - _posted(space, recorded) - _tracked(recorded)
+        stages = {
+            stage.key: stage
+            for stage in recorded
+            if (stage.key in nodes or stage.key in divided) and stage.key not in unposted
+        }
         coalitions, measurements = space.runs.coalitions(nodes), space.runs.measurements(nodes)
         keys = {*stages, *coalitions, *measurements}
         outputs = [edge for edge in space.lineage.children(stages) if edge.run == edge.parent]
@@ -71,6 +81,17 @@ class TracedLineage:
     def statements(self) -> list[Posted]:
         """Payout statements by the credit tables reached."""
         return [posted for posted in self.space.ledger.statements() if posted.valuation in self.artifacts]
+
+    def due_after(self, posted: Posted) -> dict[str, int]:
+        """Minor units due to each contributor of a pool after a statement: paid, held and on account, if not zero."""
+        due: dict[str, int] = defaultdict(int)
+        for statement in self.space.ledger.statements():
+            same_pool = (statement.pool, statement.period) == (posted.pool, posted.period)
+            if same_pool and statement.sequence <= posted.sequence:
+                for amounts in (statement.moved, statement.held, statement.accounts):
+                    for name, amount in amounts.items():
+                        due[name] += amount
+        return {name: amount for name, amount in due.items() if amount}
 
     def named(self, name: str) -> list[StageRecord]:
         """Rows of a stage, by its name."""
@@ -111,6 +132,26 @@ def hashed(path: Path, digest: str) -> tuple[State, str | None]:
 def _pays(stage: StageRecord, tables: Collection[str]) -> bool:
     """Whether a stage divided a pool by one of these credit tables."""
     return stage.name == PAY.name and stage.inputs["table"] in tables
+
+
+def _posted(space: Workspace, stages: Iterable[StageRecord]) -> set[str]:
+    """Keys of the stages whose division the ledger holds, or may hold: those of earlier versions cannot be compared."""
+    posted = {(row.pool, row.period, row.valuation, row.policy) for row in space.ledger.statements()}
+    return {
+        stage.key
+        for stage in stages
+        if stage.name == PAY.name and ((paid := readable(PAY, stage)) is None or _identity(paid) in posted)
+    }
+
+
+def _identity(paid: Paid) -> tuple[str, str, str, str]:
+    """Pool, period, valuation and policy of a division, as its statement has them."""
+    return paid.inputs.pool, paid.inputs.period, paid.inputs.table, digest_of(posted_terms(paid))
+
+
+def _tracked(stages: Iterable[StageRecord]) -> set[str]:
+    """Keys of the stages that belong to a finished run."""
+    return {key for stage in stages if stage.name == TRACK.name for key in stage.inputs["stages"]}
 
 
 def mlflow_url(experiment: str, run: str) -> str | None:

@@ -82,7 +82,7 @@ def _digests(stages: RunStages) -> dict[str, str]:
 def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
     """Description of a run for MLflow, in Markdown."""
     data, credit, refusal = stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs.refusal
-    paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"Paid by statement `{stages.pay.statement}`."
+    paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"{posted(stages.pay.statement)}."
     gain = credit.grand_utility - credit.null_utility
     return (
         f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
@@ -92,6 +92,11 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
         f"`values.json` are its tables. `royalty trace {name}` traces the payout to the images and verifies each "
         "step.\n\n"
     )
+
+
+def posted(statement: str | None) -> str:
+    """Whether a division is paid or proposed, in Markdown."""
+    return "Proposed, not paid" if statement is None else f"Paid by statement `{statement}`"
 
 
 def _coalitions_link(experiment: str, run: str) -> str:
