@@ -22,13 +22,14 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.credit.anchor import Game, record_anchor
+from royalty.tasks.credit.anchor import Game, load_anchor, record_anchor
 from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
 from royalty.tasks.credit.counts import CountCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
     check_generator,
@@ -48,6 +49,8 @@ from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages
 from royalty.tasks.report.track import prepare_tracking, track
+from royalty.tasks.revalue.change import game_of_last_run
+from royalty.tasks.revalue.drift import describe_anchor, measure_drift
 from royalty.tasks.stages.timing import Timing, fan_out_timing, stage_timing
 from royalty.tasks.stages.weights import check_weights
 
@@ -84,7 +87,8 @@ class CreditResult:
 @flow(name="credit", task_runner=RUNNER)
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. Finished work of this run or of another one is reused."""
-    return value(config, prepare(config), notes=[])
+    game = prepare(config)
+    return value(config, game, notes=anchor_notes(config.name, game.data))
 
 
 @flow(name="forecast", task_runner=RUNNER)
@@ -98,11 +102,14 @@ def forecast(config: CreditConfig) -> Verdict:
     return assess(game.data, pilot, plans, config)
 
 
-def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
+def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool = False) -> Game:
     """Train the models that coalitions start from, and the classifier that measures them. Invalid input fails first.
+
+    If the last credited run of this name, or its revaluation, was of these images, its models are used.
 
     Args:
         check: checks the number of contributors for the caller's method.
+        anew: train on these images, even if a revaluation kept models that were trained on earlier ones.
     """
     check_home(settings().root)
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
@@ -114,6 +121,8 @@ def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
     try_base(data, config)
     # Claim the name only after all checks: after a failed check it stays free for the corrected settings.
     open_workspace(settings()).runs.claim_name(config.name, config.claimed(), config.reread)
+    if not anew and (last := game_of_last_run(config, data)) is not None:
+        return last
     judge = train_classifier(data, config)
     trained_base = config.generator.trained_base
     pipeline = train_pipeline(trained_base, config.seed) if trained_base else None
@@ -122,6 +131,12 @@ def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
     game = Game(data, judge, base, pruned, pipeline)
     record_anchor(config.name, game)
     return game
+
+
+def anchor_notes(name: str, data: Ingested) -> list[str]:
+    """Say from which models a revaluation started, if these images were revalued from models of earlier ones."""
+    anchor = load_anchor(name)
+    return [] if anchor.game.data.key == data.key else [describe_anchor(anchor, data, measure_drift(anchor, data))]
 
 
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:

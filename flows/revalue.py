@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import flow
 
-from royalty.flows.credit import CreditResult, plan, prepare, value
+from royalty.flows.credit import CreditResult, anchor_notes, plan, prepare, value
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
@@ -28,7 +28,6 @@ from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.prefect_artifacts import show_summary
 from royalty.tasks.revalue.change import LastRun, compare_with_last_run, load_last_run
-from royalty.tasks.revalue.drift import describe_anchor, measure_drift
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
         return _with_summary(config, Revaluation(change, None, None, last.rows, ""))
     preload(WORKER)  # takes seconds, so only once something has to be measured
     if retrain_base:
-        result = value(config, prepare(config), notes=[])
+        result = value(config, prepare(config, anew=True), notes=[])
     else:
-        result = value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
+        result = value(config, game, notes=anchor_notes(config.name, data))
     return _with_summary(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
 
 

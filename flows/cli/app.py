@@ -61,7 +61,7 @@ def run(
     pay: Pay = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train and prune a generator, measure coalitions of contributors, credit them, and propose a payout in a report."""
+    """Train and prune a generator, measure coalitions of contributors, credit them, and propose a payout."""
     from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data, pay=pay)

@@ -57,18 +57,41 @@ class LastRun:
 
 
 def load_last_run(name: str, data: Ingested) -> LastRun:
-    """Load the last credited run of a name. Of several runs with the same credit, prefer the one of these images.
+    """Load the last credited run of a name; see `find_last_run`.
 
     Raises:
         InputError: no run of that name has credit.
     """
-    space = open_workspace(settings())
-    tracks = [track for track in TRACK.latest(space) if track.inputs.name == name]
-    if not tracks:
+    last = find_last_run(name, data)
+    if last is None:
         raise InputError(
             f"a revaluation compares with the last credited run, and {settings().root} has no credited run named "
             f"{name!r}. Run `royalty run` with this configuration first"
         )
+    return last
+
+
+def game_of_last_run(config: CreditConfig, data: Ingested) -> Game | None:
+    """The game of the last credited run of this name, if that run was of these images, these settings and this code.
+
+    A revaluation starts from older models. A run after it goes on from the same ones, so that both arrive at one credit.
+    """
+    last = find_last_run(config.name, data)
+    if last is None or last.stages.ingest.key != data.key or outdated_models(last.game):
+        return None
+    return last.game
+
+
+def find_last_run(name: str, data: Ingested) -> LastRun | None:
+    """Find the last credited run of a name. Of several runs with the same credit, prefer the one of these images.
+
+    Returns:
+        None if no run of that name has credit.
+    """
+    space = open_workspace(settings())
+    tracks = [track for track in TRACK.latest(space) if track.inputs.name == name]
+    if not tracks:
+        return None
     # If a later run arrives at an earlier credit again, its track is reused, so the order of tracks does not tell which
     # credit is the latest. The ledger does. A run that was killed before its track does not count as finished.
     latest = space.ledger.credit_of(name)

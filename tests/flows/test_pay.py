@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,7 +18,10 @@ from royalty.models.payout.payees import Payee
 from royalty.tasks.config.credit import CreditEstimateConfig, StoppingConfig
 from royalty.tasks.config.payout import LimitsConfig, PayoutConfig
 from royalty.tasks.credit.estimate import Credited, CreditInputs, CreditOutputs
-from royalty.tasks.pay.division import MODULES, is_current, pay, release_held
+from royalty.tasks.pay.division import MODULES, divide, is_current, release_held
+from royalty.tasks.pay.division import post as post_division
+from royalty.tasks.pay.periods import unless_paid
+from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.stages.stage import Finished
 from tests.tracing import CERTAINTY
 
@@ -45,9 +50,17 @@ def credited(space: Workspace, big: float = 9.0) -> Credited:
     return Finished("credit", "k", inputs, outputs, 0.0, reused=False)
 
 
+def pay(
+    credit: Credited, config: PayoutConfig, pool: str, *, post: bool = True, replace: bool = False, **of: Any
+) -> DividedPool:
+    """As flows do it: divide, and then post."""
+    division = divide.fn(credit, config, pool, **of)
+    return post_division.fn(division, config, replace_paid=replace) if post else division
+
+
 def test_a_gate_stops_the_payout_and_nothing_is_posted(space: Workspace) -> None:
     limits = LimitsConfig(failed_share=0.2, interval_width=0.1, efficiency_gap=0)
-    refused = pay.fn(credited(space), PayoutConfig(limits=limits), "may")
+    refused = pay(credited(space), PayoutConfig(limits=limits), "may")
     reason = refused.outputs.refusal or ""
     assert "`payout.limits.failed_share` is 0.2" in reason
     assert "0.5, and `payout.limits.interval_width` is 0.1" in reason
@@ -59,24 +72,56 @@ def test_a_gate_stops_the_payout_and_nothing_is_posted(space: Workspace) -> None
 
 def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(10))
-    pay.fn(credited(space), config, "may", source="cats")
-    refused = pay.fn(credited(space, big=4.0), config, "may", source="dogs")
+    pay(credited(space), config, "may", source="cats")
+    refused = pay(credited(space, big=4.0), config, "may", source="dogs")
     assert "'may' was divided by the credit of 'cats', got that of 'dogs'" in (refused.outputs.refusal or "")
     assert (refused.statement, [row["amount"] for row in refused.outputs.rows]) == (None, [None, None])
     assert space.ledger.balance("may") == {"big": 900, "small": 100}
-    pay.fn(credited(space, big=4.0), config, "may", source="dogs", replace=True)
+    anew = config.model_copy(update={"corrections": "reverse"})
+    pay(credited(space, big=4.0), anew, "may", source="dogs", replace=True)
     assert space.ledger.balance("may") == {"big": 800, "small": 200}
+
+
+def test_a_correction_is_settled_by_the_next_pool(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(10))
+    pay(credited(space), config, "may", source="cats")
+    later = credited(space, big=4.0)
+    refused = pay(later, config, "may", source="cats")
+    assert "takes €1.00 from 1 contributor(s): big €1.00. Nothing was posted" in (refused.outputs.refusal or "")
+    carried = pay(later, config, "may", source="cats", replace=True)
+    assert carried.change is not None
+    assert carried.change.kind == "correction"
+    assert pay(later, config, "may", source="cats").statement == carried.statement, "and repeated"
+    assert space.ledger.balance("may") == {"big": 900, "small": 100}
+    june = pay(later, config, "june", source="cats")
+    assert [row["amount"] for row in june.outputs.rows] == ["7.00", "3.00"]
+    assert [row["reason"] for row in june.outputs.rows] == [
+        "less what was owed",
+        "with what earlier pools carried over",
+    ]
+    assert space.ledger.balance("june", "reserve") == {"": 100}, "what the pool advanced is back"
+    july = pay(later, config, "july", source="cats")
+    assert [row["amount"] for row in july.outputs.rows] == ["8.00", "2.00"]
+
+
+def test_a_period_that_follows_from_a_date_is_paid_once(space: Workspace) -> None:
+    monthly = PayoutConfig(pool=Decimal(10), period="2026-05", period_from="month")
+    first = pay(credited(space), monthly, "fund")
+    proposal = unless_paid(divide.fn(credited(space, big=4.0), monthly, "fund"), monthly)
+    assert f"2026-05 was paid on {date.today():%Y-%m-%d} by statement {first.statement}" in proposal.unposted
+    again = divide.fn(credited(space), monthly, "fund")
+    assert (unless_paid(again, monthly).unposted, again.statement) == ("", first.statement)
 
 
 def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.15"))
-    first = pay.fn(credited(space), config, "may")
+    first = pay(credited(space), config, "may")
     assert [row["amount"] for row in first.outputs.rows] == ["0.90", "0.00"]
-    second = pay.fn(credited(space), config, "june")
+    second = pay(credited(space), config, "june")
     assert [row["amount"] for row in second.outputs.rows] == ["0.90", "0.20"]
     assert space.ledger.accounts("july", "EUR", ["small"]) == {}
     for pool, division in (("may", first), ("june", second)):
-        again = pay.fn(credited(space), config, pool)
+        again = pay(credited(space), config, pool)
         assert again.stage.reused
         assert again.outputs == division.outputs
         assert again.statement == division.statement
@@ -85,22 +130,22 @@ def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(spa
 def test_who_has_no_payee_waits_for_one_and_is_released(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(10))
     payees = {"big": Payee("Big", "DE89370400440532013000", "EUR"), "small": Payee("Small", "x", "USD")}
-    held = pay.fn(credited(space), config, "may", payees=payees)
+    held = pay(credited(space), config, "may", payees=payees)
     assert [(row["amount"], row["held"]) for row in held.outputs.rows] == [("9.00", "0.00"), ("0.00", "1.00")]
     assert held.outputs.rows[1]["reason"] == "without a payee in this currency, held"
     assert space.ledger.balance("may", "held") == {"small": 100}
     release_held.fn("may", config, ["small"])
     assert space.ledger.balance("may") == {"big": 900, "small": 100}
-    again = pay.fn(credited(space), config, "may", payees=None)
+    again = pay(credited(space), config, "may", payees=None)
     assert again.statement == held.statement, "with a payee by now, and paid"
 
 
 def test_a_dry_run_posts_nothing_and_ledger_entries_balance(space: Workspace) -> None:
     config = PayoutConfig(pool=Decimal(10), cap=Decimal("0.3"), negative="carry")
-    shown = pay.fn(credited(space), config, "may", post=False)
+    shown = pay(credited(space), config, "may", post=False)
     assert shown.statement is None
     assert space.ledger.statements() == []
-    posted = pay.fn(credited(space), config, "may")
+    posted = pay(credited(space), config, "may")
     assert posted.outputs.rows == shown.outputs.rows
     assert space.ledger.balance("may", "reserve") == {"": 400}
     assert space.ledger.balance("may", "pool") == {"": -1000}
@@ -110,12 +155,12 @@ def test_the_efficiency_gap_is_part_of_what_is_divided(space: Workspace) -> None
     config = PayoutConfig(limits=LimitsConfig(efficiency_gap=0.1))
     credit = credited(space)
     gap = replace(credit, outputs=replace(credit.outputs, diagnostics={"efficiency_gap": 0.5}))
-    assert pay.fn(credit, config, "may").outputs.refusal is None
-    assert "`payout.limits.efficiency_gap` is 0.1" in (pay.fn(gap, config, "may").outputs.refusal or "")
+    assert pay(credit, config, "may").outputs.refusal is None
+    assert "`payout.limits.efficiency_gap` is 0.1" in (pay(gap, config, "may").outputs.refusal or "")
 
 
 def test_the_key_of_a_division_covers_the_arithmetic_and_no_server(space: Workspace) -> None:
-    division = pay.fn(credited(space), PayoutConfig(), "may")
+    division = pay(credited(space), PayoutConfig(), "may")
     assert is_current(division.stage)
     assert not is_current(replace(division.stage, key="of other code"))
     covered = modules_run_by(*MODULES)

@@ -41,7 +41,7 @@ from royalty.tasks.judge.stages import (
     LdsInputs,
     LdsOutputs,
 )
-from royalty.tasks.pay.division import pay, release_held
+from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.report.trace import trace_target
 from royalty.tasks.report.trace_id import identify
 from royalty.tasks.stages.publishing import Published
@@ -207,7 +207,10 @@ def test_every_payout_and_release_is_found_from_every_id(home: Home, monkeypatch
     for module in ("royalty.tasks.pay.division", "royalty.tasks.stages.running"):
         monkeypatch.setattr(f"{module}.settings", lambda: Settings(home=home.space.root))
     terms = PayoutConfig(pool=Decimal(100), period="2026-05", disputed=("bob",))
-    later = [pay.fn(home.stages.credit, terms, "may"), pay.fn(home.stages.credit, PayoutConfig(), "bonus")]
+    later = [
+        post.fn(divide.fn(home.stages.credit, terms, pool), terms)
+        for terms, pool in ((terms, "may"), (PayoutConfig(), "bonus"))
+    ]
     release = release_held.fn("may", terms, ["bob"])
     statements = [posted.id for posted in home.space.ledger.statements()]
     assert len(statements) == len({home.statement, *(division.statement for division in later), release}) == 4
