@@ -181,7 +181,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     pool = config.payout.name or config.name
     terms = in_period(config.payout)
     payees = load_payees(terms, config.data)
-    paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post)
+    paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post, replace=terms.take_back)
     matched = match_grand_model(game.data, plans, config)
 
     stages = RunStages(

@@ -88,7 +88,9 @@ def _pay(config: CreditConfig, last: LastRun) -> None:
     terms = in_period(config.payout)
     payees = load_payees(terms, config.data)
     pool = terms.name or config.name
-    paid = settle(last.stages.credit, terms, pool, payees=payees, source=config.name, posting=True)
+    paid = settle(
+        last.stages.credit, terms, pool, payees=payees, source=config.name, posting=True, replace=terms.take_back
+    )
     if paid.outputs.refusal:
         raise InputError(f"nothing changed, and nothing was paid: {paid.outputs.refusal}")
 

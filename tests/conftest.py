@@ -42,6 +42,7 @@ pruning: {recovery_steps: 5}
 coalitions: {count: 12, finetune_steps: 4, batch_size: 16}
 credit: {bootstrap: 100}
 matching: {encoder: pixels, rerank: none, images: 16}
+payout: {post: true}
 """
 """A configuration that runs the whole flow in seconds."""
 

@@ -226,7 +226,7 @@ class CreditConfig(StageConfig):
 
     def claimed(self) -> dict[str, Any]:
         """Settings that the name stands for: all except `evaluation`, and whether a payout is posted."""
-        return self.model_dump(mode="json", exclude={"evaluation": True, "payout": {"post"}})
+        return self.model_dump(mode="json", exclude={"evaluation": True, "payout": {"post", "take_back"}})
 
     @classmethod
     def reread(cls, claimed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -79,6 +79,7 @@ class PayoutConfig(StageConfig):
         limits: limits that credit must meet before it is paid.
         post: post the division at the end of a run or revaluation; otherwise it is proposed, and `royalty payout` posts
             it.
+        take_back: agree that such a posting takes money back from contributors, as `royalty payout --replace` does.
         corrections: what happens when a pool and period that was paid is divided by other credit. `carry`: what was
             paid stays, and the next payouts pay or withhold the differences. `reverse`: it is taken back, and paid
             anew.
@@ -99,6 +100,7 @@ class PayoutConfig(StageConfig):
     debtor: DebtorConfig | None = None
     limits: LimitsConfig = LimitsConfig()
     post: bool = False
+    take_back: bool = False
     corrections: Corrections = "carry"
 
     @field_validator("currency")

@@ -74,7 +74,7 @@ def load_last_run(name: str, data: Ingested) -> LastRun:
 def game_of_last_run(config: CreditConfig, data: Ingested) -> Game | None:
     """The game of the last credited run of this name, if that run was of these images, these settings and this code.
 
-    A revaluation starts from older models. A run after it goes on from the same ones, so that both arrive at one credit.
+    A revaluation starts from older models. A run after it uses the same ones, so that both arrive at one credit.
     """
     last = find_last_run(config.name, data)
     if last is None or last.stages.ingest.key != data.key or outdated_models(last.game):

@@ -24,7 +24,7 @@ CONFIG = (
     FOLDER.replace("steps: 60", "steps: 400")
     .replace("recovery_steps: 5", "recovery_steps: 40")
     .replace("count: 12", "count: 12, seeds: 2")
-    + "stopping: {stderr: 1000.0, pilot: 6}\n"
+    + "stopping: {stderr: 1000.0, pilot: 6}\npayout: {post: true, take_back: true, corrections: reverse}\n"
 )
 """Trained for long enough that credit is positive; a target that the pilot of 6 coalitions meets already."""
 
@@ -186,6 +186,11 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
 
     assert Ledger(open_database(f"sqlite:///{home / 'royalty.db'}")).balance("mine") == owed(revalued)
     assert entries(home, "reversal") == [(name, -amount) for name, amount in owed(first).items()]
+
+    again = result_of(royalty("run", "--config", "mine.yaml", "--json"))
+    assert (again["measured"], again["table"]) == (0, revalued["table"]), "a run after it keeps to its credit"
+    assert kept(home) == after
+    assert (again["rows"], again["notes"]) == (revalued["rows"], revalued["notes"])
 
     nothing = royalty("revalue", "--config", "mine.yaml", "--summary", "summary.md")
     assert (nothing.returncode, nothing.stderr) == (0, "")
