@@ -96,7 +96,7 @@ def revalue(
         >>> royalty.revalue("mine.yaml")
         Traceback (most recent call last):
             ...
-        royalty.flows.configuration.ConfigError: cannot read the configuration mine.yaml: No such file or directory
+        royalty.flows.configuration.ConfigError: cannot read the configuration mine.yaml in ...: No such file ...
 
         >>> revaluation = royalty.revalue(royalty.load_config(preset="digits"), dry_run=True)  # doctest: +SKIP
         >>> revaluation.change.found  # doctest: +SKIP

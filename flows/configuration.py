@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from royalty.infra.settings import settings
 from royalty.models.base.errors import InputError, by_name
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
@@ -92,13 +93,8 @@ def load_config(
     if file is not None and preset is not None:
         raise ConfigError("a run has one configuration: pass `--config` or `--preset`, not both")
     if file is not None:
-        values = _parse(str(file), _read(file))
-        source = values.get("data")
-        if isinstance(source, dict) and isinstance(source.get("path"), str):
-            source["path"] = str(file.absolute().parent / Path(source["path"]).expanduser())
-        generator = values.get("generator")
-        if isinstance(generator, dict) and str(generator.get("base", "")).startswith((".", "/", "~")):
-            generator["base"] = str((file.absolute().parent / Path(generator["base"]).expanduser()).resolve())
+        file = _found(file)
+        values = _from_folder(_parse(str(file), _read(file)), file.absolute().parent)
         values.setdefault("name", file.stem)
     else:
         chosen = preset or "digits"
@@ -127,7 +123,8 @@ def load_config(
 def as_credit_config(config: CreditConfig | Mapping[str, Any] | str | Path) -> CreditConfig:
     """Convert the contents of a configuration file, or its path, to a configuration; return a configuration as it is.
 
-    Relative paths in a mapping are resolved against the current folder.
+    Relative paths in a mapping are resolved against `ROYALTY_FOLDER`, or else the current folder. So is the path of a
+    file; the paths in it are resolved against its own folder.
 
     Raises:
         ConfigError: as for `load_config`.
@@ -135,8 +132,26 @@ def as_credit_config(config: CreditConfig | Mapping[str, Any] | str | Path) -> C
     if isinstance(config, CreditConfig):
         return config
     if isinstance(config, Mapping):
-        return _validated(CreditConfig, config, "the mapping")
+        return _validated(CreditConfig, _from_folder(config, _folder()), "the mapping")
     return load_config(config)
+
+
+def as_value_config(config: ValueConfig | Mapping[str, Any] | str | Path) -> ValueConfig:
+    """Convert settings or the path of a file to the configuration of a valuation; see `as_credit_config`."""
+    if isinstance(config, ValueConfig):
+        return config
+    if isinstance(config, Mapping):
+        return load_value_config(None, _sides_from(config, _folder()))
+    return load_value_config(_found(Path(config)), {})
+
+
+def as_gmvaluator_config(config: GMValuatorConfig | Mapping[str, Any] | str | Path) -> GMValuatorConfig:
+    """Convert settings or the path of a file to the configuration of a match; see `as_credit_config`."""
+    if isinstance(config, GMValuatorConfig):
+        return config
+    if isinstance(config, Mapping):
+        return load_gmvaluator_config(None, _sides_from(config, _folder()))
+    return load_gmvaluator_config(_found(Path(config)), {})
 
 
 def as_payout_config(config: PayoutConfig | Mapping[str, Any] | str | Path) -> PayoutConfig:
@@ -145,7 +160,38 @@ def as_payout_config(config: PayoutConfig | Mapping[str, Any] | str | Path) -> P
         return config
     if isinstance(config, Mapping):
         return _validated(PayoutConfig, config, "the mapping")
-    return load_payout_config(Path(config), {}, {}, {})
+    return load_payout_config(_found(Path(config)), {}, {}, {})
+
+
+def _folder() -> Path:
+    """The folder against which relative paths are resolved that stand in no file."""
+    return settings().folder or Path.cwd()
+
+
+def _found(file: Path) -> Path:
+    """The path of a configuration file, under `ROYALTY_FOLDER` if that is set and the path is relative."""
+    folder = settings().folder
+    return file.expanduser() if folder is None else folder / file.expanduser()
+
+
+def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings of a run whose paths are resolved against a folder."""
+    resolved = dict(values)
+    source, generator = values.get("data"), values.get("generator")
+    if isinstance(source, Mapping) and isinstance(source.get("path"), str):
+        resolved["data"] = {**source, "path": str(folder / Path(source["path"]).expanduser())}
+    if isinstance(generator, Mapping) and str(generator.get("base", "")).startswith((".", "/", "~")):
+        resolved["generator"] = {
+            **generator,
+            "base": str((folder / Path(generator["base"]).expanduser()).resolve()),
+        }
+    return resolved
+
+
+def _sides_from(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings of a valuation whose paths are resolved against a folder."""
+    sides = {side: values[side] for side in ("train", "val", "generated") if isinstance(values.get(side), str)}
+    return {**values, **{side: str(folder / Path(path).expanduser()) for side, path in sides.items()}}
 
 
 def preset_values(preset: str) -> dict[str, Any]:
@@ -213,10 +259,7 @@ def load_payout_config(
 def _merged(file: Path | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if file is not None:
-        values = _parse(str(file), _read(file))
-        for side in ("train", "val", "generated"):
-            if isinstance(values.get(side), str):
-                values[side] = str(file.absolute().parent / Path(values[side]).expanduser())
+        values = _sides_from(_parse(str(file), _read(file)), file.absolute().parent)
         values.setdefault("name", file.stem)
     return values | {key: value for key, value in overrides.items() if value is not None}
 
@@ -235,7 +278,8 @@ def _read(file: Path) -> str:
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8; save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from None
+        place = "" if file.is_absolute() else f" in {Path.cwd()}"
+        raise ConfigError(f"cannot read the configuration {file}{place}: {error.strerror}") from None
 
 
 def _parse(source: str, text: str) -> dict[str, Any]:

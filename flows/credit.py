@@ -15,7 +15,9 @@ from typing import Any
 
 from prefect import flow
 
+from royalty.flows.configuration import as_credit_config
 from royalty.flows.fan_out import measure_all
+from royalty.flows.mistakes import explained
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
@@ -85,13 +87,20 @@ class CreditResult:
 
 
 @flow(name="credit", task_runner=RUNNER)
-def credit(config: CreditConfig) -> CreditResult:
-    """Run the method on one image set. Finished work of this run or of another one is reused."""
+@explained
+def credit(config: CreditConfig | dict[str, Any] | str) -> CreditResult:
+    """Run the method on one image set. Finished work of this run or of another one is reused.
+
+    Args:
+        config: a configuration, the contents of a configuration file, or the path of one.
+    """
+    config = as_credit_config(config)
     game = prepare(config)
     return value(config, game, notes=anchor_notes(config.name, game.data))
 
 
 @flow(name="forecast", task_runner=RUNNER)
+@explained
 def forecast(config: CreditConfig) -> Verdict:
     """Measure a pilot of the coalitions, which a run will reuse, and estimate time and precision of the whole run."""
     game = prepare(config)

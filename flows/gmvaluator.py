@@ -8,6 +8,8 @@ from typing import Any
 
 from prefect import flow
 
+from royalty.flows.configuration import as_gmvaluator_config
+from royalty.flows.mistakes import explained
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
@@ -42,8 +44,14 @@ class MatchResult:
 
 
 @flow(name="gmvaluator", task_runner=RUNNER)
-def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult:
-    """Embed both sets, match them, and write the tables. Finished work is reused."""
+@explained
+def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None = None) -> MatchResult:
+    """Embed both sets, match them, and write the tables. Finished work is reused.
+
+    Args:
+        config: a configuration, the contents of a configuration file, or the path of one.
+    """
+    config = as_gmvaluator_config(config)
     check_out(out)
     check_home(settings().root)
     check_weights(*config.matching.chosen)

@@ -8,6 +8,8 @@ from typing import Any
 
 from prefect import flow
 
+from royalty.flows.configuration import as_payout_config
+from royalty.flows.mistakes import explained
 from royalty.infra.ledger.change import PoolChange, TakesBack
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
@@ -52,9 +54,10 @@ class PayoutResult:
 
 
 @flow(name="payout")
+@explained
 def payout(
     credit: str,
-    config: PayoutConfig | None = None,
+    config: PayoutConfig | dict[str, Any] | str | None = None,
     *,
     release: Sequence[str] = (),
     replace: bool = False,
@@ -65,7 +68,7 @@ def payout(
 
     Args:
         credit: name of a run, or the digest of its credit table.
-        config: terms of the payout; the run's terms by default.
+        config: terms of the payout, as settings or the path of a file with them; the run's terms by default.
         release: contributors whose held money is paid now.
         replace: take money back from contributors, and replace what the pool paid on another run's credit.
         dry_run: return the division, and what posting it would change, without posting it.
@@ -79,7 +82,7 @@ def payout(
     check_home(settings().root)
     run, credited = find_credit(credit)
     source, run_terms = terms_of_run(run)
-    terms = in_period(config or run_terms)
+    terms = in_period(run_terms if config is None else as_payout_config(config))
     pool = terms.name or run
     payees = load_payees(terms, source)
     if release:

@@ -11,7 +11,9 @@ from typing import Any
 
 from prefect import flow
 
+from royalty.flows.configuration import as_credit_config
 from royalty.flows.credit import CreditResult, anchor_notes, plan, prepare, value
+from royalty.flows.mistakes import explained
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
@@ -50,10 +52,14 @@ class Revaluation:
 
 
 @flow(name="revalue", task_runner=RUNNER)
-def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = False) -> Revaluation:
+@explained
+def revalue(
+    config: CreditConfig | dict[str, Any] | str, retrain_base: bool = False, dry_run: bool = False
+) -> Revaluation:
     """Credit what changed since the last credited run of this name, starting from that run's models, the anchor.
 
     Args:
+        config: a configuration, the contents of a configuration file, or the path of one.
         retrain_base: retrain the models that coalitions start from, and therefore every coalition.
         dry_run: report what changed and the cost of revaluing it, without revaluing.
 
@@ -61,6 +67,7 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
         InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
         ConfigConflict: the name belongs to a run with other settings.
     """
+    config = as_credit_config(config)
     check_home(settings().root)
     anchor = load_anchor(config.name)
     if not dry_run:

@@ -10,6 +10,8 @@ from prefect import flow, unmapped
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFutureList, as_completed
 
+from royalty.flows.configuration import as_value_config
+from royalty.flows.mistakes import explained
 from royalty.flows.runner import RUNNER
 from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
@@ -53,13 +55,18 @@ class ValueResult:
 
 
 @flow(name="transport", task_runner=RUNNER)
-def value(config: ValueConfig, out: Path | None = None, incremental: bool = False) -> ValueResult:
+@explained
+def value(
+    config: ValueConfig | dict[str, Any] | str, out: Path | None = None, incremental: bool = False
+) -> ValueResult:
     """Value every item of the training set by the validation set. Finished work is reused, also from other runs.
 
     Args:
+        config: a configuration, the contents of a configuration file, or the path of one.
         incremental: for SAVA, after training items were added or removed: keep the batches of the last valuation of
             this name and their costs, and solve only the transports of new batches.
     """
+    config = as_value_config(config)
     check_out(out)
     check_home(settings().root)
     check_weights(config.encoding.encoder)

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
 
     Attributes:
         home: folder of all stores.
+        folder: folder that relative paths of deployments' parameters are resolved against; by default the current one,
+            which a Prefect worker makes anew for each flow run.
         database_url: URL of the database of run store and ledger; by default SQLite in `home`.
         mlflow_uri: MLflow tracking server; by default SQLite in `home`.
         weights: folder of downloaded weights; by default `weights` in `home`.
@@ -47,6 +49,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ROYALTY_", frozen=True)
 
     home: Path = Path(".royalty")
+    folder: Path | None = None
     database_url: str = ""
     mlflow_uri: str = ""
     weights: Path | None = None

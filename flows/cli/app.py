@@ -98,7 +98,9 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if not _user_can_fix(error):
+        from royalty.flows.mistakes import user_can_fix
+
+        if not user_can_fix(error):
             raise
         sys.stderr.write(f"royalty: {error}\n")
         sys.exit(1)
@@ -125,18 +127,3 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
     console.print(f"          intervals {verdict.expected_width:.2f} wide on average")
     if now.needed is not None and now.needed > verdict.budget:
         console.print(f"The target needs about {now.needed} coalitions; raise `coalitions.count` or relax the target.")
-
-
-def _user_can_fix(error: Exception) -> bool:
-    from sqlalchemy.exc import DatabaseError
-
-    from royalty.flows.configuration import ConfigError
-    from royalty.infra.ledger.postings import LedgerConflict
-    from royalty.infra.processes.workers import ProcessFailed
-    from royalty.infra.stores.artifacts import StoreError
-    from royalty.infra.stores.runstore import ConfigConflict
-    from royalty.models.base.errors import InputError
-
-    return isinstance(
-        error, ConfigError | DatabaseError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError
-    )

@@ -57,6 +57,12 @@ def show_change(name: str, division: DividedPool, *, posting: bool) -> None:
     create_table_artifact(table, key=f"change-{_key(name)}", description="\n\n".join(map(escaped, lines)))
 
 
+def show_mistake(message: str) -> None:
+    """Attach an error that a user can fix to the current flow run; does nothing outside a flow run."""
+    if FlowRunContext.get() is not None:
+        create_markdown_artifact(f"**This run was refused.** {escaped(message)}", key="refused", description="Refused.")
+
+
 def _key(name: str) -> str:
     """Convert the name of a run to the characters that artifact keys allow."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "run"

@@ -1,0 +1,58 @@
+"""Errors that a user can fix: shown as one message, without a stack trace, wherever a flow runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from royalty.tasks.report.prefect_artifacts import show_mistake
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def user_can_fix(error: BaseException) -> bool:
+    """Whether an error's message says what a user has to change."""
+    from sqlalchemy.exc import DatabaseError
+
+    from royalty.flows.configuration import ConfigError
+    from royalty.infra.ledger.postings import LedgerConflict
+    from royalty.infra.processes.workers import ProcessFailed
+    from royalty.infra.stores.artifacts import StoreError
+    from royalty.infra.stores.runstore import ConfigConflict
+    from royalty.models.base.errors import InputError
+
+    return isinstance(
+        error, ConfigError | DatabaseError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError
+    )
+
+
+def explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Show an error that a user can fix on the Prefect page of the flow run; put this below `@flow`."""
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if user_can_fix(error):
+                show_mistake(str(error))
+            raise
+
+    return call
+
+
+class OneLine(logging.Filter):
+    """Log an error that a user can fix by its message alone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is not None and user_can_fix(error):
+            record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
+        return True
+
+
+for name in ("prefect.flow_runs", "prefect.task_runs"):
+    logging.getLogger(name).addFilter(OneLine())
