@@ -21,11 +21,14 @@ class Change:
     Attributes:
         since, commit: time when that run was logged, and the commit of its code.
         added, removed, changed: contributors, by their training images.
+        images_added, images_removed: number of images that are new, and that are gone, held-out ones included; an
+            image that was changed counts once in each.
         held_out: whether held-out images changed, for which nobody is credited.
         configuration: dotted key, old and new value of each changed setting.
         code: stages whose code changed.
         start: whether coalitions start from other models.
         unpayable: contributors who gained or lost their payee.
+        paid: what was paid by the credit of this run: pool and period, statement, day and amount.
         kept: models that are kept although their code changed.
         coalitions: number of coalitions to train or measure.
         seconds: expected time of all workers together, from recorded wall times; None if none are recorded.
@@ -45,6 +48,9 @@ class Change:
     kept: tuple[str, ...]
     coalitions: int
     seconds: float | None
+    images_added: int = 0
+    images_removed: int = 0
+    paid: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -64,6 +70,8 @@ class Change:
         """A phrase for each kind of difference, and the names or values that it applies to."""
         people = {"added": self.added, "removed": self.removed, "with changed images": self.changed}
         yield from ((f"Contributors {state}", names) for state, names in people.items() if names)
+        if self.images_added or self.images_removed:
+            yield f"Images added: {self.images_added}, removed: {self.images_removed} (held-out ones included)", ()
         if self.held_out:
             yield "Held-out images changed", ()
         for key, then, now in self.configuration:
@@ -72,6 +80,8 @@ class Change:
             yield f"Code changed: {', '.join(self.code)}", ()
         if self.start:
             yield "Coalitions start from other models", ()
+        if self.found and self.paid:
+            yield "Paid so far by the credit of this run, which stays as it is until a payout is posted", self.paid
         if self.unpayable:
             yield "Contributors who gained or lost their payee", self.unpayable
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.ledger.money import formatted
 from royalty.infra.pages.summary import Change
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.data.stored import open_set
 from royalty.models.payout.payees import unpayable
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit import estimate
@@ -134,6 +136,7 @@ def compare_with_last_run(
         "changed": sorted(name for name in then.keys() & now.keys() if then[name] != now[name]),
     }
     other_parts = _parts(last.stages.ingest.outputs) != _parts(data.outputs)
+    before, after = (_image_ids(space, stage.outputs) for stage in (last.stages.ingest, data))
     outdated = outdated_models(last.game)
     measured = len(last.measurements) // (config.sampling.draws if again is not None else 1)
     expected_plans = plans[:measured] if config.stopping.has_target and again is not None else plans
@@ -150,8 +153,25 @@ def compare_with_last_run(
         kept=() if retrain_base else outdated,
         coalitions=0,
         seconds=0.0,
+        images_added=len(after - before),
+        images_removed=len(before - after),
+        paid=tuple(_paid_by(space, config.name)),
     )
     return _with_cost(space, change, last, expected_plans, retrain_base)
+
+
+def _image_ids(space: Workspace, data: IngestOutputs) -> set[str]:
+    """IDs of all images, trained on or held out."""
+    return {identity for digest in _parts(data) for identity in open_set(space.artifacts.verified(digest)).ids}
+
+
+def _paid_by(space: Workspace, run: str) -> Iterator[str]:
+    """What pools have paid by the credit of a run."""
+    for posted in space.ledger.verified_statements():
+        if posted.source == run and posted.active and posted.kind != "release":
+            pool = f"{posted.pool} of {posted.period}" if posted.period else posted.pool
+            amount = formatted(posted.amount, posted.currency)
+            yield f"{pool}: {amount} on {posted.created_at[:10]} by statement {posted.id}"
 
 
 def _trained_on_others(last: LastRun, data: Ingested) -> bool:
