@@ -123,8 +123,11 @@ class iter_again:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: royalty.estimate_shapley([[0, 2], [1, 0]], [0, 1], 0, 1), "`masks` says by 0 or 1.*got 2 in row 0"),
-        (lambda: royalty.estimate_shapley([[0, 1], [1]], [0, 1], 0, 1), "`masks` has rows of one length"),
+        (
+            lambda: royalty.estimate_shapley([[0, 2], [1, 0]], [0, 1], 0, 1),
+            "`masks` has 1 or True .*got 2 in row 0",
+        ),
+        (lambda: royalty.estimate_shapley([[0, 1], [1]], [0, 1], 0, 1), "`masks` has rows of equal length"),
         (lambda: royalty.estimate_shapley([[0, 1], [1, 0]], [0, "x"], 0, 1), "`utilities` holds real numbers"),
         (lambda: royalty.estimate_shapley([[0, 1], [1, 0]], [0, 1], "none", 1), "`null_utility` is a number"),
         (lambda: royalty.sample_coalitions(4.5, 12, seed=0), "`n_players` is a whole number; got 4.5"),
