@@ -58,9 +58,7 @@ def select_items(items: Items, rows: np.ndarray) -> Items:
         features=None,
         labels=None if items.labels is None else items.labels[rows],
         contributors=None,
-        attributes=None
-        if items.attributes is None
-        else {name: values[rows] for name, values in items.attributes.items()},
+        attributes=None if attributes is None else {name: values[rows] for name, values in attributes.items()},
     )
 
 
