@@ -43,9 +43,7 @@ class Terms:
         """The sentences that a report prints about the terms; `money` formats minor units."""
         sentences = [POLICIES[self.policy].description, NEGATIVE[self.negative]]
         if self.floor > 0:
-            sentences.append(
-                f"Every contributor with a positive weight receives at least {float(self.floor):.4g} of the pool."
-            )
+            sentences.append(f"Every paid contributor receives at least {float(self.floor):.4g} of the pool.")
         if self.cap < 1:
             sentences.append(
                 f"No contributor receives more than {float(self.cap):.4g} of the pool. The excess goes to the others; "
@@ -161,9 +159,8 @@ def divide_pool(
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
     table = {name: _as_credit(credit, name) for name, credit in credits.items()}
     _check(pool, table, terms)
-    ranked = dict(
-        sorted(table.items(), key=lambda item: -item[1].value)
-    )  # equal weights are rounded in the order of credit
+    # Sorted, so that equal weights are rounded in the order of credit.
+    ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
     payees = _payees(weights, terms)
     low, high = int(terms.floor * pool), int(terms.cap * pool)

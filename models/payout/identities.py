@@ -81,7 +81,8 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
     """The share of each contributor with positive credit, if it split into two identities.
 
     Each identity gets half of the credit, which is exact for additive games and approximate for games with
-    interactions. Any change of the share is due to the terms: floors, caps and tiers apply per contributor. Contributors whose split the terms do not allow are left out.
+    interactions. Any change of the share is due to the terms: floors, caps and tiers apply per contributor.
+    Contributors whose split the terms do not allow are left out.
 
     Args:
         terms: both identities are disputed if the contributor is.
