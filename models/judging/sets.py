@@ -28,7 +28,9 @@ def labels_of(items: Items) -> np.ndarray:
         InputError: the items have no labels.
     """
     if items.labels is None:
-        raise InputError("criteria compare the classes of training images, and these have no labels; add labels")
+        raise InputError(
+            "criteria compare the classes of training images, and these have no labels; add labels to the training set"
+        )
     return items.labels
 
 
