@@ -345,7 +345,7 @@ def test_items_of_different_regions_have_no_exact_difference() -> None:
 
 @pytest.mark.parametrize("position", [-1, 24])
 def test_exact_differences_of_items_that_are_not_there_are_refused(position: int) -> None:
-    with pytest.raises(InputError, match=rf"0 to 23; second has .*{position}"):
+    with pytest.raises(InputError, match=rf"`second` holds positions .* 0 to 23; got .*{position}"):
         exact_difference(*blobs(), np.array([0, 1]), np.array([2, position]))
 
 
