@@ -123,19 +123,22 @@ class iter_again:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: royalty.estimate_shapley([[0, 2], [1, 0]], [0, 1], 0, 1), "`masks` says by 0 or 1.*got 2 in row 0"),
-        (lambda: royalty.estimate_shapley([[0, 1], [1]], [0, 1], 0, 1), "`masks` has rows of one length"),
+        (
+            lambda: royalty.estimate_shapley([[0, 2], [1, 0]], [0, 1], 0, 1),
+            "`masks` has 1 or True .*got 2 in row 0",
+        ),
+        (lambda: royalty.estimate_shapley([[0, 1], [1]], [0, 1], 0, 1), "`masks` has rows of equal length"),
         (lambda: royalty.estimate_shapley([[0, 1], [1, 0]], [0, "x"], 0, 1), "`utilities` holds real numbers"),
         (lambda: royalty.estimate_shapley([[0, 1], [1, 0]], [0, 1], "none", 1), "`null_utility` is a number"),
         (lambda: royalty.sample_coalitions(4.5, 12, seed=0), "`n_players` is a whole number; got 4.5"),
         (lambda: royalty.lava_values([["a"]], None, [[0.0]], None), "`train_features` holds real numbers"),
         (lambda: royalty.knn_shapley_values([[0.0]], ["cat"], [[0.0]], [0]), "`train_labels` holds real numbers"),
-        (lambda: royalty.sava_values([[0.0], [1.0, 2.0]], None, [[0.0]], None), "`train_features` has rows of one"),
+        (lambda: royalty.sava_values([[0.0], [1.0, 2.0]], None, [[0.0]], None), "`train_features` has rows of equal"),
         (lambda: royalty.gmvaluator_values([[1.0]], [[1.0]], quality=["good"]), "`quality` holds real numbers"),
         (lambda: royalty.divide_pool(10.5, {"Ada": (1, 0, 2)}), "`pool` is a whole number; got 10.5"),
         (
             lambda: royalty.divide_pool(10, {"Ada": 1.0}),
-            r"three numbers each; 'Ada' has 1.0. Give \(value, low, high\)",
+            r"each credit is three numbers, \(value, low, high\); 'Ada' has 1.0",
         ),
         (lambda: royalty.divide_pool(10, {"Ada": (1, 0, "x")}), r"`credits\['Ada'\]` is a number; got 'x'"),
     ],

@@ -57,7 +57,7 @@ The files of `royalty evaluate COMMAND --config FILE`. Options given on the comm
 Relative paths are looked up from the file's own folder. An unknown key is an error.
 
 The commands `royalty evaluate lds` and `royalty evaluate counterfactual` take presets, whose section
-[`evaluation`](run-settings.md#evaluation) says how they judge.
+[`evaluation`](run-settings.md#evaluation) defines how they evaluate credit.
 
 ## `royalty evaluate detection`
 

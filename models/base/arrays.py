@@ -1,8 +1,8 @@
-"""Convert array arguments of callers to NumPy: lists, tuples, pandas objects, tensors, and anything NumPy can read.
+"""Convert array arguments to NumPy: lists, tuples, pandas objects, tensors, and anything NumPy can read.
 
 Public functions convert their arguments here, once, and work on plain NumPy arrays afterwards. Arrays of the right type
-are not copied, so that memory maps stay on disk. Functions check themselves whether numbers are finite, since they read
-large arrays in parts.
+are not copied, so that memory maps stay on disk. Functions check finiteness themselves, because they
+read large arrays in parts.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def as_masks(argument: ArrayLike, name: str) -> np.ndarray:
     masks = _numbers(argument, name)
     if masks.ndim != 2:
         raise InputError(
-            f"`{name}` has a row for each coalition and a column for each contributor; got shape {masks.shape}. Give "
-            "one coalition as a list of one row"
+            f"`{name}` has a row for each coalition and a column for each contributor; got shape {masks.shape}. Pass "
+            "a single coalition as a list of one row"
         )
     if masks.dtype == bool:
         return masks
-    wrong = np.argwhere((masks != 0) & (masks != 1))
-    if len(wrong):
-        row, column = wrong[0]
+    invalid = np.argwhere((masks != 0) & (masks != 1))
+    if len(invalid):
+        row, column = invalid[0]
         raise InputError(
-            f"`{name}` says by 0 or 1, or False or True, whether a contributor is in a coalition; got "
-            f"{masks[row, column]} in row {row}, column {column}. Give masks, not utilities or weights"
+            f"`{name}` has 1 or True where a contributor is in a coalition, and 0 or False elsewhere; got "
+            f"{masks[row, column]} in row {row}, column {column}. Pass masks, not utilities or weights"
         )
     present: np.ndarray = masks == 1
     return present
@@ -54,7 +54,7 @@ def as_vector(argument: ArrayLike, name: str) -> np.ndarray:
     """
     vector = _numbers(argument, name)
     if vector.ndim != 1:
-        raise InputError(f"`{name}` is a sequence of numbers; got shape {vector.shape}. Give one dimension")
+        raise InputError(f"`{name}` is a sequence of numbers; got shape {vector.shape}. Pass one dimension")
     return vector.astype(np.float64, copy=False)
 
 
@@ -103,7 +103,7 @@ def as_number(argument: SupportsFloat, name: str) -> float:
     try:
         return float(argument)
     except (TypeError, ValueError) as error:
-        raise InputError(f"`{name}` is a number; got {_shown(argument)}") from error
+        raise InputError(f"`{name}` is a number; got {_abbreviated(argument)}") from error
 
 
 def as_whole(argument: SupportsIndex, name: str) -> int:
@@ -116,14 +116,14 @@ def as_whole(argument: SupportsIndex, name: str) -> int:
         return operator.index(argument)
     except TypeError as error:
         raise InputError(
-            f"`{name}` is a whole number; got {_shown(argument)}. Round it if it is meant to be one"
+            f"`{name}` is a whole number; got {_abbreviated(argument)}. Round it if it is meant to be one"
         ) from error
 
 
-def _numbers(argument: Any, name: str, *, remedy: str = "Give numbers") -> np.ndarray:
+def _numbers(argument: Any, name: str, *, remedy: str = "Pass numbers") -> np.ndarray:
     """A plain array of real numbers; a view if possible."""
     if np.ma.is_masked(argument):
-        raise InputError(f"`{name}` has a value everywhere; got a masked array with values left out. Fill or drop them")
+        raise InputError(f"`{name}` has no missing values; got a masked array with masked values. Fill or drop them")
     array = _read(argument, name)
     if array.dtype == object:
         array = _from_objects(array, name, remedy)
@@ -137,28 +137,28 @@ def _read(argument: Any, name: str) -> np.ndarray:
         return np.asarray(argument)
     except ValueError as error:
         raise InputError(
-            f"`{name}` has rows of one length; got a {type(argument).__name__} whose rows differ ({error}). Give all "
-            "rows as many numbers"
+            f"`{name}` has rows of equal length; got a {type(argument).__name__} whose rows differ ({error}). Make "
+            "their lengths equal"
         ) from error
     except (TypeError, RuntimeError) as error:  # of tensors that are on a GPU, or part of a graph
         raise InputError(
-            f"`{name}` is read by NumPy, which cannot read this {type(argument).__name__} ({error}). Convert it to "
-            "a NumPy array"
+            f"`{name}` must be readable by NumPy; NumPy cannot read this {type(argument).__name__} ({error}). Convert "
+            "it to a NumPy array"
         ) from error
 
 
 def _from_objects(array: np.ndarray, name: str, remedy: str) -> np.ndarray:
     """Numbers from an array of Python objects, such as a pandas column or a list of decimals."""
-    plain = _read(array.tolist(), name)  # bool, integers or floats if all objects are; a column of vectors, too
+    plain = _read(array.tolist(), name)  # bool, integers or floats if all objects are; also reads a column of vectors
     if plain.dtype != object:
         return plain
-    for place, value in np.ndenumerate(plain):
+    for index, value in np.ndenumerate(plain):
         if not isinstance(value, Real | Decimal):
-            where = f" at {', '.join(map(str, place))}" if place else ""
-            raise InputError(f"`{name}` holds real numbers; got {_shown(value)}{where}. {remedy}")
+            where = f" at {', '.join(map(str, index))}" if index else ""
+            raise InputError(f"`{name}` holds real numbers; got {_abbreviated(value)}{where}. {remedy}")
     return plain.astype(np.float64)
 
 
-def _shown(value: object) -> str:
+def _abbreviated(value: object) -> str:
     text = repr(value)
     return f"{text[:40]}..." if len(text) > 43 else text

@@ -1,4 +1,4 @@
-"""Networks that others trained: read without running what a file holds, and named by what they learned."""
+"""Pretrained networks: read checkpoints without running code from them, and identify networks by their weights."""
 
 from __future__ import annotations
 
@@ -15,50 +15,57 @@ from torch import nn
 from royalty.models.base.errors import InputError
 
 Weights = Callable[[str], Path]
-"""The folder that holds the weights of a name; raises an error that says how to fetch them if they are missing."""
+"""From the name of weights to their folder; raises an error with the command that fetches them if they are missing."""
 
 
 def no_weights(name: str) -> Path:
-    """The `Weights` of who has none.
+    """The `Weights` of a caller without any weights.
 
     Raises:
         InputError: always.
     """
-    raise InputError(f"{name} takes weights, and no folder of weights was given; pass `weights`, or choose another")
+    raise InputError(f"{name} needs weights, and `weights` was not given; pass it, or choose a network without weights")
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """The tensors of a pickled checkpoint, on the CPU; nothing else in the file is unpickled.
 
     Raises:
-        InputError: it is missing, damaged, or holds more than tensors and plain containers.
+        InputError: the file is missing, damaged, or contains objects other than tensors and plain containers.
     """
     try:
         state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise InputError(f"a folder of weights holds {path.name}, and {path.parent} does not; fetch it anew") from error
+        raise InputError(f"{path.name} is missing in the folder of weights {path.parent}; fetch them again") from error
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
         raise InputError(
-            f"{path} is damaged, or holds more than tensors, which is never run; delete its folder and fetch it anew"
+            f"{path} is damaged, or contains objects other than tensors, which are never loaded; delete its folder and "
+            "fetch it again"
         ) from error
     return state
 
 
 def load_exactly(net: nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Load a state, by whose names and shapes the net must have exactly these weights.
+    """Load a state dictionary whose names and shapes match the weights of the network exactly.
 
     Raises:
-        InputError: it has others; the first of them is named.
+        InputError: they differ; the message names the first difference.
     """
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise InputError(f"{path} holds weights of another network: {first} Delete its folder and fetch it") from error
+        difference = str(error).splitlines()[1].strip()
+        raise InputError(
+            f"{path} has the weights of another network: {difference} Delete its folder and fetch it again"
+        ) from error
 
 
 def weights_digest(net: nn.Module, described: str = "") -> str:
-    """16 hex digits that stand for a net: its layers as printed, its weights, and what neither shows."""
+    """16 hex digits that identify a network: a digest of its printed layers, its weights and `described`.
+
+    Args:
+        described: what neither layers nor weights show, such as the number of attention heads.
+    """
     digest = hashlib.sha256(f"{described}\n{net}".encode())
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -68,12 +75,12 @@ def weights_digest(net: nn.Module, described: str = "") -> str:
 
 @contextmanager
 def hub_extra() -> Iterator[None]:
-    """Around the import of a package that only those need who value with it.
+    """Guard imports of optional packages, which the extra `hub` installs.
 
     Raises:
-        InputError: the package is not installed.
+        InputError: a package is not installed.
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        raise InputError(f"this takes the package {error.name}, which is missing; install royalty[hub]") from error
+        raise InputError(f"the package {error.name} is required and not installed; install royalty[hub]") from error

@@ -1,4 +1,4 @@
-"""What methods that compare items by features and labels ask of them."""
+"""Checks of features and labels, for methods that compare items by them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from royalty.models.base.errors import InputError
 def check_labelled(
     train_features: np.ndarray, train_labels: np.ndarray, val_features: np.ndarray, val_labels: np.ndarray
 ) -> None:
-    """Refuse what no method can value by.
+    """Check the input of methods that value labelled items.
 
     Args:
         train_features, val_features: `(items, dimensions)`, floating point.
         train_labels, val_labels: `(items,)`, integers.
 
     Raises:
-        InputError: no items; no labels, or another number of them than items; features of other dimensions, not finite,
-            or all the same; a training label that validation lacks.
+        InputError: there are no items; labels are missing, or their number is not that of the items; features differ in
+            dimensions, are not finite, or are all the same; a training label does not occur in validation.
     """
     check_features(train_features, val_features)
     check_labels(train_labels, len(train_features), "training")
@@ -28,18 +28,20 @@ def check_labelled(
 
 
 def check_told_apart(features: np.ndarray) -> None:
+    """Check that the training items do not all have the same features."""
     if len(features) > 1 and (features == features[0]).all():
         raise InputError(
-            "all training items have the same features, so none can be told from another; choose another encoder"
+            "training items must differ in their features, and all of them have the same; choose another encoder"
         )
 
 
 def check_unseen(train_labels: np.ndarray, val_labels: np.ndarray) -> None:
+    """Check that every training label occurs in validation."""
     unseen = np.setdiff1d(train_labels, val_labels)
     if len(unseen):
         raise InputError(
-            f"every training label has validation items to be compared with; none has label {unseen[0]}"
-            f"{f' ({len(unseen)} such labels)' if len(unseen) > 1 else ''}. Add validation items, or take "
+            f"every training label needs validation items for comparison, and none has label {unseen[0]}"
+            f"{f' ({len(unseen)} such labels)' if len(unseen) > 1 else ''}. Add validation items, or use "
             "`--unseen-label worst`, which gives such items the lowest value"
         )
 
@@ -47,28 +49,33 @@ def check_unseen(train_labels: np.ndarray, val_labels: np.ndarray) -> None:
 def check_features(
     train_features: np.ndarray, val_features: np.ndarray, first: int = 0, *, title: str = "validation"
 ) -> None:
-    """Check training features, of which the first has this number, and those they are compared with, by their title."""
+    """Check training features and the features they are compared with.
+
+    Args:
+        first: number of the first training row, for messages.
+        title: what the other features are called in messages.
+    """
     for side, features in (("training", train_features), (title, val_features)):
         if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
             raise InputError(
                 f"features are floating-point numbers, (items, dimensions); {side} features are {features.dtype} of "
-                f"shape {features.shape}. Give a matrix of float32 or float64, a row an item"
+                f"shape {features.shape}. Pass a matrix of float32 or float64 with a row for each item"
             )
         if 0 in features.shape:
             raise InputError(
-                f"items are compared by their features, and there are no {side} ones: shape {features.shape}. Look at "
-                "what made them"
+                f"features have at least one item and one dimension; {side} features have shape {features.shape}. "
+                "Check how they were made"
             )
         check_finite(features, side, first if side == "training" else 0)
     if train_features.shape[1] != val_features.shape[1]:
         raise InputError(
             f"training and {title} items are compared dimension by dimension; got {train_features.shape[1]} and "
-            f"{val_features.shape[1]} dimensions. Embed both with one encoder"
+            f"{val_features.shape[1]} dimensions. Embed both with the same encoder"
         )
 
 
 def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
-    """Refuse rows that are not finite, or whose squares are not; `first` is the number of the first row."""
+    """Check that features and their squares are finite; `first` is the number of the first row, for messages."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->", features, features, dtype=np.result_type(features, np.float32))
     if not np.isfinite(squares):
@@ -76,23 +83,20 @@ def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
             column = int(np.flatnonzero(~np.isfinite(features[row]))[0])
             raise InputError(
                 f"features are finite numbers; {title} row {first + int(row)} has {features[row, column]} in "
-                f"dimension {column}"
+                f"dimension {column}. Remove that item, or repair its features"
             )
         row, column = np.unravel_index(np.abs(features).argmax(), features.shape)
         raise InputError(
-            f"distances of features are squared, and {features.dtype} cannot hold the square of {title} row "
-            f"{first + int(row)}, which has {features[row, column]:.3g} in dimension {int(column)}; divide features by "
-            "their spread"
+            f"the squares of features must be finite in {features.dtype}; {title} row {first + int(row)} has "
+            f"{features[row, column]:.3g} in dimension {int(column)}. Divide the features by their standard deviation"
         )
 
 
 def check_labels(labels: np.ndarray | None, items: int, title: str) -> None:
     if labels is None:
-        raise InputError(
-            f"this method values by labels, and the {items} {title} items have none; label them, or take LAVA"
-        )
+        raise InputError(f"this method needs labels, and the {items} {title} items have none; add labels, or use LAVA")
     if labels.shape != (items,) or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"each item has one label, an integer; got {items} {title} items and {labels.dtype} labels of shape "
-            f"{labels.shape}. Give one an item, in their order"
+            f"{labels.shape}. Pass one label for each item, in the order of the items"
         )

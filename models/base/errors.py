@@ -1,4 +1,4 @@
-"""Errors that the user of a run can mend."""
+"""Errors that the user can correct."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """The user's data or settings break a rule; the message gives rule, value received and remedy."""
+    """The user's data or settings break a rule; the message states the rule, the value received and the remedy."""
 
 
 def by_name(name: str, known: Mapping[Any, T], kind: str) -> T:
-    """What has a name in a registry.
+    """The entry of a registry with this name.
 
     Raises:
-        InputError: nothing has; the nearest names are offered, or all of them.
+        InputError: there is none; the message suggests the nearest names, or lists all of them.
     """
     if name in known:
         return known[name]

@@ -1,4 +1,4 @@
-"""Libraries without those that they import only because they are installed."""
+"""Import libraries without the optional packages that they import if installed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without(*packages: str) -> Iterator[None]:
-    """Import what looks for optional packages as if these were not installed.
+def hide_packages(*packages: str) -> Iterator[None]:
+    """Make packages look as if they were not installed, for the imports in this context.
 
-    A package that is imported already is as it was, and afterwards all can be imported as ever; what was imported
-    here goes on without them.
+    Packages that are already imported stay available. After the context, all packages can be imported again; the
+    modules imported in the context continue without them.
     """
     hidden = [package for package in packages if package not in sys.modules]
     for package in hidden:
-        sys.modules[package] = None  # type: ignore[assignment]  # Python's mark of a module that cannot be had
+        sys.modules[package] = None  # type: ignore[assignment]  # None makes Python raise ModuleNotFoundError
     try:
         yield
     finally:

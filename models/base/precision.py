@@ -1,4 +1,7 @@
-"""Full float32 on a GPU, where PyTorch by default rounds the inputs of convolutions to TF32: 10 bits of 23."""
+"""Full float32 precision on a GPU, where PyTorch by default rounds the inputs of convolutions to TF32.
+
+TF32 keeps 10 of the 23 bits of the mantissa.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ import torch
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Convolutions and products of matrices in float32, whatever they were set to before and are after.
+    """Compute convolutions and matrix products in full float32, and restore the previous settings afterwards.
 
-    A decorator too. Features of a GPU and of a CPU are kept under one name, so they have to be the same but for the
-    last places.
+    Also works as a decorator. Features computed on a GPU and on a CPU are stored under the same name, so they must be
+    equal up to rounding.
     """
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     torch.backends.cudnn.allow_tf32 = False

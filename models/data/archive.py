@@ -1,4 +1,4 @@
-"""Read arrays of an `.npz` file; uncompressed ones are memory-mapped, so that they may be larger than memory."""
+"""Read arrays from an `.npz` file; uncompressed arrays are memory-mapped, so they may be larger than memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 LOCAL_HEADER = 30
-"""Bytes before a member's name in a ZIP archive; the last four of them are the lengths of name and extra field."""
+"""Bytes before the name of a member in a ZIP archive; the last four are the lengths of name and extra field."""
 
 PIECE = 2**24
+"""Bytes read at once to verify a checksum."""
 
 
 def open_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """The named arrays that are present in a file of `numpy.savez` or `numpy.savez_compressed`.
+    """Open the named arrays that a file written by `numpy.savez` or `numpy.savez_compressed` has.
 
     Raises:
-        OSError, ValueError, BadZipFile: a missing or damaged file, or an array of Python objects.
+        OSError, ValueError, BadZipFile: the file is missing or damaged, or an array holds Python objects.
     """
     with path.open("rb") as stream, ZipFile(stream) as archive:
         members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}

@@ -1,4 +1,4 @@
-"""Attributes of images, from columns of the table that lists them, as CelebA says of a face that it smiles."""
+"""Read attributes of images, such as CelebA's `Smiling`, from columns of the table that lists the images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from royalty.models.data.columns import schema_of
 from royalty.models.data.folder import metadata_of, read_records
 
 WORDS = {"1": True, "true": True, "yes": True, "0": False, "-1": False, "false": False, "no": False}
-"""What a cell may say, in any case; CelebA writes 1 and -1."""
+"""The values that a cell may have, in upper or lower case; CelebA uses 1 and -1."""
 
 
 def read_attributes(path: Path, names: Sequence[str], *, needed: bool) -> dict[str, np.ndarray] | None:
-    """Whether each image of a source has each attribute: bool, `(items,)` each, in the order of `read_items`.
+    """Read whether each image of a source has each attribute: bool, `(items,)` each, in the order of `read_items`.
 
     Args:
         path: a folder with `metadata.csv`, `.jsonl` or `.parquet`, or a Parquet file of images.
-        names: columns, whose cells say 1 or 0, 1 or -1, true or false, yes or no.
-        needed: the columns have to be there. Otherwise a source with none of them gives None.
+        names: columns with the cells 1 or 0, 1 or -1, true or false, yes or no.
+        needed: whether the columns must exist; if False, the result for a source with none of them is None.
 
     Raises:
-        InputError: columns that are missing, or some of them; a cell that says something else, whose row is named.
+        InputError: a column is missing although it is needed or others exist; a cell has another value. The message
+            names the row.
     """
     source, columns = table_of(path), _columns(path)
     missing = [name for name in names if name not in columns]
@@ -33,27 +34,27 @@ def read_attributes(path: Path, names: Sequence[str], *, needed: bool) -> dict[s
         return None
     if missing:
         raise InputError(
-            f"{source} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. Attributes are "
-            "columns that say 1 or 0 of each image"
+            f"{source} has no column {', '.join(missing)}; it has {', '.join(columns) or 'none'}. Add a column for "
+            "each attribute, with 1 or 0 for each image"
         )
     if path.is_dir():
         records = read_records(source, {"file_name", *names})
-        return {name: _answers(source, name, [(line, record[name]) for line, record in records]) for name in names}
+        return {name: _booleans(source, name, [(line, record[name]) for line, record in records]) for name in names}
     table = pq.read_table(source, columns=list(names))
-    return {name: _answers(source, name, enumerate(table[name].to_pylist())) for name in names}
+    return {name: _booleans(source, name, enumerate(table[name].to_pylist())) for name in names}
 
 
 def table_of(path: Path) -> Path:
-    """The file with the columns of a source; a folder has one of three.
+    """The file that holds the columns of a source: the metadata of a folder, or the source itself.
 
     Raises:
-        InputError: a folder with several.
+        InputError: a folder has several metadata files.
     """
     return metadata_of(path) if path.is_dir() else path
 
 
 def _columns(path: Path) -> list[str]:
-    """What the columns of a source are called; none where there is no table."""
+    """The names of the columns of a source; empty if it has no table."""
     source = table_of(path)
     if not source.is_file():
         return []
@@ -62,14 +63,14 @@ def _columns(path: Path) -> list[str]:
     return list(schema_of(source, arrow=False).names) if source.suffix == ".parquet" else []
 
 
-def _answers(source: Path, name: str, cells: Iterable[tuple[int, object]]) -> np.ndarray:
-    found = []
+def _booleans(source: Path, name: str, cells: Iterable[tuple[int, object]]) -> np.ndarray:
+    booleans = []
     for row, cell in cells:
-        answer = WORDS.get(str(cell).strip().lower())
-        if answer is None:
+        boolean = WORDS.get(str(cell).strip().lower())
+        if boolean is None:
             raise InputError(
-                f"{source}, row {row}: the attribute {name!r} says {cell!r}; an image has it (1, true, yes) or not "
-                "(0, -1, false, no)"
+                f"{source}, row {row}: the attribute {name!r} is {cell!r}; write 1, true or yes for an image that has "
+                "it, and 0, -1, false or no for one that does not"
             )
-        found.append(answer)
-    return np.array(found, dtype=bool)
+        booleans.append(boolean)
+    return np.array(booleans, dtype=bool)

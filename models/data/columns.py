@@ -34,7 +34,7 @@ class Columns:
     Attributes:
         image: None selects the only column of encoded images.
         label, text, license: columns with default names may be missing.
-        names: of integer labels, if the files do not store them as those of Hugging Face do.
+        names: names of integer labels, for files that do not store them as Hugging Face does.
     """
 
     image: str | None = None
@@ -96,7 +96,7 @@ def parquet_images(path: Path, columns: Columns, *, per_label: int | None = None
     """
     files = tuple(sorted(path.glob("*.parquet"))) if path.is_dir() else (path,)
     if not files or not all(file.is_file() for file in files):
-        raise InputError(f"there is no Parquet file at {path}; name one, or a folder that holds some")
+        raise InputError(f"there is no Parquet file at {path}; name one, or a folder with Parquet files")
     return _listed(path, files, False, columns, per_label)
 
 
@@ -114,14 +114,14 @@ def dataset_images(folder: Path, columns: Columns, *, split: str = "train", per_
         folder = folder / split
     state = folder / "state.json"
     if not state.is_file():
-        raise InputError(f"{folder} has no state.json, so it is no dataset on disk; write it by `save_to_disk`")
+        raise InputError(f"{folder} has no state.json, so it is not a dataset on disk; write it with `save_to_disk`")
     description = _json(state)
     if description.get("_indices_data_files"):
-        raise InputError(f"{state}: its rows are picked by an index; call `flatten_indices` before `save_to_disk`")
+        raise InputError(f"{state}: its rows are selected by an index; call `flatten_indices` before `save_to_disk`")
     names = [str(file.get("filename")) for file in description.get("_data_files", [])]
     files = tuple(inside(folder, name, str(state)) for name in names)
     if not files:
-        raise InputError(f"{state} lists no data files; write the dataset anew by `save_to_disk`")
+        raise InputError(f"{state} lists no data files; write the dataset again with `save_to_disk`")
     return _listed(folder, files, True, columns, per_label)
 
 
@@ -152,7 +152,7 @@ def pieces(files: Sequence[Path], arrow: bool) -> Iterator[tuple[int, int, Calla
                 first += length
         except (OSError, pa.ArrowInvalid) as error:
             kind = "an Arrow stream" if arrow else "Parquet"
-            raise InputError(f"{path} cannot be read as {kind} ({error}); write it anew") from None
+            raise InputError(f"{path} cannot be read as {kind} ({error}); write it again") from None
 
 
 def schema_of(path: Path, arrow: bool) -> pa.Schema:
@@ -168,7 +168,7 @@ def schema_of(path: Path, arrow: bool) -> pa.Schema:
         return pq.read_schema(path)
     except (OSError, pa.ArrowInvalid) as error:
         kind = "an Arrow stream" if arrow else "Parquet"
-        raise InputError(f"{path} cannot be read as {kind} ({error}); write it anew") from None
+        raise InputError(f"{path} cannot be read as {kind} ({error}); write it again") from None
 
 
 def image_column(where: str, schema: pa.Schema) -> str:
@@ -209,7 +209,9 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
     schema = schemas[0]
     for file, other in zip(files, schemas, strict=True):
         if other.names != schema.names:
-            raise InputError(f"{file} has the columns {', '.join(other.names)}, and {files[0]} others; name one set")
+            raise InputError(
+                f"{file} has other columns ({', '.join(other.names)}) than {files[0]}; name files with the same columns"
+            )
     check_columns(str(path), schema.names, columns.named() | {columns.contributor})
     image = columns.image or image_column(str(path), schema)
     if not holds_images(schema.field(image).type):
@@ -223,9 +225,9 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
             values += _named(table.column(name).to_pylist(), names)
     count = len(texts[columns.contributor])
     if not count:
-        raise InputError(f"{path} has no rows; there is nothing to read")
+        raise InputError(f"{path} has no rows; give a file with at least one image")
     if per_label is not None and "label" not in present:
-        raise InputError(f"{path}: `per_label` takes a column of labels, and there is no {columns.label!r}")
+        raise InputError(f"{path}: `per_label` needs a column of labels, and {columns.label!r} is missing; set `label`")
     rows = first_of_each(
         [as_text(value) for value in texts[columns.label]] if "label" in present else [""] * count, per_label
     )
@@ -250,7 +252,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); write the dataset anew") from None
+        raise InputError(f"{path} cannot be read as JSON ({error}); write the dataset again") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds {type(content).__name__}, and an object is wanted; write the dataset anew")
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}; write the dataset again")
     return content

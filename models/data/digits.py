@@ -1,4 +1,4 @@
-"""The embedded set: scikit-learn's scanned digits, shared among contributors by a stated protocol."""
+"""The embedded data set: scanned digits of scikit-learn, divided among invented contributors."""
 
 from __future__ import annotations
 
@@ -30,19 +30,21 @@ def digits(
     classifier: float,
     seed: int,
 ) -> Splits:
-    """1,797 real 8x8 scans of handwritten digits with contributors.
+    """Divide 1,797 real 8x8 scans of handwritten digits among contributors.
 
     Args:
-        contributors: how many share the training images; with `by-class` there are ten, one a digit.
-        shares: `dirichlet` draws for each digit how it is shared out; `by-class` gives a digit to one.
-        concentration: of the symmetric Dirichlet distribution; smaller is more unequal.
-        blurred_sigma: Gaussian blur, in pixels, of one contributor's scans; 0 leaves them sharp.
-        mislabelled: the labels of the second largest share are drawn anew; without conditioning on labels a
-            generator does not see them.
-        planted: adds a contributor of uniform noise and one who copies another's images.
-        validation: share of the images held out for validation.
-        classifier: share of the images held out for the classifier.
-        seed: of every draw here.
+        contributors: number of contributors to the training images; with `by-class` there are ten, one for each digit.
+        shares: `dirichlet` draws how the images of each digit are divided; `by-class` gives each digit to one
+            contributor.
+        concentration: of the symmetric Dirichlet distribution; smaller values make shares more unequal.
+        blurred_sigma: Gaussian blur, in pixels, of the scans of the largest contributor; 0 leaves them sharp. Applies
+            to `dirichlet` only.
+        mislabelled: give random labels to the images of the largest contributor who is not blurred. A generator that is
+            not conditional on labels does not see them.
+        planted: add a contributor of uniform noise, and one who copies the images of another contributor.
+        validation: fraction of the images held out for validation.
+        classifier: fraction of the images held out for the classifier.
+        seed: of all random draws.
     """
     scans = load_digits()
     images = np.round(scans.images * (255 / 16)).astype(np.uint8)  # (items, 8, 8)
@@ -53,19 +55,18 @@ def digits(
     train, labels = splits.train.images[:, 0], splits.train.labels
     owners = _share_out(labels, contributors, shares, concentration, generator)
     if blurred_sigma > 0 and shares == "dirichlet":
-        # The largest share is blurred: enough images for the harm to be measured.
+        # The largest share is blurred, so that there are enough images to measure the effect.
         names, counts = np.unique(owners, return_counts=True)
-        victim = names[counts.argmax()]
-        scanned = owners == victim
+        blurred = owners == names[counts.argmax()]
         train = train.copy()
-        train[scanned] = gaussian_filter(train[scanned].astype(float), (0, blurred_sigma, blurred_sigma)).round()
-        owners[scanned] = BLURRED
+        train[blurred] = gaussian_filter(train[blurred].astype(float), (0, blurred_sigma, blurred_sigma)).round()
+        owners[blurred] = BLURRED
     if mislabelled:
         names, counts = np.unique(owners[owners != BLURRED], return_counts=True)
-        wrong = owners == names[counts.argmax()]
+        relabelled = owners == names[counts.argmax()]
         labels = labels.copy()
-        labels[wrong] = generator.integers(len(label_names), size=int(wrong.sum()))
-        owners[wrong] = MISLABELLED
+        labels[relabelled] = generator.integers(len(label_names), size=int(relabelled.sum()))
+        owners[relabelled] = MISLABELLED
     if planted:
         train, labels, owners = _plant(train, labels, owners, generator)
     return Splits(
@@ -86,17 +87,17 @@ def _share_out(
         items = generator.permutation(np.flatnonzero(labels == label))
         portions = generator.dirichlet(np.full(contributors, concentration))
         owner[items] = generator.choice(contributors, size=len(items), p=portions)
-    for name in np.setdiff1d(np.arange(contributors), owner):
-        # A Dirichlet draw may leave somebody empty-handed; the largest share gives one image away.
-        richest = np.bincount(owner, minlength=contributors).argmax()
-        owner[np.flatnonzero(owner == richest)[0]] = name
+    for without_images in np.setdiff1d(np.arange(contributors), owner):
+        # A Dirichlet draw may leave a contributor without images, who then gets one from the largest share.
+        largest = np.bincount(owner, minlength=contributors).argmax()
+        owner[np.flatnonzero(owner == largest)[0]] = without_images
     return np.array([f"scanner-{index + 1:02d}" for index in owner], dtype=object)
 
 
 def _plant(
     images: np.ndarray, labels: np.ndarray, owners: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Add a contributor of uniform noise, of average size, and one with copies of the largest share."""
+    """Add a contributor with an average number of noise images, and one with copies of the largest share."""
     names, counts = np.unique(owners[owners != BLURRED], return_counts=True)
     noise_count = round(counts.mean())
     noise = generator.integers(0, 256, size=(noise_count, *images.shape[1:]), dtype=np.uint8)

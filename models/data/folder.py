@@ -88,7 +88,7 @@ def list_images(folder: Path) -> Listing:
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:
-        raise InputError(f"{folder} holds neither {METADATA} nor any image; name a folder of images")
+        raise InputError(f"{folder} has neither {METADATA} nor images; name a folder of images")
     entries = tuple(Entry(f"{folder}: {str(file.relative_to(folder))!r}") for file in files)
     return Listing(str(folder), entries, Files(tuple(files)))
 
@@ -146,9 +146,11 @@ def _read_jsonl(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
         try:
             record = json.loads(written)
         except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error.msg}); write one object a line") from None
+            raise InputError(f"{where}: not JSON ({error.msg}); write one object on each line") from None
         if not isinstance(record, dict):
-            raise InputError(f"{where}: {type(record).__name__} where an object is; write one object a line")
+            raise InputError(
+                f"{where}: expected a JSON object, got {type(record).__name__}; write one object on each line"
+            )
         check_columns(where, list(record), needed)
         records.append((line, record))
     return _some(path, records, needed)
@@ -158,7 +160,7 @@ def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); write it anew") from None
+        raise InputError(f"{path} cannot be read as Parquet ({error}); write it again") from None
     check_columns(str(path), table.column_names, needed)
     return _some(path, list(enumerate(table.to_pylist())), needed)
 
@@ -171,7 +173,7 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
     """
     if not path.exists():
         raise InputError(
-            f"there is no {path}; make one with the columns {', '.join(sorted(needed))}, a row for each image"
+            f"{path} does not exist; write it with the columns {', '.join(sorted(needed))}, one row for each image"
         )
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
@@ -182,10 +184,12 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
             check_columns(f"{path}, row 1", list(reader.fieldnames or []), needed)
         for record in reader:
             if None in record or None in record.values():
-                raise InputError(f"{path}, row {reader.line_num}: not as many values as the header has columns")
+                raise InputError(
+                    f"{path}, row {reader.line_num}: not as many values as the header has columns; correct the row"
+                )
             records.append((reader.line_num, record))
     except csv.Error as error:
-        raise InputError(f"{path}, row {reader.reader.line_num}: not CSV ({error}); mend the row") from None
+        raise InputError(f"{path}, row {reader.reader.line_num}: not CSV ({error}); correct the row") from None
     return _some(path, records, needed)
 
 
@@ -193,7 +197,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\0", "")
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); mend its permissions") from None
+        raise InputError(f"cannot read {path} ({error.strerror}); check its permissions") from None
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, row {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
@@ -202,5 +206,5 @@ def _text(path: Path) -> str:
 def _some(path: Path, records: list[Any], needed: set[str]) -> list[Any]:
     if not records:
         whose = "at least two contributors' images" if "contributor" in needed else "images"
-        raise InputError(f"{path} is empty; list {whose} in it, a row for each image")
+        raise InputError(f"{path} is empty; list {whose} in it, one row for each image")
     return records

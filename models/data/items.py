@@ -174,10 +174,10 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
     place = np.array([_place(identity, seed) for identity in items.ids])  # (items,) in [0, 1)
     part = np.where(place < validation, _VALIDATION, np.where(place < validation + classifier, _CLASSIFIER, _TRAIN))
     for member in range(len(items.contributors)):
-        own = np.flatnonzero(items.membership[:, member])
-        if not (part[own] == _TRAIN).any():
+        rows = np.flatnonzero(items.membership[:, member])
+        if not (part[rows] == _TRAIN).any():
             # A contributor without training images would have no credit.
-            part[own[place[own].argmax()]] = _TRAIN
+            part[rows[place[rows].argmax()]] = _TRAIN
     for label, name in enumerate(items.label_names):
         candidates = np.flatnonzero(items.labels == label)
         if not (part[candidates] == _TRAIN).any():
@@ -193,9 +193,9 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
         missing = {_VALIDATION, _CLASSIFIER, _TRAIN} - set(part[candidates].tolist())
         if missing:
             raise InputError(
-                f"each label needs images for training, validation and the classifier, and each contributor keeps "
-                f"one for training; of the {len(candidates)} distinct image(s) of label {name!r} too few can be "
-                "spared. Add images of it or merge the label into another."
+                "each label needs images for training, validation and the classifier, and each contributor keeps one "
+                f"image for training; label {name!r} has too few for that, {len(candidates)} distinct image(s). Add "
+                "images of it, or merge the label with another."
             )
     return Splits(
         train=items.take(np.flatnonzero(part == _TRAIN)),

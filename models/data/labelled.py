@@ -16,7 +16,7 @@ from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
 from royalty.models.data.columns import image_column, label_names, payloads, schema_of
 from royalty.models.data.decoding import MODES, decode, decode_images
-from royalty.models.data.folder import METADATA, list_images
+from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
 from royalty.models.data.listing import SEPARATOR
 
@@ -48,7 +48,7 @@ class Items:
     def of_set(cls, data: ImageSet) -> Items:
         """The items of a credited set."""
         names = np.array(data.contributors)
-        owners = tuple(SEPARATOR.join(names[own].tolist()) for own in data.membership)
+        owners = tuple(SEPARATOR.join(names[members].tolist()) for members in data.membership)
         return cls(data.ids, data.images, None, np.array(data.label_names)[data.labels], owners)
 
     @classmethod
@@ -70,13 +70,13 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
     if path.is_dir():
         return _read_folder(path, size, progress)
     if not path.is_file():
-        raise InputError(f"there is nothing at {path}; give a folder of images, a Parquet file or an .npz file")
+        raise InputError(f"{path} does not exist; give a folder of images, a Parquet file or an .npz file")
     if path.suffix == ".npz":
         return _read_arrays(path)
     if path.suffix == ".parquet":
         return _read_parquet(path, size, progress)
     raise InputError(
-        f"items are read from a folder with {METADATA}, a .parquet or an .npz file; {path.name!r} is none of them"
+        f"items are read from a folder of images, a .parquet file or an .npz file; got {path.name!r}. Give one of these"
     )
 
 
@@ -95,8 +95,8 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
         return None, None
     if train.dtype.kind != val.dtype.kind:
         raise InputError(
-            f"labels of both sides are names, or integers; training has {train[0].item()!r} and validation "
-            f"{val[0].item()!r}"
+            f"labels of both sides are names, or both are integers; training has {train[0].item()!r} and validation "
+            f"{val[0].item()!r}. Use one kind on both sides"
         )
     names, numbers = np.unique(np.concatenate([train, val]), return_inverse=True)
     if train.dtype.kind == "i":
@@ -111,7 +111,7 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
     if any(labels) and not all(labels):
         entry = listing.entries[labels.index("")]
         raise InputError(
-            f"{entry.where} has no label and others have; fill it in, or drop the column to compare features alone"
+            f"{entry.where} has no label, and others have one; fill it in, or drop the column to compare only features"
         )
     owners = [SEPARATOR.join(entry.contributors) for entry in listing.entries]
     return Items(
@@ -125,30 +125,30 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
 
 def _read_arrays(path: Path) -> Items:
     try:
-        kept = open_arrays(path, ("features", "labels", "ids"))
+        arrays = open_arrays(path, ("features", "labels", "ids"))
     except (OSError, ValueError, BadZipFile) as error:
         raise InputError(f"{path} cannot be read as plain arrays ({error}); save it with numpy.savez") from None
-    if "features" not in kept:
+    if "features" not in arrays:
         raise InputError(f"{path} has no array `features`; save one, (items, dimensions)")
-    features, labels = kept["features"], kept.get("labels")
+    features, labels = arrays["features"], arrays.get("labels")
     if features.dtype.kind != "f" or features.dtype.itemsize > 8 or features.ndim != 2:
         raise InputError(
             f"{path}: `features` are floating-point numbers, (items, dimensions); got {features.dtype} of shape "
-            f"{features.shape}. Save a matrix of float32 or float64, a row an item"
+            f"{features.shape}. Save a matrix of float32 or float64 with one row for each item"
         )
     if 0 in features.shape:
-        raise InputError(f"{path} has features of shape {features.shape}: nothing to value; give at least one item")
+        raise InputError(f"{path} has features of shape {features.shape}, which is empty; give at least one item")
     features = features.astype(features.dtype.newbyteorder("="), copy=False)
     if labels is not None and np.issubdtype(labels.dtype, np.unsignedinteger):
         labels = labels.astype(np.int64)
-    ids = kept.get("ids", np.arange(len(features)))
+    ids = arrays.get("ids", np.arange(len(features)))
     for name, array in (("labels", labels), ("ids", ids)):
         if array is not None and array.shape != (len(features),):
             raise InputError(
-                f"{path}: `{name}` has shape {array.shape}; one is needed for each of {len(features)} rows"
+                f"{path}: `{name}` has one entry for each of {len(features)} rows of features, got shape {array.shape}"
             )
     if labels is not None and labels.dtype.kind not in "iU":
-        raise InputError(f"{path}: labels are integers or text, got {labels.dtype}")
+        raise InputError(f"{path}: labels are integers or text, got {labels.dtype}; convert them")
     return Items(tuple(map(str, ids.tolist())), None, features, labels, None)
 
 
@@ -159,7 +159,7 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     texts = [name for name in ("label", "contributor") if name in schema.names]
     images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
-    found: dict[str, list[object]] = {name: [] for name in texts}
+    metadata: dict[str, list[object]] = {name: [] for name in texts}
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
         for cell in payloads(batch.column(column)).to_pylist():
             row = len(ids)
@@ -173,11 +173,11 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
             if progress is not None:
                 progress(1)
         for name in texts:
-            found[name] += batch.column(name).to_pylist()
+            metadata[name] += batch.column(name).to_pylist()
     if not ids:
-        raise InputError(f"{path} has no rows; there is nothing to value")
-    labels = _label_names(path, schema, found["label"]) if "label" in found else None
-    owners = tuple(map(str, found["contributor"])) if "contributor" in found else None
+        raise InputError(f"{path} has no rows; give at least one item")
+    labels = _label_names(path, schema, metadata["label"]) if "label" in metadata else None
+    owners = tuple(map(str, metadata["contributor"])) if "contributor" in metadata else None
     return Items(tuple(ids), images, None, labels, owners)
 
 
@@ -185,14 +185,14 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); write it anew") from None
+        raise InputError(f"{path} cannot be read as Parquet ({error}); write it again") from None
 
 
 def _label_names(path: Path, schema: pa.Schema, values: Sequence[object]) -> np.ndarray:
-    """Labels by the names that Hugging Face keeps beside the columns, or as they are."""
+    """Replace integer labels by the names that Hugging Face stores in the schema; other labels are unchanged."""
     missing = next((row for row, value in enumerate(values) if value is None), None)
     if missing is not None:
-        raise InputError(f"{path}, row {missing}: no label and others have; fill it in, or drop the column")
+        raise InputError(f"{path}, row {missing} has no label, and other rows have one; fill it in, or drop the column")
     names = label_names(schema, "label")
     if names and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
         return np.array([names[int(str(value))] for value in values])

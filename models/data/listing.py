@@ -97,11 +97,13 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
     """
     for entry in listing.entries:
         if not entry.contributors:
-            raise InputError(f"{entry.where}: every image has a contributor, and this has none; name one or drop it")
+            raise InputError(
+                f"{entry.where}: every image has a contributor, and this one has none; name one, or drop the row"
+            )
         if texts and not entry.text:
             raise InputError(
-                f"{entry.where}: no text, and the generator learns from one an image; fill in the column `text`, or "
-                "set a prompt for all"
+                f"{entry.where}: no text, and the generator needs a caption for each image; fill in the column `text`, "
+                "or set one `prompt` for all images"
             )
     labelled = [entry for entry in listing.entries if entry.label]
     if labels or labelled:
@@ -109,21 +111,25 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
             if not entry.label:
                 raise InputError(
                     f"{entry.where}: no label, and "
-                    + ("the property or the generator of this run needs one an image" if labels else "others have one")
+                    + (
+                        "the property or generator of this run needs a label for each image"
+                        if labels
+                        else "others have one"
+                    )
                     + "; fill it in"
                     + (f", or {WITHOUT_LABELS}" if labels else ", or drop all labels")
                 )
     names = {entry.label for entry in listing.entries}
     if labels and len(names) < 2:
         raise InputError(
-            f"{listing.origin}: the property or the generator of this run tells labels apart, and every image has the "
-            f"label {next(iter(names), '')!r}; label what the images show, or {WITHOUT_LABELS}"
+            f"{listing.origin}: the property or generator of this run needs at least two labels, and every image "
+            f"has the label {next(iter(names), '')!r}; label what the images show, or {WITHOUT_LABELS}"
         )
     known = sorted({name for entry in listing.entries for name in entry.contributors})
     if len(known) < LEAST_CONTRIBUTORS:
         raise InputError(
             f"{listing.origin}: credit is shared between at least {LEAST_CONTRIBUTORS} contributors, and there is "
-            f"{len(known)} ({', '.join(known)}); add images of another"
+            f"{len(known)} ({', '.join(known)}); add images of another contributor"
         )
     return listing
 
@@ -173,13 +179,15 @@ def inside(folder: Path, name: str, where: str) -> Path:
     try:
         file = (root / name).resolve()
         if not file.is_relative_to(root):
-            raise InputError(f"{where}: {name!r} leaves the folder {folder}; copy it into it")
+            raise InputError(f"{where}: {name!r} is outside the folder {folder}; copy the file into it")
         if not file.is_file():
             raise InputError(f"{where}: there is no file {name!r} in {folder}; add it or drop the row")
         with file.open("rb"):
             pass
     except OSError as error:
-        raise InputError(f"{where}: cannot open {name[:80]!r} ({error.strerror}); mend it or drop the row") from None
+        raise InputError(
+            f"{where}: cannot open {name[:80]!r} ({error.strerror}); check the file, or drop the row"
+        ) from None
     return file
 
 

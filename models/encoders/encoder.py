@@ -23,7 +23,7 @@ class Encoder(Protocol):
     Attributes:
         name: identifies everything that the features depend on, including input size and learned weights: encoders with
             the same name give an image the same features.
-        dimensions: of a feature vector.
+        dimensions: length of a feature vector.
     """
 
     @property
@@ -45,12 +45,12 @@ def unit(images: np.ndarray, device: torch.device) -> Tensor:
     """Convert uint8 images to floats in [0, 1].
 
     Raises:
-        InputError: they are not uint8 of four axes.
+        InputError: the images are not uint8 with four dimensions.
     """
     if images.dtype != np.uint8 or images.ndim != 4:
         raise InputError(
-            f"an encoder takes uint8 images, (items, channels, height, width); these are {images.dtype} of shape "
-            f"{images.shape}. Add the missing axis, or round to 0..255."
+            f"encoders take uint8 images, (items, channels, height, width); got {images.dtype} of shape "
+            f"{images.shape}. Add the missing dimension, or convert to 0..255"
         )
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)
 
@@ -63,7 +63,7 @@ def prepared(
     std: tuple[float, float, float] = IMAGENET_STD,
     interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Tensor:
-    """Prepare images in [0, 1] for a net, by default one trained on ImageNet; differentiable.
+    """Prepare images in [0, 1] for a network, by default one trained on ImageNet; differentiable.
 
     Greyscale is repeated to three channels. The whole image is resized to a square of `size` pixels regardless of its
     aspect ratio, with antialiasing when it shrinks; overshoots of bicubic interpolation are clipped. Channels are
@@ -78,8 +78,8 @@ def prepared(
     colour = as_colour(images)
     if colour.shape[-2:] != (size, size):
         colour = nn.functional.interpolate(colour, (size, size), mode=interpolation, antialias=True).clamp(0, 1)
-    center, spread = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
-    return (colour - center) / spread
+    centre, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (mean, std))
+    return (colour - centre) / scale
 
 
 def as_colour(images: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def as_colour(images: Tensor) -> Tensor:
         InputError: the images have neither one channel nor three.
     """
     if images.shape[1] not in (1, 3):
-        raise InputError(f"images have one channel or three; these have {images.shape[1]}. Drop the transparency.")
+        raise InputError(f"images have one channel or three; these have {images.shape[1]}. Remove the alpha channel")
     return images.expand(-1, 3, -1, -1)
 
 

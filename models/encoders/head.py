@@ -1,4 +1,4 @@
-"""A multinomial logistic regression on features: the model that the retraining-free methods look at."""
+"""A multinomial logistic regression on features: the model used by the retraining-free methods."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from scipy.special import softmax
 from royalty.models.base.checks import check_finite, check_labels
 from royalty.models.base.errors import InputError
 
-MOST_STEPS = 1000
-"""LBFGS steps after which training ends, converged or not."""
+MAX_STEPS = 1000
+"""Largest number of LBFGS steps; training ends there even if it has not converged."""
 
 BATCH = 32
-"""Items a step of gradient descent."""
+"""Items in a step of gradient descent."""
 
 LEARNING_RATE = 0.5
-"""Of gradient descent on rows of mean squared length 2, where cross entropy curves by at most 1."""
+"""Learning rate of gradient descent; on rows of mean squared length 2, cross entropy has a curvature of at most 1."""
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """p(class | x) = softmax(rows(x) W), where rows are standardized features and a one.
+    """p(class | x) = softmax(rows(x) W), where rows(x) are the standardized features and a constant 1.
 
     Attributes:
-        classes: the labels it tells apart, sorted, `(classes,)`.
-        mean, scale: of the features it was trained on, `(dimensions,)`; a constant dimension has scale 1.
+        classes: the labels of the classes, sorted, `(classes,)`.
+        mean, scale: mean and standard deviation of the training features, `(dimensions,)`; the scale of a constant
+            dimension is 1.
         weights: W, `(dimensions + 1, classes)`; the last row is the bias.
         gradient: largest absolute entry of the loss gradient at `weights`; 0 at the optimum.
     """
@@ -40,16 +41,16 @@ class LinearHead:
     gradient: float
 
     def rows(self, features: np.ndarray) -> np.ndarray:
-        """Standardized features and a one, float64, `(items, dimensions + 1)`."""
+        """Standardized features and a constant 1, float64, `(items, dimensions + 1)`."""
         return standardized_rows(features, self.mean, self.scale)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """float64, `(items, classes)`."""
+        """Unnormalized log-probabilities, float64, `(items, classes)`."""
         logits: np.ndarray = self.rows(features) @ self.weights
         return logits
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """float64, `(items, classes)`; rows sum to one."""
+        """Class probabilities, float64, `(items, classes)`; rows sum to one."""
         probabilities: np.ndarray = softmax(self.logits(features), axis=1)
         return probabilities
 
@@ -61,35 +62,35 @@ def fit_head(
     penalty: float = 1e-3,
     progress: Callable[[int], None] | None = None,
 ) -> LinearHead:
-    """The minimizer of mean cross entropy + penalty |W|^2, by LBFGS from zero; it has no randomness.
+    """Minimize the mean cross entropy + penalty / 2 |W|^2 by LBFGS from zero; deterministic.
 
-    The bias is penalized too, which makes the minimizer unique and the Hessian at least `penalty`.
+    The bias is penalized too, which makes the minimizer unique and the eigenvalues of the Hessian at least `penalty`.
 
     Args:
         features: `(items, dimensions)`.
-        labels: integers, `(items,)`; those that occur are the classes, one item each suffices.
+        labels: integers, `(items,)`; the distinct labels are the classes, each with at least one item.
         penalty: above 0.
-        progress: called with 1 after each pass over the items; how many there are is not known before.
+        progress: called with 1 after each pass over the items; the number of passes is not known in advance.
 
     Raises:
-        InputError: penalty not above 0, features not finite, or not one integer label an item.
+        InputError: the penalty is not above 0, features are not finite, or items do not have one integer label each.
     """
     if not 0 < penalty < np.inf:
-        raise InputError(f"the penalty is a number above 0, got {penalty}; 0.001 fits most features")
+        raise InputError(f"the penalty is a number above 0, got {penalty}; 0.001 suits most features")
     check_labels(labels, len(features), "training")
     check_finite(features, "training")
     classes, targets = np.unique(labels, return_inverse=True)
     mean, scale = moments(features)
-    rows, wanted = torch.from_numpy(standardized_rows(features, mean, scale)), torch.from_numpy(targets)
+    rows, target_rows = torch.from_numpy(standardized_rows(features, mean, scale)), torch.from_numpy(targets)
     weights = torch.zeros((rows.shape[1], len(classes)), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weights], max_iter=MOST_STEPS, tolerance_grad=1e-8, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+        [weights], max_iter=MAX_STEPS, tolerance_grad=1e-8, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )
 
     def loss() -> torch.Tensor:
         if progress is not None:
             progress(1)
-        return torch.nn.functional.cross_entropy(rows @ weights, wanted) + penalty / 2 * weights.square().sum()
+        return torch.nn.functional.cross_entropy(rows @ weights, target_rows) + penalty / 2 * weights.square().sum()
 
     def loss_and_gradient() -> torch.Tensor:
         value = loss()
@@ -97,26 +98,27 @@ def fit_head(
         return value
 
     optimizer.step(loss_and_gradient)  # type: ignore[no-untyped-call]
-    (gradient,) = torch.autograd.grad(loss(), weights)  # a line search need not end where it evaluated last
+    # Evaluated again, because the last point of the line search may not be the final one.
+    (gradient,) = torch.autograd.grad(loss(), weights)
     return LinearHead(classes, mean, scale, weights.detach().numpy(), float(gradient.abs().max()))
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each dimension, `(dimensions,)`; 1 in place of a deviation of 0."""
+    """Mean and standard deviation of each dimension, `(dimensions,)`; a deviation of 0 is replaced by 1."""
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    constant = (features == features[0]).all(axis=0)  # rounding may leave such a dimension a deviation
+    constant = (features == features[0]).all(axis=0)  # rounding may give such a dimension a small deviation
     return mean, np.where(constant | (deviation == 0), 1, deviation)
 
 
 def standardized_rows(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(features - mean) / scale and a one, float64, `(items, dimensions + 1)`."""
+    """(features - mean) / scale and a constant 1, float64, `(items, dimensions + 1)`."""
     rows = np.ones((len(features), features.shape[1] + 1))
     np.divide(features - mean, scale, out=rows[:, :-1])
     return rows
 
 
 def prediction_errors(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """p - y, `(items, classes)`."""
+    """p - y, predicted probabilities minus one-hot targets, `(items, classes)`."""
     error: np.ndarray = softmax(rows @ weights, axis=1)
     error[np.arange(len(rows)), targets] -= 1
     return error
@@ -130,8 +132,9 @@ def descend(
         order = generator.permutation(len(rows))
         for start in range(0, len(rows), BATCH):
             batch = order[start : start + BATCH]
-            taken = rows[batch]  # (batch, dimensions + 1)
-            weights = weights - LEARNING_RATE / len(batch) * taken.T @ prediction_errors(taken, targets[batch], weights)
+            batch_rows = rows[batch]  # (batch, dimensions + 1)
+            errors = prediction_errors(batch_rows, targets[batch], weights)
+            weights = weights - LEARNING_RATE / len(batch) * batch_rows.T @ errors
         yield weights
 
 

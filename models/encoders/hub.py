@@ -1,6 +1,6 @@
-"""Encoders whose weights are fetched: CLIP, DINOv2 and BLIP (transformers), AlexNet and DenseNet121 (torchvision).
+"""Encoders with fetched weights: CLIP, DINOv2 and BLIP (transformers), AlexNet and DenseNet121 (torchvision).
 
-Each takes a module, and has a function that reads one from a folder of weights; nothing is downloaded here.
+Each encoder wraps a module, and a function loads it from a folder of weights. Nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class Clip(NetworkEncoder):
     """Projected image features of CLIP (Radford et al. 2021).
 
-    The whole image becomes a square by bicubic interpolation, of 224 pixels in CLIP as published, with CLIP's own
-    mean and deviation; CLIP's own preparation would crop the sides of an image that is not square.
+    The whole image is resized to a square by bicubic interpolation, of 224 pixels for the published CLIP, and
+    standardized by CLIP's mean and deviation. Unlike CLIP's own preprocessing, images that are not square are not
+    cropped.
 
     Args:
         net: a `CLIPVisionModelWithProjection` of transformers.
@@ -39,7 +40,7 @@ class Clip(NetworkEncoder):
             net,
             name=_transformer_name("clip", net),
             size=net.config.image_size,
-            read=lambda net, shown: net(pixel_values=shown).image_embeds,
+            read=lambda net, inputs: net(pixel_values=inputs).image_embeds,
             mean=CLIP_MEAN,
             std=CLIP_STD,
             interpolation="bicubic",
@@ -49,35 +50,34 @@ class Clip(NetworkEncoder):
 class Dinov2(NetworkEncoder):
     """The class token after the last norm of DINOv2 (Oquab et al. 2023).
 
-    The whole image becomes a square by bicubic interpolation, with ImageNet's mean and deviation.
+    The whole image is resized to a square by bicubic interpolation and standardized by ImageNet's mean and deviation.
 
     Args:
         net: a `Dinov2Model` of transformers.
-        size: side of that square, a multiple of the patch size. DINOv2 learned at 518 and is used at 224.
+        size: side of that square in pixels, a multiple of the patch size. DINOv2 was trained at 518, and is used
+            at 224.
 
     Raises:
-        InputError: the size is no multiple of the patch size.
+        InputError: `size` is not a multiple of the patch size.
     """
 
     def __init__(self, net: Any, *, size: int = 224) -> None:
         if size < 1 or size % net.config.patch_size:
-            raise InputError(
-                f"DINOv2 takes images whose side is a multiple of {net.config.patch_size}, not {size}; try 224."
-            )
+            raise InputError(f"the image size of DINOv2 is a multiple of {net.config.patch_size}, not {size}; try 224.")
         super().__init__(
             net,
             name=_transformer_name("dinov2", net, size),
             size=size,
-            read=lambda net, shown: net(pixel_values=shown).pooler_output,
+            read=lambda net, inputs: net(pixel_values=inputs).pooler_output,
             interpolation="bicubic",
         )
 
 
 class Blip(NetworkEncoder):
-    """The class token after the last norm of BLIP's image side (Li et al. 2022), as its model of questions learned it.
+    """The class token after the last norm of the image encoder of BLIP's question-answering model (Li et al. 2022).
 
-    The whole image becomes a square by bicubic interpolation, of 384 pixels in BLIP-VQA as published, with CLIP's mean
-    and deviation.
+    The whole image is resized to a square by bicubic interpolation, of 384 pixels for the published BLIP-VQA, and
+    standardized by CLIP's mean and deviation.
 
     Args:
         net: a `BlipVisionModel` of transformers.
@@ -88,7 +88,8 @@ class Blip(NetworkEncoder):
             net,
             name=_transformer_name("blip", net),
             size=net.config.image_size,
-            read=lambda net, shown: net(pixel_values=shown).last_hidden_state[:, 0],  # `pooler_output` is normed twice
+            # `pooler_output` is normalized twice.
+            read=lambda net, inputs: net(pixel_values=inputs).last_hidden_state[:, 0],
             mean=CLIP_MEAN,
             std=CLIP_STD,
             interpolation="bicubic",
@@ -96,13 +97,13 @@ class Blip(NetworkEncoder):
 
 
 class TorchvisionEncoder(NetworkEncoder):
-    """Activations before the last layer of an ImageNet classifier of torchvision, at 224 pixels, none below zero.
+    """Activations before the last layer of an ImageNet classifier of torchvision, at 224 pixels, all at least zero.
 
-    That is 4096 numbers of AlexNet (its second hidden layer) and 1024 of DenseNet121 (pooled).
+    AlexNet has 4096 numbers (its second hidden layer), DenseNet121 has 1024 (pooled).
 
     Args:
-        net: an `AlexNet` or a `DenseNet` of torchvision; its last layer is taken off.
-        kind: what to call it.
+        net: an `AlexNet` or a `DenseNet` of torchvision; its last layer is removed.
+        kind: the name of the architecture, the start of the encoder's name.
     """
 
     def __init__(self, net: Any, kind: str) -> None:
@@ -114,7 +115,7 @@ class TorchvisionEncoder(NetworkEncoder):
 
 
 def clip(folder: Path) -> Clip:
-    """From `config.json` and `model.safetensors`, or `pytorch_model.bin`, of a folder.
+    """Load CLIP from `config.json` and `model.safetensors` or `pytorch_model.bin` in a folder.
 
     Raises:
         InputError: transformers is not installed, or the folder cannot be read.
@@ -125,7 +126,7 @@ def clip(folder: Path) -> Clip:
 
 
 def dinov2(folder: Path) -> Dinov2:
-    """From `config.json` and `model.safetensors`, or `pytorch_model.bin`, of a folder.
+    """Load DINOv2 from `config.json` and `model.safetensors` or `pytorch_model.bin` in a folder.
 
     Raises:
         InputError: transformers is not installed, or the folder cannot be read.
@@ -136,7 +137,7 @@ def dinov2(folder: Path) -> Dinov2:
 
 
 def blip(folder: Path) -> Blip:
-    """From `config.json` and `model.safetensors`, or `pytorch_model.bin`, of a folder: the image side of a BLIP.
+    """Load the image encoder of BLIP from `config.json` and `model.safetensors` or `pytorch_model.bin` in a folder.
 
     Raises:
         InputError: transformers is not installed, or the folder cannot be read.
@@ -147,21 +148,21 @@ def blip(folder: Path) -> Blip:
 
 
 def alexnet(folder: Path) -> TorchvisionEncoder:
-    """From `model.pth` of a folder.
+    """Load AlexNet from `model.pth` in a folder.
 
     Raises:
-        InputError: the file is missing, damaged, or holds more than the weights of an AlexNet.
+        InputError: the file is missing, damaged, or not the weights of an AlexNet.
     """
-    from torchvision.models import alexnet as build  # takes a second to import
+    from torchvision.models import alexnet as build  # a slow import
 
     return TorchvisionEncoder(_loaded(build(weights=None), folder / "model.pth"), "alexnet")
 
 
 def densenet121(folder: Path) -> TorchvisionEncoder:
-    """From `model.pth` of a folder, by today's names of layers or those of the published file.
+    """Load DenseNet121 from `model.pth` in a folder, with the current layer names or those of the published file.
 
     Raises:
-        InputError: the file is missing, damaged, or holds more than the weights of a DenseNet121.
+        InputError: the file is missing, damaged, or not the weights of a DenseNet121.
     """
     from torchvision.models import densenet121 as build
 
@@ -169,12 +170,12 @@ def densenet121(folder: Path) -> TorchvisionEncoder:
 
 
 def _loaded(net: nn.Module, path: Path) -> nn.Module:
-    # DenseNet's published file is older than its names: `denselayer1.norm.1.weight` is now `denselayer1.norm1.weight`.
-    renamed = {
+    # The published DenseNet file uses old layer names: `denselayer1.norm.1.weight` is now `denselayer1.norm1.weight`.
+    state = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name): tensor
         for name, tensor in read_checkpoint(path).items()
     }
-    load_exactly(net, renamed, path)
+    load_exactly(net, state, path)
     return net
 
 
@@ -186,20 +187,20 @@ def _transformer(kind: Any, folder: Path) -> Any:
             )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{folder} holds no {kind.__name__}, or one with more than tensors, which is never run; delete it and "
-            f"fetch it anew. The cause: {str(error).splitlines()[0]}"
+            f"{folder} is not a readable {kind.__name__}, or contains objects other than tensors, which are never "
+            f"loaded; delete it and fetch it again. Cause: {str(error).splitlines()[0]}"
         ) from error
     if report["missing_keys"]:
         raise InputError(
-            f"{folder} lacks weights of a {kind.__name__}, {sorted(report['missing_keys'])[0]} among them; "
-            "delete it and fetch it anew"
+            f"{folder} lacks weights of a {kind.__name__}, such as {sorted(report['missing_keys'])[0]}; delete it and "
+            "fetch it again"
         )
     return net
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """transformers draws a bar, and reports the text side of CLIP as left over, which it is."""
+    """Suppress progress bars and warnings of transformers, such as that the text encoder of CLIP is unused."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -214,10 +215,10 @@ def _silence() -> Iterator[None]:
 
 
 def _transformer_name(kind: str, net: Any, size: int | None = None) -> str:
-    heads = f"{net.config.num_attention_heads} heads"  # which no layer prints
+    heads = f"{net.config.num_attention_heads} heads"  # not part of the printed layers
     return f"{kind}-{size or net.config.image_size}-{weights_digest(net, heads)}"
 
 
-def _output(net: Any, shown: Tensor) -> Tensor:
-    features: Tensor = net(shown)
+def _output(net: Any, inputs: Tensor) -> Tensor:
+    features: Tensor = net(inputs)
     return features

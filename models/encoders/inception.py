@@ -1,4 +1,4 @@
-"""Inception v3 (Szegedy et al. 2016): the network of the Inception Score and of FID, in torchvision's architecture."""
+"""Inception v3 (Szegedy et al. 2016), the network of the Inception Score and FID, as implemented in torchvision."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ SIZE = 299
 
 
 class InceptionV3(NetworkEncoder):
-    """Pooled activations before the last layer, 2048 numbers; and the probabilities of its classes.
+    """Pooled activations before the last layer, 2048 numbers, and class probabilities.
 
-    With torchvision's weights, scores compare with each other, and not with published ones, which stem from another
-    training of the same architecture.
+    Scores with torchvision's weights are comparable with each other, but not with published scores, which use other
+    weights of the same architecture.
 
     Args:
-        net: an `Inception3` of torchvision that does not transform its input; its last layer is taken off.
+        net: an `Inception3` of torchvision with `transform_input=False`; its last layer is removed.
     """
 
     def __init__(self, net: Any) -> None:
         name = f"inception-v3-{SIZE}-{weights_digest(net)}"
         self.head: nn.Linear = net.fc.eval().requires_grad_(False)
         net.fc = nn.Identity()
-        half = (0.5, 0.5, 0.5)  # [-1, 1], which its weights expect
+        half = (0.5, 0.5, 0.5)  # maps images to [-1, 1], the input range of its weights
         super().__init__(net, name=name, size=SIZE, read=_pooled, mean=half, std=half)
 
     @torch.inference_mode()
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Of the classes, from uint8 images, `(items, 1 or 3, height, width)`; float64, `(items, classes)`."""
+        """Class probabilities of uint8 images, `(items, 1 or 3, height, width)`; float64, `(items, classes)`."""
         logits: Tensor = self.head(torch.from_numpy(self.features(images)))
         return logits.double().softmax(dim=1).numpy()
 
 
 def inception_v3(folder: Path) -> InceptionV3:
-    """From `model.pth` of a folder.
+    """Load Inception v3 from `model.pth` in a folder.
 
     Raises:
-        InputError: the file is missing, damaged, or holds more than the weights of an Inception v3.
+        InputError: the file is missing, damaged, or not the weights of an Inception v3.
     """
     from torchvision.models import inception_v3 as build  # takes a second to import
 
@@ -52,6 +52,6 @@ def inception_v3(folder: Path) -> InceptionV3:
     return InceptionV3(net)
 
 
-def _pooled(net: Any, shown: Tensor) -> Tensor:
-    features: Tensor = net(shown)
+def _pooled(net: Any, inputs: Tensor) -> Tensor:
+    features: Tensor = net(inputs)
     return features

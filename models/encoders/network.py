@@ -1,4 +1,4 @@
-"""A network that learned elsewhere, as an encoder."""
+"""Pretrained networks as encoders."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from royalty.models.encoders.encoder import in_batches, prepared
 
 
 class NetworkEncoder:
-    """Features that `read` takes from a net in evaluation mode.
+    """Features computed by `read` from a network in evaluation mode.
 
     Args:
-        net: a module; it is put into evaluation mode and gets no gradient of its own.
-        name: stands for the net, its weights and its size, as `Encoder` asks.
-        size: side of the square that images are resized to.
-        read: from the net and prepared images, `(items, 3, size, size)`, to features, `(items, dimensions)`.
+        net: a module; it is set to evaluation mode, and its parameters get no gradients.
+        name: identifies the network, its weights and the input size; see `Encoder`.
+        size: side in pixels of the square that images are resized to.
+        read: from the network and prepared images, `(items, 3, size, size)`, to features, `(items, dimensions)`.
         prepare: further arguments of `royalty.models.encoders.encoder.prepared`.
     """
 
@@ -41,8 +41,8 @@ class NetworkEncoder:
 
     def embed(self, images: Tensor) -> Tensor:
         """Features of images in [0, 1], `(items, 1 or 3, height, width)`; differentiable."""
-        shown = prepared(images.to(self.device), self.size, **self._prepare)
-        return self._read(self.net, shown.contiguous(memory_format=torch.channels_last))
+        inputs = prepared(images.to(self.device), self.size, **self._prepare)
+        return self._read(self.net, inputs.contiguous(memory_format=torch.channels_last))
 
     def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
         """Embed uint8 images, `(items, 1 or 3, height, width)`; float32, `(items, dimensions)`."""

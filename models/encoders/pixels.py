@@ -12,7 +12,7 @@ from royalty.models.base.progress import Progress
 
 
 class PixelEncoder:
-    """Pixels in [0, 1], channel by channel and row by row, of images of one shape.
+    """Pixels in [0, 1], channel by channel and row by row, for images of a fixed shape.
 
     Args:
         shape: `(channels, height, width)`.
@@ -29,15 +29,15 @@ class PixelEncoder:
         return images.flatten(1)
 
     def features(self, images: np.ndarray, *, batch_size: int = 256, progress: Progress | None = None) -> np.ndarray:
-        """float32, `(items, dimensions)`.
+        """Pixels of uint8 images; float32, `(items, dimensions)`.
 
         Raises:
-            InputError: the images are not uint8 of this shape.
+            InputError: the images are not uint8 of the encoder's shape.
         """
         if images.dtype != np.uint8 or images.shape[1:] != self.shape:
             raise InputError(
-                f"pixels are compared between uint8 images of shape {self.shape}; these are {images.dtype} of shape "
-                f"{images.shape[1:]}. Resize them, or choose an encoder that does."
+                f"the pixel encoder takes uint8 images of shape {self.shape}; got {images.dtype} of shape "
+                f"{images.shape[1:]}. Resize them, or choose an encoder that resizes images"
             )
         features = np.empty((len(images), self.dimensions), dtype=np.float32)
         for start in range(0, len(images), batch_size):

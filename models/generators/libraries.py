@@ -6,9 +6,9 @@ visible, because diffusers needs them to add a LoRA to a U-Net.
 
 from __future__ import annotations
 
-from royalty.models.base.optional import without
+from royalty.models.base.optional import hide_packages
 
-with without("bitsandbytes", "scipy", "sklearn", "timm"):
+with hide_packages("bitsandbytes", "scipy", "sklearn", "timm"):
     import torch_pruning
     from diffusers.models.activations import GEGLU
     from diffusers.models.attention_processor import Attention

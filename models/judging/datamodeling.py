@@ -1,4 +1,4 @@
-"""Judging credit by models retrained without it: linear datamodeling score and counterfactuals."""
+"""Evaluate credit by retrained models: linear datamodeling score and counterfactuals."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 
 from royalty.models.base.errors import InputError
 
-LEAST_RANKED = 3
-"""Coalitions that a ranking tells apart."""
+MIN_RANKED = 3
+"""Smallest number of coalitions for a rank correlation."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class DatamodelingScore:
 
     Attributes:
         lds: mean over training seeds of the Spearman correlation, in [-1, 1]; higher is better.
-        low, high: 95% interval over training seeds and the choice of coalitions.
+        low, high: bootstrap 95% interval over training seeds and coalitions.
         pearson: mean over training seeds of the Pearson correlation.
-        bias, error: mean and root mean square of predicted less actual utility, in units of the utility.
-            Credit can rank coalitions of one size well and be off by the same amount for all of them. None if the
-            credit has no utility of nobody, without which it predicts no utility.
-        coalitions, seeds: how many.
+        bias, error: mean and root mean square of predicted minus actual utility, in units of the utility. Credit can
+            rank coalitions of one size well and still be off by the same amount for all of them. None if the utility
+            of the empty coalition is unknown, which a prediction needs.
+        coalitions, seeds: their numbers.
     """
 
     lds: float
@@ -40,10 +40,10 @@ class DatamodelingScore:
 
 
 def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) -> np.ndarray:
-    """Distinct coalitions of round(alpha n) contributors, each equally likely (eq. 10).
+    """Draw distinct coalitions of round(alpha n) contributors uniformly (eq. 10).
 
     Returns:
-        bool, `(coalitions, n_players)`; all there are, if those are fewer than `count`.
+        bool, `(coalitions, n_players)`; all possible coalitions if there are fewer than `count`.
 
     Raises:
         InputError: see `held_out_size`.
@@ -59,31 +59,31 @@ def held_out_coalitions(n_players: int, alpha: float, count: int, *, seed: int) 
 
 
 def held_out_size(n_players: int, alpha: float) -> int:
-    """Contributors in a held-out coalition: round(alpha n).
+    """Number of contributors in a held-out coalition: round(alpha n).
 
     Raises:
-        InputError: an alpha that leaves nobody or everybody, or fewer coalitions of that size than a ranking takes.
+        InputError: the coalition would have no contributor or all of them, or there are too few coalitions of its size.
     """
     size = round(alpha * n_players)
     if not 0 < size < n_players:
         raise InputError(
-            f"a held-out coalition has some contributors and not all; alpha {alpha} of {n_players} gives {size}. "
-            "Choose another alpha"
+            f"a held-out coalition has at least one contributor and not all; alpha {alpha} of {n_players} gives "
+            f"{size}. Choose another alpha"
         )
-    if comb(n_players, size) < LEAST_RANKED:
+    if comb(n_players, size) < MIN_RANKED:
         raise InputError(
-            f"a ranking takes at least {LEAST_RANKED} coalitions, and {n_players} contributors have "
-            f"{comb(n_players, size)} of {size}. Choose another alpha, or judge credit of more contributors"
+            f"a rank correlation needs at least {MIN_RANKED} coalitions, and {n_players} contributors have "
+            f"{comb(n_players, size)} of size {size}. Choose another alpha, or use more contributors"
         )
     return size
 
 
 def folds_of(sizes: Sequence[int], folds: int) -> np.ndarray:
-    """Fold of each coalition, `(coalitions,)`, from 0: those of one size are dealt out in turn."""
-    every, fold = np.asarray(sizes), np.empty(len(sizes), dtype=int)
-    for size in np.unique(every):
-        own = np.flatnonzero(every == size)
-        fold[own] = np.arange(len(own)) % folds
+    """Fold of each coalition, `(coalitions,)`, from 0; the coalitions of each size are assigned to folds in turn."""
+    table, fold = np.asarray(sizes), np.empty(len(sizes), dtype=int)
+    for size in np.unique(table):
+        same_size = np.flatnonzero(table == size)
+        fold[same_size] = np.arange(len(same_size)) % folds
     return fold
 
 
@@ -95,30 +95,31 @@ def datamodeling_score(
     *,
     n_bootstrap: int = 1000,
 ) -> DatamodelingScore:
-    """LDS (Ilyas et al. 2022; eq. 10): does v(nobody) + the sum of members' credit rank retrained models right?
+    """LDS (Ilyas et al. 2022; eq. 10): rank correlation of predicted and measured utilities of retrained models.
+
+    The predicted utility of a coalition is v(nobody) plus the sum of its members' credit.
 
     Args:
-        values: `(n,)`, credit; higher is more valuable. Or `(coalitions, n)`, that by which each is predicted.
-        null_utility: v(nobody), of the family that the credit comes from; matters to bias and error alone. None if
-            the credit comes from no such family.
-        masks: bool, `(coalitions, n)`, of one size.
-        utilities: `(seeds, coalitions)`, of models retrained on each.
+        values: credit, `(n,)`; higher is more valuable. Or `(coalitions, n)`, the credit that predicts each coalition.
+        null_utility: v(nobody), in the game that the credit comes from; used for bias and error only. None if unknown.
+        masks: bool, `(coalitions, n)`, all of the same size.
+        utilities: `(seeds, coalitions)`, of a model retrained on each coalition with each seed.
 
     Raises:
-        InputError: fewer than three coalitions, which no ranking tells apart.
+        InputError: there are fewer than three coalitions, or their number differs from that of the utilities.
     """
-    if len(masks) < LEAST_RANKED or utilities.shape[1] != len(masks):
+    if len(masks) < MIN_RANKED or utilities.shape[1] != len(masks):
         raise InputError(
-            f"a ranking takes at least {LEAST_RANKED} coalitions with one utility each; got {len(masks)} coalitions "
-            f"and utilities of shape {utilities.shape}"
+            f"a rank correlation needs at least {MIN_RANKED} coalitions with a utility for each seed; got "
+            f"{len(masks)} coalitions and utilities of shape {utilities.shape}. Retrain more coalitions"
         )
     predicted = (masks * values).sum(axis=1)  # (coalitions,)
     generator = np.random.default_rng(0)
     seeds, coalitions = utilities.shape
-    chosen = generator.integers(coalitions, size=(n_bootstrap, coalitions))
-    trained = generator.integers(seeds, size=(n_bootstrap, seeds))
+    draws = generator.integers(coalitions, size=(n_bootstrap, coalitions))
+    seed_draws = generator.integers(seeds, size=(n_bootstrap, seeds))
     resampled = np.mean(
-        [_spearman(predicted[chosen], utilities[trained[:, [one]], chosen]) for one in range(seeds)], axis=0
+        [_spearman(predicted[draws], utilities[seed_draws[:, [column]], draws]) for column in range(seeds)], axis=0
     )
     low, high = np.quantile(resampled, [0.025, 0.975])
     difference = None if null_utility is None else null_utility + predicted - utilities.mean(axis=0)
@@ -135,28 +136,29 @@ def datamodeling_score(
 
 
 def without_top(values: np.ndarray, share: float) -> np.ndarray:
-    """Everybody but the contributors of highest credit: bool, `(n,)`; at least one is left out."""
+    """All contributors except those of highest credit: bool, `(n,)`; at least one is removed."""
     mask = np.ones(len(values), dtype=bool)
     mask[np.argsort(-values, kind="stable")[: ceil(share * len(values) - 1e-9)]] = False
     return mask
 
 
 def only_top(values: np.ndarray, share: float) -> np.ndarray:
-    """The contributors of highest credit alone: bool, `(n,)`; at least one."""
+    """Only the contributors of highest credit: bool, `(n,)`; at least one."""
     return ~without_top(values, share)
 
 
 def relative_change(utility: float, whole: float) -> float:
-    """(v(S) - v(everybody)) / v(everybody): what changing the contributors does to the property."""
+    """(v(S) - v(everybody)) / v(everybody): relative change of the utility from all contributors to S."""
     return (utility - whole) / whole
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Rank correlation of each row, `(rows,)`; 0 where one is constant."""
+    """Rank correlation of each pair of rows, `(rows,)`; 0 where a row is constant."""
     return _pearson(rankdata(first, axis=1), rankdata(second, axis=1))
 
 
 def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlation of each pair of rows, `(rows,)`; 0 where a row is constant."""
     first = first - first.mean(axis=1, keepdims=True)
     second = second - second.mean(axis=1, keepdims=True)
     scale = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))

@@ -1,4 +1,4 @@
-"""How well a ranking of items finds the planted ones: what a method of valuation is measured by."""
+"""How well the values of items reveal planted ones: the measure of methods in the detection benchmark."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from royalty.models.base.errors import InputError
 
 @dataclass(frozen=True)
 class Detection:
-    """What is found by looking at items from the lowest value up; where values tie, what is expected of a draw.
+    """Planted items found by inspecting items in order of value, lowest first; ties are broken at random, on average.
 
     Attributes:
-        rates: share of the planted items among the k of lowest value, k = 1..n; `(n,)`, the last is 1.
-        auroc: probability that a planted item has a lower value than another one, ties counted half; 0.5 is
-            chance, 1 is best.
-        first_fifth: the rate at a fifth of the items; 0.2 is chance.
+        rates: share of the planted items that are among the k items of lowest value, k = 1..n; `(n,)`, the last is 1.
+        auroc: probability that a planted item has a lower value than an item that is not planted, where a tie counts
+            half; 0.5 is chance, 1 is best.
+        first_fifth: the rate after one fifth of the items; 0.2 is chance.
     """
 
     rates: np.ndarray
@@ -25,40 +25,40 @@ class Detection:
     first_fifth: float
 
     def curve(self, points: int = 200) -> list[float]:
-        """The rates at that many numbers of items, evenly spaced from the first item to the last; all, if fewer."""
-        chosen = np.linspace(0, len(self.rates) - 1, min(points, len(self.rates))).astype(int)
-        return [float(rate) for rate in self.rates[chosen]]
+        """The rates at evenly spaced numbers of items, from 1 to all; all rates if there are at most `points`."""
+        indices = np.linspace(0, len(self.rates) - 1, min(points, len(self.rates))).astype(int)
+        return [float(rate) for rate in self.rates[indices]]
 
 
 def detection(values: np.ndarray, planted: np.ndarray) -> Detection:
-    """Measure values, of which the planted items should have the lowest.
+    """Measure how well values reveal planted items, which should have the lowest values.
 
     Args:
-        values: `(items,)`, higher is better; infinite ones are in order too.
+        values: `(items,)`, higher is better; may be infinite.
         planted: bool, `(items,)`.
 
     Raises:
-        InputError: not one value an item, a value that is not a number, or no planted or no other item.
+        InputError: the shapes differ, a value is nan, or all items are planted or none is.
     """
     if values.ndim != 1 or planted.shape != values.shape or planted.dtype != np.bool_:
         raise InputError(
-            "each item has one value and is planted or not; got values of shape "
+            "each item has one value and one bool that says whether it is planted; got values of shape "
             f"{values.shape} and {planted.dtype} marks of shape {planted.shape}"
         )
     if np.isnan(values).any():
-        raise InputError(f"values are numbers, so that they have an order; item {np.isnan(values).argmax()} has nan")
-    found = int(planted.sum())
-    if not 0 < found < len(planted):
         raise InputError(
-            f"planted items are told from others, so there are both; {found} of {len(planted)} are planted"
+            f"values must be numbers to be ranked; item {np.isnan(values).argmax()} has nan. Remove that item"
         )
-    distinct, level = np.unique(values, return_inverse=True)
-    bad = np.bincount(level, weights=planted, minlength=len(distinct))  # planted at each level, from the lowest
-    clean = np.bincount(level, weights=~planted, minlength=len(distinct))
-    seen = np.concatenate([[0], np.cumsum(bad + clean)])  # (levels + 1,)
-    share = np.concatenate([[0], np.cumsum(bad)]) / found
-    # Within a level any order is as likely, so what is found grows in proportion to what is looked at.
-    rates = np.interp(np.arange(1, len(values) + 1), seen, share)
+    n_planted = int(planted.sum())
+    if not 0 < n_planted < len(planted):
+        raise InputError(f"detection needs planted items and others; {n_planted} of {len(planted)} items are planted")
+    levels, level = np.unique(values, return_inverse=True)
+    bad = np.bincount(level, weights=planted, minlength=len(levels))  # planted items at each level, lowest first
+    clean = np.bincount(level, weights=~planted, minlength=len(levels))
+    inspected = np.concatenate([[0], np.cumsum(bad + clean)])  # (levels + 1,)
+    share = np.concatenate([[0], np.cumsum(bad)]) / n_planted
+    # All orders within a level are equally likely, so the expected share grows linearly within it.
+    rates = np.interp(np.arange(1, len(values) + 1), inspected, share)
     above = clean.sum() - np.cumsum(clean)
-    auroc = float(bad @ (above + clean / 2)) / (found * (len(values) - found))
-    return Detection(rates, auroc, float(np.interp(len(values) / 5, seen, share)))
+    auroc = float(bad @ (above + clean / 2)) / (n_planted * (len(values) - n_planted))
+    return Detection(rates, auroc, float(np.interp(len(values) / 5, inspected, share)))

@@ -1,4 +1,4 @@
-"""Items by which values are judged: what a criterion needs of them, and parts of them."""
+"""Access to the images, labels and attributes that criteria need, and subsets of items."""
 
 from __future__ import annotations
 
@@ -11,56 +11,61 @@ from royalty.models.data.labelled import Items
 
 
 def images_of(items: Items) -> np.ndarray:
-    """uint8, `(items, channels, height, width)`.
+    """The images, uint8, `(items, channels, height, width)`.
 
     Raises:
         InputError: the items are features.
     """
     if items.images is None:
-        raise InputError("criteria compare images, and one side has features; give both as images")
+        raise InputError("criteria compare images, and one of the two sets has features; give both as images")
     return items.images
 
 
 def labels_of(items: Items) -> np.ndarray:
-    """Names or integers, `(items,)`.
+    """The labels, names or integers, `(items,)`.
 
     Raises:
         InputError: the items have no labels.
     """
     if items.labels is None:
-        raise InputError("criteria compare the classes of training images; add labels to the training set")
+        raise InputError(
+            "criteria compare the classes of training images, and these have no labels; add labels to the training set"
+        )
     return items.labels
 
 
 def attributes_of(items: Items) -> Mapping[str, np.ndarray]:
-    """By name, bool, `(items,)`.
+    """The attributes by name, bool, `(items,)`.
 
     Raises:
         InputError: the items were read without attributes.
     """
     if items.attributes is None:
-        raise InputError("these images were read without attributes; name their columns in `attribute_columns`")
+        raise InputError(
+            "criteria of attributes need them, and none were read; name their columns in `attribute_columns`"
+        )
     return items.attributes
 
 
-def rows_of(items: Items, rows: np.ndarray) -> Items:
-    """Some of the images, with their labels and attributes.
+def select_items(items: Items, rows: np.ndarray) -> Items:
+    """Select images with their labels and attributes.
 
     Args:
-        rows: integers, `(chosen,)`, positions of the images.
+        rows: positions of the images, integers, `(selected,)`.
     """
+    attributes = items.attributes
     return Items(
         ids=tuple(items.ids[row] for row in rows),
         images=images_of(items)[rows],
         features=None,
         labels=None if items.labels is None else items.labels[rows],
         contributors=None,
-        attributes=None if items.attributes is None else {name: has[rows] for name, has in items.attributes.items()},
+        attributes=None if attributes is None else {name: values[rows] for name, values in attributes.items()},
     )
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """An order of all rows in which every prefix has each class in its share of the whole, to within one image.
+    """A random order of all rows in which every prefix has each class in its overall share, up to one image.
 
     Args:
         labels: `(items,)`.
@@ -69,8 +74,8 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
         int64, `(items,)`, a permutation of the rows.
     """
     generator = np.random.default_rng(seed)
-    position = np.empty(len(labels))
+    ranks = np.empty(len(labels))
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        position[generator.permutation(members)] = (np.arange(len(members)) + generator.random()) / len(members)
-    return np.argsort(position, kind="stable")
+        ranks[generator.permutation(members)] = (np.arange(len(members)) + generator.random()) / len(members)
+    return np.argsort(ranks, kind="stable")

@@ -1,4 +1,4 @@
-"""From credit to money: exact arithmetic on integer minor units."""
+"""Division of a pool of money by credit, with exact arithmetic on integer minor units."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ Negative = Literal["zero", "carry", "refuse"]
 
 @dataclass(frozen=True)
 class Terms:
-    """By which rules a pool is divided; those of the defaults change nothing.
+    """The rules by which a pool is divided; by default, in proportion to positive credit.
 
     Attributes:
-        policy: what a contributor's credit weighs.
-        negative: what a negative weight does: nothing, a debt of as much as a positive one would earn, or an error.
-        floor: least share of the pool, in [0, 1], of a contributor whose weight is positive.
-        cap: largest share of the pool, in [floor, 1], of any contributor; the rest goes to the others.
-        minimum: smallest payment in minor units; less is carried over to the next pool.
-        disputed: contributors whose money is held.
-        unpayable: contributors without a payee in the currency of the pool, whose money is held too.
+        policy: the rule that converts credit to weights.
+        negative: the effect of a negative weight: none ("zero"), a debt as large as the payment for a positive weight
+            of that size ("carry"), or an error ("refuse").
+        floor: smallest share of the pool, in [0, 1], of a contributor with positive weight.
+        cap: largest share of the pool, in [floor, 1], of any contributor; the excess goes to the others.
+        minimum: smallest payment in minor units; smaller amounts are carried over to the next pool.
+        disputed: contributors whose payments are held.
+        unpayable: contributors without a payee in the currency of the pool; their payments are held too.
     """
 
     policy: PolicyName = "proportional"
@@ -39,52 +40,53 @@ class Terms:
     unpayable: frozenset[str] = frozenset()
 
     def description(self, money: Callable[[int], str]) -> str:
-        """The sentences that a report prints about them; `money` formats minor units."""
+        """The sentences that a report prints about the terms; `money` formats minor units."""
         sentences = [POLICIES[self.policy].description, NEGATIVE[self.negative]]
         if self.floor > 0:
-            sentences.append(f"Whoever is paid at all has {float(self.floor):.4g} of the pool at least.")
+            sentences.append(f"Every paid contributor receives at least {float(self.floor):.4g} of the pool.")
         if self.cap < 1:
             sentences.append(
-                f"Nobody has more than {float(self.cap):.4g} of the pool: the excess goes to the others, and what "
-                "cannot be placed stays in reserve."
+                f"No contributor receives more than {float(self.cap):.4g} of the pool. The excess goes to the others; "
+                "what they cannot receive stays in reserve."
             )
         if self.minimum > 0:
-            sentences.append(f"Less than {money(self.minimum)} is not paid but carried over to the next pool.")
+            sentences.append(f"Amounts below {money(self.minimum)} are carried over to the next pool.")
         if self.disputed:
-            sentences.append(f"In dispute, and held: {', '.join(sorted(self.disputed))}.")
+            sentences.append(f"Disputed and held: {', '.join(sorted(self.disputed))}.")
         if self.unpayable:
-            sentences.append(f"Without a payee in this currency, and held: {', '.join(sorted(self.unpayable))}.")
+            sentences.append(f"Without a payee in this currency and held: {', '.join(sorted(self.unpayable))}.")
         sentences.append(
-            "Amounts are rounded to the smallest unit of the currency by the largest remainder, so that they sum to "
-            "the pool exactly."
+            "Amounts are rounded to the smallest unit of the currency by the largest remainder method, so that they "
+            "sum to the pool exactly."
         )
         return " ".join(sentences)
 
 
 NEGATIVE: dict[Negative, str] = {
     "zero": "Contributors with zero or negative credit receive nothing and owe nothing.",
-    "carry": "Negative credit is a debt of as much as positive credit of that size would earn. It is taken off the "
-    "contributor's next payments and stays in reserve.",
-    "refuse": "Negative credit of anybody would have stopped the payout.",
+    "carry": "Negative credit is a debt as large as the payment for positive credit of that size. It is deducted from "
+    "the contributor's next payments and stays in reserve.",
+    "refuse": "Negative credit of any contributor would have stopped the payout.",
 }
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """What a contributor's share of a pool becomes, in minor units; nothing but `account` is ever negative.
+    """The use of a contributor's share of a pool, in minor units.
 
-    `amount`, `held`, `carried` and `taken` sum to the share and what was brought from an account in credit.
+    `amount`, `held`, `carried` and `taken` sum to the share plus a positive balance of the account. Only `claims` and
+    `account` can be negative.
 
     Attributes:
-        share: of this pool, between floor and cap.
+        share: share of this pool, between floor and cap.
         amount: paid now.
-        held: kept while there is a dispute.
-        carried: too little to be paid now, and left on the account.
-        taken: kept for what was owed.
-        claims: by how much what they owe the pool has changed.
-        debt: still owed.
-        account: by how much the account, what is carried less what is owed, has changed.
-        reasons: why another amount is paid than the policy alone gives.
+        held: held because of a dispute or a missing payee.
+        carried: below the minimum, and kept on the account.
+        taken: deducted to repay debt.
+        claims: change of the debt to the pool.
+        debt: remaining debt.
+        account: change of the account balance, which is the amount carried over minus the debt.
+        reasons: why the amount differs from the division by the policy alone.
     """
 
     share: int
@@ -100,14 +102,14 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Division:
-    """What becomes of a pool, in minor units.
+    """The use of a whole pool, in minor units.
 
-    All that is paid, held, carried and in reserve sums to the pool and what was brought from accounts in credit.
+    The amounts paid, held, carried over and in reserve sum to the pool plus the positive account balances.
 
     Attributes:
-        settlements: for each contributor, highest credit first; shares are in the order of the policy's weights, and
-            where these are equal, in that of credit.
-        reserve: nobody's: what the cap left over, and what was taken for debts.
+        settlements: the settlement of each contributor, highest credit first. Shares have the order of the policy's
+            weights; equal weights are rounded in the order of credit.
+        reserve: not assigned to a contributor: the excess above the cap, and repaid debt.
     """
 
     settlements: dict[str, Settlement]
@@ -120,30 +122,30 @@ def divide_pool(
     terms: Terms | None = None,
     brought: Mapping[str, int] | None = None,
 ) -> Division:
-    """Divide a pool by credit, to the last cent.
+    """Divide a pool by credit, exact to the minor unit.
 
-    Shares are in proportion to the positive weights of the policy, between floor and cap. What is on a contributor's
-    account is paid out with the share; a debt is taken off both. The rest is held if it is disputed, and carried
-    over if it is less than the minimum.
+    Shares are in proportion to the positive weights of the policy, between floor and cap. A positive account balance is
+    paid out with the share, and a debt is deducted from both. The rest is held if the contributor is disputed or has no
+    payee, and carried over if it is below the minimum.
 
     Args:
         pool: a whole number of minor units, such as cents; not negative.
         credits: finite credit and interval of each contributor, in any unit; higher is more valuable. A `Credit`, or
-            its value, low and high end as three numbers.
-        terms: by default in proportion to positive credit, and nothing else.
-        brought: minor units on contributors' accounts from earlier pools; negative is owed by them.
+            its value, low end and high end as three numbers.
+        terms: the rules of the division; by default, in proportion to positive credit.
+        brought: account balances of contributors from earlier pools, in minor units; a negative balance is a debt.
 
     Returns:
-        A settlement for each contributor in minor units, highest credit first, and what is left in reserve. Rounding
-        is by the largest remainder, so that all of it sums to the pool.
+        A settlement for each contributor, highest credit first, and the reserve, in minor units. Shares are rounded by
+        the largest remainder method, so that they sum to the pool unless the cap prevents it.
 
     Raises:
-        InputError: a pool that is negative or not whole; credit that is not finite, or not within a finite interval; no
-            positive weight; a negative one where terms refuse it; a floor that the pool does not suffice for; floor and
-            cap that are no shares, or crossed; a dispute of nobody.
+        InputError: the pool is negative or not whole; a credit is not finite or outside its interval; no weight is
+            positive; a weight is negative and the terms refuse it; the pool is too small for the floor; floor and cap
+            are not shares, or the floor is above the cap; a disputed contributor is unknown.
 
     Examples:
-        100.00 euros by the credits of three contributors, each with the ends of its interval:
+        Divide 100.00 euros by the credits of three contributors, each with the ends of its interval:
 
         >>> import royalty
         >>> credits = {"Ada": (2.0, 1.5, 2.5), "Mary": (1.0, 0.5, 1.5), "Noise": (-0.5, -1.0, 0.0)}
@@ -155,48 +157,49 @@ def divide_pool(
     """
     pool, terms = as_whole(pool, "pool"), terms or Terms()
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
-    table = {name: _as_credit(given, name) for name, given in credits.items()}
+    table = {name: _as_credit(credit, name) for name, credit in credits.items()}
     _check(pool, table, terms)
-    ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))  # so that equal weights round in order
+    # Sorted, so that equal weights are rounded in the order of credit.
+    ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
     payees = _payees(weights, terms)
     low, high = int(terms.floor * pool), int(terms.cap * pool)
-    worth = pool / sum((weights[name] for name in payees), Fraction(0))  # minor units of a unit of weight
+    unit_value = pool / sum((weights[name] for name in payees), Fraction(0))  # minor units per unit of weight
     bounded = bounded_shares(pool, list(weights.values()), low=low, high=high)
     settlements = {}
-    for (name, weight), between, share in zip(weights.items(), bounded, largest_remainder(bounded), strict=True):
+    for (name, weight), exact_share, share in zip(weights.items(), bounded, largest_remainder(bounded), strict=True):
         reasons = []
-        if between == high < worth * weight:
+        if exact_share == high < unit_value * weight:
             reasons.append("lowered to the cap")
-        if between == low > worth * weight and name in payees:
+        if exact_share == low > unit_value * weight and name in payees:
             reasons.append("raised to the floor")
-        fine = int(-weight * worth) if weight < 0 and terms.negative == "carry" else 0
-        settlements[name] = _settle(share, fine, brought.get(name, 0), name, terms, reasons)
-    placed = sum(settlement.share - settlement.taken for settlement in settlements.values())
-    return Division(settlements, reserve=pool - placed)
+        new_debt = int(-weight * unit_value) if weight < 0 and terms.negative == "carry" else 0
+        settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
+    assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
+    return Division(settlements, reserve=pool - assigned)
 
 
-def _as_credit(given: Credit | Sequence[float], name: str) -> Credit:
-    if isinstance(given, Credit):
-        return given
+def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
+    if isinstance(credit, Credit):
+        return credit
     try:
-        value, low, high = given
+        value, low, high = credit
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"a pool is divided by credits with their intervals, three numbers each; {name!r} has {given!r}. Give "
-            "(value, low, high)"
+            f"each credit is three numbers, (value, low, high); {name!r} has {credit!r}. Pass the credit and the ends "
+            "of its interval"
         ) from error
     return Credit(*(as_number(number, f"credits[{name!r}]") for number in (value, low, high)))
 
 
-def _settle(share: int, fine: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
+def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
     disputed, unpayable = name in terms.disputed, name in terms.unpayable
-    waits = disputed or unpayable
-    earned, owed = share + max(account, 0), fine + max(-account, 0)
+    is_held = disputed or unpayable
+    earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
-    small = not waits and 0 < rest < terms.minimum
+    small = not is_held and 0 < rest < terms.minimum
     carried = rest if small else 0
-    facts = {
+    remarks = {
         "with what earlier pools carried over": account > 0,
         "less what was owed": taken > 0,
         "still in debt": debt > 0,
@@ -206,45 +209,45 @@ def _settle(share: int, fine: int, account: int, name: str, terms: Terms, reason
     }
     return Settlement(
         share=share,
-        amount=0 if waits or small else rest,
-        held=rest if waits else 0,
+        amount=0 if is_held or small else rest,
+        held=rest if is_held else 0,
         carried=carried,
         taken=taken,
         claims=debt - max(-account, 0),
         debt=debt,
         account=carried - debt - account,
-        reasons=(*reasons, *(fact for fact, holds in facts.items() if holds)),
+        reasons=(*reasons, *(remark for remark, applies in remarks.items() if applies)),
     )
 
 
 def _check(pool: int, credits: Mapping[str, Credit], terms: Terms) -> None:
     if pool < 0:
-        raise InputError(f"a pool is not negative, got {pool} minor units")
+        raise InputError(f"a pool is at least 0, got {pool} minor units; check its sign")
     for name, credit in credits.items():
         if not (isfinite(credit.low) and isfinite(credit.high) and credit.low <= credit.value <= credit.high):
             raise InputError(
-                f"a pool is divided by finite credits within their intervals, and {name!r} has {credit.value} in "
-                f"{credit.low} to {credit.high}; estimate the credit anew"
+                f"credits are finite and within finite intervals, and {name!r} has {credit.value} in {credit.low} to "
+                f"{credit.high}; estimate the credit again"
             )
     if not 0 <= terms.floor <= terms.cap <= 1:
         raise InputError(
             f"floor and cap are shares of the pool, the floor not above the cap; got {float(terms.floor):.4g} and "
-            f"{float(terms.cap):.4g}"
+            f"{float(terms.cap):.4g}. Correct them"
         )
     if unknown := sorted(terms.disputed - credits.keys()):
         raise InputError(
-            f"money is held for contributors in dispute, and {', '.join(map(repr, unknown))} contributed nothing; "
+            f"disputed contributors must have credit in the pool, and {', '.join(map(repr, unknown))} has none; "
             f"there are {', '.join(credits)}"
         )
 
 
 def _payees(weights: Mapping[str, Fraction], terms: Terms) -> set[str]:
-    """Whose weight is positive."""
+    """The contributors with positive weight."""
     negative = [name for name, weight in weights.items() if weight < 0]
     if negative and terms.negative == "refuse":
         raise InputError(
-            f"a pool whose terms refuse negative credit is not divided, and that of {', '.join(negative)} is negative; "
-            "look into their images, or choose `negative: zero` or `negative: carry`"
+            f"the terms refuse negative credit, and that of {', '.join(negative)} is negative; check their images, or "
+            "choose `negative: zero` or `negative: carry`"
         )
     payees = {name for name, weight in weights.items() if weight > 0}
     if not payees:
@@ -255,7 +258,7 @@ def _payees(weights: Mapping[str, Fraction], terms: Terms) -> set[str]:
         )
     if terms.floor * len(payees) > 1:
         raise InputError(
-            f"a floor is paid to everybody who is paid at all, and {len(payees)} times {float(terms.floor):.4g} is "
-            f"more than the pool; lower it to {1 / len(payees):.4g} or less"
+            f"every paid contributor receives the floor, and {len(payees)} times {float(terms.floor):.4g} is more than "
+            f"the pool; lower it to {1 / len(payees):.4g} or less"
         )
     return payees

@@ -1,4 +1,4 @@
-"""Gates: credit that is not certain enough, or not whole, is not paid out."""
+"""Gates: limits on diagnostics of the credit; a payout stops if one is exceeded."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ Gate = Literal["efficiency_gap", "marginal_error", "interval_width", "failed_sha
 
 GATES: dict[Gate, tuple[str, str]] = {
     "efficiency_gap": (
-        "what credits sum to differs from what there is to divide by",
-        "estimate the credit anew, and look at the condition number of its regression",
+        "the difference between the sum of credits and the utility to divide is",
+        "estimate the credit again, and check the condition number of its regression",
     ),
     "marginal_error": (
-        "how far the transport plan is from the shares it had to keep is",
-        "solve it to a smaller marginal error",
+        "the marginal error of the transport plan is",
+        "solve the transport problem to a smaller marginal error",
     ),
     "interval_width": (
-        "the mean width of intervals is, in standard deviations of credit,",
+        "the mean width of intervals, in standard deviations of credit, is",
         "measure more coalitions",
     ),
     "failed_share": (
         "the share of coalitions whose training failed is",
-        "lower `coalitions.learning_rate`, so that fewer diverge",
+        "lower `coalitions.learning_rate`, so that fewer trainings diverge",
     ),
 }
-"""What each gate measures, and what helps when it stops a payout."""
+"""For each gate, what it measures and the remedy when it stops a payout, as parts of a sentence."""
 
 
 @dataclass(frozen=True)
 class Breach:
-    """A gate whose measure exceeds its limit."""
+    """A gate whose value exceeds its limit, or is nan."""
 
     gate: Gate
     value: float
@@ -55,17 +55,18 @@ def measure_gates(
     trained: int,
     marginal_error: float = 0.0,
 ) -> dict[Gate, float]:
-    """What the gates look at; lower is better, and 0 is perfect.
+    """The values that the gates limit; lower is better, and 0 is ideal.
 
     Args:
         values, low, high: `(contributors,)`, credits and the ends of their intervals.
-        efficiency_gap: |sum of credits - what there is to divide|, in units of the utility.
-        marginal_error: of the optimal transport that values come from; 0 where they come from none.
-        failed, trained: coalitions whose training failed, and all that were trained or failed.
+        efficiency_gap: |sum of credits - utility to divide|, in units of the utility.
+        marginal_error: marginal error of the optimal transport that values come from; 0 without optimal transport.
+        failed, trained: number of coalitions whose training failed, and of all coalitions including these.
 
     Returns:
-        `efficiency_gap` and `marginal_error` as given; `interval_width`, the mean width over the standard deviation
-        of credits, infinite where all credits are equal but not known to be; `failed_share`, in [0, 1].
+        `efficiency_gap` and `marginal_error` as passed; `interval_width`, the mean width of intervals divided by the
+        standard deviation of credits, infinite if all credits are equal and intervals are not empty; `failed_share`, in
+        [0, 1].
     """
     width, spread = float((high - low).mean()), float(values.std())
     relative = width / spread if spread > 0 else (0.0 if width == 0 else float("inf"))
@@ -78,10 +79,10 @@ def measure_gates(
 
 
 def breaches(measured: Mapping[Gate, float], limits: Mapping[Gate, float | None]) -> tuple[Breach, ...]:
-    """The gates that do not let a payout pass: their measure is above the limit, or is no number.
+    """The gates that stop a payout, because their value is above the limit or nan.
 
     Args:
-        limits: None is no limit.
+        limits: the limit of each gate; None: no limit.
     """
     return tuple(
         Breach(gate, measured[gate], limit)

@@ -1,7 +1,7 @@
-"""What identities are worth: how payouts change if contributors were one person, or one were two.
+"""Effect of identities on payouts: what changes if two contributors are merged, or one splits into two.
 
-Two contributors with the same images may be one person under two names, and who is paid by head, by a floor or a tier,
-gains by a second name. Neither is decided here; both are shown beside a payout.
+Two contributors with the same images may be one person under two names. Rules that count contributors, such as floors
+and tiers, can reward a second name. Both effects are reported with a payout, and no decision is made here.
 """
 
 from __future__ import annotations
@@ -19,83 +19,93 @@ from royalty.models.valuation.shapley import estimate_shapley
 
 
 @dataclass(frozen=True)
-class Split:
-    """A contributor under two names, each with half of the credit and of its interval.
+class SplitIdentity:
+    """The shares of a contributor under one name and under two, each with half of the credit and its interval.
 
     Attributes:
-        one, two: minor units of the pool as one, and as two together.
+        undivided: share under one name, in minor units of the pool.
+        combined: sum of the shares under two names.
     """
 
     name: str
-    one: int
-    two: int
+    undivided: int
+    combined: int
 
 
-def overlaps(images: np.ndarray, membership: np.ndarray, least: float = 0.5) -> list[tuple[int, int, float]]:
-    """Pairs of contributors of whom one has at least a share of its images in common with the other, exactly or nearly.
+def overlaps(images: np.ndarray, membership: np.ndarray, min_share: float = 0.5) -> list[tuple[int, int, float]]:
+    """Pairs of contributors with images in common, exact copies or near copies.
 
     Args:
-        images: uint8, `(items, channels, height, width)`, distinct ones.
-        membership: bool, `(items, contributors)`; an exact copy is one item of several.
-        least: share of the images of whoever has fewer.
+        images: uint8, `(items, channels, height, width)`, without exact copies.
+        membership: bool, `(items, contributors)`; an image with exact copies is one item of several contributors.
+        min_share: smallest share of common images, relative to the contributor with fewer images.
+
+    Returns:
+        Columns of both contributors and the share, sorted.
     """
-    near, counts, found = near_owners(images, membership), membership.sum(axis=0), []
+    near, counts, pairs = near_owners(images, membership), membership.sum(axis=0), []
     for larger in range(membership.shape[1]):
         for smaller in range(membership.shape[1]):
             if (counts[smaller], smaller) < (counts[larger], larger):
                 share = float(near[membership[:, smaller], larger].mean())
-                if share >= least:
-                    found.append((min(larger, smaller), max(larger, smaller), share))
-    return sorted(found)
+                if share >= min_share:
+                    pairs.append((min(larger, smaller), max(larger, smaller), share))
+    return sorted(pairs)
 
 
 def merge(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, pair: tuple[int, int]) -> float | None:
-    """Credit of two contributors as one, in the game in which they come together or not at all.
+    """Credit of two contributors merged to one, in the game of the coalitions with both or neither.
 
     Args:
-        masks: bool, `(m, n)`.
-        utilities: `(m,)`.
-        pair: columns of the two.
+        masks: bool, `(coalitions, contributors)`.
+        utilities: `(coalitions,)`.
+        null, grand: utilities of nobody and of everybody.
+        pair: columns of the two contributors.
 
     Returns:
-        None if too few coalitions were measured with both or neither.
+        None if too few coalitions with both or neither were measured.
     """
     first, second = pair
     rows = masks[:, first] == masks[:, second]
-    joined = np.delete(masks[rows], second, axis=1)
-    place = first - (second < first)
-    proper = joined.any(axis=1) & ~joined.all(axis=1)
+    merged = np.delete(masks[rows], second, axis=1)  # (coalitions, contributors - 1)
+    # Deleting a column before `first` shifts it by one.
+    column = first - 1 if second < first else first
+    proper = merged.any(axis=1) & ~merged.all(axis=1)
     try:
-        return float(estimate_shapley(joined[proper], utilities[rows][proper], null, grand).values[place])
+        return float(estimate_shapley(merged[proper], utilities[rows][proper], null, grand).values[column])
     except InputError:
         return None
 
 
-def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[Split]:
-    """What each contributor whose credit is positive would be paid from a pool under two names.
+def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitIdentity]:
+    """The share of each contributor with positive credit, if it split into two identities.
 
-    The halves of an additive credit are exact; of a game with interactions they are what an additive fit of it says.
-    What changes then is by the terms: floors, caps and tiers go by head, and a minimum by payment.
+    Each identity gets half of the credit, which is exact for additive games and approximate for games with
+    interactions. Any change of the share is due to the terms: floors, caps and tiers apply per contributor.
+    Contributors whose split the terms do not allow are left out.
 
     Args:
-        terms: nobody of the two is disputed or without a payee where the one is not.
+        terms: both identities are disputed if the contributor is.
     """
-    whole = divide_pool(pool, credits, terms).settlements
-    found = []
+    undivided = divide_pool(pool, credits, terms).settlements
+    splits = []
     for name, credit in credits.items():
         if credit.value <= 0:
             continue
         half = Credit(credit.value / 2, credit.low / 2, credit.high / 2)
         twins = (f"{name} (1)", f"{name} (2)")
-        others = {other: one for other, one in credits.items() if other != name}
+        others = {other: credits[other] for other in credits if other != name}
         try:
-            rows = divide_pool(pool, {**others, **dict.fromkeys(twins, half)}, _without(terms, name, twins)).settlements
-        except InputError:  # such as a floor that is too high for one more
+            rows = divide_pool(
+                pool, {**others, **dict.fromkeys(twins, half)}, _split_terms(terms, name, twins)
+            ).settlements
+        except InputError:  # for example, the floor is too high for one more contributor
             continue
-        found.append(Split(name, whole[name].share, sum(rows[twin].share for twin in twins)))
-    return found
+        splits.append(SplitIdentity(name, undivided[name].share, sum(rows[twin].share for twin in twins)))
+    return splits
 
 
-def _without(terms: Terms, name: str, twins: tuple[str, str]) -> Terms:
+def _split_terms(terms: Terms, name: str, twins: tuple[str, str]) -> Terms:
+    """The terms with both identities disputed if the contributor was."""
     disputed = terms.disputed - {name} | (frozenset(twins) if name in terms.disputed else frozenset())
     return replace(terms, disputed=disputed)

@@ -1,4 +1,4 @@
-"""Whom contributors are paid through: `contributors.csv` with the columns `payee` and `currency`."""
+"""Payees: the accounts of contributors, from the columns `payee` and `currency` of `contributors.csv`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ACCOUNT_LENGTH = 34
 
 @dataclass(frozen=True)
 class Payee:
-    """Where a contributor's money goes.
+    """The recipient of a contributor's payments.
 
     Attributes:
-        name: of the payee; that of the contributor unless given.
-        account: an IBAN without spaces, or another identification of at most 34 characters.
-        currency: in which the account is paid; empty is any.
+        name: name of the payee, by default that of the contributor.
+        account: an IBAN without spaces, or another identifier of at most 34 characters.
+        currency: the currency of the account; empty: any.
     """
 
     name: str
@@ -36,26 +36,26 @@ class Payee:
 
 
 def read_payees(path: Path) -> dict[str, Payee] | None:
-    """The payees of `contributors.csv`, by contributor; None where it has no column `payee`: all are paid by name.
+    """The payees of `contributors.csv` by contributor; None if it has no column `payee`: all are paid by name.
 
-    Who has an empty cell has no payee, and what they earn is held.
+    A contributor with an empty cell has no payee, and payments to it are held.
 
     Raises:
-        InputError: naming file, row and remedy: a contributor listed twice, or an account that cannot be one.
+        InputError: a contributor is listed twice, or an account is invalid; the message names the file and the row.
     """
     rows = read_csv(path, {"contributor"})
     if rows and "payee" not in rows[0][1]:
         return None
     payees: dict[str, Payee] = {}
-    seen: dict[str, int] = {}
+    rows_by_contributor: dict[str, int] = {}
     for line, row in rows:
         where, contributor = f"{path}, row {line}", unicodedata.normalize("NFC", row["contributor"]).strip()
-        if contributor in seen:
+        if contributor in rows_by_contributor:
             raise InputError(
-                f"{where}: a contributor has one payee, and {contributor!r} is in row {seen[contributor]} already; "
-                "keep one row"
+                f"{where}: a contributor has one payee, and {contributor!r} is already in row "
+                f"{rows_by_contributor[contributor]}; keep one row"
             )
-        seen[contributor] = line
+        rows_by_contributor[contributor] = line
         account = re.sub(r"\s", "", row["payee"])
         if account:
             currency = row.get("currency", "").strip().upper()
@@ -64,17 +64,18 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
 
 
 def is_iban(account: str) -> bool:
-    """Whether an account has the form of an IBAN, and check digits that fit.
+    """Whether an account has the form of an IBAN and valid check digits (ISO 13616).
 
-    Its first four characters moved to the end, and letters counted from A = 10, it leaves 1 when divided by 97
-    (ISO 13616).
+    With the first four characters moved to the end and letters replaced by numbers from A = 10, an IBAN is 1 modulo 97.
     """
     moved = account[4:] + account[:4]
-    return IBAN.fullmatch(account) is not None and int("".join(str(int(one, 36)) for one in moved)) % 97 == 1
+    return (
+        IBAN.fullmatch(account) is not None and int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
+    )
 
 
 def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], currency: str) -> frozenset[str]:
-    """Contributors without a payee whose account is paid in this currency."""
+    """Contributors without a payee that accepts this currency."""
     if payees is None:
         return frozenset()
     payable = {name for name, payee in payees.items() if payee.currency in ("", currency)}
@@ -82,7 +83,7 @@ def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str],
 
 
 def shared_accounts(payees: Mapping[str, Payee] | None, contributors: Collection[str]) -> list[list[str]]:
-    """Groups of contributors who are paid into one account: one person under two names, it may be."""
+    """Groups of contributors with the same account, who may be one person under several names."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(contributors):
         if payees is not None and name in payees:
@@ -91,12 +92,16 @@ def shared_accounts(payees: Mapping[str, Payee] | None, contributors: Collection
 
 
 def _checked(account: str, where: str) -> str:
-    """The account, if it can be one."""
+    """The account, after validation; an IBAN in upper case."""
     if len(account) > ACCOUNT_LENGTH:
-        raise InputError(f"{where}: an account has {ACCOUNT_LENGTH} characters at most, and this has {len(account)}")
+        raise InputError(
+            f"{where}: an account has at most {ACCOUNT_LENGTH} characters, and this has {len(account)}; correct `payee`"
+        )
     candidate = account.upper()
     if not IBAN.fullmatch(candidate):
         return account
     if not is_iban(candidate):
-        raise InputError(f"{where}: {account!r} is no IBAN, as its check digits do not fit; look for a wrong digit")
+        raise InputError(
+            f"{where}: {account!r} is not an IBAN, because its check digits do not match; look for a typing error"
+        )
     return candidate

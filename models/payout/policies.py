@@ -1,4 +1,4 @@
-"""Policies: what a contributor's credit, with its interval, weighs in the division of a pool."""
+"""Policies: the weight of a contributor's credit and interval in the division of a pool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PolicyName = Literal["proportional", "lower-bound", "equal-tiers"]
 
 @dataclass(frozen=True)
 class Credit:
-    """A credit and the ends of its interval, in units of the utility; higher is more valuable."""
+    """The credit of a contributor and the ends of its interval, in units of the utility; higher is more valuable."""
 
     value: float
     low: float
@@ -21,10 +21,11 @@ class Credit:
 
 @dataclass(frozen=True)
 class Policy:
-    """How credit becomes weights, and the sentence that a report prints about it.
+    """A rule that converts credit to weights.
 
     Attributes:
-        weigh: a weight for each contributor; a pool is divided in proportion to the positive ones.
+        description: the sentences that a report prints about it.
+        weigh: from credits to the weight of each contributor; a pool is divided in proportion to positive weights.
     """
 
     description: str
@@ -37,25 +38,26 @@ def proportional(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
 
 
 def lower_bound(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
-    """The end of the interval that is nearer to zero, and zero if zero lies within: what credit is at least."""
+    """The end of the interval that is closer to zero, or zero if the interval contains zero."""
     return {name: Fraction(max(credit.low, min(credit.high, 0.0))) for name, credit in credits.items()}
 
 
 def equal_tiers(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
-    """The mean positive credit of the tier; in a tier without any, the mean credit."""
+    """The sum of positive credit in the tier divided by its size; without positive credit, the mean credit."""
     weights: dict[str, Fraction] = {}
     for tier in tiers(credits):
         values = [Fraction(credits[name].value) for name in tier]
-        whole = sum((value for value in values if value > 0), Fraction(0)) or sum(values, Fraction(0))
-        weights |= dict.fromkeys(tier, whole / len(tier))
+        total = sum((value for value in values if value > 0), Fraction(0)) or sum(values, Fraction(0))
+        weights |= dict.fromkeys(tier, total / len(tier))
     return {name: weights[name] for name in credits}
 
 
 def tiers(credits: Mapping[str, Credit]) -> list[list[str]]:
-    """Contributors in groups, highest credit first, none of whom is distinguishable from the first of the group.
+    """Group contributors, highest credit first, so that none is distinguishable from the first of its group.
 
-    The highest credit left opens a tier. Those that follow belong to it as long as their intervals overlap with
-    that of the first. It is not enough to overlap with the one before: such chains join everybody to everybody.
+    The highest remaining credit opens a tier. The following contributors join it while their intervals overlap with
+    that of its first member. Overlap with the previous contributor is not sufficient, because such chains could join
+    contributors whose intervals are far apart.
     """
     groups: list[list[str]] = []
     for name in sorted(credits, key=lambda name: (-credits[name].value, -credits[name].high)):
@@ -72,13 +74,13 @@ POLICIES: dict[PolicyName, Policy] = {
         proportional,
     ),
     "lower-bound": Policy(
-        "The pool is divided in proportion to the lower end of each interval, where that is positive: to the credit "
-        "that is certain.",
+        "The pool is divided in proportion to the lower end of each interval, if it is positive.",
         lower_bound,
     ),
     "equal-tiers": Policy(
-        "Contributors who cannot be told apart are paid alike: in order of credit, those whose intervals overlap with "
-        "that of the first of their tier share equally what would be theirs in proportion to positive credit.",
+        "Contributors whose credit cannot be distinguished are paid the same. A tier consists of the contributors, in "
+        "order of credit, whose intervals overlap with that of its first member. Its members share equally what they "
+        "would receive together in proportion to positive credit.",
         equal_tiers,
     ),
 }

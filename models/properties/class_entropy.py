@@ -1,4 +1,4 @@
-"""Entropy of the classes of generated images: does the model make some of everything (eq. 8)?"""
+"""Entropy of the classes of generated images (eq. 8): are all classes generated?"""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import math
 
 import numpy as np
 
-from royalty.models.properties.classifying import reader
+from royalty.models.properties.classifying import class_reader
 from royalty.models.properties.property import Context, Property
 
 
 def build(context: Context, network: str) -> Property:
-    """The entropy of classes by a network of `royalty.models.properties.classifying`."""
-    return Property(reader(context, network), class_entropy, class_entropy_error, least=1)
+    """The entropy of the classes predicted by a network of `royalty.models.properties.classifying`."""
+    return Property(class_reader(context, network), class_entropy, class_entropy_error, least=1)
 
 
 def class_entropy(probabilities: np.ndarray) -> float:
-    """-sum p_k log p_k, p_k the share of images whose most probable class is k.
+    """-sum p_k log p_k, where p_k is the share of images whose most probable class is k.
 
     Args:
         probabilities: `(images, classes)`.
@@ -28,12 +28,16 @@ def class_entropy(probabilities: np.ndarray) -> float:
 
 
 def class_entropy_error(probabilities: np.ndarray) -> float:
-    """Its standard error, in nats."""
+    """Standard error of the class entropy, in nats."""
     return entropy_error(probabilities.argmax(axis=1))
 
 
 def entropy(kinds: np.ndarray) -> float:
-    """Entropy of the shares of each kind, `(images,)` integers from 0 on, in nats."""
+    """Entropy of the shares of classes or clusters, in nats.
+
+    Args:
+        kinds: the class or cluster of each image, integers from 0, `(images,)`.
+    """
     shares = _shares(kinds)
     return float(-(shares * np.log(shares)).sum())
 
@@ -41,7 +45,7 @@ def entropy(kinds: np.ndarray) -> float:
 def entropy_error(kinds: np.ndarray) -> float:
     """Standard error of the entropy by the delta method, in nats: sqrt((sum p log^2 p - H^2) / n).
 
-    0 where all shares are equal, the entropy being at its top, and where there is one kind only.
+    It is 0 if all shares are equal, where the entropy has its maximum, and if there is only one kind.
     """
     shares = _shares(kinds)
     variance = float((shares * np.log(shares) ** 2).sum()) - entropy(kinds) ** 2

@@ -1,4 +1,4 @@
-"""A small convolutional classifier, trained on images that no generator sees."""
+"""A small convolutional classifier, trained on images held out from all generators."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Classifier:
     ) -> None:
         """Train with cross entropy on images shifted by up to one eighth of their side and mixed with noise.
 
-        The share of noise is random, and mostly small. Without it a classifier is sure of its answer on
-        pure noise too, and a generator that learned to make noise scores like one that made a class more.
+        The share of noise is random and usually small. Without noise, the classifier is confident even on pure noise,
+        and a generator of noise scores as if it generated an additional class.
         """
         generator = torch.Generator().manual_seed(seed)
         data, target = _scaled(images), torch.from_numpy(labels)
-        reach = max(1, images.shape[-1] // 8)
+        max_shift = max(1, images.shape[-1] // 8)
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=learning_rate, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         self.net.train()
@@ -59,8 +59,8 @@ class Classifier:
             torch.manual_seed(seed)  # dropout draws from the global generator
             for _ in range(steps):
                 batch = torch.randint(len(data), (batch_size,), generator=generator)
-                shown = _with_noise(_shifted(data[batch], reach, generator), generator)
-                loss = nn.functional.cross_entropy(self.net(shown), target[batch])
+                inputs = _with_noise(_shifted(data[batch], max_shift, generator), generator)
+                loss = nn.functional.cross_entropy(self.net(inputs), target[batch])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -71,16 +71,16 @@ class Classifier:
 
     @torch.inference_mode()
     def probabilities(self, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """float64, `(n, classes)`; rows sum to one."""
+        """Class probabilities, float64, `(n, classes)`; rows sum to one."""
         starts = range(0, len(images), batch_size)
-        parts = [self.net(_scaled(images[at : at + batch_size])).double().softmax(dim=1) for at in starts]
+        parts = [self.net(_scaled(images[start : start + batch_size])).double().softmax(dim=1) for start in starts]
         return torch.cat(parts).numpy()
 
     @torch.inference_mode()
     def features(self, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """Activations before the last layer: float32, `(n, features)`."""
+        """Activations before the last layer, float32, `(n, features)`."""
         starts = range(0, len(images), batch_size)
-        parts = [self.net[:-1](_scaled(images[at : at + batch_size])) for at in starts]
+        parts = [self.net[:-1](_scaled(images[start : start + batch_size])) for start in starts]
         return torch.cat(parts).numpy()
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
@@ -103,11 +103,11 @@ def _scaled(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).float() / 127.5 - 1  # (n, channels, height, width) in [-1, 1]
 
 
-def _shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
-    """The batch moved by up to `reach` pixels each way, black coming in at the edges."""
+def _shifted(images: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
+    """Shift the batch by up to `max_shift` pixels in each direction, filling the edges with black."""
     height, width = images.shape[-2:]
-    padded = nn.functional.pad(images, (reach,) * 4, value=-1.0)
-    top, left = torch.randint(2 * reach + 1, (2,), generator=generator).tolist()
+    padded = nn.functional.pad(images, (max_shift,) * 4, value=-1.0)
+    top, left = torch.randint(2 * max_shift + 1, (2,), generator=generator).tolist()
     return padded[:, :, top : top + height, left : left + width]
 
 

@@ -1,4 +1,4 @@
-"""The classifiers behind properties that sort images into classes."""
+"""Classifiers of the properties that are computed from class probabilities."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from royalty.models.properties.property import Context
 from royalty.models.properties.registry import OWN_CLASSIFIER
 
 
-def reader(context: Context, network: str) -> Callable[[np.ndarray], np.ndarray]:
-    """From uint8 images to probabilities of classes, by the context's own classifier or by `inception-v3`."""
+def class_reader(context: Context, network: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 images to class probabilities: the classifier of the context, or `inception-v3`."""
     if network == OWN_CLASSIFIER:
         return context.classifier
     return inception_v3(context.weights(network)).to(context.device).probabilities

@@ -1,4 +1,4 @@
-"""What properties of features have in common: the encoder, and real images to compare with."""
+"""Feature extraction for properties that compare generated images with a reference."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from royalty.models.encoders.registry import build_encoder
 from royalty.models.properties.property import Context
 
 
-def reader(context: Context, network: str, *, least: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From uint8 images to features by the encoder of a name, float64, `(images, dimensions)`.
+def feature_reader(context: Context, network: str, *, least: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 images to the features of an encoder, float64, `(images, dimensions)`.
 
     Args:
-        least: fewest reference images that the property compares with.
+        network: the name of the encoder.
+        least: smallest number of reference images that the property needs.
 
     Raises:
-        InputError: there are fewer; as `build_encoder`.
+        InputError: there are fewer reference images; or as for `build_encoder`.
     """
     if len(context.reference) < least:
         raise InputError(
-            f"this property compares with at least {least} held-out images, and there are {len(context.reference)}; "
-            "raise `data.held_out.classifier`, or choose another `property`"
+            f"this property needs at least {least} held-out images, and there are {len(context.reference)}; raise "
+            "`data.held_out.classifier`, or choose another `property`"
         )
     channels, height, width = context.reference.shape[1:]
     encoder = build_encoder(network, shape=(channels, height, width), device=context.device, weights=context.weights)

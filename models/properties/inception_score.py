@@ -1,35 +1,35 @@
-"""Inception Score (Salimans et al. 2016): are generated images recognizable, and of every class?"""
+"""Inception Score (Salimans et al. 2016): are generated images recognizable, and do they cover all classes?"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from royalty.models.properties.classifying import reader
+from royalty.models.properties.classifying import class_reader
 from royalty.models.properties.property import Context, Property, error_of_mean
 
 
 def build(context: Context, network: str) -> Property:
-    """The Inception Score by a network of `royalty.models.properties.classifying`."""
-    return Property(reader(context, network), inception_score, inception_score_error, least=1)
+    """The Inception Score with a network of `royalty.models.properties.classifying`."""
+    return Property(class_reader(context, network), inception_score, inception_score_error, least=1)
 
 
 def inception_score(probabilities: np.ndarray) -> float:
-    """exp of the mean KL divergence from each image's class distribution to their average.
+    """exp of the mean KL divergence of the class distribution of each image from their average.
 
     Args:
         probabilities: `(images, classes)`, rows summing to one.
 
     Returns:
-        Between 1 (every image looks alike to the classifier) and the number of classes; higher is better.
+        Between 1 (the classifier sees no difference between images) and the number of classes; higher is better.
     """
     return float(np.exp(_divergences(probabilities).mean()))
 
 
 def inception_score_error(probabilities: np.ndarray) -> float:
-    """Its standard error by the delta method.
+    """Standard error of the Inception Score by the delta method.
 
-    The average distribution is where the sum of divergences is least, so its own error counts for nothing in the
-    first order, and what is left is the exponential of a mean.
+    The average distribution minimizes the sum of divergences, so its sampling error has no effect to first order. Only
+    the error of the mean divergence remains.
     """
     divergences = _divergences(probabilities)
     return float(np.exp(divergences.mean())) * error_of_mean(divergences)

@@ -6,17 +6,17 @@ import math
 
 import numpy as np
 
-from royalty.models.properties.comparing import reader
+from royalty.models.properties.comparing import feature_reader
 from royalty.models.properties.property import Context, Property
 from royalty.models.quality.realism import realism_scores
 
 K = 3
-"""Radii reach to the K-th nearest other image, as in the paper."""
+"""Radii are distances to the K-th nearest other image, as in the paper."""
 
 
 def precision(context: Context, network: str) -> Property:
-    """The share of generated images in the manifold of the reference: are they real?"""
-    read = reader(context, network, least=K + 1)
+    """The share of generated images in the manifold of the reference: do they look real?"""
+    read = feature_reader(context, network, least=K + 1)
     reference = read(context.reference)
     return Property(
         lambda images: inside(reference, read(images)), lambda within: float(within.mean()), error_of_share, least=1
@@ -24,21 +24,21 @@ def precision(context: Context, network: str) -> Property:
 
 
 def recall(context: Context, network: str) -> Property:
-    """The share of the reference in the manifold of generated images: is all that is real made?
+    """The share of the reference in the manifold of generated images: are all real images covered?
 
-    Its error, by the jackknife, is on the safe side (Efron and Stein 1981): up to 1.7 times that of repeated draws of
-    Gaussian features, since the loss of an image widens the radii of its neighbours by jumps.
+    The jackknife error is conservative (Efron and Stein 1981): up to 1.7 times the error over repeated draws of
+    Gaussian features, because the radii of neighbours jump when an image is left out.
     """
-    read = reader(context, network, least=1)
+    read = feature_reader(context, network, least=1)
     reference = read(context.reference)
     return Property(read, lambda features: float(inside(features, reference).mean()), least=K + 1)
 
 
 def inside(manifold: np.ndarray, features: np.ndarray, *, k: int = K) -> np.ndarray:
-    """Which features lie in the manifold of others: within the radius r_i of some of them (eq. 1).
+    """Which features lie in the manifold of other features, within the radius r_i of any image i (eq. 1).
 
     Args:
-        manifold: `(images, dimensions)`, more than k of them; r_i is the distance of i to its k-th nearest other.
+        manifold: `(images, dimensions)`, more than k images; r_i is the distance of image i to its k-th nearest other.
         features: `(others, dimensions)`.
 
     Returns:
@@ -49,6 +49,6 @@ def inside(manifold: np.ndarray, features: np.ndarray, *, k: int = K) -> np.ndar
 
 
 def error_of_share(within: np.ndarray) -> float:
-    """Standard error of a share, with two more images on either side (Agresti and Coull 1998): above 0 at 0 and 1."""
+    """Standard error of a share, with two images added inside and outside (Agresti and Coull 1998); never 0."""
     shrunk = (within.sum() + 2) / (len(within) + 4)
     return math.sqrt(shrunk * (1 - shrunk) / (len(within) + 4))

@@ -1,4 +1,4 @@
-"""Image quality without a reference by the metrics of the `pyiqa` package, MANIQA (Yang et al. 2022) among them."""
+"""No-reference image quality with metrics of the `pyiqa` package, such as MANIQA (Yang et al. 2022)."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ METRICS: Mapping[str, bool] = {
     "nima-spaq": True,
     "piqe": False,
 }
-"""Metrics on offer, and whether they have weights.
+"""Supported metrics, and whether they have weights.
 
-They are those whose weights, of the backbone too, are in one checkpoint, or that have none. Others take further files,
-from places of their own.
+A metric is supported if it has no weights, or if one checkpoint holds all of them, including those of the backbone.
+Other metrics need further files from other sources.
 """
 
 BATCH = 8
-"""Images scored at once: MANIQA makes twenty crops of each."""
+"""Images scored at once; MANIQA scores twenty crops of each image."""
 
 
 class PyiqaQuality:
     """A metric of pyiqa, mapped to [0, 1] by the range that pyiqa declares for it.
 
-    A score s becomes (s - low) / (high - low), and what lies outside is clipped: pyiqa calls many of its ranges rough.
-    Where pyiqa says that lower is better, this is taken from 1. Greyscale is repeated to three channels; images keep
-    their size, unless the metric resizes them.
+    A score s becomes (s - low) / (high - low), clipped to [0, 1] because many ranges of pyiqa are approximate.
+    If lower scores are better, the result is 1 minus this. Greyscale is repeated to three channels. Images keep their
+    size unless the metric resizes them.
 
     Args:
         net: a network of pyiqa: from images in [0, 1], `(items, 3, height, width)`, to `(items, 1)` scores.
-        name: of the metric, as pyiqa calls it.
+        name: the name of the metric in pyiqa.
 
     Raises:
-        InputError: pyiqa is not installed, has no metric of this name, or declares no range with two ends for it.
+        InputError: pyiqa is not installed, has no metric of this name, or declares no finite range for it.
     """
 
     def __init__(self, net: Any, name: str) -> None:
         self.net = net.eval().requires_grad_(False)
         declared = _declared(name)
         self.low, self.high = _range(name, str(declared.get("score_range")))
-        self.falling = bool(declared.get("lower_better", False))
+        self.lower_is_better = bool(declared.get("lower_better", False))
         self.name = f"pyiqa-{name}-{weights_digest(net, str(dict(declared)))}"
         self.device = torch.device("cpu")
 
@@ -70,17 +70,17 @@ class PyiqaQuality:
         """Scores of uint8 images, `(items, 1 or 3, height, width)`; float32, `(items,)`, in [0, 1], higher is better.
 
         Raises:
-            InputError: the images are not uint8 of one or three channels, or the metric has no number for one.
+            InputError: the images are not uint8 with one or three channels, or the score of an image is not finite.
         """
         raw = in_batches(self._score, images, 1, device=self.device, batch_size=BATCH, progress=progress)[:, 0]
-        unknown = np.flatnonzero(~np.isfinite(raw))
-        if len(unknown):
+        unscored = np.flatnonzero(~np.isfinite(raw))
+        if len(unscored):
             raise InputError(
-                f"{self.name} has no score for image {unknown[0]}, of shape {images.shape[1:]}; leave out images of "
-                "one colour, enlarge small ones, or choose another quality"
+                f"{self.name} gives no finite score for image {unscored[0]} of shape {images.shape[1:]}; remove images "
+                "of a single colour, enlarge small images, or choose another quality metric"
             )
-        risen = ((raw - self.low) / (self.high - self.low)).clip(0, 1)
-        return 1 - risen if self.falling else risen
+        scaled = ((raw - self.low) / (self.high - self.low)).clip(0, 1)
+        return 1 - scaled if self.lower_is_better else scaled
 
     def _score(self, images: Tensor) -> Tensor:
         scores: Tensor = self.net(as_colour(images)).reshape(-1, 1)
@@ -88,19 +88,19 @@ class PyiqaQuality:
 
 
 def pyiqa_quality(name: str, weights: Weights) -> PyiqaQuality:
-    """A metric of pyiqa; its checkpoint is `model.pth` in the folder of weights called `pyiqa:` and its name.
+    """Load a metric of pyiqa; its checkpoint is `model.pth` in the folder of the weights `pyiqa:<name>`.
 
     Raises:
-        InputError: pyiqa is not installed, the metric is not on offer, or the file is not its checkpoint.
+        InputError: pyiqa is not installed, the metric is not supported, or the file is not its checkpoint.
     """
-    learned = by_name(name, METRICS, "quality of pyiqa on offer")
+    has_weights = by_name(name, METRICS, "supported metric of pyiqa")
     options = dict(_declared(name)["metric_opts"])
-    folder = weights(f"pyiqa:{name}") if learned else None
+    folder = weights(f"pyiqa:{name}") if has_weights else None
     with _offline():
         from pyiqa.archs import build_network
         from pyiqa.archs.arch_util import clean_state_dict
 
-        net = build_network({**options, "pretrained": None} if learned else options)
+        net = build_network({**options, "pretrained": None} if has_weights else options)
     if folder is not None:
         state = read_checkpoint(folder / "model.pth")
         load_exactly(net, clean_state_dict(state.get("params", state)), folder / "model.pth")
@@ -109,9 +109,9 @@ def pyiqa_quality(name: str, weights: Weights) -> PyiqaQuality:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Networks are built without weights, and without a word.
+    """Build networks without downloads and without log messages.
 
-    pyiqa's constructors ask a hub for the weights of their backbones even where a checkpoint replaces all of them.
+    The constructors of pyiqa would download the weights of their backbones, even where a checkpoint replaces them all.
     """
     import timm
 
@@ -142,7 +142,7 @@ def _range(name: str, declared: str) -> tuple[float, float]:
         low, high = (float(end.strip().removeprefix("~")) for end in declared.split(","))
     except ValueError as error:
         raise InputError(
-            f"a quality lies in [0, 1], and pyiqa declares no range with two ends for {name}, but {declared!r}; "
-            "choose another"
+            f"scores are mapped to [0, 1] by a range with two ends, and pyiqa declares {declared!r} for {name}; choose "
+            "another metric"
         ) from error
     return low, high

@@ -1,4 +1,4 @@
-"""What judges the quality of an image."""
+"""The interface of image quality metrics."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from royalty.models.base.progress import Progress
 
 
 class Quality(Protocol):
-    """A judgement of images, each alone.
+    """A quality metric; the score of an image does not depend on other images.
 
     Attributes:
-        name: stands for all that a score depends on, learned weights included.
+        name: identifies everything that a score depends on, including learned weights.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""How certain credit is, whether that is enough, and how many coalitions would do."""
+"""Measure the certainty of credit, compare it with a target, and forecast how many coalitions reach the target."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import numpy as np
 from royalty.models.valuation.shapley import ShapleyEstimate
 
 MOST = 100
-"""Forecasts end at this many times the coalitions measured so far."""
+"""Forecasts extend to at most this multiple of the coalitions measured so far."""
 
 LEAST_PILOT = 40
-"""Coalitions that tell effects from noise: from fewer, intervals look up to 1.7 times as wide as they will be."""
+"""Smallest number of coalitions in a pilot. With fewer, the estimated intervals are up to 1.7 times too wide."""
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """What the coalitions measured so far tell.
+    """The certainty of credit, estimated from the coalitions measured so far.
 
     Attributes:
-        coalitions: distinct ones, without nobody and everybody.
-        relative_stderr: the largest standard error of a credit over the standard deviation of all credits;
-            None where all credits are equal, but not known to be.
-        stability: expected share of the contributors of highest credit that a repetition would name again.
+        coalitions: number of distinct coalitions, without nobody and everybody.
+        relative_stderr: the largest standard error of a credit, divided by the standard deviation of all credits; None
+            if all credits are equal and their errors are not zero.
+        stability: expected fraction of the contributors of highest credit that a repetition would name again.
         width: mean width of the confidence intervals, in units of the utility.
-        excess: mean variance that these coalitions leave over that of as many in perfect balance, 1 or more.
-        reached: the target holds; False without one.
-        needed: coalitions after which the target is expected to hold; None without one, or if out of reach.
+        excess: mean variance of credit from these coalitions, relative to the same number of perfectly balanced
+            coalitions; at least 1.
+        reached: whether the target is met; False without a target.
+        needed: expected number of coalitions that meet the target; None without a target, or if it is out of reach.
     """
 
     coalitions: int
@@ -46,12 +47,12 @@ class Certainty:
         return f"the largest standard error is {self.relative_stderr:.2f} of the spread of credit"
 
     def width_at(self, coalitions: int) -> float:
-        """Expected mean width of the intervals."""
-        return self.width * _fall(coalitions / self.coalitions, self.excess)
+        """Expected mean width of the intervals after this number of coalitions."""
+        return self.width * _error_ratio(coalitions / self.coalitions, self.excess)
 
 
 def pilot_size(n_players: int) -> int:
-    """Coalitions after which certainty is judged first: three a contributor, an even number, and 40 at least."""
+    """Number of coalitions before the first check: three for each contributor, an even number, at least 40."""
     return max(2 * -(-3 * n_players // 2), LEAST_PILOT)
 
 
@@ -64,14 +65,14 @@ def certainty_of(
     stability: float,
     seed: int,
 ) -> Certainty:
-    """Judge an estimate against a target.
+    """Compare the certainty of an estimate with a target.
 
     Args:
-        masks: bool, `(m, n)`, the coalitions it came from.
+        masks: bool, `(m, n)`, the coalitions of the estimate.
         stderr: target for the relative standard error; None: no such target.
-        top: how many contributors of highest credit are to be named stably; None: no such target.
-        stability: target for the expected share of them that a repetition names again.
-        seed: of the draws of repetitions.
+        top: number of contributors of highest credit that must be stable; None: no such target.
+        stability: target for the expected fraction of the `top` contributors that a repetition names again.
+        seed: of the simulated repetitions.
     """
     distinct = np.unique(masks, axis=0)
     coalitions, excess = len(distinct), _excess(distinct)
@@ -79,12 +80,12 @@ def certainty_of(
     relative = _relative(estimate)
 
     def meets(scale: float) -> bool:
-        good = stderr is None or (relative is not None and relative * scale <= stderr)
-        return good and (top is None or _stability(estimate, top, noise * scale) >= stability)
+        precise = stderr is None or (relative is not None and relative * scale <= stderr)
+        return precise and (top is None or _stability(estimate, top, noise * scale) >= stability)
 
     targeted = stderr is not None or top is not None
     factors = np.geomspace(1, MOST, 200)
-    enough = next((factor for factor in factors if meets(_fall(factor, excess))), None) if targeted else None
+    enough = next((factor for factor in factors if meets(_error_ratio(factor, excess))), None) if targeted else None
     return Certainty(
         coalitions=coalitions,
         relative_stderr=relative,
@@ -96,22 +97,25 @@ def certainty_of(
     )
 
 
-def _fall(factor: float, excess: float) -> float:
-    """Standard errors with so many times the coalitions, over those of now.
+def _error_ratio(factor: float, excess: float) -> float:
+    """The ratio of the standard errors with `factor` times as many coalitions to the present ones.
 
-    They fall with the square root of the coalitions, and faster at first: few coalitions cannot balance all
-    contributors against each other. The excess over balance falls with the square of the coalitions of
-    `sample_coalitions`.
+    Standard errors fall with the square root of the number of coalitions. At first they fall faster, since few
+    coalitions cannot be balanced over all contributors: the excess of `sample_coalitions` falls with the square of the
+    number.
     """
     return float(np.sqrt((1 + (excess - 1) / factor**2) / (factor * excess)))
 
 
 def _excess(masks: np.ndarray) -> float:
-    """The mean variance of least squares is that of the inverse information: arithmetic over harmonic mean."""
+    """The ratio of the mean variance of least squares to that of balanced coalitions.
+
+    It is the arithmetic mean of the eigenvalues of the information matrix, divided by their harmonic mean.
+    """
     centred = masks - masks.mean(axis=1, keepdims=True)
-    information = np.linalg.eigvalsh(centred.T @ centred)[1:]  # (n - 1,); of what all share there is none
+    information = np.linalg.eigvalsh(centred.T @ centred)[1:]  # (n - 1,); the first, of the all-ones vector, is zero
     if information[0] <= 1e-9 * information[-1]:
-        return 1.0  # too few coalitions for least squares: nothing is known of their balance
+        return 1.0  # too few coalitions for least squares, so the excess is unknown
     return float(information.mean() * (1 / information).mean())
 
 
@@ -123,7 +127,10 @@ def _relative(estimate: ShapleyEstimate) -> float | None:
 
 
 def _stability(estimate: ShapleyEstimate, top: int, noise: np.ndarray) -> float:
-    """A repetition errs as much as the estimate does, so the two differ by twice the variance."""
+    """The expected fraction of the `top` contributors that a repetition names again.
+
+    A repetition has the same errors as the estimate, so the variance of their difference is twice that of the estimate.
+    """
     repeated = estimate.values + np.sqrt(2) * estimate.stderr * noise  # (repetitions, n)
     named = np.argsort(-estimate.values, kind="stable")[:top]
     again = np.argsort(-repeated, axis=1, kind="stable")[:, :top]

@@ -1,4 +1,4 @@
-"""How far a set of items has moved from what it was: the distance of SAVA, debiased."""
+"""Measure how far a set of items has moved since an earlier version, by the debiased transport distance of SAVA."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from royalty.models.valuation.lava import MAX_ITERATIONS
 from royalty.models.valuation.sava import solve_share, transport_of_batches
 
 SAMPLE = 1000
-"""Items of each side that the typical distance comes from at most."""
+"""Largest number of items on each side that the typical distance is computed from."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far one set is from another.
+    """The distance of two sets of items.
 
     Attributes:
-        distance: 0 for equal sets, in units of the features.
-        typical: mean distance of two items, one of each set.
+        distance: transport distance of the sets, in units of the features; 0 for equal sets.
+        typical: mean distance of an item of one set from an item of the other.
     """
 
     distance: float
@@ -30,7 +30,7 @@ class Drift:
 
     @property
     def share(self) -> float:
-        """The distance as a share of what two items are apart: near 1 if nothing is as it was."""
+        """The distance divided by the typical distance of two items; near 1 if the sets have nothing in common."""
         return self.distance / self.typical if self.typical > 0 else 0.0
 
 
@@ -44,17 +44,17 @@ def drift(
     seed: int = 0,
     device: torch.device | None = None,
 ) -> Drift:
-    """W(before, after) - (W(before, before) + W(after, after)) / 2, W the value of SAVA's transport of features.
+    """Compute W(before, after) - (W(before, before) + W(after, after)) / 2, W the value of SAVA's transport.
 
-    Up to one batch a side it is the Sinkhorn divergence (Feydy et al. 2019). With more of them, what two draws of
-    batches from one set are apart comes on top.
+    With one batch on each side this is the Sinkhorn divergence (Feydy et al. 2019). With several batches, it also
+    contains the distance between two random divisions of one set into batches.
 
     Args:
         before, after: features, `(items, d)`.
         epsilon, tolerance, batch_size, seed: see `royalty.models.valuation.sava.sava_values`.
 
     Raises:
-        InputError: features as `royalty.models.valuation.items` refuses them.
+        InputError: invalid features (see `royalty.models.base.checks`).
         NotConverged: the tolerance was not reached.
     """
     if before.shape == after.shape and (before == after).all():
@@ -62,13 +62,15 @@ def drift(
     options = Options(0.0, 1.0, epsilon, tolerance, MAX_ITERATIONS)
     batching = Batching(batch_size, False, seed)
     plan = plan_values((before, None), (after, None), options, batching, device)
-    first = replace(plan, val=_batches(before, batching))
-    values = [_value(side, items, batching, device) for side, items in ((plan, before), (first, before), (plan, after))]
-    return Drift(max(values[0] - (values[1] + values[2]) / 2, 0.0), _typical(before, after))
+    plan_to_before = replace(plan, val=_batches(before, batching))
+    between = _value(plan, before, batching, device)
+    within_before = _value(plan_to_before, before, batching, device)
+    within_after = _value(plan, after, batching, device)
+    return Drift(max(between - (within_before + within_after) / 2, 0.0), _typical(before, after))
 
 
 def _value(plan: Plan, items: np.ndarray, batching: Batching, device: torch.device | None) -> float:
-    """Of the transport of items to the plan's validation batches, entropy included."""
+    """The value of the transport of items to the validation batches of the plan, including the entropy."""
     share = solve_share(plan, _batches(items, batching), device)
     return transport_of_batches(plan, share.duals, share.sizes).dual
 

@@ -12,23 +12,24 @@ import torch
 from royalty.models.base.errors import InputError
 
 CANCELLED = 0.02
-"""Squared distances below this share of |q|^2 + |x|^2 are computed again from q - x: float32 products of vectors lose
-more than six digits of them."""
+"""Squared distances below this fraction of |q|^2 + |x|^2 are recomputed from q - x, because products of float32 vectors
+do not represent them accurately."""
 
 PAIR_BYTES = 16 * 2**20
-"""Of the differences q - x that are held at a time."""
+"""Memory for the differences q - x that are computed at once."""
 
 
 class Exact:
-    """All vectors of a set, searched whole by matrix products, in float32.
+    """An index that compares a query with all vectors of a set, by matrix products in float32.
 
     Args:
-        features: `(items, dimensions)`, finite. Their mean is taken out, which changes no distance and spares digits.
-        centre: of features whose mean, this, was taken out before.
-        device: where the search runs. A CUDA device takes the `gpu` build of faiss; that path is not tested here.
+        features: `(items, dimensions)`, finite. Their mean is subtracted, which changes no distance and reduces
+            rounding errors.
+        centre: the mean, if it has already been subtracted from `features`.
+        device: where the search runs. A CUDA device needs the `gpu` build of faiss; that path is not tested.
 
     Raises:
-        InputError: a CUDA device, and a faiss without CUDA.
+        InputError: a CUDA device with a faiss without CUDA.
     """
 
     def __init__(
@@ -38,20 +39,20 @@ class Exact:
         self.flat = faiss.IndexFlatL2(features.shape[1])
         self.flat.add(self.centred(features) if centre is None else features)
         self.squares = np.einsum("ij,ij->i", self.vectors, self.vectors)
-        self._searched = on_device(self.flat, device)
+        self._index = on_device(self.flat, device)
 
     def __len__(self) -> int:
         return int(self.flat.ntotal)
 
     @property
     def vectors(self) -> np.ndarray:
-        """The vectors less their mean, float32, `(items, dimensions)`; a view of what faiss holds."""
+        """The vectors minus their mean, float32, `(items, dimensions)`; a view of the memory of faiss."""
         shape = len(self), len(self.centre)
         view: np.ndarray = faiss.rev_swig_ptr(self.flat.get_xb(), shape[0] * shape[1]).reshape(shape)
         return view
 
     def centred(self, features: np.ndarray) -> np.ndarray:
-        """The same features as the search compares them, float32."""
+        """Features minus the mean of the index, float32."""
         centred: np.ndarray = np.subtract(
             features, self.centre, out=np.empty(features.shape, np.float32), casting="same_kind"
         )
@@ -62,27 +63,27 @@ class Exact:
 
         Args:
             queries: `(queries, dimensions)`.
-            k: at most the number of items.
-            threads: of faiss; by default as many as torch uses.
+            k: neighbours of each query, at most the number of items.
+            threads: threads that faiss uses; by default as many as torch uses.
 
         Returns:
-            Euclidean distances, float64, and rows of the items, int64, both `(queries, k)`. Of equal distances the
-            lowest row is first; which of them is left out where the k-th place is shared is faiss's choice.
+            Euclidean distances, float64, and rows of the items, int64, both `(queries, k)`. Equal distances are ordered
+            by row. If several items share the k-th distance, faiss decides which of them are returned.
         """
-        own = self.centred(queries)
+        centred = self.centred(queries)
         with faiss_threads(threads):
-            squared, rows = self._searched.search(own, k)  # (queries, k)
-        lengths = np.square(own).sum(axis=1)[:, None] + self.squares[rows]
+            squared, rows = self._index.search(centred, k)  # (queries, k)
+        lengths = np.square(centred).sum(axis=1)[:, None] + self.squares[rows]
         query, place = np.nonzero(squared < CANCELLED * lengths)
-        size = max(1, PAIR_BYTES // (4 * own.shape[1]))
+        size = max(1, PAIR_BYTES // (4 * centred.shape[1]))
         for start in range(0, len(query), size):
             pairs = query[start : start + size], place[start : start + size]
-            squared[pairs] = np.square(own[pairs[0]] - self.vectors[rows[pairs]]).sum(axis=1)
+            squared[pairs] = np.square(centred[pairs[0]] - self.vectors[rows[pairs]]).sum(axis=1)
         return nearest_first(squared, rows)
 
 
 def nearest_first(squared: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances from squared ones, float64, with the rows that they belong to, sorted by distance and then row."""
+    """Distances, float64, from squared distances, and the rows of their items, sorted by distance and then by row."""
     order = np.lexsort((rows, squared))
     distances = np.sqrt(np.maximum(np.take_along_axis(squared, order, axis=1), 0), dtype=np.float64)
     return distances, np.take_along_axis(rows, order, axis=1)
@@ -94,15 +95,15 @@ def on_device(index: faiss.Index, device: torch.device | None) -> faiss.Index:
         return index
     if not hasattr(faiss, "StandardGpuResources"):
         raise InputError(
-            f"neighbours on {device} are searched by a faiss with CUDA, and this one is without; install the extra "
-            "`gpu` in place of `cpu`, or search on the CPU"
+            f"a search on {device} needs a faiss with CUDA, and the installed faiss has none; install the extra `gpu` "
+            "in place of `cpu`, or search on the CPU"
         )
     return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
 
 
 @contextmanager
 def faiss_threads(threads: int | None) -> Iterator[None]:
-    """Let faiss use this many threads; None: as many as torch. It has one number for the whole process."""
+    """Let faiss use this number of threads, by default as many as torch. The number applies to the whole process."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads or torch.get_num_threads())
     try:

@@ -130,11 +130,11 @@ def gmvaluator_values(
     if not 0 < temperature < np.inf:
         raise InputError(f"temperature is a positive number; got {temperature}. Take the spread of the distances")
     n, m = len(train_features), len(generated_features)
-    kept = min(k, n)
+    sharing = min(k, n)
     check_fits(
         "contributions, of generated images by the items that share each,",
         m,
-        kept,
+        sharing,
         bytes_each=CONTRIBUTION_BYTES,
         remedy="Lower k, or value by fewer generated images",
     )
@@ -148,8 +148,8 @@ def gmvaluator_values(
         )
     recalled = min(recall_k or (k if distances is None else RECALLED * k), n)
 
-    items = np.empty((m, kept), dtype=np.int64)
-    ranked, scores, effective = np.empty((m, kept)), np.empty((m, kept)), np.empty(m)
+    items = np.empty((m, sharing), dtype=np.int64)
+    ranked, scores, effective = np.empty((m, sharing)), np.empty((m, sharing)), np.empty(m)
     for start in range(0, m, BATCH):
         images = np.arange(start, min(start + BATCH, m))
         ranking, rows = index.search(generated_features[images], recalled)  # (images, recalled)
@@ -157,8 +157,8 @@ def gmvaluator_values(
             ranking = _checked_distances(np.asarray(distances(images, rows)), images, rows)
             order = np.argsort(ranking, axis=1, kind="stable")  # ties are broken by the distance in the embedding
             ranking, rows = (np.take_along_axis(array, order, axis=1) for array in (ranking, rows))
-        items[images], ranked[images] = rows[:, :kept], ranking[:, :kept]
-        shares = softmin(ranking[:, :kept], temperature)
+        items[images], ranked[images] = rows[:, :sharing], ranking[:, :sharing]
+        shares = softmin(ranking[:, :sharing], temperature)
         effective[images] = np.exp(entr(shares).sum(axis=1))
         scores[images] = quality[images, None] * shares
         if progress is not None:
@@ -170,13 +170,13 @@ def gmvaluator_values(
         "quality_lost": float(1 - quality.mean()),
         "recall": index.recall(generated_features, recalled),
         "index": index.kind,
-        "k": kept,
+        "k": sharing,
         "k_asked": k,
         "recall_k": recalled,
         "temperature": temperature,
         "zero_items": int((values == 0).sum()),
     }
-    contributions = Contributions(np.repeat(np.arange(m), kept), items.ravel(), ranked.ravel(), scores.ravel())
+    contributions = Contributions(np.repeat(np.arange(m), sharing), items.ravel(), ranked.ravel(), scores.ravel())
     return GMValues(values, diagnostics, contributions)
 
 

@@ -131,7 +131,7 @@ def survey(
         check_labels(labels, len(features), "validation")
     known = None if labels is None else np.unique(labels)
     check_fits(
-        "what labels are from validation items",
+        "distances of labels from validation items",
         1 if known is None else len(known),
         len(features),
         bytes_each=LABEL_BYTES,

@@ -1,9 +1,9 @@
-"""Influence of items on what a model generates, from projected gradients: TRAK and its normalizations.
+"""Influence of training items on generated images, from projected gradients: TRAK and its normalizations.
 
-Phi `(items, projection)` holds the gradients of the training items, H = Phi'Phi + lambda I stands for
-the Hessian, and g is a query's gradient. With `loss_gradients` of the simple loss these are TRAK,
-relative and renormalized influence; of the square loss, D-TRAK; with `journey_gradients` as queries,
-Journey-TRAK. In all of them higher is more valuable, and the sum over queries and items is principled.
+Phi `(items, projection)` holds the gradients of the training items, H = Phi'Phi + lambda I approximates the Hessian,
+and g is the gradient of a query. The result is TRAK, relative influence or renormalized influence with `loss_gradients`
+of the simple loss, D-TRAK with those of the square loss, and Journey-TRAK with `journey_gradients` as queries. Higher
+is always more valuable, and scores may be summed over queries and items.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from royalty.models.valuation.similarity import checked_rows, unit_rows
 
 
 def trak(train_gradients: np.ndarray, query_gradients: np.ndarray, *, damping: float) -> np.ndarray:
-    """Mean over the queries of Phi H^-1 g (equations 13, 15 and 17, of one model).
+    """Mean over the queries of Phi H^-1 g (equations 13, 15 and 17, for one model).
 
-    A positive score means that training on the item lowers the loss of the queries. Scaling both
-    arguments by one factor leaves the scores as they are.
+    A positive score means that training on the item lowers the loss of the queries. Scaling both arguments by the same
+    factor does not change the scores.
 
     Args:
         train_gradients: `(items, projection)`.
-        query_gradients: `(queries, projection)`, projected by the same map.
-        damping: lambda as a share of the mean non-zero eigenvalue of Phi'Phi, above 0. The authors'
-            0.5 is absolute, so that what it does depends on the scale of the loss.
+        query_gradients: `(queries, projection)`, from the same projection.
+        damping: lambda as a fraction of the mean non-zero eigenvalue of Phi'Phi, above 0. The authors' lambda of 0.5 is
+            absolute, so its effect depends on the scale of the loss.
 
     Returns:
         float64, `(items,)`.
 
     Raises:
-        ValueError: damping not above 0, training gradients that are all zero, or matrices that do not fit.
+        ValueError: damping not above 0, training gradients that are all zero, or matrices that `checked_rows` refuses.
     """
     train, queries = checked_rows(train_gradients, query_gradients)
     scores: np.ndarray = _preconditioned(train, damping) @ queries.mean(axis=0)
@@ -38,9 +38,9 @@ def trak(train_gradients: np.ndarray, query_gradients: np.ndarray, *, damping: f
 
 
 def relative_influence(train_gradients: np.ndarray, query_gradients: np.ndarray, *, damping: float) -> np.ndarray:
-    """TRAK of each item over |H^-1 phi|, how far the item moves the model (equation 19; Barshan et al. 2020).
+    """TRAK of each item divided by |H^-1 phi|, its effect on the parameters (equation 19; Barshan et al. 2020).
 
-    Arguments, returns and errors are those of `trak`; an item without gradient scores 0.
+    Arguments, returns and errors are those of `trak`; an item with a zero gradient scores 0.
     """
     train, queries = checked_rows(train_gradients, query_gradients)
     scores: np.ndarray = unit_rows(_preconditioned(train, damping)) @ queries.mean(axis=0)
@@ -48,21 +48,21 @@ def relative_influence(train_gradients: np.ndarray, query_gradients: np.ndarray,
 
 
 def renormalized_influence(train_gradients: np.ndarray, query_gradients: np.ndarray, *, damping: float) -> np.ndarray:
-    """TRAK of each item over |phi|, the size of its gradient (equation 21; Hammoudeh & Lowd 2022).
+    """TRAK of each item divided by |phi|, the norm of its gradient (equation 21; Hammoudeh & Lowd 2022).
 
-    Arguments, returns and errors are those of `trak`; an item without gradient scores 0.
+    Arguments, returns and errors are those of `trak`; an item with a zero gradient scores 0.
     """
-    length = np.linalg.norm(train_gradients.astype(np.float64), axis=1)
-    scores: np.ndarray = trak(train_gradients, query_gradients, damping=damping) / np.where(length > 0, length, 1)
+    lengths = np.linalg.norm(train_gradients.astype(np.float64), axis=1)
+    scores: np.ndarray = trak(train_gradients, query_gradients, damping=damping) / np.where(lengths > 0, lengths, 1)
     return scores
 
 
 def _preconditioned(train: np.ndarray, damping: float) -> np.ndarray:
-    """Rows H^-1 phi, `(items, projection)`, by the smaller of two systems: Phi H^-1 = (Phi Phi' + lambda I)^-1 Phi."""
+    """Solve the smaller of two systems for Phi H^-1 = (Phi Phi' + lambda I)^-1 Phi, `(items, projection)`."""
     if not damping > 0:
-        raise ValueError(f"damping lies above 0, got {damping}; 0.1 is a tenth of the mean eigenvalue")
+        raise ValueError(f"`damping` is above 0, got {damping}; 0.1 is a tenth of the mean eigenvalue")
     if not train.any():
-        raise ValueError("a training item has a gradient, got only zeros; check the model they come from")
+        raise ValueError("training gradients are not all zero, got only zeros; check the model that computed them")
     smaller = min(train.shape)
     scale = damping * np.square(train).sum() / smaller  # the trace is the sum of the eigenvalues
     if len(train) <= train.shape[1]:

@@ -1,4 +1,4 @@
-"""Values of single training items, and what every method that gives them asks of its input."""
+"""Values of single training items, and their sums by contributor."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from royalty.models.data.listing import SEPARATOR
 
 @dataclass(frozen=True)
 class ItemValues:
-    """What each training item is worth.
+    """The values of training items.
 
     Attributes:
         values: float64, `(items,)`, in the order of the training items; higher is more valuable.
-        diagnostics: of the method; numbers, or small arrays of them.
+        diagnostics: of the method, by name; numbers, text, or lists of numbers.
     """
 
     values: np.ndarray
@@ -26,36 +26,37 @@ class ItemValues:
 
 
 def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[str, float]:
-    """The value of each contributor, by name in their order: an item's is divided equally among its contributors.
+    """Sum the values of items by contributor; the value of an item is divided equally among its contributors.
 
     Args:
         values: `(items,)`.
-        contributors: one text an item, several names separated by `;`.
+        contributors: one text for each item, several names separated by `;`.
 
     Returns:
-        Values that sum to those of the items.
+        The value of each contributor, by name, sorted by name. Their sum is that of the items.
 
     Raises:
-        InputError: another number of texts than items; an item of nobody.
+        InputError: not one text for each item; an item without a contributor.
     """
     if len(contributors) != len(values):
-        raise InputError(f"each item has its contributors; got {len(values)} items and {len(contributors)} texts")
+        raise InputError(f"each item has one text of names; got {len(values)} items and {len(contributors)} texts")
     totals: dict[str, float] = {}
     for row, (value, text) in enumerate(zip(values.tolist(), contributors, strict=True)):
         names = {name.strip() for name in text.split(SEPARATOR)} - {""}
         if not names:
-            raise InputError(f"every item has a contributor, and row {row} has {text!r}; name one or drop the row")
+            raise InputError(f"every item has a contributor, and row {row} has {text!r}; name one, or drop the row")
         for name in names:
             totals[name] = totals.get(name, 0.0) + value / len(names)
     return {name: totals[name] for name in sorted(totals)}
 
 
 def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
-    """Values of all items from those of the known ones: the others share the lowest value.
+    """Extend values of some items to all items; the other items get the lowest value.
 
     Args:
-        known: bool, `(items,)`; `values` are of the items where it is True.
+        values: of the items where `known` is True, in their order.
+        known: bool, `(items,)`.
     """
-    every = np.full(len(known), values.values.min())
-    every[known] = values.values
-    return ItemValues(every, {**values.diagnostics, "unseen_labels": int((~known).sum())})
+    extended = np.full(len(known), values.values.min())
+    extended[known] = values.values
+    return ItemValues(extended, {**values.diagnostics, "unseen_labels": int((~known).sum())})

@@ -1,8 +1,8 @@
-"""LAVA: the value of a training item by how it moves the distance of the training set to a clean validation set.
+"""LAVA: value training items by their effect on the distance between the training set and a clean validation set.
 
-Just et al. 2023. The distance is that of optimal transport between the two sets under the cost of
-`royalty.models.valuation.ground`. Its derivative by the mass of a training item, the dual potential, says how much more
-of that item would move the training set away from validation.
+Just et al. 2023. The distance is the optimal transport distance under the cost of `royalty.models.valuation.ground`.
+Its derivative with respect to the mass of a training item is the dual potential: how fast the distance grows with the
+mass of that item.
 """
 
 from __future__ import annotations
@@ -37,30 +37,31 @@ def lava_values(
     device: torch.device | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
-    """Minus the calibrated gradient of each training item: -(f_i - mean of the other f), f the dual potential.
+    """Value each training item by its negative calibrated gradient: -(f_i - mean of the other f), f the dual potential.
 
-    LAVA (Just et al. 2023), eq. 1 and 3, with the sign turned so that higher is better: training items that move the
+    LAVA (Just et al. 2023), eq. 1 and 3, with the sign reversed so that higher is better: training items that move the
     distribution of the training set toward that of validation have positive values.
 
     Args:
-        train_features, val_features: `(items, d)`, float32, or float64 for smaller tolerances; memory maps too.
-        train_labels, val_labels: integers, `(items,)`; both None: labels are not compared.
+        train_features, val_features: `(items, d)`, float32, or float64 for smaller tolerances; possibly memory maps.
+        train_labels, val_labels: integers, `(items,)`; if both are None, labels are not compared.
         label_weight: weight of the distance between labels in the cost, 0 or above; 0 compares features alone.
         feature_weight: weight of the distance between features, above 0.
-        epsilon: weight of the entropy, as a share of the scale of the cost, its standard deviation over pairs of a
-            training and a validation item: what all pairs are apart moves nothing. Smaller is closer to exact
-            transport, which takes more passes; larger is smoother, each item judged by more validation items.
-        tolerance: marginal error at most: the share of mass that is not where it should be, in (0, 2).
-        max_iterations: passes over the cost at most.
-        device: where the cost is computed; the CPU unless given.
+        epsilon: weight of the entropy, as a fraction of the scale of the cost, which is the standard deviation of the
+            cost over pairs of a training and a validation item; adding a constant to all costs does not change it. A
+            smaller epsilon is closer to exact transport and takes more passes; a larger one is smoother and compares
+            each item with more validation items.
+        tolerance: largest marginal error, which is the fraction of the mass in the wrong place, in (0, 2).
+        max_iterations: largest number of passes over the cost.
+        device: where the cost is computed; the CPU by default.
         progress: called with 1 after each pass over the cost.
 
     Returns:
-        Values in units of the features, higher is better, which sum to zero; with `marginal_error`,
+        Values in units of the features, higher is better; they sum to zero. Diagnostics: `marginal_error`,
         `iterations`, `distance` (cost of the coupling), `epsilon` as used, `scale`, `label_distances`.
 
     Raises:
-        InputError: features or labels as `royalty.models.valuation.items` refuses them; options out of range.
+        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range.
         NotConverged: the tolerance was not reached.
 
     Examples:
@@ -77,23 +78,23 @@ def lava_values(
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
     train = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
-    ground, found = _solve(train, val, options, device, progress)
+    ground, transport = _solve(train, val, options, device, progress)
     return ItemValues(
-        -calibrated(found.source),
+        -calibrated(transport.source),
         {
-            "marginal_error": found.marginal_error,
-            "iterations": found.iterations,
-            "distance": found.distance,
+            "marginal_error": transport.marginal_error,
+            "iterations": transport.iterations,
+            "distance": transport.distance,
             **ground.diagnostics(),
         },
     )
 
 
 def calibrated(potential: np.ndarray) -> np.ndarray:
-    """Calibrated gradients f_i - sum over j != i of f_j / (n - 1): what moving mass to i from all others does.
+    """Calibrated gradients f_i - sum over j != i of f_j / (n - 1): the effect of moving mass from all others to i.
 
     Args:
-        potential: `(n,)`, fixed up to a constant, which cancels.
+        potential: `(n,)`, determined up to a constant, which cancels.
     """
     count = len(potential)
     if count == 1:
@@ -104,12 +105,12 @@ def calibrated(potential: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ExactDifference:
-    """Differences of values under transport without entropy, `(pairs,)`.
+    """Differences of the values of pairs of items under transport without entropy, `(pairs,)`.
 
     Attributes:
-        difference: value of the first less that of the second, nan where nothing is known.
-        target: the validation item that both were compared by.
-        shared: the smaller of the shares of their mass that the two send to it, in [0, 1].
+        difference: value of the first item minus that of the second; nan if the pair has no common target.
+        target: the validation item that both are compared with.
+        shared: of the fractions of their mass that the two items send to the target, the smaller one, in [0, 1].
     """
 
     difference: np.ndarray
@@ -132,44 +133,49 @@ def exact_difference(
     max_iterations: int = MAX_ITERATIONS,
     least_shared: float = 0.05,
 ) -> ExactDifference:
-    """Differences of the values of pairs of items, corrected from regularized to exact transport.
+    """Compute differences of the values of pairs of items, corrected from regularized to exact transport.
 
-    The idea of LAVA's Theorem 2. As printed, the correction is epsilon N/(N-1) (1/pi_kj - 1/pi_ij). From
-    f_i + g_j - C_ij = epsilon log(pi_ij / (a_i b_j)) it is epsilon N/(N-1) (log pi_kj - log pi_ij) instead,
-    after which the difference is that of the costs, C_ij - C_kj. The exact potentials differ by it if
-    exact transport takes mass from both items to the same validation item j: f_i + g_j = C_ij holds only
-    there. So it means something only for pairs that share a target, which epsilon must be small enough to
-    show: the target is that to which both send most, and pairs that share less than `least_shared` of
-    their mass get nan. Two items of different regions have none; their values differ by chains of others.
+    This follows LAVA's Theorem 2. As printed, its correction is epsilon N/(N-1) (1/pi_kj - 1/pi_ij). But
+    f_i + g_j - C_ij = epsilon log(pi_ij / (a_i b_j)) gives epsilon N/(N-1) (log pi_kj - log pi_ij), and the corrected
+    difference is then that of the costs, C_ij - C_kj. The exact potentials of two items differ by it only if exact
+    transport takes mass from both to the same validation item j, since only there f_i + g_j = C_ij. The difference is
+    therefore defined only for pairs with a common target, and epsilon must be small enough to identify that target. The
+    target is the validation item to which both items send most. Pairs that send less than `least_shared` of their mass
+    to it get nan; items of different regions have no common target.
 
     Args:
         first, second: positions of training items, `(pairs,)`.
+        least_shared: smallest fraction of the mass that both items of a pair must send to their target.
 
     Raises:
-        InputError: as `lava_values`; positions that are not there.
+        InputError: as for `lava_values`; arrays of different lengths; positions out of range.
     """
     if len(first) != len(second):
-        raise InputError(f"pairs have two items each; got {len(first)} first and {len(second)} second ones")
+        raise InputError(
+            f"`first` and `second` have one length; got {len(first)} and {len(second)}. Give both items of each pair"
+        )
     for title, items in (("first", first), ("second", second)):
         if len(items) and not (items.min() >= 0 and items.max() < len(train_features)):
             raise InputError(
-                f"pairs are positions of training items, 0 to {len(train_features) - 1}; {title} has {items.min()} "
-                f"to {items.max()}"
+                f"`{title}` holds positions of training items, 0 to {len(train_features) - 1}; got {items.min()} to "
+                f"{items.max()}. Count positions from 0"
             )
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
-    ground, found = _solve((train_features, train_labels), (val_features, val_labels), options)
+    ground, transport = _solve((train_features, train_labels), (val_features, val_labels), options)
     count, targets = len(train_features), len(val_features)
-    differences, best, shared = np.full(len(first), np.nan), np.zeros(len(first), dtype=np.int64), np.zeros(len(first))
+    differences, shared = np.full(len(first), np.nan), np.zeros(len(first))
+    common = np.zeros(len(first), dtype=np.int64)
     for pair, rows in enumerate(np.stack([first, second], axis=1)):
         labels = None if train_labels is None else train_labels[rows]
         cost = ground.cost((train_features[rows], labels), (val_features, val_labels))
         costs = torch.cat([entries + cost.offsets[groups] for _, entries, groups in cost.tiles()]).double().numpy()
-        sent = np.exp((found.source[rows, None] + found.target - costs) / ground.epsilon) / targets
-        least = sent.min(axis=0)
-        best[pair], shared[pair] = least.argmax(), least.max()
+        # The fraction of each item's mass that goes to each validation item, (2, validation items).
+        sent = np.exp((transport.source[rows, None] + transport.target - costs) / ground.epsilon) / targets
+        sent_by_both = sent.min(axis=0)
+        common[pair], shared[pair] = sent_by_both.argmax(), sent_by_both.max()
         if shared[pair] >= least_shared:
-            differences[pair] = -(costs[0, best[pair]] - costs[1, best[pair]]) * count / max(count - 1, 1)
-    return ExactDifference(differences, best, shared)
+            differences[pair] = -(costs[0, common[pair]] - costs[1, common[pair]]) * count / max(count - 1, 1)
+    return ExactDifference(differences, common, shared)
 
 
 def _solve(
@@ -180,7 +186,7 @@ def _solve(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Ground, Transport]:
     ground = survey(chunks(*train), val, options, device=device)
-    found = solve_transport(
+    transport = solve_transport(
         ground.cost(train, val, device),
         np.full(len(train[0]), 1 / len(train[0])),
         np.full(len(val[0]), 1 / len(val[0])),
@@ -189,4 +195,4 @@ def _solve(
         max_iterations=options.max_iterations,
         progress=progress,
     )
-    return ground, found
+    return ground, transport

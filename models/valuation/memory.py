@@ -1,4 +1,4 @@
-"""Whether what a method has to hold fits in memory: refused before any work, not by a failed allocation after it."""
+"""Check that a table fits in memory before any work is done, rather than fail to allocate it later."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from royalty.models.base.errors import InputError
 
 
 def check_fits(title: str, rows: int, columns: int, *, bytes_each: int, remedy: str) -> None:
-    """Refuse a table that this machine's memory cannot hold.
+    """Check that a table fits in the memory of this machine.
 
-    Sizes are multiplied as Python's integers, which do not overflow, whatever type they come in.
+    Sizes are converted to Python integers, whose product cannot overflow.
 
     Args:
-        title: of what is held, with what its rows and columns are.
-        bytes_each: of an entry, over all arrays that are held at once.
-        remedy: what to change.
+        title: of the table, in the plural, including the meaning of its rows and columns.
+        rows, columns: size of the table.
+        bytes_each: memory for one entry, in all arrays that exist at the same time.
+        remedy: what to change, for the message.
 
     Raises:
-        InputError: with the sizes, the memory they take and the memory there is.
+        InputError: the table does not fit; the message has its size, the memory it needs and the memory of the machine.
     """
     needed = int(rows) * int(columns) * bytes_each
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
         raise InputError(
-            f"{title} are held in memory: {int(rows):,} by {int(columns):,} take {needed / 2**30:,.0f} GiB, and this "
-            f"machine has {there / 2**30:,.0f}. {remedy}"
+            f"{title} must fit in memory: {int(rows):,} by {int(columns):,} take {needed / 2**30:,.0f} GiB, and this "
+            f"machine has {available / 2**30:,.0f} GiB. {remedy}"
         )

@@ -1,4 +1,4 @@
-"""Coalitions measured more than once: their mean, and what differs between repetitions."""
+"""Average coalitions that are measured more than once, and estimate the variance between repetitions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Repeats:
     Attributes:
         masks: bool, `(cells, n)`.
         utilities: `(cells,)`.
-        variance: of a cell's mean, `(cells,)` a source: `training` (seed) and `sampling` (of images).
-            A source that was not repeated is not here; without repeated sampling, `training` holds both.
-        null_and_grand: variance of the mean utility of nobody or everybody, measured as often as a coalition is.
+        variance: of the mean utility of each cell, by source, `(cells,)` each. The sources are `training` (the seed of
+            training) and `sampling` (the draw of images). A source without repetitions is missing; without repeated
+            sampling, `training` contains both.
+        null_and_grand: variance of the mean utility of nobody or everybody, if measured as often as a coalition.
     """
 
     masks: np.ndarray
@@ -30,15 +31,15 @@ class Repeats:
 def average_repeats(
     masks: np.ndarray, utilities: np.ndarray, seeds: np.ndarray | None, draws: np.ndarray | None
 ) -> Repeats:
-    """Average over seeds, and split the variance within coalitions by its source (nested analysis of variance).
+    """Average over seeds, and split the variance within coalitions by source (nested analysis of variance).
 
-    What a seed does to all coalitions alike cancels in credit, so it is taken off first.
+    An effect of a seed that is the same for all coalitions cancels in credit, so it is removed first.
 
     Args:
         masks: bool, `(m, n)`.
         utilities: `(m,)`.
-        seeds: `(m,)`, training seed of each row; None: one for all.
-        draws: `(m,)`, seed of the generated images of each row; None: one for all.
+        seeds: `(m,)`, training seed of each row; None: all rows have the same.
+        draws: `(m,)`, seed of the generated images of each row; None: all rows have the same.
 
     Raises:
         InputError: one coalition has different utilities with the same seeds.
@@ -65,7 +66,7 @@ def average_repeats(
     if freedom:
         variance["training"] = max(between / freedom - sampling / (len(masks) / len(first)), 0.0) / models
     means = _means(rest, cell)
-    order = np.argsort(np.unique(cell, return_index=True)[1])  # in the order in which they were first given
+    order = np.argsort(np.unique(cell, return_index=True)[1])  # by first occurrence
     variance = {source: values[order] for source, values in variance.items()}
     return Repeats(cells[order], means[order], variance, float(sum(values.mean() for values in variance.values())))
 
@@ -90,7 +91,7 @@ def _refuse_contradictions(
         earlier = seen.setdefault(key, row)
         if utilities[earlier] != utilities[row]:
             raise InputError(
-                f"one coalition has one utility for one seed; coalition {row} (contributors "
-                f"{np.flatnonzero(masks[row]).tolist()}) has {utilities[row]}, and {utilities[earlier]} in row "
-                f"{earlier}. Give the seeds that differ, or measure it once"
+                f"a coalition has one utility for each seed; row {row} (contributors "
+                f"{np.flatnonzero(masks[row]).tolist()}) has {utilities[row]}, and row {earlier}, of the same "
+                f"coalition and seed, has {utilities[earlier]}. Give the seeds if they differ, or measure it once"
             )

@@ -1,7 +1,7 @@
 """VAE-TracIn: influence of training images on what a VAE generates (Kong & Chaudhuri 2021).
 
 TracIn (Pruthi et al. 2020) for the loss of a VAE: the sum over checkpoints of the learning rate times the inner
-product of two gradients, that of the training image's loss and that of the generated one's.
+product of two gradients, of the loss of the training image and of the loss of the generated image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from royalty.models.generators.beta_vae import LATENTS, BetaVAE
 from royalty.models.valuation.memory import check_fits
 
 VAECheckpoint = tuple[float, BetaVAE]
-"""Learning rate of the steps around a checkpoint, and the model there."""
+"""Learning rate at a checkpoint, and the model of the checkpoint."""
 
 
 def vae_tracin_scores(
@@ -31,35 +31,34 @@ def vae_tracin_scores(
     batch_size: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Influence of each training image on each generated one: sum over t of eta_t <grad l_t(x_i), grad l_t(x_j)>.
+    """Influence of each training image on each generated image: sum over t of eta_t <grad l_t(x_i), grad l_t(x_j)>.
 
-    A positive score means that a step of gradient descent on the training image lowers the loss of the generated
-    one; after a training by Adam, whose steps are other ones, that holds roughly. The loss is that of
-    `BetaVAE.forward`, averaged over a few draws of the noise, which all images share: a score depends on its two
-    images alone, and copies have equal ones.
+    A positive score means that a step of gradient descent on the training image lowers the loss of the generated image.
+    For models trained by Adam, whose steps differ, this holds approximately. The loss is that of `BetaVAE.forward`,
+    averaged over a few draws of noise that all images share. A score therefore depends on its two images only, and
+    copies have equal scores.
 
-    Memory is that of all gradients of generated images at one checkpoint, 1.5 MB each, and of a batch of those of
-    training images, which are computed once a checkpoint.
+    Memory holds the gradients of all generated images at one checkpoint, 1.5 MB each, and those of one batch of
+    training images. Gradients of training images are computed once for each checkpoint.
 
     Args:
-        checkpoints: at least one, of a training on `images`.
+        checkpoints: at least one, of a model trained on `images`.
         images: uint8, `(items, channels, height, width)`.
         generated: uint8, `(generated, channels, height, width)`.
-        draws: of the noise, at least 1.
+        draws: number of draws of the noise, at least 1.
         seed: of the noise.
-        batch_size: images whose gradients are computed at once.
-        progress: called with the number of training images done since the last call, at every checkpoint.
+        batch_size: number of images whose gradients are computed at once.
+        progress: called with the number of training images done since the last call, for each checkpoint.
 
     Returns:
         float64, `(generated, items)`; higher is more valuable.
 
     Raises:
-        InputError: no checkpoint, a learning rate not above 0, no draws, or images that are not of the models' shape.
+        InputError: no checkpoint; a learning rate that is not above 0 and finite; no draws; images whose shape is not
+            that of the models; scores that do not fit in memory.
     """
     if not checkpoints:
-        raise InputError(
-            "influence is summed over checkpoints of a training; got none. Give the trained model at least"
-        )
+        raise InputError("influence is summed over checkpoints; got none. Give at least the trained model")
     if draws < 1:
         raise InputError(f"the loss is averaged over at least 1 draw of the noise, got {draws}; 4 is usual")
     for rate, _ in checkpoints:
@@ -86,20 +85,20 @@ def vae_tracin_scores(
 
 
 def loss_gradients(model: BetaVAE, images: np.ndarray, noise: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Gradient of each image's loss, a batch of images at a time: `(images, parameters)`, in their order.
+    """Yield the gradients of the losses of images, `(images, parameters)`, batch by batch in their order.
 
     Args:
         noise: `(draws, 32)`, shared by all images; the loss is averaged over it.
     """
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    shared = noise.to(model.device)
+    shared_noise = noise.to(model.device)
 
-    def loss(weights: dict[str, Tensor], picture: Tensor) -> Tensor:
-        shown = picture.expand(len(shared), *picture.shape)
-        losses: Tensor = functional_call(model, weights, (shown, shared))
+    def loss(weights: dict[str, Tensor], image: Tensor) -> Tensor:
+        repeated = image.expand(len(shared_noise), *image.shape)
+        losses: Tensor = functional_call(model, weights, (repeated, shared_noise))
         return losses.mean()
 
     gradients = vmap(grad(loss), in_dims=(None, 0))
-    for pictures in torch.split(model.framed(images), batch_size):
-        by_name = gradients(parameters, pictures)
+    for batch in torch.split(model.framed(images), batch_size):
+        by_name = gradients(parameters, batch)
         yield torch.cat([gradient.flatten(1) for gradient in by_name.values()], dim=1)

@@ -21,7 +21,7 @@ from royalty.tasks.benchmarks.criterion_stages import (
     OutliersOutputs,
 )
 from royalty.tasks.config.criteria import CriteriaConfig
-from royalty.tasks.items.match_pictures import behind
+from royalty.tasks.items.match_pictures import contribution_sheet
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import load_contributions, load_items
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
@@ -75,7 +75,7 @@ def _sheets(space: Workspace, criterion: str, judged: Sequence[Judged], items: I
     for method in judged:
         made = images_of(load_items(space.artifacts, method.made))
         contributions = load_contributions(space.artifacts, method.contributions)
-        sheets[f"{criterion}-{method.generator}-{method.method}.png"] = behind(trained, made, contributions)
+        sheets[f"{criterion}-{method.generator}-{method.method}.png"] = contribution_sheet(trained, made, contributions)
     return sheets
 
 

@@ -63,7 +63,8 @@ def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOut
         last = shares[-1]
         sizes = [size for size in DRAWN if size < len(made)]
         spread += [
-            source | {"k": last.k, **vars(drawn)} for drawn in sensitivity(last.each, images=sizes, seed=inputs.seed)
+            source | {"k": last.k, **vars(drawn)}
+            for drawn in sensitivity(last.per_image, images=sizes, seed=inputs.seed)
         ]
         if judged.uncalibrated:
             calibration += [source | row for row in _calibration(context.artifacts, judged, len(made))]
@@ -89,7 +90,7 @@ def judge_attributes(inputs: AttributesInputs, context: StageContext) -> Attribu
                 neighbours[chosen],
                 item_attributes,
                 image_attributes[chosen],
-                asked=columns,
+                columns=columns,
                 ks=_reached(ATTRIBUTE_KS, neighbours),
             )
             title = " & ".join(names[column] for column in columns)

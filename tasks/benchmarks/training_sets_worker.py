@@ -9,7 +9,7 @@ from royalty.models.data.corruptions import add_noise
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import Items
 from royalty.models.data.mnist import mnist_digits
-from royalty.models.judging.sets import images_of, labels_of, rows_of, stratified_order
+from royalty.models.judging.sets import images_of, labels_of, select_items, stratified_order
 from royalty.tasks.benchmarks.generator_stages import (
     DrawInputs,
     HalvedOutputs,
@@ -36,7 +36,9 @@ def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
         raise InputError(
             f"`items` is at most the number of images of the source, {len(labels)}; got {inputs.items}. Lower it"
         )
-    return keep_items(context.artifacts, rows_of(whole, np.sort(stratified_order(labels, inputs.seed)[: inputs.items])))
+    return keep_items(
+        context.artifacts, select_items(whole, np.sort(stratified_order(labels, inputs.seed)[: inputs.items]))
+    )
 
 
 def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
@@ -53,7 +55,7 @@ def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
         )
     shuffled = np.random.default_rng(inputs.seed).permutation(members)
     trained, held_out = (np.sort(half) for half in np.split(shuffled, [len(members) // 2]))
-    rest = keep_items(context.artifacts, rows_of(whole, np.delete(np.arange(len(labels)), held_out)))
+    rest = keep_items(context.artifacts, select_items(whole, np.delete(np.arange(len(labels)), held_out)))
     return HalvedOutputs(**vars(rest), trained=trained.tolist(), held_out=held_out.tolist(), label=chosen)
 
 

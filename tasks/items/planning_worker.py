@@ -22,23 +22,23 @@ from royalty.tasks.stages.device import best_device
 
 
 def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
-    """Compare the labels of all items, divide the work into shares, and store the items of each share."""
+    """Compute the label distances, divide the work into shares, and store the items of each share."""
     torch.set_num_threads(os.cpu_count() or 1)
-    began, artifacts = time.perf_counter(), context.artifacts
+    start, artifacts = time.perf_counter(), context.artifacts
     settings = ValueSettings.model_validate(inputs.config)
     sides = open_sides(artifacts, settings, inputs.sides)
     train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
     if inputs.kept.plan:
-        planned, kept = _extended(artifacts, settings, inputs, sides)
+        planned, unchanged = _extended(artifacts, settings, inputs, sides)
     else:
         options, device = settings.valuing.options, torch.device(best_device())
-        both = (train, sides.train_labels), (val, sides.val_labels)
-        planned, kept = plan_values(*both, options, settings.batching, device), 0
+        planned = plan_values((train, sides.train_labels), (val, sides.val_labels), options, settings.batching, device)
+        unchanged = 0
     names = sides.names
     shares = [digest_of([[names[row] for row in batch] for batch in share]) for share in planned.shares]
-    # A share that is as it was keeps its digest, and with it its transports. Features computed beside those of other
-    # items may differ from what they were in the last digit.
-    parts = dict(zip(inputs.kept.shares, inputs.kept.parts, strict=False)) if kept else {}
+    # An unchanged share keeps its stored items, and so the key of its transports. Features that were computed again, in
+    # a batch with other items, may differ in the last digit.
+    parts = dict(zip(inputs.kept.shares, inputs.kept.parts, strict=False)) if unchanged else {}
     for name, share in zip(shares, planned.shares, strict=True):
         if name not in parts:
             parts[name] = artifacts.put_pieces(share_pieces((train, sides.train_labels), share))
@@ -49,17 +49,17 @@ def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
         shares=shares,
         parts=[parts[name] for name in shares],
         batches=[len(share) for share in planned.shares],
-        kept=sum(map(len, planned.shares[:kept])),
-        busy_seconds=time.perf_counter() - began,
+        kept=sum(map(len, planned.shares[:unchanged])),
+        busy_seconds=time.perf_counter() - start,
     )
 
 
 def _extended(
     artifacts: ArtifactStore, settings: ValueSettings, inputs: PlanInputs, sides: OpenSides
 ) -> tuple[Plan, int]:
-    """The earlier plan for the training items of now, and how many of its first shares are as they were."""
-    before = open_sides(artifacts, settings, replace(inputs.sides, train=inputs.kept.train))
-    earlier = Plan.from_bytes(artifacts.get(inputs.kept.plan))
-    if sides.train_labels is not None and earlier.ground.labels is not None:
-        check_unseen(sides.train_labels, np.asarray(earlier.ground.labels))
-    return extend_plan(earlier, before.names, sides.names, sides.train_labels, settings.batching)
+    """The earlier plan, extended to the present training items, and the number of unchanged shares, which are first."""
+    earlier_sides = open_sides(artifacts, settings, replace(inputs.sides, train=inputs.kept.train))
+    earlier_plan = Plan.from_bytes(artifacts.get(inputs.kept.plan))
+    if sides.train_labels is not None and earlier_plan.ground.labels is not None:
+        check_unseen(sides.train_labels, np.asarray(earlier_plan.ground.labels))
+    return extend_plan(earlier_plan, earlier_sides.names, sides.names, sides.train_labels, settings.batching)

@@ -43,7 +43,7 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
 
 
 def _second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
-    gains = {row.name: row.two - row.one for row in split(config.minor_units, credits, config.terms())}
+    gains = {row.name: row.combined - row.undivided for row in split(config.minor_units, credits, config.terms())}
     name = max(gains, key=lambda name: gains[name], default=None)
     if name is None or gains[name] <= ROUNDING:
         return "Nobody would get a larger share by splitting into two identities, each with half of the credit."

@@ -178,7 +178,7 @@ def test_what_cannot_be_matched_is_refused_in_one_line(royalty: Run, tmp_path: P
     (tmp_path / "clip.yaml").write_text("size: 8\nmatching: {encoder: clip}\n")
     match = ("value", "gmvaluator", "--out", "none.parquet")
     for arguments, message in (
-        (("--train", "images", "--generated", "nothing"), f"holds neither {METADATA} nor any image"),
+        (("--train", "images", "--generated", "nothing"), f"has neither {METADATA} nor images"),
         (("--train", "images", "--generated", "train.npz"), "give both as images, or both as features"),
         (("--train", "train.npz", "--generated", "other.npz"), "4 and 5 dimensions"),
         (("--train", "train.npz", "--generated", "zero.npz"), "generated row 6"),

@@ -17,7 +17,7 @@ from royalty.flows.evaluate import counterfactual, lds
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
-from royalty.models.judging.datamodeling import LEAST_RANKED
+from royalty.models.judging.datamodeling import MIN_RANKED
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.sources import EmbeddedSource
 from royalty.tasks.credit.coalitions import draw_coalitions
@@ -69,7 +69,7 @@ def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str,
         drawn = draw_coalitions.fn(data, sampled, config.seed)
         assert len(set(drawn)) == len(drawn) == min(count, 2**contributors - 2) + 2
         assert all(0 < sum(name in members for members in drawn[2:]) < len(drawn) - 2 for name in names)
-    assert all(len(own) >= LEAST_RANKED for own in held_out(data, config).values())
+    assert all(len(own) >= MIN_RANKED for own in held_out(data, config).values())
 
 
 @pytest.mark.parametrize(

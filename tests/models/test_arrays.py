@@ -102,15 +102,15 @@ def test_labels_are_integers_where_they_can_be() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([[0, 1], [2, 0]], "`masks` says by 0 or 1, .*; got 2 in row 1, column 0"),
+        ([[0, 1], [2, 0]], "`masks` has 1 or True where .*; got 2 in row 1, column 0"),
         ([[0.0, np.nan]], "got nan in row 0, column 1"),
-        ([[0, 1], [1]], "`masks` has rows of one length; got a list whose rows differ"),
+        ([[0, 1], [1]], "`masks` has rows of equal length; got a list whose rows differ"),
         ([0, 1], r"a column for each contributor; got shape \(2,\)"),
         ([["yes", "no"]], "`masks` holds real numbers; got <U3"),
         ([[0, None]], "got None at 0, 1"),
         (pd.DataFrame({"a": [1, 0], "b": pd.array([1, None], dtype="Int64")}), "got <NA> at 1, 1"),
-        (np.ma.masked_equal([[0, 1]], 1), "got a masked array with values left out"),
-        (torch.ones(1, 2, requires_grad=True), "which cannot read this Tensor"),
+        (np.ma.masked_equal([[0, 1]], 1), "got a masked array with masked values"),
+        (torch.ones(1, 2, requires_grad=True), "cannot read this Tensor"),
     ],
 )
 def test_masks_that_are_none_are_refused_by_name(given: Any, message: str) -> None:

@@ -68,23 +68,23 @@ def test_images_without_any_of_the_columns_have_no_attributes(faces: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("names", "needed", "says"),
+    ("names", "needed", "message"),
     [
-        (("beard",), True, r"metadata.csv has no column beard; it has file_name, smiling, hat\. Attributes are"),
+        (("beard",), True, r"metadata.csv has no column beard; it has file_name, smiling, hat\. Add a column"),
         (("smiling", "beard"), False, "has no column beard"),
         (
             ("file_name",),
             True,
-            r"row 2: the attribute 'file_name' says 'sub/1\.png'; an image has it \(1, true, yes\)",
+            r"row 2: the attribute 'file_name' is 'sub/1\.png'; write 1, true or yes",
         ),
     ],
 )
-def test_columns_that_say_nothing_are_refused(faces: Path, names: tuple[str, ...], needed: bool, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+def test_columns_that_say_nothing_are_refused(faces: Path, names: tuple[str, ...], needed: bool, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_attributes(faces, names, needed=needed)
 
 
 def test_an_empty_cell_is_named(faces: Path) -> None:
     (faces / "metadata.csv").write_text("file_name,hat\n0.png,1\nsub/1.png,\n2.png,0\n")
-    with pytest.raises(InputError, match="row 3: the attribute 'hat' says ''"):
+    with pytest.raises(InputError, match="row 3: the attribute 'hat' is ''"):
         read_attributes(faces, ("hat",), needed=True)

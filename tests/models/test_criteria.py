@@ -24,10 +24,10 @@ LABELS = np.array([7, 7, 5, 5, 7])
 
 def test_identical_class_by_hand() -> None:
     two, four = identical_class(NEIGHBOURS, LABELS, np.array([7, 7, 7]), ks=(2, 4))
-    np.testing.assert_array_equal(two.each, [1, 0, 1])
+    np.testing.assert_array_equal(two.per_image, [1, 0, 1])
     assert (two.k, two.share) == (2, pytest.approx(2 / 3))
     assert two.stderr == pytest.approx(1 / 3)  # variance (1/9 + 4/9 + 1/9) / 2 = 1/3, over 3 images
-    np.testing.assert_array_equal(four.each, [0.5, 0.5, 0.75])
+    np.testing.assert_array_equal(four.per_image, [0.5, 0.5, 0.75])
     (alone,) = identical_class(NEIGHBOURS[:1], LABELS, np.array([7]), ks=(3,))
     assert alone.share == pytest.approx(2 / 3)
     assert np.isnan(alone.stderr)
@@ -46,11 +46,11 @@ def test_one_attribute_of_two_classes_is_a_class_and_names_do_not_matter(seed: i
     other = np.empty_like(labels)
     other[renamed] = 9 - labels
     for again in (
-        identical_attributes(neighbours, *as_attributes, asked=[0], ks=(30, 50, 100)),
+        identical_attributes(neighbours, *as_attributes, columns=[0], ks=(30, 50, 100)),
         identical_class(renamed[neighbours], other, 9 - made),
     ):
         for share, twin in zip(shares, again, strict=True):
-            np.testing.assert_array_equal(share.each, twin.each)
+            np.testing.assert_array_equal(share.per_image, twin.per_image)
             assert (share.share, share.stderr) == (twin.share, twin.stderr)
 
 
@@ -64,8 +64,8 @@ def test_combined_attributes_agree_in_all() -> None:
         (1, 0): [1 / 4, 1 / 4, 0],
     }
     for asked, each in expected.items():
-        (found,) = identical_attributes(NEIGHBOURS, items, made, asked=asked, ks=(4,))
-        np.testing.assert_array_equal(found.each, each)
+        (found,) = identical_attributes(NEIGHBOURS, items, made, columns=asked, ks=(4,))
+        np.testing.assert_array_equal(found.per_image, each)
 
 
 def test_membership_by_the_formula() -> None:
@@ -147,20 +147,20 @@ def test_bad_attributes_are_refused() -> None:
     items, made = np.ones((5, 2), dtype=bool), np.ones((3, 2), dtype=bool)
     for one, other, asked, told in (
         (items.astype(int), made, [0], "boolean"),
-        (items, made[:, :1], [0], "the same for both"),
+        (items, made[:, :1], [0], "with the same columns"),
         (items, made[:2], [0], "for 3 generated images"),
         (items, made, [], "at least one attribute"),
         (items, made, [2], "0 to 1; got"),
     ):
         with pytest.raises(InputError, match=told):
-            identical_attributes(NEIGHBOURS, one, other, asked=asked, ks=(2,))
+            identical_attributes(NEIGHBOURS, one, other, columns=asked, ks=(2,))
 
 
 def test_bad_values_are_refused() -> None:
     good = np.arange(4.0)
     for trained, held_out, told in (
-        (good[:1], good, "trained ones have shape"),
-        (good, np.array([1, np.nan]), "held-out ones .* 1 not finite"),
+        (good[:1], good, "trained values have shape"),
+        (good, np.array([1, np.nan]), "held-out values .* 1 not finite"),
         (np.ones(3), np.zeros(3), "values that vary"),
     ):
         with pytest.raises(InputError, match=told):
@@ -173,7 +173,7 @@ def test_bad_values_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=told):
             rank_agreement(first, second)
-    with pytest.raises(InputError, match="both"):
+    with pytest.raises(InputError, match="planted items and others"):
         noise_rank(good, np.zeros(4, dtype=bool))
     for images, draws, told in (((5,), 2, "1 to all of the 4"), ((0,), 2, "got 0"), ((2,), 1, "at least 2 draws")):
         with pytest.raises(InputError, match=told):

@@ -143,13 +143,13 @@ def test_dreamsims_name_covers_projection_and_adapter(checkpoint: Path, small_ba
 
 
 def test_dreamsim_runs_no_pickle_and_asks_no_hub(checkpoint: Path, small_base: None, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="fetch it anew"):
+    with pytest.raises(InputError, match="fetch them again"):
         dreamsim(tmp_path)
     adapter = tmp_path / f"{KIND}_single_lora"
     adapter.mkdir()
     for source in (checkpoint / adapter.name).iterdir():
         (adapter / source.name).write_bytes(source.read_bytes())
-    with pytest.raises(InputError, match="holds no DreamSim"):
+    with pytest.raises(InputError, match="not a readable DreamSim checkpoint"):
         dreamsim(tmp_path)
     trace = tmp_path / "trace"
 
@@ -158,7 +158,7 @@ def test_dreamsim_runs_no_pickle_and_asks_no_hub(checkpoint: Path, small_base: N
             return Path.write_text, (trace, "run")
 
     torch.save({"state_dict": Malicious()}, tmp_path / "open_clip_vitb32_pretrain.pth.tar")
-    with pytest.raises(InputError, match="never run"):
+    with pytest.raises(InputError, match="never loaded"):
         dreamsim(tmp_path)
     assert not trace.exists()
     (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
@@ -230,7 +230,7 @@ def test_names_and_missing_weights(tmp_path: Path) -> None:
         assert name in DISTANCES
         with pytest.raises(WeightsError, match=f"royalty weights fetch {weights}"):
             build_distance(name, shape=(3, 8, 8), weights=WeightsStore(tmp_path).locate)
-        with pytest.raises(InputError, match=f"{weights} takes weights"):
+        with pytest.raises(InputError, match=f"{weights} needs weights"):
             build_distance(name, shape=(3, 8, 8))
     with pytest.raises(InputError, match="no distance is called 'lpip'; did you mean lpips"):
         build_distance("lpip", shape=(3, 8, 8))

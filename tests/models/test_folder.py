@@ -111,7 +111,7 @@ def contributors(names: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "metadata.csv").unlink(), r"no .*metadata\.csv; make one"),
+        (lambda folder: (folder / "metadata.csv").unlink(), r"metadata\.csv does not exist; write it"),
         (rewrite(b""), r"metadata\.csv is empty"),
         (rewrite(HEADER.encode()), r"metadata\.csv is empty"),
         (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,b\xfcb,y\n"), r"row 3: not UTF-8"),
@@ -121,13 +121,13 @@ def contributors(names: str) -> Callable[[Path], None]:
         (append("12.png,ann,x"), r"row 14: there is no file '12\.png'.*drop the row"),
         (append("3.png,ann,x"), r"row 14: '3\.png' is listed in row 5 already"),
         (append("./3.png,ann,x"), r"row 14: '\./3\.png' is listed in row 5 already"),
-        (append("../secret.png,ann,x"), r"row 14: '\.\./secret\.png' leaves the folder"),
-        (append("/etc/hostname,ann,x"), r"row 14: '/etc/hostname' leaves the folder"),
+        (append("../secret.png,ann,x"), r"row 14: '\.\./secret\.png' is outside the folder"),
+        (append("/etc/hostname,ann,x"), r"row 14: '/etc/hostname' is outside the folder"),
         (append(",carol,x"), r"row 14: contributor 'carol' has no image"),
         (append("5.png,,x"), r"row 14: every image has a contributor"),
         (
             rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,bob,\n"),
-            r"row 3: '1\.png': no label, and the property or the generator of this run needs one",
+            r"row 3: '1\.png': no label, and the property or generator of this run needs a label",
         ),
         (rewrite(b"file_name,contributor,lable\n0.png,ann,x\n"), r"unknown column 'lable'; did you mean 'label'"),
         (append("5.png,ann;ann,x"), r"row 14: contributor listed twice"),
@@ -165,7 +165,7 @@ def test_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pytes
     Image.new("L", (8, 8)).save(elsewhere)
     (folder / "12.png").symlink_to(elsewhere)
     append("12.png,ann,x")(folder)
-    with pytest.raises(InputError, match="leaves the folder"):
+    with pytest.raises(InputError, match="is outside the folder"):
         read(folder)
 
 
@@ -200,7 +200,7 @@ def test_text_and_license_are_carried_and_texts_asked_for(folder: Path) -> None:
     assert sorted(text for part in parts for text in part.texts) == ["a dune"] * 11 + ["a wave"]
     (folder / "metadata.csv").write_text("\n".join([f"{header},text,license", *said[:-1], f"{others[-1]},,"]))
     assert read_manifest(folder).licenses()[""] == 1
-    with pytest.raises(InputError, match=r"row 13.*no text, and the generator learns from one"):
+    with pytest.raises(InputError, match=r"row 13.*no text, and the generator needs a caption"):
         read_manifest(folder, texts=True)
 
 

@@ -22,7 +22,7 @@ def test_copies_and_near_copies_are_seen_and_noise_is_not() -> None:
     membership[:6, 0] = membership[6:8, 1] = membership[8:12, 2] = True
     membership[[6, 7, 11], 3] = True  # all of 1's, and an image that 2 has too
     assert overlaps(images, membership) == [(0, 2, 0.75), (1, 3, 1.0)]
-    assert overlaps(images, membership, least=0.2)[2:] == [(2, 3, pytest.approx(1 / 3))]
+    assert overlaps(images, membership, min_share=0.2)[2:] == [(2, 3, pytest.approx(1 / 3))]
 
 
 def game(n: int, utility: object) -> tuple[np.ndarray, np.ndarray, float, float]:
@@ -43,10 +43,10 @@ def test_merged_credit_is_that_of_the_game_with_one_player_less() -> None:
 
 def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> None:
     credits = {"a": Credit(6, 5, 7), "b": Credit(3, 2, 4), "c": Credit(1, 0.5, 1.5), "d": Credit(-1, -2, 0)}
-    assert {row.name: row.two - row.one for row in split(1000, credits, Terms())} == {"a": 0, "b": 0, "c": 0}
-    floored = {row.name: (row.one, row.two) for row in split(1000, credits, Terms(floor=Fraction(1, 5)))}
+    assert {row.name: row.combined - row.undivided for row in split(1000, credits, Terms())} == {"a": 0, "b": 0, "c": 0}
+    floored = {row.name: (row.undivided, row.combined) for row in split(1000, credits, Terms(floor=Fraction(1, 5)))}
     assert floored["c"] == (200, 400)
-    capped = {row.name: (row.one, row.two) for row in split(1000, credits, Terms(cap=Fraction(2, 5)))}
+    capped = {row.name: (row.undivided, row.combined) for row in split(1000, credits, Terms(cap=Fraction(2, 5)))}
     assert capped["a"] == (400, 600)
     assert split(1000, credits, Terms(floor=Fraction(1, 3))) == [], "a fourth floor is more than the pool"
-    assert split(1000, credits, Terms(disputed=frozenset({"a"})))[0].two == 600
+    assert split(1000, credits, Terms(disputed=frozenset({"a"})))[0].combined == 600

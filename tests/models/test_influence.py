@@ -87,5 +87,5 @@ def test_what_has_no_solution_is_refused(estimator: Estimator) -> None:
             estimator(train, queries, damping=damping)
     with pytest.raises(ValueError, match="only zeros"):
         estimator(0 * train, queries, damping=0.1)
-    with pytest.raises(ValueError, match="equally many columns"):
+    with pytest.raises(ValueError, match="the same number of columns"):
         estimator(train, queries[:, 1:], damping=0.1)

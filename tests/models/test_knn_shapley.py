@@ -127,7 +127,7 @@ def test_bad_items_are_refused() -> None:
     train, labels, val, val_labels = problem(0, 6)
     with pytest.raises(InputError, match="none has label 8"):
         knn_shapley_values(train, np.append(labels[1:], 8), val, val_labels)
-    with pytest.raises(InputError, match="the 6 training items have none; label them, or take LAVA"):
+    with pytest.raises(InputError, match="the 6 training items have none; add labels, or use LAVA"):
         knn_shapley_values(train, None, val, val_labels)  # type: ignore[arg-type]
     train[4, 1] = np.nan
     with pytest.raises(InputError, match="training row 4 has nan in dimension 1"):

@@ -59,7 +59,7 @@ def test_folder_may_lack_contributors_and_labels(tmp_path: Path) -> None:
     assert (bare.labels, bare.contributors, len(bare), count_items(tmp_path)) == (None, None, 2, 2)
     assert bare.ids == (items.ids[0], items.ids[2])
     (tmp_path / "metadata.csv").write_text("file_name,label\n0.png,one\n2.png,\n")
-    with pytest.raises(InputError, match=r"row 3: '2\.png' has no label and others have"):
+    with pytest.raises(InputError, match=r"row 3: '2\.png' has no label, and others have"):
         read_items(tmp_path, size=8)
 
 
@@ -101,11 +101,14 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"labels": np.zeros(3)}, "has no array `features`"),
-        ({"features": np.zeros((3, 2)), "labels": np.zeros(2, int)}, r"`labels` has shape \(2,\)"),
+        (
+            {"features": np.zeros((3, 2)), "labels": np.zeros(2, int)},
+            r"`labels` has one entry for each of 3 rows of features, got shape \(2,\)",
+        ),
         ({"features": np.zeros((3, 2)), "labels": np.zeros(3)}, "labels are integers or text, got float64"),
         ({"features": np.array([[object()]])}, "cannot be read as plain arrays"),
         ({"features": np.zeros((3, 2), int)}, r"got int64 of shape \(3, 2\)"),
-        ({"features": np.zeros((0, 2)), "labels": np.zeros(0, int)}, ": nothing to value"),
+        ({"features": np.zeros((0, 2)), "labels": np.zeros(0, int)}, ", which is empty"),
         ({"features": np.zeros((3, 0))}, r"features of shape \(3, 0\)"),
         ({"features": np.zeros(3)}, r"got float64 of shape \(3,\)"),
         ({"features": np.float32(1)}, r"got float32 of shape \(\)"),
@@ -160,7 +163,7 @@ def test_images_that_are_refused(tmp_path: Path) -> None:
         ([good, b"no image"], [0, 1], "row 1 cannot be read as an image of any known format; replace"),
         ([good, None], [0, 1], "row 1: there is no image"),
         ([good, buffer.getvalue()], [0, 1], "row 1 has mode F, and an image must be one of L, RGB"),
-        ([good, good], [0, None], "row 1: no label and others have"),
+        ([good, good], [0, None], "row 1 has no label, and other rows have"),
         ([], [], "has no rows"),
     ):
         path = save_parquet(tmp_path / "set.parquet", cells, labels)
@@ -172,7 +175,7 @@ def test_images_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         read_items(tmp_path / "broken.parquet", size=8)
-    for name, message in (("nowhere.npz", "there is nothing at"), ("items.txt", "'items.txt' is none of them")):
+    for name, message in (("nowhere.npz", "does not exist"), ("items.txt", "got 'items.txt'")):
         (tmp_path / "items.txt").touch()
         with pytest.raises(InputError, match=message):
             read_items(tmp_path / name, size=8)
@@ -184,5 +187,5 @@ def test_labels_of_both_sides_are_numbered_together() -> None:
     first, second = numbered(np.array([5, 9]), np.array([9, 9]))
     assert (first.tolist(), second.tolist()) == ([5, 9], [9, 9])
     assert numbered(None, np.array([1])) == (None, None)
-    with pytest.raises(InputError, match="names, or integers"):
+    with pytest.raises(InputError, match="names, or both are integers"):
         numbered(np.array(["a"]), np.array([1]))

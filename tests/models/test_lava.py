@@ -345,7 +345,7 @@ def test_items_of_different_regions_have_no_exact_difference() -> None:
 
 @pytest.mark.parametrize("position", [-1, 24])
 def test_exact_differences_of_items_that_are_not_there_are_refused(position: int) -> None:
-    with pytest.raises(InputError, match=rf"0 to 23; second has .*{position}"):
+    with pytest.raises(InputError, match=rf"`second` holds positions .* 0 to 23; got .*{position}"):
         exact_difference(*blobs(), np.array([0, 1]), np.array([2, position]))
 
 
@@ -382,7 +382,7 @@ def test_numbers_that_are_not_finite_are_refused_by_row(
 
 def test_numbers_whose_squares_are_not_finite_are_refused_by_row() -> None:
     large = with_number(-1e25, 17, 2)
-    with pytest.raises(InputError, match="float32 cannot hold the square of training row 17, which has -1e"):
+    with pytest.raises(InputError, match="must be finite in float32; training row 17 has -1e"):
         lava_values(**changed(train_features=large.astype(np.float32)))
     assert np.isfinite(lava_values(**changed(train_features=with_number(1e3, 17, 2))).values).all()
 
@@ -391,11 +391,11 @@ REFUSED = {
     "other dimensions": (changed(val_features=np.zeros((18, 5))), "got 4 and 5 dimensions"),
     "no training items": (
         changed(train_features=np.zeros((0, 4)), train_labels=np.zeros(0, int)),
-        r"there are no training ones: shape \(0, 4\)",
+        r"training features have shape \(0, 4\)",
     ),
     "no validation items": (
         changed(val_features=np.zeros((0, 4)), val_labels=np.zeros(0, int)),
-        r"there are no validation ones: shape \(0, 4\)",
+        r"validation features have shape \(0, 4\)",
     ),
     "one dimension": (changed(train_features=np.zeros(24)), r"training features are float64 of shape \(24,\)"),
     "a label that validation lacks": (
@@ -407,7 +407,7 @@ REFUSED = {
     "labels that are no integers": (changed(train_labels=np.zeros(24)), "float64 labels"),
     "the same features": (
         changed(train_features=np.full((24, 4), 0.1)),
-        "all training items have the same features.*choose another encoder",
+        "training items must differ in their features.*choose another encoder",
     ),
 }
 

@@ -176,7 +176,7 @@ def test_bad_input_is_refused() -> None:
 
 @pytest.mark.skipif(hasattr(faiss, "StandardGpuResources"), reason="this faiss has CUDA")
 def test_cuda_takes_a_faiss_with_cuda() -> None:
-    with pytest.raises(InputError, match="a faiss with CUDA, and this one is without"):
+    with pytest.raises(InputError, match="needs a faiss with CUDA, and the installed faiss has none"):
         build_index(clusters(100, 4, 0), device=torch.device("cuda"))
     index = faiss.IndexFlatL2(4)
     assert on_device(index, torch.device("cpu")) is index

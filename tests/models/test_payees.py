@@ -38,9 +38,9 @@ def test_without_a_column_of_payees_all_are_paid_by_name(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (f"ann,,{IBAN},\nann,,{IBAN},", r"row 3: a contributor has one payee, and 'ann' is in row 2"),
-        ("ann,,DE88370400440532013000,", r"row 2: 'DE88370400440532013000' is no IBAN"),
-        ("ann,," + "x" * 35 + ",", r"34 characters at most, and this has 35"),
+        (f"ann,,{IBAN},\nann,,{IBAN},", r"row 3: a contributor has one payee, and 'ann' is already in row 2"),
+        ("ann,,DE88370400440532013000,", r"row 2: 'DE88370400440532013000' is not an IBAN"),
+        ("ann,," + "x" * 35 + ",", r"at most 34 characters, and this has 35"),
     ],
 )
 def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:

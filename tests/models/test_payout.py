@@ -241,7 +241,7 @@ def test_what_is_disputed_is_held_and_changes_nobody_elses_amount() -> None:
         (Terms(floor=Fraction(2, 5)), r"3 times 0.4 is more than the pool; lower it to 0.3333"),
         (Terms(floor=Fraction(1, 2), cap=Fraction(1, 4)), r"the floor not above the cap; got 0.5 and 0.25"),
         (Terms(cap=Fraction(3, 2)), r"shares of the pool.*got 0 and 1.5"),
-        (Terms(disputed=frozenset({"zed"})), r"'zed' contributed nothing; there are a, b, c, d, e"),
+        (Terms(disputed=frozenset({"zed"})), r"'zed' has none; there are a, b, c, d, e"),
     ],
 )
 def test_terms_that_cannot_be_met_are_refused(terms: Terms, says: str) -> None:
@@ -272,5 +272,5 @@ def test_description_says_what_applies_and_nothing_else() -> None:
     assert plain.count(".") == 4
     every = Terms("equal-tiers", "carry", Fraction(1, 100), Fraction(3, 10), 500, frozenset({"zoë"}))
     text = every.description(lambda minor: f"€{minor / 100:.2f}")
-    for part in ("told apart", "is a debt", "0.01 of the pool", "0.3 of the pool", "€5.00", "held: zoë"):
+    for part in ("cannot be distinguished", "is a debt", "0.01 of the pool", "0.3 of the pool", "€5.00", "held: zoë"):
         assert part in text

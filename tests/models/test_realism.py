@@ -10,7 +10,7 @@ from scipy.stats import ortho_group
 
 from royalty.models.base.errors import InputError
 from royalty.models.quality import realism
-from royalty.models.quality.realism import MOST, quality_of, realism_scores
+from royalty.models.quality.realism import MAX_SCORE, quality_of, realism_scores
 
 
 def by_definition(train: np.ndarray, generated: np.ndarray, k: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_inside_near_and_far() -> None:
     line = np.arange(11.0)[:, None]  # the median radius to the second nearest is 1, and ends have 2
     points = np.array([[5.5], [8.0], [12.0], [110.0]])
     scores = realism_scores(line, points, k=2)
-    np.testing.assert_allclose(scores, [2, MOST, 1 / 3, 1 / 101], rtol=1e-4)
+    np.testing.assert_allclose(scores, [2, MAX_SCORE, 1 / 3, 1 / 101], rtol=1e-4)
     np.testing.assert_allclose(quality_of(scores), [1, 1, 1 / 3, 1 / 101], rtol=1e-4)
 
 
@@ -61,11 +61,11 @@ def test_copies_are_capped() -> None:
     train = np.random.default_rng(0).normal(size=(40, 64))
     counted = by_definition(train, train + 1e-9, 3) > 1e3
     scores = realism_scores(train, train)
-    assert (scores[counted] == MOST).all()
+    assert (scores[counted] == MAX_SCORE).all()
     assert counted.sum() == 20
     assert (scores[~counted] < 10).all()
     copies = np.tile(train[:10], (5, 1))  # all radii are zero
-    assert (realism_scores(copies, copies[:10]) == MOST).all()
+    assert (realism_scores(copies, copies[:10]) == MAX_SCORE).all()
     assert (realism_scores(copies, train[20:]) < 1e-3).all()
 
 
@@ -73,11 +73,11 @@ def test_bad_input_is_refused() -> None:
     generator = np.random.default_rng(0)
     train, generated = generator.normal(size=(10, 3)), generator.normal(size=(4, 3))
     for k in (0, 10):
-        with pytest.raises(InputError, match=f"of which there are 9; got {k}"):
+        with pytest.raises(InputError, match=f"other training images, 9; got {k}"):
             realism_scores(train, generated, k=k)
     with pytest.raises(InputError, match=r"training and generated items are compared .* by dimension; got 3 and 2"):
         realism_scores(train, generated[:, :2])
-    with pytest.raises(InputError, match="there are no generated ones"):
+    with pytest.raises(InputError, match=r"generated features have shape \(0, 3\)"):
         realism_scores(train, generated[:0])
     generated[2, 1] = np.inf
     with pytest.raises(InputError, match="generated row 2 has inf in dimension 1"):

@@ -41,5 +41,5 @@ def test_validation_says_what_the_directions_are() -> None:
 
 def test_probabilities_without_labels_are_refused() -> None:
     for labels in (None, np.zeros(90, dtype=np.int64)):
-        with pytest.raises(InputError, match="two labels or more"):
+        with pytest.raises(InputError, match="at least two labels"):
             represent(TRAIN, VAL, labels, "probabilities")

@@ -287,7 +287,7 @@ def test_bad_input_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="no distribution of sizes is called 'leverages'; did you mean leverage"):
         sample_coalitions(4, 8, seed=0, sizes="leverages")  # type: ignore[arg-type]
     twice = np.vstack([masks, masks[:1]])
-    with pytest.raises(InputError, match=r"one utility for one seed; coalition 8 .* has 1.0, and 0.0"):
+    with pytest.raises(InputError, match=r"one utility for each seed; row 8 .* has 1.0, and row 0, .* has 0.0"):
         estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1)
     estimate_shapley(twice, np.array([0.0] * 8 + [1.0]), 0, 1, seeds=np.array([0] * 8 + [1]))
     estimate_shapley(twice, np.zeros(9), 0, 1)

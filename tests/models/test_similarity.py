@@ -80,15 +80,15 @@ def test_the_sum_keeps_the_total_whoever_owns_what(generator: np.random.Generato
 def test_what_cannot_be_compared_is_refused(generator: np.random.Generator) -> None:
     train = generator.normal(size=(3, 4))
     for other in (train[:, :3], train[:0], train[0]):
-        with pytest.raises(ValueError, match="equally many columns"):
+        with pytest.raises(ValueError, match="the same number of columns"):
             feature_similarity(train, other)
     with pytest.raises(ValueError, match="finite"):
         feature_similarity(train, np.full((2, 4), np.nan))
-    with pytest.raises(ValueError, match="one cluster label"):
+    with pytest.raises(ValueError, match="one label for each"):
         embedding_distance(train, train, np.zeros(2))
-    with pytest.raises(ValueError, match="a row for each score"):
+    with pytest.raises(ValueError, match="one row for each score"):
         aggregate(SCORES[:3], SHARED, "sum")
-    with pytest.raises(ValueError, match="got 1 contributors and 0 items"):
+    with pytest.raises(ValueError, match="got 1 contributors without items and 0 items"):
         aggregate(SCORES, SHARED & [True, False] | [[True, False]], "average")
     with pytest.raises(ValueError, match="'median'"):
         aggregate(SCORES, SHARED, "median")  # type: ignore[arg-type]
