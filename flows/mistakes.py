@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, get_type_hints
 
 from royalty.tasks.report.prefect_artifacts import show_mistake
 
@@ -41,6 +42,9 @@ def explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
                 show_mistake(str(error))
             raise
 
+    # Prefect reads the types of parameters from these, and names in them stand in the module of the function.
+    call.__annotations__ = get_type_hints(function)
+    call.__dict__["__signature__"] = inspect.signature(function, eval_str=True)
     return call
 
 
