@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from royalty.flows.cli.command import AsJson, working
 
 if TYPE_CHECKING:
     from royalty.flows.payout import PayoutResult
+    from royalty.infra.ledger.postings import Posted
 
 
 def payout(
@@ -81,8 +83,7 @@ def payout(
 
 def ledger(as_json: AsJson = False) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
-    from royalty.infra.ledger.money import formatted
-    from royalty.infra.pages.terminal import console, print_table
+    from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
 
@@ -92,31 +93,37 @@ def ledger(as_json: AsJson = False) -> None:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        cells = [
-            (
-                statement.id,
-                statement.created_at[:10],
-                " ".join(filter(None, (statement.pool, statement.period))),
-                statement.kind if statement.active else f"{statement.kind}, replaced",
-                statement.source or "",
-                *(
-                    formatted(amount, statement.currency) if amount else ""
-                    for amount in (
-                        sum(statement.paid.values()),
-                        sum(statement.held.values()),
-                        sum(statement.accounts.values()),
-                        statement.reversed,
-                    )
-                ),
-            )
-            for statement in statements
-        ]
-        columns = ("Statement", "Posted", "Pool", "Kind", "Run", "Paid", "Held", "On account", "Taken back")
-        print_table(columns, cells, whole=1)
+        _print_statements(statements)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
     if verified.broken is not None:
         sys.stderr.write(f"royalty: {verified.problem}\n")
         raise typer.Exit(1)
+
+
+def _print_statements(statements: Sequence[Posted]) -> None:
+    """Print a row for each statement; columns that would be empty in every row are left out."""
+    from royalty.infra.ledger.money import formatted
+    from royalty.infra.pages.terminal import print_table
+
+    columns: dict[str, Callable[[Posted], str | int]] = {
+        "Statement": lambda row: row.id,
+        "Posted": lambda row: row.created_at[:10],
+        "Pool": lambda row: " ".join(filter(None, (row.pool, row.period))),
+        "Kind": lambda row: row.kind if row.active else f"{row.kind}, replaced",
+        "Run": lambda row: "" if row.source in (None, row.pool) else str(row.source),
+        "Paid": lambda row: sum(row.paid.values()),
+        "Held": lambda row: sum(row.held.values()),
+        "Accounts": lambda row: sum(row.accounts.values()),
+        "Taken back": lambda row: row.reversed,
+    }
+    filled = {title: cell for title, cell in columns.items() if any(cell(row) for row in statements)}
+
+    def text(cell: str | int, row: Posted) -> str:
+        if isinstance(cell, str):
+            return cell
+        return formatted(cell, row.currency) if cell else ""
+
+    print_table(list(filled), [[text(cell(row), row) for cell in filled.values()] for row in statements], whole=2)
 
 
 def _print_payout(result: PayoutResult, as_json: bool) -> None:
