@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,6 @@ import torch
 from torch import nn
 
 from royalty.models.base.errors import InputError
-
-Weights = Callable[[str], Path]
-"""The folder that holds the weights of a name; raises an error that says how to fetch them if they are missing."""
-
-
-def no_weights(name: str) -> Path:
-    """The `Weights` of who has none.
-
-    Raises:
-        InputError: always.
-    """
-    raise InputError(f"{name} takes weights, and no folder of weights was given; pass `weights`, or choose another")
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:

@@ -17,10 +17,10 @@ def by_name(name: str, known: Mapping[Any, T], kind: str) -> T:
     """What has a name in a registry.
 
     Raises:
-        InputError: nothing has; the nearest names are offered, or all of them.
+        InputError: nothing has; the message has the nearest names, and all of them.
     """
     if name in known:
         return known[name]
     nearest = difflib.get_close_matches(name, known, cutoff=0.4)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(known)}."
-    raise InputError(f"no {kind} is called {name!r}; {hint}")
+    hint = f"did you mean {' or '.join(nearest)}? There are" if nearest else "there are"
+    raise InputError(f"no {kind} is called {name!r}; {hint} {', '.join(known)}.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
 from royalty.models.base.errors import InputError
+from royalty.models.base.shapes import ImageShape
 from royalty.models.distances.distance import FeatureDistance, squared_euclidean, stacked
 from royalty.models.encoders.network import NetworkEncoder
 
@@ -64,6 +65,11 @@ def lpips_alex(folder: Path) -> LpipsEncoder:
     renamed = {name: f"features.{name.split('.', 1)[1]}" for name in net.net.state_dict()}
     load_exactly(net.net, {ours: published[theirs] for ours, theirs in renamed.items() if theirs in published}, path)
     return LpipsEncoder(net)
+
+
+def build(folder: Path, *, shape: ImageShape, device: str) -> FeatureDistance:
+    """For images of any shape, which it resizes."""
+    return lpips_distance(lpips_alex(folder).to(device))
 
 
 def _stacked(net: Any, shown: Tensor) -> Tensor:
