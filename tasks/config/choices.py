@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -18,19 +18,19 @@ TRAINED_ENCODER = "preact-resnet18"
 
 
 class NameIn:
-    """Marks a text as a name in a registry, read whenever a value is checked, or as one of a few further names.
+    """Marks a text as a name in a registry, which is read whenever a value is checked.
 
     Args:
         kind: what the names are names of, for messages.
-        further: names of what needs no entry, which are listed first.
+        sources: registries, and names of what needs no entry, in the order in which they are listed.
     """
 
-    def __init__(self, kind: str, registry: Mapping[str, Any], *further: str) -> None:
-        self.kind, self.registry, self.further = kind, registry, further
+    def __init__(self, kind: str, *sources: Iterable[str]) -> None:
+        self.kind, self.sources = kind, sources
 
     @property
     def names(self) -> list[str]:
-        return [*self.further, *self.registry]
+        return [name for source in self.sources for name in source]
 
     def check(self, name: str) -> str:
         """Return the name.
@@ -50,6 +50,6 @@ class NameIn:
 
 
 EncoderChoice = Annotated[str, NameIn("encoder", ENCODERS)]
-EncodingChoice = Annotated[str, NameIn("encoder", ENCODERS, TRAINED_ENCODER)]
-RerankChoice = Annotated[str, NameIn("distance", DISTANCES, "none")]
-JudgeChoice = Annotated[str, NameIn("quality", QUALITIES, "none", "realism")]
+EncodingChoice = Annotated[str, NameIn("encoder", ENCODERS, [TRAINED_ENCODER])]
+RerankChoice = Annotated[str, NameIn("distance", ["none"], DISTANCES)]
+JudgeChoice = Annotated[str, NameIn("quality", ["none", "realism"], QUALITIES)]
