@@ -46,7 +46,7 @@ def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult
     """Embed both sets, match them, and write the tables. Finished work is reused."""
     check_out(out)
     check_home(settings().root)
-    check_weights(*config.matching.chosen)
+    check_weights(config.matching.entries)
     train, generated = alike(*(read(path, config.size).outputs for path in (config.train, config.generated)))
     encoder = ""
     if train.shape is not None or generated.shape is not None:

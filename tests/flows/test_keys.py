@@ -54,17 +54,24 @@ class Watch:
 
     stages: set[str] = field(default_factory=set)
     uncovered: dict[str, set[str]] = field(default_factory=dict)
+    ran: dict[str, set[str]] = field(default_factory=dict)
+
+    def using(self, module: str) -> set[str]:
+        """The stages in which functions of a module ran."""
+        return {stage for stage, modules in self.ran.items() if module in modules}
 
     def compare(self, stage: str, ran: set[str], roots: Iterable[str]) -> None:
         self.stages.add(stage)
+        self.ran.setdefault(stage, set()).update(ran)
         if beyond := ran - modules_run_by(*roots):
             self.uncovered.setdefault(stage, set()).update(beyond)
 
 
 @contextmanager
-def watching(home: Path, prefect_url: str) -> Iterator[Watch]:
-    """Watch every stage and coalition of the flows that run here, on a home of their own."""
+def watching(home: Path, prefect_url: str, config: CreditConfig) -> Iterator[Watch]:
+    """Watch every stage and coalition of the flows that run this configuration, on a home of their own."""
     watch = Watch()
+    kind, *_ = measured_by = measuring_modules(config)
     run_stage = running.run_stage
 
     def run_watched(stage: Any, inputs: Any, compute: Any, *, modules: Iterable[str], **named: Any) -> Any:
@@ -98,23 +105,21 @@ def watching(home: Path, prefect_url: str) -> Iterator[Watch]:
 
     with own_home(home, prefect_url), inline_workers(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "run_stage", run_watched)
-        trained = part("coalition", coalition_models.train_models, lambda: (coalitions.TRAINING, *KINDS))
-        measured = part("utility", coalition_utilities.measure_utility, lambda: (coalitions.MEASURING, *MEASURED))
+        trained = part("coalition", coalition_models.train_models, lambda: (coalitions.TRAINING, kind))
+        measured = part("utility", coalition_utilities.measure_utility, lambda: (coalitions.MEASURING, *measured_by))
         patch.setattr(coalitions_worker, "train_models", trained)
         patch.setattr(coalitions_worker, "measure_utility", measured)
         yield watch
 
 
 CONFIG = CreditConfig.model_validate({**yaml.safe_load(SMALL), "name": "watched"})
-MEASURED = measuring_modules(CONFIG)
-KINDS = MEASURED[:1]
 
 
 def test_a_run_and_its_revaluation(tmp_path: Path, prefect_url: str) -> None:
     from royalty.flows.credit import credit
     from royalty.flows.revalue import revalue
 
-    with watching(tmp_path / "home", prefect_url) as watch:
+    with watching(tmp_path / "home", prefect_url, CONFIG) as watch:
         credit(CONFIG)
         revalue(CONFIG)
     assert watch.uncovered == {}
@@ -134,6 +139,6 @@ def test_code_that_no_key_covers_is_seen(tmp_path: Path, prefect_url: str, monke
         return fit(*arguments)
 
     monkeypatch.setattr(coalition_models, "coalition_models", with_hidden)
-    with watching(tmp_path / "home", prefect_url) as watch:
+    with watching(tmp_path / "home", prefect_url, CONFIG) as watch:
         credit(CONFIG)
     assert watch.uncovered == {"coalition": {"royalty.models.payout.apportionment"}}
