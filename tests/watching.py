@@ -26,11 +26,16 @@ from tests.test_dependencies import dependencies, normalized
 from tests.test_rooms import FILES
 
 MODULES = {str(path): f"royalty.{name}" for name, path in FILES.items()}
-AROUND = {"royalty.tasks.stages.running", "royalty.tasks.stages.context", "royalty.infra.processes.workers"}
+AROUND = {
+    "royalty.tasks.stages.running",
+    "royalty.tasks.stages.context",
+    "royalty.infra.processes.workers",
+    "royalty.infra.pages.terminal",
+}
 """What calls a stage's function, and shows how far it is: the same for all, and no part of what they make."""
 
-ASIDE = {"packaging"}
-"""Libraries by which others compare versions, and which make nothing."""
+ASIDE = {"packaging", "prefect", "rich"}
+"""Libraries that compare versions, take the log and show progress, wherever something runs; they make nothing."""
 
 IMPORT = ("_find_and_load", "<frozen importlib._bootstrap>")
 """Function and file in which Python imports a module that it has not."""

@@ -61,8 +61,12 @@ def modules_run_by(*modules: str) -> frozenset[str]:
 
 
 def libraries_run_by(*modules: str) -> frozenset[str]:
-    """Import names of the libraries whose versions are part of the code version of these modules."""
-    return frozenset(library for name in modules_run_by(*modules) for library in _module(name).libraries)
+    """Import names of the libraries whose versions are part of the code version of these modules.
+
+    They are the imported ones, and those behind them (see `BEHIND`).
+    """
+    imported = {library for name in modules_run_by(*modules) for library in _module(name).libraries}
+    return frozenset(imported).union(*(BEHIND.get(library, ()) for library in imported))
 
 
 @lru_cache
@@ -189,6 +193,10 @@ def _installed(origin: str) -> bool:
         sysconfig.get_paths()["stdlib"]
     )
 
+
+BEHIND = {"matplotlib": ("PIL",), "pandas": ("pyarrow",)}
+"""Libraries that another one calls to write pictures and to hold and write tables: their versions count wherever that
+one is imported."""
 
 OTHER_NAMES = {
     "PIL": ("pillow",),
