@@ -20,7 +20,8 @@ from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.matching import Matching
 from royalty.tasks.stages.weights import check_weights
-from tests.flows.test_keys import MODULES, watching
+from tests.in_process import own_home
+from tests.watching import MODULES, watching
 
 ADDED = str(Path(__file__).parents[1] / "added.py")
 
@@ -56,7 +57,7 @@ def test_a_run_with_all_of_them_and_its_keys(tmp_path: Path, prefect_url: str, m
     (tmp_path / "own.yaml").write_text(OWN)
     config = load_config(tmp_path / "own.yaml")
     monkeypatch.setitem(MODULES, ADDED, "tests.added")
-    with watching(tmp_path / "home", prefect_url, config) as watch:
+    with own_home(tmp_path / "home", prefect_url), watching() as watch:
         result = credit(config)
     assert watch.uncovered == {}
     assert {"train", "prune", "coalition", "measure", "utility", "gmvaluator"} <= watch.using("tests.added")
