@@ -309,5 +309,6 @@ def _explain(problem: Any) -> str:
         )
     message = problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
-    received = f" (got {value!r})" if isinstance(value, str | int | float) else ""
+    repeated = isinstance(value, str) and repr(value) in message
+    received = f" (got {value!r})" if isinstance(value, str | int | float) and not repeated else ""
     return (f"`{where}`: " if where else "") + f"{message[0].lower()}{message[1:]}{received}"

@@ -124,7 +124,7 @@ def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool =
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     check(len(data.outputs.contributors), config)
     check_property(config.property)
-    check_weights(*config.matching.chosen)
+    check_weights(config.matching.entries)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)
     try_base(data, config)

@@ -221,7 +221,7 @@ def traced(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> J
 def check(config: CriteriaConfig) -> None:
     """Check, before training, that `ROYALTY_HOME` can be written and that the required weights are present."""
     check_home(settings().root)
-    check_weights(config.encoder, config.quality, *config.rerank)
+    check_weights(config.entries)
 
 
 def refuse_given(config: CriteriaConfig, criterion: str) -> None:

@@ -40,7 +40,7 @@ class DetectionResult:
 def detection(config: DetectionConfig) -> DetectionResult:
     """Plant corruptions in a clean set, detect them by the values of its items, and train without the lowest values."""
     check_home(settings().root)
-    check_weights(config.encoding.encoder)
+    check_weights(config.encoding.entries)
     sides = clean_sides(config)
     detected = [detect(corruption, config, sides) for corruption in config.corruptions]
     published = write_detection(config, detected)

@@ -54,7 +54,7 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
     config = as_gmvaluator_config(config)
     check_out(out)
     check_home(settings().root)
-    check_weights(*config.matching.chosen)
+    check_weights(config.matching.entries)
     train, generated = alike(*(read(path, config.size).outputs for path in (config.train, config.generated)))
     encoder = ""
     if train.shape is not None or generated.shape is not None:

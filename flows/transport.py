@@ -69,7 +69,7 @@ def value(
     config = as_value_config(config)
     check_out(out)
     check_home(settings().root)
-    check_weights(config.encoding.encoder)
+    check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     sides = read_sides(config)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
@@ -90,8 +90,7 @@ def read_sides(config: ValueConfig) -> Sides:
     train, val = alike(*(read(path, encoding.size).outputs for path in (config.train, config.val)))
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items)
-    trained_here = encoding.encoder == "preact-resnet18"
-    model = train_encoder(val, encoding, config.seed).outputs.model if trained_here else ""
+    model = train_encoder(val, encoding, config.seed).outputs.model if encoding.trained_here else ""
     embed(train, encoding.encoder, model)
     return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import StoreError
 from tests.browser import CHROMIUM
 from tests.published import untraceable
+
+if TYPE_CHECKING:
+    from tests.watching import Watch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores
 
@@ -271,6 +275,17 @@ def royalty(environment: dict[str, str], tmp_path: Path) -> Iterator[Run]:
 
     yield run
     assert untraceable(tmp_path / "home") == []
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """The stages of this test's flows run inline and are watched; afterwards the key of each covers what it ran."""
+    from tests.watching import watching  # imports torch
+
+    with watching() as watch:
+        yield watch
+    assert watch.stages
+    assert watch.uncovered == {}
 
 
 @pytest.fixture

@@ -33,11 +33,17 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def dependencies() -> tuple[set[str], set[str]]:
+    """What the product depends on, and what its extras do; what its developers need left out."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].items()
+    optional = set().union(*(required(asked) for extra, asked in extras if extra != "dev"))
+    return required(project["dependencies"]), optional
+
+
 def test_dependencies_are_what_is_imported() -> None:
     """No main dependency is left over from what was replaced, and nothing is there only because another brings it."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    main, extras = required(project["dependencies"]), project["optional-dependencies"]
-    optional = set().union(*(required(asked) for extra, asked in extras.items() if extra != "dev"))
+    main, optional = dependencies()
     providers = packages_distributions()
     provided = {name: {normalized(package) for package in providers.get(name, [name])} for name in imported_names()}
     assert not {name for name, packages in provided.items() if not packages & (main | optional)}

@@ -16,6 +16,7 @@ from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.generator_base import AddedConfig
 from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.values import ValueConfig
@@ -24,6 +25,7 @@ load_config = royalty.load_config
 
 __all__ = [
     "DEFAULTS_BY_KIND",
+    "AddedConfig",
     "CreditConfig",
     "CriteriaConfig",
     "DetectionConfig",

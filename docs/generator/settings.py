@@ -10,6 +10,7 @@ from typing import Any, get_args
 from descriptions import Described
 from product import (
     DEFAULTS_BY_KIND,
+    AddedConfig,
     CreditConfig,
     CriteriaConfig,
     DetectionConfig,
@@ -159,7 +160,8 @@ def _takes_plain_values(schema: dict[str, Any]) -> bool:
 
 
 def _models(annotation: Any) -> Iterator[type[StageConfig]]:
-    if isinstance(annotation, type) and issubclass(annotation, StageConfig):
+    # The keys of an added kind are those of its registry's line, and no model's.
+    if isinstance(annotation, type) and issubclass(annotation, StageConfig) and annotation is not AddedConfig:
         yield annotation
     for part in get_args(annotation):
         yield from _models(part)

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -37,9 +37,8 @@ def code_version(*modules: str) -> str:
     Comments, docstrings, layout, and the names and paths of modules are ignored, so that reformatting or moving a file
     repeats no training.
     """
-    covered = [_module(name) for name in modules_run_by(*modules)]
-    libraries = {library for module in covered for library in module.libraries}
-    return digest_of({"sources": sorted(module.digest for module in covered), "libraries": _versions(libraries)})
+    sources = sorted(_module(name).digest for name in modules_run_by(*modules))
+    return digest_of({"sources": sources, "libraries": _versions(libraries_run_by(*modules))})
 
 
 @lru_cache
@@ -59,6 +58,15 @@ def modules_run_by(*modules: str) -> frozenset[str]:
             reached.add(name)
             pending += _module(name).imports
     return frozenset(reached)
+
+
+def libraries_run_by(*modules: str) -> frozenset[str]:
+    """Import names of the libraries whose versions are part of the code version of these modules.
+
+    They are the imported ones, and those behind them (see `BEHIND`).
+    """
+    imported = {library for name in modules_run_by(*modules) for library in _module(name).libraries}
+    return frozenset(imported).union(*(BEHIND.get(library, ()) for library in imported))
 
 
 @lru_cache
@@ -186,6 +194,10 @@ def _installed(origin: str) -> bool:
     )
 
 
+BEHIND = {"matplotlib": ("PIL",), "pandas": ("pyarrow",)}
+"""Libraries that another one calls to write pictures and to hold and write tables: their versions count wherever that
+one is imported."""
+
 OTHER_NAMES = {
     "PIL": ("pillow",),
     "faiss": ("faiss-cpu", "faiss-gpu-cu12"),
@@ -195,7 +207,7 @@ OTHER_NAMES = {
 """Packages whose import name differs from their names in the registry; one of several is installed."""
 
 
-def _versions(libraries: set[str]) -> dict[str, list[str]]:
+def _versions(libraries: Iterable[str]) -> dict[str, list[str]]:
     """Versions of the installed packages by import name; an empty list if none is installed."""
     return {library: _version(library) for library in libraries}
 

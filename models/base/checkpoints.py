@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,6 @@ import torch
 from torch import nn
 
 from royalty.models.base.errors import InputError
-
-Weights = Callable[[str], Path]
-"""From the name of weights to their folder; raises an error with the command that fetches them if they are missing."""
-
-
-def no_weights(name: str) -> Path:
-    """The `Weights` of a caller without any weights.
-
-    Raises:
-        InputError: always.
-    """
-    raise InputError(f"{name} needs weights, and `weights` was not given; pass it, or choose a network without weights")
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:

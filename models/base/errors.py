@@ -22,5 +22,5 @@ def by_name(name: str, known: Mapping[Any, T], kind: str) -> T:
     if name in known:
         return known[name]
     nearest = difflib.get_close_matches(name, known, cutoff=0.4)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(known)}."
-    raise InputError(f"no {kind} is called {name!r}; {hint}")
+    hint = f"did you mean {' or '.join(nearest)}? There are" if nearest else "there are"
+    raise InputError(f"no {kind} is called {name!r}; {hint} {', '.join(known)}.")

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from royalty.models.distances.distance import stacked
+from royalty.models.base.shapes import ImageShape
+from royalty.models.distances.distance import FeatureDistance, squared_euclidean, stacked
 from royalty.models.encoders.efficientnet import NAME, efficientnet_lite0
 from royalty.models.encoders.network import NetworkEncoder
 
@@ -28,6 +29,11 @@ class EfficientNetLayers(NetworkEncoder):
 
     def __init__(self, *, size: int = 64) -> None:
         super().__init__(efficientnet_lite0(size), name=f"{NAME}-layers-{size}", size=size, read=_layers)
+
+
+def build(*, shape: ImageShape, device: str) -> FeatureDistance:
+    """For images of any shape, which it resizes; in [0, 12]."""
+    return FeatureDistance("encoder", EfficientNetLayers().to(device), squared_euclidean)
 
 
 def _layers(net: Any, inputs: Tensor) -> Tensor:

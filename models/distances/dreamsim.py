@@ -12,6 +12,7 @@ from typing import Any
 
 from royalty.models.base.checkpoints import hub_extra, weights_digest
 from royalty.models.base.errors import InputError
+from royalty.models.base.shapes import ImageShape
 from royalty.models.distances.distance import FeatureDistance, cosine
 from royalty.models.encoders.network import NetworkEncoder
 
@@ -77,6 +78,11 @@ def dreamsim(folder: Path) -> DreamSimEncoder:
             f"loaded; delete it and fetch it again. Cause: {str(error).splitlines()[0]}"
         ) from error
     return DreamSimEncoder(net)
+
+
+def build(folder: Path, *, shape: ImageShape, device: str) -> FeatureDistance:
+    """For images of any shape, which it resizes."""
+    return dreamsim_distance(dreamsim(folder).to(device))
 
 
 def _register_projection(extractor: Any) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
 from royalty.models.base.errors import InputError
+from royalty.models.base.shapes import ImageShape
 from royalty.models.distances.distance import FeatureDistance, squared_euclidean, stacked
 from royalty.models.encoders.network import NetworkEncoder
 
@@ -68,6 +69,11 @@ def lpips_alex(folder: Path) -> LpipsEncoder:
     state = {name: published[source] for name, source in published_names.items() if source in published}
     load_exactly(net.net, state, path)
     return LpipsEncoder(net)
+
+
+def build(folder: Path, *, shape: ImageShape, device: str) -> FeatureDistance:
+    """For images of any shape, which it resizes."""
+    return lpips_distance(lpips_alex(folder).to(device))
 
 
 def _lpips_features(net: Any, inputs: Tensor) -> Tensor:

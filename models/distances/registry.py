@@ -1,32 +1,32 @@
-"""The distances that neighbours are ranked by again, by name."""
+"""The distances that neighbours are ranked by again, by name; importing this file does not import torch.
+
+To add a distance, write its builder in a file of this folder, and its line below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from royalty.models.base.checkpoints import Weights, no_weights
-from royalty.models.base.choices import DistanceName
 from royalty.models.base.errors import by_name
+from royalty.models.base.registry import Entry
 from royalty.models.base.shapes import ImageShape
-from royalty.models.distances.deep import EfficientNetLayers
-from royalty.models.distances.distance import Distance, FeatureDistance, euclidean, squared_euclidean
-from royalty.models.distances.dreamsim import dreamsim, dreamsim_distance
-from royalty.models.distances.lpips import lpips_alex, lpips_distance
-from royalty.models.encoders.pixels import PixelEncoder
+from royalty.models.base.weights import Weights, no_weights
 
-DISTANCES: Mapping[DistanceName, Callable[[ImageShape, str, Weights], Distance]] = {
-    "l2": lambda shape, device, weights: FeatureDistance("l2", PixelEncoder(shape), euclidean),
-    "encoder": lambda shape, device, weights: FeatureDistance(
-        "encoder", EfficientNetLayers().to(device), squared_euclidean
-    ),
-    "lpips": lambda shape, device, weights: lpips_distance(lpips_alex(weights("alexnet")).to(device)),
-    "dreamsim": lambda shape, device, weights: dreamsim_distance(dreamsim(weights("dreamsim")).to(device)),
+if TYPE_CHECKING:
+    from royalty.models.distances.distance import Distance
+
+DISTANCES: Mapping[str, Entry] = {
+    "encoder": Entry("royalty.models.distances.deep:build"),
+    "l2": Entry("royalty.models.distances.l2:build"),
+    "lpips": Entry("royalty.models.distances.lpips:build", ("alexnet",)),
+    "dreamsim": Entry("royalty.models.distances.dreamsim:build", ("dreamsim",)),
 }
-"""From the shape of the images, `(channels, height, width)`, a torch device, and folders of weights, of which each
-takes what it needs.
+"""A builder takes the folders of its weights, and by keyword `shape`, `(channels, height, width)`, and `device`, a
+torch device. The first distance is the default of properties.
 
-- `l2`: Euclidean distance of pixels in [0, 1].
 - `encoder`: LPIPS's formula on three layers of the embedded EfficientNet-Lite0, without learned weights; in [0, 12].
+- `l2`: Euclidean distance of pixels in [0, 1].
 - `lpips`: LPIPS on AlexNet.
 - `dreamsim`: 1 - cosine of DreamSim's embeddings.
 """
@@ -38,4 +38,5 @@ def build_distance(name: str, *, shape: ImageShape, device: str = "cpu", weights
     Raises:
         InputError: no distance has this name, it takes weights and none are given, or a package is missing.
     """
-    return by_name(name, DISTANCES, "distance")(shape, device, weights)
+    distance: Distance = by_name(name, DISTANCES, "distance").build(weights, shape=shape, device=device)
+    return distance

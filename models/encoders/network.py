@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from royalty.models.base.progress import Progress
+from royalty.models.base.shapes import ImageShape
 from royalty.models.encoders.encoder import in_batches, prepared
 
 
@@ -49,3 +51,16 @@ class NetworkEncoder:
         return in_batches(
             self.embed, images, self.dimensions, device=self.device, batch_size=batch_size, progress=progress
         )
+
+
+def from_folder(read: Callable[[Path], NetworkEncoder]) -> Callable[..., NetworkEncoder]:
+    """A builder for `royalty.models.encoders.registry` of a network that resizes images of any shape.
+
+    Args:
+        read: from the folder of its weights to the encoder.
+    """
+
+    def build(folder: Path, *, shape: ImageShape, device: str) -> NetworkEncoder:
+        return read(folder).to(device)
+
+    return build

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
+from royalty.models.base.shapes import ImageShape
 
 
 class PixelEncoder:
@@ -46,3 +47,8 @@ class PixelEncoder:
             if progress is not None:
                 progress(len(batch))
         return features
+
+
+def build(*, shape: ImageShape, device: str) -> PixelEncoder:
+    """For images of this shape; NumPy reads the pixels, whatever the device."""
+    return PixelEncoder(shape)

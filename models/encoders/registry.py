@@ -1,32 +1,34 @@
-"""The encoders by name: those with embedded weights, and those whose weights are fetched."""
+"""The encoders by name; importing this file does not import torch.
+
+To add an encoder, write its builder in a file of this folder, and its line below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from royalty.models.base.checkpoints import Weights, no_weights
-from royalty.models.base.choices import EncoderName
 from royalty.models.base.errors import by_name
+from royalty.models.base.registry import Entry
 from royalty.models.base.shapes import ImageShape
-from royalty.models.encoders.efficientnet import EfficientNetLite0
-from royalty.models.encoders.encoder import Encoder
-from royalty.models.encoders.hub import alexnet, blip, clip, densenet121, dinov2
-from royalty.models.encoders.inception import inception_v3
-from royalty.models.encoders.pixels import PixelEncoder
+from royalty.models.base.weights import Weights, no_weights
 
-ENCODERS: Mapping[EncoderName, Callable[[ImageShape, str, Weights], Encoder]] = {
-    "efficientnet-lite0": lambda shape, device, weights: EfficientNetLite0().to(device),
-    "pixels": lambda shape, device, weights: PixelEncoder(shape),
-    "clip": lambda shape, device, weights: clip(weights("clip")).to(device),
-    "clip-large": lambda shape, device, weights: clip(weights("clip-large")).to(device),
-    "dinov2": lambda shape, device, weights: dinov2(weights("dinov2")).to(device),
-    "blip-vqa": lambda shape, device, weights: blip(weights("blip-vqa")).to(device),
-    "alexnet": lambda shape, device, weights: alexnet(weights("alexnet")).to(device),
-    "densenet121": lambda shape, device, weights: densenet121(weights("densenet121")).to(device),
-    "inception-v3": lambda shape, device, weights: inception_v3(weights("inception-v3")).to(device),
+if TYPE_CHECKING:
+    from royalty.models.encoders.encoder import Encoder
+
+ENCODERS: Mapping[str, Entry] = {
+    "efficientnet-lite0": Entry("royalty.models.encoders.efficientnet:build"),
+    "pixels": Entry("royalty.models.encoders.pixels:build"),
+    "clip": Entry("royalty.models.encoders.hub:build_clip", ("clip",)),
+    "clip-large": Entry("royalty.models.encoders.hub:build_clip", ("clip-large",)),
+    "dinov2": Entry("royalty.models.encoders.hub:build_dinov2", ("dinov2",)),
+    "blip-vqa": Entry("royalty.models.encoders.hub:build_blip", ("blip-vqa",)),
+    "alexnet": Entry("royalty.models.encoders.hub:build_alexnet", ("alexnet",)),
+    "densenet121": Entry("royalty.models.encoders.hub:build_densenet121", ("densenet121",)),
+    "inception-v3": Entry("royalty.models.encoders.inception:build", ("inception-v3",)),
 }
-"""Constructors by name, from the shape of the images, `(channels, height, width)`, a torch device, and folders of
-weights."""
+"""A builder takes the folders of its weights, and by keyword `shape`, `(channels, height, width)`, and `device`, a
+torch device. The first encoder is the default of properties."""
 
 
 def build_encoder(name: str, *, shape: ImageShape, device: str = "cpu", weights: Weights = no_weights) -> Encoder:
@@ -35,4 +37,5 @@ def build_encoder(name: str, *, shape: ImageShape, device: str = "cpu", weights:
     Raises:
         InputError: no encoder has this name, it takes weights and none are given, or a package is missing.
     """
-    return by_name(name, ENCODERS, "encoder")(shape, device, weights)
+    encoder: Encoder = by_name(name, ENCODERS, "encoder").build(weights, shape=shape, device=device)
+    return encoder

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.progress import Progress
+from royalty.models.base.weights import Weights, no_weights
 from royalty.models.data.items import Shown
 from royalty.models.generators.pruning import Pruning, Size
 from royalty.models.generators.resume import Keeper

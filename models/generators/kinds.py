@@ -1,20 +1,43 @@
-"""The kinds of generators and the modules that define them; importing this file does not import torch."""
+"""The kinds of generators by name; importing this file does not import torch.
+
+To add a kind, write its class in a file of this folder, and its line below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from royalty.models.base.choices import GeneratorKind
 from royalty.models.base.errors import by_name
 
-CLASSES: Mapping[GeneratorKind, tuple[str, str]] = {
-    "ddpm": ("royalty.models.generators.ddpm", "DDPM"),
-    "latent": ("royalty.models.generators.latent_diffusion", "LatentDiffusion"),
-    "lora": ("royalty.models.generators.lora", "LoRA"),
-    "beta-vae": ("royalty.models.generators.beta_vae", "BetaVAE"),
-    "dcgan": ("royalty.models.generators.dcgan", "DCGAN"),
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a kind before anything heavy is imported.
+
+    Attributes:
+        builder: `module:class`; see `royalty.models.generators.registry`.
+        settings: keys that the configuration accepts besides those of every generator, with their defaults: keyword
+            arguments of `for_images` and `outline`, or other defaults for `steps`, `batch_size`, `learning_rate` and
+            `ema_decay`. Empty for kinds whose settings have rules, and so a model in `royalty.tasks.config.generators`.
+    """
+
+    builder: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        return self.builder.partition(":")[0]
+
+
+KINDS: Mapping[str, Kind] = {
+    "ddpm": Kind("royalty.models.generators.ddpm:DDPM"),
+    "latent": Kind("royalty.models.generators.latent_diffusion:LatentDiffusion"),
+    "lora": Kind("royalty.models.generators.lora:LoRA"),
+    "beta-vae": Kind("royalty.models.generators.beta_vae:BetaVAE"),
+    "dcgan": Kind("royalty.models.generators.dcgan:DCGAN"),
 }
-"""Module and class of each kind; see `royalty.models.generators.registry`."""
 
 
 FRAME = 32
@@ -26,6 +49,6 @@ def module_of(kind: str) -> str:
     """The module of a kind. Results of this kind depend on its code and on all that it imports.
 
     Raises:
-        InputError: an unknown kind; the message lists the nearest ones.
+        InputError: an unknown kind; the message lists those that there are.
     """
-    return by_name(kind, CLASSES, "generator")[0]
+    return by_name(kind, KINDS, "generator").module

@@ -5,15 +5,15 @@ A kind is imported on first use, so that a run does not depend on the code of ot
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from royalty.models.base.errors import by_name
+from royalty.models.base.registry import load
 from royalty.models.base.serialization import description_of
 from royalty.models.data.items import Shown
 from royalty.models.generators.generator import Generator, Resources
-from royalty.models.generators.kinds import CLASSES
+from royalty.models.generators.kinds import KINDS
 from royalty.models.generators.outline import Outline
 
 
@@ -58,5 +58,4 @@ def load_generator(payload: bytes, resources: Resources) -> Generator:
 
 
 def _class_of(kind: str) -> _Kind:
-    module, name = by_name(kind, CLASSES, "generator")
-    return cast(_Kind, getattr(importlib.import_module(module), name))
+    return cast(_Kind, load(by_name(kind, KINDS, "generator").builder))

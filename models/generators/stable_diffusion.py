@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from royalty.models.base.checkpoints import hub_extra
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import item_id
-from royalty.models.generators.generator import RowCache, quantized, scaled
+from royalty.models.generators.generator import RowCache, cached_rows, quantized, scaled
 from royalty.models.generators.outline import check_targets
 from royalty.models.generators.pipelines import check_pipeline, digest_of_pipeline, loading
 
@@ -102,7 +102,7 @@ class FrozenPipeline:
             rows: np.ndarray = moments.flatten(1).cpu().numpy()
             return rows
 
-        rows = self._cached(f"latents of {images.shape[2:]} of {self.digest}", ids, cache, encode)
+        rows = cached_rows(cache, f"latents of {images.shape[2:]} of {self.digest}", ids, encode, ENCODING_BATCH)
         shape = (images.shape[2] // multiple, images.shape[3] // multiple)
         return torch.from_numpy(rows).to(self.device).view(len(ids), 2, self.vae.config.latent_channels, *shape)
 
@@ -130,7 +130,7 @@ class FrozenPipeline:
             return rows
 
         ids = [item_id(np.frombuffer(text.encode(), np.uint8)) for text in texts]
-        rows = self._cached(f"texts of {self.digest}", ids, cache, embed)
+        rows = cached_rows(cache, f"texts of {self.digest}", ids, embed, ENCODING_BATCH)
         return torch.from_numpy(rows).to(self.device).view(len(ids), self.tokenizer.model_max_length, -1)
 
     @torch.inference_mode()
@@ -138,18 +138,6 @@ class FrozenPipeline:
         """Decode latents to uint8 images; images of one channel are the mean over the decoder's channels."""
         images = self.vae.decode(latents / self.vae.config.scaling_factor).sample
         return quantized(images.mean(1, keepdim=True) if channels == 1 else images)
-
-    @torch.no_grad()
-    def _cached(self, key: str, ids: list[str], cache: RowCache, compute: Any) -> np.ndarray:
-        """Rows of ids, `(n, numbers)`; those not in the cache are computed and added to it."""
-        cached, _ = cache.lookup(key, ids)
-        first = {ids[row]: row for row in reversed(np.flatnonzero(~cached).tolist())}
-        missing = np.array(sorted(first.values()), dtype=np.int64)
-        if len(missing):
-            parts = range(0, len(missing), ENCODING_BATCH)
-            computed = np.concatenate([compute(missing[start : start + ENCODING_BATCH]) for start in parts])
-            cache.add(key, [ids[row] for row in missing], computed)
-        return cache.lookup(key, ids)[1]
 
 
 @lru_cache(maxsize=2)

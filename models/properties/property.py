@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from royalty.models.base.checkpoints import Weights, no_weights
 from royalty.models.base.errors import InputError
+from royalty.models.base.weights import Weights, no_weights
 
 ImageRows = np.ndarray
 """The per-image data that a property is computed from, one row per image: probabilities, features or scores."""

@@ -1,19 +1,20 @@
-"""The global model properties that can be credited: their names, and what each can be measured by.
+"""The global model properties that can be credited, by name; importing this file does not import torch.
 
 A property is chosen as `name`, `name@network` for another network than the first on offer, or `package.module:function`
-for a function of the user's own.
+for a function of the user's own. To add a property, write its builder in a file of this folder, and its entry below.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from royalty.models.base.choices import DistanceName, EncoderName, PropertyName
 from royalty.models.base.errors import InputError, by_name
+from royalty.models.base.registry import Entry, load
+from royalty.models.distances.registry import DISTANCES
+from royalty.models.encoders.registry import ENCODERS
 
 if TYPE_CHECKING:
     from royalty.models.properties.property import Context, Property
@@ -23,29 +24,15 @@ IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 OWN_CLASSIFIER = "classifier"
 """Trained on the images that are held out for it, and their labels."""
 
-CLASSIFIERS: Mapping[str, tuple[str, ...]] = {OWN_CLASSIFIER: (), "inception-v3": ("inception-v3",)}
-"""What sorts images into classes, and the weights that each takes; the first is the default, here and below."""
-
-ENCODERS: Mapping[EncoderName, tuple[str, ...]] = {
-    "efficientnet-lite0": (),
-    "inception-v3": ("inception-v3",),
-    "clip": ("clip",),
-    "clip-large": ("clip-large",),
-    "dinov2": ("dinov2",),
-    "blip-vqa": ("blip-vqa",),
-    "alexnet": ("alexnet",),
-    "densenet121": ("densenet121",),
-    "pixels": (),
+CLASSIFIERS: Mapping[str, Entry] = {
+    OWN_CLASSIFIER: Entry("royalty.models.properties.classifier:Classifier"),
+    "inception-v3": Entry("royalty.models.encoders.inception:inception_v3", ("inception-v3",)),
 }
+"""What sorts images into classes; the first is the default, here and below."""
 
-DISTANCES: Mapping[DistanceName, tuple[str, ...]] = {
-    "encoder": (),
-    "lpips": ("alexnet",),
-    "dreamsim": ("dreamsim",),
-    "l2": (),
+AESTHETIC: Mapping[str, Entry] = {
+    "clip-large": Entry("royalty.models.encoders.hub:clip", ("clip-large", "aesthetic")),
 }
-
-AESTHETIC: Mapping[str, tuple[str, ...]] = {"clip-large": ("clip-large", "aesthetic")}
 
 
 @dataclass(frozen=True)
@@ -56,22 +43,20 @@ class Known:
         title, meaning: for readers of a report.
         builder: `module:function` from a `Context` and the name of a network to the property. Named rather than
             imported: a configuration is checked without torch, and a measurement's key covers its own property's code.
-        networks: what it can be measured by.
+        networks: what it can be measured by, with the weights and the module of each; the first is the default.
         compares: whether it depends on the reference images.
-        code: further modules that it runs.
     """
 
     title: str
     meaning: str
     builder: str
-    networks: Mapping[Any, tuple[str, ...]]
+    networks: Mapping[str, Entry]
     compares: bool = False
-    code: tuple[str, ...] = ()
 
     @property
     def network(self) -> str:
         """The default."""
-        return str(next(iter(self.networks)))
+        return next(iter(self.networks))
 
 
 @dataclass(frozen=True)
@@ -93,12 +78,12 @@ class Chosen:
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of the weights that it takes."""
-        return self.known.networks[self.network]
+        return self.known.networks[self.network].weights
 
     @property
     def modules(self) -> tuple[str, ...]:
         """Modules whose code decides its value."""
-        return (self.known.builder.partition(":")[0], *self.known.code)
+        return (self.known.builder.partition(":")[0], self.known.networks[self.network].module)
 
     def build(self, context: Context) -> Property:
         """The property, ready to measure.
@@ -106,12 +91,11 @@ class Chosen:
         Raises:
             InputError: its network, enough reference images or the user's function are not to be had.
         """
-        module, _, function = self.known.builder.partition(":")
-        built: Property = getattr(importlib.import_module(module), function)(context, self.network)
+        built: Property = load(self.known.builder)(context, self.network)
         return built
 
 
-PROPERTIES: dict[PropertyName, Known] = {
+PROPERTIES: Mapping[str, Known] = {
     "inception-score": Known(
         "Inception Score",
         "How recognizable and how varied the generated images are, to a classifier trained on images that the "
@@ -212,5 +196,5 @@ def _own_function(path: str) -> Chosen:
     if not IMPORT_PATH.fullmatch(path):
         raise InputError(f"a property of your own is `package.module:function`, got {path!r}")
     meaning = f"What the function {path} makes of the generated images; higher is more valuable."
-    known = Known(path, meaning, "royalty.models.properties.custom:build", {path: ()}, code=(path.partition(":")[0],))
+    known = Known(path, meaning, "royalty.models.properties.custom:build", {path: Entry(path)})
     return Chosen(known, path)

@@ -6,33 +6,17 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from royalty.models.base.checkpoints import Weights, hub_extra, load_exactly, read_checkpoint, weights_digest
+from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.base.progress import Progress
 from royalty.models.encoders.encoder import as_colour, in_batches
-
-METRICS: Mapping[str, bool] = {
-    "maniqa": True,
-    "maniqa-pipal": True,
-    "maniqa-kadid": True,
-    "cnniqa": True,
-    "hyperiqa": True,
-    "nima": True,
-    "nima-koniq": True,
-    "nima-spaq": True,
-    "piqe": False,
-}
-"""Supported metrics, and whether they have weights.
-
-A metric is supported if it has no weights, or if one checkpoint holds all of them, including those of the backbone.
-Other metrics need further files from other sources.
-"""
 
 BATCH = 8
 """Images scored at once; MANIQA scores twenty crops of each image."""
@@ -87,24 +71,26 @@ class PyiqaQuality:
         return scores
 
 
-def pyiqa_quality(name: str, weights: Weights) -> PyiqaQuality:
-    """Load a metric of pyiqa; its checkpoint is `model.pth` in the folder of the weights `pyiqa:<name>`.
+def build(*folders: Path, metric: str, device: str) -> PyiqaQuality:
+    """A metric of pyiqa.
+
+    Args:
+        folders: one folder with its checkpoint, `model.pth`; none for a metric without weights.
+        metric: as pyiqa calls it.
 
     Raises:
-        InputError: pyiqa is not installed, the metric is not supported, or the file is not its checkpoint.
+        InputError: pyiqa is not installed, has no such metric, or the file is not its checkpoint.
     """
-    has_weights = by_name(name, METRICS, "supported metric of pyiqa")
-    options = dict(_declared(name)["metric_opts"])
-    folder = weights(f"pyiqa:{name}") if has_weights else None
+    options = dict(_declared(metric)["metric_opts"])
     with _offline():
         from pyiqa.archs import build_network
         from pyiqa.archs.arch_util import clean_state_dict
 
-        net = build_network({**options, "pretrained": None} if has_weights else options)
-    if folder is not None:
+        net = build_network({**options, "pretrained": None} if folders else options)
+    for folder in folders:
         state = read_checkpoint(folder / "model.pth")
         load_exactly(net, clean_state_dict(state.get("params", state)), folder / "model.pth")
-    return PyiqaQuality(net, name)
+    return PyiqaQuality(net, metric).to(device)
 
 
 @contextmanager

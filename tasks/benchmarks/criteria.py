@@ -9,6 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
+from royalty.models.base.registry import modules_of
 from royalty.tasks.benchmarks.criterion_stages import (
     ATTRIBUTES,
     EFFICIENCY,
@@ -97,4 +98,11 @@ def time_methods(
     """C4: time each method for a generated image, in one process."""
     total = len(config.rerank) + (2 if config.tracin else 0)
     inputs = EfficiencyInputs(config.methods, config.seed, (items.items, made.items, trained.outputs.models))
-    return run_in_worker(EFFICIENCY, inputs, efficiency_worker.time_methods, title="Time methods", total=total)
+    return run_in_worker(
+        EFFICIENCY,
+        inputs,
+        efficiency_worker.time_methods,
+        title="Time methods",
+        total=total,
+        also=modules_of(config.entries),
+    )

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.workspace import Workspace
 from royalty.models.base.choices import CorruptionName
+from royalty.models.base.registry import modules_of
 from royalty.tasks.benchmarks.detection_stages import (
     DETECT,
     DIGITS,
@@ -46,7 +47,14 @@ def read_digits() -> CleanSides:
 def detect(corruption: CorruptionName, config: DetectionConfig, sides: CleanSides) -> Detected:
     """Detect one corruption by every method, and measure the accuracy without the items of lowest value."""
     inputs = DetectInputs(corruption, config.settings, sides)
-    return run_in_worker(DETECT, inputs, detection_worker.detect, title=corruption, total=len(config.methods) + 1)
+    return run_in_worker(
+        DETECT,
+        inputs,
+        detection_worker.detect,
+        title=corruption,
+        total=len(config.methods) + 1,
+        also=modules_of(config.encoding.entries),
+    )
 
 
 @task(cache_policy=NO_CACHE)

@@ -156,7 +156,7 @@ def _drawn(inputs: DetectInputs, context: StageContext) -> tuple[_Labelled, _Lab
 def _encoder(settings: DetectionSettings, val: _Labelled, context: StageContext) -> Encoder:
     """Build the configured encoder, or train it on the methods' validation items."""
     encoding = settings.encoding
-    if encoding.encoder == "preact-resnet18":
+    if encoding.trained_here:
         return trained_encoder(encoding, val.images, val.labels, settings.seed, _unseen)
     locate = context.weights.locate
     return build_encoder(encoding.encoder, shape=shape_of(val.images), device=best_device(), weights=locate)

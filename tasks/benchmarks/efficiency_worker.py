@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from royalty.infra.stores.weights import WeightsStore
-from royalty.models.base.choices import RerankName
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.encoders.registry import build_encoder
@@ -63,7 +62,7 @@ def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyO
     return EfficiencyOutputs([row | sizes for row in rows])
 
 
-def _timed(method: _TimedMethod, rerank: RerankName, generated: np.ndarray) -> TableRow:
+def _timed(method: _TimedMethod, rerank: str, generated: np.ndarray) -> TableRow:
     """Time GMValuator for a generated image: by part, alone and together."""
     method.seconds(generated[:1])  # warm-up: the first call includes the setup of torch
     alone = [method.seconds(generated[[image]]) for image in range(len(generated))]
@@ -99,7 +98,7 @@ class _TimedMethod:
         prepared: seconds to embed all training images and to build the search index.
     """
 
-    def __init__(self, config: MethodsConfig, rerank: RerankName, images: np.ndarray, weights: WeightsStore) -> None:
+    def __init__(self, config: MethodsConfig, rerank: str, images: np.ndarray, weights: WeightsStore) -> None:
         self.config, shape, device, locate = config, shape_of(images), best_device(), weights.locate
         self.encoder = build_encoder(config.encoder, shape=shape, device=device, weights=locate)
         self.distance = None

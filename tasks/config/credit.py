@@ -20,7 +20,8 @@ from royalty.models.properties.registry import chosen_property
 from royalty.models.valuation.coalitions import Sizes
 from royalty.models.valuation.shapley import Estimator
 from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
-from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorBase, GeneratorConfig, kind_of
+from royalty.tasks.config.generator_base import GeneratorBase
+from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorConfig, kind_of
 from royalty.tasks.config.matching import GrandMatching
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import DigitsSource, Source, side_of

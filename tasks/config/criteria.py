@@ -8,8 +8,12 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from royalty.models.base.choices import EncoderName, JudgeName, RerankName
+from royalty.models.base.registry import Entry, entries_of
+from royalty.models.distances.registry import DISTANCES
+from royalty.models.encoders.registry import ENCODERS
+from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.base import Rate, RunName, Share, StageConfig, Steps
+from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
 from royalty.tasks.config.matching import Matching
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
@@ -58,11 +62,17 @@ class MethodsConfig(StageConfig):
     """
 
     ks: Annotated[tuple[Steps, ...], Field(min_length=1)] = (30, 50, 100)
-    rerank: Annotated[tuple[RerankName, ...], Field(min_length=1)] = ("none", "l2", "encoder")
-    encoder: EncoderName = "efficientnet-lite0"
-    quality: JudgeName = "realism"
+    rerank: Annotated[tuple[RerankChoice, ...], Field(min_length=1)] = ("none", "l2", "encoder")
+    encoder: EncoderChoice = "efficientnet-lite0"
+    quality: JudgeChoice = "realism"
     temperature: Rate = 1.0
     tracin: TracInConfig | None = TracInConfig()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What is chosen from the registries; see `royalty.tasks.config.matching.Matching`."""
+        reranks = [(name, DISTANCES) for name in self.rerank]
+        return entries_of((self.encoder, ENCODERS), (self.quality, QUALITIES), *reranks)
 
 
 class CriteriaConfig(MethodsConfig):
@@ -102,7 +112,7 @@ class CriteriaConfig(MethodsConfig):
     noisy: Share = 0.02
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
-    def matching(self, rerank: RerankName, *, quality: str | None = None) -> Matching:
+    def matching(self, rerank: str, *, quality: str | None = None) -> Matching:
         """Matching settings of one method.
 
         Args:
@@ -111,7 +121,7 @@ class CriteriaConfig(MethodsConfig):
         return Matching(
             encoder=self.encoder,
             rerank=rerank,
-            quality=quality or self.quality,  # type: ignore[arg-type]  # which pydantic checks
+            quality=quality or self.quality,
             k=max(self.ks),
             temperature=self.temperature,
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from royalty.models.base.choices import EncoderName, Representation
+from royalty.models.base.choices import Representation
+from royalty.models.base.registry import Entry, entries_of
+from royalty.models.encoders.registry import ENCODERS
 from royalty.tasks.config.base import StageConfig, Steps
+from royalty.tasks.config.choices import TRAINED_ENCODER, EncodingChoice
 
 
 class EncodingConfig(StageConfig):
@@ -21,8 +24,18 @@ class EncodingConfig(StageConfig):
         size: side of the squares that images are resized to, in pixels.
     """
 
-    encoder: EncoderName | Literal["preact-resnet18"] = "efficientnet-lite0"
+    encoder: EncodingChoice = "efficientnet-lite0"
     width: Annotated[int, Field(ge=4, le=128)] = 16
     steps: Steps = 600
     representation: Representation = "both"
     size: Annotated[int, Field(ge=8, le=512)] = 32
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether the encoder is trained on the validation images."""
+        return self.encoder == TRAINED_ENCODER
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The encoder, unless it is trained here; it may need weights, and features depend on its code."""
+        return entries_of((self.encoder, ENCODERS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -14,64 +14,9 @@ from pydantic import (
 )
 
 from royalty.models.generators.kinds import FRAME, module_of
-from royalty.tasks.config.base import TRAINING, Digits, Limit, Rate, StageConfig, Steps
-
-
-class GeneratorBase(StageConfig):
-    """Settings of all generators. `training` returns those of the training loop, `architecture` the others.
-
-    Attributes:
-        kind: the kind of generator.
-        gpus: GPUs that train the base model together, each on an equal part of every batch; see
-            `royalty.models.generators.together`.
-        steps: training steps of the base model.
-        batch_size: images in a training batch.
-        learning_rate: learning rate of the base model.
-        ema_decay: decay per step of the exponential moving average of the weights.
-    """
-
-    kind: str
-    gpus: Annotated[int, Field(ge=1)] = 1
-    steps: int
-    batch_size: Steps
-    learning_rate: Rate
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether every image needs a label."""
-        return False
-
-    @property
-    def needs_texts(self) -> bool:
-        """Whether every image needs a caption."""
-        return False
-
-    @property
-    def trained_base(self) -> TrainedBase | None:
-        """The small pipeline that is trained first as its base; None if there is none."""
-        return None
-
-    def training(self) -> dict[str, Any]:
-        """Keyword arguments of `royalty.models.generators.generator.Generator.fit`."""
-        return self.model_dump(mode="json", include=TRAINING)
-
-    def architecture(self) -> dict[str, Any]:
-        """Keyword arguments by which `royalty.models.generators.registry.build_generator` builds the kind."""
-        return self.model_dump(mode="json", exclude={"kind", "gpus", *TRAINING})
-
-    @model_validator(mode="after")
-    def _gpus_have_images(self) -> GeneratorBase:
-        if self.gpus > self.batch_size:
-            raise ValueError(f"`gpus` is at most `batch_size`, which is {self.batch_size}; got {self.gpus}")
-        return self
-
-    def check_size(self, size: int) -> None:
-        """Check that the kind can make square images of this size, in pixels.
-
-        Raises:
-            ValueError: it cannot; the message has the sizes that it can make.
-        """
+from royalty.tasks.config.base import Limit, Rate, Steps
+from royalty.tasks.config.generator_base import AddedConfig, GeneratorBase
+from royalty.tasks.config.trained_base import TrainedBase
 
 
 class DiffusionConfig(GeneratorBase):
@@ -166,32 +111,6 @@ class LatentConfig(DenoiserConfig):
 
     kind: Literal["latent"]
     base: Annotated[str, Field(min_length=1)]
-
-
-Levels = Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...], Field(min_length=2)]
-
-
-class TrainedBase(StageConfig):
-    """A small Stable Diffusion pipeline, trained on captioned MNIST digits. Nobody is credited for what it learns.
-
-    Attributes:
-        digits: digits that it learns.
-        autoencoder, denoiser, layers, text: sizes of its networks; see
-            `royalty.models.generators.small_pipeline.Widths`.
-        autoencoder_steps, denoiser_steps, batch_size, autoencoder_rate, denoiser_rate: training settings;
-            see `royalty.models.generators.pipeline_training`.
-    """
-
-    digits: Digits = (0, 1, 2, 3, 4)
-    autoencoder: Levels = (16, 16, 32)
-    denoiser: Levels = (48, 64)
-    layers: Annotated[int, Field(ge=1)] = 1
-    text: Annotated[int, Field(ge=8, multiple_of=8)] = 32
-    autoencoder_steps: Steps = 800
-    denoiser_steps: Steps = 2000
-    batch_size: Steps = 32
-    autoencoder_rate: Rate = 3e-3
-    denoiser_rate: Rate = 2e-3
 
 
 LoRABase = Annotated[
@@ -310,13 +229,24 @@ def kind_of(values: Any) -> str:
     return str(values.get("kind", "ddpm") if isinstance(values, Mapping) else getattr(values, "kind", "ddpm"))
 
 
-GeneratorConfig = Annotated[
+ADDED = "added"
+"""Tag of the model of all kinds that have no model of their own."""
+
+_Models = (
     Annotated[DDPMConfig, Tag("ddpm")]
     | Annotated[LatentConfig, Tag("latent")]
     | Annotated[LoRAConfig, Tag("lora")]
     | Annotated[BetaVAEConfig, Tag("beta-vae")]
-    | Annotated[DCGANConfig, Tag("dcgan")],
-    Discriminator(kind_of),
-    BeforeValidator(_known_kind),
-]
+    | Annotated[DCGANConfig, Tag("dcgan")]
+    | Annotated[AddedConfig, Tag(ADDED)]
+)
+_TAGS = {tag.tag for model in get_args(_Models) for tag in get_args(model) if isinstance(tag, Tag)}
+
+
+def _tag_of(values: Any) -> str:
+    kind = kind_of(values)
+    return kind if kind in _TAGS else ADDED
+
+
+GeneratorConfig = Annotated[_Models, Discriminator(_tag_of), BeforeValidator(_known_kind)]
 """The configuration of a generator of any kind; `ddpm` without `kind`."""

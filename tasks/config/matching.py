@@ -6,8 +6,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from royalty.models.base.choices import EncoderName, JudgeName, RerankName
+from royalty.models.base.registry import Entry, entries_of
+from royalty.models.distances.registry import DISTANCES
+from royalty.models.encoders.registry import ENCODERS
+from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.base import Rate, StageConfig
+from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
 
 
 class Matching(StageConfig):
@@ -24,17 +28,17 @@ class Matching(StageConfig):
             hundred items share an image at 0.1, and nearly all do at 1.
     """
 
-    encoder: EncoderName = "efficientnet-lite0"
-    rerank: RerankName = "encoder"
-    quality: JudgeName = "realism"
+    encoder: EncoderChoice = "efficientnet-lite0"
+    rerank: RerankChoice = "encoder"
+    quality: JudgeChoice = "realism"
     k: Annotated[int, Field(ge=1)] = 100
     recall_k: Annotated[int, Field(ge=1)] | None = None
     temperature: Rate = 0.1
 
     @property
-    def chosen(self) -> tuple[str, str, str]:
-        """Encoder, distance and quality, which may need weights."""
-        return self.encoder, self.rerank, self.quality
+    def entries(self) -> tuple[Entry, ...]:
+        """What is chosen from the registries: it may need weights, and results depend on its code."""
+        return entries_of((self.encoder, ENCODERS), (self.rerank, DISTANCES), (self.quality, QUALITIES))
 
     @model_validator(mode="after")
     def _recalls_enough(self) -> Matching:

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.stores.weights import WeightsStore
-from royalty.tasks.config.generators import TrainedBase
+from royalty.tasks.config.trained_base import TrainedBase
 from royalty.tasks.credit.stages import PIPELINE, Pipeline, PipelineInputs
 from royalty.tasks.stages.running import call_in_worker, run_in_worker
 

@@ -17,7 +17,8 @@ from royalty.models.generators.kinds import module_of
 from royalty.models.generators.pipelines import autoencoder_in, check_pipeline, side_multiple
 from royalty.models.properties.registry import chosen_property
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.generators import LatentConfig, LoRAConfig, TrainedBase
+from royalty.tasks.config.generators import LatentConfig, LoRAConfig
+from royalty.tasks.config.trained_base import TrainedBase
 from royalty.tasks.credit.anchor import Game
 from royalty.tasks.credit.stages import (
     CLASSIFIER,

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
+from royalty.models.base.registry import modules_of
 from royalty.models.generators.kinds import module_of
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.matching import Matching
@@ -46,7 +47,7 @@ def match_grand_model(data: Ingested, plans: Sequence[CoalitionPlan], config: Cr
         grand_model_worker.match_model,
         title="Match images",
         total=config.matching.images,
-        also=(module_of(config.generator.kind),),
+        also=(module_of(config.generator.kind), *modules_of(config.matching.entries)),
     )
 
 
@@ -58,4 +59,11 @@ def match(train: ItemsOutputs, generated: ItemsOutputs, encoder: str, matching: 
         encoder: key of the embeddings of both sides; "" for features.
     """
     inputs = MatchInputs(train.items, matching, generated=generated.items, encoder=encoder)
-    return run_in_worker(MATCH, inputs, gmvaluator_worker.match, title="Match images", total=generated.count)
+    return run_in_worker(
+        MATCH,
+        inputs,
+        gmvaluator_worker.match,
+        title="Match images",
+        total=generated.count,
+        also=modules_of(matching.entries),
+    )

@@ -13,9 +13,11 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred, module_of
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
+from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.attributes import table_of
 from royalty.models.data.folder import list_images
 from royalty.models.data.labelled import count_items
+from royalty.models.encoders.registry import ENCODERS
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.items.stages import (
     COLOUR,
@@ -101,7 +103,8 @@ def embed(items: ItemsOutputs, encoder: str, model: str) -> Embedded:
         model: digest of the weights if the encoder was trained here; else "".
     """
     inputs = EmbedInputs(items.items, encoder, model)
-    return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count)
+    also = modules_of(entries_of((encoder, ENCODERS)))
+    return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count, also=also)
 
 
 def _digest(path: Path) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from royalty.infra.settings import settings
 from royalty.infra.stores.weights import WeightsStore
-from royalty.models.base.choices import weights_of
+from royalty.models.base.registry import Entry, weights_of
 
 
-def check_weights(*chosen: str) -> None:
-    """Check that the weights of encoders, distances and quality models are available.
+def check_weights(entries: Iterable[Entry]) -> None:
+    """Check that the weights of chosen encoders, distances and quality models are available.
 
     Raises:
         WeightsError: weights are missing or damaged; the message has the command that fetches them.
     """
     store = WeightsStore(settings().weights_root)
-    for name in weights_of(*chosen):
+    for name in weights_of(entries):
         store.locate(name)

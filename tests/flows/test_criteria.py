@@ -50,6 +50,7 @@ from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
 from royalty.tasks.stages.stage import TableRow
 from tests.conftest import Run, save_digits
+from tests.watching import Watch
 
 SMALL = """
 items: 60
@@ -321,7 +322,7 @@ def run_all(royalty: Run, *criteria: str) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_criteria_of_a_generator_trained_here(royalty: Run, tmp_path: Path) -> None:
+def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(SMALL)
     found = run_all(royalty, "identity", "membership", "outliers", "efficiency")
     methods = {(row["method"], row["k"]) for row in found["identity"]["rows"]}
@@ -342,7 +343,7 @@ def test_criteria_of_a_generator_trained_here(royalty: Run, tmp_path: Path) -> N
         assert title in shown.stdout
 
 
-def test_criteria_of_images_that_are_given(royalty: Run, tmp_path: Path) -> None:
+def test_criteria_of_images_that_are_given(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 15)
     given = "train: images\ngenerated: images\nsize: 8\nattributes: {low: ['0'], not-high: ['0', '1']}\n"
     (tmp_path / "c.yaml").write_text(f"{given}ks: [1]\nrerank: [none]\nencoder: pixels\n")

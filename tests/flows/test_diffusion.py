@@ -18,6 +18,7 @@ from royalty.models.generators.generator import Resources
 from royalty.models.generators.registry import load_generator
 from tests.autoencoder import save_autoencoder
 from tests.conftest import SMALL, Run
+from tests.watching import Watch
 
 CONDITIONAL = SMALL.replace(
     "block_channels: [8, 16]",
@@ -31,7 +32,7 @@ def darkness(images):
 """What digits have and noise has not, so that a minute's generator earns credit."""
 
 
-def test_a_conditional_generator_is_credited(royalty: Run, tmp_path: Path) -> None:
+def test_a_conditional_generator_is_credited(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "conditional.yaml").write_text(f"{CONDITIONAL}property: own:darkness\n")
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
@@ -46,7 +47,7 @@ def test_a_conditional_generator_is_credited(royalty: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_gan_is_credited(royalty: Run, tmp_path: Path) -> None:
+def test_a_gan_is_credited(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     gan = SMALL.replace("steps: 60, batch_size: 32, block_channels: [8, 16]", "kind: dcgan, steps: 60, batch_size: 32")
@@ -58,7 +59,7 @@ def test_a_gan_is_credited(royalty: Run, tmp_path: Path) -> None:
     assert table["credit"].abs().sum() > 0
 
 
-def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(royalty: Run, tmp_path: Path) -> None:
+def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     latent = SMALL.replace("generator: {", "generator: {kind: latent, base: ./base, objective: noise, ")

@@ -26,6 +26,7 @@ from royalty.tasks.judge.scores import compare_utilities, score
 from royalty.tasks.judge.stages import LDS
 from royalty.tasks.stages.stage import Finished
 from tests.conftest import Run
+from tests.watching import Watch
 
 TINY = """
 data: {source: digits, contributors: 5, concentration: 1.0}
@@ -46,7 +47,7 @@ LEFT = {"without top 10%": 4, "without top 20%": 4, "without top 40%": 3, "only 
 """Of five contributors, those that are left."""
 
 
-def test_lds_then_counterfactual_on_kept_models(royalty: Run, tmp_path: Path) -> None:
+def test_lds_then_counterfactual_on_kept_models(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr

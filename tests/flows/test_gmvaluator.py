@@ -28,6 +28,7 @@ from royalty.tasks.items.stored_items import keep_items, load_items, load_values
 from royalty.tasks.stages.context import open_stores, stage_context
 from royalty.tasks.stages.stage import Finished, as_json
 from tests.conftest import Run, save_digits
+from tests.watching import Watch
 
 CONFIG = "train: images\ngenerated: made\nsize: 8\nmatching: {encoder: pixels, rerank: l2, k: 5, temperature: 0.5}\n"
 
@@ -37,7 +38,7 @@ def stages(home: Path) -> int:
         return int(database.execute("select count(*) from stages").fetchone()[0])
 
 
-def test_generated_images_are_matched_once_with_those_behind_them(royalty: Run, tmp_path: Path) -> None:
+def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     files = save_digits(tmp_path / "images", ["ann", "bob", "ann;cy"] * 10)
     (tmp_path / "made" / "more").mkdir(parents=True)  # a folder of images and nothing else
     for index in (3, 10, 20):

@@ -17,9 +17,10 @@ from royalty.models.base.serialization import unpack
 from royalty.models.generators.pipelines import digest_of_pipeline
 from royalty.models.generators.small_pipeline import save_small_pipeline
 from tests.conftest import FOLDER, Run, save_digits
+from tests.watching import Watch
 
 
-def test_a_lora_is_credited_from_its_captions(royalty: Run, tmp_path: Path) -> None:
+def test_a_lora_is_credited_from_its_captions(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "ben", "cem"] * 24)
     metadata = tmp_path / "images" / "metadata.csv"
     head, *rows = metadata.read_text(encoding="utf-8").splitlines()
@@ -61,7 +62,9 @@ def test_a_lora_is_credited_from_its_captions(royalty: Run, tmp_path: Path) -> N
     assert ranks == {4, 2}
 
 
-def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(royalty: Run, tmp_path: Path) -> None:
+def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
+    watch: Watch, royalty: Run, tmp_path: Path
+) -> None:
     # The preset `tiny-lora`, as far as it can be trained within seconds.
     config = yaml.safe_load(files("royalty.flows").joinpath("presets", "tiny-lora.yaml").read_text(encoding="utf-8"))
     config["data"] |= {"digits": [7, 9], "held_out": {"validation": 0.4, "classifier": 0.4}}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from royalty.models.valuation.batches import Batching
 from tests.conftest import Run, save_digits
+from tests.watching import Watch
 
 
 def save_arrays(folder: Path) -> tuple[str, str]:
@@ -24,7 +25,7 @@ def save_arrays(folder: Path) -> tuple[str, str]:
     return "train.npz", "val.npz"
 
 
-def test_values_of_arrays(royalty: Run, tmp_path: Path) -> None:
+def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     found = {}
     for method in ("lava", "sava"):
@@ -65,7 +66,7 @@ def part_of(name: str, folder: Path) -> np.ndarray:
     return dict(load(f"{name}.npz", folder))["labels"]
 
 
-def test_only_new_batches_are_transported(royalty: Run, tmp_path: Path) -> None:
+def test_only_new_batches_are_transported(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     (tmp_path / "v.yaml").write_text(f"train: {train}\nval: {val}\nvaluing: {{batch_size: 5}}\n")
     sava = ("value", "sava", "--config", "v.yaml", "--json")
@@ -99,7 +100,7 @@ def first_share(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.concatenate(Batching(5, True, 0).rows(len(features), labels)[:16])
 
 
-def test_images_are_embedded_once(royalty: Run, tmp_path: Path) -> None:
+def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 10)
     (tmp_path / "v.yaml").write_text("train: images\nval: images\nencoding: {encoder: pixels, size: 8}\n")
     for method, batches in (("lava", None), ("sava", 1)):
@@ -118,7 +119,7 @@ def test_images_are_embedded_once(royalty: Run, tmp_path: Path) -> None:
     assert len(shards) == 2  # one an encoder
 
 
-def test_planted_corruptions_are_found(royalty: Run, tmp_path: Path) -> None:
+def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 120\ncorruptions: [flipped-labels, noise]\nmethods: [lava, random]\nremoved: [0.25]\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"

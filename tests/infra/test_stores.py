@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from royalty.infra.settings import Settings
+from royalty.infra.stores import keys
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.keys import _module, _origin, code_version, digest_of, modules_run_by
@@ -155,6 +156,21 @@ def test_code_version_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch
             known.cache_clear()  # a process reads its code once
         versions.append(code_version("numeric_sample"))
     assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow", "matplotlib", "pillow"])
+def test_code_version_covers_libraries_and_those_that_work_for_them(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "drawing_sample.py").write_text("import matplotlib.pyplot\nimport pandas as pd\n")
+    versions, installed = [], keys.version
+    for upgraded in ("", library, "faiss-cpu"):
+        for known in (code_version, modules_run_by, _module, _origin, keys._version):
+            known.cache_clear()
+        monkeypatch.setattr(keys, "version", lambda name, new=upgraded: "9" if name == new else installed(name))
+        versions.append(code_version("drawing_sample"))
+    assert versions[0] == versions[2] != versions[1]
 
 
 def test_code_version_covers_what_is_imported() -> None:

@@ -4,65 +4,38 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import partial
-from importlib import import_module
-from pathlib import Path
-from typing import get_args
+from collections.abc import Mapping
 
 import pytest
 
 from royalty.infra.stores.weights import SOURCES
-from royalty.models.base.choices import (
-    DistanceName,
-    EncoderName,
-    JudgeName,
-    PropertyName,
-    QualityName,
-    RerankName,
-    weights_of,
-)
 from royalty.models.base.errors import InputError
-from royalty.models.distances.registry import DISTANCES, build_distance
-from royalty.models.encoders.registry import ENCODERS, build_encoder
-from royalty.models.properties import registry as properties
+from royalty.models.base.registry import Entry, load, weights_of
+from royalty.models.distances.registry import DISTANCES
+from royalty.models.encoders.registry import ENCODERS
+from royalty.models.generators.kinds import KINDS
 from royalty.models.properties.registry import PROPERTIES, chosen_property
-from royalty.models.quality.registry import QUALITIES, build_quality
+from royalty.models.quality.registry import QUALITIES
 
 
-def test_every_name_can_be_built_and_every_build_has_a_name() -> None:
-    for names, built in ((EncoderName, ENCODERS), (DistanceName, DISTANCES), (QualityName, QUALITIES)):
-        assert set(get_args(names)) == set(built)
+@pytest.mark.parametrize("registry", [ENCODERS, DISTANCES, QUALITIES], ids=["encoders", "distances", "qualities"])
+def test_every_name_has_a_builder_and_weights_that_can_be_fetched(registry: Mapping[str, Entry]) -> None:
+    for entry in registry.values():
+        assert callable(load(entry.builder))
+    assert set(weights_of(registry.values())) <= set(SOURCES)
 
 
-@pytest.mark.parametrize("name", sorted({*get_args(EncoderName), *get_args(RerankName), *get_args(JudgeName)}))
-def test_the_weights_of_a_choice_are_those_that_it_asks_for(name: str) -> None:
-    class Asked(Exception):
-        pass
-
-    def weights(wanted: str) -> Path:
-        raise Asked(wanted)
-
-    asked: list[str] = []
-    builds = [partial(build, shape=(3, 32, 32)) for build in (build_encoder, build_distance)]
-    for build in (*builds, build_quality):
-        try:
-            build(name, weights=weights)
-        except Asked as error:
-            asked += error.args
-        except InputError:  # no such encoder, distance or quality
-            pass
-    assert weights_of(name) == asked
-    assert set(asked) <= set(SOURCES)
+def test_every_kind_of_generator_has_a_class() -> None:
+    for name, kind in KINDS.items():
+        assert vars(load(kind.builder))["KIND"] == name
 
 
 def test_every_property_can_be_built_by_every_network_on_offer() -> None:
-    assert set(get_args(PropertyName)) == set(PROPERTIES)
-    assert set(properties.ENCODERS) == set(ENCODERS)
-    assert set(properties.DISTANCES) == set(DISTANCES)
+    assert chosen_property("diversity").network == "encoder"
     for known in PROPERTIES.values():
-        module, _, function = known.builder.partition(":")
-        assert callable(getattr(import_module(module), function))
-        assert {name for weights in known.networks.values() for name in weights} <= set(SOURCES)
+        for path in (known.builder, *(entry.builder for entry in known.networks.values())):
+            assert callable(load(path))
+        assert set(weights_of(known.networks.values())) <= set(SOURCES)
 
 
 def test_a_property_is_checked_without_torch() -> None:

@@ -21,7 +21,7 @@ from torch import nn
 
 from royalty.infra.stores.weights import SOURCES, WeightsError, WeightsStore
 from royalty.models.base.errors import InputError
-from royalty.models.quality.pyiqa_metrics import METRICS, PyiqaQuality, pyiqa_quality
+from royalty.models.quality.pyiqa_metrics import PyiqaQuality
 from royalty.models.quality.registry import QUALITIES, build_quality
 
 
@@ -155,22 +155,21 @@ def test_a_malicious_checkpoint_is_refused_and_not_run(tmp_path: Path) -> None:
 
     torch.save({"params": Malicious()}, tmp_path / "model.pth")
     with pytest.raises(InputError, match="never loaded"):
-        pyiqa_quality("cnniqa", lambda name: tmp_path)
+        build_quality("pyiqa:cnniqa", weights=lambda name: tmp_path)
     assert not (tmp_path / "trace").exists()
 
 
 def test_names_and_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in METRICS:
-        assert (f"pyiqa:{name}" in SOURCES) == METRICS[name]
-        assert f"pyiqa:{name}" in QUALITIES
+    offered = {name for name in SOURCES if name.startswith("pyiqa:")}
+    assert offered == {name for entry in QUALITIES.values() for name in entry.weights}
     with pytest.raises(WeightsError, match="royalty weights fetch pyiqa:maniqa"):
         build_quality("maniqa", weights=WeightsStore(tmp_path).locate)
     with pytest.raises(InputError, match="pyiqa:maniqa needs weights"):
         build_quality("maniqa")
     with pytest.raises(InputError, match="did you mean maniqa"):
         build_quality("maniq")
-    with pytest.raises(InputError, match="no supported metric of pyiqa is called 'clipiqa'"):
-        pyiqa_quality("clipiqa", lambda name: tmp_path)
+    with pytest.raises(InputError, match="no quality is called 'pyiqa:clipiqa'"):  # pyiqa has it, with further files
+        build_quality("pyiqa:clipiqa", weights=lambda name: tmp_path)
     monkeypatch.setitem(sys.modules, "pyiqa.default_model_configs", None)
     with pytest.raises(InputError, match=r"package pyiqa.*royalty\[hub\]"):
         build_quality("pyiqa:piqe")

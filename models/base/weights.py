@@ -1,0 +1,20 @@
+"""Where the learned weights of a name are; importing this file does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from royalty.models.base.errors import InputError
+
+Weights = Callable[[str], Path]
+"""The folder that holds the weights of a name; raises an error that says how to fetch them if they are missing."""
+
+
+def no_weights(name: str) -> Path:
+    """The `Weights` of who has none.
+
+    Raises:
+        InputError: always.
+    """
+    raise InputError(f"{name} takes weights, and no folder of weights was given; pass `weights`, or choose another")
