@@ -129,7 +129,7 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
     assert first.checks == [
         "Nobody would get a larger share by splitting into two identities, each with half of the credit."
     ]
-    (by_heads,) = pay({"floor": "0.2", "pool": "10"}, dry_run=True).checks
+    (by_heads,) = pay({"floor": "0.2", "pool": "10", "period": "2026-06"}, dry_run=True).checks
     assert "By splitting into two identities, each with half of the credit, zoë would get €2.00 more" in by_heads
 
     written = Path(first.files[0])
