@@ -28,6 +28,7 @@ from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.samples import sample_ends
 from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
     check_generator,
@@ -158,6 +159,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     pool = config.payout.name or config.name
     paid = pay(estimate, config.payout, pool, payees=load_payees(config.payout, config.data), source=config.name)
     matched = match_grand_model(game.data, plans, config)
+    samples = sample_ends(game.data, plans, config)
 
     stages = RunStages(
         ingest=game.data,
@@ -169,6 +171,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
         credit=estimate,
         pay=paid,
         match=matched,
+        samples=samples,
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]

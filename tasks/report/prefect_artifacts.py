@@ -13,7 +13,7 @@ from prefect.context import FlowRunContext
 from royalty.infra.pages.contributors import INDEX
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.stages import DividedPool
-from royalty.tasks.report.track import escaped
+from royalty.tasks.report.text import escaped
 
 
 def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from royalty.infra.pages.contributors import file_of
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.tracking.client import open_tracking
 from royalty.tasks.report.background import Background
+from royalty.tasks.report.coalition_runs import logged_coalitions
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages, WrittenReport
 from royalty.tasks.report.track import track
@@ -52,16 +54,54 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     assert run.data.tags["royalty.credit_table"] == stages.credit.outputs.table
     assert run.data.tags["royalty.statement"] == home.statement
     assert run.data.metrics["grand_utility"] == 2.0
+    assert run.data.metrics["utility_pruned"] == 1.0
+    assert run.data.tags["mlflow.user"]
+    assert {given.dataset.name for given in run.inputs.dataset_inputs} == {"train", "validation", "classifier"}
+    models = {client.get_logged_model(made.model_id).name for made in run.outputs.model_outputs}
+    assert models == {"base", "pruned"}
     names = {client.get_run(made).info.run_name for made in outputs.runs.values()}
     assert names >= {"ingest", "classifier", "train", "prune", "measure", "credit", "pay", "gmvaluator"}
     base = client.get_run(outputs.runs[stages.train.key])
     assert (base.data.params["training.steps"], base.data.metrics["loss"]) == ("60", 0.25)
+    curves = [client.get_metric_history(*of) for of in ((base.info.run_id, "loss"), (outputs.run, "loss/base"))]
+    assert [[(point.step, point.value) for point in curve] for curve in curves] == [[(1, 0.5), (2, 0.25)]] * 2
+    assert base.info.end_time - base.info.start_time == 1_000
+    assert run.info.start_time <= base.info.start_time
+    by_size = client.get_metric_history(outputs.run, "property_by_size")
+    assert [(point.step, point.value) for point in by_size] == [(0, 0.0), (1, 1.0), (2, 2.0)]
     measured = client.get_run(outputs.runs[stages.measure.key]).data.metrics
     assert (measured["utility_real"], measured["step_seconds_base"]) == (1.0, 0.1)
     version = client.get_model_version_by_alias("royalty-june", "credited")
     assert stages.train.outputs.model in str(version.description)
+    assert version.run_id == outputs.run
+    card = client.get_registered_model("royalty-june").description
+    for text in ("Inception Score", "| ann | 3 | +1.0000 |", "not stated: 6 images", "## Limits"):
+        assert text in card, text
     again = track.fn("june", home.config.claimed(), replace(stages, track=None), home.plans)
     assert (again.reused, again.outputs) == (True, outputs)
+
+
+def test_mlflow_shows_images_a_plot_and_the_card(home: Home) -> None:
+    outputs = logged(home).logged_run.outputs
+    client = open_tracking(Settings(home=home.space.root)).client
+    files = {file.path for file in client.list_artifacts(outputs.run)}
+    assert files >= {"property-by-size.png", "MODEL_CARD.md", "images", "credit.json", "payout.json", "values.json"}
+    images = [file.path for file in client.list_artifacts(outputs.run, "images") if file.path.endswith(".png")]
+    series = {path.removeprefix("images/").partition("+step+")[0]: path for path in images}
+    assert set(series) == {"1 base model", "2 pruned model before recovery", "3 pruned model after recovery"}
+    assert "+step+60+" in series["1 base model"]
+    with Image.open(client.download_artifacts(outputs.run, series["1 base model"])) as shown:
+        assert shown.size == (129, 64)  # two images of 8 pixels, each pixel eight times
+
+
+def test_a_run_that_uses_the_same_coalitions_logs_them_no_more(home: Home) -> None:
+    first = logged(home)
+    other = replace(home, stages=replace(home.stages, match=replace(home.stages.match, key="a" * 64)))
+    second = logged(other).logged_run.outputs
+    coalitions = {plan.key for plan in home.plans}
+    assert second.run != first.logged_run.outputs.run
+    assert {second.runs[key] for key in coalitions} == {first.logged_run.outputs.runs[key] for key in coalitions}
+    assert logged_coalitions(home.space, [replace(home.plans[0], measures=())]) == {}
 
 
 def test_the_pages_are_written_and_the_images_are_opened_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
