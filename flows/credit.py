@@ -77,13 +77,13 @@ class CreditResult:
     timings: list[Timing]
 
 
-@flow(name="credit", task_runner=RUNNER)
+@flow(name="credit", flow_run_name="credit {config.name}", task_runner=RUNNER)
 def credit(config: CreditConfig) -> CreditResult:
     """Run the method on one image set. Finished work of this run or of another one is reused."""
     return value(config, prepare(config), notes=[])
 
 
-@flow(name="forecast", task_runner=RUNNER)
+@flow(name="forecast", flow_run_name="forecast {config.name}", task_runner=RUNNER)
 def forecast(config: CreditConfig) -> Verdict:
     """Measure a pilot of the coalitions, which a run will reuse, and estimate time and precision of the whole run."""
     game = prepare(config)

@@ -41,7 +41,7 @@ class MatchResult:
     diagnostics: dict[str, Any]
 
 
-@flow(name="gmvaluator", task_runner=RUNNER)
+@flow(name="gmvaluator", flow_run_name="gmvaluator {config.name}", task_runner=RUNNER)
 def gmvaluator(config: GMValuatorConfig, out: Path | None = None) -> MatchResult:
     """Embed both sets, match them, and write the tables. Finished work is reused."""
     check_out(out)

@@ -44,7 +44,7 @@ class PayoutResult:
     files: list[str]
 
 
-@flow(name="payout")
+@flow(name="payout", flow_run_name="payout {credit}")
 def payout(
     credit: str,
     config: PayoutConfig | None = None,

@@ -47,7 +47,7 @@ class Revaluation:
     summary: str
 
 
-@flow(name="revalue", task_runner=RUNNER)
+@flow(name="revalue", flow_run_name="revalue {config.name}", task_runner=RUNNER)
 def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = False) -> Revaluation:
     """Credit what changed since the last credited run of this name, starting from that run's models, the anchor.
 

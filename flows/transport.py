@@ -52,7 +52,7 @@ class ValueResult:
     diagnostics: dict[str, Any]
 
 
-@flow(name="transport", task_runner=RUNNER)
+@flow(name="transport", flow_run_name="transport {config.name}", task_runner=RUNNER)
 def value(config: ValueConfig, out: Path | None = None, incremental: bool = False) -> ValueResult:
     """Value every item of the training set by the validation set. Finished work is reused, also from other runs.
 

@@ -25,7 +25,7 @@ else:
 IMAGES = 16
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="sample models of nobody and everybody", cache_policy=NO_CACHE, tags=["gpu"])
 def sample_ends(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Sampled:
     """Sample the models of the null and the grand coalition, from the noise that the base model was sampled from."""
     ends = {"nobody": 0, "everybody": len(data.outputs.contributors)}

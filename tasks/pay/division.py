@@ -24,7 +24,7 @@ MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="divide the pool", cache_policy=NO_CACHE)
 def pay(
     credit: Credited,
     config: PayoutConfig,
@@ -65,7 +65,7 @@ def pay(
     return replace(division, statement=statement)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="release held money", cache_policy=NO_CACHE)
 def release_held(pool_name: str, config: PayoutConfig, contributors: Sequence[str]) -> str:
     """Pay the amounts that a pool holds for contributors; returns the id of the statement."""
     ledger = open_workspace(settings()).ledger

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_commit, digest_of
+from royalty.infra.tracking.addresses import MODE
 from royalty.infra.tracking.records import FinishedRun, Period
 from royalty.infra.tracking.source import source_tags
 from royalty.infra.workspace import Workspace
@@ -121,7 +122,7 @@ def _coalitions_link(experiment: str, run: str) -> str:
     """Link to the coalitions that a run used, also those logged for an earlier run; highest utility first."""
     used = quote(f"tags.`royalty.used_by.{run}` = 'yes'")
     order = quote("metrics.`utility`")
-    address = f"#/experiments/{experiment}/runs?searchFilter={used}&orderByKey={order}&orderByAsc=false"
+    address = f"#/experiments/{experiment}/runs?{MODE}&searchFilter={used}&orderByKey={order}&orderByAsc=false"
     return f"[Coalitions of this run, by utility]({address})"
 
 

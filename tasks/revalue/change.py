@@ -85,7 +85,7 @@ def load_last_run(name: str, data: Ingested) -> LastRun:
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="compare with the last run", cache_policy=NO_CACHE)
 def compare_with_last_run(
     config: CreditConfig,
     last: LastRun,

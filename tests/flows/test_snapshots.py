@@ -10,8 +10,10 @@ import pytest
 from royalty.models.data.items import ImageSet, item_id
 from royalty.models.generators.generator import NOTHING_ELSE, Generator
 from royalty.models.generators.registry import build_generator
+from royalty.tasks.config.generators import DDPMConfig
 from royalty.tasks.credit.snapshots import Snapshots
 
+ARCHITECTURE = DDPMConfig(block_channels=[8, 16]).architecture()
 TRAINING = {"batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9, "seed": 0}
 
 
@@ -22,7 +24,7 @@ def images() -> ImageSet:
 
 
 def untrained(images: ImageSet) -> Generator:
-    return build_generator("ddpm", images.shown(), {"block_channels": [8, 16]}, seed=0, resources=NOTHING_ELSE)
+    return build_generator("ddpm", images.shown(), ARCHITECTURE, seed=0, resources=NOTHING_ELSE)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,0 +1,54 @@
+"""All pages of a run in one HTML file, for viewers that show one file and follow no link to another.
+
+MLflow shows an HTML artifact in a frame of its own, without the files beside it. Links within the file work there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from markupsafe import escape
+
+from royalty.infra.pages.contributors import INDEX
+
+REPORT = "report.html"
+TITLES = {REPORT: "Report", INDEX: "Contributors"}
+
+STYLE = """
+.page { display: none; }
+.page:target, body:not(:has(.page:target)) > .page:first-of-type { display: block; }
+.pages { padding-top: 1.25rem; display: flex; gap: 1rem; }
+"""
+
+REFERENCES = re.compile(r'\b(id|aria-labelledby|aria-describedby)="([^"]+)"')
+LINKS = re.compile(r'href="([^"#:]+\.html)"')
+
+
+def combined(pages: Mapping[str, str]) -> str:
+    """Put the pages into one, of which one is visible at a time: the report, until a link is followed.
+
+    Args:
+        pages: HTML files by their paths, `report.html` and `index.html` among them.
+    """
+    head = pages[REPORT].partition("</style>")[0]
+    links = " ".join(f'<a href="#{_anchor(path)}">{escape(title)}</a>' for path, title in TITLES.items())
+    navigation = f'<nav class="pages" aria-label="Pages">{links}</nav>'
+    ordered = {REPORT: pages[REPORT], **pages}
+    articles = "\n".join(
+        f'<article class="page" id="{_anchor(path)}">\n{_body(path, html)}\n</article>'
+        for path, html in ordered.items()
+    )
+    return f"{head}{STYLE}</style>\n</head>\n<body>\n{navigation}\n{articles}\n</body>\n</html>\n"
+
+
+def _anchor(path: str) -> str:
+    return f"page-{PurePosixPath(path).stem}"
+
+
+def _body(path: str, html: str) -> str:
+    """The body of a page. Its ids get the page's name, because the pages use the same ones; its links, anchors."""
+    body = html.partition("<body>")[2].rpartition("</body>")[0].strip()
+    body = REFERENCES.sub(lambda match: f'{match[1]}="{_anchor(path)}-{match[2]}"', body)
+    return LINKS.sub(lambda match: f'href="#{_anchor(match[1])}"', body)
