@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -114,9 +115,9 @@ def _measure_plan(
     return replace(plan, key=digest_of({"coalition": coalition, "code": code, **described}))
 
 
-def _group_name(parameters: dict[str, Any]) -> str:
+def _group_name() -> str:
     """Name of the task that measures a group of coalitions, as Prefect shows it."""
-    sizes = [len(plan.members) for plan in parameters["plans"]]
+    sizes = [len(plan.members) for plan in prefect.runtime.task_run.parameters["plans"]]
     return f"measure {len(sizes)} coalitions of {min(sizes)} to {max(sizes)} contributors"
 
 

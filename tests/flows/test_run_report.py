@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,17 @@ import pytest
 from PIL import Image
 
 from royalty.infra.pages.contributors import file_of
+from royalty.infra.servers.loopback import QUIET, mlflow_server
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
+from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages, WrittenReport
 from royalty.tasks.report.track import track
+from tests.browser import Browser
 from tests.tracing import Home, Recorder, made_up
 
 SPLIT = "royalty.tasks.report.track", "royalty.tasks.report.report", "royalty.tasks.stages.running"
@@ -137,6 +141,22 @@ def test_the_pages_are_written_and_the_images_are_opened_once(home: Home, monkey
     assert again.stage.outputs == written.stage.outputs
 
 
+def test_mlflow_gets_all_pages_in_one_file(home: Home, tmp_path: Path) -> None:
+    stages = logged(home)
+    folder = Path(reported(home, stages).folder)
+    run, client = stages.logged_run.outputs.run, open_tracking(Settings(home=home.space.root)).client
+    files = {file.path for file in client.list_artifacts(run)}
+    assert "report.html" in files
+    assert not {"index.html", "contributors"} & files
+    html = Path(client.download_artifacts(run, "report.html", str(tmp_path))).read_text(encoding="utf-8")
+    anchors = re.findall(r'id="([^"]+)"', html)
+    assert len(anchors) == len(set(anchors))
+    links = re.findall(r'href="([^"]+)"', html)
+    assert {link.removeprefix("#") for link in links} <= set(anchors)
+    assert {f"#page-{Path(file_of(person)).stem}" for person in ("ann", "bob")} <= set(links)
+    assert 'href="report.html"' in (folder / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_page_says_what_changed_since_the_last_run(home: Home) -> None:
     reported(home, logged(home))
     recorder = Recorder(home.space, {})
@@ -161,3 +181,40 @@ def test_stages_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     del keys["pay"], keys["train"]
     with pytest.raises(StoreError, match="lacks the stage 'train'"):
         RunStages.kept(home.space, keys.values())
+
+
+@pytest.mark.browser
+def test_mlflows_pages_show_the_run_and_its_report_with_working_links(home: Home, tmp_path: Path) -> None:
+    stages = logged(home)
+    reported(home, stages)
+    outputs = stages.logged_run.outputs
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in QUIET.items():
+            environment.setenv(name, value)
+        server = mlflow_server(Settings(home=home.space.root))
+    try:
+        server.wait_until_ready()
+        with Browser() as browser:
+            browser.resize(1500, 1400)
+            browser.open(f"{server.url}/#/experiments/{outputs.experiments['coalitions']}?{MODE}", wait=False)
+            browser.until("document.body?.innerText.includes('1 of 2: bob')", 90)
+            page = run_page(server.url, outputs.experiments["runs"], outputs.run)
+            browser.open(page, wait=False)
+            for text in ("royalty-june", "Model training", "Created by", "property_by_size", "Credits 2 contributors"):
+                browser.until(f"document.body?.innerText.includes({text!r})", 90)
+            browser.open(page.replace("?", "/artifacts/report.html?"), wait=False)
+            browser.until("document.querySelector('iframe#html') !== null", 90)
+    finally:
+        server.stop()
+    client = open_tracking(Settings(home=home.space.root)).client
+    together = Path(client.download_artifacts(outputs.run, "report.html", str(tmp_path)))
+    with Browser() as browser:
+        browser.open(together.as_uri())
+        shown = "[...document.querySelectorAll('.page')].filter(page => page.offsetHeight).map(page => page.id)"
+        assert browser.run(shown) == ["page-report"]
+        browser.run("document.querySelector('.pages a[href=\"#page-index\"]').click()")
+        browser.until(f"JSON.stringify({shown}) === '[\"page-index\"]'")
+        person = f"page-{Path(file_of('ann')).stem}"
+        browser.run(f"document.querySelector('#page-index a[href=\"#{person}\"]').click()")
+        browser.until(f"JSON.stringify({shown}) === '[\"{person}\"]'")
+        assert browser.accessibility() == []
