@@ -36,11 +36,11 @@ def combined(pages: Mapping[str, str]) -> str:
     links = " ".join(f'<a href="#{_anchor(path)}">{escape(title)}</a>' for path, title in TITLES.items())
     navigation = f'<nav class="pages" aria-label="Pages">{links}</nav>'
     ordered = {REPORT: pages[REPORT], **pages}
-    articles = "\n".join(
-        f'<article class="page" id="{_anchor(path)}">\n{_body(path, html)}\n</article>'
+    bodies = "\n".join(
+        f'<div class="page" id="{_anchor(path)}">\n{_body(path, html)}\n</div>'
         for path, html in ordered.items()
     )
-    return f"{head}{STYLE}</style>\n</head>\n<body>\n{navigation}\n{articles}\n</body>\n</html>\n"
+    return f"{head}{STYLE}</style>\n</head>\n<body>\n{navigation}\n{bodies}\n</body>\n</html>\n"
 
 
 def _anchor(path: str) -> str:
