@@ -1,10 +1,13 @@
 """All pages of a run in one HTML file, for viewers that show one file and follow no link to another.
 
-MLflow shows an HTML artifact in a frame of its own, without the files beside it. Links within the file work there.
+MLflow shows an HTML artifact in a sandboxed frame, without the files beside it. The frame may run scripts and may not
+navigate, not even to an anchor of the same file, so that a script shows the page that a link names.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -18,9 +21,23 @@ TITLES = {REPORT: "Report", INDEX: "Contributors"}
 
 STYLE = """
 .page { display: none; }
-.page:target, body:not(:has(.page:target)) > .page:first-of-type { display: block; }
+.page.shown { display: block; }
 .pages { padding-top: 1.25rem; display: flex; gap: 1rem; }
 """
+
+SCRIPT = """
+document.addEventListener("click", event => {
+  const link = event.target.closest('a[href^="#page-"]');
+  if (!link) return;
+  event.preventDefault();
+  for (const page of document.querySelectorAll(".page")) {
+    page.classList.toggle("shown", `#${page.id}` === link.getAttribute("href"));
+  }
+  window.scrollTo(0, 0);
+});
+"""
+POLICY = "style-src 'unsafe-inline'"
+"""The end of the pages' content security policy, which allows no script."""
 
 REFERENCES = re.compile(r'\b(id|aria-labelledby|aria-describedby)="([^"]+)"')
 LINKS = re.compile(r'href="([^"#:]+\.html)"')
@@ -32,15 +49,18 @@ def combined(pages: Mapping[str, str]) -> str:
     Args:
         pages: HTML files by their paths, `report.html` and `index.html` among them.
     """
-    head = pages[REPORT].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    head = pages[REPORT].partition("</style>")[0].replace(POLICY, f"{POLICY}; script-src 'sha256-{digest}'", 1)
     links = " ".join(f'<a href="#{_anchor(path)}">{escape(title)}</a>' for path, title in TITLES.items())
     navigation = f'<nav class="pages" aria-label="Pages">{links}</nav>'
     ordered = {REPORT: pages[REPORT], **pages}
     bodies = "\n".join(
-        f'<div class="page" id="{_anchor(path)}">\n{_body(path, html)}\n</div>'
+        f'<div class="page{" shown" if path == REPORT else ""}" id="{_anchor(path)}">\n{_body(path, html)}\n</div>'
         for path, html in ordered.items()
     )
-    return f"{head}{STYLE}</style>\n</head>\n<body>\n{navigation}\n{bodies}\n</body>\n</html>\n"
+    return (
+        f"{head}{STYLE}</style>\n</head>\n<body>\n{navigation}\n{bodies}\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    )
 
 
 def _anchor(path: str) -> str:
