@@ -18,6 +18,7 @@ from prefect import flow
 from royalty.flows.configuration import as_credit_config
 from royalty.flows.fan_out import measure_all
 from royalty.flows.mistakes import explained
+from royalty.flows.naming import named
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
@@ -31,6 +32,7 @@ from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.samples import sample_ends
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
@@ -86,7 +88,7 @@ class CreditResult:
     timings: list[Timing]
 
 
-@flow(name="credit", task_runner=RUNNER)
+@flow(name="credit", flow_run_name=named("credit"), task_runner=RUNNER)
 @explained
 def credit(config: CreditConfig | dict[str, Any] | str) -> CreditResult:
     """Run the method on one image set. Finished work of this run or of another one is reused.
@@ -99,7 +101,7 @@ def credit(config: CreditConfig | dict[str, Any] | str) -> CreditResult:
     return value(config, game, notes=anchor_notes(config.name, game.data))
 
 
-@flow(name="forecast", task_runner=RUNNER)
+@flow(name="forecast", flow_run_name=named("forecast"), task_runner=RUNNER)
 @explained
 def forecast(config: CreditConfig) -> Verdict:
     """Measure a pilot of the coalitions, which a run will reuse, and estimate time and precision of the whole run."""
@@ -192,6 +194,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     payees = load_payees(terms, config.data)
     paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post, replace=terms.take_back)
     matched = match_grand_model(game.data, plans, config)
+    samples = sample_ends(game.data, plans, config)
 
     stages = RunStages(
         ingest=game.data,
@@ -203,6 +206,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
         credit=estimate,
         pay=paid,
         match=matched,
+        samples=samples,
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]

@@ -82,7 +82,7 @@ class GeneratedSet:
     trained: Generator | None
 
 
-@flow(name="evaluate-identity", task_runner=RUNNER)
+@flow(name="evaluate-identity", flow_run_name="evaluate identity {config.name}", task_runner=RUNNER)
 def identity(config: CriteriaConfig) -> CriteriaResult:
     """C1: the most valuable training images for a generated image should have its class."""
     check(config)
@@ -93,7 +93,7 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
     return written("identity", config, judge_identity(judged, items, config), judged, items, accuracy)
 
 
-@flow(name="evaluate-attributes", task_runner=RUNNER)
+@flow(name="evaluate-attributes", flow_run_name="evaluate attributes {config.name}", task_runner=RUNNER)
 def attributes(config: CriteriaConfig) -> CriteriaResult:
     """C2: the most valuable training images should share one or two attributes of the generated image."""
     check(config)
@@ -103,7 +103,7 @@ def attributes(config: CriteriaConfig) -> CriteriaResult:
     return written("attributes", config, judge_attributes(judged, items, config), judged, items, accuracy)
 
 
-@flow(name="evaluate-membership", task_runner=RUNNER)
+@flow(name="evaluate-membership", flow_run_name="evaluate membership {config.name}", task_runner=RUNNER)
 def membership(config: CriteriaConfig) -> CriteriaResult:
     """Table 6: training images of a generator should have higher values than held-out images of their class."""
     refuse_given(config, "membership")
@@ -113,7 +113,7 @@ def membership(config: CriteriaConfig) -> CriteriaResult:
     return written("membership", config, judge_membership(judged, halves), judged, None)
 
 
-@flow(name="evaluate-outliers", task_runner=RUNNER)
+@flow(name="evaluate-outliers", flow_run_name="evaluate outliers {config.name}", task_runner=RUNNER)
 def outliers(config: CriteriaConfig) -> CriteriaResult:
     """C3: images to which noise was added before training should have the lowest values."""
     refuse_given(config, "outliers")
@@ -122,7 +122,7 @@ def outliers(config: CriteriaConfig) -> CriteriaResult:
     return written("outliers", config, judge_outliers(judged, noisy), judged, None)
 
 
-@flow(name="evaluate-efficiency", task_runner=RUNNER)
+@flow(name="evaluate-efficiency", flow_run_name="evaluate efficiency {config.name}", task_runner=RUNNER)
 def efficiency(config: CriteriaConfig) -> CriteriaResult:
     """C4: seconds per generated image of a beta-VAE, compared with VAE-TracIn."""
     refuse_given(config, "efficiency")

@@ -36,7 +36,7 @@ class DetectionResult:
     mlflow_run: str
 
 
-@flow(name="evaluate-detection", task_runner=RUNNER)
+@flow(name="evaluate-detection", flow_run_name="evaluate detection {config.name}", task_runner=RUNNER)
 def detection(config: DetectionConfig) -> DetectionResult:
     """Plant corruptions in a clean set, detect them by the values of its items, and train without the lowest values."""
     check_home(settings().root)

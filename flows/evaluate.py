@@ -65,7 +65,7 @@ class Judgement:
     mlflow_run: str
 
 
-@flow(name="evaluate-lds", task_runner=RUNNER)
+@flow(name="evaluate-lds", flow_run_name="evaluate lds {config.name}", task_runner=RUNNER)
 def lds(config: CreditConfig) -> Judgement:
     """LDS of Shapley credit and of the paper's baselines, on coalitions that no credit was computed from."""
     game = prepare(config, check_lds)
@@ -81,7 +81,7 @@ def lds(config: CreditConfig) -> Judgement:
     return judgement(config, scored.outputs.rows, plans, write_lds(config, scored))
 
 
-@flow(name="evaluate-counterfactual", task_runner=RUNNER)
+@flow(name="evaluate-counterfactual", flow_run_name="evaluate counterfactual {config.name}", task_runner=RUNNER)
 def counterfactual(config: CreditConfig) -> Judgement:
     """Change of the property when the contributors of highest credit are removed, or only they are kept."""
     game = prepare(config, check_counterfactual)

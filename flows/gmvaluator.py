@@ -10,6 +10,7 @@ from prefect import flow
 
 from royalty.flows.configuration import as_gmvaluator_config
 from royalty.flows.mistakes import explained
+from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
@@ -43,7 +44,7 @@ class MatchResult:
     diagnostics: dict[str, Any]
 
 
-@flow(name="gmvaluator", task_runner=RUNNER)
+@flow(name="gmvaluator", flow_run_name=named("gmvaluator"), task_runner=RUNNER)
 @explained
 def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None = None) -> MatchResult:
     """Embed both sets, match them, and write the tables. Finished work is reused.

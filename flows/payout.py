@@ -53,7 +53,7 @@ class PayoutResult:
     files: list[str]
 
 
-@flow(name="payout")
+@flow(name="payout", flow_run_name="payout {credit}")
 @explained
 def payout(
     credit: str,

@@ -14,6 +14,7 @@ from prefect import flow
 from royalty.flows.configuration import as_credit_config
 from royalty.flows.credit import CreditResult, anchor_notes, plan, prepare, value
 from royalty.flows.mistakes import explained
+from royalty.flows.naming import named
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
@@ -51,7 +52,7 @@ class Revaluation:
     summary: str
 
 
-@flow(name="revalue", task_runner=RUNNER)
+@flow(name="revalue", flow_run_name=named("revalue"), task_runner=RUNNER)
 @explained
 def revalue(
     config: CreditConfig | dict[str, Any] | str, retrain_base: bool = False, dry_run: bool = False

@@ -15,7 +15,7 @@ from royalty.tasks.report.trace import trace_target
 from royalty.tasks.report.trace_id import identify
 
 
-@flow(name="trace")
+@flow(name="trace", flow_run_name="trace {asked}")
 def trace(asked: str, html: Path | None = None) -> Trace:
     """Follow the lineage of an ID, and verify the hash of every artifact in it.
 

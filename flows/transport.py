@@ -12,6 +12,7 @@ from prefect.futures import PrefectFutureList, as_completed
 
 from royalty.flows.configuration import as_value_config
 from royalty.flows.mistakes import explained
+from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
 from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
@@ -54,7 +55,7 @@ class ValueResult:
     diagnostics: dict[str, Any]
 
 
-@flow(name="transport", task_runner=RUNNER)
+@flow(name="transport", flow_run_name=named("transport"), task_runner=RUNNER)
 @explained
 def value(
     config: ValueConfig | dict[str, Any] | str, out: Path | None = None, incremental: bool = False

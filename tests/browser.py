@@ -58,6 +58,20 @@ class Browser:
         if wait:
             self.until(f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
+    def enter_frame(self) -> None:
+        """Go on inside the page's frame whose origin is not the page's, such as a sandboxed one."""
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while not (
+            frames := [one for one in self._send("Target.getTargets")["targetInfos"] if one["type"] == "iframe"]
+        ):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the page had no such frame within {STARTUP_SECONDS:.0f} s")
+            time.sleep(0.05)
+        self._session = self._send("Target.attachToTarget", targetId=frames[0]["targetId"], flatten=True)["sessionId"]
+
+    def _frames(self) -> list[dict[str, Any]]:
+        return [one for one in self._send("Target.getTargets")["targetInfos"] if one["type"] == "iframe"]
+
     def resize(self, width: int, height: int = 900) -> None:
         self._send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600

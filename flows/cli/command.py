@@ -55,7 +55,7 @@ def working(known: str | None, *, flow: str, works: Sequence[str], show_progress
 
 def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
     """Print the table of credit and payouts, the time of each stage, and the paths of the report and the MLflow run."""
-    from royalty.infra.pages.terminal import console, print_table, print_timing
+    from royalty.infra.pages.terminal import console, print_run, print_table, print_timing
 
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
@@ -80,7 +80,7 @@ def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> N
         console.print(note)
     console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
     console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
-    console.print(f"MLflow run  {result.mlflow_run}")
+    print_run(result.mlflow_run)
 
 
 def _print_outcome(result: CreditResult, payout: PayoutConfig) -> None:

@@ -83,7 +83,7 @@ def _command(criterion: CriterionName) -> Any:
 
 
 def _print(result: CriteriaResult) -> None:
-    from royalty.infra.pages.terminal import console, print_table
+    from royalty.infra.pages.terminal import console, print_run, print_table
 
     for name, rows in {result.criterion: result.rows, **result.more}.items():
         if name in TITLES:
@@ -93,7 +93,7 @@ def _print(result: CriteriaResult) -> None:
     if result.accuracy is not None:
         console.print(f"Classes come from a classifier with {result.accuracy:.1%} accuracy on held-out images")
     console.print(f"Table       {result.folder}/{result.criterion}.csv", soft_wrap=True)
-    console.print(f"MLflow run  {result.mlflow_run}")
+    print_run(result.mlflow_run)
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:

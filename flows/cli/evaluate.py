@@ -71,7 +71,7 @@ def detection(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_table
+    from royalty.infra.pages.terminal import console, print_run, print_table
 
     cells: dict[str, list[str]] = {}
     for row in result.rows:
@@ -79,7 +79,7 @@ def detection(
     heads = [name.replace("-", "\n") for name in configuration.corruptions]
     print_table(("AUROC", *heads), list(map(tuple, cells.values())))
     console.print(f"Tables      {result.folder}/detection.csv, accuracy.csv", soft_wrap=True)
-    console.print(f"MLflow run  {result.mlflow_run}")
+    print_run(result.mlflow_run)
 
 
 def _evaluate(
@@ -108,7 +108,7 @@ def _evaluate(
 
 
 def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
-    from royalty.infra.pages.terminal import console, print_table
+    from royalty.infra.pages.terminal import console, print_run, print_table
 
     if kind == "lds":
         alphas = sorted({row["alpha"] for row in judgement.rows})
@@ -141,4 +141,4 @@ def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
     console.print(f"{judgement.name}: {judgement.retrained} of {judgement.planned} held-out models retrained")
     print_table(heads, cells)
     console.print(f"Table       {judgement.folder}/{kind}.csv", soft_wrap=True)
-    console.print(f"MLflow run  {judgement.mlflow_run}")
+    print_run(judgement.mlflow_run)

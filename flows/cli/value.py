@@ -50,12 +50,12 @@ def value(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console
+    from royalty.infra.pages.terminal import console, print_run
 
     console.print(f"{result.items} items valued by {method}; higher is better")
     _print_diagnostics(result.diagnostics)
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
-    console.print(f"MLflow run  {result.mlflow_run}")
+    print_run(result.mlflow_run)
 
 
 def _workers(method: str) -> list[str]:
@@ -88,7 +88,7 @@ def _match(config: Path | None, options: dict[str, Any], out: Path | None, as_js
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_table
+    from royalty.infra.pages.terminal import console, print_run, print_table
 
     if result.contributors:
         print_table(("Contributor", "Value"), [(name, f"{value:.2f}") for name, value in result.contributors.items()])
@@ -98,7 +98,7 @@ def _match(config: Path | None, options: dict[str, Any], out: Path | None, as_js
         console.print("There are fewer than k training items: all of them share each generated image")
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
     console.print(f"Behind      {result.folder}/contributions.parquet", soft_wrap=True)
-    console.print(f"MLflow run  {result.mlflow_run}")
+    print_run(result.mlflow_run)
 
 
 def _print_diagnostics(diagnostics: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
 STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)))
@@ -82,6 +82,32 @@ def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
     axes.set_ylabel("planted items found")
     axes.legend(frameon=False, fontsize=8)
     return _png(figure, axes, title)
+
+
+def property_by_size(title: str, points: Sequence[tuple[int, float]], utility_name: str, real: float) -> bytes:
+    """The property of every coalition's model over the size of the coalition, and the mean of each size.
+
+    Args:
+        points: size and property of each coalition.
+        real: the property of real images, drawn as a dashed line.
+    """
+    figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
+    axes = figure.add_subplot()
+    sizes, values = zip(*points, strict=True)
+    axes.scatter(sizes, values, s=14, color=COLOURS[0], alpha=0.5, linewidths=0, label="a coalition")
+    axes.plot(*zip(*mean_by_size(points), strict=True), color=COLOURS[0], linewidth=1.6, label="mean of a size")
+    axes.axhline(real, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="real images")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("contributors in the coalition")
+    axes.set_ylabel(utility_name)
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure, axes, title)
+
+
+def mean_by_size(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Sizes, ascending, and the mean property of the coalitions of each."""
+    sizes = sorted({size for size, _ in points})
+    return [(size, float(np.mean([value for other, value in points if other == size]))) for size in sizes]
 
 
 def _png(figure: Figure, axes: Any, title: str) -> bytes:

@@ -17,6 +17,8 @@ from royalty.infra.ledger.change import PoolChange
 from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
 from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
+from royalty.infra.settings import settings
+from royalty.infra.tracking.addresses import described_run
 
 if TYPE_CHECKING:
     from royalty.infra.doctor import Finding
@@ -99,6 +101,11 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
     table.add_row("whole job", f"{total:.1f} s", f"{busy:.1f} s", "")
     table.add_row("orchestration", f"{total - busy:.1f} s", "", f"{(total - busy) / total:.1%} of the job")
     console.print(table)
+
+
+def print_run(run: str) -> None:
+    """Print where a run is in MLflow."""
+    console.print(f"MLflow run  {described_run(settings(), run)}", soft_wrap=True)
 
 
 def print_finding(finding: Finding) -> None:

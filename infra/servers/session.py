@@ -7,14 +7,19 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 from royalty.infra.pages.terminal import bars, console, print_change
 from royalty.infra.processes.progress import announced_to, progress, shown_on
 from royalty.infra.servers.loopback import Server, configure, mlflow_server, prefect_server
 from royalty.infra.settings import settings
-from royalty.infra.workspace import check_home
+from royalty.infra.tracking.addresses import experiments_page, run_page
+from royalty.infra.workspace import check_home, open_workspace
+
+LOGGED = "track"
+"""Name of the stage that logs a run to MLflow."""
 
 
 @contextmanager
@@ -83,10 +88,20 @@ def serve_pages() -> None:
         for title, server in servers.items():
             with console.status(f"Starting {title}"):
                 server.wait_until_ready()
-            console.print(f"{title:8}{server.url}")
+            address = experiments_page(server.url) if title == "MLflow" else server.url
+            console.print(f"{title:12}{address}", soft_wrap=True)
+        for logged in _latest_run():
+            address = run_page(servers["MLflow"].url, logged["experiments"]["runs"], logged["run"])
+            console.print(f"{'Latest run':12}{address}", soft_wrap=True)
         console.print("Press Ctrl-C to stop.")
         while all(server.process.poll() is None for server in servers.values()):
             time.sleep(0.5)
     finally:
         for server in servers.values():
             server.stop()
+
+
+def _latest_run() -> list[Mapping[str, Any]]:
+    """Ids in MLflow of the latest credited run; empty if there is none, or an earlier version logged it."""
+    logged = [row.outputs for row in open_workspace(settings()).runs.stages(LOGGED)]
+    return [outputs for outputs in logged[-1:] if outputs.get("experiments")]

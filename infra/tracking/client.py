@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag, ViewType
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
+from PIL import Image
 
 from royalty.infra.settings import Settings
-from royalty.infra.tracking.records import DatasetRecord, FinishedRun
+from royalty.infra.tracking.entities import curve_of, dataset_input, metrics_of, milliseconds
+from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Period
+from royalty.infra.tracking.source import user
 
-KEY_TAG = "royalty.key"
+KEY_TAG, DIGEST_TAG = "royalty.key", "royalty.digest"
+
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+"""MLflow opens an experiment of this kind at its runs and models; without a kind it shows traces of language models."""
 
 
 WRITERS = 4
 """Threads that log runs to a server. A database accepts one writer; several threads would wait and double the work."""
 
 
-DESCRIPTION = (
-    "A generator whose contributors are credited. `candidate` is the latest base model; `credited` the latest whose "
-    "credit passed all gates and was paid."
-)
+def used_tag(run: str) -> str:
+    """Tag of the coalitions that the credit of a run is estimated from. A coalition may serve several runs."""
+    return f"royalty.used_by.{run}"
 
 
 class Tracking:
@@ -42,7 +47,7 @@ class Tracking:
     DESCRIBED: ClassVar = {
         RUNS: "Runs of Royalty, a child each stage: credit of contributors, payouts, and values of single images.",
         COALITIONS: "A run each coalition of contributors: the model trained on their images alone, and its utility. "
-        "Sort by `utility` or `size`; `mlflow.parentRunId` is the run that it belongs to.",
+        "Sort by `utility` or `size`; `mlflow.parentRunId` is the run that it was measured for.",
     }
 
     def __init__(self, uri: str, artifacts: Path | None) -> None:
@@ -66,90 +71,165 @@ class Tracking:
         parent: str | None = None,
         note: str = "",
         tags: Mapping[str, str] = {},
+        started: float | None = None,
     ) -> str:
-        """Create a run and return its ID; unfinished runs of the same key are deleted first."""
+        """Create a run and return its ID; unfinished runs of the same key are deleted first.
+
+        Args:
+            started: when it began, in seconds since the epoch; now if None.
+        """
         owner = self._experiment(experiment)
         if parent is None:
             for run in self.client.search_runs([owner], f"tags.`{KEY_TAG}` = '{key}' and status = 'RUNNING'"):
                 self._discard(run.info.run_id)
-        base_tags = {KEY_TAG: key, MLFLOW_RUN_NOTE: note} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
-        return str(self.client.create_run(owner, tags={**base_tags, **tags}, run_name=name).info.run_id)
+        base_tags = {KEY_TAG: key, MLFLOW_RUN_NOTE: note, MLFLOW_USER: user()}
+        base_tags |= {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+        began = milliseconds(time.time() if started is None else started)
+        run = self.client.create_run(owner, start_time=began, tags={**base_tags, **tags}, run_name=name)
+        return str(run.info.run_id)
 
     def record(self, experiment: str, run: FinishedRun, parent: str) -> str:
         """Log a finished run in four round trips, and return its ID. Several threads may call this at once."""
-        tags = {KEY_TAG: run.key, MLFLOW_RUN_NOTE: run.note, MLFLOW_PARENT_RUN_ID: parent}
-        tags |= {f"royalty.dataset.{run.dataset.name}": run.dataset.digest}
-        owner = self._experiment(experiment)
-        identity = str(self.client.create_run(owner, tags=tags, run_name=run.name).info.run_id)
-        self.client.log_inputs(identity, [_input(run.dataset)])
-        self.log(identity, params=run.params, metrics=run.metrics)
-        self.finish(identity)
+        tags = {**run.tags, f"royalty.dataset.{run.dataset.name}": run.dataset.digest, used_tag(parent): "yes"}
+        identity = self.start(
+            experiment, run.name, key=run.key, parent=parent, note=run.note, tags=tags, started=run.period.started
+        )
+        models = [LoggedModelInput(run.start)] if run.start else []
+        self.client.log_inputs(identity, [dataset_input(run.dataset)], models)
+        metrics = metrics_of(run.metrics, run.period.ended) + curve_of("loss", run.losses, run.period)
+        params = [Param(name, str(value)) for name, value in run.params.items()]
+        self.client.log_batch(identity, metrics=metrics, params=params)
+        self.finish(identity, run.period.ended)
         return identity
 
     def record_all(
-        self, experiment: str, runs: Sequence[FinishedRun], parent: str, done: Callable[[int], None]
+        self,
+        experiment: str,
+        runs: Sequence[FinishedRun],
+        parent: str,
+        done: Callable[[int], None],
+        *,
+        logged: Mapping[str, str] = {},
     ) -> dict[str, str]:
-        """Log runs, several at once; return their IDs by key, and call `done` for each finished one."""
+        """Log runs, several at once; return their IDs by key, and call `done` for each finished one.
+
+        Args:
+            logged: IDs of runs, by key, that were logged for another parent. One that is still in the store is not
+                logged again.
+        """
         self._experiment(experiment)  # before the threads, each of which would create it
+
+        def log(run: FinishedRun) -> str:
+            if run.key in logged and self._used(logged[run.key], parent):
+                return logged[run.key]
+            return self.record(experiment, run, parent)
+
         ids: dict[str, str] = {}
         with ThreadPoolExecutor(WRITERS if self.uri.startswith("http") else 1) as pool:
-            waiting = {pool.submit(self.record, experiment, run, parent): run.key for run in runs}
+            waiting = {pool.submit(log, run): run.key for run in runs}
             for future in as_completed(waiting):
                 ids[waiting[future]] = future.result()
                 done(1)
         return ids
 
-    def register(self, name: str, model: str, run: str, note: str, aliases: Sequence[str]) -> str:
-        """Register a logged model as a new version with these aliases; return the version's number."""
+    def _used(self, run: str, parent: str) -> bool:
+        """Tag a logged run as used by this parent; False if the store has no such run, or it was deleted."""
+        try:
+            self.client.set_tag(run, used_tag(parent), "yes")
+        except MlflowException:
+            return False
+        return True
+
+    def register(
+        self, name: str, model: str, run: str, note: str, aliases: Sequence[str], *, card: str, digest: str
+    ) -> str:
+        """Register a logged model, once, as a version with these aliases; return the version's number.
+
+        Args:
+            run: ID of the run that the page of the version links to.
+            note: description of the version.
+            card: description of the registered model, in Markdown.
+            digest: of the model.
+        """
         with suppress(MlflowException):  # it exists already
-            self.client.create_registered_model(
-                name, description=f"Generators whose contributors run {name!r} credits."
+            self.client.create_registered_model(name)
+        self.client.update_registered_model(name, card)
+        versions = self.client.search_model_versions(f"name = '{name}' and tags.`{DIGEST_TAG}` = '{digest}'")
+        if versions:
+            number = str(max(int(version.version) for version in versions))
+        else:
+            # For a database, MLflow resolves a `models:/` address in the store of the environment, which may differ.
+            local = not self.uri.startswith("http")
+            source = self.client.get_logged_model(model).artifact_location if local else f"models:/{model}"
+            registered = self.client.create_model_version(
+                name, source, run_id=run, tags={DIGEST_TAG: digest}, description=note, model_id=model
             )
-        # For a database, MLflow resolves a `models:/` address in the store of the environment, which may differ.
-        local = not self.uri.startswith("http")
-        source = self.client.get_logged_model(model).artifact_location if local else f"models:/{model}"
-        registered = self.client.create_model_version(name, source, run_id=run, description=note, model_id=model)
+            number = str(registered.version)
         for alias in aliases:
-            self.client.set_registered_model_alias(name, alias, registered.version)
-        return str(registered.version)
+            self.client.set_registered_model_alias(name, alias, number)
+        return number
 
     def log(self, run: str, *, params: Mapping[str, Any] = {}, metrics: Mapping[str, float] = {}) -> None:
-        now = int(time.time() * 1000)
         self.client.log_batch(
             run,
-            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            metrics=metrics_of(metrics, time.time()),
             params=[Param(name, str(value)) for name, value in params.items()],
         )
 
-    def curve(self, run: str, name: str, points: list[list[float]]) -> None:
-        """Log a metric over steps."""
-        now = int(time.time() * 1000)
-        self.client.log_batch(run, metrics=[Metric(name, value, now, int(step)) for step, value in points])
+    def curve(self, run: str, name: str, points: Sequence[Sequence[float]], period: Period) -> None:
+        """Log a metric over steps, which took place in this period."""
+        self.client.log_batch(run, metrics=curve_of(name, points, period))
 
     def note(self, run: str, note: str) -> None:
         """Set the description of a run, in Markdown."""
         self.client.set_tag(run, MLFLOW_RUN_NOTE, note)
 
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])
+
     def dataset(self, run: str, dataset: DatasetRecord) -> None:
         """Log a dataset as an input."""
-        self.client.log_inputs(run, [_input(dataset)])
-        self.client.log_batch(run, tags=[RunTag(f"royalty.dataset.{dataset.name}", dataset.digest)])
+        self.client.log_inputs(run, [dataset_input(dataset)])
+        self.tag(run, {f"royalty.dataset.{dataset.name}": dataset.digest})
 
-    def model(self, run: str, name: str, payload: bytes, digest: str, metrics: Mapping[str, float]) -> str:
-        """Log a model's safetensors payload as an output of a run; return the model ID."""
-        experiment = self.client.get_run(run).info.experiment_id
-        model = self.client.create_logged_model(
-            experiment, name, source_run_id=run, tags={"royalty.digest": digest}, model_type="generator"
+    def model(self, run: str, model: ModelRecord, payload: Callable[[], bytes], *, also: str | None = None) -> str:
+        """Log a model as an output of a run, once for each digest; return the model's ID.
+
+        Args:
+            payload: reads the model's safetensors; called only if the store has no such model yet.
+            also: ID of another run, such as the parent, whose page lists the model too.
+        """
+        experiment = self._experiment(self.RUNS)
+        identity = self._logged(experiment, model.digest) or self._new_model(experiment, run, model, payload())
+        for owner in filter(None, (run, also)):
+            self.client.log_outputs(owner, [LoggedModelOutput(identity, 0)])
+        metrics = metrics_of(model.metrics, time.time(), model=identity, dataset=model.dataset)
+        self.client.log_batch(run, metrics=metrics)
+        return identity
+
+    def _logged(self, experiment: str, digest: str) -> str | None:
+        """ID of the completely logged model with this digest."""
+        models = self.client.search_logged_models([experiment], f"tags.`{DIGEST_TAG}` = '{digest}'")
+        return next((str(model.model_id) for model in models if model.status == LoggedModelStatus.READY), None)
+
+    def _new_model(self, experiment: str, run: str, model: ModelRecord, payload: bytes) -> str:
+        entry = self.client.create_logged_model(
+            experiment,
+            model.name,
+            source_run_id=run,
+            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user()},
+            params=dict(model.params),
+            model_type="generator",
         )
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "model.safetensors").write_bytes(payload)
-            self.client.log_model_artifacts(model.model_id, folder)
-        self.client.finalize_logged_model(model.model_id, "READY")
-        self.client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
-        now = int(time.time() * 1000)
-        values = [Metric(key, float(value), now, 0, model_id=model.model_id) for key, value in metrics.items()]
-        self.client.log_batch(run, metrics=values)
-        return str(model.model_id)
+            self.client.log_model_artifacts(entry.model_id, folder)
+        self.client.finalize_logged_model(entry.model_id, "READY")
+        return str(entry.model_id)
+
+    def image(self, run: str, name: str, png: bytes, step: int) -> None:
+        """Log an image of a series, which the pages show with a slider over its steps."""
+        self.client.log_image(run, Image.open(BytesIO(png)), key=name, step=step, synchronous=True)
 
     def table(self, run: str, table: pd.DataFrame, file: str) -> None:
         self.client.log_table(run, table, file)
@@ -163,14 +243,13 @@ class Tracking:
                 path.write_bytes(payload)
             self.client.log_artifacts(run, folder)
 
-    def file(self, run: str, name: str, payload: bytes) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
-            path.write_bytes(payload)
-            self.client.log_artifact(run, str(path))
+    def finish(self, run: str, ended: float | None = None) -> None:
+        """End a run.
 
-    def finish(self, run: str) -> None:
-        self.client.set_terminated(run)
+        Args:
+            ended: in seconds since the epoch; now if None.
+        """
+        self.client.set_terminated(run, end_time=None if ended is None else milliseconds(ended))
 
     def _discard(self, run: str) -> None:
         children = self.client.search_runs(
@@ -191,9 +270,11 @@ class Tracking:
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
                 location = str(self.artifacts) if self.artifacts else None
-                tags = {MLFLOW_RUN_NOTE: self.DESCRIBED[name]}
+                tags = {MLFLOW_RUN_NOTE: self.DESCRIBED[name], KIND_TAG: KIND}
                 self._experiments[name] = str(self.client.create_experiment(name, location, tags))
             else:
+                if KIND_TAG not in experiment.tags:  # created by an earlier version
+                    self.client.set_experiment_tag(experiment.experiment_id, KIND_TAG, KIND)
                 self._experiments[name] = str(experiment.experiment_id)
         return self._experiments[name]
 
@@ -221,9 +302,3 @@ def _build_database(path: Path) -> None:
         MlflowClient(tracking_uri=f"sqlite:///{built}")
         with suppress(FileExistsError):
             path.hardlink_to(built)
-
-
-def _input(dataset: DatasetRecord) -> DatasetInput:
-    source = json.dumps({"digest": dataset.digest})
-    entity = Dataset(dataset.name, dataset.digest[:32], "local", source, profile=json.dumps(dict(dataset.profile)))
-    return DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,16 +13,50 @@ class DatasetRecord:
 
     Attributes:
         profile: what the UI shows of the dataset, such as counts by contributor.
+        context: what the dataset is used for.
     """
 
     name: str
     digest: str
     profile: Mapping[str, Any]
+    context: str = "training"
+
+
+@dataclass(frozen=True)
+class Period:
+    """When something ran, in seconds since the epoch."""
+
+    started: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model that a run produced.
+
+    Attributes:
+        digest: identifies the model: the store logs each model once.
+        metrics: shown on the page of the model.
+        dataset: the data that `metrics` were measured on.
+        params: shown on the page of the model.
+    """
+
+    name: str
+    digest: str
+    metrics: Mapping[str, float]
+    dataset: DatasetRecord | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run to log."""
+    """A finished run to log.
+
+    Attributes:
+        losses: loss curve, pairs of step and mean loss.
+        start: MLflow's ID of the logged model that the training started from.
+        tags: further tags.
+    """
 
     name: str
     key: str
@@ -30,3 +64,7 @@ class FinishedRun:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     dataset: DatasetRecord
+    period: Period
+    losses: Sequence[Sequence[float]] = ()
+    start: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)

@@ -26,11 +26,13 @@ class Outcome:
         model: None if training diverged twice.
         seed: of the attempt that gave this outcome.
         failure: the reason why there is no model, or None.
+        losses: of each step of a training that succeeded; empty for a model that no step trained.
     """
 
     model: Generator | None
     seed: int
     failure: str | None = None
+    losses: tuple[float, ...] = ()
 
 
 def coalition_models(
@@ -84,9 +86,12 @@ def coalition_models(
             ema_decay=training.ema_decay,
             seeds=[seeds[row] + offset for row in pending],
         )
-        for row, model, step in zip(pending, models, fit.diverged, strict=True):
-            failure = None if step is None else f"the loss of step {step} is not finite, from two seeds"
-            outcomes[row] = Outcome(None if failure else model, seeds[row] + offset, failure)
+        for row, model, step, losses in zip(pending, models, fit.diverged, fit.losses, strict=True):
+            if step is None:
+                outcomes[row] = Outcome(model, seeds[row] + offset, losses=tuple(losses.tolist()))
+            else:
+                failure = f"the loss of step {step} is not finite, from two seeds"
+                outcomes[row] = Outcome(None, seeds[row] + offset, failure)
     return [outcomes[row] for row in range(len(masks))]
 
 
@@ -100,9 +105,10 @@ def _unlearned(
         model = start.copy()
         if not len(forgotten):
             return Outcome(model, attempt_seed)
+        losses: list[float] = []
         try:
             if method == "gradient-ascent":
-                gradient_ascent(
+                losses = gradient_ascent(
                     model,
                     data.images[forgotten],
                     steps=training.steps,
@@ -124,5 +130,5 @@ def _unlearned(
         except ValueError as error:
             failure = f"{error}, from two seeds"
         else:
-            return Outcome(model, attempt_seed)
+            return Outcome(model, attempt_seed, losses=tuple(losses))
     return Outcome(None, attempt_seed, failure)

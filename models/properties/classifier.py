@@ -43,17 +43,21 @@ class Classifier:
         batch_size: int = 64,
         learning_rate: float = 2e-3,
         progress: Callable[[int], None] | None = None,
-    ) -> None:
+    ) -> list[float]:
         """Train with cross entropy on images shifted by up to one eighth of their side and mixed with noise.
 
         The share of noise is random and usually small. Without noise, the classifier is confident even on pure noise,
         and a generator of noise scores as if it generated an additional class.
+
+        Returns:
+            The loss of each step.
         """
         generator = torch.Generator().manual_seed(seed)
         data, target = _scaled(images), torch.from_numpy(labels)
         max_shift = max(1, images.shape[-1] // 8)
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=learning_rate, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        losses: list[Tensor] = []
         self.net.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # dropout draws from the global generator
@@ -65,9 +69,11 @@ class Classifier:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
+                losses.append(loss.detach())
                 if progress is not None:
                     progress(1)
         self.net.eval()
+        return [float(loss) for loss in losses]
 
     @torch.inference_mode()
     def probabilities(self, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:

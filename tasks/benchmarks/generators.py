@@ -62,7 +62,7 @@ def plant(items: ItemsOutputs, config: CriteriaConfig) -> Planted:
     return run_in_worker(PLANT, PlantInputs(items.items, config.noisy, config.seed), training_sets_worker.plant)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="train base model", cache_policy=NO_CACHE)
 def train_generator(items: ItemsOutputs, generator: GeneratorName, config: CriteriaConfig) -> Generator:
     """Train a generator."""
     steps, parts = config.steps.of(generator), config.checkpoints if generator == "beta-vae" else 1
@@ -78,7 +78,7 @@ def sample(trained: Generator, images: int, config: CriteriaConfig) -> ItemsOutp
     return run_in_worker(SAMPLE, inputs, generators_worker.sample, title=f"Sample {generator}", total=images).outputs
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="train classifier", cache_policy=NO_CACHE)
 def train_classifier(items: ItemsOutputs, config: CriteriaConfig, attribute: str = "") -> ImageClassifier:
     """Train a classifier of the training classes, or of one attribute."""
     steps = config.classifier

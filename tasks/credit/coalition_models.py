@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.loading import load_images, load_model
+from royalty.tasks.stages.loading import load_images, load_model, thinned
 
 
 def train_models(
@@ -47,6 +48,14 @@ def train_models(
                 device=best_device(),
                 checkpoint=stores.artifacts.put(outcome.model.to_bytes()) if outcome.model else None,
                 failure=outcome.failure,
+                losses=_stored_curve(stores, outcome),
             )
         )
     return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}
+
+
+def _stored_curve(stores: Stores, outcome: Outcome) -> str | None:
+    """Digest of the stored loss curve of a training, JSON pairs of step and mean loss."""
+    if not outcome.losses:
+        return None
+    return stores.artifacts.put(json.dumps(thinned(outcome.losses)).encode())

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -43,7 +44,7 @@ SIDE_BY_SIDE = 8
 Members = tuple[str, ...]
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="draw coalitions", cache_policy=NO_CACHE)
 def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
     """Draw coalitions; returns the members of the grand and the null coalition, then of each sampled one."""
     names = data.outputs.contributors
@@ -52,7 +53,7 @@ def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[
     return [tuple(names), (), *members_of(masks, names)]
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="plan coalitions", cache_policy=NO_CACHE)
 def plan_coalitions(
     coalitions: Sequence[Members],
     data: Ingested,
@@ -114,7 +115,13 @@ def _measure_plan(
     return replace(plan, key=digest_of({"coalition": coalition, "code": code, **described}))
 
 
-@task(cache_policy=NO_CACHE, retries=1, tags=["gpu"])
+def _group_name() -> str:
+    """Name of the task that measures a group of coalitions, as Prefect shows it."""
+    sizes = [len(plan.members) for plan in prefect.runtime.task_run.parameters["plans"]]
+    return f"measure {len(sizes)} coalitions of {min(sizes)} to {max(sizes)} contributors"
+
+
+@task(name="measure coalitions", task_run_name=_group_name, cache_policy=NO_CACHE, retries=1, tags=["gpu"])
 def measure_together(plans: Sequence[CoalitionPlan], timeout_minutes: float, place: str, wait: bool) -> list[str]:
     """Train and measure several coalitions in one worker process, skipping those that are finished.
 

@@ -141,14 +141,14 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="estimate precision", cache_policy=NO_CACHE)
 def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
     """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
     measured = gather(open_workspace(settings()), data.outputs.contributors, plans)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="estimate credit", cache_policy=NO_CACHE)
 def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Credited:
     """Estimate credit, and store the credit table (Parquet), highest credit first."""
     space = open_workspace(settings())
@@ -187,13 +187,13 @@ def is_current(credit: Credited) -> bool:
     return CREDIT.key(credit.inputs, (__name__,)) == credit.key
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="record credit", cache_policy=NO_CACHE)
 def record_credit(run: str, credit: Credited) -> None:
     """Record the credit of a run, so that a later payout can find it."""
     open_workspace(settings()).ledger.record_credit(run, credit.key, credit.outputs.table)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="find credit", cache_policy=NO_CACHE)
 def find_credit(run_or_table: str) -> tuple[str, Credited]:
     """Find a run and its credit, by the name of the run or the digest of the credit table.
 

@@ -6,9 +6,11 @@ import math
 import time
 
 from royalty.infra.stores.checkpoints import EVERY, Checkpoint
+from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.generator import Generator
 from royalty.models.generators.registry import build_generator, outline_generator
 from royalty.models.generators.together import check_gpus, is_first, together
+from royalty.tasks.credit.snapshots import Snapshots
 from royalty.tasks.credit.stages import (
     PruneInputs,
     PruneOutputs,
@@ -43,10 +45,22 @@ def fit_generator(inputs: TrainInputs, context: StageContext) -> TrainOutputs:
         shown = load_images(context, inputs.train).shown()
         start = time.perf_counter()
         model = build_generator(inputs.kind, shown, inputs.architecture, seed=inputs.seed, resources=resources(context))
-        keeper = Checkpoint(context.checkpoints / context.key, EVERY if is_first() else math.inf)
-        losses = model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=context.advance, keeper=keeper)
+        folder = context.checkpoints / context.key
+        keeper = Checkpoint(folder, EVERY if is_first() else math.inf)
+        snapshots = Snapshots(model, folder, inputs.training["steps"], inputs.seed)
+        # Only these models are always in the mode for sampling; several processes would each have to wait.
+        watched = isinstance(model, Denoiser) and inputs.gpus == 1
+
+        def advance(steps: int) -> None:
+            if watched:
+                snapshots(steps)
+            context.advance(steps)
+
+        losses = model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=advance, keeper=keeper)
         digest, parameters, multiply_adds = _stored(context, model)
-        return TrainOutputs(digest, parameters, multiply_adds, thinned(losses), time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        samples = snapshots.stored(context.artifacts)
+        return TrainOutputs(digest, parameters, multiply_adds, thinned(losses), seconds, samples)
 
 
 def prune_generator(inputs: PruneInputs, context: StageContext) -> PruneOutputs:
@@ -56,7 +70,7 @@ def prune_generator(inputs: PruneInputs, context: StageContext) -> PruneOutputs:
     start = time.perf_counter()
     pruned = model.prune(images=shown.images, labels=shown.labels, **inputs.pruning, seed=inputs.seed)
     broken = context.artifacts.put(model.to_bytes())
-    model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=context.advance)
+    losses = model.fit(**vars(shown), **inputs.training, seed=inputs.seed, progress=context.advance)
     digest, parameters, multiply_adds = _stored(context, model)
     return PruneOutputs(
         model=digest,
@@ -65,6 +79,7 @@ def prune_generator(inputs: PruneInputs, context: StageContext) -> PruneOutputs:
         broken=broken,
         removed=float(pruned.removed),
         busy_seconds=time.perf_counter() - start,
+        losses=thinned(losses),
     )
 
 

@@ -39,7 +39,7 @@ from royalty.tasks.credit.stages import INGEST, Ingested, IngestInputs, IngestOu
 from royalty.tasks.stages.running import run_here
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="read images", cache_policy=NO_CACHE)
 def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> Ingested:
     """Read, check and split the images of a source.
 

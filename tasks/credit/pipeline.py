@@ -21,7 +21,7 @@ else:
     worker = Deferred("royalty.tasks.credit.pipeline_worker")
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="train pipeline", cache_policy=NO_CACHE, tags=["gpu"])
 def train_pipeline(base: TrainedBase, seed: int) -> Pipeline:
     """Train a small pipeline, and store it in the weights folder."""
     inputs = PipelineInputs(base.model_dump(mode="json"), seed)

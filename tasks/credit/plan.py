@@ -68,6 +68,7 @@ class TrainedModel:
         seconds: wall time of the training.
         checkpoint: digest of the model; None if training failed.
         failure: why training failed; None if it succeeded.
+        losses: digest of the loss curve; None if no steps of training have a loss.
     """
 
     key: str
@@ -77,6 +78,7 @@ class TrainedModel:
     device: str
     checkpoint: str | None
     failure: str | None
+    losses: str | None = None
 
 
 @dataclass(frozen=True)

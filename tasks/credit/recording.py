@@ -12,6 +12,9 @@ from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.workspace import open_workspace
 from royalty.tasks.credit.plan import CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 
+LOSSES = "losses"
+"""Role of the edge from a coalition's row to its loss curve."""
+
 
 def flow_run() -> str | None:
     """Prefect's id of the current flow run."""
@@ -44,7 +47,9 @@ def record_trained(plan: CoalitionPlan, trained: TrainedModel) -> None:
         checkpoint=trained.checkpoint,
         failure=trained.failure,
     )
-    open_workspace(settings()).runs.record_coalition(row, coalition_edges(plan, trained.checkpoint), flow_run())
+    open_workspace(settings()).runs.record_coalition(
+        row, coalition_edges(plan, trained.checkpoint, trained.losses), flow_run()
+    )
 
 
 def record_measurement(measure: MeasurePlan, measured: MeasuredUtility) -> None:
@@ -62,10 +67,11 @@ def record_measurement(measure: MeasurePlan, measured: MeasuredUtility) -> None:
     open_workspace(settings()).runs.record_measurement(row, edges, flow_run())
 
 
-def coalition_edges(plan: CoalitionPlan, checkpoint: str | None) -> list[Edge]:
-    """Lineage of a coalition's model: from its starting model and images, and to its checkpoint."""
+def coalition_edges(plan: CoalitionPlan, checkpoint: str | None, losses: str | None = None) -> list[Edge]:
+    """Lineage of a coalition's model: from its starting model and images, and to its checkpoint and loss curve."""
     edges = [Edge(plan.key, plan.start, "start", plan.key), Edge(plan.key, plan.train, "train", plan.key)]
-    return [*edges, Edge(checkpoint, plan.key, "checkpoint", plan.key)] if checkpoint else edges
+    made = {"checkpoint": checkpoint, LOSSES: losses}
+    return [*edges, *(Edge(digest, plan.key, role, plan.key) for role, digest in made.items() if digest)]
 
 
 def measurement_edges(measure: MeasurePlan, coalition: str) -> list[Edge]:

@@ -86,6 +86,7 @@ class ClassifierOutputs:
     classifier: str
     accuracy: float
     busy_seconds: float
+    losses: Curve = field(default_factory=list)  # rows of earlier versions lack it
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,18 @@ class TrainInputs:
 
 @dataclass(frozen=True)
 class TrainOutputs:
-    """Digest of the base model, and its size."""
+    """Digest of the base model, and its size.
+
+    Attributes:
+        samples: digests of images made during training, by step; see `royalty.tasks.credit.snapshots`.
+    """
 
     model: str
     parameters: int
     multiply_adds: int
     losses: Curve
     busy_seconds: float
+    samples: dict[str, str] = field(default_factory=dict)  # rows of earlier versions lack it
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,7 @@ class PruneOutputs:
 
     Attributes:
         removed: fraction of the parameters removed, in [0, 1].
+        losses: loss curve of the recovery.
     """
 
     model: str
@@ -189,6 +196,7 @@ class PruneOutputs:
     broken: str
     removed: float
     busy_seconds: float
+    losses: Curve = field(default_factory=list)  # rows of earlier versions lack it
 
 
 @dataclass(frozen=True)
@@ -225,6 +233,25 @@ class MeasureOutputs:
 
 
 @dataclass(frozen=True)
+class SampleInputs:
+    """Digests of models by name, and how many images each makes, from which noise."""
+
+    models: Mapping[str, str]
+    images: int
+    sampling: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class SampleOutputs:
+    """Digests of the images of each model, and their shape, `(images, channels, height, width)`."""
+
+    images: dict[str, str]
+    shape: list[int]
+    busy_seconds: float
+
+
+@dataclass(frozen=True)
 class ImageCountInputs:
     """A pilot of the pruned model, from which the number of images is estimated."""
 
@@ -251,6 +278,7 @@ TRIAL = Stage("try-base", TrialInputs, TrialOutputs)
 TRAIN = Stage("train", TrainInputs, TrainOutputs)
 PRUNE = Stage("prune", PruneInputs, PruneOutputs)
 MEASURE = Stage("measure", MeasureInputs, MeasureOutputs)
+SAMPLES = Stage("samples", SampleInputs, SampleOutputs)
 IMAGE_COUNT = Stage("images", ImageCountInputs, ImageCountOutputs)
 
 Ingested = Finished[IngestInputs, IngestOutputs]
@@ -259,3 +287,4 @@ Pipeline = Finished[PipelineInputs, PipelineOutputs]
 Trained = Finished[TrainInputs, TrainOutputs]
 Pruned = Finished[PruneInputs, PruneOutputs]
 Measured = Finished[MeasureInputs, MeasureOutputs]
+Sampled = Finished[SampleInputs, SampleOutputs]

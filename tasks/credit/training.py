@@ -102,7 +102,7 @@ def check_generator(data: Ingested, config: CreditConfig) -> None:
         )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="try base model", cache_policy=NO_CACHE)
 def try_base(data: Ingested, config: CreditConfig) -> None:
     """Build a generator once if it has a pretrained base or uses several GPUs, so that errors appear early.
 
@@ -122,7 +122,7 @@ def try_base(data: Ingested, config: CreditConfig) -> None:
         run_in_worker(TRIAL, inputs, generator_worker.try_generator, also=(module_of(generator.kind),))
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="train classifier", cache_policy=NO_CACHE, tags=["gpu"])
 def train_classifier(data: Ingested, config: CreditConfig) -> Classified:
     """Train the classifier behind the utility."""
     steps = config.classifier.steps
@@ -130,7 +130,7 @@ def train_classifier(data: Ingested, config: CreditConfig) -> Classified:
     return run_in_worker(CLASSIFIER, inputs, classifier_worker.fit_classifier, title="Train classifier", total=steps)
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="train base model", cache_policy=NO_CACHE, tags=["gpu"])
 def train_generator(data: Ingested, config: CreditConfig, pipeline: Pipeline | None) -> Trained:
     """Train the base model on everybody's images.
 
@@ -161,7 +161,7 @@ def train_generator(data: Ingested, config: CreditConfig, pipeline: Pipeline | N
     return base
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="prune and recover", cache_policy=NO_CACHE, tags=["gpu"])
 def prune(data: Ingested, base: Trained, config: CreditConfig) -> Pruned:
     """Prune the base model, and train it to recover."""
     recovery = config.pruning.recovery_steps
@@ -182,7 +182,7 @@ def prune(data: Ingested, base: Trained, config: CreditConfig) -> Pruned:
     )
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="measure base and pruned model", cache_policy=NO_CACHE, tags=["gpu"])
 def measure_models(
     base: Trained, pruned: Pruned, data: Ingested, classifier: Classified, config: CreditConfig
 ) -> Measured:
@@ -207,7 +207,7 @@ def measure_models(
     )
 
 
-@task(cache_policy=NO_CACHE, tags=["gpu"])
+@task(name="count images", cache_policy=NO_CACHE, tags=["gpu"])
 def settle_images(pruned: Pruned, classifier: Classified, config: CreditConfig) -> CreditConfig:
     """Replace a target standard error in the configuration by the number of images that reaches it."""
     if config.sampling.stderr is None:

@@ -25,7 +25,7 @@ MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="divide the pool", cache_policy=NO_CACHE)
 def divide(
     credit: Credited,
     config: PayoutConfig,
@@ -55,7 +55,7 @@ def divide(
     return DividedPool(divided, shared, source, change=change, statement=statement)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="post the division", cache_policy=NO_CACHE)
 def post(division: DividedPool, config: PayoutConfig, *, replace_paid: bool = False) -> DividedPool:
     """Post a division to the ledger; one that the terms or the ledger refuse is returned as a refusal.
 
@@ -80,7 +80,7 @@ def post(division: DividedPool, config: PayoutConfig, *, replace_paid: bool = Fa
     return replace(division, statement=statement)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="release held money", cache_policy=NO_CACHE)
 def release_held(pool_name: str, config: PayoutConfig, contributors: Sequence[str]) -> str:
     """Pay the amounts that a pool holds for contributors; returns the id of the statement."""
     ledger = open_workspace(settings()).ledger

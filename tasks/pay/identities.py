@@ -23,7 +23,7 @@ ROUNDING = 2
 """Largest difference in minor units that rounding alone causes between two halves and the whole."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="check split identities", cache_policy=NO_CACHE)
 def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ingested | None = None) -> list[str]:
     """Report who would gain from a second identity, and which contributors have images in common.
 

@@ -29,7 +29,7 @@ ExportName = Literal["pain001", "pain001.03"]
 VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03": "pain.001.001.03"}
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="read terms of the run", cache_policy=NO_CACHE)
 def terms_of_run(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
     """Image source and payout settings from the configuration of a run."""
     config = open_workspace(settings()).runs.config(run) or {}
@@ -37,13 +37,13 @@ def terms_of_run(run: str) -> tuple[EmbeddedSource | FileSource, PayoutConfig]:
     return source, PayoutConfig.model_validate(config.get("payout", {}))
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="read statement", cache_policy=NO_CACHE)
 def read_statement(identity: str) -> Posted:
     """Read a statement from the ledger, by its id."""
     return open_workspace(settings()).ledger.statement(identity)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write payout", cache_policy=NO_CACHE)
 def write_payout(
     posted: Posted,
     rows: Sequence[Mapping[str, Any]],

@@ -15,13 +15,21 @@ from prefect.context import FlowRunContext
 from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
 from royalty.infra.pages.contributors import INDEX
 from royalty.infra.processes.progress import announce
+from royalty.infra.settings import settings
+from royalty.infra.tracking.addresses import run_page
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.stages import DividedPool
-from royalty.tasks.report.track import escaped, posted
+from royalty.tasks.report.stages import Tracked
+from royalty.tasks.report.text import escaped
+from royalty.tasks.report.track import posted
 
 
-def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path) -> None:
-    """Attach the payout table and the link to the current flow run; does nothing outside a flow run."""
+def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path, tracked: Tracked) -> None:
+    """Attach the payout table, then the links, to the current flow run; does nothing outside a flow run.
+
+    Args:
+        tracked: the stage that logged the run; a local MLflow store has no address to link to.
+    """
     if FlowRunContext.get() is None:
         return
     key = _key(name)
@@ -31,6 +39,11 @@ def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, fold
     create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {outcome}")
     link = (folder / INDEX).as_uri()
     create_link_artifact(link, link_text=f"Report of {name}", key=f"report-{key}", description=f"In `{folder}`.")
+    logged, server = tracked.outputs, settings().mlflow_uri
+    if server.startswith("http"):
+        page = run_page(server, logged.experiments["runs"], logged.run)
+        models = "Models, curves, images, coalitions and tables."
+        create_link_artifact(page, link_text=f"MLflow run of {name}", key=f"mlflow-{key}", description=models)
 
 
 def show_summary(name: str, summary: str) -> None:
@@ -39,7 +52,7 @@ def show_summary(name: str, summary: str) -> None:
         create_markdown_artifact(summary, key=f"revalue-{_key(name)}", description=f"What changed for `{name}`.")
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="show what a posting changes", cache_policy=NO_CACHE)
 def show_change(name: str, division: DividedPool, *, posting: bool) -> None:
     """Show what posting a division changes, in the terminal and on the Prefect page, before it is posted.
 

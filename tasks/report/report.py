@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.pages.combined import REPORT as REPORT_PAGE
+from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import render_pages
 from royalty.infra.pages.report import Report, render_report, template_digest
 from royalty.infra.settings import settings
@@ -22,7 +24,7 @@ from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, Run
 from royalty.tasks.stages.running import run_here
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write report", cache_policy=NO_CACHE)
 def write_report(
     name: str,
     config: CreditConfig,
@@ -32,6 +34,8 @@ def write_report(
     checks: Sequence[str],
 ) -> WrittenReport:
     """Write the report, a page for each contributor and the tables, and attach them to the MLflow run.
+
+    MLflow gets all pages as one file, because it follows no link from one artifact to another.
 
     Args:
         stages: stages of a run that is logged to MLflow.
@@ -50,26 +54,28 @@ def write_report(
             for file, html in _pages(space, report, config.payout, stages, background).items()
         }
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
-        tracking.files(run, _files(space, stages, pages))
+        together = combined({file: space.artifacts.get(digest).decode() for file, digest in pages.items()})
+        tracking.files(run, _tables(space, stages) | {REPORT_PAGE: together.encode()})
         tracking.finish(run)
-        return ReportOutputs(pages["report.html"], pages)
+        return ReportOutputs(pages[REPORT_PAGE], pages)
 
     written = run_here(REPORT, inputs, compute)
     folder = space.root / "runs" / name
-    for file, payload in _files(space, stages, written.outputs.pages).items():
+    pages = {file: space.artifacts.get(digest) for file, digest in written.outputs.pages.items()}
+    for file, payload in {**_tables(space, stages), **pages}.items():
         write_whole(folder / file, payload)
-    show_in_prefect(name, config.payout, stages.pay, folder)
+    show_in_prefect(name, config.payout, stages.pay, folder, stages.logged_run)
     return WrittenReport(str(folder), written)
 
 
-def _files(space: Workspace, stages: RunStages, pages: Mapping[str, str]) -> dict[str, bytes]:
+def _tables(space: Workspace, stages: RunStages) -> dict[str, bytes]:
     tables = {
         "credit.parquet": stages.credit.outputs.table,
         "payout.csv": stages.pay.outputs.payout,
         "values.parquet": stages.match.outputs.table,
         "contributions.parquet": stages.match.outputs.contributions,
     }
-    return {file: space.artifacts.get(digest) for file, digest in {**tables, **pages}.items()}
+    return {file: space.artifacts.get(digest) for file, digest in tables.items()}
 
 
 def _pages(
@@ -85,4 +91,4 @@ def _pages(
         level=f"{100 * report.confidence:g}%",
         pool=report.pool,
     )
-    return {"report.html": render_report(report), **pages}
+    return {REPORT_PAGE: render_report(report), **pages}

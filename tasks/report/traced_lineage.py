@@ -16,6 +16,7 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.lineage import Edge, Origin
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
+from royalty.infra.tracking.addresses import run_page
 from royalty.infra.workspace import Workspace
 from royalty.tasks.pay.stages import PAY, Paid, posted_terms
 from royalty.tasks.report.rows import readable
@@ -157,4 +158,4 @@ def _tracked(stages: Iterable[StageRecord]) -> set[str]:
 def mlflow_url(experiment: str, run: str) -> str | None:
     """Address of a run on a tracking server; None for a local store, which `royalty ui` serves on a varying port."""
     uri = settings().mlflow_uri
-    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}" if uri.startswith("http") else None
+    return run_page(uri, experiment, run) if uri.startswith("http") else None

@@ -1,9 +1,10 @@
-"""Log a finished run to MLflow: its stages and coalitions as child runs, data, models and tables."""
+"""Log a finished run to MLflow: its stages and coalitions as child runs, data, models, curves, images and tables."""
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,24 +12,34 @@ import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.processes.progress import Advance, progress
+from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_commit, digest_of
-from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
-from royalty.infra.tracking.records import DatasetRecord, FinishedRun
+from royalty.infra.tracking.addresses import MODE
+from royalty.infra.tracking.records import FinishedRun, Period
+from royalty.infra.tracking.source import source_tags
 from royalty.infra.workspace import Workspace
+from royalty.models.properties.registry import chosen_property
+from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.credit.stages import INGEST, IngestOutputs
-from royalty.tasks.report.stage_runs import StageRun, stage_runs
+from royalty.tasks.credit.stages import INGEST
+from royalty.tasks.report.coalition_runs import coalition_runs, logged_coalitions
+from royalty.tasks.report.model_card import model_card
+from royalty.tasks.report.sample_sheets import sample_sheets
+from royalty.tasks.report.stage_runs import StageRun, datasets, stage_runs
 from royalty.tasks.report.stages import TRACK, RunStages, Tracked, TrackInputs, TrackOutputs
+from royalty.tasks.report.text import escaped
+from royalty.tasks.stages.periods import flow_started, stage_periods, whole_period
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import as_json
 
 if TYPE_CHECKING:
     from royalty.infra.tracking.client import Tracking
 
+CARD = "MODEL_CARD.md"
 
-@task(cache_policy=NO_CACHE)
+
+@task(name="prepare MLflow", cache_policy=NO_CACHE)
 def prepare_tracking() -> None:
     """Create MLflow's database if it is missing. This takes seconds, and can run while coalitions are measured."""
     from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
@@ -36,7 +47,7 @@ def prepare_tracking() -> None:
     open_tracking(settings()).prepare()
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="log to MLflow", cache_policy=NO_CACHE)
 def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequence[CoalitionPlan]) -> Tracked:
     """Log a run to MLflow.
 
@@ -53,15 +64,28 @@ def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequen
         tracking = open_tracking(settings())
         commit, flow_run = code_commit(), str(prefect.runtime.flow_run.id or "none")
         experiments = tracking.experiments()
-        tags = {"git.commit": commit, "prefect.flow_run_id": flow_run, **_digests(stages)}
+        tags = {**source_tags(commit), "prefect.flow_run_id": flow_run, **_digests(stages)}
         note = _note(name, config, stages)
-        run = tracking.start(tracking.RUNS, name, key=digest_of(as_json(inputs)), note=note, tags=tags)
+        periods = stage_periods(space.lineage, stages.finished)
+        started = flow_started() or whole_period(periods).started
+        run = tracking.start(tracking.RUNS, name, key=digest_of(as_json(inputs)), note=note, tags=tags, started=started)
         tracking.note(run, note + _coalitions_link(experiments["coalitions"], run))
         tracking.log(run, params=_flat(config))
-        children, coalitions = stage_runs(space, stages), _coalition_runs(space, stages, plans)
-        with progress("Log to MLflow", len(children) + len(coalitions)) as advance:
-            logged = _log_stages(tracking, space, run, name, stages, children, advance)
-            logged |= tracking.record_all(tracking.COALITIONS, coalitions, run, advance)
+        children = stage_runs(space, stages)
+        with progress("Log to MLflow", len(children) + len({plan.key for plan in plans})) as advance:
+            logged: dict[str, str] = {}
+            models: dict[str, str] = {}
+            for child in children:
+                stage_run = _StageLogger(tracking, space, run, stages, periods).log(child)
+                logged[child.stage.key] = stage_run.run
+                models |= stage_run.models
+                advance(1)
+            card = model_card(name, config, stages, load_table(space, stages.credit.outputs.table))
+            _register(tracking, name, run, stages, models, card)
+            coalitions = coalition_runs(space, stages, plans, models)
+            earlier = logged_coalitions(space, plans)
+            logged |= tracking.record_all(tracking.COALITIONS, coalitions, run, advance, logged=earlier)
+        _log_pictures(tracking, space, run, config, stages, coalitions, card)
         return TrackOutputs(run, commit, flow_run, experiments, logged)
 
     return run_here(TRACK, inputs, compute, one_by_one=True)
@@ -88,9 +112,9 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
         f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
         f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {paid}\n\n"
-        "Under *Artifacts*, `index.html` and `report.html` are the report; `credit.json`, `payout.json` and "
-        f"`values.json` are its tables. `royalty trace {name}` traces the payout to the images and verifies each "
-        "step.\n\n"
+        "*Model metrics* has the loss curves and the sampled images. Under *Artifacts*, `report.html` is the report "
+        f"with a page for each contributor; `credit.json`, `payout.json` and `values.json` are its tables; `{CARD}` "
+        f"describes the model. `royalty trace {name}` traces the payout to the images and verifies each step.\n\n"
     )
 
 
@@ -100,114 +124,102 @@ def posted(statement: str | None) -> str:
 
 
 def _coalitions_link(experiment: str, run: str) -> str:
-    """Link to the coalitions of a run, highest utility first."""
-    children = quote(f"tags.`mlflow.parentRunId` = '{run}'")
+    """Link to the coalitions that a run used, also those logged for an earlier run; highest utility first."""
+    used = quote(f"tags.`royalty.used_by.{run}` = 'yes'")
     order = quote("metrics.`utility`")
-    address = f"#/experiments/{experiment}/runs?searchFilter={children}&orderByKey={order}&orderByAsc=false"
+    address = f"#/experiments/{experiment}/runs?{MODE}&searchFilter={used}&orderByKey={order}&orderByAsc=false"
     return f"[Coalitions of this run, by utility]({address})"
 
 
-def _log_stages(
-    tracking: Tracking,
-    space: Workspace,
-    parent: str,
-    name: str,
-    stages: RunStages,
-    children: Sequence[StageRun],
-    advance: Advance,
-) -> dict[str, str]:
-    """Log stages as child runs; returns their MLflow run ids by stage key."""
-    aliases = ["candidate"] if stages.pay.outputs.refusal else ["candidate", "credited"]
-    logged = {}
-    for child in children:
-        logged[child.stage.key] = _log_stage(tracking, space, parent, child, stages.ingest.outputs, name, aliases)
-        advance(1)
-    return logged
+@dataclass(frozen=True)
+class _LoggedStage:
+    """ID of the MLflow run of a stage, and IDs of its logged models by digest."""
+
+    run: str
+    models: Mapping[str, str]
 
 
-def _log_stage(
-    tracking: Tracking,
-    space: Workspace,
-    parent: str,
-    child: StageRun,
-    data: IngestOutputs,
-    name: str,
-    aliases: Sequence[str],
-) -> str:
-    """Log a stage as a child run; returns its MLflow run id."""
-    stage = child.stage
-    run = tracking.start(tracking.RUNS, stage.name, key=stage.key, parent=parent, note=child.note)
-    tracking.log(run, params=_flat(as_json(stage.inputs)), metrics={**child.metrics, "seconds": stage.seconds})
-    images = DatasetRecord("train", data.train, {"items": data.total_items, "contributors": data.items})
-    for logged_run in (parent, run) if stage.name == INGEST.name else (run,):
-        tracking.dataset(logged_run, images)
-    if child.model is not None:
-        payload = space.artifacts.get(child.model.digest)
-        model = tracking.model(run, child.model.name, payload, child.model.digest, child.model.metrics)
-        if child.registered:
-            tracking.register(f"royalty-{name}", model, run, f"Base model `{child.model.digest}`.", aliases)
-    if child.losses:
-        tracking.curve(run, "loss", child.losses)
-    if child.of_run:
-        tracking.log(parent, metrics=child.metrics)
-    for file, table in child.tables.items():
-        tracking.table(parent, table, file)
-    tracking.finish(run)
-    return run
+@dataclass(frozen=True)
+class _StageLogger:
+    """Logs stages as child runs of a parent.
 
-
-def _coalition_runs(space: Workspace, stages: RunStages, plans: Sequence[CoalitionPlan]) -> list[FinishedRun]:
-    rows = space.runs.coalitions(plan.key for plan in plans)
-    measured: dict[str, list[MeasurementRecord]] = {key: [] for key in rows}
-    keys = [measure.key for plan in plans for measure in plan.measures]
-    for measurement in space.runs.measurements(keys).values():
-        measured[measurement.coalition].append(measurement)
-    brought = stages.ingest.outputs.brought
-    return [coalition_run(row, measured[row.key], brought) for row in rows.values()]
-
-
-def coalition_run(
-    row: CoalitionRecord, measured: Sequence[MeasurementRecord], brought: Mapping[str, str]
-) -> FinishedRun:
-    """Describe a coalition as an MLflow run.
-
-    Args:
-        measured: measurements of the coalition.
-        brought: digest of each contributor's images, by name.
+    Attributes:
+        periods: when each stage was computed, by key.
     """
-    members = f"{len(row.members)} of {len(brought)} contributors" if row.members else "nobody"
-    training = f"by `{row.method}` on the {row.items} images of {members}"
-    note = (
-        f"A model trained {training}."
-        if row.checkpoint
-        else f"The training {training} failed: {escaped(row.failure or '')}."
-    )
-    metrics = {"size": float(len(row.members)), "items": float(row.items), "train_seconds": row.train_seconds}
-    if measured:
-        metrics["utility"] = sum(measurement.utility for measurement in measured) / len(measured)
-        metrics["sample_seconds"] = sum(measurement.sample_seconds for measurement in measured)
-        note += f" Its utility, the {measured[0].property} of its images, is {metrics['utility']:.4g}."
-    images = {name: brought.get(name) for name in row.members}
-    return FinishedRun(
-        name=f"coalition-{row.key[:8]}",
-        key=row.key,
-        note=note,
-        params={
-            "members": ";".join(row.members)[:6000],
-            "method": row.method,
-            "seed": row.seed,
-            "device": row.device,
-            "checkpoint": row.checkpoint or "none",
-            "draws": len(measured),
-        },
-        metrics=metrics,
-        dataset=DatasetRecord("coalition", digest_of(images), {"items": row.items, "contributors": len(row.members)}),
-    )
+
+    tracking: Tracking
+    space: Workspace
+    parent: str
+    stages: RunStages
+    periods: Mapping[str, Period]
+
+    def log(self, child: StageRun) -> _LoggedStage:
+        stage, tracking = child.stage, self.tracking
+        period = self.periods.get(stage.key) or Period(time.time() - stage.seconds, time.time())
+        origin = self.space.lineage.origins([stage.key]).get(stage.key)
+        tags = source_tags(origin.commit) if origin else {}
+        run = tracking.start(
+            tracking.RUNS,
+            stage.name,
+            key=stage.key,
+            parent=self.parent,
+            note=child.note,
+            tags=tags,
+            started=period.started,
+        )
+        tracking.log(run, params=_flat(as_json(stage.inputs)), metrics={**child.metrics, "seconds": stage.seconds})
+        parts = datasets(self.stages.ingest.outputs)
+        tracking.dataset(run, parts[0])
+        if stage.name == INGEST.name:
+            for part in parts:
+                tracking.dataset(self.parent, part)
+        for name, curve in child.losses.items():
+            tracking.curve(run, "loss" if len(child.losses) == 1 else f"loss/{name}", curve, period)
+            tracking.curve(self.parent, f"loss/{name}", curve, period)
+        if child.of_run:
+            tracking.log(self.parent, metrics=child.metrics)
+        for file, table in child.tables.items():
+            tracking.table(self.parent, table, file)
+        models = self._log_model(run, child)
+        tracking.finish(run, period.ended)
+        return _LoggedStage(run, models)
+
+    def _log_model(self, run: str, child: StageRun) -> dict[str, str]:
+        """Log the model of a stage, as an output of its run and of the parent; returns its ID by digest."""
+        if (model := child.model) is None:
+            return {}
+        payload = self.space.artifacts.get
+        return {model.digest: self.tracking.model(run, model, lambda: payload(model.digest), also=self.parent)}
 
 
-def escaped(text: str) -> str:
-    """Escape text for Markdown. Names of contributors are user input."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~&])", r"\\\1", text).replace("\n", " ")
+def _register(tracking: Tracking, name: str, run: str, stages: RunStages, models: Mapping[str, str], card: str) -> None:
+    """Register the base model as a version of the run's model."""
+    aliases = ["candidate"] if stages.pay.outputs.refusal else ["candidate", "credited"]
+    digest = stages.train.outputs.model
+    note = f"Base model `{digest}`, trained on {stages.ingest.outputs.total_items} images."
+    tracking.register(f"royalty-{name}", models[digest], run, note, aliases, card=card, digest=digest)
+
+
+def _log_pictures(
+    tracking: Tracking,
+    space: Workspace,
+    run: str,
+    config: Mapping[str, Any],
+    stages: RunStages,
+    coalitions: Sequence[FinishedRun],
+    card: str,
+) -> None:
+    """Log the sheets of sampled images, the property by size of coalition, and the model card."""
+    from royalty.infra.pages.plots import mean_by_size, property_by_size  # matplotlib takes a second to import
+
+    for sheet in sample_sheets(space.artifacts, stages):
+        tracking.image(run, sheet.series, sheet.png, sheet.step)
+    points = [(int(one.metrics["size"]), one.metrics["utility"]) for one in coalitions if "utility" in one.metrics]
+    utility = chosen_property(config["property"]).title
+    plot = property_by_size("Property by size of coalition", points, utility, stages.measure.outputs.utility["real"])
+    now = time.time()
+    tracking.curve(run, "property_by_size", mean_by_size(points), Period(now, now))
+    tracking.files(run, {"property-by-size.png": plot, CARD: card.encode()})
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -110,7 +110,7 @@ def find_last_run(name: str, data: Ingested) -> LastRun | None:
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="compare with the last run", cache_policy=NO_CACHE)
 def compare_with_last_run(
     config: CreditConfig,
     last: LastRun,

@@ -23,7 +23,7 @@ else:
     worker = Deferred("royalty.tasks.revalue.drift_worker")
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="measure drift", cache_policy=NO_CACHE)
 def measure_drift(anchor: RunAnchor, data: Ingested) -> Drift:
     """Measure the distance of the training images from those of the anchor, by optimal transport of features."""
     inputs = DriftInputs(before=anchor.game.data.outputs.train, after=data.outputs.train)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from royalty.models.data.items import ImageSet
@@ -51,8 +53,10 @@ def load_property(stores: Stores, name: str, judge: str, reference: str) -> Prop
     return chosen_property(name).build(context)
 
 
-def thinned(losses: list[float], points: int = 100) -> list[list[float]]:
+def thinned(losses: Sequence[float], points: int = 100) -> list[list[float]]:
     """Average a loss curve to at most `points` pairs of step and mean loss."""
+    if not losses:
+        return []
     chunks = np.array_split(np.array(losses), min(points, len(losses)))
     ends = np.cumsum([len(chunk) for chunk in chunks])
     return [[int(end), round(float(chunk.mean()), 6)] for end, chunk in zip(ends, chunks, strict=True)]

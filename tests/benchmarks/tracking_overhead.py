@@ -80,7 +80,7 @@ def prefect_seconds(count: int) -> float:
 def mlflow_seconds(settings: Settings, count: int) -> float:
     """Seconds of logging this many coalitions as a run does, under a parent."""
     from royalty.infra.tracking.client import open_tracking
-    from royalty.tasks.report.track import coalition_run
+    from royalty.tasks.report.coalition_runs import coalition_run
 
     brought = {name: digest_of(name) for name in PEOPLE}
     runs = []

@@ -132,30 +132,53 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(
     assert refused.stderr.count("\n") < 6
 
 
+TITLES = {
+    "1 base model": [15, 30, 45, 60],
+    "2 pruned model before recovery": [0],
+    "3 pruned model after recovery": [0],
+    "4 model of nobody": [0],
+    "5 model of everybody": [0],
+}
+"""Series of sampled images, and the steps of their models."""
+
+
 def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     client = MlflowClient(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
     parent = client.get_run(result["mlflow_run"])
     assert parent.info.status == "FINISHED"
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|royalty .*", parent.data.tags["git.commit"])
     assert len(parent.data.tags["prefect.flow_run_id"]) == 36
-    (dataset,) = parent.inputs.dataset_inputs
-    assert dataset.dataset.digest == parent.data.tags["royalty.dataset.train"][:32]
+    assert parent.info.end_time - parent.info.start_time > 1000 * max(timing["seconds"] for timing in result["timings"])
+    assert parent.data.tags["mlflow.source.name"] == "royalty run"
+    datasets = {given.dataset.name: given.dataset.digest for given in parent.inputs.dataset_inputs}
+    assert set(datasets) == {"train", "validation", "classifier"}
+    assert datasets["train"] == parent.data.tags["royalty.dataset.train"][:32]
     experiments = {experiment.name: experiment.experiment_id for experiment in client.search_experiments()}
     children = f"tags.`mlflow.parentRunId` = '{result['mlflow_run']}'"
     stages = client.search_runs([experiments["royalty"]], children)
-    names = {"ingest", "classifier", "train", "prune", "measure", "credit", "pay", "gmvaluator"}
+    names = {"ingest", "classifier", "train", "prune", "measure", "samples", "credit", "pay", "gmvaluator"}
     assert {run.info.run_name for run in stages} == names
     coalitions = client.search_runs([experiments["royalty-coalitions"]], children, order_by=["metrics.utility DESC"])
     assert len(coalitions) == result["reused"]
     assert {run.info.status for run in [*stages, *coalitions]} == {"FINISHED"}
+    titles = {run.info.run_name for run in coalitions}
+    assert titles >= {"0 of 3: nobody", "3 of 3: everybody"}
+    trained = [run for run in coalitions if run.data.metrics["size"]]
+    assert all(run.inputs.model_inputs and client.get_metric_history(run.info.run_id, "loss") for run in trained)
+    for curve in ("loss/classifier", "loss/base", "loss/recovery", "property_by_size"):
+        assert len(client.get_metric_history(parent.info.run_id, curve)) > 1, curve
     models = client.search_logged_models([experiments["royalty"]])
     assert {model.name for model in models} == {"base", "pruned"}
     for model in models:
         assert load_file(Path(model.artifact_location.removeprefix("file://")) / "model.safetensors")
     files = {entry.path for entry in client.list_artifacts(result["mlflow_run"])}
     tables = {"credit.parquet", "payout.csv", "values.parquet", "contributions.parquet"}
-    shown = {"report.html", "index.html", "contributors", "credit.json", "payout.json", "values.json"}
-    assert files == {*shown, *tables}
+    shown = {"report.html", "images", "MODEL_CARD.md", "property-by-size.png"}
+    assert files == {*shown, "credit.json", "payout.json", "values.json", *tables}
+    sheets = {file.path.partition("+timestamp")[0] for file in client.list_artifacts(result["mlflow_run"], "images")}
+    steps = [sheet.removeprefix("images/").split("+step+") for sheet in sheets]
+    series = {title: [int(step) for name, step in steps if name == title] for title in TITLES}
+    assert {title: sorted(made) for title, made in series.items()} == TITLES
     assert parent.data.tags["royalty.credit_table"] == result["table"]
     assert {int(version.version) for version in client.search_model_versions("name = 'royalty-small'")} == {1}
     assert str(client.get_model_version_by_alias("royalty-small", "credited").version) == "1"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from royalty.infra.pages.contributors import file_of
+from royalty.infra.servers.loopback import QUIET, mlflow_server
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
+from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
 from royalty.tasks.report.background import Background
+from royalty.tasks.report.coalition_runs import logged_coalitions
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages, WrittenReport
 from royalty.tasks.report.track import track
+from tests.browser import Browser
 from tests.tracing import Home, Recorder, made_up
 
 SPLIT = "royalty.tasks.report.track", "royalty.tasks.report.report", "royalty.tasks.stages.running"
@@ -52,16 +58,54 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     assert run.data.tags["royalty.credit_table"] == stages.credit.outputs.table
     assert run.data.tags["royalty.statement"] == home.statement
     assert run.data.metrics["grand_utility"] == 2.0
+    assert run.data.metrics["utility_pruned"] == 1.0
+    assert run.data.tags["mlflow.user"]
+    assert {given.dataset.name for given in run.inputs.dataset_inputs} == {"train", "validation", "classifier"}
+    models = {client.get_logged_model(made.model_id).name for made in run.outputs.model_outputs}
+    assert models == {"base", "pruned"}
     names = {client.get_run(made).info.run_name for made in outputs.runs.values()}
     assert names >= {"ingest", "classifier", "train", "prune", "measure", "credit", "pay", "gmvaluator"}
     base = client.get_run(outputs.runs[stages.train.key])
     assert (base.data.params["training.steps"], base.data.metrics["loss"]) == ("60", 0.25)
+    curves = [client.get_metric_history(*of) for of in ((base.info.run_id, "loss"), (outputs.run, "loss/base"))]
+    assert [[(point.step, point.value) for point in curve] for curve in curves] == [[(1, 0.5), (2, 0.25)]] * 2
+    assert base.info.end_time - base.info.start_time == 1_000
+    assert run.info.start_time <= base.info.start_time
+    by_size = client.get_metric_history(outputs.run, "property_by_size")
+    assert [(point.step, point.value) for point in by_size] == [(0, 0.0), (1, 1.0), (2, 2.0)]
     measured = client.get_run(outputs.runs[stages.measure.key]).data.metrics
     assert (measured["utility_real"], measured["step_seconds_base"]) == (1.0, 0.1)
     version = client.get_model_version_by_alias("royalty-june", "credited")
     assert stages.train.outputs.model in str(version.description)
+    assert version.run_id == outputs.run
+    card = client.get_registered_model("royalty-june").description
+    for text in ("Inception Score", "| ann | 3 | +1.0000 |", "not stated: 6 images", "## Limits"):
+        assert text in card, text
     again = track.fn("june", home.config.claimed(), replace(stages, track=None), home.plans)
     assert (again.reused, again.outputs) == (True, outputs)
+
+
+def test_mlflow_shows_images_a_plot_and_the_card(home: Home) -> None:
+    outputs = logged(home).logged_run.outputs
+    client = open_tracking(Settings(home=home.space.root)).client
+    files = {file.path for file in client.list_artifacts(outputs.run)}
+    assert files >= {"property-by-size.png", "MODEL_CARD.md", "images", "credit.json", "payout.json", "values.json"}
+    images = [file.path for file in client.list_artifacts(outputs.run, "images") if file.path.endswith(".png")]
+    series = {path.removeprefix("images/").partition("+step+")[0]: path for path in images}
+    assert set(series) == {"1 base model", "2 pruned model before recovery", "3 pruned model after recovery"}
+    assert "+step+60+" in series["1 base model"]
+    with Image.open(client.download_artifacts(outputs.run, series["1 base model"])) as shown:
+        assert shown.size == (129, 64)  # two images of 8 pixels, each pixel eight times
+
+
+def test_a_run_that_uses_the_same_coalitions_logs_them_no_more(home: Home) -> None:
+    first = logged(home)
+    other = replace(home, stages=replace(home.stages, match=replace(home.stages.match, key="a" * 64)))
+    second = logged(other).logged_run.outputs
+    coalitions = {plan.key for plan in home.plans}
+    assert second.run != first.logged_run.outputs.run
+    assert {second.runs[key] for key in coalitions} == {first.logged_run.outputs.runs[key] for key in coalitions}
+    assert logged_coalitions(home.space, [replace(home.plans[0], measures=())]) == {}
 
 
 def test_the_pages_are_written_and_the_images_are_opened_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +141,22 @@ def test_the_pages_are_written_and_the_images_are_opened_once(home: Home, monkey
     assert again.stage.outputs == written.stage.outputs
 
 
+def test_mlflow_gets_all_pages_in_one_file(home: Home, tmp_path: Path) -> None:
+    stages = logged(home)
+    folder = Path(reported(home, stages).folder)
+    run, client = stages.logged_run.outputs.run, open_tracking(Settings(home=home.space.root)).client
+    files = {file.path for file in client.list_artifacts(run)}
+    assert "report.html" in files
+    assert not {"index.html", "contributors"} & files
+    html = Path(client.download_artifacts(run, "report.html", str(tmp_path))).read_text(encoding="utf-8")
+    anchors = re.findall(r'id="([^"]+)"', html)
+    assert len(anchors) == len(set(anchors))
+    links = re.findall(r'href="([^"]+)"', html)
+    assert {link.removeprefix("#") for link in links} <= set(anchors)
+    assert {f"#page-{Path(file_of(person)).stem}" for person in ("ann", "bob")} <= set(links)
+    assert 'href="report.html"' in (folder / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_page_says_what_changed_since_the_last_run(home: Home) -> None:
     reported(home, logged(home))
     recorder = Recorder(home.space, {})
@@ -121,3 +181,38 @@ def test_stages_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     del keys["pay"], keys["train"]
     with pytest.raises(StoreError, match="lacks the stage 'train'"):
         RunStages.kept(home.space, keys.values())
+
+
+@pytest.mark.browser
+def test_mlflows_pages_show_the_run_and_its_report_with_working_links(home: Home) -> None:
+    stages = logged(home)
+    reported(home, stages)
+    outputs = stages.logged_run.outputs
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in QUIET.items():
+            environment.setenv(name, value)
+        server = mlflow_server(Settings(home=home.space.root))
+    try:
+        server.wait_until_ready()
+        with Browser() as browser:
+            browser.resize(1500, 1400)
+            browser.open(f"{server.url}/#/experiments/{outputs.experiments['coalitions']}?{MODE}", wait=False)
+            browser.until("document.body?.innerText.includes('1 of 2: bob')", 90)
+            page = run_page(server.url, outputs.experiments["runs"], outputs.run)
+            browser.open(page, wait=False)
+            for text in ("royalty-june", "Model training", "Created by", "property_by_size", "Credits 2 contributors"):
+                browser.until(f"document.body?.innerText.includes({text!r})", 90)
+            browser.open(page.replace("?", "/artifacts/report.html?"), wait=False)
+            browser.enter_frame()
+            browser.until("document.querySelectorAll('.page').length === 4", 90)
+            shown = "[...document.querySelectorAll('.page')].filter(page => page.offsetHeight).map(page => page.id)"
+            person = f"page-{Path(file_of('ann')).stem}"
+            for before, link in (("page-report", "page-index"), ("page-index", person), (person, "page-report")):
+                assert browser.run(shown) == [before]
+                assert browser.accessibility() == []
+                browser.run(
+                    f'document.querySelector(\'#{before} a[href="#{link}"], .pages a[href="#{link}"]\').click()'
+                )
+            assert browser.run(shown) == ["page-report"]
+    finally:
+        server.stop()

@@ -9,8 +9,11 @@ import pytest
 from royalty.infra.settings import Settings
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
-from royalty.infra.tracking.client import Tracking, open_tracking
-from royalty.tasks.report.track import coalition_run, escaped
+from royalty.infra.tracking.client import Tracking, open_tracking, used_tag
+from royalty.infra.tracking.records import DatasetRecord, ModelRecord
+from royalty.infra.tracking.source import source_tags
+from royalty.tasks.report.coalition_runs import coalition_name, coalition_run
+from royalty.tasks.report.text import escaped
 
 BROUGHT = {"ann": "a" * 64, "bob": "b" * 64}
 
@@ -46,15 +49,93 @@ def test_what_is_logged_is_found_sorted_linked_and_described(tracking: Tracking)
     assert "1 of 2 contributors" in found[1].data.tags["mlflow.note.content"]
     assert "by utility" not in found[1].data.tags["mlflow.note.content"]
 
-    model = tracking.model(parent, "base", b"weights", "d" * 64, {"parameters": 3.0})
-    assert tracking.register("royalty-may", model, parent, "Base.", ["candidate", "credited"]) == "1"
-    again = tracking.model(parent, "base", b"others", "e" * 64, {"parameters": 3.0})
-    assert tracking.register("royalty-may", again, parent, "Base.", ["candidate"]) == "2"
+    model = tracking.model(parent, ModelRecord("base", "d" * 64, {"parameters": 3.0}), lambda: b"weights")
+    aliases = ["candidate", "credited"]
+    assert tracking.register("royalty-may", model, parent, "Base.", aliases, card="# May", digest="d" * 64) == "1"
+    other = tracking.model(parent, ModelRecord("base", "e" * 64, {"parameters": 3.0}), lambda: b"others")
+    assert tracking.register("royalty-may", other, parent, "B.", ["candidate"], card="# May", digest="e" * 64) == "2"
     versions = {
         alias: tracking.client.get_model_version_by_alias("royalty-may", alias) for alias in ("candidate", "credited")
     }
     assert {alias: int(version.version) for alias, version in versions.items()} == {"candidate": 2, "credited": 1}
     assert versions["credited"].run_id == parent
+
+
+def test_a_run_has_its_times_its_user_and_its_source(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/royalty", "evaluate", "lds", "--json", "more"])
+    monkeypatch.setattr("getpass.getuser", lambda: "zoë")
+    tags = source_tags(f"{'c' * 40}-dirty")
+    run = tracking.start(tracking.RUNS, "may", key="k", tags=tags, started=1_000.5)
+    tracking.finish(run, 1_143.5)
+    found = tracking.client.get_run(run)
+    assert found.info.end_time - found.info.start_time == 143_000
+    assert found.data.tags["mlflow.user"] == "zoë"
+    assert found.data.tags["mlflow.source.name"] == "royalty evaluate lds"
+    assert found.data.tags["mlflow.source.git.commit"] == "c" * 40
+    assert found.data.tags["git.commit"] == f"{'c' * 40}-dirty"
+    assert "mlflow.source.git.commit" not in source_tags("royalty 1.0")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "of a worker")
+    assert source_tags("royalty 1.0")["mlflow.source.name"] == "Prefect deployment"
+
+
+def test_experiments_open_at_runs_and_not_at_traces(tracking: Tracking) -> None:
+    tracking.client.create_experiment(tracking.RUNS)  # of an earlier version: without a kind
+    for experiment in tracking.experiments().values():
+        kind = tracking.client.get_experiment(experiment).tags["mlflow.experimentKind"]
+        assert kind == "custom_model_development"
+
+
+def test_a_coalition_has_a_curve_over_its_time_a_start_and_a_readable_name(tracking: Tracking) -> None:
+    parent = tracking.start(tracking.RUNS, "may", key="k")
+    pruned = tracking.model(parent, ModelRecord("pruned", "d" * 64, {}), lambda: b"weights")
+    row, measured = record(["ann"], 2.0)
+    run = coalition_run(row, [measured], BROUGHT, losses=[[5, 0.5], [10, 0.25]], start=pruned)
+    logged = tracking.record_all(tracking.COALITIONS, [run], parent, lambda _done: None)[row.key]
+    found = tracking.client.get_run(logged)
+    assert found.info.run_name == "1 of 2: ann"
+    assert found.info.end_time - found.info.start_time == 3_000  # a second each of training, sampling and measuring
+    assert [model.model_id for model in found.inputs.model_inputs] == [pruned]
+    curve = tracking.client.get_metric_history(logged, "loss")
+    assert [(point.step, point.value) for point in curve] == [(5, 0.5), (10, 0.25)]
+    assert [point.timestamp - found.info.start_time for point in curve] == [1_500, 3_000]
+
+
+def test_names_of_coalitions_are_short() -> None:
+    people = [f"person {number}" for number in range(30)]
+    assert coalition_name([], 30) == "0 of 30: nobody"
+    assert coalition_name(people, 30) == "30 of 30: everybody"
+    name = coalition_name(people[:20], 30)
+    assert name.startswith("20 of 30: person 0, person 1")
+    assert name.endswith("…")
+    assert len(name) < 80
+
+
+def test_what_an_earlier_run_logged_is_used_and_not_logged_again(tracking: Tracking) -> None:
+    first, second = (tracking.start(tracking.RUNS, "may", key=key) for key in ("k", "l"))
+    runs = [coalition_run(row, [measured], BROUGHT) for row, measured in (record(["ann"], 2.0), record([], 1.0))]
+    ids = tracking.record_all(tracking.COALITIONS, runs, first, lambda _done: None)
+    gone, kept = runs[0].key, runs[1].key
+    tracking.client.delete_run(ids[gone])
+    again = tracking.record_all(tracking.COALITIONS, runs, second, lambda _done: None, logged=ids)
+    assert again[kept] == ids[kept]
+    assert again[gone] != ids[gone]
+    experiment = tracking.experiments()["coalitions"]
+    used = tracking.client.search_runs([experiment], f"tags.`{used_tag(second)}` = 'yes'")
+    assert {run.info.run_id for run in used} == set(again.values())
+
+    base = ModelRecord("base", "d" * 64, {"utility": 2.0}, DatasetRecord("validation", "a" * 64, {}, "evaluation"))
+    model = tracking.model(first, base, lambda: b"weights")
+
+    def read() -> bytes:
+        raise AssertionError("a model in the store is not read again")
+
+    assert tracking.model(second, base, read) == model
+    assert [output.model_id for output in tracking.client.get_run(second).outputs.model_outputs] == [model]
+    metric = tracking.client.get_logged_model(model).metrics[0]
+    assert (metric.key, metric.dataset_name, metric.dataset_digest) == ("utility", "validation", "a" * 32)
+    for run in (first, second):
+        assert tracking.register("royalty-may", model, run, "", [], card="#", digest="d" * 64) == "1"
+    assert tracking.client.get_registered_model("royalty-may").description == "#"
 
 
 def test_markdown_shows_names_as_they_are() -> None:

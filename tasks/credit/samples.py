@@ -1,0 +1,48 @@
+"""Images by everybody's and nobody's model: what the property is measured on at both ends of the game."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.workers import Deferred
+from royalty.infra.settings import settings
+from royalty.infra.workspace import open_workspace
+from royalty.models.generators.kinds import module_of
+from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.credit.stages import SAMPLES, Ingested, Sampled, SampleInputs
+from royalty.tasks.stages.running import run_in_worker
+
+if TYPE_CHECKING:
+    from royalty.tasks.credit import samples_worker
+else:
+    samples_worker = Deferred("royalty.tasks.credit.samples_worker")
+
+IMAGES = 16
+
+
+@task(name="sample models of nobody and everybody", cache_policy=NO_CACHE, tags=["gpu"])
+def sample_ends(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Sampled:
+    """Sample the models of the null and the grand coalition, from the noise that the base model was sampled from."""
+    ends = {"nobody": 0, "everybody": len(data.outputs.contributors)}
+    keys = {name: [plan.key for plan in plans if len(plan.members) == size] for name, size in ends.items()}
+    rows = open_workspace(settings()).runs.coalitions(key for group in keys.values() for key in group)
+    checkpoints = {name: [rows[key].checkpoint for key in group if key in rows] for name, group in keys.items()}
+    inputs = SampleInputs(
+        models={name: next(filter(None, digests)) for name, digests in checkpoints.items()},  # credit needs both
+        images=IMAGES,
+        sampling=config.sampling.model_dump(include={"steps", "scheduler"}),
+        seed=config.seed,
+    )
+    return run_in_worker(
+        SAMPLES,
+        inputs,
+        samples_worker.sample_models,
+        title="Sample models",
+        total=len(inputs.models),
+        also=(module_of(config.generator.kind),),
+    )
