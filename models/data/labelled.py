@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
 from royalty.models.data.columns import image_column, label_names, payloads, schema_of
@@ -60,9 +60,9 @@ class Items:
 def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
     """Read an `.npz` file, a Parquet file with images, or a folder of images with or without `metadata.csv`.
 
-    The largest centred square of each image is resized to `size`. Modes other than L and RGB are converted by the rule
-    of `royalty.models.data.decoding.plain`. If any image has colour, greyscale images get three equal channels, as they
-    do when compared with colour images of another source.
+    The largest centred square of each image is resized to `size`. Modes are converted by the rule of
+    `royalty.models.data.decoding.plain`, as in a run. If any image has colour, greyscale images get three equal
+    channels, as they do when compared with colour images of another source.
 
     Raises:
         InputError: a source of another kind, or with invalid content; the message names the row.
@@ -106,7 +106,7 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
 
 def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
     listing = list_images(folder)
-    images, ids = decode_images(listing, size=size, convert=True, progress=progress)
+    images, ids = decode_images(listing, size=size, progress=progress)
     labels = [entry.label for entry in listing.entries]
     if any(labels) and not all(labels):
         entry = listing.entries[labels.index("")]
@@ -160,20 +160,24 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
     found: dict[str, list[object]] = {name: [] for name in texts}
+    row = 0
+    refused = Refusals()
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
         for cell in payloads(batch.column(column)).to_pylist():
-            row = len(ids)
-            mode, identity, square = decode(f"{path}, row {row}", cell, size, convert=True)
-            if not row:
-                images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
-            elif MODES[mode] > images.shape[1]:
-                images = np.repeat(images, 3, axis=1)
-            ids.append(identity)
-            images[row] = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)
+            with refused.collect():
+                mode, identity, square = decode(f"{path}, row {row}", cell, size)
+                if not ids:
+                    images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
+                elif MODES[mode] > images.shape[1]:
+                    images = np.repeat(images, 3, axis=1)
+                ids.append(identity)
+                images[row] = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)
+            row += 1
             if progress is not None:
                 progress(1)
         for name in texts:
             found[name] += batch.column(name).to_pylist()
+    refused.check(f"images of {path} cannot be used")
     if not ids:
         raise InputError(f"{path} has no rows; there is nothing to value")
     labels = _label_names(path, schema, found["label"]) if "label" in found else None

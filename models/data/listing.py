@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
@@ -43,6 +43,7 @@ class Entry:
         where: file and row, for error messages.
         contributors: who provided it; may be empty for images that are not credited.
         label, text, license: empty if unknown.
+        file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
     """
 
     where: str
@@ -50,6 +51,7 @@ class Entry:
     label: str = ""
     text: str = ""
     license: str = ""
+    file_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,26 +95,14 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
         The listing.
 
     Raises:
-        InputError: the message names the first image that lacks something, and the remedy.
+        InputError: images lack something; the message has the number of them, and row and remedy of the first ten.
     """
+    refused = Refusals()
+    some_labels = any(entry.label for entry in listing.entries)
     for entry in listing.entries:
-        if not entry.contributors:
-            raise InputError(f"{entry.where}: every image has a contributor, and this has none; name one or drop it")
-        if texts and not entry.text:
-            raise InputError(
-                f"{entry.where}: no text, and the generator learns from one an image; fill in the column `text`, or "
-                "set a prompt for all"
-            )
-    labelled = [entry for entry in listing.entries if entry.label]
-    if labels or labelled:
-        for entry in listing.entries:
-            if not entry.label:
-                raise InputError(
-                    f"{entry.where}: no label, and "
-                    + ("the property or the generator of this run needs one an image" if labels else "others have one")
-                    + "; fill it in"
-                    + (f", or {WITHOUT_LABELS}" if labels else ", or drop all labels")
-                )
+        with refused.collect():
+            _check_entry(entry, labels=labels, some_labels=some_labels, texts=texts)
+    refused.check(f"rows of {listing.origin} cannot be used")
     names = {entry.label for entry in listing.entries}
     if labels and len(names) < 2:
         raise InputError(
@@ -126,6 +116,23 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
             f"{len(known)} ({', '.join(known)}); add images of another"
         )
     return listing
+
+
+def _check_entry(entry: Entry, *, labels: bool, some_labels: bool, texts: bool) -> None:
+    if not entry.contributors:
+        raise InputError(f"{entry.where}: every image has a contributor, and this has none; name one or drop it")
+    if texts and not entry.text:
+        raise InputError(
+            f"{entry.where}: no text, and the generator learns from one an image; fill in the column `text`, or "
+            "set a prompt for all"
+        )
+    if (labels or some_labels) and not entry.label:
+        raise InputError(
+            f"{entry.where}: no label, and "
+            + ("the property or the generator of this run needs one an image" if labels else "others have one")
+            + "; fill it in"
+            + (f", or {WITHOUT_LABELS}" if labels else ", or drop all labels")
+        )
 
 
 def contributors_of(where: str, written: object) -> tuple[str, ...]:
