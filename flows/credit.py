@@ -17,6 +17,7 @@ from prefect import flow
 
 from royalty.flows.fan_out import measure_all
 from royalty.flows.runner import RUNNER
+from royalty.infra.processes.progress import announce
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
@@ -89,6 +90,11 @@ def forecast(config: CreditConfig) -> Verdict:
     config = settle_images(game.pruned, game.judge, config)
     plans = plan(config, game)
     pilot = plans[: first_look(game.data, config)]
+    if len(pilot) == len(plans):
+        announce(
+            f"This pilot measures all {len({each.members for each in plans})} coalitions of the run. It takes as long "
+            "as the measuring of the run, which reuses it. Stop with Ctrl-C; finished work is kept."
+        )
     measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
     return assess(game.data, pilot, plans, config)
 

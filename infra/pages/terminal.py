@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from royalty.infra.pages.durations import duration
 from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
 
@@ -81,8 +82,8 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
     for row in rows:
         table.add_row(*row)
     table.add_section()
-    table.add_row("whole job", f"{total:.1f} s", f"{busy:.1f} s", "")
-    table.add_row("orchestration", f"{total - busy:.1f} s", "", f"{(total - busy) / total:.1%} of the job")
+    table.add_row("whole job", duration(total), duration(busy), "")
+    table.add_row("orchestration", duration(total - busy), "", f"{(total - busy) / total:.1%} of the job")
     console.print(table)
 
 

@@ -38,7 +38,7 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
         if loaded and not _address():
             stack.enter_context(_environment_settings())
         if show_progress:
-            stack.enter_context(shown_on(stack.enter_context(bars())))
+            stack.enter_context(shown_on(stack.enter_context(bars()), console.print))
         started = stack.enter_context(progress("Start", 1))
 
         def wait_for_server() -> None:

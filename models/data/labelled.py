@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
-from royalty.models.data.columns import image_column, label_names, payloads, schema_of
+from royalty.models.data.columns import file_names, image_column, label_names, payloads, schema_of
 from royalty.models.data.decoding import MODES, decode, decode_images
 from royalty.models.data.folder import METADATA, list_images
 from royalty.models.data.items import ImageSet, item_id
@@ -32,6 +33,8 @@ class Items:
         labels: names or integers, `(items,)`; None if the source has none.
         contributors: one text for each item, several names separated by `;`; None if the source names none.
         attributes: by name, bool, `(items,)`; None if not requested.
+        file_names: of the images; None if the source has none.
+        sources: the set of each image and its row there; of a copy in a credited set, all rows. None if unknown.
     """
 
     ids: tuple[str, ...]
@@ -40,9 +43,22 @@ class Items:
     labels: np.ndarray | None
     contributors: tuple[str, ...] | None
     attributes: Mapping[str, np.ndarray] | None = None
+    file_names: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def columns(self) -> dict[str, Any]:
+        """What identifies the items in a table of values: `id` and, where known, name, source, label, contributors."""
+        known = {
+            "id": self.ids,
+            "file_name": self.file_names,
+            "source": self.sources,
+            "label": self.labels,
+            "contributor": self.contributors,
+        }
+        return {name: values for name, values in known.items() if values is not None}
 
     @classmethod
     def of_set(cls, data: ImageSet) -> Items:
@@ -120,7 +136,12 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
         features=None,
         labels=np.array(labels) if all(labels) else None,
         contributors=tuple(owners) if any(owners) else None,
+        **_provenance(*listing.provenance(folder)),
     )
+
+
+def _provenance(names: Sequence[str], sources: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    return {"file_names": tuple(names) if any(names) else None, "sources": tuple(sources)}
 
 
 def _read_arrays(path: Path) -> Items:
@@ -159,10 +180,12 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     texts = [name for name in ("label", "contributor") if name in schema.names]
     images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
+    names: list[str] = []
     found: dict[str, list[object]] = {name: [] for name in texts}
     row = 0
     refused = Refusals()
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
+        names += file_names(batch.column(column))
         for cell in payloads(batch.column(column)).to_pylist():
             with refused.collect():
                 mode, identity, square = decode(f"{path}, row {row}", cell, size)
@@ -182,7 +205,8 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
         raise InputError(f"{path} has no rows; there is nothing to value")
     labels = _label_names(path, schema, found["label"]) if "label" in found else None
     owners = tuple(map(str, found["contributor"])) if "contributor" in found else None
-    return Items(tuple(ids), images, None, labels, owners)
+    sources = [f"{path.name}, row {row}" for row in range(len(ids))]
+    return Items(tuple(ids), images, None, labels, owners, **_provenance(names, sources))
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

@@ -78,6 +78,20 @@ class Listing:
             digest.update(json.dumps(metadata).encode() + b"\n")
         return digest.hexdigest()
 
+    def provenance(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """File name and source of each image, for people who look for it.
+
+        Args:
+            path: of the image set.
+
+        Returns:
+            File names, empty where a source has none; and the row of each image, with the name of the set and without
+            the folders above it, such as `photos/metadata.csv, row 2`.
+        """
+        above = f"{path.parent}/"
+        rows = (entry.where.removesuffix(f": {entry.file_name!r}") for entry in self.entries)
+        return tuple(entry.file_name for entry in self.entries), tuple(row.removeprefix(above) for row in rows)
+
     def licenses(self) -> dict[str, int]:
         """Number of images by license; the empty name counts images whose license is unknown."""
         return dict(Counter(entry.license for entry in self.entries).most_common())

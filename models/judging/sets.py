@@ -56,6 +56,8 @@ def rows_of(items: Items, rows: np.ndarray) -> Items:
         labels=None if items.labels is None else items.labels[rows],
         contributors=None,
         attributes=None if items.attributes is None else {name: has[rows] for name, has in items.attributes.items()},
+        file_names=None if items.file_names is None else tuple(items.file_names[row] for row in rows),
+        sources=None if items.sources is None else tuple(items.sources[row] for row in rows),
     )
 
 
