@@ -17,6 +17,7 @@ from prefect import flow
 
 from royalty.flows.fan_out import measure_all
 from royalty.flows.runner import RUNNER
+from royalty.infra.pages.terminal import credit_lines
 from royalty.infra.processes.progress import announce
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
@@ -33,6 +34,7 @@ from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
     check_generator,
     check_property,
+    check_references,
     measure_models,
     needs_labels,
     prune,
@@ -44,7 +46,7 @@ from royalty.tasks.credit.training import (
 from royalty.tasks.items.gmvaluator import match_grand_model
 from royalty.tasks.pay.division import pay
 from royalty.tasks.pay.identities import check_identities
-from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.payees import check_terms, load_payees
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages
 from royalty.tasks.report.track import prepare_tracking, track
@@ -109,6 +111,8 @@ def prepare(config: CreditConfig, check: CountCheck = check_run) -> Game:
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     check(len(data.outputs.contributors), config)
     check_property(config.property)
+    check_references(config.property, data.outputs.references)
+    check_terms(config.payout, data.outputs.contributors)
     check_weights(*config.matching.chosen)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)
@@ -183,6 +187,8 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
     if refusal:
+        # Shown although the flow fails: training took long, and the credit is complete.
+        announce(credit_lines(paid.outputs.rows))
         raise InputError(f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}")
     return CreditResult(
         name=config.name,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -71,6 +71,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
+
+
+def credit_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The credit of each contributor with its interval, a line for each, for a run that pays nothing."""
+    width = max(len(row["contributor"]) for row in rows)
+    names = [escape(row["contributor"].ljust(width)) for row in rows]
+    return "\n".join(
+        f"{name}  {row['credit']:+.3f}  ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+        for name, row in zip(names, rows, strict=True)
+    )
 
 
 def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: float) -> None:

@@ -130,18 +130,16 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
             f"{entry.where} has no label and others have; fill it in, or drop the column to compare features alone"
         )
     owners = [SEPARATOR.join(entry.contributors) for entry in listing.entries]
+    names, sources = listing.provenance(folder)
     return Items(
         ids=tuple(ids),
         images=images,
         features=None,
         labels=np.array(labels) if all(labels) else None,
         contributors=tuple(owners) if any(owners) else None,
-        **_provenance(*listing.provenance(folder)),
+        file_names=names if any(names) else None,
+        sources=sources,
     )
-
-
-def _provenance(names: Sequence[str], sources: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
-    return {"file_names": tuple(names) if any(names) else None, "sources": tuple(sources)}
 
 
 def _read_arrays(path: Path) -> Items:
@@ -205,8 +203,9 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
         raise InputError(f"{path} has no rows; there is nothing to value")
     labels = _label_names(path, schema, found["label"]) if "label" in found else None
     owners = tuple(map(str, found["contributor"])) if "contributor" in found else None
-    sources = [f"{path.name}, row {row}" for row in range(len(ids))]
-    return Items(tuple(ids), images, None, labels, owners, **_provenance(names, sources))
+    sources = tuple(f"{path.name}, row {row}" for row in range(len(ids)))
+    known_names = tuple(names) if any(names) else None
+    return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

@@ -59,6 +59,7 @@ class Known:
         networks: what it can be measured by.
         compares: whether it depends on the reference images.
         code: further modules that it runs.
+        references: fewest reference images that it compares with.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Known:
     networks: Mapping[Any, tuple[str, ...]]
     compares: bool = False
     code: tuple[str, ...] = ()
+    references: int = 0
 
     @property
     def network(self) -> str:
@@ -136,6 +138,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "royalty.models.properties.fid:build",
         ENCODERS,
         compares=True,
+        references=2,
     ),
     "kid": Known(
         "KID, negated",
@@ -145,6 +148,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "royalty.models.properties.kid:build",
         ENCODERS,
         compares=True,
+        references=2,
     ),
     "precision": Known(
         "precision",
@@ -153,6 +157,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "royalty.models.properties.manifold:precision",
         ENCODERS,
         compares=True,
+        references=4,
     ),
     "recall": Known(
         "recall",
@@ -161,6 +166,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "royalty.models.properties.manifold:recall",
         ENCODERS,
         compares=True,
+        references=1,
     ),
     "cluster-entropy": Known(
         "cluster entropy",
@@ -169,6 +175,7 @@ PROPERTIES: dict[PropertyName, Known] = {
         "royalty.models.properties.cluster_entropy:build",
         ENCODERS,
         compares=True,
+        references=20,
     ),
     "diversity": Known(
         "diversity",

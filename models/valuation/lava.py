@@ -34,7 +34,7 @@ def lava_values(
     epsilon: float = 0.1,
     tolerance: float = 1e-3,
     max_iterations: int = MAX_ITERATIONS,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
     """Minus the calibrated gradient of each training item: -(f_i - mean of the other f), f the dual potential.
@@ -52,7 +52,7 @@ def lava_values(
             transport, which takes more passes; larger is smoother, each item judged by more validation items.
         tolerance: marginal error at most: the share of mass that is not where it should be, in (0, 2).
         max_iterations: passes over the cost at most.
-        device: where the cost is computed; the CPU unless given.
+        device: where the cost is computed, such as `"cuda"`; the CPU unless given.
         progress: called with 1 after each pass over the cost.
 
     Returns:
@@ -77,7 +77,7 @@ def lava_values(
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
     train = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
-    ground, found = _solve(train, val, options, device, progress)
+    ground, found = _solve(train, val, options, None if device is None else torch.device(device), progress)
     return ItemValues(
         -calibrated(found.source),
         {

@@ -141,9 +141,15 @@ def _outputs(
     train, names = splits.train, list(splits.train.contributors)
     near = near_copies(near_owners(images, train.membership, places), train.membership)
     brought = train.membership.sum(axis=0).tolist()
-    held_out = splits.validation.membership.sum(axis=0) + splits.classifier.membership.sum(axis=0)
+    held_out = dict.fromkeys(names, 0)
+    for part in (splits.validation, splits.classifier):  # those of the embedded digits belong to nobody
+        for name, count in zip(part.contributors, part.membership.sum(axis=0).tolist(), strict=True):
+            if name in held_out:
+                held_out[name] += count
     return IngestOutputs(
-        **stored,
+        train=stored["train"],
+        validation=stored["validation"],
+        classifier=stored["classifier"],
         contributors=names,
         items=dict(zip(names, brought, strict=True)),
         contributor_digests=[train.digest_of(index) for index in range(len(names))],
@@ -154,5 +160,6 @@ def _outputs(
         ],
         total_items=len(train),
         shape=list(images.shape[1:]),
-        held_out=dict(zip(names, held_out.tolist(), strict=True)),
+        references=len(splits.classifier),
+        held_out=held_out,
     )

@@ -49,6 +49,7 @@ class IngestOutputs:
         repeated_items: number of copies that a contributor provided more than once.
         licenses: number of images by licence; "" stands for an unknown licence.
         held_out: number of images of each contributor that are not trained on.
+        references: number of images of the classifier, which properties compare with; None if unknown.
         listed: digest of the table of listed images, with file name and source; "" for embedded images.
     """
 
@@ -68,6 +69,7 @@ class IngestOutputs:
     licenses: dict[str, int] = field(default_factory=dict)
     held_out: dict[str, int] = field(default_factory=dict)
     listed: str = ""
+    references: int | None = None
 
     @property
     def brought(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from royalty.flows import credit as crediting
 from royalty.flows.cli.app import _print_forecast
 from royalty.infra.processes.progress import shown_on
+from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.data.credited import read_images
 from royalty.models.data.folder import read_manifest
@@ -39,6 +41,15 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home of its own."""
+    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
 def test_an_item_of_a_run_names_all_files_of_its_copies(photos: Path, tmp_path: Path) -> None:
     artifacts, listing = ArtifactStore(tmp_path / "artifacts"), read_manifest(photos)
     read = read_images(listing, size=8, validation=0.1, classifier=0.1, seed=0)
@@ -62,10 +73,8 @@ def test_copies_stay_rows_of_a_valuation(photos: Path) -> None:
     assert copies["source"].tolist() == ["photos/metadata.csv, row 2", "photos/metadata.csv, row 14"]
 
 
-def test_a_renamed_file_changes_names_and_nothing_that_is_trained(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
+@pytest.mark.usefixtures("home")
+def test_a_renamed_file_changes_names_and_nothing_that_is_trained(photos: Path) -> None:
     source = FolderSource(source="folder", path=photos, size=8)
     first = ingest.fn(source, 0)
     (photos / "5.png").rename(photos / "five.png")
