@@ -21,6 +21,7 @@ from royalty.flows.mistakes import explained
 from royalty.flows.naming import named
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
+from royalty.infra.processes.progress import announce
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
@@ -38,6 +39,7 @@ from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
     check_generator,
     check_property,
+    check_references,
     measure_models,
     needs_labels,
     prune,
@@ -48,7 +50,7 @@ from royalty.tasks.credit.training import (
 )
 from royalty.tasks.items.gmvaluator import match_grand_model
 from royalty.tasks.pay.identities import check_identities
-from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.payees import check_terms, load_payees
 from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages
@@ -109,6 +111,11 @@ def forecast(config: CreditConfig) -> Verdict:
     config = settle_images(game.pruned, game.judge, config)
     plans = plan(config, game)
     pilot = plans[: first_look(game.data, config)]
+    if len(pilot) == len(plans):
+        announce(
+            f"This pilot measures all {len({each.members for each in plans})} coalitions of the run. It takes as long "
+            "as the measuring of the run, which reuses it. Stop with Ctrl-C; finished work is kept."
+        )
     measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
     return assess(game.data, pilot, plans, config)
 
@@ -126,6 +133,8 @@ def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool =
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
     check(len(data.outputs.contributors), config)
     check_property(config.property)
+    check_references(config.property, data.outputs.references)
+    check_terms(config.payout, data.outputs.contributors)
     check_weights(config.matching.entries)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)

@@ -9,7 +9,14 @@ from prefect import flow
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
-from royalty.tasks.benchmarks.detection import accuracy_of, detect, read_digits, rows_of, write_detection
+from royalty.tasks.benchmarks.detection import (
+    accuracy_of,
+    check_corruptions,
+    detect,
+    read_digits,
+    rows_of,
+    write_detection,
+)
 from royalty.tasks.benchmarks.detection_stages import CleanSides
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.items.reading import alike, read
@@ -42,6 +49,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
     check_home(settings().root)
     check_weights(config.encoding.entries)
     sides = clean_sides(config)
+    check_corruptions(config, sides)
     detected = [detect(corruption, config, sides) for corruption in config.corruptions]
     published = write_detection(config, detected)
     return DetectionResult(

@@ -6,6 +6,7 @@ import doctest
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,51 @@ class iter_again:
 def test_what_is_no_array_is_refused_by_the_name_of_the_argument(call, message: str) -> None:
     with pytest.raises(royalty.InputError, match=message):
         call()
+
+
+MASKS = royalty.sample_coalitions(4, 10, seed=0)
+FEATURES, LABELS = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 2
+VALUED = FEATURES, LABELS, FEATURES[:6], LABELS[:6]
+CREDITS = {"ann": (2.0, 1.0, 3.0), "bob": (1.0, 0.5, 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: royalty.sample_coalitions(4, 10, seed=-1), "`seed` is a whole number of at least 0; got -1"),
+        (lambda: royalty.sample_coalitions(4, 10, seed=0.5), "`seed` is a whole number; got 0.5"),
+        (lambda: royalty.estimate_shapley(MASKS, MASKS.sum(axis=1), 0, 4, seed="a"), "`seed` is a whole number"),
+        (lambda: royalty.exact_shapley([0.0, 1.0], 1), "`utility` is a function of coalitions; got a list"),
+        (
+            lambda: royalty.lava_values(3, None, FEATURES, None),
+            "`train_features` has a row for each item; got the",
+        ),
+        (
+            lambda: royalty.sava_values(3, None, FEATURES, None),
+            "`train_features` has a row for each item; got the",
+        ),
+        (lambda: royalty.sava_values(None, None, FEATURES, None), "`train_features` holds real numbers; got None"),
+        (lambda: royalty.lava_values(*VALUED, epsilon="x"), "`epsilon` is a number; got 'x'"),
+        (lambda: royalty.sava_values(*VALUED, seed=-1), "`seed` is a whole number of at least 0"),
+        (lambda: royalty.gmvaluator_values(FEATURES, FEATURES, temperature="x"), "`temperature` is a number; got 'x'"),
+        (lambda: royalty.divide_pool(100, [1, 2]), "`credits` has a name for each contributor; got a list"),
+        (lambda: royalty.divide_pool(100, CREDITS, {"floor": 0.1}), r"`terms` is a `Terms`; got a dict.*Give `royalty"),
+        (lambda: royalty.divide_pool(100, CREDITS, royalty.Terms(policy="x")), "no policy is called 'x'"),
+        (lambda: royalty.divide_pool(100, CREDITS, royalty.Terms(negative="x")), "no treatment of negative credit"),
+        (lambda: royalty.divide_pool(100, CREDITS, royalty.Terms(floor="0.1")), "`floor` is a share of the pool"),
+    ],
+)
+def test_arguments_of_another_kind_are_input_errors(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(royalty.InputError, match=message):
+        call()
+
+
+def test_tensors_and_names_of_devices_are_taken() -> None:
+    import torch
+
+    tensors = [torch.tensor(array) for array in VALUED]
+    for method in (royalty.lava_values, royalty.sava_values):
+        np.testing.assert_allclose(method(*tensors, device="cpu").values, method(*VALUED).values)
+    utilities = MASKS.sum(axis=1)
+    of_tensors = royalty.estimate_shapley(torch.tensor(MASKS), torch.tensor(utilities), 0, 4)
+    np.testing.assert_allclose(of_tensors.values, royalty.estimate_shapley(MASKS, utilities, 0, 4).values)

@@ -107,6 +107,7 @@ def main() -> None:
 
 
 def _print_forecast(verdict: Verdict, as_json: bool) -> None:
+    from royalty.infra.pages.durations import duration
     from royalty.infra.pages.terminal import console
 
     expected = {
@@ -119,11 +120,20 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
         sys.stdout.write(json.dumps({**asdict(verdict), "expected": expected}) + "\n")
         return
     now = verdict.certainty
-    console.print(f"Pilot     {now.coalitions} coalitions, {verdict.seconds:.1f} s each on one worker")
-    console.print(f"Now       intervals {now.width:.2f} wide on average")
-    console.print(f"          {now.error}")
-    console.print(f"Expected  {verdict.expected} coalitions of at most {verdict.budget}")
-    console.print(f"          {verdict.expected_hours:.2f} more hours on {verdict.workers} worker(s)")
-    console.print(f"          intervals {verdict.expected_width:.2f} wide on average")
+    console.print(
+        f"Pilot      {now.coalitions} coalitions measured, each in {duration(verdict.seconds)} of one worker's time"
+    )
+    console.print(f"Precision  intervals are {now.width:.2g} wide on average; {now.error}")
+    if verdict.expected <= now.coalitions:
+        reason = "the target is met" if now.reached else "the pilot has measured all of them"
+        console.print(f"Whole run  no coalitions are left to measure: {reason}")
+        return
+    left = verdict.expected - now.coalitions
+    console.print(f"Whole run  {left} more coalitions, {verdict.expected} in all, of at most {verdict.budget}")
+    time = duration(3600 * verdict.expected_hours)
+    console.print(
+        f"           about {time} more with {verdict.workers} {'worker' if verdict.workers == 1 else 'workers'}"
+    )
+    console.print(f"           intervals {verdict.expected_width:.2g} wide on average")
     if now.needed is not None and now.needed > verdict.budget:
         console.print(f"The target needs about {now.needed} coalitions; raise `coalitions.count` or relax the target.")

@@ -19,7 +19,7 @@ def value(
     train: SourceOf = None,
     val: SourceOf = None,
     generated: SourceOf = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet file to write the values to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write the values to: .parquet or .csv.")] = None,
     config: ConfigFile = None,
     name: Name = None,
     unseen_label: Annotated[

@@ -13,11 +13,12 @@ INDEX = "index.html"
 
 @dataclass(frozen=True)
 class Tile:
-    """An image, as PNG bytes, and its value."""
+    """An image, as PNG bytes, its value, and the files it was listed as; empty if its source has none."""
 
     id: str
     image: bytes
     value: float
+    file_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,16 @@ class ImageValues:
     """Values of a contributor's images by one method.
 
     Attributes:
-        meaning: a sentence on the meaning of a value.
-        total, share: sum of the values of the contributor's images, and its share of the sum over all images; the
-            share is None for a method with positive and negative values.
+        meaning: sentences on the meaning of a value and its unit.
+        total, whole: sum of the values of the contributor's training images, and of all training images.
+        share: the share of the contributor in the whole; None for a method with positive and negative values.
         tiles: the images of highest value, all above zero.
     """
 
     method: str
     meaning: str
     total: float
+    whole: float
     share: float | None
     tiles: tuple[Tile, ...]
 
@@ -84,15 +86,24 @@ def render_pages(
     title: str,
     created_at: str,
     utility_name: str,
+    utility_meaning: str,
+    utilities: tuple[float, float],
     level: str,
     pool: str,
 ) -> dict[str, str]:
-    """Render the HTML files by name, the index first; all charts share one scale."""
+    """Render the HTML files by name, the index first; all charts share one scale.
+
+    Args:
+        utilities: of the models of nobody and of everybody; credits sum to their difference.
+    """
     ends = [end for page in pages for end in (page.row.ci_low, page.row.ci_high)]
     shared = {
         "title": title,
         "created_at": created_at,
         "utility_name": utility_name,
+        "utility_meaning": utility_meaning,
+        "null_utility": utilities[0],
+        "grand_utility": utilities[1],
         "level": level,
         "pool": pool,
         "axis": Axis.over([0.0, *ends]),

@@ -19,6 +19,8 @@ class ContributorRow:
     """One contributor; credit in units of the utility, `amount` as formatted money.
 
     Attributes:
+        items: distinct images that were trained on.
+        held_out: distinct images that were kept out of training; None if unknown.
         distinguishable: the confidence interval of the credit does not contain zero.
         strip: PNG bytes of some of the contributor's images, side by side.
     """
@@ -32,6 +34,7 @@ class ContributorRow:
     share: float
     amount: str
     strip: bytes
+    held_out: int | None = None
 
     @property
     def distinguishable(self) -> bool:

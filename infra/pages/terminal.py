@@ -15,6 +15,7 @@ from rich.table import Table
 
 from royalty.infra.ledger.change import PoolChange
 from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
+from royalty.infra.pages.durations import duration
 from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
 from royalty.infra.settings import settings
@@ -80,6 +81,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole:
     console.print(table)
 
 
+def print_announcement(announcement: PoolChange | str) -> None:
+    """Print what a flow announces: a sentence, or the change of a pool."""
+    if isinstance(announcement, str):
+        console.print(announcement, markup=False)
+    else:
+        print_change(announcement)
+
+
 def print_change(change: PoolChange) -> None:
     """Print what a posting changes; the table only if it replaces an earlier one."""
     console.print(f"Payout      {' '.join(filter(None, (change.pool, change.period)))}", markup=False)
@@ -98,8 +107,8 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
     for row in rows:
         table.add_row(*row)
     table.add_section()
-    table.add_row("whole job", f"{total:.1f} s", f"{busy:.1f} s", "")
-    table.add_row("orchestration", f"{total - busy:.1f} s", "", f"{(total - busy) / total:.1%} of the job")
+    table.add_row("whole job", duration(total), duration(busy), "")
+    table.add_row("orchestration", duration(total - busy), "", f"{(total - busy) / total:.1%} of the job")
     console.print(table)
 
 

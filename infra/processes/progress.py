@@ -8,7 +8,6 @@ from typing import Any
 
 Advance = Callable[[int], None]
 Display = Callable[[str, int], AbstractContextManager[Advance]]
-
 Listener = Callable[[Any], None]
 
 _displays: list[Display] = []
@@ -16,13 +15,25 @@ _listeners: list[Listener] = []
 
 
 @contextmanager
-def shown_on(display: Display) -> Iterator[None]:
-    """Show the progress of all stages on this display, such as the bars of the command line."""
+def shown_on(display: Display, listener: Listener) -> Iterator[None]:
+    """Show the progress of all stages on this display, such as the bars of the command line.
+
+    Args:
+        listener: shows what flows announce beside the display: a sentence, or the change of a pool before it is posted.
+    """
     _displays.append(display)
+    _listeners.append(listener)
     try:
         yield
     finally:
         _displays.remove(display)
+        _listeners.remove(listener)
+
+
+def announce(announcement: Any) -> None:
+    """Show something before the work that it is about, if progress is shown."""
+    for listener in _listeners[-1:]:
+        listener(announcement)
 
 
 def progress(title: str, total: int) -> AbstractContextManager[Advance]:
@@ -30,19 +41,3 @@ def progress(title: str, total: int) -> AbstractContextManager[Advance]:
     if not _displays:
         return nullcontext(lambda steps: None)
     return _displays[-1](title, total)
-
-
-@contextmanager
-def announced_to(listener: Listener) -> Iterator[None]:
-    """Call a listener with what flows announce, such as a change of a pool before it is posted."""
-    _listeners.append(listener)
-    try:
-        yield
-    finally:
-        _listeners.remove(listener)
-
-
-def announce(announcement: Any) -> None:
-    """Show an announcement to the last listener; does nothing if there is none."""
-    if _listeners:
-        _listeners[-1](announcement)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from royalty.infra.pages.terminal import bars, console, print_change
-from royalty.infra.processes.progress import announced_to, progress, shown_on
+from royalty.infra.pages.terminal import bars, console, print_announcement
+from royalty.infra.processes.progress import progress, shown_on
 from royalty.infra.servers.loopback import Server, configure, mlflow_server, prefect_server
 from royalty.infra.settings import settings
 from royalty.infra.tracking.addresses import experiments_page, run_page
@@ -43,8 +43,7 @@ def session(*, show_progress: bool) -> Iterator[Callable[[], None]]:
         if loaded and not _address():
             stack.enter_context(_environment_settings())
         if show_progress:
-            stack.enter_context(shown_on(stack.enter_context(bars())))
-            stack.enter_context(announced_to(print_change))
+            stack.enter_context(shown_on(stack.enter_context(bars()), print_announcement))
         started = stack.enter_context(progress("Start", 1))
 
         def wait_for_server() -> None:

@@ -68,6 +68,8 @@ def as_features(argument: ArrayLike, name: str) -> np.ndarray:
         InputError: rows of unequal length, or values that are not numbers.
     """
     features = _numbers(argument, name)
+    if features.ndim == 0:
+        raise InputError(f"`{name}` has a row for each item; got the single number {features}. Give a matrix")
     kind = features.dtype if features.dtype.kind == "f" else np.result_type(features.dtype, np.float32)
     return features.astype(kind.newbyteorder("="), copy=False)
 
@@ -118,6 +120,18 @@ def as_whole(argument: SupportsIndex, name: str) -> int:
         raise InputError(
             f"`{name}` is a whole number; got {_abbreviated(argument)}. Round it if it is meant to be one"
         ) from error
+
+
+def as_seed(argument: SupportsIndex, name: str = "seed") -> int:
+    """The seed of a random generator as int.
+
+    Raises:
+        InputError: not a whole number, or a negative one.
+    """
+    seed = as_whole(argument, name)
+    if seed < 0:
+        raise InputError(f"`{name}` is a whole number of at least 0; got {seed}. Pass 0 or more")
+    return seed
 
 
 def _numbers(argument: Any, name: str, *, remedy: str = "Pass numbers") -> np.ndarray:

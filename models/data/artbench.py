@@ -51,7 +51,15 @@ def artbench_images(
         place = next((existing for existing in places if (folder / existing).is_dir()), places[0])
         files.append(inside(folder, f"{place}/{name}", where))
         public = row.get("is_public_domain", "").strip().lower() == "true"
-        entries.append(Entry(f"{where}: {name!r}", (artist,), image_style, license="public domain" if public else ""))
+        entries.append(
+            Entry(
+                f"{where}: {name!r}",
+                (artist,),
+                image_style,
+                license="public domain" if public else "",
+                file_name=name,
+            )
+        )
     if not entries:
         raise InputError(f"{table} lists no image of the split {split!r}; choose the other split")
     return Listing(str(folder), tuple(entries), Files(tuple(files)))

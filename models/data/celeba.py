@@ -46,7 +46,7 @@ def celeba_images(folder: Path, *, identities: int = 50, least: int = 15, seed: 
         for number in numbers[name]:
             where = f"{folder / MAPPING}, image {number}"
             files.append(inside(folder, f"{IMAGES}/{number}.jpg", where))
-            entries.append(Entry(where, (f"identity-{name}",), f"identity-{name}"))
+            entries.append(Entry(where, (f"identity-{name}",), f"identity-{name}", file_name=f"{IMAGES}/{number}.jpg"))
     return Listing(str(folder), tuple(entries), Files(tuple(files)))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError
@@ -197,6 +198,18 @@ def payloads(column: Any) -> Any:
     return column.field("bytes") if pa.types.is_struct(column.type) else column
 
 
+def file_names(column: Any) -> list[str]:
+    """The file names that Hugging Face stores with the images of a column; empty where there are none."""
+    if not has_names(column.type):
+        return [""] * len(column)
+    return [as_text(name) for name in pc.struct_field(column, "path").to_pylist()]
+
+
+def has_names(kind: pa.DataType) -> bool:
+    """Whether a column of images of a type can hold their file names."""
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("path") >= 0)
+
+
 def label_names(schema: pa.Schema, column: str) -> list[str] | None:
     """The names that Hugging Face stores for the integer labels of a column, or None."""
     described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
@@ -218,8 +231,12 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
         raise InputError(f"{path}: column {image!r} holds {schema.field(image).type}; images are binary, or a struct")
     present = {kind: name for kind, name in columns.texts().items() if name in schema.names}
     texts: dict[str, list[Any]] = {name: [] for name in present.values()}
+    # Of a Parquet file only the names are read, not the bytes of the images; an Arrow file is mapped.
+    named = ([image] if arrow else [f"{image}.path"]) if has_names(schema.field(image).type) else []
+    listed: list[str] = []
     for _, _, read in pieces(files, arrow):
-        table = read(sorted(texts))
+        table = read([*sorted(texts), *named])
+        listed += file_names(table.column(image)) if named else [""] * table.num_rows
         for name, values in texts.items():
             names = label_names(schema, name) or (columns.names if name == columns.label else ())
             values += _named(table.column(name).to_pylist(), names)
@@ -232,7 +249,8 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
         [as_text(value) for value in texts[columns.label]] if "label" in present else [""] * count, per_label
     )
     entries = tuple(
-        _entry(f"{path}, row {row}", {kind: texts[name][row] for kind, name in present.items()}) for row in rows
+        _entry(f"{path}, row {row}", {kind: texts[name][row] for kind, name in present.items()}, listed[row])
+        for row in rows
     )
     return Listing(str(path), entries, Cells(files, arrow, image, rows))
 
@@ -243,9 +261,9 @@ def _named(values: list[Any], names: Sequence[str]) -> list[Any]:
     return [names[v] if isinstance(v, int) and 0 <= v < len(names) else v for v in values]
 
 
-def _entry(where: str, present: Mapping[str, Any]) -> Entry:
+def _entry(where: str, present: Mapping[str, Any], file_name: str) -> Entry:
     label, text, license_ = (as_text(present.get(kind)) for kind in ("label", "text", "license"))
-    return Entry(where, contributors_of(where, present.get("contributor")), label, text, license_)
+    return Entry(where, contributors_of(where, present.get("contributor")), label, text, license_, file_name)
 
 
 def _json(path: Path) -> dict[str, Any]:

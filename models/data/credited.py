@@ -22,11 +22,13 @@ class Read:
         squares: uint8, `(listed images, channels, size, size)`, mapped from a file.
         splits: parts whose `images` are positions in `squares`, int64, `(items,)`.
         repeated: number of repetitions of an image by the same contributor.
+        ids: the item id of each listed image.
     """
 
     squares: np.ndarray
     splits: Splits
     repeated: int
+    ids: tuple[str, ...]
 
     def in_memory(self) -> Splits:
         """The parts with their images loaded."""
@@ -60,7 +62,7 @@ def read_images(
     places = np.arange(len(ids))
     whole = ImageSet.merge(places, ids, labels, names, owners, texts if any(texts) else None)
     splits = split_items(whole, validation=validation, classifier=classifier, seed=seed)
-    return Read(squares, splits, sum(provided.values()) - len(provided))
+    return Read(squares, splits, sum(provided.values()) - len(provided), tuple(ids))
 
 
 def copies(part: ImageSet) -> list[tuple[str, str, int]]:

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import tempfile
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,16 +17,18 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.items import item_id
 from royalty.models.data.listing import Cell, DecodedImages, Listing
 
 MODES = {"L": 1, "RGB": 3}
-GREY = ("1", "LA", "I;16")
-"""Modes that are converted to greyscale; I;16 by its upper byte."""
-COLOUR = ("P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Modes that are converted to colour."""
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L")
+"""Greyscale of 16 bits, of which the upper 8 are kept."""
+GREY = ("1", "L", "LA", *SIXTEEN_BITS)
+"""Modes that become greyscale."""
+COLOUR = ("RGB", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+"""Modes that become colour."""
 MAX_PIXELS = 64_000_000
 FEW = 2_000
 """Up to this many images are decoded in this process, because starting workers takes as long."""
@@ -38,13 +41,12 @@ ORIENTATION_KEYS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}
 
 @dataclass(frozen=True)
 class Target:
-    """The output file of squares, uint8 `(items, channels, size, size)`, and whether images of other modes convert."""
+    """The output file of squares, uint8 `(items, channels, size, size)`, and their mode."""
 
     file: Path
     items: int
     mode: str
     size: int
-    convert: bool = False
 
     def map(self) -> np.ndarray:
         shape = (self.items, MODES[self.mode], self.size, self.size)
@@ -59,18 +61,16 @@ def decode_images(
     listing: Listing,
     *,
     size: int,
-    convert: bool = False,
     workers: int = 1,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Decode each image: its largest centred square, resized to `size` by `size`, and its `item_id`.
 
-    All images must be greyscale (mode L) or all colour (mode RGB), like the first one; sizes may differ.
+    Sizes and modes may differ. Modes are converted by the rule of `plain`; if any image has colour, greyscale images
+    get three equal channels. The id of an image does not depend on the others.
 
     Args:
-        convert: convert other modes by the rule of `plain`; in a set with colour, greyscale images get three equal
-            channels.
         workers: number of processes.
         folder: for the file of squares, which is deleted when the array is no longer referenced.
 
@@ -79,13 +79,16 @@ def decode_images(
         and the ids.
 
     Raises:
-        InputError: no images, an image that cannot be read, or one of another mode; the message names file and row.
+        InputError: no images, or images that cannot be used; the message has the number of them, and file, row and
+            remedy of the first ten.
     """
     if not len(listing):
         raise InputError(f"{listing.origin} has no images; there is nothing to read")
-    mode, *_ = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None, convert=convert)
+    mode = "L"
+    with Refusals().collect():  # decoding all images refuses this one again, with the others
+        mode, *_ = decode(listing.entries[0].where, next(iter(listing.reader.cells(0, 1))), None)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".decoding-") as place:
-        target = Target(Path(place) / "squares", len(listing), mode, size, convert)
+        target = Target(Path(place) / "squares", len(listing), mode, size)
         reported: list[int] = []
 
         def advance(images: int) -> None:
@@ -106,17 +109,26 @@ def decode_images(
 def _decode_all(listing: Listing, target: Target, workers: int, advance: Progress) -> list[str]:
     with target.file.open("wb") as stream:
         stream.truncate(len(listing) * MODES[target.mode] * target.size * target.size)
+    ids: list[str] = []
+    refused = Refusals()
+    for part_ids, part_refused in _parts(listing, target, workers):
+        ids += part_ids
+        refused.add(part_refused)
+        advance(len(part_ids) + part_refused.count)
+    refused.check(f"images of {listing.origin} cannot be used")
+    return ids
+
+
+def _parts(listing: Listing, target: Target, workers: int) -> Iterator[tuple[list[str], Refusals]]:
+    """The results of `decode_part` over all images, in order."""
     if workers < 2 or len(listing) <= FEW or isinstance(listing.reader, DecodedImages):
-        ids = []
         for start in range(0, len(listing), CHUNK):
-            ids += decode_part(listing, start, target)
-            advance(min(CHUNK, len(listing) - start))
-        return ids
+            yield decode_part(listing, start, target)
+        return
     # A fork server forks from a process without threads; forking this one would not be safe.
     context = multiprocessing.get_context("forkserver")
     parts = min(workers * 8, math.ceil(len(listing) / CHUNK))  # few, so that the reader is rarely sent
     edges = np.linspace(0, len(listing), parts + 1).astype(int).tolist()
-    ids = []
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         pieces = [
             pool.submit(decode_part, listing_part(listing, start, stop), start, target, first=start)
@@ -124,13 +136,10 @@ def _decode_all(listing: Listing, target: Target, workers: int, advance: Progres
         ]
         try:
             for piece in pieces:
-                piece_ids = piece.result()
-                ids += piece_ids
-                advance(len(piece_ids))
+                yield piece.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return ids
 
 
 def listing_part(listing: Listing, start: int, stop: int) -> Listing:
@@ -138,49 +147,50 @@ def listing_part(listing: Listing, start: int, stop: int) -> Listing:
     return Listing(listing.origin, listing.entries[start:stop], listing.reader)
 
 
-def decode_part(listing: Listing, start: int, target: Target, *, first: int | None = None) -> list[str]:
-    """Decode a chunk of a listing, or all of a part of a listing that begins at position `first`; returns the ids."""
+def decode_part(
+    listing: Listing, start: int, target: Target, *, first: int | None = None
+) -> tuple[list[str], Refusals]:
+    """Decode a chunk of a listing, or all of a part of a listing that begins at position `first`.
+
+    Returns:
+        The ids of the images, and the refusals of those that cannot be used.
+    """
     stop = start + (len(listing) if first is not None else min(CHUNK, len(listing) - start))
     entries = listing.entries if first is not None else listing.entries[start:stop]
     squares = target.map()
-    ids = []
+    ids: list[str] = []
+    refused = Refusals()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for place, (entry, cell) in enumerate(
             zip(entries, listing.reader.cells(start, stop), strict=True), start=start
         ):
-            mode, identity, pixels = decode(entry.where, cell, target.size, convert=target.convert)
-            if mode != target.mode and target.convert and target.mode == "L":
-                raise ColourFound
-            if mode != target.mode and not target.convert:
-                raise InputError(
-                    f"{entry.where} has mode {mode}, and every image must be {target.mode} as the first image is; "
-                    "convert it"
-                )
-            squares[place] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-            ids.append(identity)
-    return ids
+            with refused.collect():
+                mode, identity, pixels = decode(entry.where, cell, target.size)
+                if MODES[mode] > MODES[target.mode]:
+                    raise ColourFound
+                squares[place] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # greyscale is repeated
+                ids.append(identity)
+    return ids, refused
 
 
-def decode(where: str, cell: Cell, size: int | None, *, convert: bool = False) -> tuple[str, str, np.ndarray]:
+def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarray]:
     """Mode, `item_id` and pixels of one image, `(size, size)` or with a last axis of three.
 
-    Args:
-        convert: convert other modes by the rule of `plain`; the id is then that of the converted image.
+    Modes are converted by the rule of `plain`, and the id is that of the converted image.
 
     Raises:
-        InputError: it cannot be read, or its mode is none of `MODES`.
+        InputError: it cannot be read, or its mode is one that `plain` does not convert.
     """
     if cell is None:
         raise InputError(f"{where}: there is no image; images are embedded as bytes")
     pixels = plain_jpeg(cell) if isinstance(cell, bytes) else None
     if pixels is None:
-        image = _opened(where, cell) if isinstance(cell, bytes) else Image.fromarray(cell)
-        if convert:
-            image = plain(image)
+        image = plain(_opened(where, cell) if isinstance(cell, bytes) else Image.fromarray(cell))
         if image.mode not in MODES:
             raise InputError(
-                f"{where} has mode {image.mode}, and an image must be one of {', '.join(MODES)}; convert it"
+                f"{where} has mode {image.mode}, whose range of brightness is not fixed; images have 1, 8 or 16 bits a "
+                "channel. Save it as an 8-bit PNG file"
             )
         pixels = np.asarray(image)
     identity, mode = item_id(pixels), "L" if pixels.ndim == 2 else "RGB"
@@ -209,17 +219,21 @@ def plain_jpeg(payload: bytes) -> np.ndarray | None:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """Convert an image to greyscale (L) or colour (RGB).
+    """Convert an image to greyscale (L) or colour (RGB): one rule for every command.
 
-    Modes of `GREY` become greyscale, those of `COLOUR` colour; other modes are left as they are. Transparent images are
-    composited on white.
+    Modes of `GREY` become greyscale, those of `COLOUR` colour; other modes are left as they are. Of 16 bits the upper 8
+    are kept. Transparent images are laid over white.
     """
     mode = "L" if image.mode in GREY else "RGB" if image.mode in COLOUR else image.mode
-    if image.has_transparency_data and mode in MODES:
+    transparent = image.has_transparency_data and mode in MODES
+    if image.mode in SIXTEEN_BITS:
+        # A single transparent value is given in 16 bits, and is compared before bits are dropped.
+        deep = np.asarray(image)
+        clear = deep == image.info["transparency"] if transparent else np.zeros_like(deep, dtype=bool)
+        return Image.fromarray(np.where(clear, 255, deep >> 8).astype(np.uint8))
+    if transparent:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert(mode)
-    if image.mode == "I;16":
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image if image.mode == mode else image.convert(mode)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.listing import (
     SEPARATOR,
     Entry,
@@ -37,7 +37,7 @@ Record = Mapping[str, Any]
 def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, texts: bool = False) -> Listing:
     """Read and check the metadata of a folder (UTF-8), and `contributors.csv` if there is one.
 
-    Every listed file must exist inside the folder and be listed once.
+    Every listed file must exist inside the folder and be listed once. Rows that cannot be used are reported together.
 
     Args:
         credited: whether the images must satisfy `check_credited`; if False, metadata may be missing.
@@ -49,32 +49,44 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
     needed = {"file_name"} | ({"contributor"} | ({"label"} if labels else set()) if credited else set())
     needed |= {"text"} if texts and credited else set()
     entries: list[Entry] = []
-    files: list[Path] = []
-    seen: dict[Path, str] = {}
+    files: dict[Path, str] = {}
+    refused = Refusals()
     for line, record in read_records(metadata, needed):
-        where = f"{metadata}, row {line}"
-        name = as_text(record["file_name"])
-        contributors = contributors_of(where, record.get("contributor"))
-        if credited and not contributors:
-            raise InputError(f"{where}: every image has a contributor, and {name!r} has none; name one or drop the row")
-        if not name:
-            whose = f"contributor {contributors[0]!r} has" if contributors else "there is"
-            raise InputError(f"{where}: {whose} no image here; fill in `file_name` or drop the row")
-        file = inside(folder, name, where)
-        if file in seen:
-            raise InputError(
-                f"{where}: {name!r} is listed in row {seen[file]} already; keep one row, and join several "
-                f"contributors with {SEPARATOR!r}"
-            )
-        seen[file] = str(line)
-        label, text, license_ = (as_text(record.get(column)) for column in ("label", "text", "license"))
-        entries.append(Entry(f"{where}: {name!r}", contributors, label, text, license_))
-        files.append(file)
+        with refused.collect():
+            file, entry = _listed(folder, f"{metadata}, row {line}", record, files, credited=credited)
+            files[file] = str(line)
+            entries.append(entry)
+    refused.check(f"rows of {metadata} cannot be used")
     listing = Listing(str(metadata), tuple(entries), Files(tuple(files)))
     if credited:
         check_credited(listing, labels=labels, texts=texts)
         _check_contributors(folder, metadata, {name for entry in entries for name in entry.contributors})
     return listing
+
+
+def _listed(
+    folder: Path, where: str, record: Record, seen: Mapping[Path, str], *, credited: bool
+) -> tuple[Path, Entry]:
+    """The file and the entry of one row of the metadata.
+
+    Args:
+        seen: rows of the files listed so far.
+    """
+    name = as_text(record["file_name"])
+    contributors = contributors_of(where, record.get("contributor"))
+    if credited and not contributors:
+        raise InputError(f"{where}: every image has a contributor, and {name!r} has none; name one or drop the row")
+    if not name:
+        whose = f"contributor {contributors[0]!r} has" if contributors else "there is"
+        raise InputError(f"{where}: {whose} no image here; fill in `file_name` or drop the row")
+    file = inside(folder, name, where)
+    if file in seen:
+        raise InputError(
+            f"{where}: {name!r} is listed in row {seen[file]} already; keep one row, and join several "
+            f"contributors with {SEPARATOR!r}"
+        )
+    label, text, license_ = (as_text(record.get(column)) for column in ("label", "text", "license"))
+    return file, Entry(f"{where}: {name!r}", contributors, label, text, license_, name)
 
 
 def list_images(folder: Path) -> Listing:
@@ -89,7 +101,9 @@ def list_images(folder: Path) -> Listing:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:
         raise InputError(f"{folder} has neither {METADATA} nor images; name a folder of images")
-    entries = tuple(Entry(f"{folder}: {str(file.relative_to(folder))!r}") for file in files)
+    entries = tuple(
+        Entry(f"{folder}: {name!r}", file_name=name) for name in (file.relative_to(folder).as_posix() for file in files)
+    )
     return Listing(str(folder), entries, Files(tuple(files)))
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
-from royalty.models.data.columns import image_column, label_names, payloads, schema_of
+from royalty.models.data.columns import file_names, image_column, label_names, payloads, schema_of
 from royalty.models.data.decoding import MODES, decode, decode_images
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
@@ -32,6 +33,8 @@ class Items:
         labels: names or integers, `(items,)`; None if the source has none.
         contributors: one text for each item, several names separated by `;`; None if the source names none.
         attributes: by name, bool, `(items,)`; None if not requested.
+        file_names: of the images; None if the source has none.
+        sources: the set of each image and its row there; of a copy in a credited set, all rows. None if unknown.
     """
 
     ids: tuple[str, ...]
@@ -40,9 +43,22 @@ class Items:
     labels: np.ndarray | None
     contributors: tuple[str, ...] | None
     attributes: Mapping[str, np.ndarray] | None = None
+    file_names: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def columns(self) -> dict[str, Any]:
+        """What identifies the items in a table of values: `id` and, where known, name, source, label, contributors."""
+        known = {
+            "id": self.ids,
+            "file_name": self.file_names,
+            "source": self.sources,
+            "label": self.labels,
+            "contributor": self.contributors,
+        }
+        return {name: values for name, values in known.items() if values is not None}
 
     @classmethod
     def of_set(cls, data: ImageSet) -> Items:
@@ -60,9 +76,9 @@ class Items:
 def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
     """Read an `.npz` file, a Parquet file with images, or a folder of images with or without `metadata.csv`.
 
-    The largest centred square of each image is resized to `size`. Modes other than L and RGB are converted by the rule
-    of `royalty.models.data.decoding.plain`. If any image has colour, greyscale images get three equal channels, as they
-    do when compared with colour images of another source.
+    The largest centred square of each image is resized to `size`. Modes are converted by the rule of
+    `royalty.models.data.decoding.plain`, as in a run. If any image has colour, greyscale images get three equal
+    channels, as they do when compared with colour images of another source.
 
     Raises:
         InputError: a source of another kind, or with invalid content; the message names the row.
@@ -106,7 +122,7 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
 
 def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
     listing = list_images(folder)
-    images, ids = decode_images(listing, size=size, convert=True, progress=progress)
+    images, ids = decode_images(listing, size=size, progress=progress)
     labels = [entry.label for entry in listing.entries]
     if any(labels) and not all(labels):
         entry = listing.entries[labels.index("")]
@@ -114,12 +130,15 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
             f"{entry.where} has no label, and others have one; fill it in, or drop the column to compare only features"
         )
     owners = [SEPARATOR.join(entry.contributors) for entry in listing.entries]
+    names, sources = listing.provenance(folder)
     return Items(
         ids=tuple(ids),
         images=images,
         features=None,
         labels=np.array(labels) if all(labels) else None,
         contributors=tuple(owners) if any(owners) else None,
+        file_names=names if any(names) else None,
+        sources=sources,
     )
 
 
@@ -159,26 +178,34 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     texts = [name for name in ("label", "contributor") if name in schema.names]
     images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
+    names: list[str] = []
     metadata: dict[str, list[object]] = {name: [] for name in texts}
+    row = 0
+    refused = Refusals()
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
+        names += file_names(batch.column(column))
         for cell in payloads(batch.column(column)).to_pylist():
-            row = len(ids)
-            mode, identity, square = decode(f"{path}, row {row}", cell, size, convert=True)
-            if not row:
-                images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
-            elif MODES[mode] > images.shape[1]:
-                images = np.repeat(images, 3, axis=1)
-            ids.append(identity)
-            images[row] = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)
+            with refused.collect():
+                mode, identity, square = decode(f"{path}, row {row}", cell, size)
+                if not ids:
+                    images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
+                elif MODES[mode] > images.shape[1]:
+                    images = np.repeat(images, 3, axis=1)
+                ids.append(identity)
+                images[row] = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)
+            row += 1
             if progress is not None:
                 progress(1)
         for name in texts:
             metadata[name] += batch.column(name).to_pylist()
+    refused.check(f"images of {path} cannot be used")
     if not ids:
         raise InputError(f"{path} has no rows; give at least one item")
     labels = _label_names(path, schema, metadata["label"]) if "label" in metadata else None
     owners = tuple(map(str, metadata["contributor"])) if "contributor" in metadata else None
-    return Items(tuple(ids), images, None, labels, owners)
+    sources = tuple(f"{path.name}, row {row}" for row in range(len(ids)))
+    known_names = tuple(names) if any(names) else None
+    return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

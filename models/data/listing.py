@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
@@ -43,6 +43,7 @@ class Entry:
         where: file and row, for error messages.
         contributors: who provided it; may be empty for images that are not credited.
         label, text, license: empty if unknown.
+        file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
     """
 
     where: str
@@ -50,6 +51,7 @@ class Entry:
     label: str = ""
     text: str = ""
     license: str = ""
+    file_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,20 @@ class Listing:
             digest.update(json.dumps(metadata).encode() + b"\n")
         return digest.hexdigest()
 
+    def provenance(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """File name and source of each image, for people who look for it.
+
+        Args:
+            path: of the image set.
+
+        Returns:
+            File names, empty where a source has none; and the row of each image, with the name of the set and without
+            the folders above it, such as `photos/metadata.csv, row 2`.
+        """
+        above = f"{path.parent}/"
+        rows = (entry.where.removesuffix(f": {entry.file_name!r}") for entry in self.entries)
+        return tuple(entry.file_name for entry in self.entries), tuple(row.removeprefix(above) for row in rows)
+
     def licenses(self) -> dict[str, int]:
         """Number of images by license; the empty name counts images whose license is unknown."""
         return dict(Counter(entry.license for entry in self.entries).most_common())
@@ -93,32 +109,14 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
         The listing.
 
     Raises:
-        InputError: the message names the first image that lacks something, and the remedy.
+        InputError: images lack something; the message has the number of them, and row and remedy of the first ten.
     """
+    refused = Refusals()
+    some_labels = any(entry.label for entry in listing.entries)
     for entry in listing.entries:
-        if not entry.contributors:
-            raise InputError(
-                f"{entry.where}: every image has a contributor, and this one has none; name one, or drop the row"
-            )
-        if texts and not entry.text:
-            raise InputError(
-                f"{entry.where}: no text, and the generator needs a caption for each image; fill in the column `text`, "
-                "or set one `prompt` for all images"
-            )
-    labelled = [entry for entry in listing.entries if entry.label]
-    if labels or labelled:
-        for entry in listing.entries:
-            if not entry.label:
-                raise InputError(
-                    f"{entry.where}: no label, and "
-                    + (
-                        "the property or generator of this run needs a label for each image"
-                        if labels
-                        else "others have one"
-                    )
-                    + "; fill it in"
-                    + (f", or {WITHOUT_LABELS}" if labels else ", or drop all labels")
-                )
+        with refused.collect():
+            _check_entry(entry, labels=labels, some_labels=some_labels, texts=texts)
+    refused.check(f"rows of {listing.origin} cannot be used")
     names = {entry.label for entry in listing.entries}
     if labels and len(names) < 2:
         raise InputError(
@@ -132,6 +130,25 @@ def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False
             f"{len(known)} ({', '.join(known)}); add images of another contributor"
         )
     return listing
+
+
+def _check_entry(entry: Entry, *, labels: bool, some_labels: bool, texts: bool) -> None:
+    if not entry.contributors:
+        raise InputError(
+            f"{entry.where}: every image has a contributor, and this one has none; name one, or drop the row"
+        )
+    if texts and not entry.text:
+        raise InputError(
+            f"{entry.where}: no text, and the generator needs a caption for each image; fill in the column `text`, "
+            "or set one `prompt` for all images"
+        )
+    if (labels or some_labels) and not entry.label:
+        raise InputError(
+            f"{entry.where}: no label, and "
+            + ("the property or generator of this run needs a label for each image" if labels else "others have one")
+            + "; fill it in"
+            + (f", or {WITHOUT_LABELS}" if labels else ", or drop all labels")
+        )
 
 
 def contributors_of(where: str, written: object) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def select_items(items: Items, rows: np.ndarray) -> Items:
         labels=None if items.labels is None else items.labels[rows],
         contributors=None,
         attributes=None if attributes is None else {name: values[rows] for name, values in attributes.items()},
+        file_names=None if items.file_names is None else tuple(items.file_names[row] for row in rows),
+        sources=None if items.sources is None else tuple(items.sources[row] for row in rows),
     )
 
 

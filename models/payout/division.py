@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
+from numbers import Real
 from typing import Literal
 
 from royalty.models.base.arrays import as_number, as_whole
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, by_name
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
 
@@ -155,7 +157,8 @@ def divide_pool(
         >>> division.reserve
         0
     """
-    pool, terms = as_whole(pool, "pool"), terms or Terms()
+    pool, terms = as_whole(pool, "pool"), Terms() if terms is None else terms
+    _check_kinds(credits, terms)
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
     table = {name: _as_credit(credit, name) for name, credit in credits.items()}
     _check(pool, table, terms)
@@ -177,6 +180,22 @@ def divide_pool(
         settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
     return Division(settlements, reserve=pool - assigned)
+
+
+def _check_kinds(credits: object, terms: object) -> None:
+    if not hasattr(credits, "items"):
+        raise InputError(
+            f"`credits` has a name for each contributor; got a {type(credits).__name__}. Give a dictionary from "
+            "names to (value, low, high)"
+        )
+    if not isinstance(terms, Terms):
+        raise InputError(f"`terms` is a `Terms`; got a {type(terms).__name__}. Give `royalty.Terms(...)`")
+    by_name(terms.policy, POLICIES, "policy")
+    by_name(terms.negative, NEGATIVE, "treatment of negative credit")
+    for name in ("floor", "cap"):
+        share = getattr(terms, name)
+        if not isinstance(share, Real | Decimal):
+            raise InputError(f"`{name}` is a share of the pool, a number from 0 to 1; got {share!r}. Give a number")
 
 
 def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:

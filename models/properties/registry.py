@@ -45,6 +45,7 @@ class Known:
             imported: a configuration is checked without torch, and a measurement's key covers its own property's code.
         networks: what it can be measured by, with the weights and the module of each; the first is the default.
         compares: whether it depends on the reference images.
+        references: fewest reference images that it compares with.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Known:
     builder: str
     networks: Mapping[str, Entry]
     compares: bool = False
+    references: int = 0
 
     @property
     def network(self) -> str:
@@ -120,6 +122,7 @@ PROPERTIES: Mapping[str, Known] = {
         "royalty.models.properties.fid:build",
         ENCODERS,
         compares=True,
+        references=2,
     ),
     "kid": Known(
         "KID, negated",
@@ -129,6 +132,7 @@ PROPERTIES: Mapping[str, Known] = {
         "royalty.models.properties.kid:build",
         ENCODERS,
         compares=True,
+        references=2,
     ),
     "precision": Known(
         "precision",
@@ -137,6 +141,7 @@ PROPERTIES: Mapping[str, Known] = {
         "royalty.models.properties.manifold:precision",
         ENCODERS,
         compares=True,
+        references=4,
     ),
     "recall": Known(
         "recall",
@@ -145,6 +150,7 @@ PROPERTIES: Mapping[str, Known] = {
         "royalty.models.properties.manifold:recall",
         ENCODERS,
         compares=True,
+        references=1,
     ),
     "cluster-entropy": Known(
         "cluster entropy",
@@ -153,6 +159,7 @@ PROPERTIES: Mapping[str, Known] = {
         "royalty.models.properties.cluster_entropy:build",
         ENCODERS,
         compares=True,
+        references=20,
     ),
     "diversity": Known(
         "diversity",

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from royalty.models.base.arrays import as_whole
+from royalty.models.base.arrays import as_seed, as_whole
 from royalty.models.base.errors import InputError, by_name
 
 Sizes = Literal["shapley", "leverage"]
@@ -114,7 +114,7 @@ def sample_coalitions(
     by_name(sizes, dict.fromkeys(get_args(Sizes)), "distribution of sizes")
     if n_players <= _ENUMERABLE and n_coalitions >= 2**n_players - 2:
         return _all_coalitions(n_players)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(as_seed(seed))
     draws = n_coalitions // 2 if paired else n_coalitions
     drawn = _distinct_masks(_spread_sizes(n_players, draws, sizes, paired, generator), n_players, paired, generator)
     if not paired:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import entr, logsumexp
 
-from royalty.models.base.arrays import as_features, as_vector, as_whole
+from royalty.models.base.arrays import as_features, as_number, as_vector, as_whole
 from royalty.models.base.checks import check_features
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.items import ItemValues
@@ -127,7 +127,7 @@ def gmvaluator_values(
         raise InputError(f"at least one item shares a generated image; got k = {k}. Take 100, or fewer")
     if recall_k is not None and recall_k < k:
         raise InputError(f"the k nearest are among those recalled, so recall_k is at least k = {k}; got {recall_k}")
-    if not 0 < temperature < np.inf:
+    if not 0 < as_number(temperature, "temperature") < np.inf:
         raise InputError(f"temperature is a positive number; got {temperature}. Take the spread of the distances")
     n, m = len(train_features), len(generated_features)
     sharing = min(k, n)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from royalty.models.base.arrays import as_number
 from royalty.models.base.checks import check_features, check_finite, check_labels, check_told_apart, check_unseen
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.memory import check_fits
@@ -49,6 +50,8 @@ class Options:
     max_iterations: int
 
     def __post_init__(self) -> None:
+        for name in ("label_weight", "feature_weight", "epsilon", "tolerance", "max_iterations"):
+            as_number(getattr(self, name), name)
         for name in ("epsilon", "tolerance", "feature_weight", "max_iterations"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(

@@ -34,7 +34,7 @@ def lava_values(
     epsilon: float = 0.1,
     tolerance: float = 1e-3,
     max_iterations: int = MAX_ITERATIONS,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
     """Value each training item by its negative calibrated gradient: -(f_i - mean of the other f), f the dual potential.
@@ -53,7 +53,7 @@ def lava_values(
             each item with more validation items.
         tolerance: largest marginal error, which is the fraction of the mass in the wrong place, in (0, 2).
         max_iterations: largest number of passes over the cost.
-        device: where the cost is computed; the CPU by default.
+        device: where the cost is computed, such as `"cuda"`; the CPU by default.
         progress: called with 1 after each pass over the cost.
 
     Returns:
@@ -78,7 +78,7 @@ def lava_values(
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
     train = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
-    ground, transport = _solve(train, val, options, device, progress)
+    ground, transport = _solve(train, val, options, None if device is None else torch.device(device), progress)
     return ItemValues(
         -calibrated(transport.source),
         {

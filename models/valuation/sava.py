@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from royalty.models.base.arrays import as_features, as_labels, as_whole
+from royalty.models.base.arrays import as_features, as_labels, as_seed, as_whole
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.batches import (
     Batching,
@@ -53,7 +53,7 @@ def sava_values(
     batch_size: int = 1024,
     stratify: bool = True,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
     """Value each training item by optimal transport in batches; with one batch on each side this is `lava_values`.
@@ -98,7 +98,8 @@ def sava_values(
         (5, 2)
     """
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
-    batching = Batching(as_whole(batch_size, "batch_size"), stratify, seed)
+    batching = Batching(as_whole(batch_size, "batch_size"), stratify, as_seed(seed))
+    device = None if device is None else torch.device(device)
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
     if _comes_in_batches(train_features):
         batches = cast(Iterable[Batch], train_features)
@@ -312,7 +313,7 @@ def _comes_in_batches(train: ArrayLike | Iterable[Batch]) -> bool:
     if hasattr(train, "__array__"):
         return False
     if not isinstance(train, Sequence):
-        return True
+        return isinstance(train, Iterable)
     first: Any = train[0] if len(train) else ([], None)
     return isinstance(first, tuple | list) and len(first) == 2 and hasattr(first[0], "__len__")
 

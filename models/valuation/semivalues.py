@@ -47,6 +47,11 @@ def exact_shapley(utility: Callable[[np.ndarray], ArrayLike], n_players: int) ->
         [0.6667, 0.1667, 0.1667]
     """
     n_players = as_whole(n_players, "n_players")
+    if not callable(utility):
+        raise InputError(
+            f"`utility` is a function of coalitions; got a {type(utility).__name__}. Give a function from masks, "
+            "(m, n_players), to numbers, (m,); `estimate_shapley` takes utilities that are measured already"
+        )
     if not 1 <= n_players <= MOST_EXACT:
         raise InputError(
             f"exact values need all 2^n coalitions, for 1 to {MOST_EXACT} contributors; got {n_players}. "

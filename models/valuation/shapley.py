@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from royalty.models.base.arrays import as_labels, as_masks, as_number, as_vector
+from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.coalitions import size_weights
 from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
@@ -142,7 +142,7 @@ def estimate_shapley(
     # The total is noisy too, which the residuals of the effects do not show. Its variance is that between repetitions
     # or, without any, at most what the fit leaves unexplained.
     ends = repeats.null_and_grand if noise else fit.noise * (2 if units.paired else 1)
-    variance = _variance(fit, noise, n_bootstrap, seed) + 2 * ends / n_players**2
+    variance = _variance(fit, noise, n_bootstrap, as_seed(seed)) + 2 * ends / n_players**2
     values = total / n_players + fit.effects
     stderr = np.sqrt(variance)
     reach = float(stdtrit(fit.freedom, (1 + confidence) / 2)) * stderr

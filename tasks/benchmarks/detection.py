@@ -10,6 +10,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.processes.progress import announce
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.workspace import Workspace
 from royalty.models.base.choices import CorruptionName
@@ -17,6 +18,7 @@ from royalty.models.base.registry import modules_of
 from royalty.tasks.benchmarks.detection_stages import (
     DETECT,
     DIGITS,
+    CheckInputs,
     CleanSides,
     Detected,
     DetectInputs,
@@ -24,7 +26,7 @@ from royalty.tasks.benchmarks.detection_stages import (
 )
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
-from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.running import call_in_worker, run_in_worker
 from royalty.tasks.stages.stage import TableRow
 
 if TYPE_CHECKING:
@@ -44,10 +46,17 @@ def read_digits() -> CleanSides:
 
 
 @task(cache_policy=NO_CACHE)
+def check_corruptions(config: DetectionConfig, sides: CleanSides) -> None:
+    """Check, before any method looks for one, that every corruption can be planted in these images."""
+    inputs = CheckInputs(config.corruptions, config.settings, sides)
+    call_in_worker(detection_worker.check, inputs, "", title="Check corruptions", total=len(config.corruptions))
+
+
+@task(cache_policy=NO_CACHE)
 def detect(corruption: CorruptionName, config: DetectionConfig, sides: CleanSides) -> Detected:
     """Detect one corruption by every method, and measure the accuracy without the items of lowest value."""
     inputs = DetectInputs(corruption, config.settings, sides)
-    return run_in_worker(
+    detected = run_in_worker(
         DETECT,
         inputs,
         detection_worker.detect,
@@ -55,6 +64,10 @@ def detect(corruption: CorruptionName, config: DetectionConfig, sides: CleanSide
         total=len(config.methods) + 1,
         also=modules_of(config.encoding.entries),
     )
+    # Shown at once, so that a later corruption that fails does not hide it.
+    rates = ", ".join(f"{row['method']} {row['auroc']:.2f}" for row in detected.outputs.rows)
+    announce(f"{corruption}: AUROC {rates}")
+    return detected
 
 
 @task(cache_policy=NO_CACHE)

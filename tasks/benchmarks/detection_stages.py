@@ -35,6 +35,15 @@ class CleanSides:
 
 
 @dataclass(frozen=True)
+class CheckInputs:
+    """Corruptions that are to be planted in clean training items."""
+
+    corruptions: tuple[CorruptionName, ...]
+    config: DetectionSettings
+    sides: CleanSides
+
+
+@dataclass(frozen=True)
 class DetectInputs:
     """A corruption that is planted in clean training items, and the methods that look for it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from royalty.models.base.choices import CorruptionName
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.corruptions import CORRUPTIONS, Corrupted
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import numbered
@@ -22,7 +22,7 @@ from royalty.models.encoders.registry import build_encoder
 from royalty.models.encoders.representation import represent
 from royalty.models.judging.detection import detection
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
-from royalty.tasks.benchmarks.detection_stages import DetectInputs, DetectOutputs
+from royalty.tasks.benchmarks.detection_stages import CheckInputs, DetectInputs, DetectOutputs
 from royalty.tasks.config.detection import DetectionSettings, Looking
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, shape_of
 from royalty.tasks.items.encoder_worker import trained_encoder
@@ -58,6 +58,29 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
         accuracy += [title | row for row in _removals(trial, values, settings.removed, whole)]
         context.advance(1)
     return DetectOutputs(rows, curves, accuracy, time.perf_counter() - began)
+
+
+def check(inputs: CheckInputs, context: StageContext) -> int:
+    """Check that every corruption can be planted in the images, without the descent that one of them needs.
+
+    Returns:
+        The number of corruptions.
+
+    Raises:
+        InputError: some cannot; all of them are named.
+    """
+    refused = Refusals()
+    for corruption in inputs.corruptions:
+        train, val = _drawn(DetectInputs(corruption, inputs.config, inputs.sides), context)
+        quick = {"steps": 0} if corruption == "poison-frogs" else {}
+        with refused.collect():
+            try:
+                _corrupted(inputs.config, corruption, torch.nn.Flatten(), train, val, **quick)
+            except InputError as error:
+                raise InputError(f"`{corruption}`: {error}") from None
+        context.advance(1)
+    refused.check("corruptions cannot be planted in these images; leave them out of `corruptions`")
+    return len(inputs.corruptions)
 
 
 @dataclass(frozen=True)
@@ -110,7 +133,7 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
     train, val = _drawn(inputs, context)
     seen = np.random.default_rng(settings.seed).random(len(val.labels)) >= settings.test
     net = _encoder(settings, val.rows(seen), context)
-    corrupted = _corrupted(settings, inputs.corruption, net, train, val)
+    corrupted = _corrupted(settings, inputs.corruption, net.embed, train, val)
     known = np.isin(val.labels, corrupted.labels)  # drop a class that the corruption removed from training
     val, seen = val.rows(known), seen[known]
     features, val_features = (_embedded(context, net, images) for images in (corrupted.images, val.images))
@@ -163,7 +186,12 @@ def _encoder(settings: DetectionSettings, val: _Labelled, context: StageContext)
 
 
 def _corrupted(
-    settings: DetectionSettings, corruption: CorruptionName, net: Encoder, train: _Labelled, val: _Labelled
+    settings: DetectionSettings,
+    corruption: CorruptionName,
+    embed: Callable[[torch.Tensor], torch.Tensor],
+    train: _Labelled,
+    val: _Labelled,
+    **more: Any,
 ) -> Corrupted:
     """Plant a corruption. The first, second and third label are the target, poisoned and removed class."""
     amount, classes = settings.planting, np.unique(train.labels)
@@ -175,15 +203,21 @@ def _corrupted(
     elif corruption == "irrelevant-class":
         options = {"removed": int(classes[2 % len(classes)])}
     elif corruption == "poison-frogs":
+        targets = np.flatnonzero(val.labels == classes[0])
+        if not len(targets) or len(classes) < 2:
+            raise InputError(
+                "poisoned images of the second label collide with a validation image of the first; there are "
+                f"{len(classes)} labels and {len(targets)} such images. Draw more items"
+            )
         options = {
-            "target": val.images[np.flatnonzero(val.labels == classes[0])[0]],
+            "target": val.images[targets[0]],
             "poison_class": int(classes[1]),
             "count": amount.poisoned,
-            "features": net.embed,
+            "features": embed,
         }
     else:
         options = {"share": amount.backdoor, "target_label": int(classes[0])}
-    return CORRUPTIONS[corruption](train.images, train.labels, seed=settings.seed, **options)
+    return CORRUPTIONS[corruption](train.images, train.labels, seed=settings.seed, **options, **more)
 
 
 def _embedded(context: StageContext, net: Encoder, images: np.ndarray) -> np.ndarray:

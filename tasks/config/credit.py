@@ -258,17 +258,22 @@ class CreditConfig(StageConfig):
 
     @model_validator(mode="after")
     def _generator_can(self) -> CreditConfig:
-        method = self.coalitions.method
+        chosen = {"coalitions.method": self.coalitions.method}
+        chosen |= {f"evaluation.shapley.{method}": method for method in self.evaluation.shapley}
+        for setting, method in chosen.items():
+            self._can_unlearn(setting, method)
+        self.generator.check_size(side_of(self.data))
+        return self
+
+    def _can_unlearn(self, setting: str, method: Method) -> None:
         if method in ("gradient-ascent", "influence"):
             if not isinstance(self.generator, DenoiserConfig):
                 raise ValueError(
-                    f"`coalitions.method`: {method} unlearns images of a denoiser, and the generator is a "
+                    f"`{setting}`: {method} unlearns images of a denoiser, and the generator is a "
                     f"{self.generator.kind}; take `sparsified`"
                 )
             if self.generator.conditional:
                 raise ValueError(
-                    f"`coalitions.method`: {method} unlearns images of an unconditional generator, and this one is "
+                    f"`{setting}`: {method} unlearns images of an unconditional generator, and this one is "
                     "`conditional`; take `sparsified`"
                 )
-        self.generator.check_size(side_of(self.data))
-        return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import replace
 
 import numpy as np
 from prefect import task
@@ -35,6 +35,7 @@ from royalty.tasks.config.sources import (
     MnistSource,
     ParquetSource,
 )
+from royalty.tasks.credit.listed import digest_of_names, keep_listed
 from royalty.tasks.credit.stages import INGEST, Ingested, IngestInputs, IngestOutputs
 from royalty.tasks.stages.running import run_here
 
@@ -76,7 +77,8 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
 def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> Ingested:
     listing = list_source(source, seed, labels=labels, texts=texts)
     reading = {"size": source.size, "held_out": source.held_out.model_dump()}
-    inputs = IngestInputs(reading, seed, files=listing.digest())
+    provenance = listing.provenance(source.path)
+    inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance))
 
     def compute(space: Workspace) -> IngestOutputs:
         with progress("Read images", len(listing)) as advance:
@@ -93,7 +95,9 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
             name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in vars(read.splits).items()
         }
         places = read.splits.train.images
-        return _outputs(read.splits, stored, read.squares, places, repeated=read.repeated, licenses=listing.licenses())
+        outputs = _outputs(read.splits, stored, read.squares, places)
+        listed = keep_listed(space.artifacts, read.ids, provenance, [entry.contributors for entry in listing.entries])
+        return replace(outputs, repeated_items=read.repeated, licenses=listing.licenses(), listed=listed)
 
     return run_here(INGEST, inputs, compute)
 
@@ -126,9 +130,6 @@ def _outputs(
     stored: Mapping[str, str],
     images: np.ndarray,
     places: np.ndarray | None = None,
-    *,
-    repeated: int = 0,
-    licenses: Mapping[str, int] = MappingProxyType({}),
 ) -> IngestOutputs:
     """Describe the split images.
 
@@ -136,14 +137,19 @@ def _outputs(
         stored: digest of each part, by name.
         images: array that holds the training images.
         places: positions of the training images in `images`; None: all, in order.
-        repeated: number of copies that a contributor provided more than once.
-        licenses: number of images by licence.
     """
     train, names = splits.train, list(splits.train.contributors)
     near = near_copies(near_owners(images, train.membership, places), train.membership)
     brought = train.membership.sum(axis=0).tolist()
+    held_out = dict.fromkeys(names, 0)
+    for part in (splits.validation, splits.classifier):  # those of the embedded digits belong to nobody
+        for name, count in zip(part.contributors, part.membership.sum(axis=0).tolist(), strict=True):
+            if name in held_out:
+                held_out[name] += count
     return IngestOutputs(
-        **stored,
+        train=stored["train"],
+        validation=stored["validation"],
+        classifier=stored["classifier"],
         contributors=names,
         items=dict(zip(names, brought, strict=True)),
         contributor_digests=[train.digest_of(index) for index in range(len(names))],
@@ -154,6 +160,6 @@ def _outputs(
         ],
         total_items=len(train),
         shape=list(images.shape[1:]),
-        repeated_items=repeated,
-        licenses=dict(licenses),
+        references=len(splits.classifier),
+        held_out=held_out,
     )

@@ -23,11 +23,13 @@ class IngestInputs:
     Attributes:
         source: settings of the source, without its path.
         files: digest of the listed files; None for embedded images.
+        names: digest of the names of the files; "" for embedded images. What is trained does not depend on them.
     """
 
     source: Mapping[str, Any]
     seed: int
     files: str | None = None
+    names: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class IngestOutputs:
         shape: channels, height and width of an image.
         repeated_items: number of copies that a contributor provided more than once.
         licenses: number of images by licence; "" stands for an unknown licence.
+        held_out: number of images of each contributor that are not trained on.
+        references: number of images of the classifier, which properties compare with; None if unknown.
+        listed: digest of the table of listed images, with file name and source; "" for embedded images.
     """
 
     train: str
@@ -62,6 +67,9 @@ class IngestOutputs:
     shape: list[int] = field(default_factory=list)
     repeated_items: int = 0
     licenses: dict[str, int] = field(default_factory=dict)
+    held_out: dict[str, int] = field(default_factory=dict)
+    listed: str = ""
+    references: int | None = None
 
     @property
     def brought(self) -> dict[str, str]:

@@ -69,6 +69,20 @@ def check_property(property_: str) -> None:
         load_function(property_)
 
 
+def check_references(property_: str, references: int | None) -> None:
+    """Check, before any training, that a property has enough held-out images to compare with.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    least = chosen_property(property_).known.references
+    if references is not None and references < least:
+        raise InputError(
+            f"`property`: {property_} compares with at least {least} held-out images, and there are {references}; "
+            "raise `data.held_out.classifier`, or choose another `property`"
+        )
+
+
 def needs_labels(config: CreditConfig) -> bool:
     """Whether the classifier or a class-conditional generator needs labels of the images."""
     return chosen_property(config.property).needs_labels or config.generator.needs_labels

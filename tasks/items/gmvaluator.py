@@ -40,6 +40,7 @@ def match_grand_model(data: Ingested, plans: Sequence[CoalitionPlan], config: Cr
         images=config.matching.images,
         sampling=config.sampling.model_dump(include={"steps", "scheduler"}),
         seed=config.seed,
+        listed=data.outputs.listed,
     )
     return run_in_worker(
         MATCH,

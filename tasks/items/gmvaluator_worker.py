@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,27 +121,26 @@ def _quality(
 
 def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, began: float) -> MatchOutputs:
     """Store the tables of values and of contributions."""
-    columns: dict[str, Any] = {"id": items.ids}
-    if items.labels is not None:
-        columns["label"] = items.labels
     contributors = None
     if items.contributors is not None:
-        columns["contributor"] = items.contributors
         shares = contributor_values(values.values, items.contributors)
         contributors = {name: float(value) for name, value in sorted(shares.items(), key=lambda share: -share[1])}
     rows = values.contributions
-    contributions = pd.DataFrame(
-        {
-            "generated": rows.generated,
-            "generated_id": np.array(made.ids)[rows.generated],
-            "item": rows.item,
-            "id": np.array(items.ids)[rows.item],
-            "distance": rows.distance,
-            "score": rows.score,
-        }
-    )
+    columns = {
+        "generated": rows.generated,
+        "generated_id": np.array(made.ids)[rows.generated],
+        "item": rows.item,
+        "id": np.array(items.ids)[rows.item],
+        "distance": rows.distance,
+        "score": rows.score,
+    }
+    if made.file_names is not None:
+        columns["generated_file_name"] = np.array(made.file_names)[rows.generated]
+    if items.file_names is not None:
+        columns["file_name"] = np.array(items.file_names)[rows.item]
+    contributions = pd.DataFrame(columns)
     return MatchOutputs(
-        table=artifacts.put(pd.DataFrame({**columns, "value": values.values}).to_parquet(index=False)),
+        table=artifacts.put(pd.DataFrame({**items.columns(), "value": values.values}).to_parquet(index=False)),
         contributions=artifacts.put(contributions.to_parquet(index=False)),
         contributors=contributors,
         items=len(items),

@@ -12,6 +12,7 @@ from royalty.models.data.labelled import Items
 from royalty.models.data.stored import open_set
 from royalty.models.generators.generator import Resources
 from royalty.models.generators.registry import load_generator
+from royalty.tasks.credit.listed import provenance_of
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
 from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
@@ -32,7 +33,11 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     resources = Resources(weights=context.weights.base, rows=context.embeddings, device=best_device())
     model = load_generator(artifacts.get(inputs.model), resources)
     made = model.sample(inputs.images, seed=inputs.seed, **inputs.sampling)
-    train, generated = (keep_items(artifacts, items).items for items in (Items.of_set(data), Items.of_images(made)))
+    known = Items.of_set(data)
+    if inputs.listed:
+        names, sources = provenance_of(artifacts, inputs.listed, data.ids)
+        known = replace(known, file_names=names if any(names) else None, sources=sources)
+    train, generated = (keep_items(artifacts, items).items for items in (known, Items.of_images(made)))
     quiet = replace(context, advance=unseen)
     keys = [embed(EmbedInputs(side, inputs.matching.encoder, ""), quiet).encoder for side in (train, generated)]
     matched = match(MatchInputs(train, inputs.matching, generated=generated, encoder=keys[-1]), context)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -61,8 +62,9 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
         attributes=list(attributes),
         needed=needed or not attributes,
         table=_digest(table) if table is not None and table.is_file() else None,
+        names=_names(path),
     )
-    # The path is no part of the key, so the worker receives it in addition to the inputs of the stage.
+    # The folder of the source is no part of the key, so the worker receives it in addition to the inputs of the stage.
     modules = (module_of(reading_worker.read),)
     key = READ_ITEMS.key(inputs, modules)
 
@@ -105,6 +107,14 @@ def embed(items: ItemsOutputs, encoder: str, model: str) -> Embedded:
     inputs = EmbedInputs(items.items, encoder, model)
     also = modules_of(entries_of((encoder, ENCODERS)))
     return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count, also=also)
+
+
+def _names(path: Path) -> str:
+    """SHA-256 of the file names and sources of images."""
+    if path.suffix == ".npz":
+        return ""
+    names: Any = list_images(path).provenance(path) if path.is_dir() else path.name
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

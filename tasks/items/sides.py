@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,13 +76,7 @@ def keep_values(artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, 
         seconds: time of the valuation.
     """
     all_values = values if sides.known.all() else with_lowest(values, sides.known)
-    items = sides.train
-    columns: dict[str, Any] = {"id": items.ids}
-    if items.labels is not None:
-        columns["label"] = items.labels
-    if items.contributors is not None:
-        columns["contributor"] = items.contributors
-    table = pd.DataFrame({**columns, "value": all_values.values})
+    table = pd.DataFrame({**sides.train.columns(), "value": all_values.values})
     return ValueOutputs(
         table=artifacts.put(table.to_parquet(index=False)),
         items=len(table),

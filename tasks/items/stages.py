@@ -24,6 +24,7 @@ class ReadInputs:
         attributes: names of the columns with attributes.
         needed: whether missing columns are an error.
         table: digest of the table with these columns; None if there is none.
+        names: digest of the file names of the images and their sources, which tables of values show.
     """
 
     files: str
@@ -31,6 +32,7 @@ class ReadInputs:
     attributes: list[str] = field(default_factory=list)
     needed: bool = True
     table: str | None = None
+    names: str = ""
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,7 @@ class MatchInputs:
         encoder: key of the embeddings of both sides; "" for features, None if a model generates the images.
         model, images, sampling, seed: digest of the generator, number of images, sampler settings and seed; None if the
             images are given.
+        listed: digest of the table of listed images of that image set; "" for images without files.
     """
 
     train: str
@@ -272,6 +275,7 @@ class MatchInputs:
     images: int | None = None
     sampling: Mapping[str, Any] | None = None
     seed: int | None = None
+    listed: str = ""
 
 
 @dataclass(frozen=True)

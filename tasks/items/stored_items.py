@@ -24,6 +24,9 @@ def keep_items(artifacts: ArtifactStore, items: Items) -> ItemsOutputs:
         "labels": None if items.labels is None else items.labels.tolist(),
         "contributors": items.contributors,
     }
+    texts |= {
+        name: kept for name, kept in (("file_names", items.file_names), ("sources", items.sources)) if kept is not None
+    }
     if items.attributes is not None:
         texts["attributes"] = list(items.attributes)
         arrays |= {f"attribute {name}": values for name, values in items.attributes.items()}
@@ -40,6 +43,7 @@ def load_items(artifacts: ArtifactStore, digest: str) -> Items:
     """Load items. Images and features are memory-mapped."""
     arrays, texts = open_packed(artifacts.verified(digest))
     attributes = texts.get("attributes")
+    names, sources = texts.get("file_names"), texts.get("sources")
     return Items(
         ids=tuple(texts["ids"]),
         images=arrays.get("images"),
@@ -47,11 +51,13 @@ def load_items(artifacts: ArtifactStore, digest: str) -> Items:
         labels=None if texts["labels"] is None else np.array(texts["labels"]),
         contributors=None if texts["contributors"] is None else tuple(texts["contributors"]),
         attributes=None if attributes is None else {name: arrays[f"attribute {name}"] for name in attributes},
+        file_names=None if names is None else tuple(names),
+        sources=None if sources is None else tuple(sources),
     )
 
 
 def load_values(artifacts: ArtifactStore, digest: str) -> pd.DataFrame:
-    """Load a table of values in the order of the items: `id`, `value`, and `label` and `contributor` if known."""
+    """Load a table of values in the order of the items: `value`, and the columns of `Items.columns`."""
     return pd.read_parquet(io.BytesIO(artifacts.get(digest)))
 
 

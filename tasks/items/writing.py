@@ -9,6 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.records import DatasetRecord
@@ -91,13 +92,17 @@ def check_out(out: Path | None) -> None:
     """Check, before any work, that the table of values can be written to a path."""
     if out is not None and (out.is_dir() or not os.access(out.absolute().parent, os.W_OK)):
         raise InputError(f"the table of values is written to a file in a writable folder; got {out}. Give another path")
-    if out is not None and out.suffix != ".parquet":
-        raise InputError(f"the table of values is a Parquet file; got {out}. Give a path that ends with .parquet")
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise InputError(
+            f"the table of values is a Parquet or CSV file; got {out}. Give a path that ends with .parquet or .csv"
+        )
 
 
 def _copy(table: str, out: Path | None) -> None:
-    if out is not None:
-        write_whole(out, open_workspace(settings()).artifacts.get(table))
+    if out is None:
+        return
+    artifacts = open_workspace(settings()).artifacts
+    write_whole(out, csv_bytes(load_values(artifacts, table)) if out.suffix == ".csv" else artifacts.get(table))
 
 
 def _dataset(side: str, digest: str) -> DatasetRecord:

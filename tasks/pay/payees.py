@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from royalty.models.base.errors import InputError
 from royalty.models.data.folder import CONTRIBUTORS
 from royalty.models.payout.payees import Payee, read_payees
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, FolderSource
+
+
+def check_terms(payout: PayoutConfig, contributors: Sequence[str]) -> None:
+    """Check, before any training, that the terms of a payout suit the contributors.
+
+    Raises:
+        InputError: a dispute of nobody, or a floor that the pool does not suffice for if all contributors earn.
+    """
+    if unknown := sorted(set(payout.disputed) - set(contributors)):
+        raise InputError(
+            f"`payout.disputed` names contributors, and {', '.join(map(repr, unknown))} brought no images; there are "
+            f"{', '.join(contributors)}. Correct the name or leave it out"
+        )
+    if payout.floor * len(contributors) > 1:
+        raise InputError(
+            f"`payout.floor` of {payout.floor} for each of {len(contributors)} contributors is more than the pool; "
+            f"lower it to at most {1 / len(contributors):.4g}"
+        )
 
 
 def load_payees(payout: PayoutConfig, data: EmbeddedSource | FileSource) -> dict[str, Payee] | None:

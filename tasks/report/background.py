@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.credit.listed import files_of
 from royalty.tasks.items.stages import MATCH, VALUE
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import TRACK, RunStages
@@ -53,12 +55,14 @@ class Background:
         valuations: the match of this run, and the latest valuation by each method that covers any of its images.
         statements: payout statements that name a contributor of this run.
         earlier: the run that changes are shown against; None if there is none.
+        files: file names by contributor and item id; empty if the images have none.
     """
 
     train: ImageSet
     valuations: list[Valuation]
     statements: list[Posted]
     earlier: EarlierRun | None
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, space: Workspace, name: str, stages: RunStages) -> Background:
@@ -69,6 +73,7 @@ class Background:
             valuations=_valuations(space, stages, set(train.ids)),
             statements=_statements(space, stages),
             earlier=_earlier_run(space, name, stages),
+            files=files_of(space.artifacts, listed) if (listed := stages.ingest.outputs.listed) else {},
         )
 
     @property

@@ -82,7 +82,7 @@ def compose_report(
         coalition_model=COALITION_MODELS[config.coalitions.method],
         interval_covers=interval_sources(config),
         confidence=config.credit.confidence,
-        rows=_rows(table, train, payout, paid.settlements),
+        rows=_rows(table, train, payout, paid.settlements, data.held_out),
         models=_models(stages),
         step_images=config.sampling.images,
         generated=_generated(space, measure),
@@ -109,7 +109,11 @@ def compose_report(
 
 
 def _rows(
-    table: pd.DataFrame, train: ImageSet, payout: PayoutConfig, settlements: Mapping[str, Settlement]
+    table: pd.DataFrame,
+    train: ImageSet,
+    payout: PayoutConfig,
+    settlements: Mapping[str, Settlement],
+    held_out: Mapping[str, int],
 ) -> tuple[ContributorRow, ...]:
     rows = []
     for row in table.to_dict("records"):
@@ -127,6 +131,7 @@ def _rows(
                 share=settlement.share / payout.minor_units if settlement and payout.minor_units else 0.0,
                 amount=payout.formatted(settlement.amount) if settlement else "none",
                 strip=sheet(train.images[items], STRIP),
+                held_out=held_out.get(row["contributor"]),
             )
         )
     return tuple(rows)

@@ -88,6 +88,8 @@ def _pages(
         title=report.title,
         created_at=report.created_at,
         utility_name=report.utility_name,
+        utility_meaning=report.utility_meaning,
+        utilities=(report.null_utility, report.grand_utility),
         level=f"{100 * report.confidence:g}%",
         pool=report.pool,
     )

@@ -29,6 +29,7 @@ TITLES = {
     "prune.broken": "Pruned model, before its recovery",
     "classifier.classifier": "Classifier that judges",
     "ingest.train": "Training images",
+    "ingest.listed": "File names of the images",
     "ingest.validation": "Held-out images",
     "ingest.classifier": "Images of the classifier",
     "gmvaluator.table": "Values by GMValuator",

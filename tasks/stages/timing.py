@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from royalty.infra.pages.durations import duration
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.tasks.stages.stage import Finished
@@ -24,7 +25,7 @@ class Timing:
         """Cells of the timing table: part, wall time, compute time, and `reused` or ""."""
         if self.reused:
             return self.part, "", "", "reused"
-        return self.part, f"{self.seconds:.1f} s", f"{self.busy:.1f} s", ""
+        return self.part, duration(self.seconds), duration(self.busy), ""
 
 
 def stage_timing(stage: Finished[Any, Any]) -> Timing:

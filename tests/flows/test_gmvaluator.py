@@ -50,7 +50,9 @@ def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, 
     result = json.loads(done.stdout)
     assert (result["items"], result["generated"]) == (30, 3)
     table = pd.read_parquet(tmp_path / "out.parquet")
-    assert list(table) == ["id", "label", "contributor", "value"]
+    assert list(table) == ["id", "file_name", "source", "label", "contributor", "value"]
+    assert table["file_name"].tolist() == [str(file.relative_to(tmp_path / "images")) for file in files]
+    assert table["source"].tolist() == [f"images/metadata.csv, row {row}" for row in range(2, 32)]
     assert result["diagnostics"]["quality_lost"] == 0  # each is a copy of a training image
     assert table["value"].sum() == pytest.approx(3)
     assert (table["value"] == 0).sum() >= 30 - 15
@@ -58,6 +60,8 @@ def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, 
     behind = pd.read_parquet(folder / "contributions.parquet")
     assert len(behind) == 15
     first = behind.groupby("generated").first()
+    assert first["generated_file_name"].tolist() == ["more/10.png", "more/20.png", "more/3.png"]
+    assert first["file_name"].tolist() == ["10.png", "20.png", "sub/3.png"]
     assert sorted(first["item"]) == [3, 10, 20]  # a copy of an image stands behind it first, at no distance
     assert (first["distance"] == 0).all()
     shares = result["contributors"]

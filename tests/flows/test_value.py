@@ -56,6 +56,11 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     table = pd.read_parquet(tmp_path / "k.parquet")
     assert (table["value"][table["label"] == 2] == table["value"].min()).all()
 
+    spread = royalty("value", "lava", "--train", train, "--val", val, "--out", "lava.csv")
+    assert spread.returncode == 0, spread.stderr
+    found_again = pd.read_csv(tmp_path / "lava.csv")["value"]
+    np.testing.assert_allclose(found_again, found["lava"])
+
 
 def load(name: str, folder: Path) -> list[tuple[str, np.ndarray]]:
     with np.load(folder / name) as arrays:
@@ -145,6 +150,6 @@ def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path
         done = royalty("value", *arguments)
         assert (done.returncode, message in done.stderr) == (1, True), done.stderr
     assert not (tmp_path / "home").exists()
-    done = royalty("value", "lava", "--train", train, "--val", val, "--out", "values.csv")
+    done = royalty("value", "lava", "--train", train, "--val", val, "--out", "values.txt")
     assert (done.returncode, "Give a path that ends with .parquet" in done.stderr) == (1, True), done.stderr
-    assert not (tmp_path / "values.csv").exists()
+    assert not (tmp_path / "values.txt").exists()

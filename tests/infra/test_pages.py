@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,9 @@ def browser() -> Iterator[Browser]:
 def pages(report: Report) -> dict[str, str]:  # noqa: F811
     """Every page, by its file, with names that try to do harm."""
     rows = [replace(report.rows[index % 3], name=name) for index, name in enumerate(NAMES)]
-    values = ImageValues("By SAVA", "A value.", 1.5, None, tuple(Tile("ab" * 32, PICTURE, 0.5) for _ in range(14)))
+    values = ImageValues(
+        "By SAVA", "A value.", 1.5, 4.0, None, tuple(Tile("ab" * 32, PICTURE, 0.5, SCRIPT) for _ in range(14))
+    )
     history = (
         HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", None, "€1.00", False),
         HistoryRow("june", "x", 1.0, "€2.00", True),
@@ -50,7 +53,14 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     ]
     composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())
     made = render_pages(
-        composed, title="demo", created_at=report.created_at, utility_name="FID", level="95%", pool="€9.00"
+        composed,
+        title="demo",
+        created_at=report.created_at,
+        utility_name="FID",
+        utility_meaning="A distance.",
+        utilities=(1.0, 3.0),
+        level="95%",
+        pool="€9.00",
     )
     step = Step(
         "Credit table", "ab" * 32, "changed", ((SCRIPT, "x" * 300),), SCRIPT, "c0ffee", "f", "e" * 32, asked=True
@@ -58,6 +68,44 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     trace = Trace(SCRIPT, "run", SCRIPT, (step, replace(step, state="verified", problem=None)), 1, (SCRIPT,))
     whole = render_report(replace(report, rows=tuple(rows)))
     return {"report.html": whole, "trace.html": render_trace(trace), **made}
+
+
+def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str], report: Report) -> None:  # noqa: F811
+    row = replace(report.rows[0], name="ann", items=90, held_out=46, credit=0.5)
+    values = ImageValues("By GMValuator", "A value.", 13.084, 52.336, 0.25, ())
+    page = ContributorPage(row, 1, 3, "", None, (values,), (), None, None, None)
+    made = render_pages(
+        [page],
+        title="demo",
+        created_at=report.created_at,
+        utility_name="Score",
+        utility_meaning="A score.",
+        utilities=(1.0, 3.0),
+        level="95%",
+        pool="€9.00",
+    )
+    whole = " ".join(re.sub(r"<[^>]+>", " ", made[file_of("ann")]).split())
+    assert "Images brought 136 Trained on 90 Held out 46" in whole
+    assert "Of 136 distinct images brought, 90 were trained on. The other 46 were held out" in whole
+    assert re.search(r"sum to \+2\.0+ points: 3\.0+ for the model trained on everybody.s images, less 1\.0+", whole)
+    assert re.search(r"\+0\.50+ is 25\.0% of that sum", whole)
+    assert (
+        "sum to 13.084. Those of all contributors\u2019 images sum to 52.336, so that this is a share of 25.0%" in whole
+    )
+    index = " ".join(re.sub(r"<[^>]+>", " ", made["index.html"]).split())
+    assert re.search(r"ann 136 90 \+0\.50", index)
+    unknown = render_pages(
+        [replace(page, row=replace(row, held_out=None))],
+        title="demo",
+        created_at=report.created_at,
+        utility_name="Score",
+        utility_meaning="A score.",
+        utilities=(1.0, 3.0),
+        level="95%",
+        pool="€9.00",
+    )[file_of("ann")]
+    assert "Images brought" not in unknown
+    assert "Trained on" in unknown
 
 
 def test_pages_are_whole_accessible_and_run_nothing(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:

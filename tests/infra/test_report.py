@@ -95,7 +95,7 @@ def test_says_what_was_credited_paid_and_how(report: Report) -> None:
     ):
         assert text in html
     assert "Nothing is paid" not in html
-    for text in ("256", "&lt;b&gt;ann&lt;/b&gt;", "61.0%", "rank correlation with credit", "+0.42", "13.4"):
+    for text in ("256", "&lt;b&gt;ann&lt;/b&gt;", "61.0%", "rank correlation (Spearman)", "+0.42", "13.4"):
         assert text in html
     assert "rank correlation" not in render_report(replace(report, matches=replace(report.matches, agreement=None)))
     assert [row.distinguishable for row in report.rows] == [True, False, True]

@@ -19,7 +19,8 @@ from royalty.models.base.errors import InputError
 from royalty.models.data import decoding
 from royalty.models.data.credited import read_images
 from royalty.models.data.folder import list_images, read_manifest
-from royalty.models.data.items import Splits
+from royalty.models.data.items import Splits, item_id
+from royalty.models.data.labelled import read_items
 
 HEADER = "file_name,contributor,label\n"
 
@@ -143,13 +144,8 @@ def contributors(names: str) -> Callable[[Path], None]:
         (lambda folder: (folder / "4.png").write_bytes(b"") and None, r"row 6: '4\.png' is an empty file"),
         (lambda folder: (folder / "4.png").write_text("hello") and None, r"row 6: '4\.png' cannot be read"),
         (
-            lambda folder: Image.new("P", (8, 8)).save(folder / "4.png"),
-            r"row 6: '4\.png' has mode P.*must be one of L, RGB; convert",
-        ),
-        (lambda folder: Image.new("RGB", (8, 8)).save(folder / "4.png"), r"row 6: '4\.png' has mode RGB"),
-        (
-            lambda folder: Image.new("CMYK", (8, 8)).save(folder / "0.png", "TIFF"),
-            r"row 2: '0\.png' has mode CMYK.*one of L, RGB",
+            lambda folder: Image.new("F", (8, 8)).save(folder / "4.png", "TIFF"),
+            r"row 6: '4\.png' has mode F, whose range .*Save it as",
         ),
         (bomb, r"row 6: '4\.png' unpacks to more than .* pixels"),
     ],
@@ -158,6 +154,64 @@ def test_bad_input(folder: Path, spoil: Callable[[Path], None], message: str) ->
     spoil(folder)
     with pytest.raises(InputError, match=message):
         read(folder)
+
+
+def test_all_unusable_files_are_named_at_once(folder: Path) -> None:
+    for name in ("0.png", "4.png", "9.png"):
+        (folder / name).write_text("hello")
+    with pytest.raises(InputError, match=r"^3 images of .*metadata\.csv cannot be used:\n") as refusal:
+        read(folder)
+    assert [line.split(": '")[1].split("'")[0] for line in str(refusal.value).splitlines()[1:]] == [
+        "0.png",
+        "4.png",
+        "9.png",
+    ]
+    for index in range(12):
+        (folder / f"{index}.png").write_text("hello")
+    with pytest.raises(InputError, match=r"^12 images of .* cannot be used \(the first 10 are listed\):\n") as refusal:
+        read(folder)
+    assert len(str(refusal.value).splitlines()) == 11
+
+
+def test_all_unusable_rows_are_named_at_once(folder: Path) -> None:
+    append("none.png,ann,x\nnor.png,bob,y\n3.png,ann,x")(folder)
+    with pytest.raises(
+        InputError, match=r"^3 rows of .*cannot be used:\n- .*'none\.png'.*\n- .*'nor.*\n- .*'3\.png' is"
+    ):
+        read(folder)
+
+
+MODES: dict[str, tuple[Image.Image, np.ndarray]] = {
+    "one bit": (Image.fromarray(np.eye(8, dtype=bool)), np.eye(8, dtype=np.uint8) * 255),
+    "grey and transparent": (Image.new("LA", (8, 8), (9, 0)), np.full((8, 8), 255, np.uint8)),
+    "sixteen bits": (Image.fromarray(np.full((8, 8), 0x1234, np.uint16)), np.full((8, 8), 0x12, np.uint8)),
+    "half transparent": (Image.new("RGBA", (8, 8), (0, 100, 255, 51)), np.tile(np.uint8([204, 224, 255]), (8, 8, 1))),
+    "palette": (Image.new("RGB", (8, 8), (9, 8, 7)).quantize(2), np.tile(np.uint8([9, 8, 7]), (8, 8, 1))),
+    "print colours": (Image.new("CMYK", (8, 8), (255, 0, 0, 0)), np.tile(np.uint8([0, 255, 255]), (8, 8, 1))),
+}
+
+
+@pytest.mark.parametrize("kind", MODES)
+def test_every_mode_is_converted_by_one_rule_in_runs_and_in_valuations(folder: Path, kind: str) -> None:
+    image, expected = MODES[kind]
+    image.save(folder / "4.png", "TIFF" if image.mode == "CMYK" else "PNG")
+    parts = [part for part in vars(read(folder)).values() if item_id(expected) in part.ids]
+    assert len(parts) == 1
+    kept = parts[0].images[parts[0].ids.index(item_id(expected))]
+    shown = expected.transpose(2, 0, 1) if expected.ndim == 3 else expected[None]
+    np.testing.assert_array_equal(kept, shown)
+    valued = read_items(folder, size=8)
+    assert valued.ids[4] == item_id(expected)
+    assert valued.images is not None
+    np.testing.assert_array_equal(valued.images[4], shown)
+
+
+def test_colour_among_greyscale_leaves_the_ids_of_the_others(folder: Path) -> None:
+    before = {identity for part in vars(read(folder)).values() for identity in part.ids}
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(folder / "4.png")
+    parts = vars(read(folder)).values()
+    assert all(part.images.shape[1] == 3 for part in parts)
+    assert len(before & {identity for part in parts for identity in part.ids}) == 11
 
 
 def test_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -162,7 +162,12 @@ def test_images_that_are_refused(tmp_path: Path) -> None:
     for cells, labels, message in (
         ([good, b"no image"], [0, 1], "row 1 cannot be read as an image of any known format; replace"),
         ([good, None], [0, 1], "row 1: there is no image"),
-        ([good, buffer.getvalue()], [0, 1], "row 1 has mode F, and an image must be one of L, RGB"),
+        (
+            [None, good, b"no image"],
+            [0, 1, 2],
+            r"2 images of .*set\.parquet cannot be used:\n- .*row 0: .*\n- .*row 2 ",
+        ),
+        ([good, buffer.getvalue()], [0, 1], "row 1 has mode F, whose range of brightness is not fixed"),
         ([good, good], [0, None], "row 1 has no label, and other rows have"),
         ([], [], "has no rows"),
     ):

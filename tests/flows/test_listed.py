@@ -1,0 +1,129 @@
+"""Tables of values and contributor pages name the files of an item, those of all its copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from royalty.flows import credit as crediting
+from royalty.flows.cli.app import _print_forecast
+from royalty.infra.processes.progress import shown_on
+from royalty.infra.settings import settings
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.data.credited import read_images
+from royalty.models.data.folder import read_manifest
+from royalty.models.data.labelled import read_items
+from royalty.models.valuation.certainty import Certainty
+from royalty.tasks.config.sources import FolderSource
+from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.listed import digest_of_names, files_of, keep_listed, provenance_of
+from royalty.tasks.credit.stopping import Verdict
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images of ann and bob; bob's `bob/copy.png` is a copy of `0.png`, which is ann's."""
+    folder, rows = tmp_path / "photos", ["file_name,contributor,label"]
+    (folder / "bob").mkdir(parents=True)
+    for index in range(12):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,{'ann' if index % 2 == 0 else 'bob'},{'xy'[index // 2 % 2]}")
+    (folder / "bob" / "copy.png").write_bytes((folder / "0.png").read_bytes())
+    rows.append("bob/copy.png,bob,x")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home of its own."""
+    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_an_item_of_a_run_names_all_files_of_its_copies(photos: Path, tmp_path: Path) -> None:
+    artifacts, listing = ArtifactStore(tmp_path / "artifacts"), read_manifest(photos)
+    read = read_images(listing, size=8, validation=0.1, classifier=0.1, seed=0)
+    provenance = listing.provenance(photos)
+    digest = keep_listed(artifacts, read.ids, provenance, [entry.contributors for entry in listing.entries])
+    names, sources = provenance_of(artifacts, digest, [read.ids[0], read.ids[5]])
+    assert names == ("0.png; bob/copy.png", "5.png")
+    assert sources == ("photos/metadata.csv, row 2; photos/metadata.csv, row 14", "photos/metadata.csv, row 7")
+    files = files_of(artifacts, digest)
+    assert files["ann"][read.ids[0]] == "0.png"  # each is told their own files alone
+    assert files["bob"][read.ids[0]] == "bob/copy.png"
+    assert digest_of_names(provenance) != digest_of_names(listing.provenance(photos.parent))
+
+
+def test_copies_stay_rows_of_a_valuation(photos: Path) -> None:
+    items = read_items(photos, size=8)
+    table = pd.DataFrame(items.columns())
+    assert list(table) == ["id", "file_name", "source", "label", "contributor"]
+    copies = table[table["id"] == items.ids[0]]
+    assert copies["file_name"].tolist() == ["0.png", "bob/copy.png"]
+    assert copies["source"].tolist() == ["photos/metadata.csv, row 2", "photos/metadata.csv, row 14"]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_renamed_file_changes_names_and_nothing_that_is_trained(photos: Path) -> None:
+    source = FolderSource(source="folder", path=photos, size=8)
+    first = ingest.fn(source, 0)
+    (photos / "5.png").rename(photos / "five.png")
+    metadata = (photos / "metadata.csv").read_text()
+    (photos / "metadata.csv").write_text(metadata.replace("5.png", "five.png"))
+    second = ingest.fn(source, 0)
+    assert second.outputs.listed != first.outputs.listed
+    assert replace(second.outputs, listed="") == replace(first.outputs, listed="")
+    total = {name: first.outputs.items[name] + first.outputs.held_out[name] for name in ("ann", "bob")}
+    assert total == {"ann": 6, "bob": 7}
+
+
+@pytest.mark.parametrize(("measured", "said"), [(4, 1), (2, 0)])
+def test_a_pilot_that_is_the_whole_measuring_says_so_before_it(
+    monkeypatch: pytest.MonkeyPatch, measured: int, said: int
+) -> None:
+    sentences: list[str] = []
+
+    class Plan:
+        members = ("ann",)
+
+    monkeypatch.setattr(crediting, "prepare", lambda _config: crediting.Game(None, None, None, None, None))
+    monkeypatch.setattr(crediting, "settle_images", lambda *_: Config)
+    monkeypatch.setattr(crediting, "plan", lambda *_: [Plan()] * 4)
+    monkeypatch.setattr(crediting, "first_look", lambda *_: measured)
+    monkeypatch.setattr(crediting, "unfinished", list)
+    monkeypatch.setattr(crediting, "measure_all", lambda *_: sentences.append("measured"))
+    monkeypatch.setattr(crediting, "assess", lambda *_: None)
+
+    class Config:
+        class coalitions:
+            timeout_minutes = 1.0
+
+    with shown_on(lambda *_: None, sentences.append):
+        crediting.forecast.fn(Config)
+    assert sentences[-1] == "measured"
+    assert len(sentences) == said + 1
+    assert all("as long as the measuring of the run" in sentence for sentence in sentences[:-1])
+
+
+def test_a_forecast_is_printed_in_readable_times(capsys: pytest.CaptureFixture[str]) -> None:
+    certainty = Certainty(6, 0.5, None, 0.123, 1.0, reached=False, needed=None)
+    verdict = Verdict(certainty, plans=8, budget=6, seconds=14.92, workers=2)
+    _print_forecast(verdict, as_json=False)
+    shown = capsys.readouterr().out
+    assert "14.9 s" in shown
+    assert "no coalitions are left to measure: the pilot has measured all of them" in shown
+    assert "hours" not in shown
+    _print_forecast(replace(verdict, budget=1000), as_json=False)
+    shown = capsys.readouterr().out
+    assert "994 more coalitions" in shown
+    assert "about 2 h 4 min more with 2 workers" in shown
