@@ -18,8 +18,11 @@ from royalty.models.generators.kinds import KINDS, Kind
 from royalty.models.properties.registry import PROPERTIES, Known, chosen_property
 from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import Matching
 from royalty.tasks.stages.weights import check_weights
+from tests.conftest import save_digits
 from tests.in_process import own_home
 from tests.watching import MODULES, watching
 
@@ -63,6 +66,31 @@ def test_a_run_with_all_of_them_and_its_keys(tmp_path: Path, prefect_url: str, m
     assert {"train", "prune", "coalition", "measure", "utility", "gmvaluator"} <= watch.using("tests.added")
     assert len(result.rows) == 3
     assert result.measured == 8
+
+
+@pytest.mark.usefixtures("added")
+def test_keys_of_stages_that_value_items(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from royalty.flows.detection import detection
+    from royalty.flows.gmvaluator import gmvaluator
+
+    monkeypatch.setitem(MODULES, ADDED, "tests.added")
+    for side in ("images", "made"):
+        save_digits(tmp_path / side, ["ann", "bob"] * 5)
+    matching = {"encoder": "row-means", "rerank": "row-means", "quality": "darkness", "k": 3}
+    sides = {"train": tmp_path / "images", "generated": tmp_path / "made", "size": 8}
+    planted = DetectionConfig(
+        items=100,
+        val_items=100,
+        corruptions=("noise",),
+        methods=("knn-shapley",),
+        encoding=EncodingConfig(encoder="row-means"),
+        removed=(0.1,),
+    )
+    with own_home(tmp_path / "home", prefect_url), watching() as watch:
+        gmvaluator(load_gmvaluator_config(None, {**sides, "matching": matching}))
+        detection(planted)
+    assert watch.uncovered == {}
+    assert {"embed", "gmvaluator", "detect"} <= watch.using("tests.added")
 
 
 @pytest.mark.usefixtures("added")
@@ -113,7 +141,7 @@ def test_a_builder_takes_the_folders_of_its_weights(tmp_path: Path, monkeypatch:
     [
         (
             "encoder: clp",
-            r"`matching.encoder`: no encoder is called 'clp'; did you mean clip or clip-large\? There are eff.*v3.$",
+            r"no encoder is called 'clp'; did you mean clip or clip-large\? There are .*v3.$",
         ),
         ("encoder: preact-resnet18", "`matching.encoder`: no encoder is called 'preact-resnet18'"),
         ("rerank: ssim", "`matching.rerank`: no distance is called 'ssim'; .* none, encoder, l2, lpips, dreamsim"),
