@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from royalty.models.valuation.intervals import told_apart
+
 PolicyName = Literal["proportional", "lower-bound", "equal-tiers"]
 
 
@@ -52,17 +54,22 @@ def equal_tiers(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
 
 
 def tiers(credits: Mapping[str, Credit]) -> list[list[str]]:
-    """Contributors in groups, highest credit first, none of whom is distinguishable from the first of the group.
+    """Contributors in groups, highest credit first; no two of a group can be told apart.
 
-    The highest credit left opens a tier. Those that follow belong to it as long as their intervals overlap with
-    that of the first. It is not enough to overlap with the one before: such chains join everybody to everybody.
+    In order of credit, a contributor joins the tier of the one before if no member of it is told apart from them, and
+    opens the next tier otherwise. It is not enough to overlap with the one before: such chains join everybody to
+    everybody. Whoever opens a tier is surely below a member of the tier above; two of different tiers may overlap.
     """
     groups: list[list[str]] = []
+    common = (0.0, 0.0)  # of the intervals of the tier; nobody in it is told apart from whoever overlaps with this
     for name in sorted(credits, key=lambda name: (-credits[name].value, -credits[name].high)):
-        if groups and credits[name].high >= credits[groups[-1][0]].low:
+        credit = credits[name]
+        if groups and not told_apart((credit.low, credit.high), common):
             groups[-1].append(name)
+            common = max(common[0], credit.low), min(common[1], credit.high)
         else:
             groups.append([name])
+            common = credit.low, credit.high
     return groups
 
 
@@ -77,8 +84,9 @@ POLICIES: dict[PolicyName, Policy] = {
         lower_bound,
     ),
     "equal-tiers": Policy(
-        "Contributors who cannot be told apart are paid alike: in order of credit, those whose intervals overlap with "
-        "that of the first of their tier share equally what would be theirs in proportion to positive credit.",
+        "Contributors of one tier are paid the same. In order of credit, a tier takes in contributors as long as the "
+        "intervals of all its members overlap, so that no two of them can be told apart. They share equally what "
+        "would be theirs in proportion to positive credit.",
         equal_tiers,
     ),
 }
