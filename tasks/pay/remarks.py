@@ -17,9 +17,22 @@ def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
     return sentences
 
 
+def kept_credit(paid: PayOutputs) -> str:
+    """Name the contributors who are paid by earlier credit, because theirs is not certain to have moved."""
+    names = [row["contributor"] for row in paid.rows if row.get("effective_credit", row["credit"]) != row["credit"]]
+    if not names:
+        return ""
+    return (
+        f"{len(names)} of {len(paid.rows)} contributors are paid by the credit of the last division, because theirs is "
+        f"not certain to have moved: {', '.join(names)}"
+    )
+
+
 def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
     """Points to check before paying: adjusted amounts, the reserve, and shared accounts."""
     notes = [f"{name}: {sentence}" for name, sentence in adjustments(division.outputs, config).items()]
     if division.outputs.reserve:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
+    if kept := kept_credit(division.outputs):
+        notes.append(kept)
     return notes + [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]

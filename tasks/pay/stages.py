@@ -22,6 +22,9 @@ class PayInputs:
         period: period of the pool; "" if it has none.
         unpayable: contributors without a payee in the currency of the pool.
         brought: balances that earlier pools left on accounts, in minor units.
+        needed: coalitions with which the standard error is expected to meet its limit; None if that is not known.
+        before: digest of the credit table that the pool was last divided by; None if it was not divided, or if
+            `hysteresis` is off.
         efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
             `royalty.models.payout.gates.measure_gates`.
     """
@@ -36,6 +39,8 @@ class PayInputs:
     brought: Mapping[str, int] = field(default_factory=dict)
     efficiency_gap: float = 0.0
     marginal_error: float = 0.0
+    needed: int | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class PayOutputs:
         reserve: part of the pool that goes to nobody now, in minor units.
         payout: digest of the payout table (CSV).
         rows: the payout table as records, highest credit first.
+        basis: digest of the credit table that the pool is divided by; None without `hysteresis`: that of the inputs.
     """
 
     refusal: str | None
@@ -55,6 +61,8 @@ class PayOutputs:
     reserve: int
     payout: str
     rows: list[dict[str, Any]]
+    # Rows of earlier versions lack it.
+    basis: str | None = None
 
 
 Paid = Finished[PayInputs, PayOutputs]
