@@ -3,7 +3,7 @@
 As in the paper: ingest images with their contributors; train a generator on all images; prune it and fine-tune it to
 recover; sample coalitions of contributors, fine-tune the pruned model on each, and measure the generated images: the
 utility of the coalition. KernelSHAP (eq. 5) estimates the Shapley values of that game: the credit. A pool of money is
-divided in proportion to the credit.
+divided by the credit, as far as it is certain.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.fan_out import measure_all
+from royalty.flows.refusal import PayoutRefused
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
-from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import Game, record_anchor
 from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
@@ -60,6 +60,7 @@ class CreditResult:
         table: digest of the credit table.
         folder: contains `report.html`, `credit.parquet` and `payout.csv`.
         measured, reused: coalitions trained or measured by this run, and coalitions found in the run store.
+        refusal: why nothing was paid; None if the pool was paid.
         ended: why measuring ended, and how certain the credit is.
         notes: sentences that the report shows next to the numbers.
     """
@@ -71,15 +72,20 @@ class CreditResult:
     mlflow_run: str
     measured: int
     reused: int
+    refusal: str | None
     ended: str
     notes: list[str]
     timings: list[Timing]
 
 
 @flow(name="credit", task_runner=RUNNER)
-def credit(config: CreditConfig) -> CreditResult:
-    """Run the method on one image set. Finished work of this run or of another one is reused."""
-    return value(config, prepare(config), notes=[])
+def credit(config: CreditConfig, accept_uncertainty: bool = False) -> CreditResult:
+    """Run the method on one image set. Finished work of this run or of another one is reused.
+
+    Args:
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
+    """
+    return value(config, prepare(config), notes=[], accept_uncertainty=accept_uncertainty)
 
 
 @flow(name="forecast", task_runner=RUNNER)
@@ -137,11 +143,15 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
 
 
-def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
+def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncertainty: bool = False) -> CreditResult:
     """Measure coalitions until the target is reached; then credit, pay, match, log and report.
 
+    Args:
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
+
     Raises:
-        InputError: the credit does not pass the gates or the terms of the payout. Everything except the payout is done.
+        PayoutRefused: the credit does not pass the gates or the terms of the payout. Everything except the payout is
+            done.
     """
     config = settle_images(game.pruned, game.judge, config)
     measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
@@ -156,7 +166,8 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     estimate = estimate_credit(game.data, plans, config)  # KernelSHAP
     record_credit(config.name, estimate)
     pool = config.payout.name or config.name
-    paid = pay(estimate, config.payout, pool, payees=load_payees(config.payout, config.data), source=config.name)
+    terms = config.payout.accepting_uncertainty(accept_uncertainty)
+    paid = pay(estimate, terms, pool, payees=load_payees(config.payout, config.data), source=config.name)
     matched = match_grand_model(game.data, plans, config)
 
     stages = RunStages(
@@ -176,9 +187,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
-    if refusal:
-        raise InputError(f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}")
-    return CreditResult(
+    result = CreditResult(
         name=config.name,
         rows=paid.outputs.rows,
         table=estimate.outputs.table,
@@ -186,7 +195,12 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
         mlflow_run=stages.logged_run.outputs.run,
         measured=len(fresh),
         reused=len({plan.key for plan in plans} - set(fresh)),
+        refusal=refusal,
         ended=verdict.sentence,
         notes=notes,
         timings=[*timings, stage_timing(report.stage)],
     )
+    if refusal:
+        reason = f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}"
+        raise PayoutRefused(reason, result)
+    return result

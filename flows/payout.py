@@ -53,6 +53,7 @@ def payout(
     replace: bool = False,
     dry_run: bool = False,
     export: ExportName | None = None,
+    accept_uncertainty: bool = False,
 ) -> PayoutResult:
     """Divide a pool by the credit of a run and post the division; or release held money.
 
@@ -63,6 +64,7 @@ def payout(
         replace: reverse what the pool paid on another run's credit.
         dry_run: return the division without posting it.
         export: also write a payment file in this format.
+        accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
 
     Raises:
         InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
@@ -71,7 +73,7 @@ def payout(
     check_home(settings().root)
     run, credited = find_credit(credit)
     source, run_terms = terms_of_run(run)
-    terms = config or run_terms
+    terms = (config or run_terms).accepting_uncertainty(accept_uncertainty)
     pool = terms.name or run
     payees = load_payees(terms, source)
     if release:

@@ -13,7 +13,7 @@ from prefect import flow
 
 from royalty.flows.credit import CreditResult, plan, prepare, value
 from royalty.flows.runner import RUNNER
-from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
+from royalty.infra.pages.summary import Change, Moved, markdown
 from royalty.infra.processes.workers import preload
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
@@ -26,6 +26,7 @@ from royalty.tasks.credit.training import needs_labels
 from royalty.tasks.report.prefect_artifacts import show_summary
 from royalty.tasks.revalue.change import LastRun, compare_with_last_run, load_last_run
 from royalty.tasks.revalue.drift import describe_anchor, measure_drift
+from royalty.tasks.revalue.movement import moved_between
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,15 @@ class Revaluation:
 
 
 @flow(name="revalue", task_runner=RUNNER)
-def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = False) -> Revaluation:
+def revalue(
+    config: CreditConfig, retrain_base: bool = False, dry_run: bool = False, accept_uncertainty: bool = False
+) -> Revaluation:
     """Credit what changed since the last credited run of this name, starting from that run's models, the anchor.
 
     Args:
         retrain_base: retrain the models that coalitions start from, and therefore every coalition.
         dry_run: report what changed and the cost of revaluing it, without revaluing.
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
 
     Raises:
         InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
@@ -69,15 +73,17 @@ def revalue(config: CreditConfig, retrain_base: bool = False, dry_run: bool = Fa
     last = load_last_run(config.name, data)
     game = replace(anchor.game, data=data)
     change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
-    if dry_run or not change.found:
-        if not dry_run and last.stages.pay.outputs.refusal:
-            raise InputError(f"nothing changed, and nothing was paid: {last.stages.pay.outputs.refusal}")
+    refusal = last.stages.pay.outputs.refusal
+    if dry_run or not (change.found or (refusal and accept_uncertainty)):
+        if not dry_run and refusal:
+            raise InputError(f"nothing changed, and nothing was paid: {refusal}")
         return _with_summary(config, Revaluation(change, None, None, last.rows, ""))
     preload(WORKER)  # takes seconds, so only once something has to be measured
     if retrain_base:
-        result = value(config, prepare(config), notes=[])
+        result = value(config, prepare(config), [], accept_uncertainty)
     else:
-        result = value(config, game, notes=[describe_anchor(anchor, data, measure_drift(anchor, data))])
+        notes = [describe_anchor(anchor, data, measure_drift(anchor, data))]
+        result = value(config, game, notes, accept_uncertainty)
     return _with_summary(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
 
 

@@ -29,8 +29,8 @@ GATES: dict[Gate, tuple[str, str]] = {
     ),
     "stderr": (
         "the largest standard error of a credit is, in units of the mean credit,",
-        "measure more coalitions (`coalitions.count`) or train each more often (`coalitions.seeds`), or pay by this credit "
-        "nevertheless with `--accept-uncertainty`",
+        "measure more coalitions (`coalitions.count`) or train each more often (`coalitions.seeds`), or pay by this "
+        "credit nevertheless with `--accept-uncertainty`",
     ),
 }
 """What each gate measures, and what helps when it stops a payout."""

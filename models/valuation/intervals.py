@@ -24,11 +24,6 @@ class RankRange:
     best: int
     worst: int
 
-    @property
-    def text(self) -> str:
-        """`1`, or `2–7` if the rank is not certain."""
-        return str(self.best) if self.best == self.worst else f"{self.best}\N{EN DASH}{self.worst}"
-
 
 def surely_above(low: float | np.ndarray, high: float | np.ndarray) -> bool | np.ndarray:
     """Whether an interval that begins at `low` is wholly above one that ends at `high`; intervals that touch overlap.

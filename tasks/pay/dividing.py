@@ -14,7 +14,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.payout.division import Division, Settlement, divide_pool
 from royalty.models.payout.gates import GATES, breaches, measure_gates
 from royalty.models.payout.hysteresis import effective_credits
-from royalty.models.payout.policies import Credit
+from royalty.models.payout.policies import Credit, tiers
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.credits import credits_of, ranked, table_of
 from royalty.tasks.pay.stages import PayInputs, PayOutputs
@@ -44,7 +44,8 @@ def division_by(
         except InputError as error:  # a refusal in the outputs: the report shows the credit, then the flow fails
             return refused(space.artifacts, table, config, str(error))
         rows = settled(shown, config, division.settlements)
-        return replace(_outputs(space.artifacts, None, division.settlements, division.reserve, rows), basis=basis)
+        outputs = _outputs(space.artifacts, None, division.settlements, division.reserve, rows)
+        return replace(outputs, basis=basis, tiers=tiers(credits) if config.policy == "equal-tiers" else [])
 
     return compute
 

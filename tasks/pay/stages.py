@@ -54,6 +54,7 @@ class PayOutputs:
         payout: digest of the payout table (CSV).
         rows: the payout table as records, highest credit first.
         basis: digest of the credit table that the pool is divided by; None without `hysteresis`: that of the inputs.
+        tiers: groups of contributors who are paid the same, highest credit first; empty for policies without tiers.
     """
 
     refusal: str | None
@@ -61,8 +62,9 @@ class PayOutputs:
     reserve: int
     payout: str
     rows: list[dict[str, Any]]
-    # Rows of earlier versions lack it.
+    # Rows of earlier versions lack these.
     basis: str | None = None
+    tiers: list[list[str]] = field(default_factory=list)
 
 
 Paid = Finished[PayInputs, PayOutputs]

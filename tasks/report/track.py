@@ -19,6 +19,7 @@ from royalty.infra.tracking.records import DatasetRecord, FinishedRun
 from royalty.infra.workspace import Workspace
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import INGEST, IngestOutputs
+from royalty.tasks.pay.headline import headline
 from royalty.tasks.report.stage_runs import StageRun, stage_runs
 from royalty.tasks.report.stages import TRACK, RunStages, Tracked, TrackInputs, TrackOutputs
 from royalty.tasks.stages.running import run_here
@@ -83,11 +84,12 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
     """Description of a run for MLflow, in Markdown."""
     data, credit, refusal = stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs.refusal
     paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"Paid by statement `{stages.pay.statement}`."
+    first = escaped(str(headline(stages.pay.outputs.rows)))
     gain = credit.grand_utility - credit.null_utility
     return (
         f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
-        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {paid}\n\n"
+        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first} {paid}\n\n"
         "Under *Artifacts*, `index.html` and `report.html` are the report; `credit.json`, `payout.json` and "
         f"`values.json` are its tables. `royalty trace {name}` traces the payout to the images and verifies each "
         "step.\n\n"

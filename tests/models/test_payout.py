@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -200,7 +201,7 @@ def test_nobody_is_told_apart_from_their_tier_and_who_opens_one_is_from_the_tier
     assert sorted(name for tier in groups for name in tier) == sorted(table)
     for tier in groups:
         assert not any(apart(table[one], table[two]) for one in tier for two in tier)
-    for above, below in zip(groups, groups[1:], strict=False):
+    for above, below in pairwise(groups):
         assert min(table[name].value for name in above) >= max(table[name].value for name in below)
         assert any(apart(table[below[0]], table[name]) for name in above)
     weights = POLICIES["equal-tiers"].weigh(table)
