@@ -116,6 +116,7 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
         return
     from royalty.infra.pages.cells import rank_text
     from royalty.infra.pages.terminal import console, print_table
+    from royalty.tasks.pay.headline import headline
 
     cells = [
         (
@@ -127,6 +128,8 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
         for row in result.rows
     ]
     print_table(("Contributor", "Rank", "Share", f"Payout ({result.currency})"), cells)
+    if result.rows and "rank_best" in result.rows[0]:  # not in those of a release
+        console.print(str(headline(result.rows)), markup=False)
     for note in [*result.notes, *result.checks]:
         console.print(note, markup=False)
     pool = " ".join(filter(None, (result.pool, result.period)))

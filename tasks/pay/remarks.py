@@ -39,6 +39,8 @@ def tier_sentence(tiers: Sequence[Sequence[str]]) -> str:
         return ""
     if len(tiers) == 1:
         return f"All {len(tiers[0])} contributors form one tier."
+    if all(len(tier) == 1 for tier in tiers):
+        return f"Each of the {len(tiers)} contributors has a tier of their own."
     listed = "; ".join(f"{place}. {_listed(tier)}" for place, tier in enumerate(tiers[:NAMED], 1))
     more = f"; and {len(tiers) - NAMED} more" if len(tiers) > NAMED else ""
     return f"There are {len(tiers)} tiers: {listed}{more}."
@@ -53,5 +55,6 @@ def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
     notes = [f"{name}: {sentence}" for name, sentence in adjustments(division.outputs, config).items()]
     if division.outputs.reserve:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
-    notes += filter(None, (kept_credit(division.outputs), tier_sentence(division.outputs.tiers)))
+    if kept := kept_credit(division.outputs):
+        notes.append(kept)
     return notes + [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]
