@@ -16,10 +16,10 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.fan_out import measure_all
-from royalty.flows.refusal import PayoutRefused
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
+from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import Game, record_anchor
 from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
@@ -76,6 +76,21 @@ class CreditResult:
     ended: str
     notes: list[str]
     timings: list[Timing]
+
+
+class PayoutRefused(InputError):
+    """The gates or terms refused the payout. Everything else of the run is done, and its report is written.
+
+    Attributes:
+        result: the result of the run, with its credit and without amounts.
+    """
+
+    def __init__(self, reason: str, result: CreditResult) -> None:
+        super().__init__(reason, result)  # the arguments from which unpickling recreates it in another process
+        self.reason, self.result = reason, result
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @flow(name="credit", task_runner=RUNNER)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from royalty.flows.refusal import PayoutRefused
+from royalty.models.base.errors import InputError
 
 if TYPE_CHECKING:
     from royalty.flows.credit import CreditResult
@@ -60,8 +60,11 @@ def showing_refused(payout: PayoutConfig, as_json: bool) -> Iterator[None]:
     """Print the credit of a run whose payout is refused, before the command fails."""
     try:
         yield
-    except PayoutRefused as refused:
-        print_result(refused.result, payout, as_json)
+    except InputError as error:
+        from royalty.flows.credit import PayoutRefused
+
+        if isinstance(error, PayoutRefused):
+            print_result(error.result, payout, as_json)
         raise
 
 
@@ -74,7 +77,7 @@ def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> N
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    columns = ("Contributor", "Rank", "Images", "Credit", "Interval", "Share", f"Payout ({payout.currency})")
+    columns = ("Contributor", "Rank", "Images", "Credit", "Interval", "Share", payout.currency)
     cells = [
         (
             row["contributor"],

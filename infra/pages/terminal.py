@@ -66,7 +66,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in the given order; the first column is left-aligned, the others right-aligned."""
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="right" if index else "left", no_wrap=index > 0)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
