@@ -68,7 +68,7 @@ def run(
 
         >>> result = royalty.run(royalty.load_config(preset="digits"))  # doctest: +SKIP
         >>> result.rows[0]["contributor"], result.rows[0]["amount"]  # doctest: +SKIP
-        ('scanner-03', '120.02')
+        ('scanner-03', '94.03')
     """
     configuration = as_credit_config(config)
     with started(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=show_progress):

@@ -33,7 +33,7 @@ def headline(rows: Sequence[Mapping[str, Any]]) -> Headline:
         return Headline(rows[0]["contributor"], f"surely has the highest credit of {len(rows)} contributors.")
     first = sum(row["rank_best"] == 1 for row in rows)
     return Headline(
-        None, f"The intervals do not tell which of {first} contributors, of {len(rows)}, has the highest credit."
+        None, f"By their intervals, any of {first} of the {len(rows)} contributors may have the highest credit."
     )
 
 

@@ -38,7 +38,7 @@ def test_the_first_is_named_only_if_surely_first() -> None:
     sure = headline(rows((8, 9), (3, 6), (5, 7), amounts="5 3 2"))
     assert (sure.name, str(sure)) == ("a", "a surely has the highest credit of 3 contributors.")
     vague = headline(rows((6, 9), (3, 6), (0, 2), amounts="5 3 2"))
-    assert str(vague) == "The intervals do not tell which of 2 contributors, of 3, has the highest credit."
+    assert str(vague) == "By their intervals, any of 2 of the 3 contributors may have the highest credit."
     assert vague.name is None
 
 
