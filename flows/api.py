@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from royalty.tasks.pay.statements import ExportName
 
 
-def run(config: CreditConfig | Mapping[str, Any] | str | Path, *, show_progress: bool = False) -> CreditResult:
+def run(
+    config: CreditConfig | Mapping[str, Any] | str | Path,
+    *,
+    accept_uncertainty: bool = False,
+    show_progress: bool = False,
+) -> CreditResult:
     """Train, prune, measure coalitions, then credit and pay the contributors and write the report: `royalty run`.
 
     The credit is the Shapley value of each contributor in the game of the generator's property (sparsified fine-tuning
@@ -33,16 +38,20 @@ def run(config: CreditConfig | Mapping[str, Any] | str | Path, *, show_progress:
 
     Args:
         config: result of `load_config`; or the contents of a configuration file, as a mapping; or the path of a file.
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
         show_progress: show progress bars in the terminal.
 
     Returns:
         The result of the run. `rows` are the rows of `payout.csv`, highest credit first: `credit`, `ci_low` and
-        `ci_high` in units of the property, where higher is more valuable; `share` of the pool, in [0, 1]; `amount`, a
-        string in the currency of the pool. `folder` contains the report and the tables.
+        `ci_high` in units of the property, where higher is more valuable; `rank_best` and `rank_worst`, the
+        ranks that the intervals leave; `share` of the pool, in [0, 1]; `amount`, a string in the currency of the pool.
+        `folder` contains the report and the tables.
 
     Raises:
         ConfigError: the configuration has an unknown key, or a value out of range.
-        InputError: images or settings are invalid; or the credit does not pass the gates of the payout.
+        InputError: images or settings are invalid.
+        PayoutRefused: the credit does not pass the gates of the payout. Its attribute `result` is the result of the
+            run, without amounts.
         ConfigConflict: the name belongs to a run with other settings.
         StoreError: `ROYALTY_HOME` cannot be written, or a server did not start.
 
@@ -59,13 +68,13 @@ def run(config: CreditConfig | Mapping[str, Any] | str | Path, *, show_progress:
 
         >>> result = royalty.run(royalty.load_config(preset="digits"))  # doctest: +SKIP
         >>> result.rows[0]["contributor"], result.rows[0]["amount"]  # doctest: +SKIP
-        ('scanner-03', '120.02')
+        ('scanner-03', '94.03')
     """
     configuration = as_credit_config(config)
     with started(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=show_progress):
         from royalty.flows.credit import credit
 
-        return credit(configuration)
+        return credit(configuration, accept_uncertainty)
 
 
 def revalue(
@@ -73,6 +82,7 @@ def revalue(
     *,
     dry_run: bool = False,
     retrain_base: bool = False,
+    accept_uncertainty: bool = False,
     show_progress: bool = False,
 ) -> Revaluation:
     """Credit what changed since the last credited run of the same name, and pay the difference: `royalty revalue`.
@@ -81,11 +91,12 @@ def revalue(
         config: as for `run`; its name selects the run to compare with.
         dry_run: report what changed and the cost of revaluing it, without revaluing.
         retrain_base: retrain the models that coalitions start from, and therefore every coalition.
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
         show_progress: show progress bars in the terminal.
 
     Returns:
-        The changes; the contributors whose credit, rank or amount moved; and the result of the run, or None if nothing
-        was revalued.
+        The changes; the contributors whose credit, rank or amount moved, each with whether that is certain; and the
+        result of the run, or None if nothing was revalued.
 
     Raises:
         ConfigError, ConfigConflict, StoreError: as for `run`.
@@ -106,7 +117,7 @@ def revalue(
     with started(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=show_progress):
         from royalty.flows.revalue import revalue
 
-        return revalue(configuration, retrain_base, dry_run)
+        return revalue(configuration, retrain_base, dry_run, accept_uncertainty)
 
 
 def payout(
@@ -117,6 +128,7 @@ def payout(
     replace: bool = False,
     dry_run: bool = False,
     export: ExportName | None = None,
+    accept_uncertainty: bool = False,
     show_progress: bool = False,
 ) -> PayoutResult:
     """Divide a pool by the credit of a run and post the division; or release held money: `royalty payout`.
@@ -130,6 +142,7 @@ def payout(
         replace: reverse what the pool paid on another run's credit.
         dry_run: return the division without posting it.
         export: also write a payment file in this format, `pain001` or `pain001.03`.
+        accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
         show_progress: show progress bars in the terminal.
 
     Returns:
@@ -157,7 +170,15 @@ def payout(
     with started(credit, flow="royalty.flows.payout", works=(), show_progress=show_progress):
         from royalty.flows.payout import payout
 
-        return payout(credit, terms, release=release, replace=replace, dry_run=dry_run, export=export)
+        return payout(
+            credit,
+            terms,
+            release=release,
+            replace=replace,
+            dry_run=dry_run,
+            export=export,
+            accept_uncertainty=accept_uncertainty,
+        )
 
 
 def trace(asked: str, html: str | Path | None = None) -> Trace:

@@ -3,7 +3,7 @@
 As in the paper: ingest images with their contributors; train a generator on all images; prune it and fine-tune it to
 recover; sample coalitions of contributors, fine-tune the pruned model on each, and measure the generated images: the
 utility of the coalition. KernelSHAP (eq. 5) estimates the Shapley values of that game: the credit. A pool of money is
-divided in proportion to the credit.
+divided by the credit, as far as it is certain.
 """
 
 from __future__ import annotations
@@ -90,17 +90,33 @@ class CreditResult:
     timings: list[Timing]
 
 
+class PayoutRefused(InputError):
+    """The gates or terms refused the payout. Everything else of the run is done, and its report is written.
+
+    Attributes:
+        result: the result of the run, with its credit and without amounts.
+    """
+
+    def __init__(self, reason: str, result: CreditResult) -> None:
+        super().__init__(reason, result)  # the arguments from which unpickling recreates it in another process
+        self.reason, self.result = reason, result
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 @flow(name="credit", flow_run_name=named("credit"), task_runner=RUNNER)
 @explained
-def credit(config: CreditConfig | dict[str, Any] | str) -> CreditResult:
+def credit(config: CreditConfig | dict[str, Any] | str, accept_uncertainty: bool = False) -> CreditResult:
     """Run the method on one image set. Finished work of this run or of another one is reused.
 
     Args:
         config: a configuration, the contents of a configuration file, or the path of one.
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
     """
     config = as_credit_config(config)
     game = prepare(config)
-    return value(config, game, notes=anchor_notes(config.name, game.data))
+    return value(config, game, anchor_notes(config.name, game.data), accept_uncertainty)
 
 
 @flow(name="forecast", flow_run_name=named("forecast"), task_runner=RUNNER)
@@ -177,14 +193,17 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
 
 
-def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResult:
+def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncertainty: bool = False) -> CreditResult:
     """Measure coalitions until the target is reached; then credit, divide the pool, match, log and report.
 
     The division is a proposal, unless `payout.post` is set.
 
+    Args:
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
+
     Raises:
-        InputError: the credit was to be paid, and does not pass the gates or the terms of the payout. Everything except
-            the payout is done.
+        PayoutRefused: the credit was to be paid, and does not pass the gates or the terms of the payout. Everything
+            except the payout is done.
     """
     config = settle_images(game.pruned, game.judge, config)
     measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
@@ -199,7 +218,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     estimate = estimate_credit(game.data, plans, config)  # KernelSHAP
     record_credit(config.name, estimate)
     pool = config.payout.name or config.name
-    terms = in_period(config.payout)
+    terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))
     payees = load_payees(terms, config.data)
     paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post, replace=terms.take_back)
     matched = match_grand_model(game.data, plans, config)
@@ -223,9 +242,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
-    if refusal and terms.post:
-        raise InputError(f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}")
-    return CreditResult(
+    result = CreditResult(
         name=config.name,
         rows=paid.outputs.rows,
         table=estimate.outputs.table,
@@ -239,3 +256,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str]) -> CreditResul
         notes=notes,
         timings=[*timings, stage_timing(report.stage)],
     )
+    if refusal and terms.post:
+        reason = f"nothing was paid from the pool {pool!r}: {refusal}. The credit is in {report.folder}"
+        raise PayoutRefused(reason, result)
+    return result

@@ -63,6 +63,7 @@ def payout(
     replace: bool = False,
     dry_run: bool = False,
     export: ExportName | None = None,
+    accept_uncertainty: bool = False,
 ) -> PayoutResult:
     """Divide a pool by the credit of a run and post the division; or release held money.
 
@@ -73,6 +74,7 @@ def payout(
         replace: take money back from contributors, and replace what the pool paid on another run's credit.
         dry_run: return the division, and what posting it would change, without posting it.
         export: also write a payment file in this format.
+        accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
 
     Raises:
         InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
@@ -82,7 +84,9 @@ def payout(
     check_home(settings().root)
     run, credited = find_credit(credit)
     source, run_terms = terms_of_run(run)
-    terms = in_period(run_terms if config is None else as_payout_config(config))
+    terms = in_period(
+        (run_terms if config is None else as_payout_config(config)).accepting_uncertainty(accept_uncertainty)
+    )
     pool = terms.name or run
     payees = load_payees(terms, source)
     if release:

@@ -17,7 +17,7 @@ from royalty.flows.mistakes import explained
 from royalty.flows.naming import named
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
-from royalty.infra.pages.summary import Change, Moved, markdown, moved_between
+from royalty.infra.pages.summary import Change, Moved, markdown
 from royalty.infra.processes.workers import preload
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
@@ -31,6 +31,7 @@ from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.prefect_artifacts import show_summary
 from royalty.tasks.revalue.change import LastRun, compare_with_last_run, load_last_run
+from royalty.tasks.revalue.movement import moved_between
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class Revaluation:
 @flow(name="revalue", flow_run_name=named("revalue"), task_runner=RUNNER)
 @explained
 def revalue(
-    config: CreditConfig | dict[str, Any] | str, retrain_base: bool = False, dry_run: bool = False
+    config: CreditConfig | dict[str, Any] | str,
+    retrain_base: bool = False,
+    dry_run: bool = False,
+    accept_uncertainty: bool = False,
 ) -> Revaluation:
     """Credit what changed since the last credited run of this name, starting from that run's models, the anchor.
 
@@ -63,6 +67,7 @@ def revalue(
         config: a configuration, the contents of a configuration file, or the path of one.
         retrain_base: retrain the models that coalitions start from, and therefore every coalition.
         dry_run: report what changed and the cost of revaluing it, without revaluing.
+        accept_uncertainty: pay although the standard error exceeds `payout.limits.stderr`.
 
     Raises:
         InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
@@ -79,15 +84,16 @@ def revalue(
     last = load_last_run(config.name, data)
     game = replace(anchor.game, data=data)
     change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
-    if dry_run or not change.found:
+    refusal = last.stages.pay.outputs.refusal
+    if dry_run or not (change.found or (refusal and accept_uncertainty)):
         if not dry_run and config.payout.post:
             _pay(config, last)
         return _with_summary(config, Revaluation(change, None, None, last.rows, ""))
     preload(WORKER)  # takes seconds, so only once something has to be measured
     if retrain_base:
-        result = value(config, prepare(config, anew=True), notes=[])
+        result = value(config, prepare(config, anew=True), [], accept_uncertainty)
     else:
-        result = value(config, game, notes=anchor_notes(config.name, data))
+        result = value(config, game, anchor_notes(config.name, data), accept_uncertainty)
     return _with_summary(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
 
 

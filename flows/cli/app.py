@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Pay, Preset, print_result, working
+from royalty.flows.cli.command import (
+    AcceptUncertainty,
+    AsJson,
+    ConfigFile,
+    Data,
+    Name,
+    Pay,
+    Preset,
+    print_result,
+    showing_refused,
+    working,
+)
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
@@ -59,17 +70,21 @@ def run(
         bool, typer.Option("--forecast", help="Measure only a pilot, then print the expected time and precision.")
     ] = False,
     pay: Pay = False,
+    accept_uncertainty: AcceptUncertainty = False,
     as_json: AsJson = False,
 ) -> None:
     """Train and prune a generator, measure coalitions of contributors, credit them, and propose a payout."""
     from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data, pay=pay)
-    with working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json):
+    with (
+        showing_refused(configuration.payout, as_json),
+        working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json),
+    ):
         from royalty.flows import credit
 
         verdict = credit.forecast(configuration) if forecast else None
-        result = None if forecast else credit.credit(configuration)
+        result = None if forecast else credit.credit(configuration, accept_uncertainty)
     if verdict is not None:
         _print_forecast(verdict, as_json)
     elif result is not None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from royalty.models.base.errors import InputError
+
 if TYPE_CHECKING:
     from royalty.flows.credit import CreditResult
     from royalty.tasks.config.payout import PayoutConfig
@@ -34,6 +36,9 @@ SourceOf = Annotated[
 Pay = Annotated[
     bool, typer.Option("--pay", help="Post the division to the ledger; without it, the division is a proposal.")
 ]
+AcceptUncertainty = Annotated[
+    bool, typer.Option("--accept-uncertainty", help="Pay although the standard error exceeds `payout.limits.stderr`.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, without progress bars.")]
 
 
@@ -53,26 +58,43 @@ def working(known: str | None, *, flow: str, works: Sequence[str], show_progress
             _interrupt(signal.SIGTERM, None)
 
 
+@contextmanager
+def showing_refused(payout: PayoutConfig, as_json: bool) -> Iterator[None]:
+    """Print the credit of a run whose payout is refused, before the command fails."""
+    try:
+        yield
+    except InputError as error:
+        from royalty.flows.credit import PayoutRefused
+
+        if isinstance(error, PayoutRefused):
+            print_result(error.result, payout, as_json)
+        raise
+
+
 def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> None:
     """Print the table of credit and payouts, the time of each stage, and the paths of the report and the MLflow run."""
+    from royalty.infra.pages.cells import rank_text  # with pandas, which takes time to import
     from royalty.infra.pages.terminal import console, print_run, print_table, print_timing
+    from royalty.tasks.pay.headline import headline
 
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    columns = ("Contributor", "Images", "Credit", "Interval", "Share", f"Payout ({payout.currency})")
+    columns = ("Contributor", "Rank", "Images", "Credit", "Interval", "Share", payout.currency)
     cells = [
         (
             row["contributor"],
+            rank_text(row["rank_best"], row["rank_worst"]),
             str(row["items"]),
             f"{row['credit']:+.3f}",
             f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
-            "" if result.refusal else f"{row['share']:.1%}",
+            "none" if row["share"] is None else f"{row['share']:.1%}",
             row["amount"] or "none",
         )
         for row in result.rows
     ]
     print_table(columns, cells)
+    console.print(str(headline(result.rows)), markup=False)
     _print_outcome(result, payout)
     busy = sum(timing.busy for timing in result.timings)
     print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)

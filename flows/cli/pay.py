@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from royalty.flows.cli.command import AsJson, working
+from royalty.flows.cli.command import AcceptUncertainty, AsJson, working
 
 if TYPE_CHECKING:
     from royalty.flows.payout import PayoutResult
@@ -47,6 +47,7 @@ def payout(
     debtor_name: Annotated[str | None, typer.Option(help="Name of the payer in the payment file.")] = None,
     debtor_iban: Annotated[str | None, typer.Option(help="IBAN of the payer's account.")] = None,
     debtor_bic: Annotated[str | None, typer.Option(help="BIC of the payer's bank.")] = None,
+    accept_uncertainty: AcceptUncertainty = False,
     as_json: AsJson = False,
 ) -> None:
     """Pay the contributors of a run from a pool. Repeating the command pays nothing more."""
@@ -70,7 +71,12 @@ def payout(
         from royalty.flows.payout import payout
 
         format_: Any = export  # checked above
-        options: Any = {"release": release or (), "dry_run": dry_run, "export": format_}
+        options: Any = {
+            "release": release or (),
+            "dry_run": dry_run,
+            "export": format_,
+            "accept_uncertainty": accept_uncertainty,
+        }
         try:
             result = payout(credit, configuration, replace=replace, **options)
         except TakesBack as conflict:
@@ -130,12 +136,22 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
+    from royalty.infra.pages.cells import rank_text
     from royalty.infra.pages.terminal import console, print_table
+    from royalty.tasks.pay.headline import headline
 
     cells = [
-        (row["contributor"], f"{row['share']:.1%}" if "share" in row else "", row["amount"]) for row in result.rows
+        (
+            row["contributor"],
+            rank_text(row["rank_best"], row["rank_worst"]) if "rank_best" in row else "",
+            f"{row['share']:.1%}" if "share" in row else "",
+            row["amount"],
+        )
+        for row in result.rows
     ]
-    print_table(("Contributor", "Share", f"Payout ({result.currency})"), cells)
+    print_table(("Contributor", "Rank", "Share", f"Payout ({result.currency})"), cells)
+    if result.rows and "rank_best" in result.rows[0]:  # not in those of a release
+        console.print(str(headline(result.rows)), markup=False)
     for note in [*result.notes, *result.checks]:
         console.print(note, markup=False)
     pool = " ".join(filter(None, (result.pool, result.period)))

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Pay, Preset, print_result, working
+from royalty.flows.cli.command import (
+    AcceptUncertainty,
+    AsJson,
+    ConfigFile,
+    Data,
+    Name,
+    Pay,
+    Preset,
+    print_result,
+    showing_refused,
+    working,
+)
 from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
@@ -35,6 +46,7 @@ def revalue(
         typer.Option("--retrain-base", help="Retrain the base and pruned models, and therefore every coalition."),
     ] = False,
     pay: Pay = False,
+    accept_uncertainty: AcceptUncertainty = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare images, settings and code with the last credited run, measure what changed, and propose a payout.
@@ -50,10 +62,13 @@ def revalue(
     ):
         raise ConfigError(f"`--summary` must name a file in a writable folder, got {summary}; choose another path")
     try:
-        with working(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=not as_json):
+        with (
+            showing_refused(configuration.payout, as_json),
+            working(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=not as_json),
+        ):
             from royalty.flows.revalue import revalue
 
-            revaluation = revalue(configuration, retrain_base, dry_run)
+            revaluation = revalue(configuration, retrain_base, dry_run, accept_uncertainty)
     except Exception as failure:
         if summary is not None:
             from royalty.infra.pages.summary import failed
@@ -76,6 +91,7 @@ def _print(revaluation: Revaluation, as_json: bool) -> None:
         change_fields = {"found": revaluation.change.found, **asdict(revaluation.change)}
         sys.stdout.write(json.dumps({"change": change_fields, "moved": moved, **result}) + "\n")
         return
+    from royalty.infra.pages.summary import movement
     from royalty.infra.pages.terminal import console
 
     change = revaluation.change
@@ -87,3 +103,5 @@ def _print(revaluation: Revaluation, as_json: bool) -> None:
         console.print(f"Cost        {change.cost}")
     for model in change.kept:
         console.print(f"Kept, although its code changed: {model}; use --retrain-base to retrain it")
+    if revaluation.moved is not None:
+        console.print(f"Revalued    {movement(revaluation.moved)}")

@@ -1,10 +1,15 @@
-"""Tables as CSV files that spreadsheets display without running formulas."""
+"""Tables as CSV files that spreadsheets display without running formulas, and the text of single cells."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def rank_text(best: int, worst: int) -> str:
+    """A rank, or the range of ranks that intervals leave: `1`, or `2` and `7` joined by an en dash."""
+    return str(best) if best == worst else f"{best}\N{EN DASH}{worst}"
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

@@ -56,7 +56,7 @@ class ContributorPage:
     """Content of a contributor's page.
 
     Attributes:
-        rank, among: rank by credit, where 1 is highest, and the number of contributors.
+        among: number of contributors.
         remark: why the payment differs from what the policy alone gives; empty if it does not.
         refusal: why nothing is paid; None if the pool is paid.
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
@@ -64,7 +64,6 @@ class ContributorPage:
     """
 
     row: ContributorRow
-    rank: int
     among: int
     remark: str
     refusal: str | None

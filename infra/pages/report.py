@@ -13,6 +13,8 @@ from math import ceil, floor, log10
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from royalty.infra.pages.cells import rank_text
+
 
 @dataclass(frozen=True)
 class ContributorRow:
@@ -21,7 +23,7 @@ class ContributorRow:
     Attributes:
         items: distinct images that were trained on.
         held_out: distinct images that were kept out of training; None if unknown.
-        distinguishable: the confidence interval of the credit does not contain zero.
+        rank_best, rank_worst: ranks by credit that the intervals leave; 1 is the highest.
         strip: PNG bytes of some of the contributor's images, side by side.
     """
 
@@ -34,10 +36,17 @@ class ContributorRow:
     share: float
     amount: str
     strip: bytes
+    rank_best: int
+    rank_worst: int
     held_out: int | None = None
 
     @property
-    def distinguishable(self) -> bool:
+    def rank(self) -> str:
+        return rank_text(self.rank_best, self.rank_worst)
+
+    @property
+    def told_from_nobody(self) -> bool:
+        """Whether the interval excludes nobody's credit, which is zero."""
         return self.ci_low > 0 or self.ci_high < 0
 
 
@@ -90,6 +99,8 @@ class Report:
     """Content of the report. Rows are in the order of credit, highest first.
 
     Attributes:
+        leader, headline: the first sentence; it begins with the contributor who surely has the highest credit, or with
+            nobody.
         utility_name, utility_meaning: name of the measured property, and a sentence on it.
         null_utility, grand_utility, real_utility: utility of the null coalition's model, of the grand coalition's, and
             of held-out real images.
@@ -110,6 +121,8 @@ class Report:
 
     title: str
     created_at: str
+    leader: str | None
+    headline: str
     utility_name: str
     utility_meaning: str
     null_utility: float

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from royalty.infra.pages.cells import rank_text
+
 ROWS = 100
 """Maximum number of contributors in the table: a comment on GitHub is limited to 65,536 characters."""
 LONGEST = 40
@@ -88,9 +90,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Standing:
-    """Rank of a contributor by credit, where 1 is highest; credit with its interval; amount, None if unpaid."""
+    """Ranks by credit that the intervals leave, 1 the highest; credit with its interval; amount, None if unpaid."""
 
-    rank: int
+    rank_best: int
+    rank_worst: int
     credit: float
     ci_low: float
     ci_high: float
@@ -99,26 +102,27 @@ class Standing:
 
 @dataclass(frozen=True)
 class Moved:
-    """A contributor whose credit, rank or amount changed; `then` or `now` is None if they were not credited."""
+    """A contributor whose credit, rank or amount changed.
+
+    Attributes:
+        then, now: None if they were not credited.
+        certain: whether the credit has surely moved: its intervals do not overlap.
+    """
 
     contributor: str
     then: Standing | None
     now: Standing | None
+    certain: bool
 
 
-def standings(rows: Sequence[dict[str, Any]]) -> dict[str, Standing]:
-    """Standings by contributor, from the rows of a payout, highest credit first."""
-    return {
-        row["contributor"]: Standing(rank, row["credit"], row["ci_low"], row["ci_high"], row["amount"])
-        for rank, row in enumerate(rows, 1)
-    }
-
-
-def moved_between(then: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]]) -> list[Moved]:
-    """Contributors whose standing changed, in the order of credit; removed contributors come last."""
-    before, after = standings(then), standings(now)
-    names = [*after, *(name for name in before if name not in after)]
-    return [Moved(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+def movement(moved: Sequence[Moved]) -> str:
+    """How many contributors moved, and for how many of them this is noise."""
+    noise = sum(not row.certain for row in moved)
+    if not moved:
+        return "No credit, rank or payout changed."
+    if not noise:
+        return f"{len(moved)} contributor(s) moved, all outside their intervals."
+    return f"{noise} of {len(moved)} contributor(s) moved inside their intervals: this is noise."
 
 
 def failed(name: str, failure: str) -> str:
@@ -142,10 +146,8 @@ def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) ->
     lines += ["", f"Cost: {change.cost}.", *_kept(change)]
     if moved is None:
         lines += ["", "Nothing was revalued: this is a dry run."]
-    elif not moved:
-        lines += ["", "Revalued: no credit, rank or payout changed."]
     else:
-        lines += ["", f"Revalued: {len(moved)} contributor(s) changed.", "", *_table(moved, currency)]
+        lines += ["", f"Revalued. {movement(moved)}", *(["", *_table(moved, currency)] if moved else [])]
     return "\n".join([*lines, ""])
 
 
@@ -181,13 +183,14 @@ def _kept(change: Change) -> Iterator[str]:
 
 
 def _table(moved: Sequence[Moved], currency: str) -> Iterator[str]:
-    yield f"| Contributor | Rank | Credit | Interval | Payout ({currency}) |"
-    yield "|---|--:|--:|--:|--:|"
+    yield f"| Contributor | Rank | Credit | Interval | Moved | Payout ({currency}) |"
+    yield "|---|--:|--:|--:|---|--:|"
     for row in moved[:ROWS]:
         cells = [
-            _pair(row, lambda standing: str(standing.rank)),
+            _pair(row, lambda standing: rank_text(standing.rank_best, standing.rank_worst)),
             _pair(row, lambda standing: f"{standing.credit:+.3f}"),
             _pair(row, lambda standing: f"{standing.ci_low:+.2f} to {standing.ci_high:+.2f}"),
+            "surely" if row.certain else "inside its interval",
             _pair(row, lambda standing: standing.amount or "none"),
         ]
         yield f"| {escaped(row.contributor)} | {' | '.join(cells)} |"

@@ -67,15 +67,17 @@ def received(title: str) -> Iterator[Advance]:
         yield advance
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: int = 0) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: int | None = None) -> None:
     """Print rows in the given order; the first column is left-aligned, the others right-aligned.
 
     Args:
-        whole: number of first columns whose cells are never cut or wrapped, such as IDs.
+        whole: number of first columns whose cells are never wrapped, such as IDs; by default those of all but the
+            first.
     """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index < whole)
+        no_wrap = index > 0 if whole is None else index < whole
+        table.add_column(column, justify="right" if index else "left", no_wrap=no_wrap)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from royalty.models.valuation.intervals import told_apart
+
 PolicyName = Literal["proportional", "lower-bound", "equal-tiers"]
 
 
@@ -53,18 +55,23 @@ def equal_tiers(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
 
 
 def tiers(credits: Mapping[str, Credit]) -> list[list[str]]:
-    """Group contributors, highest credit first, so that none is distinguishable from the first of its group.
+    """Group contributors, highest credit first, so that no two of a group can be told apart.
 
-    The highest remaining credit opens a tier. The following contributors join it while their intervals overlap with
-    that of its first member. Overlap with the previous contributor is not sufficient, because such chains could join
-    contributors whose intervals are far apart.
+    In order of credit, a contributor joins the current tier if no member of it is told apart from them, and opens the
+    next tier otherwise. Overlap with the previous contributor is not sufficient, because such chains could join
+    contributors whose intervals are far apart. Whoever opens a tier is surely below a member of the tier above; two
+    contributors of different tiers may overlap.
     """
     groups: list[list[str]] = []
+    common = (0.0, 0.0)  # of the intervals of the tier; nobody in it is told apart from whoever overlaps with this
     for name in sorted(credits, key=lambda name: (-credits[name].value, -credits[name].high)):
-        if groups and credits[name].high >= credits[groups[-1][0]].low:
+        credit = credits[name]
+        if groups and not told_apart((credit.low, credit.high), common):
             groups[-1].append(name)
+            common = max(common[0], credit.low), min(common[1], credit.high)
         else:
             groups.append([name])
+            common = credit.low, credit.high
     return groups
 
 
@@ -78,9 +85,9 @@ POLICIES: dict[PolicyName, Policy] = {
         lower_bound,
     ),
     "equal-tiers": Policy(
-        "Contributors whose credit cannot be distinguished are paid the same. A tier consists of the contributors, in "
-        "order of credit, whose intervals overlap with that of its first member. Its members share equally what they "
-        "would receive together in proportion to positive credit.",
+        "Contributors of one tier are paid the same. In order of credit, a tier takes in contributors as long as the "
+        "intervals of all its members overlap, so that no two of them can be told apart. Its members share equally "
+        "what they would receive together in proportion to positive credit.",
         equal_tiers,
     ),
 }

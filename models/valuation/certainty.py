@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from royalty.models.valuation.intervals import pairs_told_apart
 from royalty.models.valuation.shapley import ShapleyEstimate
 
 MOST = 100
@@ -29,6 +30,8 @@ class Certainty:
             coalitions; at least 1.
         reached: whether the target is met; False without a target.
         needed: expected number of coalitions that meet the target; None without a target, or if it is out of reach.
+        contributors: number of contributors; 0 in records of earlier versions.
+        apart: pairs of contributors whose intervals do not overlap.
     """
 
     coalitions: int
@@ -38,13 +41,33 @@ class Certainty:
     excess: float
     reached: bool
     needed: int | None
+    # Records of earlier versions lack these.
+    contributors: int = 0
+    apart: int = 0
 
     @property
     def error(self) -> str:
-        """The relative standard error in words."""
+        """Whom the intervals tell apart, and the relative standard error, in words."""
         if self.relative_stderr is None:
             return "all credits are equal so far"
-        return f"the largest standard error is {self.relative_stderr:.2f} of the spread of credit"
+        stderr = f"the largest standard error is {self.relative_stderr:.2f} of the spread of credit"
+        pairs = self.contributors * (self.contributors - 1) // 2
+        if not pairs:
+            return stderr
+        if not self.apart:
+            return f"no two contributors can be told apart ({stderr})"
+        return f"{self.apart} of {pairs} pairs of contributors can be told apart ({stderr})"
+
+    def needed_for(self, fall: float) -> int | None:
+        """Coalitions after which standard errors are expected to have fallen to this fraction of those of now.
+
+        Returns:
+            None if that takes more coalitions than these contributors form, or more than forecasts reach.
+        """
+        factors = np.geomspace(1, MOST, 200)
+        enough = next((factor for factor in factors if _error_ratio(factor, self.excess) <= fall), None)
+        count = None if enough is None else int(np.ceil(self.coalitions * enough / 2) * 2)
+        return None if count is None or (self.contributors and count > 2**self.contributors - 2) else count
 
     def width_at(self, coalitions: int) -> float:
         """Expected mean width of the intervals after this number of coalitions."""
@@ -94,6 +117,8 @@ def certainty_of(
         excess=excess,
         reached=targeted and meets(1.0),
         needed=None if enough is None else int(np.ceil(coalitions * enough / 2) * 2),
+        contributors=len(estimate.values),
+        apart=pairs_told_apart(estimate.ci_low, estimate.ci_high),
     )
 
 

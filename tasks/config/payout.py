@@ -33,6 +33,7 @@ class LimitsConfig(StageConfig):
     marginal_error: Limit | None = None
     interval_width: Limit | None = None
     failed_share: Limit | None = None
+    stderr: Limit | None = 0.5
 
 
 class DebtorConfig(StageConfig):
@@ -77,6 +78,7 @@ class PayoutConfig(StageConfig):
             `royalty.models.payout.payees`.
         debtor: who pays, for payment files; see `royalty.infra.ledger.pain001`.
         limits: limits that credit must meet before it is paid.
+        hysteresis: keep the credit by which the pool was last divided wherever it is not certain to have moved.
         post: post the division at the end of a run or revaluation; otherwise it is proposed, and `royalty payout` posts
             it.
         take_back: agree that such a posting takes money back from contributors, as `royalty payout --replace` does.
@@ -90,7 +92,7 @@ class PayoutConfig(StageConfig):
     name: str | None = None
     period: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     period_from: PeriodRule | None = None
-    policy: PolicyName = "proportional"
+    policy: PolicyName = "equal-tiers"
     negative: Negative = "zero"
     floor: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
     cap: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
@@ -99,6 +101,7 @@ class PayoutConfig(StageConfig):
     payees: Path | None = None
     debtor: DebtorConfig | None = None
     limits: LimitsConfig = LimitsConfig()
+    hysteresis: bool = False
     post: bool = False
     take_back: bool = False
     corrections: Corrections = "carry"
@@ -135,6 +138,11 @@ class PayoutConfig(StageConfig):
     def minor_units(self) -> int:
         """The pool in minor units."""
         return int(self.pool.scaleb(self.digits))
+
+    def accepting_uncertainty(self, accepted: bool = True) -> PayoutConfig:
+        """These settings without the limit on the standard error, or as they are if it is not accepted."""
+        limits = self.limits.model_copy(update={"stderr": None})
+        return self.model_copy(update={"limits": limits}) if accepted else self
 
     def terms(self, unpayable: frozenset[str] = frozenset()) -> Terms:
         """Terms of the division.

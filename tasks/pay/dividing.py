@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,48 +13,57 @@ from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.payout.division import Division, Settlement, divide_pool
 from royalty.models.payout.gates import GATES, breaches, measure_gates
-from royalty.models.payout.policies import Credit
+from royalty.models.payout.hysteresis import effective_credits
+from royalty.models.payout.policies import Credit, tiers
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.credits import credits_of, ranked, table_of
 from royalty.tasks.pay.stages import PayInputs, PayOutputs
 
 if TYPE_CHECKING:
     from royalty.infra.workspace import Workspace
 
 
-def division_by(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Callable[[Workspace], PayOutputs]:
+def division_by(
+    table: pd.DataFrame, before: pd.DataFrame | None, inputs: PayInputs, config: PayoutConfig
+) -> Callable[[Workspace], PayOutputs]:
     """Return the computation that `run_here` runs.
 
     Args:
-        table: the credit table that `inputs` names by its digest.
+        table, before: the credit tables that `inputs` names by their digests.
         config: the payout settings that `inputs` holds as JSON.
     """
 
     def compute(space: Workspace) -> PayOutputs:
+        credits, basis, shown = credits_of(table), None, table
+        if config.hysteresis:
+            credits = effective_credits(credits, {} if before is None else credits_of(before))
+            basis = space.artifacts.put(table_of(credits).to_parquet(index=False))
+            shown = table.assign(effective_credit=[credits[name].value for name in table["contributor"]])
         try:
-            division = _divide(table, inputs, config)
+            division = _divide(table, credits, inputs, config)
         except InputError as error:  # a refusal in the outputs: the report shows the credit, then the flow fails
             return refused(space.artifacts, table, config, str(error))
-        return _outputs(
-            space.artifacts, None, division.settlements, division.reserve, settled(table, config, division.settlements)
-        )
+        rows = settled(shown, config, division.settlements)
+        outputs = _outputs(space.artifacts, None, division.settlements, division.reserve, rows)
+        return replace(outputs, basis=basis, tiers=tiers(credits) if config.policy == "equal-tiers" else [])
 
     return compute
 
 
 def refused(artifacts: ArtifactStore, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:
     """Outputs of a refused payout: the credit table, with the reason in every row."""
-    rows = table.assign(share=None, amount=None, currency=config.currency, reason=reason)
+    rows = ranked(table).assign(share=None, amount=None, currency=config.currency, reason=reason)
     return _outputs(artifacts, reason, {}, 0, rows)
 
 
 def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
-    """Add shares and amounts to the credit table, in the currency of the pool."""
+    """Add ranks, shares and amounts to the credit table, in the currency of the pool."""
     ordered = [settlements[name] for name in table["contributor"]]
 
     def money(amounts: list[int]) -> list[str]:
         return [f"{config.major_units(amount):f}" for amount in amounts]
 
-    return table.assign(
+    return ranked(table).assign(
         share=[row.share / config.minor_units if config.minor_units else 0.0 for row in ordered],
         amount=money([row.amount for row in ordered]),
         currency=config.currency,
@@ -64,28 +74,32 @@ def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str,
     )
 
 
-def _divide(table: pd.DataFrame, inputs: PayInputs, config: PayoutConfig) -> Division:
+def _divide(table: pd.DataFrame, credits: Mapping[str, Credit], inputs: PayInputs, config: PayoutConfig) -> Division:
     """Check the gates, then divide the pool.
+
+    Args:
+        table: the credit that the gates look at.
+        credits: the credit that the pool is divided by.
 
     Raises:
         InputError: a gate or the terms refuse the payout.
     """
-    values, low, high = (table[column].to_numpy(float) for column in ("credit", "ci_low", "ci_high"))
+    values, low, high, stderr = (table[column].to_numpy(float) for column in ("credit", "ci_low", "ci_high", "stderr"))
     failed, trained = inputs.failed
     measured = measure_gates(
         values,
         low,
         high,
+        stderr=stderr,
         efficiency_gap=inputs.efficiency_gap,
         marginal_error=inputs.marginal_error,
         failed=failed,
         trained=trained,
     )
-    if breached := breaches(measured, {gate: getattr(config.limits, gate) for gate in GATES}):
+    limits = {gate: getattr(config.limits, gate) for gate in GATES}
+    if breached := breaches(measured, limits, needed=inputs.needed):
         raise InputError("; ".join(breach.sentence for breach in breached))
-    credits = map(Credit, *(column.tolist() for column in (values, low, high)))
-    by_name = dict(zip(table["contributor"], credits, strict=True))
-    return divide_pool(config.minor_units, by_name, config.terms(frozenset(inputs.unpayable)), inputs.brought)
+    return divide_pool(config.minor_units, credits, config.terms(frozenset(inputs.unpayable)), inputs.brought)
 
 
 def _outputs(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.ledger.bases import credit_before
 from royalty.infra.ledger.change import TakesBack
 from royalty.infra.ledger.postings import OthersPool, Posting
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.payout.gates import relative_stderr
 from royalty.models.payout.payees import Payee, shared_accounts, unpayable
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
@@ -43,8 +46,9 @@ def divide(
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
-    inputs = _inputs(space, credit, table["contributor"].tolist(), config, pool_name, payees)
-    divided = run_here(PAY, inputs, division_by(table, inputs, config))
+    inputs = _inputs(space, credit, table, config, pool_name, payees)
+    before = None if inputs.before is None else load_table(space, inputs.before)
+    divided = run_here(PAY, inputs, division_by(table, before, inputs, config))
     shared = shared_accounts(payees, table["contributor"].tolist())
     if divided.outputs.refusal:
         return DividedPool(divided, shared, source, change=None, statement=None)
@@ -95,14 +99,15 @@ def is_current(paid: Paid) -> bool:
 def _inputs(
     space: Workspace,
     credit: Credited,
-    names: list[str],
+    table: pd.DataFrame,
     config: PayoutConfig,
     pool_name: str,
     payees: Mapping[str, Payee] | None,
 ) -> PayInputs:
-    diagnostics, period = credit.outputs.diagnostics, config.period or ""
+    diagnostics, period, names = credit.outputs.diagnostics, config.period or "", table["contributor"].tolist()
+    valuation = credit.outputs.table
     return PayInputs(
-        table=credit.outputs.table,
+        table=valuation,
         failed=[len(credit.outputs.failed), credit.outputs.trained],
         config=config.model_dump(mode="json", exclude=UNNAMED),
         pool=pool_name,
@@ -111,7 +116,17 @@ def _inputs(
         brought=space.ledger.accounts(pool_name, config.currency, names, period=period),
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),
+        needed=_needed(credit, table, config.limits.stderr),
+        before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
     )
+
+
+def _needed(credit: Credited, table: pd.DataFrame, limit: float | None) -> int | None:
+    """Coalitions with which the standard error is expected to meet its limit; None without a limit, or if unknown."""
+    stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
+    if not limit or stderr <= limit:
+        return None
+    return credit.outputs.certainty.needed_for(limit / stderr)
 
 
 def _posting(divided: Paid, config: PayoutConfig, source: str | None) -> Posting:

@@ -18,6 +18,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
+from royalty.tasks.pay.credits import credits_of
 
 ROUNDING = 2
 """Largest difference in minor units that rounding alone causes between two halves and the whole."""
@@ -35,8 +36,7 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
-    columns = (table[column].tolist() for column in ("credit", "ci_low", "ci_high"))
-    credits = dict(zip(table["contributor"], map(Credit, *columns), strict=True))
+    credits = credits_of(table)
     images = data or _anchored_images(space, run)
     shared = _shared_images(space, images, credit, credits) if images else ()
     return [_second_names(credits, config), *shared]

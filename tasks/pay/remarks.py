@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.stages import DividedPool, PayOutputs
+
+NAMED = 12
+"""Most tiers, and most contributors of a tier, that a sentence names."""
 
 
 def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
@@ -17,9 +22,39 @@ def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
     return sentences
 
 
+def kept_credit(paid: PayOutputs) -> str:
+    """Name the contributors who are paid by earlier credit, because theirs is not certain to have moved."""
+    names = [row["contributor"] for row in paid.rows if row.get("effective_credit", row["credit"]) != row["credit"]]
+    if not names:
+        return ""
+    return (
+        f"{len(names)} of {len(paid.rows)} contributors are paid by the credit of the last division, because theirs is "
+        f"not certain to have moved: {', '.join(names)}"
+    )
+
+
+def tier_sentence(tiers: Sequence[Sequence[str]]) -> str:
+    """Name the tiers of equal pay; empty without tiers."""
+    if not tiers:
+        return ""
+    if len(tiers) == 1:
+        return f"All {len(tiers[0])} contributors form one tier."
+    if all(len(tier) == 1 for tier in tiers):
+        return f"Each of the {len(tiers)} contributors has a tier of their own."
+    listed = "; ".join(f"{place}. {_listed(tier)}" for place, tier in enumerate(tiers[:NAMED], 1))
+    more = f"; and {len(tiers) - NAMED} more" if len(tiers) > NAMED else ""
+    return f"There are {len(tiers)} tiers: {listed}{more}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
 def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
     """Points to check before paying: adjusted amounts, the reserve, and shared accounts."""
     notes = [f"{name}: {sentence}" for name, sentence in adjustments(division.outputs, config).items()]
     if division.outputs.reserve:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
+    if kept := kept_credit(division.outputs):
+        notes.append(kept)
     return notes + [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]

@@ -23,6 +23,9 @@ class PayInputs:
         period: period of the pool; "" if it has none.
         unpayable: contributors without a payee in the currency of the pool.
         brought: balances that earlier pools left on accounts, in minor units.
+        needed: coalitions with which the standard error is expected to meet its limit; None if that is not known.
+        before: digest of the credit table that the pool was last divided by; None if it was not divided, or if
+            `hysteresis` is off.
         efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
             `royalty.models.payout.gates.measure_gates`.
     """
@@ -37,6 +40,8 @@ class PayInputs:
     brought: Mapping[str, int] = field(default_factory=dict)
     efficiency_gap: float = 0.0
     marginal_error: float = 0.0
+    needed: int | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class PayOutputs:
         reserve: part of the pool that goes to nobody now, in minor units.
         payout: digest of the payout table (CSV).
         rows: the payout table as records, highest credit first.
+        basis: digest of the credit table that the pool is divided by; None without `hysteresis`: that of the inputs.
+        tiers: groups of contributors who are paid the same, highest credit first; empty for policies without tiers.
     """
 
     refusal: str | None
@@ -56,6 +63,9 @@ class PayOutputs:
     reserve: int
     payout: str
     rows: list[dict[str, Any]]
+    # Rows of earlier versions lack these.
+    basis: str | None = None
+    tiers: list[list[str]] = field(default_factory=list)
 
 
 Paid = Finished[PayInputs, PayOutputs]
@@ -64,8 +74,13 @@ PAY = Stage("pay", PayInputs, PayOutputs)
 
 
 def posted_terms(paid: Paid) -> dict[str, Any]:
-    """The terms of a division, as its statement records them."""
-    return {**paid.inputs.config, "unpayable": paid.inputs.unpayable}
+    """The terms of a division, as its statement records them.
+
+    If it keeps earlier credit, they hold the digests of the credit that divides the pool, and of the one before.
+    """
+    basis = paid.outputs.basis
+    bases = {} if basis is None else {"basis": basis, "before": paid.inputs.before}
+    return {**paid.inputs.config, "unpayable": paid.inputs.unpayable, **bases}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.stages import MeasureOutputs
+from royalty.tasks.pay.credits import ranked
+from royalty.tasks.pay.headline import headline
 from royalty.tasks.pay.stages import PayOutputs
 from royalty.tasks.report.notes import (
     COALITION_MODELS,
@@ -28,6 +30,7 @@ from royalty.tasks.report.notes import (
     failure_notes,
     interval_sources,
     payout_remarks,
+    policy_sentences,
     resolution,
 )
 from royalty.tasks.report.stages import RunStages
@@ -69,10 +72,13 @@ def compose_report(
     )  # fmt: skip
     payout, measured = config.payout, chosen_property(config.property)
     table = load_table(space, credit.table)
+    first = headline(paid.rows)
     credits = list(zip(table["contributor"], table["credit"], strict=True))
     return Report(
         title=name,
         created_at=datetime.now(UTC).isoformat(timespec="minutes"),
+        leader=first.name,
+        headline=first.rest,
         utility_name=measured.title,
         utility_meaning=measured.known.meaning,
         null_utility=credit.null_utility,
@@ -82,7 +88,7 @@ def compose_report(
         coalition_model=COALITION_MODELS[config.coalitions.method],
         interval_covers=interval_sources(config),
         confidence=config.credit.confidence,
-        rows=_rows(table, train, payout, paid.settlements, data.held_out),
+        rows=_rows(ranked(table), train, payout, paid.settlements, data.held_out),
         models=_models(stages),
         step_images=config.sampling.images,
         generated=_generated(space, measure),
@@ -92,7 +98,7 @@ def compose_report(
         pool_name=payout.name or name,
         statement=stages.pay.statement,
         refusal=paid.refusal,
-        policy=payout.terms(frozenset(stages.pay.inputs.unpayable)).description(payout.formatted),
+        policy=" ".join(filter(None, policy_sentences(stages.pay, payout, table))),
         remarks=tuple(payout_remarks(paid, payout)),
         checks=tuple(added.checks),
         diagnostics=tuple(diagnostic_rows(credit.diagnostics)),
@@ -132,6 +138,8 @@ def _rows(
                 amount=payout.formatted(settlement.amount) if settlement else "none",
                 strip=sheet(train.images[items], STRIP),
                 held_out=held_out.get(row["contributor"]),
+                rank_best=row["rank_best"],
+                rank_worst=row["rank_worst"],
             )
         )
     return tuple(rows)

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, Tile
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
+from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.pay.credits import ranked
 from royalty.tasks.report.background import Background, EarlierRun, Valuation
 from royalty.tasks.report.stages import RunStages
 
@@ -53,13 +56,12 @@ def compose_pages(
     before = _earlier_credit(space, earlier)
     credits = {table: _credits(space, table) for table in {posted.valuation for posted in background.statements}}
     pages = []
-    for rank, row in enumerate(rows, 1):
+    for row in rows:
         then = before.get(row.name)
-        changes = tuple(_changes(row, rank, then, payout, stages, earlier)) if earlier and then else None
+        changes = tuple(_changes(row, then, payout, stages, earlier)) if earlier and then else None
         pages.append(
             ContributorPage(
                 row=row,
-                rank=rank,
                 among=len(rows),
                 remark=remarks.get(row.name, ""),
                 refusal=stages.pay.outputs.refusal,
@@ -129,10 +131,10 @@ class EarlierCredit:
     """A contributor's row in an earlier credit table.
 
     Attributes:
-        place: position by credit; 1 is the highest.
+        rank: rank by credit, or the range of ranks that intervals leave; 1 is the highest.
     """
 
-    place: int
+    rank: str
     items: int
     credit: float
     low: float
@@ -143,25 +145,27 @@ def _earlier_credit(space: Workspace, earlier: EarlierRun | None) -> dict[str, E
     """Earlier credit by contributor; empty without an earlier run."""
     if earlier is None:
         return {}
-    rows = load_table(space, earlier.stages.credit.outputs.table)
-    columns = (rows[column].tolist() for column in ("contributor", "items", "credit", "ci_low", "ci_high"))
+    rows = ranked(load_table(space, earlier.stages.credit.outputs.table)).to_dict("records")
     return {
-        name: EarlierCredit(place, *numbers) for place, (name, *numbers) in enumerate(zip(*columns, strict=True), 1)
+        row["contributor"]: EarlierCredit(
+            rank_text(row["rank_best"], row["rank_worst"]), row["items"], row["credit"], row["ci_low"], row["ci_high"]
+        )
+        for row in rows
     }
 
 
 def _changes(
     row: ContributorRow,
-    rank: int,
     then: EarlierCredit,
     payout: PayoutConfig,
     stages: RunStages,
     earlier: EarlierRun,
 ) -> Iterator[tuple[str, str, str]]:
     """Rows of name, earlier value and present value. Unchanged values are included."""
-    yield "Credit", f"{then.credit:+.4f}", f"{row.credit:+.4f}"
+    noise = then.credit != row.credit and not told_apart((then.low, then.high), (row.ci_low, row.ci_high))
+    yield "Credit (not certain to have moved)" if noise else "Credit", f"{then.credit:+.4f}", f"{row.credit:+.4f}"
     yield "Interval", f"{then.low:+.4f} to {then.high:+.4f}", f"{row.ci_low:+.4f} to {row.ci_high:+.4f}"
-    yield "Place by credit", str(then.place), str(rank)
+    yield "Rank by credit", then.rank, row.rank
     yield "Images trained on", str(then.items), str(row.items)
     before, now = earlier.stages.ingest.outputs.brought, stages.ingest.outputs.brought
     same = before.get(row.name) == now.get(row.name)

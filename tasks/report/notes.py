@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
+
 from royalty.models.generators.training import Method
+from royalty.models.payout.gates import relative_stderr
 from royalty.models.properties.registry import Chosen
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.stages import IngestOutputs
-from royalty.tasks.pay.remarks import adjustments
-from royalty.tasks.pay.stages import PayOutputs
+from royalty.tasks.pay.remarks import adjustments, kept_credit, tier_sentence
+from royalty.tasks.pay.stages import DividedPool, PayOutputs
 
 NAMED = 10
 """Most pairs of contributors, or licences, that a note lists."""
@@ -106,11 +109,27 @@ def diagnostic_rows(diagnostics: Mapping[str, float | str]) -> Iterator[tuple[st
             yield DIAGNOSTICS[key], f"{value:.3g}"
 
 
+def policy_sentences(division: DividedPool, payout: PayoutConfig, table: pd.DataFrame) -> Iterator[str]:
+    """The terms of a division, its tiers, and the uncertainty that it is allowed.
+
+    Args:
+        table: the credit table.
+    """
+    yield payout.terms(frozenset(division.inputs.unpayable)).description(payout.formatted)
+    yield tier_sentence(division.outputs.tiers)
+    stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
+    limit = division.inputs.config.get("limits", {}).get("stderr")  # not the run's, which a command may have lifted
+    allowed = "which these terms do not limit" if limit is None else f"and these terms allow {limit:.3g}"
+    yield f"The largest standard error of a credit is {stderr:.2g} of an equal share, {allowed}."
+
+
 def payout_remarks(paid: PayOutputs, payout: PayoutConfig) -> Iterator[tuple[str, str]]:
-    """Contributors whose payment was adjusted, each with the reasons, then the reserve."""
+    """Contributors whose payment was adjusted, each with the reasons, then the reserve and credit that was kept."""
     yield from adjustments(paid, payout).items()
     if paid.reserve:
         yield "Reserve", f"{payout.formatted(paid.reserve)} of the pool, left by the cap or withheld to repay debts"
+    if kept := kept_credit(paid):
+        yield "Hysteresis", kept
 
 
 def _pairs(shared: Sequence[tuple[str, str, int]]) -> list[str]:

@@ -12,12 +12,14 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
+from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
 from royalty.infra.pages.contributors import INDEX
 from royalty.infra.processes.progress import announce
 from royalty.infra.settings import settings
 from royalty.infra.tracking.addresses import run_page
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.headline import headline
 from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.report.stages import Tracked
 from royalty.tasks.report.text import escaped
@@ -35,8 +37,9 @@ def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, fold
     key = _key(name)
     refusal = division.outputs.refusal
     outcome = f"Nothing is paid: {escaped(refusal)}" if refusal else posted(division.statement)
+    first = escaped(str(headline(division.outputs.rows)))
     rows = [table_row(row, payout) for row in division.outputs.rows]
-    create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {outcome}")
+    create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {first} {outcome}")
     link = (folder / INDEX).as_uri()
     create_link_artifact(link, link_text=f"Report of {name}", key=f"report-{key}", description=f"In `{folder}`.")
     logged, server = tracked.outputs, settings().mlflow_uri
@@ -85,6 +88,7 @@ def table_row(row: Mapping[str, Any], payout: PayoutConfig) -> dict[str, Any]:
     """Format a row for Prefect's table. Cells are Markdown, so names, which are user input, are escaped."""
     return {
         "contributor": escaped(row["contributor"]),
+        "rank": rank_text(row["rank_best"], row["rank_worst"]),
         "images": row["items"],
         "credit": f"{row['credit']:+.4f}",
         "interval": f"{row['ci_low']:+.4f} to {row['ci_high']:+.4f}",

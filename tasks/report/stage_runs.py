@@ -27,6 +27,7 @@ from royalty.tasks.credit.stages import (
     Trained,
 )
 from royalty.tasks.items.stages import MATCH, Matched
+from royalty.tasks.pay.credits import ranked
 from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.stages import RunStages
 from royalty.tasks.stages.publishing import SHOWN_ROWS
@@ -140,7 +141,7 @@ def _credit_run(space: Workspace, credit: Credited) -> StageRun:
     return StageRun(
         credit,
         metrics | _numbers(outputs.diagnostics),
-        tables={"credit.json": load_table(space, outputs.table)},
+        tables={"credit.json": ranked(load_table(space, outputs.table))},
         of_run=True,
     )
 

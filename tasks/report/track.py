@@ -23,6 +23,7 @@ from royalty.models.properties.registry import chosen_property
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import INGEST
+from royalty.tasks.pay.headline import headline
 from royalty.tasks.report.coalition_runs import coalition_runs, logged_coalitions
 from royalty.tasks.report.model_card import model_card
 from royalty.tasks.report.sample_sheets import sample_sheets
@@ -107,11 +108,12 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
     """Description of a run for MLflow, in Markdown."""
     data, credit, refusal = stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs.refusal
     paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"{posted(stages.pay.statement)}."
+    first = escaped(str(headline(stages.pay.outputs.rows)))
     gain = credit.grand_utility - credit.null_utility
     return (
         f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
-        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {paid}\n\n"
+        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first} {paid}\n\n"
         "*Model metrics* has the loss curves and the sampled images. Under *Artifacts*, `report.html` is the report "
         f"with a page for each contributor; `credit.json`, `payout.json` and `values.json` are its tables; `{CARD}` "
         f"describes the model. `royalty trace {name}` traces the payout to the images and verifies each step.\n\n"

@@ -132,6 +132,32 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(
     assert refused.stderr.count("\n") < 6
 
 
+def test_a_refused_payout_hides_no_credit_and_a_flag_pays_it(
+    credited: Credited, royalty: Run, config: Path, tmp_path: Path
+) -> None:
+    home = credited.copy_to(tmp_path)
+    config.write_text(SMALL + "payout: {post: true, limits: {stderr: 1.0e-9}}\n")
+    strict = ["run", "--config", str(config), "--name", "strict"]
+    refused = royalty(*strict)
+    assert refused.returncode == 1
+    assert "`payout.limits.stderr` is 1e-09" in refused.stderr
+    assert "`--accept-uncertainty`" in refused.stderr
+    for text in ("blurred-scanner", "none", "report.html"):
+        assert text in refused.stdout
+    report = home / "runs" / "strict" / "report.html"
+    assert "Nothing is paid" in report.read_text(encoding="utf-8")
+    ledger = Ledger(open_database(f"sqlite:///{home / 'royalty.db'}"))
+    assert ledger.balance("strict") == {}
+    shown = royalty(*strict, "--json")
+    assert shown.returncode == 1
+    assert "payout.limits.stderr" in json.loads(shown.stdout)["refusal"]
+
+    paid = result_of(royalty(*strict, "--accept-uncertainty", "--json"))
+    assert paid["refusal"] is None
+    assert sum(ledger.balance("strict").values()) == 100_000
+    assert "which these terms do not limit" in report.read_text(encoding="utf-8")
+
+
 TITLES = {
     "1 base model": [15, 30, 45, 60],
     "2 pruned model before recovery": [0],

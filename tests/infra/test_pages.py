@@ -48,7 +48,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     )
     changes = (("Credit", "+1", "+2"),)
     composed = [
-        ContributorPage(row, 1, 4, SCRIPT, None, (values,), history, 1.0, "2029-12-02T03:04+00:00", changes)
+        ContributorPage(row, 4, SCRIPT, None, (values,), history, 1.0, "2029-12-02T03:04+00:00", changes)
         for row in rows
     ]
     composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())

@@ -17,10 +17,12 @@ PICTURE = sheet(np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8), 12)
 
 @pytest.fixture
 def report() -> Report:
-    row = ContributorRow("ann", 10, 1.5, 0.2, 1.1, 1.9, 0.75, "€750.00", PICTURE)
+    row = ContributorRow("ann", 10, 1.5, 0.2, 1.1, 1.9, 0.75, "€750.00", PICTURE, 1, 2)
     return Report(
         title="demo",
         created_at="2030-01-02T03:04+00:00",
+        leader=None,
+        headline="The intervals do not tell which.",
         utility_name="Inception Score",
         utility_meaning="How recognizable.",
         null_utility=1.0,
@@ -33,7 +35,17 @@ def report() -> Report:
         rows=(
             row,
             replace(row, name="<script>alert(1)</script>", credit=0.7, ci_low=-0.1, ci_high=1.5, amount="€250.00"),
-            replace(row, name="محمد " + "x" * 200, credit=-0.2, ci_low=-0.4, ci_high=-0.1, share=0.0, amount="€0.00"),
+            replace(
+                row,
+                name="محمد " + "x" * 200,
+                credit=-0.2,
+                ci_low=-0.4,
+                ci_high=-0.1,
+                share=0.0,
+                amount="€0.00",
+                rank_best=3,
+                rank_worst=3,
+            ),
         ),
         models=(ModelRow("base", 1000, 5000, 0.25, 3.1), ModelRow("pruned", 500, 2500, 0.1255, 2.9)),
         step_images=64,
@@ -86,7 +98,16 @@ def test_names_are_escaped_and_nothing_runs_or_loads(report: Report) -> None:
 
 def test_says_what_was_credited_paid_and_how(report: Report) -> None:
     html = render_report(report)
-    for text in ("€750.00", "€1,000.00", "may", "abc123", "f00", "Inception Score", "not distinguishable", "A note."):
+    for text in (
+        "€750.00",
+        "€1,000.00",
+        "may",
+        "abc123",
+        "f00",
+        "Inception Score",
+        "cannot be told from nobody",
+        "A note.",
+    ):
         assert text in html
     for text in (
         "€999.00",
@@ -98,7 +119,13 @@ def test_says_what_was_credited_paid_and_how(report: Report) -> None:
     for text in ("256", "&lt;b&gt;ann&lt;/b&gt;", "61.0%", "rank correlation (Spearman)", "+0.42", "13.4"):
         assert text in html
     assert "rank correlation" not in render_report(replace(report, matches=replace(report.matches, agreement=None)))
-    assert [row.distinguishable for row in report.rows] == [True, False, True]
+    assert [row.told_from_nobody for row in report.rows] == [True, False, True]
+    assert [row.rank for row in report.rows] == ["1\N{EN DASH}2", "1\N{EN DASH}2", "3"]
+    assert "receives the most" not in html
+    assert "The intervals do not tell which." in html
+    assert "Of the pool of €1,000.00, 2 of 3 are paid." in " ".join(html.split())
+    led = render_report(replace(report, leader="<ann>", headline="surely has the highest credit of 3 contributors."))
+    assert "<strong><bdi>&lt;ann&gt;</bdi></strong> surely has the highest credit of 3" in " ".join(led.split())
 
 
 def test_a_refused_payout_is_said_in_place_of_a_statement(report: Report) -> None:

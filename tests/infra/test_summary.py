@@ -8,7 +8,8 @@ from html import unescape
 
 from markdown_it import MarkdownIt
 
-from royalty.infra.pages.summary import Change, escaped, failed, markdown, moved_between
+from royalty.infra.pages.summary import Change, escaped, failed, markdown, movement
+from royalty.tasks.revalue.movement import moved_between
 
 NAMES = (
     "a|b",
@@ -37,10 +38,16 @@ CHANGE = Change(
 )
 
 
-def rows(*credits: float) -> list[dict[str, object]]:
+def rows(*credits: float, wide: float = 0.25) -> list[dict[str, object]]:
     """A payout table in which a name has each of these credits."""
     paid = [
-        {"contributor": name, "credit": credit, "ci_low": credit - 1, "ci_high": credit + 1, "amount": f"{credit:.2f}"}
+        {
+            "contributor": name,
+            "credit": credit,
+            "ci_low": credit - wide,
+            "ci_high": credit + wide,
+            "amount": f"{credit:.2f}",
+        }
         for name, credit in zip(NAMES, credits, strict=False)
     ]
     return sorted(paid, key=lambda row: -float(str(row["credit"])))
@@ -58,14 +65,14 @@ def test_a_name_is_shown_as_it_is_and_is_neither_markup_nor_a_mention() -> None:
     assert [unescape(re.sub("</?code>", "", cell)) for cell in cells] == [
         name.replace("\n", " ") for name in NAMES[::-1]
     ]
-    assert len(re.findall("<td", html)) == 5 * len(NAMES), "no name makes a cell of its own"
+    assert len(re.findall("<td", html)) == 6 * len(NAMES), "no name makes a cell of its own"
     assert "6 → 1" in html
     assert "-1.00" not in html
 
 
 def test_what_moved_is_who_stands_elsewhere_and_who_came_or_went() -> None:
     moved = moved_between(rows(3, 2, 1), rows(3, 1, 2, 0.5))
-    assert [(row.contributor, row.then and row.then.rank, row.now and row.now.rank) for row in moved] == [
+    assert [(row.contributor, row.then and row.then.rank_best, row.now and row.now.rank_worst) for row in moved] == [
         (NAMES[2], 3, 2),
         (NAMES[1], 2, 3),
         (NAMES[3], None, 4),
@@ -73,6 +80,20 @@ def test_what_moved_is_who_stands_elsewhere_and_who_came_or_went() -> None:
     (gone,) = moved_between(rows(3, 2), rows(3))
     assert (gone.contributor, gone.now) == (NAMES[1], None)
     assert "none → 4" in markdown(CHANGE, moved, currency="EUR")
+
+
+def test_movement_inside_intervals_is_called_noise() -> None:
+    moved = moved_between(rows(3, 2, 1, wide=0.75), rows(3.5, 2, 5, wide=0.75))
+    assert {row.contributor: row.certain for row in moved} == {NAMES[2]: True, NAMES[0]: False, NAMES[1]: False}
+    text = markdown(CHANGE, moved, currency="EUR")
+    assert "2 of 3 contributor(s) moved inside their intervals: this is noise." in text
+    assert text.count("inside its interval |") == 2
+    assert "| 1\N{EN DASH}2 → 2 |" in text, "a rank is the range that the intervals leave"
+    assert movement(moved[:1]) == "1 contributor(s) moved, all outside their intervals."
+    came = moved_between(rows(3), rows(3, 2))
+    assert [(row.then, row.certain) for row in came] == [(None, True)]
+    refused = [{**row, "amount": None} for row in rows(3, 2)]
+    assert [row.now and row.now.amount for row in moved_between(rows(3, 2), refused)] == [None, None]
 
 
 def test_it_says_what_changed_and_what_that_costs() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,27 @@ def test_what_takes_more_than_the_farthest_forecast_is_out_of_reach() -> None:
 def test_errors_count_in_units_of_the_spread() -> None:
     assert judge(10 * VALUES, 0.8).relative_stderr == pytest.approx(0.08)
     assert judge(VALUES + 5, 0.8).relative_stderr == pytest.approx(0.8)
+
+
+def test_what_a_smaller_error_takes_is_known_until_all_coalitions_are_measured() -> None:
+    found = judge(VALUES, 0.8)
+    wide = replace(found, contributors=20)
+    needed = wide.needed_for(0.5)
+    assert needed is not None
+    assert 62 * 4 <= needed <= STEP * 62 * 4 + 2
+    assert found.needed_for(0.5) is None, "six contributors form 62 coalitions, and all are measured"
+    assert wide.needed_for(1.0) == 62
+    assert wide.needed_for(0.9 / np.sqrt(MOST)) is None
+
+
+def test_words_say_whom_intervals_tell_apart() -> None:
+    assert judge(VALUES, 2.05).error == (
+        "no two contributors can be told apart (the largest standard error is 2.05 of the spread of credit)"
+    )
+    assert judge(VALUES, 0.1).error.startswith("9 of 15 pairs of contributors can be told apart (")
+    assert judge(np.ones(6), 0.1).error == "all credits are equal so far"
+    earlier = replace(judge(VALUES, 0.1), contributors=0, apart=0)
+    assert earlier.error == "the largest standard error is 0.10 of the spread of credit"
 
 
 def test_equal_credit_with_doubt_meets_no_target_and_without_doubt_every_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -188,7 +189,33 @@ def test_lower_bound_pays_what_is_certain_and_charges_only_what_is() -> None:
     assert divide_pool(400, vague, terms).settlements["bad"].debt == 0
 
 
-def test_tiers_are_told_apart_from_their_first_and_do_not_chain() -> None:
+def apart(first: Credit, second: Credit) -> bool:
+    return first.low > second.high or second.low > first.high
+
+
+@given(table=tables)
+def test_nobody_is_told_apart_from_their_tier_and_who_opens_one_is_from_the_tier_above(
+    table: dict[str, Credit],
+) -> None:
+    groups = tiers(table)
+    assert sorted(name for tier in groups for name in tier) == sorted(table)
+    for tier in groups:
+        assert not any(apart(table[one], table[two]) for one in tier for two in tier)
+    for above, below in pairwise(groups):
+        assert min(table[name].value for name in above) >= max(table[name].value for name in below)
+        assert any(apart(table[below[0]], table[name]) for name in above)
+    weights = POLICIES["equal-tiers"].weigh(table)
+    assert all(len({weights[name] for name in tier}) == 1 for tier in groups)
+    paid = sum(max(Fraction(credit.value), Fraction(0)) for credit in table.values())
+    assert sum(weight for weight in weights.values() if weight > 0) == paid, "a tier shares what was its members'"
+
+
+def test_a_wide_interval_does_not_join_those_who_are_told_apart() -> None:
+    table = {"wide": Credit(10, 0, 20), "high": Credit(9, 8.9, 9.1), "low": Credit(6, 5.5, 6.5)}
+    assert tiers(table) == [["wide", "high"], ["low"]]
+
+
+def test_tiers_do_not_chain() -> None:
     chain = {"a": Credit(10, 8, 12), "b": Credit(8, 6, 10), "c": Credit(6, 4, 7.5), "d": Credit(-1, -2, 0)}
     assert tiers(chain) == [["a", "b"], ["c"], ["d"]]
     division = divide_pool(240, dict(reversed(chain.items())), Terms(policy="equal-tiers"))
@@ -272,5 +299,5 @@ def test_description_says_what_applies_and_nothing_else() -> None:
     assert plain.count(".") == 4
     every = Terms("equal-tiers", "carry", Fraction(1, 100), Fraction(3, 10), 500, frozenset({"zoë"}))
     text = every.description(lambda minor: f"€{minor / 100:.2f}")
-    for part in ("cannot be distinguished", "is a debt", "0.01 of the pool", "0.3 of the pool", "€5.00", "held: zoë"):
+    for part in ("can be told apart", "is a debt", "0.01 of the pool", "0.3 of the pool", "€5.00", "held: zoë"):
         assert part in text

@@ -1,0 +1,39 @@
+"""The credit that earlier divisions of a pool went by, for pools that keep what is not certain to have moved."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from royalty.infra.ledger.book import Page
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.ledger.verification import verified_pages
+
+
+def credit_before(ledger: Ledger, pool: str, valuation: str, *, period: str = "") -> str | None:
+    """Digest of the credit table that the last division of a pool went by, in this period or another.
+
+    A division that was posted before gets the digest that it was posted with, so that repeating it changes nothing.
+
+    Args:
+        valuation: digest of the credit table that the pool is to be divided by now.
+
+    Returns:
+        None if the pool was never divided.
+
+    Raises:
+        LedgerBroken: the ledger does not verify.
+    """
+    with Session(ledger.engine) as session:
+        pages = [page for page in verified_pages(session) if page.statement.kind == "division"]
+        divisions = [page for page in pages if page.pool is not None and page.pool.name == pool]
+        for page in divisions:
+            if page.pool is not None and (page.pool.period, page.statement.valuation) == (period, valuation):
+                return _term(page, "before")
+        replaced = {page.statement.replaces for page in divisions}
+        active = [page for page in divisions if page.statement.id not in replaced]
+        return (_term(active[-1], "basis") or active[-1].statement.valuation) if active else None
+
+
+def _term(page: Page, name: str) -> str | None:
+    terms = page.policy.terms if page.policy is not None else {}
+    return terms.get(name)

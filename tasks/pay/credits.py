@@ -1,0 +1,32 @@
+"""Credit tables as the division of a pool reads them, and the ranks that a payout table adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from royalty.models.payout.policies import Credit
+from royalty.models.valuation.intervals import rank_ranges
+
+INTERVAL = ("credit", "ci_low", "ci_high")
+"""Columns with a credit and the ends of its interval."""
+
+
+def credits_of(table: pd.DataFrame) -> dict[str, Credit]:
+    """Credit by contributor, in the order of the table."""
+    columns = (table[column].astype(float).tolist() for column in INTERVAL)
+    return dict(zip(table["contributor"], map(Credit, *columns), strict=True))
+
+
+def table_of(credits: Mapping[str, Credit]) -> pd.DataFrame:
+    """The opposite of `credits_of`: a table with the highest credit first."""
+    rows = [(name, credit.value, credit.low, credit.high) for name, credit in credits.items()]
+    table = pd.DataFrame(rows, columns=["contributor", *INTERVAL])
+    return table.sort_values(["credit", "contributor"], ascending=[False, True], ignore_index=True)
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns `rank_best` and `rank_worst`; see `royalty.models.valuation.intervals.RankRange`."""
+    ranges = rank_ranges(table["ci_low"].to_numpy(float), table["ci_high"].to_numpy(float))
+    return table.assign(rank_best=[row.best for row in ranges], rank_worst=[row.worst for row in ranges])

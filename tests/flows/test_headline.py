@@ -1,0 +1,58 @@
+"""Headlines and tiers: the sentences say what the intervals allow, and no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from royalty.tasks.pay.credits import credits_of, ranked, table_of
+from royalty.tasks.pay.headline import headline
+from royalty.tasks.pay.remarks import tier_sentence
+
+
+def rows(*intervals: tuple[float, float], amounts: str = "") -> list[dict[str, Any]]:
+    """A payout table whose contributors are a, b, c and so on."""
+    paid = amounts.split() or [None] * len(intervals)
+    low, high = zip(*intervals, strict=True)
+    table = pd.DataFrame({"contributor": list("abcdefgh"[: len(paid)]), "ci_low": low, "ci_high": high})
+    return [{**row, "amount": amount} for row, amount in zip(ranked(table).to_dict("records"), paid, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "sentence"),
+    [
+        ("33.34 33.33 33.33", "No two of these 3 contributors can be told apart: each is paid the same."),
+        ("34 33 33", "No two of these 3 contributors can be told apart: each is paid the same."),
+        ("34.34 33.33 32.33", "No two of these 3 contributors can be told apart."),
+        ("0.00 0.00 0.00", "No two of these 3 contributors can be told apart."),
+        ("", "No two of these 3 contributors can be told apart."),
+    ],
+)
+def test_who_cannot_be_told_apart_is_paid_the_same_only_if_that_is_so(amounts: str, sentence: str) -> None:
+    assert str(headline(rows((0, 3), (1, 3), (2, 4), amounts=amounts))) == sentence
+
+
+def test_the_first_is_named_only_if_surely_first() -> None:
+    sure = headline(rows((8, 9), (3, 6), (5, 7), amounts="5 3 2"))
+    assert (sure.name, str(sure)) == ("a", "a surely has the highest credit of 3 contributors.")
+    vague = headline(rows((6, 9), (3, 6), (0, 2), amounts="5 3 2"))
+    assert str(vague) == "By their intervals, any of 2 of the 3 contributors may have the highest credit."
+    assert vague.name is None
+
+
+def test_tiers_are_counted_and_named() -> None:
+    assert tier_sentence([]) == ""
+    assert tier_sentence([["a", "b", "c"]]) == "All 3 contributors form one tier."
+    assert tier_sentence([["a"], ["b"]]) == "Each of the 2 contributors has a tier of their own."
+    assert tier_sentence([["a", "b"], ["c"]]) == "There are 2 tiers: 1. a, b; 2. c."
+    many = tier_sentence([[f"a{index}" for index in range(15)], *([f"b{index}"] for index in range(14))])
+    assert "a11 and 3 more; 2. b0;" in many
+    assert many.endswith("12. b10; and 3 more.")
+
+
+def test_a_credit_table_is_the_same_after_there_and_back() -> None:
+    table = pd.DataFrame({"contributor": ["b", "a"], "credit": [2.0, 1.0], "ci_low": [1.0, 0.5], "ci_high": [3.0, 2.0]})
+    assert table_of(credits_of(table)).equals(table)
+    assert table_of(dict(reversed(credits_of(table).items()))).equals(table)
