@@ -16,8 +16,9 @@ from royalty.tasks.credit.estimate import find_credit
 from royalty.tasks.pay.division import pay, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.payment_files import ExportName, check_export
 from royalty.tasks.pay.remarks import remarks
-from royalty.tasks.pay.statements import ExportName, read_statement, terms_of_run, write_payout
+from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,11 @@ def payout(
         release: contributors whose held money is paid now.
         replace: reverse what the pool paid on another run's credit.
         dry_run: return the division without posting it.
-        export: also write a payment file in this format.
+        export: also write payment files, with transfers in this format; see `royalty.tasks.pay.payment_files`.
 
     Raises:
-        InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
+        InputError: the credit is unknown, or does not pass the gates or the terms, or a payment file cannot be written;
+            nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
     """
     check_home(settings().root)
@@ -74,20 +76,22 @@ def payout(
     terms = config or run_terms
     pool = terms.name or run
     payees = load_payees(terms, source)
+    check_export(export, terms, payees, release)
     if release:
         statement = release_held(pool, terms, release)
         posted = read_statement(statement)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
-        files = write_payout(posted, paid, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, paid, [], [], files)
+        files, notes = write_payout(posted, paid, terms, payees, export)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, paid, notes, [], files)
     division = pay(credited, terms, pool, payees=payees, source=run, replace_other_runs=replace, post=not dry_run)
     if division.outputs.refusal:
         raise InputError(f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}")
-    rows, files = division.outputs.rows, []
+    rows, files = division.outputs.rows, list[str]()
+    unbanked: list[str] = []
     if division.statement is not None:  # a dry run posts none
-        files = write_payout(read_statement(division.statement), rows, terms, payees, export)
+        files, unbanked = write_payout(read_statement(division.statement), rows, terms, payees, export)
     return PayoutResult(
         run=run,
         pool=pool,
@@ -95,7 +99,7 @@ def payout(
         currency=terms.currency,
         statement=division.statement,
         rows=rows,
-        notes=remarks(division, terms),
+        notes=[*remarks(division, terms), *unbanked],
         checks=check_identities(run, credited, terms),
         files=files,
     )

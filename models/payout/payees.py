@@ -11,8 +11,8 @@ from pathlib import Path
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_csv
+from royalty.models.payout.iban import FORM, iban_fault, is_iban
 
-IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 ACCOUNT_LENGTH = 34
 
 
@@ -32,7 +32,7 @@ class Payee:
 
     @property
     def has_iban(self) -> bool:
-        return IBAN.fullmatch(self.account) is not None
+        return is_iban(self.account)
 
 
 def read_payees(path: Path) -> dict[str, Payee] | None:
@@ -63,16 +63,6 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
     return payees
 
 
-def is_iban(account: str) -> bool:
-    """Whether an account has the form of an IBAN, and check digits that fit.
-
-    Its first four characters moved to the end, and letters counted from A = 10, it leaves 1 when divided by 97
-    (ISO 13616).
-    """
-    moved = account[4:] + account[:4]
-    return IBAN.fullmatch(account) is not None and int("".join(str(int(one, 36)) for one in moved)) % 97 == 1
-
-
 def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], currency: str) -> frozenset[str]:
     """Contributors without a payee whose account is paid in this currency."""
     if payees is None:
@@ -95,8 +85,8 @@ def _checked(account: str, where: str) -> str:
     if len(account) > ACCOUNT_LENGTH:
         raise InputError(f"{where}: an account has {ACCOUNT_LENGTH} characters at most, and this has {len(account)}")
     candidate = account.upper()
-    if not IBAN.fullmatch(candidate):
+    if not FORM.fullmatch(candidate):
         return account
-    if not is_iban(candidate):
-        raise InputError(f"{where}: {account!r} is no IBAN, as its check digits do not fit; look for a wrong digit")
+    if (fault := iban_fault(candidate)) is not None:
+        raise InputError(f"{where}: {account!r} is no IBAN, as {fault}; look for a wrong character")
     return candidate

@@ -18,7 +18,7 @@ from royalty.tasks.pay.dividing import division_by, refused
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs
 from royalty.tasks.stages.running import run_here
 
-UNNAMED = {"name", "period", "payees", "debtor"}
+UNNAMED = {"name", "period", "payees", "debtor", "execution_date"}
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
 MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
