@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from royalty.infra.pages.trace import Trace
     from royalty.tasks.config.credit import CreditConfig
     from royalty.tasks.config.payout import PayoutConfig
-    from royalty.tasks.pay.statements import ExportName
+    from royalty.tasks.pay.payment_files import ExportName
 
 
 def run(
@@ -141,7 +141,7 @@ def payout(
         release: contributors whose held money is paid now.
         replace: reverse what the pool paid on another run's credit.
         dry_run: return the division without posting it.
-        export: also write a payment file in this format, `pain001` or `pain001.03`.
+        export: also write a SEPA payment file in this format, `pain001` or `pain001.03`.
         accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
         show_progress: show progress bars in the terminal.
 
@@ -151,7 +151,8 @@ def payout(
 
     Raises:
         ConfigError: the terms have an unknown key, or a value out of range.
-        InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
+        InputError: the credit is unknown, or does not pass the gates or the terms, or a payment file cannot be written;
+            nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
         StoreError: as for `run`.
 

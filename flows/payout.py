@@ -20,10 +20,11 @@ from royalty.tasks.credit.estimate import Credited, find_credit
 from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.payment_files import ExportName, check_export
 from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
-from royalty.tasks.pay.statements import ExportName, read_statement, terms_of_run, write_payout
+from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
 from royalty.tasks.report.prefect_artifacts import show_change
 
 
@@ -73,11 +74,12 @@ def payout(
         release: contributors whose held money is paid now.
         replace: take money back from contributors, and replace what the pool paid on another run's credit.
         dry_run: return the division, and what posting it would change, without posting it.
-        export: also write a payment file in this format.
+        export: also write payment files, with transfers in this format; see `royalty.tasks.pay.payment_files`.
         accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
 
     Raises:
-        InputError: the credit is unknown, or does not pass the gates or the terms; nothing is posted.
+        InputError: the credit is unknown, or does not pass the gates or the terms, or a payment file cannot be written;
+            nothing is posted.
         TakesBack: the posting takes money back, and `replace` is not set; nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
     """
@@ -89,21 +91,24 @@ def payout(
     )
     pool = terms.name or run
     payees = load_payees(terms, source)
+    check_export(export, terms, payees, release)
     if release:
         statement = release_held(pool, terms, release)
         posted = read_statement(statement)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
-        files = write_payout(posted, paid, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], [], files)
+        files, notes = write_payout(posted, paid, terms, payees, export)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, notes, [], files)
     division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
         raise TakesBack(reason) if division.change and division.change.taken_back else InputError(reason)
-    rows, files = division.outputs.rows, []
+    rows, files = division.outputs.rows, list[str]()
+    notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms)]
     if division.statement is not None and not dry_run:  # also if it was posted before: the files may be gone
-        files = write_payout(read_statement(division.statement), rows, terms, payees, export)
+        files, unbanked = write_payout(read_statement(division.statement), rows, terms, payees, export)
+        notes += unbanked
     return PayoutResult(
         run=run,
         pool=pool,
@@ -112,7 +117,7 @@ def payout(
         statement=division.statement,
         change=division.change,
         rows=rows,
-        notes=[*([division.unposted] if division.unposted else []), *remarks(division, terms)],
+        notes=notes,
         checks=check_identities(run, credited, terms),
         files=files,
     )

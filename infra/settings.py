@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         mlflow_uri: MLflow tracking server; by default SQLite in `home`.
         weights: folder of downloaded weights; by default `weights` in `home`.
         openlineage: file or HTTP address for OpenLineage events; by default no events are sent.
+        openlineage_owner: owner of jobs and datasets in these events, such as `team:ml`; by default none is named.
+        openlineage_contributors: name contributors as owners of datasets, and send messages of errors, which may name
+            them; by default events have no personal data.
         workers: number of processes that measure coalitions at once; by default one for each GPU, or for each core if
             there is no GPU.
         runner: task runner that starts these processes: `threads`, a local `dask` or `ray` cluster, or the address of
@@ -54,6 +57,8 @@ class Settings(BaseSettings):
     mlflow_uri: str = ""
     weights: Path | None = None
     openlineage: str = ""
+    openlineage_owner: str = ""
+    openlineage_contributors: bool = False
     workers: PositiveInt = Field(default_factory=lambda: gpus() or cores())
     runner: str = "threads"
 

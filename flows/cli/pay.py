@@ -42,7 +42,11 @@ def payout(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the division without posting it.")] = False,
     export: Annotated[
-        str | None, typer.Option(help="Also write a payment file in this format: pain001 or pain001.03.")
+        str | None, typer.Option(help="Also write a SEPA payment file in this format: pain001 or pain001.03.")
+    ] = None,
+    execution_date: Annotated[
+        str | None,
+        typer.Option(help="Date on which the bank pays, YYYY-MM-DD; by default the next TARGET business day."),
     ] = None,
     debtor_name: Annotated[str | None, typer.Option(help="Name of the payer in the payment file.")] = None,
     debtor_iban: Annotated[str | None, typer.Option(help="IBAN of the payer's account.")] = None,
@@ -58,6 +62,10 @@ def payout(
 
     if export not in (None, "pain001", "pain001.03"):
         raise ConfigError(f"`--export` must be `pain001` or `pain001.03`, got {export!r}")
+    if execution_date is not None and export is None:
+        raise ConfigError(
+            f"`--execution-date` is for a payment file, got {execution_date!r} without one; add `--export pain001`"
+        )
     if release and dry_run:
         raise ConfigError("`--release` pays held money, and `--dry-run` posts nothing; use only one of them")
     space = open_workspace(settings())
@@ -65,7 +73,7 @@ def payout(
     run = match[0] if match else None
     run_terms = (space.runs.config(run) or {}).get("payout", {}) if run is not None else {}
     debtor = {"name": debtor_name, "iban": debtor_iban, "bic": debtor_bic}
-    overrides = {"pool": pool, "currency": currency, "name": name, "period": period}
+    overrides = {"pool": pool, "currency": currency, "name": name, "period": period, "execution_date": execution_date}
     configuration = load_payout_config(policy, run_terms, overrides, debtor)
     with working(credit if run is None else run, flow="royalty.flows.payout", works=(), show_progress=not as_json):
         from royalty.flows.payout import payout

@@ -1,23 +1,26 @@
-"""ISO 20022 credit transfer files for banks, pain.001.001.03 and pain.001.001.09.
+"""SEPA credit transfers for banks: ISO 20022 files, pain.001.001.03 and pain.001.001.09.
 
-A file has one payment information block of single transfers, in one currency, from one account. If the currency is EUR
-and all payees have IBANs, the service level is SEPA and charges follow it (`SLEV`); otherwise charges are shared
-(`SHAR`). Names and remittance texts are cut after 140 characters. Characters that XML cannot represent are removed;
-all others are kept, in any script, so a bank that accepts only Latin letters has to transcribe them.
+They follow the customer-to-bank implementation guidelines of the European Payments Council: one payment information
+block of single transfers in EUR, with service level SEPA, charges that follow it (`SLEV`), and the number and sum of
+transfers in header and block. Names have 70 characters and remittance texts 140, transliterated by
+`royalty.infra.ledger.sepa_text`.
 """
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Literal
 
+from royalty.infra.ledger.sepa_text import checked_identity, sepa_text
+
 Version = Literal["pain.001.001.03", "pain.001.001.09"]
-TEXT = 140
-NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NAME, REMITTANCE = 70, 140
+CURRENCY = "EUR"
+LARGEST = Decimal("999999999.99")
+"""The largest amount of a SEPA credit transfer."""
 
 
 @dataclass(frozen=True)
@@ -25,33 +28,31 @@ class Transfer:
     """One credit transfer.
 
     Attributes:
-        identity: end-to-end identification, at most 35 characters.
-        amount: in the currency of the payments, positive.
-        account: an IBAN if `has_iban`, or another identification of at most 34 characters.
+        identity: end-to-end identification; see `royalty.infra.ledger.sepa_text.checked_identity`.
+        amount: in EUR, from 0.01 to `LARGEST`.
         subject: remittance text for the payee.
     """
 
     identity: str
     amount: Decimal
     name: str
-    account: str
-    has_iban: bool
+    iban: str
     subject: str
 
 
 @dataclass(frozen=True)
 class Payments:
-    """Transfers of one file.
+    """Transfers of one file; at least one.
 
     Attributes:
-        identity: message identification, at most 35 characters; a bank rejects a second file with the same one.
+        identity: message identification; a bank rejects a second file with the same one.
         created_at: ISO 8601.
+        execution_date: a business day on which the bank is asked to execute the transfers.
     """
 
     identity: str
     created_at: str
     execution_date: date
-    currency: str
     debtor_name: str
     debtor_iban: str
     debtor_bic: str | None
@@ -59,42 +60,60 @@ class Payments:
 
 
 def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") -> bytes:
-    """The XML file, in UTF-8."""
+    """The XML file, in UTF-8.
+
+    Raises:
+        ValueError: there is no transfer, or an amount or identification is not allowed.
+    """
+    _check(payments)
     newer = version == "pain.001.001.09"
     document = ET.Element("Document", xmlns=f"urn:iso:std:iso:20022:tech:xsd:{version}")
     initiation = ET.SubElement(document, "CstmrCdtTrfInitn")
-    count, total = str(len(payments.transfers)), sum((transfer.amount for transfer in payments.transfers), Decimal(0))
     header = ET.SubElement(initiation, "GrpHdr")
     _put(header, "MsgId", payments.identity)
     _put(header, "CreDtTm", payments.created_at)
-    _put(header, "NbOfTxs", count)
-    _put(header, "CtrlSum", f"{total:f}")
-    _put(header, "InitgPty/Nm", _text(payments.debtor_name))
+    _put_totals(header, payments)
+    _put(header, "InitgPty/Nm", sepa_text(payments.debtor_name, NAME))
     block = ET.SubElement(initiation, "PmtInf")
     _put(block, "PmtInfId", payments.identity)
     _put(block, "PmtMtd", "TRF")
-    _put(block, "NbOfTxs", count)
-    _put(block, "CtrlSum", f"{total:f}")
-    sepa = payments.currency == "EUR" and all(transfer.has_iban for transfer in payments.transfers)
-    if sepa:
-        _put(block, "PmtTpInf/SvcLvl/Cd", "SEPA")
+    _put_totals(block, payments)
+    _put(block, "PmtTpInf/SvcLvl/Cd", "SEPA")
     _put(block, "ReqdExctnDt/Dt" if newer else "ReqdExctnDt", payments.execution_date.isoformat())
-    _put(block, "Dbtr/Nm", _text(payments.debtor_name))
+    _put(block, "Dbtr/Nm", sepa_text(payments.debtor_name, NAME))
     _put(block, "DbtrAcct/Id/IBAN", payments.debtor_iban)
     if payments.debtor_bic:
         _put(block, f"DbtrAgt/FinInstnId/{'BICFI' if newer else 'BIC'}", payments.debtor_bic)
     else:
         _put(block, "DbtrAgt/FinInstnId/Othr/Id", "NOTPROVIDED")
-    _put(block, "ChrgBr", "SLEV" if sepa else "SHAR")
+    _put(block, "ChrgBr", "SLEV")
     for transfer in payments.transfers:
         element = ET.SubElement(block, "CdtTrfTxInf")
         _put(element, "PmtId/EndToEndId", transfer.identity)
-        _put(element, "Amt/InstdAmt", f"{transfer.amount:f}").set("Ccy", payments.currency)
-        _put(element, "Cdtr/Nm", _text(transfer.name))
-        _put(element, f"CdtrAcct/Id/{'IBAN' if transfer.has_iban else 'Othr/Id'}", transfer.account)
-        _put(element, "RmtInf/Ustrd", _text(transfer.subject))
+        _put(element, "Amt/InstdAmt", f"{transfer.amount:.2f}").set("Ccy", CURRENCY)
+        _put(element, "Cdtr/Nm", sepa_text(transfer.name, NAME))
+        _put(element, "CdtrAcct/Id/IBAN", transfer.iban)
+        _put(element, "RmtInf/Ustrd", sepa_text(transfer.subject, REMITTANCE))
     ET.indent(document)
     return bytes(ET.tostring(document, encoding="UTF-8", xml_declaration=True))
+
+
+def _check(payments: Payments) -> None:
+    if not payments.transfers:
+        raise ValueError(f"a payment file has one transfer or more, and {payments.identity} has none")
+    for identity in (payments.identity, *(transfer.identity for transfer in payments.transfers)):
+        checked_identity(identity)
+    for transfer in payments.transfers:
+        if not 0 < transfer.amount <= LARGEST or transfer.amount != round(transfer.amount, 2):
+            raise ValueError(
+                f"a SEPA credit transfer is of whole cents, at least 0.01 and at most {LARGEST} EUR, got "
+                f"{transfer.amount} for {transfer.identity}"
+            )
+
+
+def _put_totals(parent: ET.Element, payments: Payments) -> None:
+    _put(parent, "NbOfTxs", str(len(payments.transfers)))
+    _put(parent, "CtrlSum", f"{sum((transfer.amount for transfer in payments.transfers), Decimal(0)):.2f}")
 
 
 def _put(parent: ET.Element, path: str, text: str) -> ET.Element:
@@ -103,7 +122,3 @@ def _put(parent: ET.Element, path: str, text: str) -> ET.Element:
         parent = ET.SubElement(parent, tag)
     parent.text = text
     return parent
-
-
-def _text(text: str) -> str:
-    return NOT_XML.sub("", text)[:TEXT].strip() or "-"

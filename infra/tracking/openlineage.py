@@ -6,7 +6,7 @@ An event that cannot be sent is logged as a warning, and the stage continues: mo
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,9 +15,9 @@ from typing import Any
 
 from royalty.infra.settings import settings
 from royalty.infra.stores.lineage import Edge
+from royalty.infra.tracking.facets import NAMESPACE, StageJob, input_dataset, job_facets, output_dataset, run_facets
 
-NAMESPACE = "royalty"
-PRODUCER = "royalty"
+PRODUCER = "https://pypi.org/project/royalty"
 log = logging.getLogger(__name__)
 
 
@@ -29,20 +29,27 @@ class StageEvents:
 
 
 @contextmanager
-def stage_events(name: str, key: str) -> Iterator[StageEvents]:
-    """Send an event when a stage starts, and when it completes or fails; its datasets are the digests of its edges."""
+def stage_events(job: Callable[[], StageJob]) -> Iterator[StageEvents]:
+    """Send an event when a stage starts, and when it completes or fails; its datasets are the digests of its edges.
+
+    Args:
+        job: returns the facts about the stage; called only if events are sent.
+    """
     events = StageEvents()
     if not settings().openlineage:
         yield events
         return
-    run = _guarded(_new_run)
-    _guarded(_emit, "START", name, key, run, ())
+    started = _guarded(lambda: (_new_run(), job()))
+    if started is None:
+        yield events
+        return
+    _guarded(_emit, "START", *started, (), None)
     try:
         yield events
-    except BaseException:
-        _guarded(_emit, "FAIL", name, key, run, ())
+    except BaseException as error:
+        _guarded(_emit, "FAIL", *started, (), error)
         raise
-    _guarded(_emit, "COMPLETE", name, key, run, events.edges)
+    _guarded(_emit, "COMPLETE", *started, events.edges, None)
 
 
 def _guarded(function: Any, *arguments: Any) -> Any:
@@ -59,17 +66,21 @@ def _new_run() -> str:
     return str(generate_new_uuid())
 
 
-def _emit(state: str, name: str, key: str, run: str, edges: Collection[Edge]) -> None:
-    from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
+def _emit(state: str, run: str, job: StageJob, edges: Collection[Edge], error: BaseException | None) -> None:
+    from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+    from openlineage.client.facet_v2 import set_producer
 
+    set_producer(PRODUCER)
+    used = {edge.parent: edge.role for edge in edges if edge.child == job.key}
+    made = {edge.child: edge.role for edge in edges if edge.parent == job.key}
     event = RunEvent(
         eventType=RunState[state],
         eventTime=datetime.now(UTC).isoformat(),
-        run=Run(run),
-        job=Job(NAMESPACE, name),
-        producer=f"https://pypi.org/project/{PRODUCER}",
-        inputs=[InputDataset(NAMESPACE, edge.parent) for edge in edges if edge.child == key],
-        outputs=[OutputDataset(NAMESPACE, edge.child) for edge in edges if edge.parent == key],
+        run=Run(run, run_facets(job, error)),
+        job=Job(NAMESPACE, job.name, job_facets(job)),
+        producer=PRODUCER,
+        inputs=[input_dataset(job, digest, role) for digest, role in used.items()],
+        outputs=[output_dataset(job, digest, role) for digest, role in made.items()],
     )
     _client(settings().openlineage).emit(event)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_csv
+from royalty.models.payout.iban import FORM, iban_fault, is_iban
 
-IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 ACCOUNT_LENGTH = 34
 
 
@@ -32,7 +32,7 @@ class Payee:
 
     @property
     def has_iban(self) -> bool:
-        return IBAN.fullmatch(self.account) is not None
+        return is_iban(self.account)
 
 
 def read_payees(path: Path) -> dict[str, Payee] | None:
@@ -63,17 +63,6 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
     return payees
 
 
-def is_iban(account: str) -> bool:
-    """Whether an account has the form of an IBAN and valid check digits (ISO 13616).
-
-    With the first four characters moved to the end and letters replaced by numbers from A = 10, an IBAN is 1 modulo 97.
-    """
-    moved = account[4:] + account[:4]
-    return (
-        IBAN.fullmatch(account) is not None and int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
-    )
-
-
 def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], currency: str) -> frozenset[str]:
     """Contributors without a payee that accepts this currency."""
     if payees is None:
@@ -98,10 +87,8 @@ def _checked(account: str, where: str) -> str:
             f"{where}: an account has at most {ACCOUNT_LENGTH} characters, and this has {len(account)}; correct `payee`"
         )
     candidate = account.upper()
-    if not IBAN.fullmatch(candidate):
+    if not FORM.fullmatch(candidate):
         return account
-    if not is_iban(candidate):
-        raise InputError(
-            f"{where}: {account!r} is not an IBAN, because its check digits do not match; look for a typing error"
-        )
+    if (fault := iban_fault(candidate)) is not None:
+        raise InputError(f"{where}: {account!r} is not an IBAN: {fault}; look for a typing error")
     return candidate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import (
 from royalty.infra.ledger.change import Corrections
 from royalty.infra.ledger.money import decimals_of, formatted, major_units
 from royalty.models.payout.division import Negative, Terms
-from royalty.models.payout.payees import is_iban
+from royalty.models.payout.iban import is_iban
 from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
 from royalty.tasks.config.base import Limit, StageConfig
@@ -54,7 +55,9 @@ class DebtorConfig(StageConfig):
     def _is_iban(cls, iban: str) -> str:
         account = "".join(iban.split()).upper()
         if not is_iban(account):
-            raise ValueError("an IBAN is a country code, two check digits that fit, and an account number")
+            raise ValueError(
+                "an IBAN is a country code, two check digits that fit, and an account number of the country's length"
+            )
         return account
 
 
@@ -77,6 +80,8 @@ class PayoutConfig(StageConfig):
         payees: file with payees; by default `contributors.csv` in the image folder. See
             `royalty.models.payout.payees`.
         debtor: who pays, for payment files; see `royalty.infra.ledger.pain001`.
+        execution_date: date on which the bank executes a payment file, a business day of TARGET; by default the next
+            one after the file is written.
         limits: limits that credit must meet before it is paid.
         hysteresis: keep the credit by which the pool was last divided wherever it is not certain to have moved.
         post: post the division at the end of a run or revaluation; otherwise it is proposed, and `royalty payout` posts
@@ -100,6 +105,7 @@ class PayoutConfig(StageConfig):
     disputed: tuple[str, ...] = ()
     payees: Path | None = None
     debtor: DebtorConfig | None = None
+    execution_date: date | None = None
     limits: LimitsConfig = LimitsConfig()
     hysteresis: bool = False
     post: bool = False

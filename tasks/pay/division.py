@@ -22,7 +22,9 @@ from royalty.tasks.pay.dividing import division_by, refused
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
 from royalty.tasks.stages.running import run_here
 
-UNNAMED = {"name", "period", "period_from", "payees", "debtor", "post", "take_back", "corrections"}
+UNNAMED = {
+    "name", "period", "period_from", "payees", "debtor", "execution_date", "post", "take_back", "corrections",
+}  # fmt: skip
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
 MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""

@@ -15,6 +15,7 @@ from royalty.infra.processes.workers import module_of, run_in_process
 from royalty.infra.settings import settings
 from royalty.infra.stores.lineage import stage_edges
 from royalty.infra.stores.runstore import StageRecord
+from royalty.infra.tracking.facets import ParentRun, StageJob
 from royalty.infra.tracking.openlineage import stage_events
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
@@ -97,13 +98,14 @@ def run_stage(
             stages with other effects, such as MLflow runs: an unfinished run then belongs to a dead flow.
     """
     space = open_workspace(settings())
-    key = stage.key(inputs, modules)
+    code = tuple(modules)
+    key = stage.key(inputs, code)
     if (finished := stage.kept(space, key)) is not None:
         return finished
     with alone(space.root / "locks" / (stage.name if one_by_one else key)):
         if (finished := stage.kept(space, key)) is not None:  # another flow may have finished it meanwhile
             return finished
-        return _compute(space, stage, key, inputs, compute)
+        return _compute(space, stage, key, inputs, compute, code[0])
 
 
 def _compute(
@@ -112,10 +114,11 @@ def _compute(
     key: str,
     inputs: Inputs,
     compute: Callable[[Workspace], Outputs],
+    module: str,
 ) -> Finished[Inputs, Outputs]:
     start = time.perf_counter()
     inputs_json = as_json(inputs)
-    with stage_events(stage.name, key) as event:
+    with stage_events(lambda: _job(space, stage, key, module)) as event:
         outputs = compute(space)
         outputs_json = as_json(outputs)
         event.edges = stage_edges(key, inputs_json, outputs_json, space.keeps)
@@ -124,6 +127,26 @@ def _compute(
         StageRecord(stage.name, key, inputs_json, outputs_json, seconds), event.edges, prefect.runtime.flow_run.id
     )
     return Finished(stage.name, key, inputs, outputs, seconds, reused=False)
+
+
+def _job(space: Workspace, stage: Stage[Inputs, Outputs], key: str, module: str) -> StageJob:
+    """Facts about a stage that runs, for its OpenLineage events."""
+    run = prefect.runtime.flow_run
+    return StageJob(
+        name=stage.name,
+        key=key,
+        description=_summary(stage.outputs),
+        module=module,
+        locate=space.artifacts.path,
+        parent=ParentRun(run.id, run.flow_name) if run.id else None,
+    )
+
+
+def _summary(outputs: type[object]) -> str:
+    """What a stage makes: the first line of the docstring of its outputs; empty if it has none."""
+    documentation = outputs.__doc__ or ""
+    written = not documentation.startswith(f"{outputs.__name__}(")  # not the signature that dataclasses give
+    return documentation.partition("\n")[0].strip() if written else ""
 
 
 def call_in_worker(

@@ -85,6 +85,7 @@ def space(here: Settings, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         "royalty.tasks.pay.division",
         "royalty.tasks.stages.running",
         "royalty.tasks.pay.statements",
+        "royalty.tasks.pay.payment_files",
         "royalty.tasks.credit.estimate",
         "royalty.tasks.pay.identities",
         "royalty.flows.payout",
@@ -138,9 +139,9 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
     assert pd.read_parquet(written.with_suffix(".parquet"))["contributor"].tolist() == list(NAMES)
     assert json.loads((written.parent / "statement.json").read_text())["id"] == first.statement
 
-    with pytest.raises(InputError, match=r"these have none: =cmd.*名前. Add a column `payee`"):
+    with pytest.raises(InputError, match=r"there are none. Add a column `payee`"):
         pay(export="pain001", debtor=DEBTOR)
-    rows = f'"{NAMES[0]}",,NL91ABNA0417164300,\n名前,,GB29NWBK60161331926819,EUR\n'
+    rows = f'"{NAMES[0]}",,NL91ABNA0417164300,\n名前,Namae,GB29NWBK60161331926819,EUR\n'
     rows += "zoë,Zoë & Co,FR1420041010050500013M02606,eur\n"
     (tmp_path / "payees.csv").write_text("contributor,name,payee,currency\n" + rows, encoding="utf-8")
     (tmp_path / "terms.yaml").write_text("payees: payees.csv\ndisputed: [zoë]\n", encoding="utf-8")
