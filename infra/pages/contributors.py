@@ -58,7 +58,8 @@ class ContributorPage:
     Attributes:
         among: number of contributors.
         remark: why the payment differs from what the policy alone gives; empty if it does not.
-        refusal: why nothing is paid; None if the pool is paid.
+        refusal: why nothing is paid; None if the pool is paid, or the division is proposed.
+        proposed: the division is a proposal that was not posted.
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
             value; None if no earlier run credits this contributor.
     """
@@ -67,11 +68,13 @@ class ContributorPage:
     among: int
     remark: str
     refusal: str | None
+    proposed: bool
     values: tuple[ImageValues, ...]
     history: tuple[HistoryRow, ...]
     before: float | None
     since: str | None
     changes: tuple[tuple[str, str, str], ...] | None
+    proposed: bool = False
 
 
 def file_of(name: str) -> str:

@@ -104,6 +104,11 @@ class DividedPool:
     unposted: str = ""
 
     @property
+    def proposed(self) -> bool:
+        """Whether the division is a proposal: neither posted nor refused."""
+        return self.statement is None and self.stage.outputs.refusal is None
+
+    @property
     def inputs(self) -> PayInputs:
         return self.stage.inputs
 

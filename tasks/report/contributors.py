@@ -65,6 +65,7 @@ def compose_pages(
                 among=len(rows),
                 remark=remarks.get(row.name, ""),
                 refusal=stages.pay.outputs.refusal,
+                proposed=stages.pay.proposed,
                 values=tuple(
                     _values(valuation, background.train, row.name, background.files.get(row.name, {}))
                     for valuation in background.valuations
