@@ -68,7 +68,6 @@ class ContributorPage:
     among: int
     remark: str
     refusal: str | None
-    proposed: bool
     values: tuple[ImageValues, ...]
     history: tuple[HistoryRow, ...]
     before: float | None

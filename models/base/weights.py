@@ -17,4 +17,4 @@ def no_weights(name: str) -> Path:
     Raises:
         InputError: always.
     """
-    raise InputError(f"{name} takes weights, and no folder of weights was given; pass `weights`, or choose another")
+    raise InputError(f"{name} needs weights, and `weights` was not given; pass it, or choose a network without weights")
