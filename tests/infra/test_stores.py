@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from royalty.infra.settings import Settings
+from royalty.infra.stores import keys
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
-from royalty.infra.stores import keys
 from royalty.infra.stores.keys import _module, _origin, code_version, digest_of, modules_run_by
 from royalty.infra.stores.runstore import CoalitionRecord, ConfigConflict, MeasurementRecord, RunStore, StageRecord
 from royalty.infra.workspace import check_home, open_workspace
