@@ -341,6 +341,7 @@ def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_pa
     shown = royalty("evaluate", "identity", "--config", "c.yaml")  # all from the run store
     for title in TITLES.values():
         assert title in shown.stdout
+    assert watch.stages >= {"generator", "sample", "vae-tracin", "time-methods"}
 
 
 def test_criteria_of_images_that_are_given(watch: Watch, royalty: Run, tmp_path: Path) -> None:

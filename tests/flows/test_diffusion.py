@@ -44,19 +44,24 @@ def test_a_conditional_generator_is_credited(watch: Watch, royalty: Run, tmp_pat
     report = (Path(result["folder"]) / "report.html").read_text()
     assert "Seconds per step" in report
     assert not list((tmp_path / "home" / "checkpoints").glob("*"))  # the base training is recorded
+    assert watch.stages >= {"train", "coalition", "utility"}
 
 
 @pytest.mark.slow
-def test_a_gan_is_credited(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["dcgan", "beta-vae"])
+def test_a_generator_without_diffusion_is_credited(watch: Watch, royalty: Run, tmp_path: Path, kind: str) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
-    gan = SMALL.replace("steps: 60, batch_size: 32, block_channels: [8, 16]", "kind: dcgan, steps: 60, batch_size: 32")
-    (tmp_path / "gan.yaml").write_text(f"{gan}property: own:darkness\n")
-    done = royalty("run", "--config", "gan.yaml", "--json", **path)
+    own = SMALL.replace(
+        "steps: 60, batch_size: 32, block_channels: [8, 16]", f"kind: {kind}, steps: 60, batch_size: 32"
+    )
+    (tmp_path / "other.yaml").write_text(f"{own}property: own:darkness\n")
+    done = royalty("run", "--config", "other.yaml", "--json", **path)
     assert done.returncode == 0 or "nothing was paid" in done.stderr, done.stderr
-    table = pd.read_parquet(tmp_path / "home" / "runs" / "gan" / "credit.parquet")
+    table = pd.read_parquet(tmp_path / "home" / "runs" / "other" / "credit.parquet")
     assert len(table) == 3
     assert table["credit"].abs().sum() > 0
+    assert watch.stages >= {"train", "coalition", "utility"}
 
 
 def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(watch: Watch, royalty: Run, tmp_path: Path) -> None:
@@ -83,3 +88,4 @@ def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(watch: Watch,
     made = pipeline(batch_size=2, num_inference_steps=2, output_type="np").images
     assert made.shape == (2, 8, 8, 3)
     assert np.isfinite(made).all()
+    assert watch.stages >= {"train", "coalition", "utility"}

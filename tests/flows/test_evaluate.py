@@ -90,6 +90,7 @@ def test_lds_then_counterfactual_on_kept_models(watch: Watch, royalty: Run, tmp_
         )
         expected = (row["low"], row["high"], row["change"])
         assert any((min(own), max(own), np.mean(own)) == pytest.approx(expected) for own in changes), row
+    assert watch.stages >= {"coalition", "utility", "attribute", "lds", "counterfactual"}
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, 
     again = royalty("value", "gmvaluator", "--config", "m.yaml", "--json")
     assert json.loads(again.stdout)["table"] == result["table"]
     assert stages(tmp_path / "home") == count
+    assert watch.stages >= {"gmvaluator", "write-matches"}
 
 
 class Counting:

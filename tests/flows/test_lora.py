@@ -60,6 +60,7 @@ def test_a_lora_is_credited_from_its_captions(watch: Watch, royalty: Run, tmp_pa
             assert described["base_digest"] == digest_of_pipeline(tmp_path / "base")
             ranks.add(described["rank"])
     assert ranks == {4, 2}
+    assert watch.stages >= {"try-base", "train", "coalition", "utility"}
 
 
 def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
@@ -108,3 +109,4 @@ def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
     again = royalty("run", "--config", "tiny.yaml", "--name", "another")
     assert "Train base pipeline" not in again.stderr + again.stdout
     assert "0 measured" in again.stdout or "nothing was paid" in again.stderr
+    assert watch.stages >= {"base", "train", "coalition"}

@@ -55,6 +55,7 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     assert lowest.returncode == 0, lowest.stderr
     table = pd.read_parquet(tmp_path / "k.parquet")
     assert (table["value"][table["label"] == 2] == table["value"].min()).all()
+    assert watch.stages >= {"value", "solve-share", "value-share"}
 
     spread = royalty("value", "lava", "--train", train, "--val", val, "--out", "lava.csv")
     assert spread.returncode == 0, spread.stderr
@@ -122,6 +123,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     shards = list((tmp_path / "home" / "embeddings").rglob("*.rows"))
     assert len(shards) == 2  # one an encoder
+    assert watch.stages >= {"train-encoder", "embed"}
 
 
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
@@ -139,6 +141,7 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
     assert {row["removed"] for row in result["accuracy"]} == {0.0, 0.25}
     folder = Path(result["folder"])
     assert {file.name for file in folder.iterdir()} >= {"detection.csv", "accuracy.csv", "noise.png"}
+    assert watch.stages >= {"detect", "write-detection"}
 
 
 def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path: Path) -> None:

@@ -158,12 +158,12 @@ def test_code_version_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch
     assert versions[0] == versions[1] != versions[2]
 
 
-@pytest.mark.parametrize("library", ["pandas", "pyarrow", "matplotlib", "pillow"])
+@pytest.mark.parametrize("library", ["pandas", "pyarrow", "matplotlib", "pillow", "transformers", "accelerate"])
 def test_code_version_covers_libraries_and_those_that_work_for_them(
     library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "drawing_sample.py").write_text("import matplotlib.pyplot\nimport pandas as pd\n")
+    (tmp_path / "drawing_sample.py").write_text("import matplotlib.pyplot\nimport pandas as pd\nimport transformers\n")
     versions, installed = [], keys.version
     for upgraded in ("", library, "faiss-cpu"):
         for known in (code_version, modules_run_by, _module, _origin, keys._version):
