@@ -47,7 +47,8 @@ def test_a_key_covers_what_its_worker_runs_and_no_more(worker: str) -> None:
     run, others = WORKERS[worker]
     covered = {name.removeprefix("royalty.") for name in modules_run_by(f"royalty.tasks.benchmarks.{worker}")}
     assert run <= covered
-    assert not {name for name in covered if name.startswith(others)}
+    # Registries only list names, by which a configuration is checked; what they name is loaded by those who choose it.
+    assert not {name for name in covered if name.startswith(others) and not name.endswith(".registry")}
 
 
 def test_flows_and_stages_of_the_papers_tables_import_no_torch() -> None:
