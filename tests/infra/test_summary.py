@@ -38,7 +38,7 @@ CHANGE = Change(
 )
 
 
-def rows(*credits: float, wide: float = 0.25) -> list[dict[str, object]]:
+def rows(*credits: float, wide: float = 0.2) -> list[dict[str, object]]:
     """A payout table in which a name has each of these credits."""
     paid = [
         {
@@ -83,7 +83,7 @@ def test_what_moved_is_who_stands_elsewhere_and_who_came_or_went() -> None:
 
 
 def test_movement_inside_intervals_is_called_noise() -> None:
-    moved = moved_between(rows(3, 2, 1, wide=0.75), rows(3.5, 2, 5, wide=0.75))
+    moved = moved_between(rows(3, 2, 1, wide=0.7), rows(3.5, 2, 5, wide=0.7))
     assert {row.contributor: row.certain for row in moved} == {NAMES[2]: True, NAMES[0]: False, NAMES[1]: False}
     text = markdown(CHANGE, moved, currency="EUR")
     assert "2 of 3 contributor(s) moved inside their intervals: this is noise." in text
