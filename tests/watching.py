@@ -145,14 +145,14 @@ def watching() -> Iterator[Watch]:
         watch.parts[modules[0]] = modules
         return code_version(*modules)
 
-    def compute(space: Any, stage: Any, key: str, inputs: Any, function: Callable[..., Any]) -> Any:
+    def compute(space: Any, stage: Any, key: str, inputs: Any, function: Callable[..., Any], *more: Any) -> Any:
         def call(space: Any) -> Any:
             outputs, ran = watched(function, space)
             if key not in in_workers:
                 watch.compare(stage.name, ran, watch.roots[key][1])
             return outputs
 
-        return compute_stage(space, stage, key, inputs, call)
+        return compute_stage(space, stage, key, inputs, call, *more)
 
     def work(entry: Callable[..., Any], function: Callable[..., Any], *rest: Any) -> Any:
         if entry is not call_stage:  # coalitions, whose parts are watched

@@ -231,7 +231,7 @@ def test_attributes_are_drawn_with_their_images_and_found_in_others(context: Sta
     assert load_items(context.artifacts, found.items).attributes["light"].tolist() == known["light"].tolist()
     with pytest.raises(InputError, match="all training images have the attribute 'all'"):
         fit_classifier(ImageClassifierInputs(source, "all", 1, 0), context)
-    with pytest.raises(InputError, match="read without attributes"):
+    with pytest.raises(InputError, match="none were read; name their columns"):
         fit_classifier(ImageClassifierInputs(made, "light", 1, 0), context)
 
 

@@ -74,22 +74,22 @@ def test_a_gate_stops_the_payout_and_nothing_is_posted(space: Workspace) -> None
 
 def test_credit_that_is_too_uncertain_is_not_paid_unless_that_is_accepted(space: Workspace) -> None:
     vague = credited(space, stderr=4.0)
-    refused = pay.fn(vague, PayoutConfig(), "may")
+    refused = pay(vague, PayoutConfig(), "may")
     reason = refused.outputs.refusal or ""
     assert "in units of the mean credit, 0.8, and `payout.limits.stderr` is 0.5: measure about 6 coalitions" in reason
     assert "`--accept-uncertainty`" in reason
     assert space.ledger.statements() == []
-    accepted = pay.fn(vague, PayoutConfig().accepting_uncertainty(), "may")
+    accepted = pay(vague, PayoutConfig().accepting_uncertainty(), "may")
     assert accepted.outputs.refusal is None
     assert accepted.inputs.config["limits"]["stderr"] is None, "the terms of the statement say so"
-    assert pay.fn(credited(space, stderr=2.5), PayoutConfig(), "june").outputs.refusal is None, "at the limit"
+    assert pay(credited(space, stderr=2.5), PayoutConfig(), "june").outputs.refusal is None, "at the limit"
     assert PayoutConfig().accepting_uncertainty(False) == PayoutConfig()
 
 
 def test_those_who_cannot_be_told_apart_are_paid_the_same_and_share_their_ranks(space: Workspace) -> None:
-    alike = pay.fn(credited(space, big=2.0), PayoutConfig(), "may").outputs.rows
+    alike = pay(credited(space, big=2.0), PayoutConfig(), "may").outputs.rows
     assert [(row["amount"], row["rank_best"], row["rank_worst"]) for row in alike] == [("500.00", 1, 2)] * 2
-    apart = pay.fn(credited(space), PayoutConfig(), "june").outputs.rows
+    apart = pay(credited(space), PayoutConfig(), "june").outputs.rows
     assert [(row["amount"], row["rank_best"], row["rank_worst"]) for row in apart] == [
         ("900.00", 1, 1),
         ("100.00", 2, 2),
@@ -98,32 +98,32 @@ def test_those_who_cannot_be_told_apart_are_paid_the_same_and_share_their_ranks(
 
 def test_with_hysteresis_money_moves_only_with_credit_that_surely_has(space: Workspace) -> None:
     steady = PayoutConfig(pool=Decimal(100), hysteresis=True, policy="proportional")
-    first = pay.fn(credited(space), steady, "may")
+    first = pay(credited(space), steady, "may")
     assert [row["amount"] for row in first.outputs.rows] == ["90.00", "10.00"]
-    inside = pay.fn(credited(space, big=10.5, small=0.5), steady, "may")
+    inside = pay(credited(space, big=10.5, small=0.5), steady, "may")
     assert [row["amount"] for row in inside.outputs.rows] == ["90.00", "10.00"]
     assert [row["effective_credit"] for row in inside.outputs.rows] == [9.0, 1.0]
     assert "2 of 2 contributors are paid by the credit of the last division" in " ".join(remarks(inside, steady))
 
     later = steady.model_copy(update={"period": "2026-06"})
-    moved = pay.fn(credited(space, big=19.0, small=2.0), later, "may")
+    moved = pay(credited(space, big=19.0, small=2.0), later, "may")
     assert [row["effective_credit"] for row in moved.outputs.rows] == [19.0, 1.0], (
         "the small one's is that of the first"
     )
     assert [row["amount"] for row in moved.outputs.rows] == ["95.00", "5.00"]
-    again = pay.fn(credited(space, big=10.5, small=0.5), steady, "may")
+    again = pay(credited(space, big=10.5, small=0.5), steady, "may")
     assert again.stage.reused, "a later period changes nothing of an earlier one"
     assert (again.outputs, again.statement) == (inside.outputs, inside.statement)
-    other = pay.fn(credited(space, big=10.5, small=0.5), steady, "another pool")
+    other = pay(credited(space, big=10.5, small=0.5), steady, "another pool")
     assert [row["effective_credit"] for row in other.outputs.rows] == [10.5, 0.5]
 
 
 def test_hysteresis_starts_from_a_division_that_was_made_without(space: Workspace) -> None:
     plain = PayoutConfig(pool=Decimal(100), policy="proportional")
-    pay.fn(credited(space), plain, "may")
-    kept = pay.fn(credited(space, big=10.0), plain.model_copy(update={"hysteresis": True}), "may")
+    pay(credited(space), plain, "may")
+    kept = pay(credited(space, big=10.0), plain.model_copy(update={"hysteresis": True}), "may")
     assert [row["effective_credit"] for row in kept.outputs.rows] == [9.0, 1.0]
-    assert not remarks(pay.fn(credited(space, big=12.0), plain, "may"), plain)
+    assert not remarks(pay(credited(space, big=12.0), plain, "may"), plain)
 
 
 def test_a_run_takes_back_what_another_was_paid_only_when_that_is_said(space: Workspace) -> None:
