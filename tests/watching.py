@@ -158,6 +158,8 @@ def watching() -> Iterator[Watch]:
         if entry is not call_stage:  # coalitions, whose parts are watched
             return entry(function, *rest)
         _, key, *_ = rest
+        if key not in watch.roots:  # a check, whose result no stage keeps
+            return entry(function, *rest)
 
         def call(*arguments: Any) -> Any:
             outputs, ran = watched(function, *arguments)

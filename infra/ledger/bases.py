@@ -24,14 +24,13 @@ def credit_before(ledger: Ledger, pool: str, valuation: str, *, period: str = ""
         LedgerBroken: the ledger does not verify.
     """
     with Session(ledger.engine) as session:
-        pages = [page for page in verified_pages(session) if page.statement.kind == "division"]
+        pages = [page for page in verified_pages(session) if page.statement.kind in ("division", "correction")]
         divisions = [page for page in pages if page.pool is not None and page.pool.name == pool]
         for page in divisions:
             if page.pool is not None and (page.pool.period, page.statement.valuation) == (period, valuation):
                 return _term(page, "before")
-        replaced = {page.statement.replaces for page in divisions}
-        active = [page for page in divisions if page.statement.id not in replaced]
-        return (_term(active[-1], "basis") or active[-1].statement.valuation) if active else None
+        # What was replaced is never the last: its replacement was posted after it.
+        return (_term(divisions[-1], "basis") or divisions[-1].statement.valuation) if divisions else None
 
 
 def _term(page: Page, name: str) -> str | None:
