@@ -10,9 +10,8 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from html import escape
 from pathlib import PurePosixPath
-
-from markupsafe import escape
 
 from royalty.infra.pages.contributors import INDEX
 

@@ -115,7 +115,8 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
         result = json.loads(done.stdout)
         assert result["diagnostics"].get("batches") == batches
         assert (Path(result["folder"]) / "items.png").read_bytes().startswith(b"\x89PNG")
-        assert list(pd.read_parquet(tmp_path / "out.parquet")) == ["id", "label", "contributor", "value"]
+        columns = ["id", "file_name", "source", "label", "contributor", "value"]
+        assert list(pd.read_parquet(tmp_path / "out.parquet")) == columns
     (tmp_path / "p.yaml").write_text(
         "train: images\nval: images\nencoding: {encoder: preact-resnet18, size: 8, width: 4, steps: 3}\n"
     )
