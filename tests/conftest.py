@@ -46,7 +46,7 @@ pruning: {recovery_steps: 5}
 coalitions: {count: 12, finetune_steps: 4, batch_size: 16}
 credit: {bootstrap: 100}
 matching: {encoder: pixels, rerank: none, images: 16}
-payout: {post: true}
+payout: {post: true, limits: {stderr: null}}
 """
 """A configuration that runs the whole flow in seconds."""
 

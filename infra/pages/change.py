@@ -62,7 +62,7 @@ def _movements(change: PoolChange) -> Iterator[str]:
     getting = [row for row in change.people if row.gets > 0]
     losing = change.taken_back
     if getting:
-        yield f"Paid out now: {_sum(change, [row.gets for row in getting])} to {len(getting)} contributor(s)."
+        yield f"To be paid out: {_sum(change, [row.gets for row in getting])} to {len(getting)} contributor(s)."
     if losing and change.kind == "correction":
         yield f"Withheld by later payouts: {_sum(change, list(losing.values()))} from {len(losing)} contributor(s)."
     elif losing:

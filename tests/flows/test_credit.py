@@ -190,7 +190,9 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     titles = {run.info.run_name for run in coalitions}
     assert titles >= {"0 of 3: nobody", "3 of 3: everybody"}
     trained = [run for run in coalitions if run.data.metrics["size"]]
-    assert all(run.inputs.model_inputs and client.get_metric_history(run.info.run_id, "loss") for run in trained)
+    assert all(client.get_metric_history(run.info.run_id, "loss") for run in trained)
+    # Found runs come without the models that they started from.
+    assert all(client.get_run(run.info.run_id).inputs.model_inputs for run in trained)
     for curve in ("loss/classifier", "loss/base", "loss/recovery", "property_by_size"):
         assert len(client.get_metric_history(parent.info.run_id, curve)) > 1, curve
     models = client.search_logged_models([experiments["royalty"]])

@@ -27,8 +27,8 @@ from tests.conftest import FOLDER, save_digits
 from tests.in_process import own_home
 
 PEOPLE = ("ann", "bob", "cy", "dee")
-CONFIG = FOLDER.replace("payout: {post: true}\n", "") + "name: mine\npayout: {pool: 120.00}\n"
-TERMS = {"pool": "120.00", "period_from": "previous-month", "policy": "equal-tiers"}
+CONFIG = FOLDER.replace("payout: {post: true, limits: {stderr: null}}\n", "") + "name: mine\npayout: {pool: 120.00}\n"
+TERMS = {"pool": "120.00", "period_from": "previous-month", "limits": {"stderr": None}}
 YEAR = [(2025, 12), *((2026, month) for month in range(1, 12))]
 
 

@@ -16,8 +16,8 @@ from tests.conftest import FOLDER, Run, save_digits
 from tests.flows.test_credit import result_of
 
 DRAWERS = tuple(f"drawer-{number:02}" for number in range(10))
-CONFIG = FOLDER.replace("count: 12", "count: 26").replace("payout: {post: true}\n", "") + (
-    "payout: {pool: 500.00, disputed: [drawer-03], corrections: reverse, policy: equal-tiers}\n"
+CONFIG = FOLDER.replace("count: 12", "count: 26").replace("payout: {post: true, limits: {stderr: null}}\n", "") + (
+    "payout: {pool: 500.00, disputed: [drawer-03], corrections: reverse, limits: {stderr: null}}\n"
 )
 MAY, JUNE = ("--period", "2026-05"), ("--period", "2026-06")
 
@@ -47,7 +47,7 @@ def test_a_fund_in_its_first_months(royalty: Run, tmp_path: Path) -> None:
 
     # A dry run says what a payout would change; the payout does that once.
     dry = royalty("payout", "--credit", "mine", *MAY, "--dry-run")
-    assert "Paid out now:" in words(dry)
+    assert "To be paid out:" in words(dry)
     assert "nothing was posted" in words(dry)
     assert statements(royalty) == []
     paid = result_of(royalty("payout", "--credit", "mine", *MAY, "--json"))
@@ -128,7 +128,7 @@ def held(folder: Path) -> int:
 def terms(folder: Path) -> str:
     """A file of terms that carries corrections over."""
     (folder / "terms.yaml").write_text(
-        "{pool: 500.00, disputed: [drawer-03], corrections: carry, policy: equal-tiers}\n"
+        "{pool: 500.00, disputed: [drawer-03], corrections: carry, limits: {stderr: null}}\n"
     )
     return "terms.yaml"
 
