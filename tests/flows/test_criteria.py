@@ -322,6 +322,7 @@ def run_all(royalty: Run, *criteria: str) -> dict[str, dict[str, object]]:
     return found
 
 
+@pytest.mark.slow
 def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(SMALL)
     found = run_all(royalty, "identity", "membership", "outliers", "efficiency")

@@ -32,6 +32,7 @@ def darkness(images):
 """What digits have and noise has not, so that a minute's generator earns credit."""
 
 
+@pytest.mark.slow
 def test_a_conditional_generator_is_credited(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "conditional.yaml").write_text(f"{CONDITIONAL}property: own:darkness\n")

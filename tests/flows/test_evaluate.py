@@ -47,6 +47,7 @@ LEFT = {"without top 10%": 4, "without top 20%": 4, "without top 40%": 3, "only 
 """Of five contributors, those that are left."""
 
 
+@pytest.mark.slow
 def test_lds_then_counterfactual_on_kept_models(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 import yaml
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
@@ -63,6 +64,7 @@ def test_a_lora_is_credited_from_its_captions(watch: Watch, royalty: Run, tmp_pa
     assert watch.stages >= {"try-base", "train", "coalition", "utility"}
 
 
+@pytest.mark.slow
 def test_a_small_stable_diffusion_is_trained_and_a_lora_of_it_credited(
     watch: Watch, royalty: Run, tmp_path: Path
 ) -> None:

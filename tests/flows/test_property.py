@@ -21,6 +21,7 @@ def darkness(images):
 """
 
 
+@pytest.mark.slow
 def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
     """The second run finds the models of the first; a function that is not there is refused before any training."""
     (tmp_path / "own.py").write_text(OWN)

@@ -76,6 +76,7 @@ def without_measurements(home: Path, copy: Path) -> None:
         database.execute("delete from coalition_models")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # seven runs of the command line
 def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: Run, tmp_path: Path) -> None:
     home, anew = tmp_path / "home", tmp_path / "anew"

@@ -81,6 +81,7 @@ def apart(left: bytes, right: bytes) -> float:
     return max(float(np.abs(weights[name] - others[name]).max()) for name in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_together_they_learn_what_one_learns(kind: str, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("alone", "together", "resumed")]
