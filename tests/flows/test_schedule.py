@@ -53,7 +53,8 @@ class Scheduler:
     def artifacts(self, run: FlowRun) -> dict[str, str]:
         filtered = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         made = self.client.read_artifacts(artifact_filter=filtered)
-        return {str(artifact.key): f"{artifact.description} {artifact.data}" for artifact in made}
+        # Text in artifacts is Markdown, in which marks are escaped.
+        return {str(artifact.key): f"{artifact.description} {artifact.data}".replace("\\", "") for artifact in made}
 
 
 @pytest.fixture
