@@ -21,7 +21,8 @@ def sentences(change: PoolChange) -> Iterator[str]:
     for statement in change.elsewhere:
         yield (
             f"The same credit was divided before: {_label(statement)}, statement {statement.id} of "
-            f"{statement.created_at[:10]}, {formatted(statement.amount, statement.currency)}. Posting this pays it again."
+            f"{statement.created_at[:10]}, {formatted(statement.amount, statement.currency)}. Posting this pays it "
+            "again."
         )
     if change.repeats is None:
         yield from _movements(change)
