@@ -35,7 +35,7 @@ WORKERS = {
     ),
     "criteria_worker": ({"models.judging.criteria"}, ("models.generators", "models.encoders", "models.valuation")),
     "efficiency_worker": (
-        {"models.valuation.vae_tracin", "models.valuation.gmvaluator", "models.distances.lpips"},
+        {"models.valuation.vae_tracin", "models.valuation.gmvaluator"},
         ("models.generators.denoiser", "models.payout", "models.valuation.sava"),
     ),
 }
