@@ -93,7 +93,7 @@ def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> N
         )
         for row in result.rows
     ]
-    print_table(columns, cells)
+    print_table(columns, cells, whole=range(1, len(columns)))
     console.print(str(headline(result.rows)), markup=False)
     _print_outcome(result, payout)
     busy = sum(timing.busy for timing in result.timings)

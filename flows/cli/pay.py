@@ -137,7 +137,8 @@ def _print_statements(statements: Sequence[Posted]) -> None:
             return cell
         return formatted(cell, row.currency) if cell else ""
 
-    print_table(list(filled), [[text(cell(row), row) for cell in filled.values()] for row in statements], whole=2)
+    cells = [[text(cell(row), row) for cell in filled.values()] for row in statements]
+    print_table(list(filled), cells, whole=range(2))
 
 
 def _print_payout(result: PayoutResult, as_json: bool) -> None:
@@ -157,7 +158,8 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
         )
         for row in result.rows
     ]
-    print_table(("Contributor", "Rank", "Share", f"Payout ({result.currency})"), cells)
+    columns = ("Contributor", "Rank", "Share", f"Payout ({result.currency})")
+    print_table(columns, cells, whole=range(1, len(columns)))
     if result.rows and "rank_best" in result.rows[0]:  # not in those of a release
         console.print(str(headline(result.rows)), markup=False)
     for note in [*result.notes, *result.checks]:

@@ -67,17 +67,15 @@ def received(title: str) -> Iterator[Advance]:
         yield advance
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: int | None = None) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: range = range(0)) -> None:
     """Print rows in the given order; the first column is left-aligned, the others right-aligned.
 
     Args:
-        whole: number of first columns whose cells are never wrapped, such as IDs; by default those of all but the
-            first.
+        whole: columns whose cells are never wrapped, such as IDs and amounts.
     """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        no_wrap = index > 0 if whole is None else index < whole
-        table.add_column(column, justify="right" if index else "left", no_wrap=no_wrap)
+        table.add_column(column, justify="right" if index else "left", no_wrap=index in whole)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

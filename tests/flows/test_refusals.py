@@ -12,7 +12,6 @@ from prefect import Task
 from pydantic import ValidationError
 
 from royalty.flows import credit as crediting
-from royalty.infra.pages.terminal import credit_lines
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
@@ -80,11 +79,3 @@ def test_corruptions_that_cannot_be_planted_are_all_named_before_any_is_looked_f
     assert "`poison-frogs`: between 1 and 20 images" in str(refusal.value)
     possible = tuple(name for name in CORRUPTIONS if name not in ("irrelevant-class", "poison-frogs"))
     assert detection_worker.check(CheckInputs(possible, config.settings, inputs.sides), context) == len(possible)
-
-
-def test_credit_that_is_not_paid_is_shown() -> None:
-    rows = [
-        {"contributor": "ann [b]", "credit": -0.5, "ci_low": -1.0, "ci_high": 0.25},
-        {"contributor": "bo", "credit": -0.75, "ci_low": -1.0, "ci_high": -0.5},
-    ]
-    assert credit_lines(rows) == "ann \\[b]  -0.500  (-1.000 to +0.250)\nbo       -0.750  (-1.000 to -0.500)"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from royalty.flows.cli.app import _user_can_fix, app
+from royalty.flows.cli.app import app
+from royalty.flows.mistakes import user_can_fix
 from royalty.infra.settings import settings
 from royalty.infra.stores.weights import SOURCES, WeightsError, WeightsFile, WeightsSource, WeightsStore
 
@@ -108,7 +109,7 @@ def test_what_is_wrong_is_not_kept(tmp_path: Path, hub: str, path: str, sha256: 
     store = store_of(tmp_path, net=(good, WeightsFile(path, f"{hub}/{path}", sha256)))
     with pytest.raises(WeightsError, match=says) as caught:
         store.fetch("net")
-    assert _user_can_fix(caught.value)
+    assert user_can_fix(caught.value)
     assert list((tmp_path / "weights").iterdir()) == []
 
 
