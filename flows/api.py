@@ -31,7 +31,7 @@ def run(
     accept_uncertainty: bool = False,
     show_progress: bool = False,
 ) -> CreditResult:
-    """Train, prune, measure coalitions, then credit and pay the contributors and write the report: `royalty run`.
+    """Train, prune, measure coalitions, credit the contributors, propose a payout, write the report: `royalty run`.
 
     The credit is the Shapley value of each contributor in the game of the generator's property (sparsified fine-tuning
     paper, eq. 5). Finished work of this run or of another one is reused.
@@ -50,8 +50,8 @@ def run(
     Raises:
         ConfigError: the configuration has an unknown key, or a value out of range.
         InputError: images or settings are invalid.
-        PayoutRefused: the credit does not pass the gates of the payout. Its attribute `result` is the result of the
-            run, without amounts.
+        PayoutRefused: `payout.post` is set, and the credit does not pass the gates of the payout. Its attribute
+            `result` is the result of the run, without amounts.
         ConfigConflict: the name belongs to a run with other settings.
         StoreError: `ROYALTY_HOME` cannot be written, or a server did not start.
 
@@ -68,7 +68,7 @@ def run(
 
         >>> result = royalty.run(royalty.load_config(preset="digits"))  # doctest: +SKIP
         >>> result.rows[0]["contributor"], result.rows[0]["amount"]  # doctest: +SKIP
-        ('scanner-03', '94.03')
+        ('scanner-03', '94.04')
     """
     configuration = as_credit_config(config)
     with started(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=show_progress):
@@ -85,7 +85,7 @@ def revalue(
     accept_uncertainty: bool = False,
     show_progress: bool = False,
 ) -> Revaluation:
-    """Credit what changed since the last credited run of the same name, and pay the difference: `royalty revalue`.
+    """Credit what changed since the last credited run of the same name, and propose a payout: `royalty revalue`.
 
     Args:
         config: as for `run`; its name selects the run to compare with.
@@ -100,7 +100,7 @@ def revalue(
 
     Raises:
         ConfigError, ConfigConflict, StoreError: as for `run`.
-        InputError: no run of this name has credit; or the credit does not pass the gates of the payout.
+        InputError: no run of this name has credit; or `payout.post` is set, and the credit does not pass the gates.
 
     Examples:
         >>> import royalty
@@ -139,7 +139,7 @@ def payout(
         credit: name of a run, or the digest of its credit table.
         config: terms that replace those of the run: a `PayoutConfig`, a mapping, or the path of a YAML file.
         release: contributors whose held money is paid now.
-        replace: reverse what the pool paid on another run's credit.
+        replace: take money back from contributors, and replace what the pool paid on another run's credit.
         dry_run: return the division without posting it.
         export: also write a SEPA payment file in this format, `pain001` or `pain001.03`.
         accept_uncertainty: pay although the standard error exceeds `limits.stderr`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -138,20 +138,12 @@ def as_credit_config(config: CreditConfig | Mapping[str, Any] | str | Path) -> C
 
 def as_value_config(config: ValueConfig | Mapping[str, Any] | str | Path) -> ValueConfig:
     """Convert settings or the path of a file to the configuration of a valuation; see `as_credit_config`."""
-    if isinstance(config, ValueConfig):
-        return config
-    if isinstance(config, Mapping):
-        return load_value_config(None, _sides_from(config, _folder()))
-    return load_value_config(_found(Path(config)), {})
+    return config if isinstance(config, ValueConfig) else _loaded(config, load_value_config)
 
 
 def as_gmvaluator_config(config: GMValuatorConfig | Mapping[str, Any] | str | Path) -> GMValuatorConfig:
     """Convert settings or the path of a file to the configuration of a match; see `as_credit_config`."""
-    if isinstance(config, GMValuatorConfig):
-        return config
-    if isinstance(config, Mapping):
-        return load_gmvaluator_config(None, _sides_from(config, _folder()))
-    return load_gmvaluator_config(_found(Path(config)), {})
+    return config if isinstance(config, GMValuatorConfig) else _loaded(config, load_gmvaluator_config)
 
 
 def as_payout_config(config: PayoutConfig | Mapping[str, Any] | str | Path) -> PayoutConfig:
@@ -161,6 +153,13 @@ def as_payout_config(config: PayoutConfig | Mapping[str, Any] | str | Path) -> P
     if isinstance(config, Mapping):
         return _validated(PayoutConfig, config, "the mapping")
     return load_payout_config(_found(Path(config)), {}, {}, {})
+
+
+def _loaded(config: Mapping[str, Any] | str | Path, load: Callable[[Path | None, Mapping[str, Any]], Config]) -> Config:
+    """The configuration of a valuation or match, from its settings or the path of a file."""
+    if isinstance(config, Mapping):
+        return load(None, _sides_from(config, _folder()))
+    return load(_found(Path(config)), {})
 
 
 def _folder() -> Path:

@@ -1,4 +1,4 @@
-"""Credit and pay the contributors of a generator: sparsified fine-tuning with Shapley values.
+"""Credit the contributors of a generator, and propose their payout: sparsified fine-tuning with Shapley values.
 
 As in the paper: ingest images with their contributors; train a generator on all images; prune it and fine-tune it to
 recover; sample coalitions of contributors, fine-tune the pruned model on each, and measure the generated images: the

@@ -1,7 +1,8 @@
 """Credit only what changed since the last credited run of the same name.
 
 Images, settings and code are compared with that run. A coalition whose members did not change keeps its utility; the
-others are measured from the models that the run kept. The pool is divided again, and the difference is paid.
+others are measured from the models that the run kept. The pool is divided again, as a proposal unless `payout.post` is
+set.
 """
 
 from __future__ import annotations

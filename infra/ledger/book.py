@@ -120,7 +120,5 @@ def as_posted(page: Page, last: Mapping[str, int]) -> Posted:
         active=row.position >= last.get(row.pool, 0),
         held={name: amounts.held for name, amounts in people.items() if amounts.held},
         accounts={name: amounts.account for name, amounts in people.items() if amounts.account},
-        reversed=-sum(
-            line.amount_minor for line in page.lines if line.kind in (REVERSALS["payment"], REVERSALS["release"])
-        ),
+        reversed=-sum(line.amount_minor for line in page.lines if line.kind in REVERSED),
     )

@@ -19,10 +19,10 @@ def sentences(change: PoolChange) -> Iterator[str]:
     if change.replaces is not None:
         yield _replaced(change, change.replaces)
     for statement in change.elsewhere:
+        amount = formatted(statement.amount, statement.currency) if statement.kind == "division" else "a correction"
         yield (
             f"The same credit was divided before: {_label(statement)}, statement {statement.id} of "
-            f"{statement.created_at[:10]}, {formatted(statement.amount, statement.currency)}. Posting this pays it "
-            "again."
+            f"{statement.created_at[:10]}, {amount}. Posting this pays it again."
         )
     if change.repeats is None:
         yield from _movements(change)

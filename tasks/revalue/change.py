@@ -168,7 +168,7 @@ def _image_ids(space: Workspace, data: IngestOutputs) -> set[str]:
 def _paid_by(space: Workspace, run: str) -> Iterator[str]:
     """What pools have paid by the credit of a run."""
     for posted in space.ledger.verified_statements():
-        if posted.source == run and posted.active and posted.kind != "release":
+        if posted.source == run and posted.active and posted.kind == "division":
             pool = f"{posted.pool} of {posted.period}" if posted.period else posted.pool
             amount = formatted(posted.amount, posted.currency)
             yield f"{pool}: {amount} on {posted.created_at[:10]} by statement {posted.id}"

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from royalty.infra.ledger.change import Money, TakesBack
 from royalty.infra.ledger.ledger import Ledger
-from royalty.infra.ledger.postings import LedgerConflict, Posting
+from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.stores.database import open_database
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    if request.param == "sqlite":
-        return Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
-    return Ledger(open_database(request.getfixturevalue("postgres_url")))
-
-
-def euros(valuation: str, amounts: Mapping[str, int], **more: object) -> Posting:
-    return Posting(valuation=valuation, currency="EUR", amounts=amounts, **more)
-
+from tests.ledgers import euros
 
 FIRST = euros("v1", {"ann": 60, "bob": 30}, held={"cy": 10})
 SECOND = euros("v2", {"ann": 40, "bob": 50}, held={"cy": 10})

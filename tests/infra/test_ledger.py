@@ -18,19 +18,9 @@ from royalty.infra.ledger.postings import LedgerConflict, Posting
 from royalty.infra.stores.chain import GENESIS
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.tables import EntryRow, StatementRow
+from tests.ledgers import euros
 
 TABLES = ("pools", "policies", "credit_tables", "statements", "entries")
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    if request.param == "sqlite":
-        return Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
-    return Ledger(open_database(request.getfixturevalue("postgres_url")))
-
-
-def euros(valuation: str, amounts: dict[str, int], **more: object) -> Posting:
-    return Posting(valuation=valuation, currency="EUR", amounts=amounts, **more)
 
 
 def filled(ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,16 +52,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
         for row in rows
     ]
     composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())
-    made = render_pages(
-        composed,
-        title="demo",
-        created_at=report.created_at,
-        utility_name="FID",
-        utility_meaning="A distance.",
-        utilities=(1.0, 3.0),
-        level="95%",
-        pool="€9.00",
-    )
+    made = rendered(composed, report)
     step = Step(
         "Credit table", "ab" * 32, "changed", ((SCRIPT, "x" * 300),), SCRIPT, "c0ffee", "f", "e" * 32, asked=True
     )
@@ -70,12 +61,10 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     return {"report.html": whole, "trace.html": render_trace(trace), **made}
 
 
-def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str], report: Report) -> None:  # noqa: F811
-    row = replace(report.rows[0], name="ann", items=90, held_out=46, credit=0.5)
-    values = ImageValues("By GMValuator", "A value.", 13.084, 52.336, 0.25, ())
-    page = ContributorPage(row, 3, "", None, (values,), (), None, None, None)
-    made = render_pages(
-        [page],
+def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, str]:  # noqa: F811
+    """Pages of contributors, by their file, for two models that are two points apart."""
+    return render_pages(
+        composed,
         title="demo",
         created_at=report.created_at,
         utility_name="Score",
@@ -84,6 +73,13 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
         level="95%",
         pool="€9.00",
     )
+
+
+def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str], report: Report) -> None:  # noqa: F811
+    row = replace(report.rows[0], name="ann", items=90, held_out=46, credit=0.5)
+    values = ImageValues("By GMValuator", "A value.", 13.084, 52.336, 0.25, ())
+    page = ContributorPage(row, 3, "", None, (values,), (), None, None, None)
+    made = rendered([page], report)
     whole = " ".join(re.sub(r"<[^>]+>", " ", made[file_of("ann")]).split())
     assert "Images brought 136 Trained on 90 Held out 46" in whole
     assert "Of 136 distinct images brought, 90 were trained on. The other 46 were held out" in whole
@@ -94,16 +90,7 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
     )
     index = " ".join(re.sub(r"<[^>]+>", " ", made["index.html"]).split())
     assert re.search(r"ann \S+ 136 90 \+0\.50", index)
-    unknown = render_pages(
-        [replace(page, row=replace(row, held_out=None))],
-        title="demo",
-        created_at=report.created_at,
-        utility_name="Score",
-        utility_meaning="A score.",
-        utilities=(1.0, 3.0),
-        level="95%",
-        pool="€9.00",
-    )[file_of("ann")]
+    unknown = rendered([replace(page, row=replace(row, held_out=None))], report)[file_of("ann")]
     assert "Images brought" not in unknown
     assert "Trained on" in unknown
 
