@@ -21,7 +21,7 @@ from royalty.infra.stores.database import SCHEMA, VERSION_TABLE, _script, open_d
 from royalty.infra.stores.migrations.versions.v1_run_store import METADATA
 from royalty.infra.stores.runstore import RunStore, StageRecord
 from royalty.infra.stores.tables import Base
-from tests.infra.test_ledger import euros
+from tests.ledgers import euros
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

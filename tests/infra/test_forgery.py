@@ -21,14 +21,14 @@ from royalty.infra.stores.chain import pool_key
 from royalty.infra.stores.database import VERSION_TABLE, open_database
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import PolicyRow, PoolRow
-from tests.infra.test_ledger import euros, ledger  # noqa: F401  a fixture
+from tests.ledgers import euros
 
 COLUMNS = ("statement", "pool", "contributor", "valuation", "kind", "amount_minor", "currency")
 GUARDS = ("entries_closed", "entries_once", "entries_no_replace", "statements_settled")
 Change = Mapping[str, Any]
 
 
-def posted(ledger: Ledger) -> dict[str, Any]:  # noqa: F811
+def posted(ledger: Ledger) -> dict[str, Any]:
     """Two pools that are paid; the first entry of the first."""
     ledger.post("may", euros("v1", {"ann": 60, "bob": 40}, accounts={"cy": 9}))
     ledger.post("june", euros("v2", {"ann": 10}), replace=True)
@@ -62,7 +62,7 @@ def insert(engine: Engine, entry: Change, *, guarded: bool = True) -> int:
     ],
 )
 def test_an_entry_of_no_statement_is_named_and_stops_all_payment(
-    ledger: Ledger,  # noqa: F811
+    ledger: Ledger,
     change: Change,
 ) -> None:
     forged = {**posted(ledger), **change}
@@ -98,7 +98,7 @@ def test_an_entry_of_no_statement_is_named_and_stops_all_payment(
         {"contributor": "ann", "valuation": "v3"},
     ],
 )
-def test_an_entry_added_to_a_statement_breaks_its_hash(ledger: Ledger, change: Change) -> None:  # noqa: F811
+def test_an_entry_added_to_a_statement_breaks_its_hash(ledger: Ledger, change: Change) -> None:
     forged = {**posted(ledger), **change}
     if ledger.engine.dialect.name == "sqlite":
         with pytest.raises(sqlite3.IntegrityError, match="a statement is closed"):
@@ -116,7 +116,7 @@ def test_an_entry_added_to_a_statement_breaks_its_hash(ledger: Ledger, change: C
 
 
 def test_an_entry_moved_to_another_pool_is_found(tmp_path: Path) -> None:
-    ledger = Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))  # noqa: F811
+    ledger = Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
     first = posted(ledger)
     with ledger.engine.begin() as connection:
         connection.execute(text("DROP TRIGGER entries_no_update"))
@@ -128,7 +128,7 @@ def test_an_entry_moved_to_another_pool_is_found(tmp_path: Path) -> None:
 
 
 def test_a_statement_that_was_taken_away_leaves_entries_that_are_found(tmp_path: Path) -> None:
-    ledger = Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))  # noqa: F811
+    ledger = Ledger(open_database(f"sqlite:///{tmp_path / 'royalty.db'}"))
     posted(ledger)
     last = ledger.statements()[-1].id
     with closing(sqlite3.connect(tmp_path / "royalty.db")) as connection, connection:
@@ -137,7 +137,7 @@ def test_a_statement_that_was_taken_away_leaves_entries_that_are_found(tmp_path:
     assert ledger.verify().broken == last
 
 
-def test_terms_and_pools_forged_in_advance_are_not_adopted(ledger: Ledger) -> None:  # noqa: F811
+def test_terms_and_pools_forged_in_advance_are_not_adopted(ledger: Ledger) -> None:
     posted(ledger)
     terms = {"policy": "proportional"}
     with Session(ledger.engine) as session, session.begin():
@@ -163,7 +163,7 @@ def test_terms_and_pools_forged_in_advance_are_not_adopted(ledger: Ledger) -> No
     ],
 )  # fmt: skip
 def test_nothing_above_the_pool_and_accounts_is_paid(
-    ledger: Ledger,  # noqa: F811
+    ledger: Ledger,
     posting: Posting,
     brought: dict[str, int],
     says: str,
@@ -219,7 +219,7 @@ def test_any_single_entry_that_is_added_breaks_verification(
 
 
 @pytest.mark.parametrize("change", [{"statement": "ghost2"}, {"statement": "new", "pool": "no such pool"}])
-def test_the_database_writes_no_statement_beside_a_forged_entry(ledger: Ledger, change: Change) -> None:  # noqa: F811
+def test_the_database_writes_no_statement_beside_a_forged_entry(ledger: Ledger, change: Change) -> None:
     first = posted(ledger)
     insert(ledger.engine, {**first, "valuation": "v9", "amount_minor": 0, **change})
     with ledger.engine.connect() as connection:
@@ -234,7 +234,7 @@ def test_the_database_writes_no_statement_beside_a_forged_entry(ledger: Ledger, 
 
 def test_a_ledger_of_the_schema_before_is_guarded_once_it_is_opened(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'royalty.db'}"
-    ledger = Ledger(open_database(url))  # noqa: F811
+    ledger = Ledger(open_database(url))
     forged = {**posted(ledger), "statement": "ghost2", "valuation": "v9", "kind": "account"}
     with ledger.engine.begin() as connection:
         connection.execute(text("DROP TRIGGER statements_settled"))
