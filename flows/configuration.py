@@ -16,6 +16,7 @@ from royalty.models.base.errors import InputError, by_name
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.payout import PayoutConfig
@@ -141,6 +142,11 @@ def as_value_config(config: ValueConfig | Mapping[str, Any] | str | Path) -> Val
     return config if isinstance(config, ValueConfig) else _loaded(config, load_value_config)
 
 
+def as_detect_config(config: DetectConfig | Mapping[str, Any] | str | Path) -> DetectConfig:
+    """Convert settings or the path of a file to the configuration of a detection; see `as_credit_config`."""
+    return config if isinstance(config, DetectConfig) else _loaded(config, load_detect_config)
+
+
 def as_gmvaluator_config(config: GMValuatorConfig | Mapping[str, Any] | str | Path) -> GMValuatorConfig:
     """Convert settings or the path of a file to the configuration of a match; see `as_credit_config`."""
     return config if isinstance(config, GMValuatorConfig) else _loaded(config, load_gmvaluator_config)
@@ -219,6 +225,11 @@ def load_value_config(file: Path | None, overrides: Mapping[str, Any]) -> ValueC
     values = _merged(file, overrides)
     values.setdefault("name", f"values-{values.get('method')}")
     return _validated(ValueConfig, values, str(file or "the command line"))
+
+
+def load_detect_config(file: Path | None, overrides: Mapping[str, Any]) -> DetectConfig:
+    """Load the configuration of a detection of faulty items; see `load_value_config`."""
+    return _validated(DetectConfig, _merged(file, overrides), str(file or "the command line"))
 
 
 def load_gmvaluator_config(file: Path | None, overrides: Mapping[str, Any]) -> GMValuatorConfig:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 from prefect import flow
 
+from royalty.flows.mistakes import explained
 from royalty.flows.runner import RUNNER
+from royalty.infra.processes.workers import ProcessFailed
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
+from royalty.models.base.errors import InputError
 from royalty.tasks.benchmarks.detection import (
     accuracy_of,
     check_corruptions,
+    comparison_of,
     detect,
     read_digits,
     rows_of,
+    summary_of,
     write_detection,
 )
 from royalty.tasks.benchmarks.detection_stages import CleanSides
@@ -29,36 +35,80 @@ class DetectionResult:
     """The result of an evaluation with planted corruptions.
 
     Attributes:
-        rows: one for each corruption and method: `auroc`, and `first_fifth`, the share of the planted items that are
-            among the fifth of the items with the lowest values.
+        summary: one row for each corruption and method: mean `auroc` over draws, and its 95% interval `low` to `high`.
+        comparison: AUROC of the detector less that of each other method on the same draws, with interval and `p`.
+        rows: one for each corruption, draw and method: `auroc`, and `first_fifth`, the share of the planted items that
+            are among the fifth of the items with the lowest values.
         accuracy: accuracy of a classifier trained without the items of lowest value, by corruption, method and share
             removed.
+        failed: what was not measured, and why.
         folder: contains both tables and the curves.
     """
 
     name: str
+    summary: list[TableRow]
+    comparison: list[TableRow]
     rows: list[TableRow]
     accuracy: list[TableRow]
+    failed: list[str]
     folder: str
     mlflow_run: str
 
 
+class DetectionFailed(InputError):
+    """A part of the evaluation failed.
+
+    Attributes:
+        result: what was measured.
+    """
+
+    def __init__(self, result: DetectionResult) -> None:
+        failed = "\n".join(f"- {message}" for message in result.failed)
+        super().__init__(
+            f"{len(result.failed)} parts of {result.name} failed; the others are measured and published, and a "
+            f"repeated call keeps them:\n{failed}"
+        )
+        self.result = result
+
+
 @flow(name="evaluate-detection", flow_run_name="evaluate detection {config.name}", task_runner=RUNNER)
+@explained
 def detection(config: DetectionConfig) -> DetectionResult:
-    """Plant corruptions in a clean set, detect them by the values of its items, and train without the lowest values."""
+    """Plant corruptions in a clean set, detect them by the values of its items, and train without the lowest values.
+
+    Raises:
+        DetectionFailed: a part failed, after the others were measured and published.
+    """
     check_home(settings().root)
     check_weights(config.encoding.entries)
     sides = clean_sides(config)
     check_corruptions(config, sides)
-    detected = [detect(corruption, config, sides) for corruption in config.corruptions]
+    detected, failed = [], []
+    for corruption, draw in product(config.corruptions, range(config.draws)):
+        part = f"{corruption}, draw {draw + 1}"
+        try:
+            detected.append(detect(corruption, draw, config, sides))
+        except (InputError, ProcessFailed) as error:
+            failed.append(f"{part}: {error}")
+        else:
+            failed += [f"{part}, {method}: {message}" for method, message in detected[-1].outputs.failed.items()]
+    if not rows_of(detected):
+        raise InputError("no method could look for any corruption:\n" + "\n".join(failed))
     published = write_detection(config, detected)
-    return DetectionResult(
+    rows = rows_of(detected)
+    result = DetectionResult(
         name=config.name,
-        rows=rows_of(detected),
+        summary=summary_of(rows),
+        comparison=comparison_of(rows),
+        rows=rows,
         accuracy=accuracy_of(detected),
+        failed=failed,
         folder=published.folder,
         mlflow_run=published.run,
     )
+    if failed:
+        raise DetectionFailed(result)
+    return result
 
 
 def clean_sides(config: DetectionConfig) -> CleanSides:

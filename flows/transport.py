@@ -18,6 +18,7 @@ from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
+from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.reading import alike, embed, read, train_encoder
 from royalty.tasks.items.stages import Sides, Valued
@@ -85,7 +86,7 @@ def value(
     )
 
 
-def read_sides(config: ValueConfig) -> Sides:
+def read_sides(config: ValueConfig | DetectConfig) -> Sides:
     """Read the items of both sides, and embed their images."""
     encoding = config.encoding
     train, val = alike(*(read(path, encoding.size).outputs for path in (config.train, config.val)))

@@ -2,8 +2,8 @@
 
 Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
-`divide_pool` divides money by credit. Functions with a configuration: `load_config`, `run`, `revalue`, `payout` and
-`trace`, like the commands of the same names. Higher is always more valuable.
+`detect_items` finds faulty items; `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
+`run`, `revalue`, `payout` and `trace`, like the commands of the same names. Higher is always more valuable.
 
 Names are imported on first use, so that `import royalty` loads no other library.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from royalty.models.payout.division import Terms, divide_pool
     from royalty.models.payout.policies import Credit
     from royalty.models.valuation.coalitions import sample_coalitions
+    from royalty.models.valuation.detector import detect_items
     from royalty.models.valuation.gmvaluator import gmvaluator_values
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
@@ -34,6 +35,7 @@ __all__ = [
     "InputError",
     "Terms",
     "__version__",
+    "detect_items",
     "divide_pool",
     "estimate_shapley",
     "exact_shapley",
@@ -53,6 +55,7 @@ _MODULES = {
     "Credit": "royalty.models.payout.policies",
     "InputError": "royalty.models.base.errors",
     "Terms": "royalty.models.payout.division",
+    "detect_items": "royalty.models.valuation.detector",
     "divide_pool": "royalty.models.payout.division",
     "estimate_shapley": "royalty.models.valuation.shapley",
     "exact_shapley": "royalty.models.valuation.semivalues",

@@ -25,6 +25,7 @@ from royalty.flows.cli.command import (
     showing_refused,
     working,
 )
+from royalty.flows.cli.detect import detect
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
@@ -94,6 +95,7 @@ def run(
 app.command()(presets)
 app.command()(revalue)
 app.command()(value)
+app.command()(detect)
 app.command()(trace)
 app.command()(payout)
 app.command()(ledger)

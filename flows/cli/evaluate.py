@@ -15,8 +15,10 @@ from royalty.flows.cli.criteria import add_criteria
 from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
+    from royalty.flows.detection import DetectionResult
     from royalty.flows.evaluate import Judgement
     from royalty.tasks.judge.stages import JudgementKind
+    from royalty.tasks.stages.stage import TableRow
 
 evaluate_app = typer.Typer(no_args_is_help=True, help="Test credit and values against a known ground truth.")
 add_criteria(evaluate_app)
@@ -65,21 +67,44 @@ def detection(
         works=["royalty.tasks.benchmarks.detection_worker"],
         show_progress=not as_json,
     ):
-        from royalty.flows.detection import detection
+        from royalty.flows.detection import DetectionFailed, detection
 
-        result = detection(configuration)
+        try:
+            _print_detection(detection(configuration), as_json)
+        except DetectionFailed as error:
+            _print_detection(error.result, as_json)
+            raise
+
+
+def _print_detection(result: DetectionResult, as_json: bool) -> None:
+    """Print what was measured: AUROC of each method with its interval, and the detector's lead over each other one."""
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
     from royalty.infra.pages.terminal import console, print_run, print_table
 
-    cells: dict[str, list[str]] = {}
-    for row in result.rows:
-        cells.setdefault(row["method"], [row["method"]]).append(f"{row['auroc']:.2f}")
-    heads = [name.replace("-", "\n") for name in configuration.corruptions]
-    print_table(("AUROC", *heads), list(map(tuple, cells.values())))
-    console.print(f"Tables      {result.folder}/detection.csv, accuracy.csv", soft_wrap=True)
+    corruptions = list(dict.fromkeys(row["corruption"] for row in result.summary))
+    heads = [name.replace("-", "\n") for name in corruptions]
+    rates = {(row["method"], row["corruption"]): _with_half(row, "auroc", "") for row in result.summary}
+    leads = {(row["other"], row["corruption"]): _with_half(row, "difference", "+") for row in result.comparison}
+    for title, cells, columns in (
+        ("AUROC", rates, corruptions),
+        ("Detector's lead over", leads, [*corruptions, "all"]),
+    ):
+        methods = dict.fromkeys(method for method, _ in cells)
+        rows = [(method, *(cells.get((method, column), "") for column in columns)) for method in methods]
+        if rows:
+            print_table((title, *heads, "all")[: len(columns) + 1], rows)
+    console.print(
+        f"Tables      {result.folder}/summary.csv, comparison.csv, detection.csv, accuracy.csv", soft_wrap=True
+    )
     print_run(result.mlflow_run)
+
+
+def _with_half(row: TableRow, name: str, sign: str) -> str:
+    """A mean, and half the width of its interval if there is one."""
+    half = "" if row["low"] is None else f"\n±{(row['high'] - row['low']) / 2:.2f}"
+    return f"{row[name]:{sign}.3f}{half}"
 
 
 def _evaluate(

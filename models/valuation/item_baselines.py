@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import softmax
@@ -12,6 +10,7 @@ from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.encoders.head import LEARNING_RATE, descend, descent_rows, fit_head, moments, prediction_errors
+from royalty.models.valuation.folds import clean_folds
 from royalty.models.valuation.items import ItemValues
 
 RESIDUAL = 1e-6
@@ -56,26 +55,12 @@ def confidence_values(
         InputError: folds out of range, or what `check_labelled` refuses.
     """
     check_labelled(train_features, train_labels, val_features, val_labels)
-    numbers: dict[bytes, int] = {}
-    group = np.array([numbers.setdefault(row, len(numbers)) for row in row_bytes(val_features)])
-    if not 2 <= folds <= len(numbers):
-        raise InputError(
-            f"folds lie between 2 and the number of validation items that differ, {len(numbers)}; got {folds}. "
-            "Take 5, or add validation items"
-        )
-    _, first = np.unique(group, return_index=True)
-    order = np.lexsort((np.random.default_rng(seed).permutation(len(first)), val_labels[first]))
-    fold_of_group = np.empty(len(first), dtype=np.int64)
-    fold_of_group[order] = np.arange(len(first)) % folds
-    val_fold = fold_of_group[group]
-    copies = np.array([numbers.get(row, -1) for row in row_bytes(train_features)])
-    train_fold = np.where(copies >= 0, fold_of_group[copies], -1)
-
+    fold_of = clean_folds(train_features, val_features, val_labels, folds, seed)
     total, heads, correct, gradient = np.zeros(len(train_labels)), np.zeros(len(train_labels)), 0, 0.0
     for fold in range(folds):
-        held_out = val_fold == fold
+        held_out = fold_of.clean == fold
         head = fit_head(val_features[~held_out], val_labels[~held_out])
-        rows = np.flatnonzero(np.isin(train_fold, (-1, fold)) & np.isin(train_labels, head.classes))
+        rows = np.flatnonzero(np.isin(fold_of.train, (-1, fold)) & np.isin(train_labels, head.classes))
         columns = np.searchsorted(head.classes, train_labels[rows])
         total[rows] += head.probabilities(train_features[rows])[np.arange(len(rows)), columns]
         heads[rows] += 1
@@ -83,7 +68,11 @@ def confidence_values(
         gradient = max(gradient, head.gradient)
         if progress is not None:
             progress(1)
-    diagnostics = {"accuracy": correct / len(val_labels), "copies": int((copies >= 0).sum()), "gradient": gradient}
+    diagnostics = {
+        "accuracy": correct / len(val_labels),
+        "copies": int((fold_of.train >= 0).sum()),
+        "gradient": gradient,
+    }
     return ItemValues(total / np.maximum(heads, 1), diagnostics)
 
 
@@ -277,11 +266,6 @@ def alignment(
     )  # (dimensions + 1, classes)
     products: np.ndarray = ((rows @ gradient) * prediction_errors(rows, targets, weights)).sum(axis=1)
     return products
-
-
-def row_bytes(features: np.ndarray) -> Iterator[bytes]:
-    """Keys of rows, equal for equal rows of any type; adding zero turns -0.0 into 0.0."""
-    return (row.tobytes() for row in features.astype(np.float64) + 0.0)
 
 
 def check_positive(name: str, count: int) -> None:

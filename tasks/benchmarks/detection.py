@@ -15,6 +15,7 @@ from royalty.infra.processes.workers import Deferred
 from royalty.infra.workspace import Workspace
 from royalty.models.base.choices import CorruptionName
 from royalty.models.base.registry import modules_of
+from royalty.models.judging.draws import OverDraws, over_draws
 from royalty.tasks.benchmarks.detection_stages import (
     DETECT,
     DIGITS,
@@ -53,20 +54,20 @@ def check_corruptions(config: DetectionConfig, sides: CleanSides) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def detect(corruption: CorruptionName, config: DetectionConfig, sides: CleanSides) -> Detected:
+def detect(corruption: CorruptionName, draw: int, config: DetectionConfig, sides: CleanSides) -> Detected:
     """Detect one corruption by every method, and measure the accuracy without the items of lowest value."""
-    inputs = DetectInputs(corruption, config.settings, sides)
+    inputs = DetectInputs(corruption, config.settings, sides, draw)
     detected = run_in_worker(
         DETECT,
         inputs,
         detection_worker.detect,
-        title=corruption,
+        title=f"{corruption}, draw {draw + 1}",
         total=len(config.methods) + 1,
         also=modules_of(config.encoding.entries),
     )
     # Shown at once, so that a later corruption that fails does not hide it.
     rates = ", ".join(f"{row['method']} {row['auroc']:.2f}" for row in detected.outputs.rows)
-    announce(f"{corruption}: AUROC {rates}")
+    announce(f"{corruption}, draw {draw + 1} of {config.draws}: AUROC {rates}")
     return detected
 
 
@@ -78,8 +79,13 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Pu
     def make(_space: Workspace) -> Contents:
         return Contents(
             note=f"Detection of planted corruptions by values of items, evaluation {config.name!r}.",
-            metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in rows},
-            tables={"detection": pd.DataFrame(rows), "accuracy": pd.DataFrame(accuracy_of(detected))},
+            metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in summary_of(rows)},
+            tables={
+                "summary": pd.DataFrame(summary_of(rows)),
+                "comparison": pd.DataFrame(comparison_of(rows)),
+                "detection": pd.DataFrame(rows),
+                "accuracy": pd.DataFrame(accuracy_of(detected)),
+            },
             files=_plots(config.name, detected),
         )
 
@@ -93,18 +99,69 @@ def rows_of(detected: Sequence[Detected]) -> list[TableRow]:
     return [row for stage in detected for row in stage.outputs.rows]
 
 
+def summary_of(rows: Sequence[TableRow]) -> list[TableRow]:
+    """AUROC over draws: one row for each corruption and method, with its 95% interval."""
+    drawn: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        drawn.setdefault((row["corruption"], row["method"]), []).append(row["auroc"])
+    return [
+        {"corruption": corruption, "method": method, "draws": len(aurocs)} | _interval("auroc", over_draws(aurocs))
+        for (corruption, method), aurocs in drawn.items()
+    ]
+
+
+def comparison_of(rows: Sequence[TableRow], method: str = "detector") -> list[TableRow]:
+    """AUROC of a method less that of each other one on the same draws, by corruption and as their mean (`all`)."""
+    by_draw: dict[tuple[str, int], dict[str, float]] = {}
+    for row in rows:
+        by_draw.setdefault((row["corruption"], row["draw"]), {})[row["method"]] = row["auroc"]
+    others = dict.fromkeys(row["method"] for row in rows if row["method"] != method)
+    corruptions = dict.fromkeys(row["corruption"] for row in rows)
+    compared: list[TableRow] = []
+    for other in others:
+        less = {
+            place: rates[method] - rates[other] for place, rates in by_draw.items() if {method, other} <= rates.keys()
+        }
+        groups = {name: [less[place] for place in less if place[0] == name] for name in corruptions}
+        draws = dict.fromkeys(draw for _, draw in less)
+        groups["all"] = [float(np.mean([less[place] for place in less if place[1] == draw])) for draw in draws]
+        for corruption, differences in groups.items():
+            if differences:
+                result = over_draws(differences)
+                title = {"corruption": corruption, "method": method, "other": other, "draws": len(differences)}
+                compared.append(title | _interval("difference", result) | {"p": _known(result.p)})
+    return compared
+
+
+def _interval(name: str, result: OverDraws) -> TableRow:
+    return {name: result.mean, "low": _known(result.low), "high": _known(result.high)}
+
+
+def _known(number: float) -> float | None:
+    return None if np.isnan(number) else number
+
+
 def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
     """The accuracy table: one row for each corruption, method and fraction removed."""
     return [row for stage in detected for row in stage.outputs.accuracy]
 
 
 def _plots(name: str, detected: Sequence[Detected]) -> dict[str, bytes]:
-    """PNGs by file name, one for each corruption."""
+    """PNGs by file name, one for each corruption: the mean over its draws."""
     from royalty.infra.pages.plots import detection_curves  # matplotlib takes a second to import
 
-    plots = {}
+    drawn: dict[str, dict[str, list[list[float]]]] = {}
     for stage in detected:
-        curves = {method: np.array(rates) for method, rates in stage.outputs.curves.items()}
-        corruption = stage.inputs.corruption
-        plots[f"{corruption}.png"] = detection_curves(f"{name}: {corruption}", curves)
-    return plots
+        for method, rates in stage.outputs.curves.items():
+            drawn.setdefault(stage.inputs.corruption, {}).setdefault(method, []).append(rates)
+    return {
+        f"{corruption}.png": detection_curves(
+            f"{name}: {corruption}",
+            # Draws of small sets may differ in length.
+            {
+                method: np.mean([rates[: min(map(len, curves))] for rates in curves], axis=0)
+                for method, curves in methods.items()
+            },
+        )
+        for corruption, methods in drawn.items()
+    }

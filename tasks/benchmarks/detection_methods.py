@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from royalty.models.data.planting import share_values
+from royalty.models.valuation.detector import detect_items
 from royalty.models.valuation.item_baselines import (
     confidence_values,
     el2n_values,
@@ -31,6 +33,8 @@ def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
     valuing, seed = settings.valuing, settings.seed
     weights = {name: getattr(valuing, name) for name in ("label_weight", "feature_weight", "epsilon", "tolerance")}
     methods: dict[Looking, ValuationMethod] = {
+        "detector": lambda *sides: ItemValues(detect_items(*sides, seed=seed).scores, {}),
+        "class-shares": lambda *sides: ItemValues(share_values(sides[1], sides[3]), {}),
         "lava": lambda *sides: lava_values(*sides, **weights, max_iterations=valuing.max_iterations),
         "sava": lambda *sides: sava_values(
             *sides,

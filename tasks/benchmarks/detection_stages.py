@@ -45,11 +45,21 @@ class CheckInputs:
 
 @dataclass(frozen=True)
 class DetectInputs:
-    """A corruption that is planted in clean training items, and the methods that look for it."""
+    """A corruption that is planted in clean training items, and the methods that look for it.
+
+    Attributes:
+        draw: number of the random draw, from 0; it is added to the seed.
+    """
 
     corruption: CorruptionName
     config: DetectionSettings
     sides: CleanSides
+    draw: int = 0
+
+    @property
+    def seed(self) -> int:
+        """Seed of this draw."""
+        return self.config.seed + self.draw
 
 
 @dataclass(frozen=True)
@@ -61,11 +71,13 @@ class DetectOutputs:
             of lowest value.
         curves: by method, the fraction of the planted items found over the items inspected, lowest value first.
         accuracy: accuracy of a classifier trained without the items of lowest value, by method and fraction removed.
+        failed: by method that refused the set, its message.
     """
 
     rows: list[TableRow]
     curves: dict[str, list[float]]
     accuracy: list[TableRow]
+    failed: dict[str, str]
     busy_seconds: float
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from royalty.models.base.choices import CorruptionName
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.corruptions import CORRUPTIONS, Corrupted
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import numbered
+from royalty.models.data.planting import equal_shares
 from royalty.models.encoders.encoder import Encoder
 from royalty.models.encoders.head import fit_head
 from royalty.models.encoders.registry import build_encoder
@@ -46,18 +46,24 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
     rows: list[TableRow] = []
     curves: dict[str, list[float]] = {}
     accuracy: list[TableRow] = []
+    failed: dict[str, str] = {}
     for method in settings.methods:
         started = time.perf_counter()
-        values = trial.values(settings, method)
+        try:
+            values = trial.values(settings.model_copy(update={"seed": inputs.seed}), method)
+        except InputError as error:  # the other methods are not lost
+            failed[method] = str(error)
+            continue
+        finally:
+            context.advance(1)
         seconds = time.perf_counter() - started
-        title: TableRow = {"corruption": inputs.corruption, "method": method}
+        title: TableRow = {"corruption": inputs.corruption, "method": method, "draw": inputs.draw}
         result = detection(values, trial.corrupted.planted)
         counts = {"planted": int(trial.corrupted.planted.sum()), "items": len(values)}
         rows.append(title | {"first_fifth": result.first_fifth, "auroc": result.auroc} | counts | {"seconds": seconds})
         curves[method] = result.curve()
         accuracy += [title | row for row in _removals(trial, values, settings.removed, whole)]
-        context.advance(1)
-    return DetectOutputs(rows, curves, accuracy, time.perf_counter() - began)
+    return DetectOutputs(rows, curves, accuracy, failed, time.perf_counter() - began)
 
 
 def check(inputs: CheckInputs, context: StageContext) -> int:
@@ -75,7 +81,10 @@ def check(inputs: CheckInputs, context: StageContext) -> int:
         quick = {"steps": 0} if corruption == "poison-frogs" else {}
         with refused.collect():
             try:
-                _corrupted(inputs.config, corruption, torch.nn.Flatten(), train, val, **quick)
+                seen = _seen(val, inputs.config)
+                drawn = DetectInputs(corruption, inputs.config, inputs.sides)
+                corrupted = _corrupted(drawn, torch.nn.Flatten(), train, val.rows(~seen), **quick)
+                _kept(drawn, corrupted, val.labels[seen])
             except InputError as error:
                 raise InputError(f"`{corruption}`: {error}") from None
         context.advance(1)
@@ -118,6 +127,8 @@ class _Trial:
     def values(self, settings: DetectionSettings, method: Looking) -> np.ndarray:
         """Values of the training items, `(items,)`; higher is more valuable."""
         train, val = self.represented if method in BY_DISTANCE else self.features
+        if method == "detector":  # which compares features itself, and labels by its own classifiers
+            train, val = represent(*self.features, None, "features")
         return method_of(settings, method)(train, self.corrupted.labels, val, self.val_labels).values
 
     def accuracy_without(self, removed: np.ndarray) -> float:
@@ -131,23 +142,26 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
     """Draw items, plant the corruption, and embed both sides."""
     settings = inputs.config
     train, val = _drawn(inputs, context)
-    seen = np.random.default_rng(settings.seed).random(len(val.labels)) >= settings.test
+    seen = _seen(val, settings)
     net = _encoder(settings, val.rows(seen), context)
-    corrupted = _corrupted(settings, inputs.corruption, net.embed, train, val)
-    known = np.isin(val.labels, corrupted.labels)  # drop a class that the corruption removed from training
-    val, seen = val.rows(known), seen[known]
-    features, val_features = (_embedded(context, net, images) for images in (corrupted.images, val.images))
-    for_methods, for_test = val_features[seen], val_features[~seen]
-    represented = represent(features, for_methods, val.labels[seen], settings.encoding.representation)
+    # The target of poisoned images is one that no method sees.
+    corrupted = _corrupted(inputs, net.embed, train, val.rows(~seen))
+    corrupted, clean = _kept(inputs, corrupted, val.labels[seen])
+    test = val.rows(~seen & np.isin(val.labels, corrupted.labels))  # without a class that the corruption removed
+    val = val.rows(seen).rows(clean)
+    features, for_methods, for_test = (
+        _embedded(context, net, images) for images in (corrupted.images, val.images, test.images)
+    )
+    represented = represent(features, for_methods, val.labels, settings.encoding.representation)
     components, _ = represent(np.concatenate([features, for_test]), for_methods, None, "principal")
     return _Trial(
         corrupted,
         features=(features, for_methods),
         represented=represented,
-        val_labels=val.labels[seen],
+        val_labels=val.labels,
         components=components[: len(features)],
         test=components[len(features) :],
-        test_labels=val.labels[~seen],
+        test_labels=test.labels,
     )
 
 
@@ -170,10 +184,24 @@ def _drawn(inputs: DetectInputs, context: StageContext) -> tuple[_Labelled, _Lab
     labels, val_labels = numbered(train.labels, val.labels)
     if train.images is None or val.images is None or labels is None or val_labels is None:
         raise InputError("corruptions are planted in images with labels; give both, for training and validation")
-    generator = np.random.default_rng(settings.seed)
+    generator = np.random.default_rng(inputs.seed)
     rows = np.sort(generator.permutation(len(labels))[: settings.items])
     val_rows = np.sort(generator.permutation(len(val_labels))[: settings.val_items])
     return _Labelled(train.images, labels).rows(rows), _Labelled(val.images, val_labels).rows(val_rows)
+
+
+def _seen(val: _Labelled, settings: DetectionSettings) -> np.ndarray:
+    """Draw the validation images that methods see; the others test classifiers: bool, `(validation items,)`."""
+    seen: np.ndarray = np.random.default_rng(settings.seed).random(len(val.labels)) >= settings.test
+    return seen
+
+
+def _kept(inputs: DetectInputs, corrupted: Corrupted, val_labels: np.ndarray) -> tuple[Corrupted, np.ndarray]:
+    """Keep the class shares, if they are to be kept; returns the training set and positions of validation items."""
+    if inputs.config.planting.class_shares == "changed":
+        return corrupted, np.flatnonzero(np.isin(val_labels, corrupted.labels))
+    rows, val_rows = equal_shares(corrupted.labels, corrupted.planted, val_labels, inputs.seed)
+    return Corrupted(corrupted.images[rows], corrupted.labels[rows], corrupted.planted[rows]), val_rows
 
 
 def _encoder(settings: DetectionSettings, val: _Labelled, context: StageContext) -> Encoder:
@@ -186,15 +214,18 @@ def _encoder(settings: DetectionSettings, val: _Labelled, context: StageContext)
 
 
 def _corrupted(
-    settings: DetectionSettings,
-    corruption: CorruptionName,
+    inputs: DetectInputs,
     embed: Callable[[torch.Tensor], torch.Tensor],
     train: _Labelled,
     val: _Labelled,
     **more: Any,
 ) -> Corrupted:
-    """Plant a corruption. The first, second and third label are the target, poisoned and removed class."""
-    amount, classes = settings.planting, np.unique(train.labels)
+    """Plant a corruption. The first, second and third label are the target, poisoned and removed class.
+
+    Args:
+        val: images of which one is the target of poisoned images.
+    """
+    amount, classes, corruption = inputs.config.planting, np.unique(train.labels), inputs.corruption
     options: dict[str, Any]
     if corruption == "flipped-labels":
         options = {"share": amount.flipped}
@@ -217,7 +248,7 @@ def _corrupted(
         }
     else:
         options = {"share": amount.backdoor, "target_label": int(classes[0])}
-    return CORRUPTIONS[corruption](train.images, train.labels, seed=settings.seed, **options, **more)
+    return CORRUPTIONS[corruption](train.images, train.labels, seed=inputs.seed, **options, **more)
 
 
 def _embedded(context: StageContext, net: Encoder, images: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from royalty.tasks.config.values import Valuing
 
 CORRUPTIONS: tuple[CorruptionName, ...] = get_args(CorruptionName)
 Looking = Literal[
+    "detector",
     "lava",
     "sava",
     "batchwise-lava",
@@ -23,21 +24,25 @@ Looking = Literal[
     "el2n",
     "tracin",
     "influence",
+    "class-shares",
     "random",
 ]
 METHODS: tuple[Looking, ...] = get_args(Looking)
 
 
 class PlantingConfig(StageConfig):
-    """How much is planted.
+    """How much is planted, and how.
 
     Attributes:
+        class_shares: `kept` leaves clean items out until every class has the same share in training as in validation;
+            `changed` plants as the papers do, so that class shares alone tell a corruption that adds to a class.
         flipped: fraction of the items whose labels are changed.
         noise: fraction of the items whose pixels are disturbed.
         backdoor: fraction of the items that get a trigger and another label.
         poisoned: number of images that collide with one validation image in feature space.
     """
 
+    class_shares: Literal["kept", "changed"] = "kept"
     flipped: Share = 0.25
     noise: Share = 0.25
     backdoor: Share = 0.05
@@ -76,12 +81,14 @@ class DetectionConfig(DetectionSettings):
     Attributes:
         train, val: labelled training images, and clean labelled validation images; both None: scikit-learn's digits.
         corruptions: corruptions that are planted, each in turn.
+        draws: number of random draws of images and of planted items, from `seed` upwards.
     """
 
     name: RunName = "detection"
     train: Path | None = None
     val: Path | None = None
     corruptions: tuple[CorruptionName, ...] = CORRUPTIONS
+    draws: Annotated[int, Field(ge=1)] = 3
 
     @property
     def settings(self) -> DetectionSettings:

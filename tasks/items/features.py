@@ -6,13 +6,14 @@ import numpy as np
 
 from royalty.infra.stores.embeddings import EmbeddingStore
 from royalty.models.encoders.representation import represent
+from royalty.tasks.config.detecting import DetectSettings
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.sides import OpenSides
 
 
 def represented(
-    embeddings: EmbeddingStore, sides: OpenSides, settings: ValueSettings, encoder: str
+    embeddings: EmbeddingStore, sides: OpenSides, settings: ValueSettings | DetectSettings, encoder: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of the known training items and of validation, `(items, dimensions)` each.
 

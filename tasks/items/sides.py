@@ -13,6 +13,7 @@ from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items, numbered
 from royalty.models.valuation.items import ItemValues, with_lowest
+from royalty.tasks.config.detecting import DetectSettings
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.stages import Sides, ValueOutputs
 from royalty.tasks.items.stored_items import load_items
@@ -47,7 +48,7 @@ class OpenSides:
         return [f"{identity} {label}" for identity, label, known in rows if known]
 
 
-def open_sides(artifacts: ArtifactStore, settings: ValueSettings, sides: Sides) -> OpenSides:
+def open_sides(artifacts: ArtifactStore, settings: ValueSettings | DetectSettings, sides: Sides) -> OpenSides:
     """Map the items of both sides, and number their labels.
 
     Raises:

@@ -156,6 +156,32 @@ class ValueOutputs:
 
 
 @dataclass(frozen=True)
+class DetectItemsInputs:
+    """Settings of a detection (`royalty.tasks.config.detecting.DetectSettings`), and the items of both sides."""
+
+    config: Mapping[str, Any]
+    sides: Sides
+
+
+@dataclass(frozen=True)
+class DetectItemsOutputs:
+    """Digest of the table of scores (Parquet), in the order of the items.
+
+    Attributes:
+        flagged: number of flagged items.
+        notes: sentences on the result that a reader must know.
+        diagnostics: of the detector.
+    """
+
+    table: str
+    items: int
+    flagged: int
+    notes: list[str]
+    diagnostics: dict[str, Any]
+    busy_seconds: float
+
+
+@dataclass(frozen=True)
 class Kept:
     """The earlier plan that a valuation extends; empty for a new valuation.
 
@@ -302,6 +328,7 @@ COLOUR = Stage("colour", ColourInputs, ItemsOutputs)
 TRAIN_ENCODER = Stage("train-encoder", EncoderInputs, EncoderOutputs)
 EMBED = Stage("embed", EmbedInputs, EmbedOutputs)
 VALUE = Stage("value", ValueInputs, ValueOutputs)
+DETECT_ITEMS = Stage("detect-items", DetectItemsInputs, DetectItemsOutputs)
 PLAN_SHARES = Stage("plan-shares", PlanInputs, PlanOutputs)
 SOLVE_SHARE = Stage("solve-share", SolveInputs, SolveOutputs)
 AGREE_SHARES = Stage("agree-shares", AgreeInputs, AgreeOutputs)
@@ -313,6 +340,7 @@ Coloured = Finished[ColourInputs, ItemsOutputs]
 EncoderTrained = Finished[EncoderInputs, EncoderOutputs]
 Embedded = Finished[EmbedInputs, EmbedOutputs]
 Valued = Finished[ValueInputs, ValueOutputs]
+ItemsDetected = Finished[DetectItemsInputs, DetectItemsOutputs]
 Planned = Finished[PlanInputs, PlanOutputs]
 Solved = Finished[SolveInputs, SolveOutputs]
 Agreed = Finished[AgreeInputs, AgreeOutputs]

@@ -53,7 +53,7 @@ def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | 
 
     inputs = PublishInputs(config.name, config.name, {"value": valued.key}, _flat(config))
     published = publish(WRITE_VALUES, inputs, make)
-    _copy(table, out)
+    copy_table(table, out)
     return published
 
 
@@ -84,7 +84,7 @@ def write_matches(
     params = {**config.matching.model_dump(mode="json"), "size": config.size}
     inputs = PublishInputs(config.name, config.name, {"match": matched.key}, params)
     published = publish(WRITE_MATCHES, inputs, make)
-    _copy(matched.outputs.table, out)
+    copy_table(matched.outputs.table, out)
     return published
 
 
@@ -98,7 +98,8 @@ def check_out(out: Path | None) -> None:
         )
 
 
-def _copy(table: str, out: Path | None) -> None:
+def copy_table(table: str, out: Path | None) -> None:
+    """Write a stored table to `out`, as Parquet or CSV by its ending; nothing if `out` is None."""
     if out is None:
         return
     artifacts = open_workspace(settings()).artifacts

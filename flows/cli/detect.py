@@ -1,0 +1,56 @@
+"""The command `royalty detect`: find faulty training items."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from royalty.flows.cli.command import AsJson, ConfigFile, Name, SourceOf, working
+
+WORKS = [f"royalty.tasks.items.{module}" for module in ("embedding_worker", "detecting_worker")]
+
+
+def detect(
+    train: SourceOf = None,
+    val: SourceOf = None,
+    fdr: Annotated[
+        float | None, typer.Option(help="Largest expected fraction of clean items among the flagged ones.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write the table to: .parquet or .csv.")] = None,
+    config: ConfigFile = None,
+    name: Name = None,
+    unseen_label: Annotated[
+        str | None, typer.Option(help="Treatment of training labels that the validation set lacks: error or worst.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find training items with wrong labels or strange features by a clean validation set, and say why."""
+    from royalty.flows.configuration import load_detect_config
+
+    options = {"train": train, "val": val, "fdr": fdr, "name": name, "unseen_label": unseen_label}
+    configuration = load_detect_config(config, options)
+    with working(None, flow="royalty.flows.detect", works=WORKS, show_progress=not as_json):
+        from royalty.flows.detect import detect
+
+        result = detect(configuration, out)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from royalty.infra.pages.terminal import console, print_run
+
+    console.print(
+        f"{result.flagged} of {result.items} items flagged; at most {result.fdr:.0%} of them clean on average"
+    )
+    for kind, weight in result.diagnostics["weights"].items():
+        console.print(f"  weight of {kind.replace('_', ' ')}  {weight:.2f}")
+    for note in result.notes:
+        console.print(note, markup=False)
+    console.print(f"Review      {result.folder}/review.csv", soft_wrap=True)
+    console.print(f"Page        {result.folder}/detected.html", soft_wrap=True)
+    console.print(f"Table       {out or result.folder + '/detected.parquet'}", soft_wrap=True)
+    print_run(result.mlflow_run)

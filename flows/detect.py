@@ -1,0 +1,74 @@
+"""Detect faulty training items by a clean validation set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from royalty.flows.configuration import as_detect_config
+from royalty.flows.mistakes import explained
+from royalty.flows.naming import named
+from royalty.flows.runner import RUNNER
+from royalty.flows.transport import read_sides
+from royalty.infra.settings import settings
+from royalty.infra.workspace import check_home
+from royalty.tasks.config.detecting import DetectConfig
+from royalty.tasks.items.detecting import detect_all, write_detected
+from royalty.tasks.items.writing import check_out
+from royalty.tasks.stages.weights import check_weights
+
+
+@dataclass(frozen=True)
+class DetectResult:
+    """The result of a detection.
+
+    Attributes:
+        items: number of items checked.
+        flagged: number of items flagged at the false discovery rate `fdr`.
+        table: digest of the table of scores.
+        folder: contains `detected.parquet`, `review.csv` and `detected.html`.
+        notes: sentences on the result that a reader must know.
+        diagnostics: diagnostics of the detector.
+    """
+
+    name: str
+    items: int
+    flagged: int
+    fdr: float
+    table: str
+    folder: str
+    mlflow_run: str
+    notes: list[str]
+    diagnostics: dict[str, Any]
+
+
+@flow(name="detect", flow_run_name=named("detect"), task_runner=RUNNER)
+@explained
+def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None) -> DetectResult:
+    """Score every training item by clean items, and flag faulty ones. Finished work is reused, also from other runs.
+
+    Args:
+        config: a configuration, the contents of a configuration file, or the path of one.
+        out: file to write the table to: .parquet or .csv.
+    """
+    config = as_detect_config(config)
+    check_out(out)
+    check_home(settings().root)
+    check_weights(config.encoding.entries)
+    sides = read_sides(config)
+    detected = detect_all(config, sides)
+    published = write_detected(config, sides, detected, out)
+    return DetectResult(
+        name=config.name,
+        items=detected.outputs.items,
+        flagged=detected.outputs.flagged,
+        fdr=config.fdr,
+        table=detected.outputs.table,
+        folder=published.folder,
+        mlflow_run=published.run,
+        notes=detected.outputs.notes,
+        diagnostics=detected.outputs.diagnostics,
+    )

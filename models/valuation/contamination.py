@@ -1,0 +1,105 @@
+"""A mixture of clean and faulty items, fitted to the p-values of training items and of clean items.
+
+Let x_i be minus the logarithms of an item's p-values, one for each kind of fault. Clean items have a density g(x),
+known by a sample of them. Faulty ones have the density g(x) exp(w'x) / Z, Z = E_g exp(w'x), an exponential tilt (Qin
+1999), so that the log-odds of a fault are log pi/(1 - pi) + w'x - log Z. The weights w say how much each kind of
+evidence is worth in this set; pi is the fraction of faulty items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+START = (0.7, 0.07, 0.15)
+"""Weights of label, features and features within the class, to which fitted weights are drawn."""
+
+STRENGTH = 10.0
+"""Penalty of the squared logarithm of a weight's ratio to its start, in items."""
+
+LEAST, MOST = 0.01, 0.95
+"""Range of a weight; at 1, exp(w'x) has no mean for independent p-values of clean items."""
+
+FRACTIONS = (0.005, 0.95)
+"""Range of the fraction of faulty items."""
+
+STEPS = 30
+"""Steps of expectation and maximization."""
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """A fitted mixture.
+
+    Attributes:
+        weights: w, `(kinds,)`.
+        log_norm: log Z.
+        fraction: pi, of all training items.
+    """
+
+    weights: np.ndarray
+    log_norm: float
+    fraction: float
+
+    def log_ratio(self, evidence: np.ndarray) -> np.ndarray:
+        """Logarithm of the density of faulty items over that of clean ones, `(items,)`; `evidence` is x."""
+        ratio: np.ndarray = evidence @ self.weights - self.log_norm
+        return ratio
+
+
+def fit_tilt(train: np.ndarray, clean: np.ndarray) -> Tilt:
+    """Fit the mixture by expectation and maximization.
+
+    Args:
+        train, clean: x of the training items and of clean items, `(items, kinds)` and `(clean items, kinds)`.
+    """
+    start = np.log(START)
+    weights, fraction = np.array(START), 0.1
+    for _ in range(STEPS):
+        faulty = expit(logit(fraction) + Tilt(weights, _log_norm(clean, weights), fraction).log_ratio(train))
+        # One faulty and nine clean items are added, so that a set without faults keeps a small fraction.
+        fraction = float(np.clip((faulty.sum() + 1) / (len(train) + 10), FRACTIONS[0], 0.6))
+        total, seen = float(faulty.sum()), faulty @ train
+
+        def loss(logarithms: np.ndarray, total: float = total, seen: np.ndarray = seen) -> tuple[float, np.ndarray]:
+            tried = np.exp(logarithms)
+            tilted = np.exp(clean @ tried - (clean @ tried).max())
+            expected = tilted @ clean / tilted.sum()
+            away = logarithms - start
+            value = total * _log_norm(clean, tried) - seen @ tried + STRENGTH * away @ away
+            return float(value), (total * expected - seen) * tried + 2 * STRENGTH * away
+
+        bounds = [(np.log(LEAST), np.log(MOST))] * len(start)
+        weights = np.exp(minimize(loss, np.log(weights), jac=True, method="L-BFGS-B", bounds=bounds).x)
+    return Tilt(weights, _log_norm(clean, weights), fraction)
+
+
+def fractions_by_class(
+    faulty: np.ndarray, labels: np.ndarray, clean_faulty: np.ndarray, clean_labels: np.ndarray
+) -> dict[int, float]:
+    """Estimate the fraction of faulty items of each label, by label.
+
+    It is the mean probability of a fault among training items, less that among clean items of the label: some labels
+    are harder than others, and their clean items look worse too. The estimates are drawn to their mean as far as they
+    differ by no more than their errors (empirical Bayes). The numbers of items of a label have no influence on them.
+
+    Args:
+        faulty, clean_faulty: probabilities of a fault, `(items,)`.
+    """
+    classes = np.unique(labels)
+    sides = [(faulty[labels == label], clean_faulty[clean_labels == label]) for label in classes]
+    excess = np.array([train.mean() - clean.mean() for train, clean in sides])
+    errors = np.array([train.var() / len(train) + clean.var() / len(clean) for train, clean in sides])
+    between = max(0.0, float(excess.var(ddof=1) - errors.mean())) if len(classes) > 1 else 0.0
+    trust = between / (between + errors) if between > 0 else np.zeros(len(classes))
+    fractions = np.clip(excess.mean() + trust * (excess - excess.mean()), *FRACTIONS)
+    return dict(zip(classes.tolist(), fractions.tolist(), strict=True))
+
+
+def _log_norm(clean: np.ndarray, weights: np.ndarray) -> float:
+    exponents = clean @ weights
+    highest = float(exponents.max())
+    return highest + float(np.log(np.exp(exponents - highest).mean()))

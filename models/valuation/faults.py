@@ -1,0 +1,116 @@
+"""How clean items look, by kind of fault: their label, their features, and their features among those of their label.
+
+Each score compares items with the clean items of a fit. Clean items that are not in the fit are scored in the place of
+training items, in the same transports, so that a clean training item cannot be told from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from royalty.models.encoders.head import LinearHead, fit_head
+from royalty.models.valuation.transport import PointCost, solve_transport
+
+Fault = Literal["label", "features", "within_class"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+PENALTY = 1e-2
+"""Penalty of the head; strong, because it has about as many weights for a label as there are clean items."""
+
+EPSILON, TOLERANCE, MAX_ITERATIONS = 0.1, 1e-3, 1000
+"""Settings of transport: the entropy as a fraction of the scale of the cost, the marginal error, and the passes."""
+
+LOG_TEMPERATURES = (-3.0, 4.0)
+"""Ends of the search for the logarithm of the temperature."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores of items by kind of fault, `(items,)`, higher is cleaner, and the head's log-probabilities.
+
+    Attributes:
+        log_probabilities: `(items, labels)`, in the order of the sorted clean labels.
+    """
+
+    scores: Mapping[Fault, np.ndarray]
+    log_probabilities: np.ndarray
+
+
+def evidence(
+    items: tuple[np.ndarray, np.ndarray],
+    left_out: np.ndarray,
+    clean: tuple[np.ndarray, np.ndarray],
+    device: torch.device | None = None,
+) -> Evidence:
+    """Score items by a fit to clean items.
+
+    - `label`: log-probability of the label by a linear head, whose temperature is fitted to the clean items left out.
+    - `features`: minus the dual potential of the transport of all items to the clean ones, by features alone. Items of
+      a label have together the mass of the clean items of the label, so that shares of labels are no evidence.
+    - `within_class`: the same within each label, less the median of the clean items left out, so that labels whose
+      items lie far apart are not worse than others.
+
+    Args:
+        items: features, `(items, dimensions)`, and labels, `(items,)`, of training items and of clean items left out.
+        left_out: bool, `(items,)`; the clean items left out. Each label has one at least.
+        clean: features and labels of the clean items in the fit; each label of the items has one at least.
+    """
+    (features, labels), (clean_features, clean_labels) = items, clean
+    head = fit_head(clean_features, clean_labels, penalty=PENALTY)
+    logits, columns = head.logits(features), np.searchsorted(head.classes, labels)
+    cool = log_softmax(logits / _temperature(head, features[left_out], labels[left_out]), axis=1)
+    within = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        potential = _closeness(features[rows], clean_features[clean_labels == label], device)
+        within[rows] = potential - np.median(potential[left_out[rows]])
+    return Evidence(
+        {
+            "label": cool[np.arange(len(labels)), columns],
+            "features": _closeness(features, clean_features, device, _masses(labels, clean_labels)),
+            "within_class": within,
+        },
+        cool,
+    )
+
+
+def _masses(labels: np.ndarray, clean_labels: np.ndarray) -> np.ndarray:
+    """Masses of the items, `(items,)`, that sum to one and give each label the share that it has among clean items."""
+    classes, places = np.unique(labels, return_inverse=True)
+    shares = np.array([(clean_labels == label).mean() for label in classes])
+    masses: np.ndarray = (shares / np.bincount(places) / shares.sum())[places]
+    return masses
+
+
+def _closeness(
+    items: np.ndarray, clean: np.ndarray, device: torch.device | None, masses: np.ndarray | None = None
+) -> np.ndarray:
+    """Minus the dual potential of the items in the transport to clean items, `(items,)`; by default of equal masses."""
+    cost = PointCost(items, clean, centre=clean.mean(axis=0, dtype=np.float64), device=device)
+    transport = solve_transport(
+        cost,
+        np.full(len(items), 1 / len(items)) if masses is None else masses,
+        np.full(len(clean), 1 / len(clean)),
+        epsilon=EPSILON * cost.scale,
+        tolerance=TOLERANCE,
+        max_iterations=MAX_ITERATIONS,
+    )
+    return -transport.source
+
+
+def _temperature(head: LinearHead, features: np.ndarray, labels: np.ndarray) -> float:
+    """The divisor of the logits with the lowest cross entropy on items that the head was not fitted on."""
+    logits, targets = head.logits(features), np.searchsorted(head.classes, labels)
+
+    def loss(logarithm: float) -> float:
+        given = log_softmax(logits / np.exp(logarithm), axis=1)[np.arange(len(targets)), targets]
+        return -float(given.mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))

@@ -1,0 +1,111 @@
+"""Worker code: detect faulty items, and tabulate them with the reasons. Imports no orchestration."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.base.checks import check_labels
+from royalty.models.base.errors import InputError
+from royalty.models.data.labelled import Items
+from royalty.models.valuation.detector import DetectedItems, detect_items
+from royalty.models.valuation.faults import FAULTS
+from royalty.tasks.config.detecting import DetectSettings
+from royalty.tasks.items.features import represented
+from royalty.tasks.items.sides import OpenSides, open_sides
+from royalty.tasks.items.stages import DetectItemsInputs, DetectItemsOutputs
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device
+
+UNSEEN = "unseen_label"
+"""The reason of items whose label validation lacks."""
+
+
+def detect(inputs: DetectItemsInputs, context: StageContext) -> DetectItemsOutputs:
+    """Detect faulty items."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    began, settings = time.perf_counter(), DetectSettings.model_validate(inputs.config)
+    sides = open_sides(context.artifacts, settings, inputs.sides)
+    if sides.train_labels is None or sides.val_labels is None:
+        check_labels(sides.train.labels, len(sides.train), "training")
+        check_labels(sides.val.labels, len(sides.val), "validation")
+        raise InputError("detection needs labels on both sides; add them")
+    train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
+    found = detect_items(
+        train,
+        sides.train_labels,
+        val,
+        sides.val_labels,
+        fdr=settings.fdr,
+        by_class=settings.by_class,
+        neighbours=min(settings.neighbours, len(val)),
+        seed=settings.seed,
+        device=best_device(),
+        progress=context.advance,
+    )
+    names = dict(
+        zip(sides.val_labels.tolist(), (sides.val.labels if sides.val.labels is not None else []), strict=True)
+    )
+    table = _table(sides, found, names)
+    return DetectItemsOutputs(
+        table=_kept(context.artifacts, table),
+        items=len(table),
+        flagged=int(found.flagged.sum()),
+        notes=_notes(sides, found, names),
+        diagnostics={
+            **found.diagnostics,
+            "fractions": {str(names[label]): share for label, share in found.diagnostics["fractions"].items()},
+            "all_flagged": {str(names[label]): least for label, least in found.diagnostics["all_flagged"].items()},
+        },
+        busy_seconds=time.perf_counter() - began,
+    )
+
+
+def _table(sides: OpenSides, found: DetectedItems, names: dict[int, object]) -> pd.DataFrame:
+    """One row for each item, in the order of the items; higher scores are cleaner."""
+    reasons, known = found.reasons, sides.known
+    titles = _titles(sides.val)
+    columns = {
+        "score": found.scores,
+        **{f"p_{kind}": found.p_values[kind] for kind in FAULTS},
+        "flagged": found.flagged,
+        "reason": reasons.parts,
+        "suggested_label": np.array([names[label] for label in reasons.suggested_labels.tolist()]),
+        "suggested_probability": reasons.probabilities,
+        "nearest": ["; ".join(titles[row] for row in rows) for rows in reasons.nearest.tolist()],
+        "nearest_rows": reasons.nearest.tolist(),
+    }
+    judged = pd.DataFrame(columns, index=np.flatnonzero(known)).reindex(range(len(known)))
+    judged["score"] = judged["score"].fillna(found.scores.min())
+    judged["flagged"] = judged["flagged"].eq(True)
+    judged["reason"] = judged["reason"].fillna(UNSEEN)
+    return pd.concat([pd.DataFrame(sides.train.columns()), judged], axis=1)
+
+
+def _titles(items: Items) -> list[str]:
+    """What names a clean item: its file, or else the start of its ID."""
+    files = items.file_names or ("",) * len(items)
+    return [file or identity[:12] for file, identity in zip(files, items.ids, strict=True)]
+
+
+def _notes(sides: OpenSides, found: DetectedItems, names: dict[int, object]) -> list[str]:
+    notes = [
+        f"All items of label {names[label]} are flagged. At the false discovery rate, at least {least} of them are "
+        "faulty on average: check the label itself, and its validation items"
+        for label, least in found.diagnostics["all_flagged"].items()
+    ]
+    if not sides.known.all():
+        notes.append(
+            f"{int((~sides.known).sum())} items have a label that validation lacks. They have the lowest score and are "
+            "not flagged, because nothing clean can be compared with them"
+        )
+    return notes
+
+
+def _kept(artifacts: ArtifactStore, table: pd.DataFrame) -> str:
+    return artifacts.put(table.to_parquet(index=False))
