@@ -26,6 +26,9 @@ LEAST, MOST = 0.01, 0.95
 FRACTIONS = (0.005, 0.95)
 """Range of the fraction of faulty items."""
 
+OUTSTANDING = 3.0
+"""Deviations above the median of all labels at which a label has a fraction of its own."""
+
 STEPS = 30
 """Steps of expectation and maximization."""
 
@@ -83,8 +86,10 @@ def fractions_by_class(
     """Estimate the fraction of faulty items of each label, by label.
 
     It is the mean probability of a fault among training items, less that among clean items of the label: some labels
-    are harder than others, and their clean items look worse too. The estimates are drawn to their mean as far as they
-    differ by no more than their errors (empirical Bayes). The numbers of items of a label have no influence on them.
+    are harder than others, and their clean items look worse too. Faults are also easier to see in some labels than in
+    others; so a label keeps an estimate of its own only if it stands out from the median of all labels by `OUTSTANDING`
+    deviations, which cover the spread of the labels (by the median absolute deviation) and the error of the estimate.
+    All other labels get the median. The numbers of items of a label have no influence.
 
     Args:
         faulty, clean_faulty: probabilities of a fault, `(items,)`.
@@ -93,9 +98,10 @@ def fractions_by_class(
     sides = [(faulty[labels == label], clean_faulty[clean_labels == label]) for label in classes]
     excess = np.array([train.mean() - clean.mean() for train, clean in sides])
     errors = np.array([train.var() / len(train) + clean.var() / len(clean) for train, clean in sides])
-    between = max(0.0, float(excess.var(ddof=1) - errors.mean())) if len(classes) > 1 else 0.0
-    trust = between / (between + errors) if between > 0 else np.zeros(len(classes))
-    fractions = np.clip(excess.mean() + trust * (excess - excess.mean()), *FRACTIONS)
+    median = float(np.median(excess))
+    spread = 1.4826 * float(np.median(np.abs(excess - median)))
+    stands_out = excess - median > OUTSTANDING * np.sqrt(spread**2 + errors)
+    fractions = np.clip(np.where(stands_out, excess, median), *FRACTIONS)
     return dict(zip(classes.tolist(), fractions.tolist(), strict=True))
 
 

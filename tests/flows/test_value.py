@@ -129,19 +129,30 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
 
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
-        "items: 200\nval_items: 120\ncorruptions: [flipped-labels, noise]\nmethods: [lava, random]\nremoved: [0.25]\n"
+        "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"
+        "removed: [0.25]\ndraws: 2\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
     )
     done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    auroc = {(row["corruption"], row["method"]): row["auroc"] for row in result["rows"]}
-    assert len(auroc) == 4
+    auroc = {(row["corruption"], row["method"]): row["auroc"] for row in result["summary"]}
+    assert (len(auroc), len(result["rows"]), result["failed"]) == (6, 12, [])
     assert auroc["flipped-labels", "lava"] > 0.65
-    assert 0.2 < auroc["flipped-labels", "random"] < 0.8
+    assert auroc["flipped-labels", "detector"] > 0.65
+    assert {row["auroc"] for row in result["rows"] if row["method"] == "class-shares"} == {0.5}
+    (lead,) = (r for r in result["comparison"] if (r["other"], r["corruption"]) == ("class-shares", "all"))
+    mean = (auroc["flipped-labels", "detector"] + auroc["noise", "detector"]) / 2
+    assert (lead["draws"], round(lead["difference"], 9)) == (2, round(mean - 0.5, 9))
     assert {row["removed"] for row in result["accuracy"]} == {0.0, 0.25}
     folder = Path(result["folder"])
-    assert {file.name for file in folder.iterdir()} >= {"detection.csv", "accuracy.csv", "noise.png"}
+    assert {file.name for file in folder.iterdir()} >= {
+        "summary.csv",
+        "comparison.csv",
+        "detection.csv",
+        "accuracy.csv",
+        "noise.png",
+    }
     assert watch.stages >= {"detect", "write-detection"}
 
 

@@ -48,7 +48,8 @@ def test_wrong_labels_are_found_with_the_right_label() -> None:
     assert (found.reasons.suggested_labels[flagged_faulty] == right[flagged_faulty]).mean() > 0.95
     near = blobs(0)[3][found.reasons.nearest]
     assert (near[planted] == right[planted, None]).mean() > 0.9
-    assert (found.scores[found.flagged].max() < found.scores[~found.flagged].min()) and found.scores.max() <= 0
+    assert found.scores[found.flagged].max() < found.scores[~found.flagged].min()
+    assert found.scores.max() <= 0
 
 
 def test_strange_features_are_found_by_features() -> None:
@@ -90,10 +91,8 @@ def test_shares_of_labels_are_no_evidence() -> None:
     train, labels, val, val_labels = blobs(3, items=600)
     fewer = (labels != 0) | (np.arange(len(labels)) % 5 == 0)  # a fifth of a label, so that others exceed validation's
     found = found_by((train[fewer], labels[fewer], val, val_labels))
-    even = found_by((train, labels, val, val_labels))
     for label in range(3):
-        change = found.scores[labels[fewer] == label].mean() - even.scores[labels == label].mean()
-        assert abs(change) < 0.5
+        assert 0.35 < detection(found.scores, labels[fewer] == label).auroc < 0.65
     assert found.flagged.sum() <= 3
 
 
@@ -123,7 +122,7 @@ def test_weights_follow_the_kind_of_evidence() -> None:
     tilt = fit_tilt(train, clean)
     assert tilt.weights[1] > 2 * tilt.weights[2]
     assert 0.1 < tilt.fraction < 0.4
-    assert fit_tilt(generator.exponential(size=(1000, 3)), clean).fraction < 0.03
+    assert fit_tilt(generator.exponential(size=(1000, 3)), clean).fraction < 0.05
 
 
 def test_fractions_by_class_do_not_blame_a_hard_class() -> None:
