@@ -6,6 +6,7 @@ import royalty
 from royalty.flows.cli.app import app
 from royalty.flows.configuration import (
     load_criteria_config,
+    load_detect_config,
     load_detection_config,
     load_gmvaluator_config,
     load_payout_config,
@@ -15,6 +16,7 @@ from royalty.infra.settings import Settings
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.generator_base import AddedConfig
 from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
@@ -28,6 +30,7 @@ __all__ = [
     "AddedConfig",
     "CreditConfig",
     "CriteriaConfig",
+    "DetectConfig",
     "DetectionConfig",
     "GMValuatorConfig",
     "Settings",
@@ -36,6 +39,7 @@ __all__ = [
     "app",
     "load_config",
     "load_criteria_config",
+    "load_detect_config",
     "load_detection_config",
     "load_gmvaluator_config",
     "load_payout_config",

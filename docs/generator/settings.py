@@ -13,6 +13,7 @@ from product import (
     AddedConfig,
     CreditConfig,
     CriteriaConfig,
+    DetectConfig,
     DetectionConfig,
     GMValuatorConfig,
     StageConfig,
@@ -45,6 +46,10 @@ The files of `royalty value METHOD --config FILE`. Options given on the command 
 Relative paths are looked up from the file's own folder. An unknown key is an error.
 
 ## `royalty value lava`, `sava` and `knn-shapley`
+
+"""
+
+DETECT = """## `royalty detect`
 
 """
 
@@ -88,6 +93,8 @@ def settings_pages() -> dict[str, str]:
         value: HEAD
         + VALUE
         + section(value, "value", ValueConfig, 3)
+        + DETECT
+        + section(value, "detect", DetectConfig, 3)
         + MATCH
         + section(value, "gmvaluator", GMValuatorConfig, 3),
         evaluation: HEAD
