@@ -30,6 +30,8 @@ from tests.browser import Browser
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "infra" / "deploy"
 
+pytestmark = pytest.mark.xdist_group("servers")  # one process starts them, once
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
@@ -98,6 +100,7 @@ def status(url: str, payload: bytes | None = None, **headers: str) -> int:
     return ask(url, payload, **headers)[0]
 
 
+@pytest.mark.slow
 def test_strangers_and_other_sites_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = (DEPLOY / "containers" / "basic_auth.ini").read_text()
     (tmp_path / "auth.ini").write_text(config.replace("/srv/royalty", str(tmp_path)))
