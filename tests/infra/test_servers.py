@@ -144,6 +144,7 @@ def test_the_pages_of_a_home_are_served_to_this_machine_alone(monkeypatch: pytes
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_prefects_page_shows_runs(served: dict[str, Server]) -> None:
     with SyncPrefectClient(f"{served['prefect'].url}/api") as client:
         client.create_flow_run(harvest, name="amber-harvest", parameters={"rows": 3})
@@ -218,6 +219,7 @@ def test_events_and_logs_are_sent_to_own_pages_alone(served: dict[str, Server]) 
         connect(url + path, origin=served["prefect"].url).close()
 
 
+@pytest.mark.slow
 def test_a_jobs_server_answers_that_job_alone(tmp_path: Path) -> None:
     environment = {**os.environ, "ROYALTY_HOME": str(tmp_path / "home")}
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"):
