@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from royalty.flows.strict_yaml import read_yaml
 from royalty.infra.settings import settings
 from royalty.models.base.errors import InputError, by_name
 from royalty.tasks.config.base import StageConfig
@@ -283,6 +284,8 @@ def _validated(kind: type[Config], values: Mapping[str, Any], source: str) -> Co
 
 
 def _read(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file} is no file; name a file of the form `key: value`")
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -294,7 +297,7 @@ def _read(file: Path) -> str:
 
 def _parse(source: str, text: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not values:

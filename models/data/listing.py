@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.data.names import person_name
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
@@ -155,10 +155,10 @@ def contributors_of(where: str, written: object) -> tuple[str, ...]:
     """The contributors in a cell: a text with names separated by `;`, or a list.
 
     Raises:
-        InputError: a name occurs twice.
+        InputError: a name occurs twice, or has a character that is not seen.
     """
     parts = written if isinstance(written, list | tuple) else as_text(written).split(SEPARATOR)
-    names = tuple(name for part in parts if (name := unicodedata.normalize("NFC", as_text(part))))
+    names = tuple(name for part in parts if (name := person_name(where, as_text(part))))
     if len(set(names)) < len(names):
         raise InputError(f"{where}: contributor listed twice in {as_text(written)!r}; list each once")
     return names
@@ -169,15 +169,17 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def check_columns(where: str, present: Sequence[str], needed: Collection[str]) -> None:
+def check_columns(
+    where: str, present: Sequence[str], needed: Collection[str], known: Collection[str] = COLUMNS
+) -> None:
     """Check that every needed column is present and no known column is misspelt; other columns are ignored.
 
     Raises:
         InputError: the message names the column and the nearest known one.
     """
     for name in present:
-        meant = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1, cutoff=0.8)
-        if name not in COLUMNS and meant and meant[0] not in present and name not in needed:
+        meant = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8)
+        if name not in known and meant and meant[0] not in present and name not in needed:
             raise InputError(f"{where}: unknown column {name!r}; did you mean {meant[0]!r}? Rename it, or drop it")
     missing = sorted(set(needed) - set(present))
     if missing:

@@ -31,6 +31,7 @@ class Terms:
         minimum: smallest payment in minor units; smaller amounts are carried over to the next pool.
         disputed: contributors whose payments are held.
         unpayable: contributors without a payee in the currency of the pool; their payments are held too.
+        confusable: contributors whose name looks like that of another payee; likewise.
     """
 
     policy: PolicyName = "proportional"
@@ -40,6 +41,7 @@ class Terms:
     minimum: int = 0
     disputed: frozenset[str] = frozenset()
     unpayable: frozenset[str] = frozenset()
+    confusable: frozenset[str] = frozenset()
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
@@ -57,6 +59,8 @@ class Terms:
             sentences.append(f"Disputed and held: {', '.join(sorted(self.disputed))}.")
         if self.unpayable:
             sentences.append(f"Without a payee in this currency and held: {', '.join(sorted(self.unpayable))}.")
+        if self.confusable:
+            sentences.append(f"With a name that looks like another's and held: {', '.join(sorted(self.confusable))}.")
         sentences.append(
             "Amounts are rounded to the smallest unit of the currency by the largest remainder method, so that they "
             "sum to the pool exactly."
@@ -212,8 +216,8 @@ def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
 
 
 def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
-    disputed, unpayable = name in terms.disputed, name in terms.unpayable
-    is_held = disputed or unpayable
+    disputed, unpayable, confusable = (name in names for names in (terms.disputed, terms.unpayable, terms.confusable))
+    is_held = disputed or unpayable or confusable
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
     small = not is_held and 0 < rest < terms.minimum
@@ -224,6 +228,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
         "still in debt": debt > 0,
         "in dispute, held": disputed,
         "without a payee in this currency, held": unpayable,
+        "with a name that looks like another payee's, held": confusable,
         "below the minimum, carried over": small,
     }
     return Settlement(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -150,11 +151,12 @@ class PayoutConfig(StageConfig):
         limits = self.limits.model_copy(update={"stderr": None})
         return self.model_copy(update={"limits": limits}) if accepted else self
 
-    def terms(self, unpayable: frozenset[str] = frozenset()) -> Terms:
+    def terms(self, unpayable: Collection[str] = (), confusable: Collection[str] = ()) -> Terms:
         """Terms of the division.
 
         Args:
-            unpayable: contributors without a payee in the currency of the pool.
+            unpayable, confusable: contributors without a payee in the currency of the pool, and those whose name looks
+                like that of another payee.
         """
         return Terms(
             policy=self.policy,
@@ -163,7 +165,8 @@ class PayoutConfig(StageConfig):
             cap=Fraction(self.cap),
             minimum=int(self.minimum.scaleb(self.digits)),
             disputed=frozenset(self.disputed),
-            unpayable=unpayable,
+            unpayable=frozenset(unpayable),
+            confusable=frozenset(confusable),
         )
 
     def major_units(self, minor: int) -> Decimal:

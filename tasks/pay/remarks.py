@@ -57,4 +57,9 @@ def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
     if kept := kept_credit(division.outputs):
         notes.append(kept)
-    return notes + [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]
+    notes += [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]
+    return notes + [
+        f"{' and '.join(names)} look the same and are not one payee ({', '.join(map(ascii, names))}), so that their "
+        "money is held; release it to whom it belongs"
+        for names in division.lookalikes
+    ]

@@ -22,6 +22,7 @@ class PayInputs:
         pool: name of the pool.
         period: period of the pool; "" if it has none.
         unpayable: contributors without a payee in the currency of the pool.
+        confusable: contributors whose name looks like that of another payee.
         brought: balances that earlier pools left on accounts, in minor units.
         needed: coalitions with which the standard error is expected to meet its limit; None if that is not known.
         before: digest of the credit table that the pool was last divided by; None if it was not divided, or if
@@ -42,6 +43,7 @@ class PayInputs:
     marginal_error: float = 0.0
     needed: int | None = None
     before: str | None = None
+    confusable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def posted_terms(paid: Paid) -> dict[str, Any]:
     """
     basis = paid.outputs.basis
     bases = {} if basis is None else {"basis": basis, "before": paid.inputs.before}
-    return {**paid.inputs.config, "unpayable": paid.inputs.unpayable, **bases}
+    inputs = paid.inputs
+    held = {"unpayable": inputs.unpayable, **({"confusable": inputs.confusable} if inputs.confusable else {})}
+    return {**inputs.config, **held, **bases}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class DividedPool:
     Attributes:
         stage: the division; a refusal if the ledger refused it.
         shared_accounts: groups of contributors who are paid into the same account.
+        lookalikes: groups of contributors whose names look the same, and who are not.
         source: the run that the credit belongs to.
         change: what posting the division changes; None if the payout was refused.
         statement: ID of the ledger statement that holds the division; None if it is not posted.
@@ -102,6 +107,7 @@ class DividedPool:
     change: PoolChange | None
     statement: str | None
     unposted: str = ""
+    lookalikes: list[list[str]] = field(default_factory=list)
 
     @property
     def proposed(self) -> bool:

@@ -149,7 +149,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
             "recorded",
             (
                 ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms(frozenset(paid.inputs.unpayable)).description(config.formatted)),
+                ("Terms", config.terms(paid.inputs.unpayable, paid.inputs.confusable).description(config.formatted)),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )
