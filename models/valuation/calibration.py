@@ -18,16 +18,13 @@ LEAST_TAIL = 10
 """Fewest clean scores of a tail; with no more than these, p-values are ranks alone."""
 
 
-def p_values(
-    scores: np.ndarray, clean: np.ndarray, *, weights: np.ndarray | None = None, members: bool = False
-) -> np.ndarray:
+def p_values(scores: np.ndarray, clean: np.ndarray, *, weights: np.ndarray | None = None) -> np.ndarray:
     """The probability that a clean item has a score as low as each of the scores: `(items,)`, in (0, 1].
 
     Args:
         scores: `(items,)`, higher is cleaner.
         clean: `(n,)`, scores of clean items that the fit did not see.
         weights: `(n,)`, of the clean items, above 0; equal by default.
-        members: the scores are those of the clean items, and each is compared with the others.
     """
     count = len(clean)
     order = np.argsort(clean, kind="stable")
@@ -35,7 +32,7 @@ def p_values(
     shares = np.full(count, 1.0) if weights is None else weights[order] * (count / weights.sum())
     mass = np.concatenate([[0.0], np.cumsum(shares)])  # of the lowest 0, 1, ..., n
     at_most = mass[np.searchsorted(ordered, scores, side="right")]
-    p: np.ndarray = np.minimum(at_most / count if members else (1 + at_most) / (count + 1), 1.0)
+    p: np.ndarray = np.minimum((1 + at_most) / (count + 1), 1.0)
     length = int(np.searchsorted(mass, max(LEAST_TAIL, TAIL * count)))
     if length < count:
         threshold = ordered[length]
@@ -44,6 +41,30 @@ def p_values(
         if excess > 0:
             alike = shares[:length].sum() ** 2 / np.square(shares[:length]).sum()  # as many equal weights
             p[below] = mass[length] / count * (1 + (threshold - scores[below]) / (alike * excess)) ** -alike
+    return np.maximum(p, np.finfo(np.float64).tiny)
+
+
+def clean_p_values(clean: np.ndarray) -> np.ndarray:
+    """The p-value of each clean item against all others: `(n,)`, in (0, 1].
+
+    An item that took part in its own tail would make the tail longer, and look less extreme than a training item that
+    is as low.
+
+    Args:
+        clean: `(n,)`, scores of clean items, higher is cleaner.
+    """
+    count = len(clean)
+    ordered = np.sort(clean)
+    at_most = np.searchsorted(ordered, clean, side="right")  # the item itself included
+    p: np.ndarray = at_most / count
+    length = int(np.ceil(max(LEAST_TAIL, TAIL * (count - 1))))
+    if length + 1 < count:
+        threshold = ordered[length + 1]  # of the others, for every item below it
+        below = clean < threshold
+        excess = threshold - (ordered[: length + 1].sum() - clean[below]) / length
+        far = (threshold - clean[below]) / np.maximum(length * excess, np.finfo(np.float64).tiny)
+        tail = length / (count - 1) * (1 + far) ** -float(length)
+        p[below] = np.where(excess > 0, tail, p[below])
     return np.maximum(p, np.finfo(np.float64).tiny)
 
 

@@ -15,7 +15,7 @@ from royalty.models.base.arrays import as_features, as_labels, as_number, as_see
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
-from royalty.models.valuation.calibration import p_values, selected
+from royalty.models.valuation.calibration import clean_p_values, p_values, selected
 from royalty.models.valuation.contamination import Tilt, fit_tilt, fractions_by_class
 from royalty.models.valuation.faults import FAULTS, Evidence, evidence
 from royalty.models.valuation.folds import Folds, clean_folds
@@ -201,7 +201,7 @@ def _calibrated(rows: np.ndarray, labels: np.ndarray, is_clean: np.ndarray, scor
     own, clean_labels = labels[~is_clean], labels[is_clean]
     kinds = [(scored.scores[kind][~is_clean], scored.scores[kind][is_clean]) for kind in FAULTS]
     log_p = np.log(np.stack([p_values(ours, clean) for ours, clean in kinds], axis=1))
-    clean_log_p = np.log(np.stack([p_values(clean, clean, members=True) for _, clean in kinds], axis=1))
+    clean_log_p = np.log(np.stack([clean_p_values(clean) for _, clean in kinds], axis=1))
     tilt = fit_tilt(-log_p, -clean_log_p)
     odds, clean_odds = tilt.log_ratio(-log_p), tilt.log_ratio(-clean_log_p)
     fractions = fractions_by_class(

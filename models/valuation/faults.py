@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 from royalty.models.encoders.head import LinearHead, fit_head
 from royalty.models.valuation.transport import PointCost, solve_transport
@@ -51,7 +51,9 @@ def evidence(
 ) -> Evidence:
     """Score items by a fit to clean items.
 
-    - `label`: log-probability of the label by a linear head, whose temperature is fitted to the clean items left out.
+    - `label`: log-odds of the label by a linear head, whose temperature is fitted to the clean items left out. They
+      rank items as the probability does; but the probability is near one for most items, and its logarithm then has
+      ties and a tail far heavier than an exponential one.
     - `features`: minus the dual potential of the transport of all items to the clean ones, by features alone. Items of
       a label have together the mass of the clean items of the label, so that shares of labels are no evidence.
     - `within_class`: the same within each label, less the median of the clean items left out, so that labels whose
@@ -73,12 +75,23 @@ def evidence(
         within[rows] = potential - np.median(potential[left_out[rows]])
     return Evidence(
         {
-            "label": cool[np.arange(len(labels)), columns],
+            "label": _log_odds(cool, columns),
             "features": _closeness(features, clean_features, device, _masses(labels, clean_labels)),
             "within_class": within,
         },
         cool,
     )
+
+
+def _log_odds(log_probabilities: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Logarithm of the probability of the label in `columns` over that of all other labels, `(items,)`."""
+    if log_probabilities.shape[1] == 1:  # every label is the only one
+        return np.zeros(len(columns))
+    rows = np.arange(len(columns))
+    others = log_probabilities.copy()
+    others[rows, columns] = -np.inf
+    odds: np.ndarray = log_probabilities[rows, columns] - logsumexp(others, axis=1)
+    return odds
 
 
 def _masses(labels: np.ndarray, clean_labels: np.ndarray) -> np.ndarray:

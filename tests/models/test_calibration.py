@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from royalty.models.valuation.calibration import p_values, selected
+from royalty.models.valuation.calibration import clean_p_values, p_values, selected
 
 
 def test_ranks_among_clean_scores() -> None:
     clean = np.arange(9, dtype=float)
     assert p_values(np.array([-1.0, 0.0, 4.0, 99.0]), clean).tolist() == [0.1, 0.2, 0.6, 1.0]
-    assert p_values(clean, clean, members=True).tolist() == pytest.approx([(1 + rank) / 9 for rank in range(9)])
+    assert clean_p_values(clean).tolist() == pytest.approx([(1 + rank) / 9 for rank in range(9)])
+
+
+@pytest.mark.parametrize("count", [5, 11, 12, 40, 300])
+def test_clean_items_are_compared_with_the_others(count: int) -> None:
+    clean = np.round(np.random.default_rng(count).normal(size=count), 1)  # with ties
+    others = [p_values(clean[row : row + 1], np.delete(clean, row))[0] for row in range(count)]
+    np.testing.assert_allclose(clean_p_values(clean), others)
+    assert clean_p_values(np.zeros(count)).tolist() == [1] * count
 
 
 def test_weights_are_copies_of_clean_items() -> None:

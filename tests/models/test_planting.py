@@ -15,7 +15,7 @@ from royalty.models.judging.draws import over_draws
 def test_shares_are_equal_and_planted_items_stay() -> None:
     generator = np.random.default_rng(0)
     labels, val_labels = generator.choice(4, 900, p=[0.4, 0.3, 0.2, 0.1]), generator.choice(5, 300)
-    planted = (labels == 2) & (generator.random(900) < 0.4)
+    planted = (labels == 2) & (generator.random(900) < 0.25)
     control = share_values(labels, val_labels)
     assert detection(control, planted).auroc != 0.5
     rows, val_rows = equal_shares(labels, planted, val_labels, seed=1)
@@ -26,6 +26,14 @@ def test_shares_are_equal_and_planted_items_stay() -> None:
     assert detection(control, planted[rows]).auroc == 0.5
     again = equal_shares(labels, planted, val_labels, seed=1)
     assert np.array_equal(again[0], rows)
+
+
+def test_planted_items_are_left_out_of_a_class_that_has_too_many() -> None:
+    labels, val_labels = np.repeat([0, 1], [100, 40]), np.repeat([0, 1], 20)
+    planted = (labels == 0) & (np.arange(140) < 70)
+    rows, _ = equal_shares(labels, planted, val_labels, seed=1)
+    assert np.bincount(labels[rows]).tolist() == [40, 40]
+    assert planted[rows].sum() == 40
 
 
 def test_a_class_that_is_too_small_is_refused() -> None:
