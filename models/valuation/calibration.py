@@ -41,7 +41,8 @@ def p_values(scores: np.ndarray, clean: np.ndarray, *, weights: np.ndarray | Non
         if excess > 0:
             alike = shares[:length].sum() ** 2 / np.square(shares[:length]).sum()  # as many equal weights
             p[below] = mass[length] / count * (1 + (threshold - scores[below]) / (alike * excess)) ** -alike
-    return np.maximum(p, np.finfo(np.float64).tiny)
+    np.maximum(p, np.finfo(np.float64).tiny, out=p)
+    return p
 
 
 def clean_p_values(clean: np.ndarray) -> np.ndarray:
@@ -65,7 +66,8 @@ def clean_p_values(clean: np.ndarray) -> np.ndarray:
         far = (threshold - clean[below]) / np.maximum(length * excess, np.finfo(np.float64).tiny)
         tail = length / (count - 1) * (1 + far) ** -float(length)
         p[below] = np.where(excess > 0, tail, p[below])
-    return np.maximum(p, np.finfo(np.float64).tiny)
+    np.maximum(p, np.finfo(np.float64).tiny, out=p)
+    return p
 
 
 def selected(p: np.ndarray, fdr: float) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from royalty.infra.pages.detected import DetectedPage, Section, Suspect, render_detected
 from royalty.infra.pages.pictures import sheet
@@ -46,7 +45,7 @@ def _suspect(
     name = cells.get("file_name")
     return Suspect(
         id=str(cells["id"]),
-        file_name="" if name is None or pd.isna(name) else str(name),
+        file_name=name if isinstance(name, str) else "",
         image=None if images is None else sheet(images[[position]], 1),
         nearest=None if clean is None else sheet(clean[nearest], len(nearest)),
         nearest_names=str(cells["nearest"]),

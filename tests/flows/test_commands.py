@@ -78,7 +78,7 @@ def test_value(installed: Run, tmp_path: Path) -> None:
 
 def test_evaluate(installed: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
-        "items: 60\nval_items: 40\ncorruptions: [noise]\nmethods: [random]\nremoved: [0.25]\n"
+        "items: 60\nval_items: 60\ncorruptions: [noise]\nmethods: [random]\nremoved: [0.25]\ndraws: 1\n"
         "encoding: {encoder: pixels, size: 8}\n"
     )
     done = installed("evaluate", "detection", "--config", "d.yaml", "--json")

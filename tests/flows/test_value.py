@@ -158,6 +158,21 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
     assert watch.stages >= {"detect", "write-detection"}
 
 
+def test_a_method_that_fails_leaves_the_results_of_the_others(royalty: Run, tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text(
+        "items: 100\nval_items: 80\ncorruptions: [noise]\nmethods: [lava, class-shares]\nremoved: [0.25]\n"
+        "encoding: {encoder: pixels, size: 8}\nvaluing: {max_iterations: 1}\ndraws: 1\n"
+    )
+    done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
+    assert done.returncode == 1
+    assert "noise, draw 1, lava:" in done.stderr
+    assert "Traceback" not in done.stderr
+    result = json.loads(done.stdout)
+    assert [row["method"] for row in result["rows"]] == ["class-shares"]
+    assert [message.partition(": ")[0] for message in result["failed"]] == ["noise, draw 1, lava"]
+    assert (Path(result["folder"]) / "detection.csv").is_file(), "what was measured is published"
+
+
 def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     for arguments, message in (

@@ -52,3 +52,14 @@ def test_means_over_draws() -> None:
     assert single.mean == 0.5
     assert np.isnan([single.low, single.high, single.p]).all()
     assert over_draws([0.0, 0.0]).p == 1
+
+
+def test_small_sets_keep_most_of_their_items() -> None:
+    generator = np.random.default_rng(3)
+    labels, val_labels = generator.choice(10, 200), generator.choice(10, 120)
+    rows, val_rows = equal_shares(labels, np.zeros(200, dtype=bool), val_labels, seed=0)
+    counts, val_counts = np.bincount(labels[rows]), np.bincount(val_labels[val_rows])
+    assert (counts * val_counts.sum() == val_counts * counts.sum()).all()
+    # No less than the rarest label allows if all labels are cut to its size.
+    least = min(10 * np.bincount(labels).min() / 200, 10 * np.bincount(val_labels).min() / 120)
+    assert min(len(rows) / 200, len(val_rows) / 120) >= least
