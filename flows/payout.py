@@ -72,7 +72,8 @@ def payout(
         credit: name of a run, or the digest of its credit table.
         config: terms of the payout, as settings or the path of a file with them; the run's terms by default.
         release: contributors whose held money is paid now.
-        replace: take money back from contributors, and replace what the pool paid on another run's credit.
+        replace: take money back from contributors, return to a credit table that the pool was divided by before, and
+            replace what the pool paid on another run's credit.
         dry_run: return the division, and what posting it would change, without posting it.
         export: also write payment files, with transfers in this format; see `royalty.tasks.pay.payment_files`.
         accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
@@ -80,7 +81,8 @@ def payout(
     Raises:
         InputError: the credit is unknown, or does not pass the gates or the terms, or a payment file cannot be written;
             nothing is posted.
-        TakesBack: the posting takes money back, and `replace` is not set; nothing is posted.
+        TakesBack: the posting takes money back or returns to an earlier credit table, and `replace` is not set;
+            nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
     """
     check_home(settings().root)
@@ -103,7 +105,7 @@ def payout(
     division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
-        raise TakesBack(reason) if division.change and division.change.taken_back else InputError(reason)
+        raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
     rows, files = division.outputs.rows, list[str]()
     notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms)]
     if division.statement is not None and not dry_run:  # also if it was posted before: the files may be gone

@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.change import Money, money_by_contributor
 from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
-from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
+from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, returned, statement_hash
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import EntryRow, StatementRow
 
+FOLLOWED = ("division", "correction")
+"""Kinds of statements after which a pool follows their valuation."""
 ACCOUNT_KINDS = ("account", REVERSALS["account"])
 
 
@@ -126,13 +128,23 @@ class Book:
     @property
     def current(self) -> StatementRow | None:
         """The last division or correction of the pool: its valuation is the one that the pool follows."""
-        kinds = ("division", "correction")
-        return next((page.statement for page in reversed(self.pages) if page.statement.kind in kinds), None)
+        return next((page.statement for page in reversed(self.pages) if page.statement.kind in FOLLOWED), None)
 
     def by(self, valuation: str) -> StatementRow | None:
-        """The division, or correction, by this valuation."""
-        rows = (page.statement for page in self.pages if page.statement.kind in ("division", "correction"))
-        return next((row for row in rows if row.valuation == valuation), None)
+        """The current division or correction, if it is by this valuation."""
+        current = self.current
+        return current if current is not None and current.valuation == valuation else None
+
+    def replaced(self, valuation: str) -> StatementRow | None:
+        """The last division or correction by this valuation, if the pool follows another valuation now."""
+        rows = [page.statement for page in self.pages if page.statement.kind in FOLLOWED]
+        earlier = [row for row in rows if row.valuation == valuation]
+        return earlier[-1] if earlier and earlier[-1] is not rows[-1] else None
+
+    def entry_valuation(self, valuation: str) -> str:
+        """The valuation of new entries: its digest, and what they correct if the pool returns to it."""
+        current = self.current
+        return returned(valuation, current.id) if current is not None and self.replaced(valuation) else valuation
 
     @property
     def active(self) -> list[Line]:
@@ -149,10 +161,12 @@ class Book:
     def knows(self, identity: str) -> bool:
         return any(page.statement.id == identity for page in self.pages)
 
-    def posted(self, valuation: str) -> list[Line]:
-        """The entries posted by a valuation, without its reversals of earlier ones."""
+    def posted(self, statement: StatementRow) -> list[Line]:
+        """The entries of a division and of its releases, without its reversals of earlier ones."""
+        own = next(page.lines for page in self.pages if page.statement.id == statement.id)
+        valuations = {line.valuation for line in own if line.kind in REVERSALS}
         lines = (line for page in self.pages for line in page.lines)
-        return [line for line in lines if line.valuation == valuation and line.kind in REVERSALS]
+        return [line for line in lines if line.valuation in valuations and line.kind in REVERSALS]
 
     def sums(self, kinds: Collection[str]) -> dict[str, int]:
         """The pool's entries of these kinds, summed for each contributor."""
