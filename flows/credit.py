@@ -150,7 +150,7 @@ def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool =
     check(len(data.outputs.contributors), config)
     check_property(config.property)
     check_references(config.property, data.outputs.references)
-    check_terms(config.payout, data.outputs.contributors)
+    check_terms(config.payout, data.outputs.contributors, config.name)
     check_weights(config.matching.entries)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)

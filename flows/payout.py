@@ -36,7 +36,10 @@ class PayoutResult:
         run: the run that the credit comes from.
         statement: ID of the ledger statement; None if nothing was posted.
         change: what posting the division changes, or changed; None for a release.
-        rows: `payout.csv` as records, highest credit first; for a release, the contributors and amounts paid.
+        rows: the credit table with shares and amounts as records, highest credit first; for a release, the contributors
+            and amounts paid.
+        departed: contributors who are not in the credit table and get what earlier pools left, as records. `payout.csv`
+            has them after `rows`.
         notes: contributors whose amount differs from what the policy alone gives, and other remarks to review.
         checks: what the payout would be if two contributors were one person, or one were two.
         files: paths of the files written.
@@ -49,6 +52,7 @@ class PayoutResult:
     statement: str | None
     change: PoolChange | None
     rows: list[dict[str, Any]]
+    departed: list[dict[str, Any]]
     notes: list[str]
     checks: list[str]
     files: list[str]
@@ -101,7 +105,7 @@ def payout(
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
         files, notes = write_payout(posted, paid, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, notes, [], files)
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], notes, [], files)
     division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
@@ -109,7 +113,8 @@ def payout(
     rows, files = division.outputs.rows, list[str]()
     notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms)]
     if division.statement is not None and not dry_run:  # also if it was posted before: the files may be gone
-        files, unbanked = write_payout(read_statement(division.statement), rows, terms, payees, export)
+        written = [*rows, *division.outputs.departed]
+        files, unbanked = write_payout(read_statement(division.statement), written, terms, payees, export)
         notes += unbanked
     return PayoutResult(
         run=run,
@@ -119,6 +124,7 @@ def payout(
         statement=division.statement,
         change=division.change,
         rows=rows,
+        departed=division.outputs.departed,
         notes=notes,
         checks=check_identities(run, credited, terms),
         files=files,

@@ -67,8 +67,8 @@ class Ledger:
         Raises:
             TakesBack: a contributor would lose money; or the pool would return to an earlier credit table.
             OthersPool: the pool was divided by another run's credit.
-            LedgerConflict: this pool and valuation were posted with other amounts; the pool is in another currency; accounts changed since the division was computed; more is paid than the pool
-                and these accounts hold.
+            LedgerConflict: this pool and valuation were posted with other amounts; the pool is in another currency;
+                accounts changed since the division was computed; more is paid than the pool and these accounts hold.
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session, session.begin():
@@ -200,6 +200,29 @@ class Ledger:
         """
         with Session(self.engine) as session:
             return Book.read(session, pool_key(pool, period)).brought(currency, contributors)
+
+    def departed(
+        self,
+        pool: str,
+        currency: str,
+        contributors: Collection[str],
+        *,
+        period: str = "",
+        source: str | None = None,
+        valuation: str = "",
+    ) -> list[str]:
+        """Contributors who are not among these, and to whom earlier pools of this name or run left money.
+
+        Args:
+            source: the run that the credit comes from.
+            valuation: digest of the credit table. A pool that was divided by it pays the same people as then.
+
+        Raises:
+            LedgerBroken: the ledger does not verify.
+        """
+        with Session(self.engine) as session:
+            book = Book.read(session, pool_key(pool, period))
+            return book.departed(pool, currency, contributors, source, valuation)
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
         """Record the credit table of a run, unless it already is the run's latest."""

@@ -92,11 +92,13 @@ class Book:
     Attributes:
         pages: the pool's statements.
         accounts: minor units by currency and contributor that pools before this one left on accounts.
+        related: for each contributor, names of the pools and of the runs by which money moved on their account.
         head, position: hash and position of the last statement of all pools.
     """
 
     pages: list[Page] = field(default_factory=list)
     accounts: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    related: dict[str, set[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(set))
     head: str = GENESIS
     position: int = 0
 
@@ -118,6 +120,8 @@ class Book:
                 for line in page.lines:
                     if line.kind in ACCOUNT_KINDS:
                         book.accounts[line.currency, line.contributor] += line.amount_minor
+                        name = page.pool.name if page.pool is not None else ""
+                        book.related[line.contributor] |= {("pool", name), ("run", page.statement.source)}
         return book
 
     @property
@@ -157,6 +161,20 @@ class Book:
     def money(self) -> dict[str, Money]:
         """The money of each contributor in this pool, and of the pool itself."""
         return money_by_contributor(line for page in self.pages for line in page.lines)
+
+    def departed(
+        self, pool: str, currency: str, contributors: Collection[str], source: str | None, valuation: str
+    ) -> list[str]:
+        """Contributors who are not among these, and to whom earlier pools of this name or run left money.
+
+        If the pool was divided by this valuation, only those to whom that division gave it.
+        """
+        own = {("pool", pool), *([("run", source)] if source is not None else [])}
+        names = {name for (unit, name), amount in self.accounts.items() if unit == currency and amount > 0}
+        known = self.by(valuation)
+        if known is not None and known.kind == "division":
+            names &= {line.contributor for line in self.posted(known)}
+        return sorted(name for name in names if name not in contributors and own & self.related[name])
 
     def knows(self, identity: str) -> bool:
         return any(page.statement.id == identity for page in self.pages)

@@ -192,10 +192,13 @@ class Tracking:
         self.client.log_inputs(run, [dataset_input(dataset)])
         self.tag(run, {f"royalty.dataset.{dataset.name}": dataset.digest})
 
-    def model(self, run: str, model: ModelRecord, payload: Callable[[], bytes], *, also: str | None = None) -> str:
+    def model(
+        self, run: str, model: ModelRecord, payload: Callable[[], bytes], period: Period, *, also: str | None = None
+    ) -> str:
         """Log a model as an output of a run, once for each digest; return the model's ID.
 
         Args:
+            period: when it was trained.
             payload: reads the model's safetensors; called only if the store has no such model yet.
             also: ID of another run, such as the parent, whose page lists the model too.
         """
@@ -203,8 +206,11 @@ class Tracking:
         identity = self._logged(experiment, model.digest) or self._new_model(experiment, run, model, payload())
         for owner in filter(None, (run, also)):
             self.client.log_outputs(owner, [LoggedModelOutput(identity, 0)])
-        metrics = metrics_of(model.metrics, time.time(), model=identity, dataset=model.dataset)
-        self.client.log_batch(run, metrics=metrics)
+        now = time.time()
+        measured = metrics_of(model.metrics, now, model=identity, dataset=model.dataset)
+        sizes = metrics_of(model.size, now, model=identity)
+        losses = curve_of("loss", model.losses, period, model=identity, dataset=model.trained_on)
+        self.client.log_batch(run, metrics=[*measured, *sizes, *losses])
         return identity
 
     def _logged(self, experiment: str, digest: str) -> str | None:

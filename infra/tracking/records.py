@@ -36,8 +36,11 @@ class ModelRecord:
 
     Attributes:
         digest: identifies the model: the store logs each model once.
-        metrics: shown on the page of the model.
+        metrics: measured on `dataset`.
         dataset: the data that `metrics` were measured on.
+        size: metrics of the model that no data determines, such as its number of parameters.
+        losses: loss curve of its training, pairs of step and mean loss.
+        trained_on: the data of `losses`.
         params: shown on the page of the model.
     """
 
@@ -45,6 +48,9 @@ class ModelRecord:
     digest: str
     metrics: Mapping[str, float]
     dataset: DatasetRecord | None = None
+    size: Mapping[str, float] = field(default_factory=dict)
+    losses: Sequence[Sequence[float]] = ()
+    trained_on: DatasetRecord | None = None
     params: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -22,7 +22,8 @@ class PayInputs:
         pool: name of the pool.
         period: period of the pool; "" if it has none.
         unpayable: contributors without a payee in the currency of the pool.
-        brought: balances that earlier pools left on accounts, in minor units.
+        brought: balances that earlier pools left on accounts, in minor units; also of contributors who are not in the
+            table, if the pool has to pay them.
         needed: coalitions with which the standard error is expected to meet its limit; None if that is not known.
         before: digest of the credit table that the pool was last divided by; None if it was not divided, or if
             `hysteresis` is off.
@@ -52,10 +53,11 @@ class PayOutputs:
         refusal: why nothing is paid; None if the pool is paid.
         settlements: by contributor; empty if the payout was refused.
         reserve: part of the pool that goes to nobody now, in minor units.
-        payout: digest of the payout table (CSV).
-        rows: the payout table as records, highest credit first.
+        payout: digest of the payout table (CSV): `rows`, then `departed`.
+        rows: the contributors of the credit table as records, highest credit first.
         basis: digest of the credit table that the pool is divided by; None without `hysteresis`: that of the inputs.
         tiers: groups of contributors who are paid the same, highest credit first; empty for policies without tiers.
+        departed: contributors who are not in the credit table and get what earlier pools left, as records.
     """
 
     refusal: str | None
@@ -66,6 +68,7 @@ class PayOutputs:
     # Rows of earlier versions lack these.
     basis: str | None = None
     tiers: list[list[str]] = field(default_factory=list)
+    departed: list[dict[str, Any]] = field(default_factory=list)
 
 
 Paid = Finished[PayInputs, PayOutputs]

@@ -176,22 +176,23 @@ class _StageLogger:
             for part in parts:
                 tracking.dataset(self.parent, part)
         for name, curve in child.losses.items():
-            tracking.curve(run, "loss" if len(child.losses) == 1 else f"loss/{name}", curve, period)
+            if child.model is None:  # otherwise the curve is logged with the model
+                tracking.curve(run, "loss" if len(child.losses) == 1 else f"loss/{name}", curve, period)
             tracking.curve(self.parent, f"loss/{name}", curve, period)
         if child.of_run:
             tracking.log(self.parent, metrics=child.metrics)
         for file, table in child.tables.items():
             tracking.table(self.parent, table, file)
-        models = self._log_model(run, child)
+        models = self._log_model(run, child, period)
         tracking.finish(run, period.ended)
         return _LoggedStage(run, models)
 
-    def _log_model(self, run: str, child: StageRun) -> dict[str, str]:
+    def _log_model(self, run: str, child: StageRun, period: Period) -> dict[str, str]:
         """Log the model of a stage, as an output of its run and of the parent; returns its ID by digest."""
         if (model := child.model) is None:
             return {}
         payload = self.space.artifacts.get
-        return {model.digest: self.tracking.model(run, model, lambda: payload(model.digest), also=self.parent)}
+        return {model.digest: self.tracking.model(run, model, lambda: payload(model.digest), period, also=self.parent)}
 
 
 def _register(tracking: Tracking, name: str, run: str, stages: RunStages, models: Mapping[str, str], card: str) -> None:
