@@ -20,7 +20,7 @@ from royalty.tasks.credit.estimate import Credited, find_credit
 from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
-from royalty.tasks.pay.payment_files import ExportName, check_export
+from royalty.tasks.pay.payment_files import ExportName, check_export, other_payments
 from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
@@ -112,6 +112,9 @@ def payout(
         raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
     rows, files = division.outputs.rows, list[str]()
     notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms)]
+    if dry_run and division.change is not None:
+        gets = {row.contributor: row.gets for row in division.change.people}
+        notes += other_payments(gets, terms, payees, export)
     if division.statement is not None and not dry_run:  # also if it was posted before: the files may be gone
         written = [*rows, *division.outputs.departed]
         files, unbanked = write_payout(read_statement(division.statement), written, terms, payees, export)

@@ -12,6 +12,7 @@ from royalty.infra.stores.tables import PoolRow, StatementRow
 
 Amounts = Mapping[tuple[str, str], int]
 
+AGREE = "Agree with `royalty payout --replace` (`replace=True`; in a configuration, `payout.take_back: true`)"
 NAMED = 10
 """Contributors that a message names."""
 
@@ -75,7 +76,7 @@ def check_takes_nothing_back(pool: PoolRow, current: StatementRow, people: Itera
         f"a posting takes money back only if that is agreed to: {label(pool)} was divided by statement "
         f"{current.id} on {current.created_at[:10]}, and this division takes "
         f"{formatted(sum(row.loses for row in losers), pool.currency)} from {len(losers)} contributor(s): "
-        f"{', '.join(named)}{more}. Nothing was posted. Agree with `--replace` (`replace=True`), or pay another period"
+        f"{', '.join(named)}{more}. Nothing was posted. {AGREE}, or pay another period"
     )
 
 
@@ -90,7 +91,7 @@ def check_returns(pool: PoolRow, book: Book, posting: Posting) -> None:
         raise TakesBack(
             f"a pool returns to an earlier credit table only if that is agreed to: {label(pool)} paid valuation "
             f"{earlier.valuation[:12]} and has since replaced it by {current.valuation[:12]} (statement {current.id}). "
-            "Nothing was posted. Agree with `--replace` (`replace=True`), or name another pool (`payout.name`)"
+            f"Nothing was posted. {AGREE}, or name another pool (`payout.name`)"
         )
 
 
