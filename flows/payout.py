@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
+from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.prefect_artifacts import show_change
 
 
@@ -100,18 +102,20 @@ def payout(
     check_export(export, terms, payees, release)
     if release:
         statement = release_held(pool, terms, release)
+        unshown = show_payments(pool, terms.period)
         posted = read_statement(statement)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
         files, notes = write_payout(posted, paid, terms, payees, export)
+        notes += unshown
         return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], notes, [], files)
     division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
         raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
     rows, files = division.outputs.rows, list[str]()
-    notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms)]
+    notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms), *division.remarks]
     if dry_run and division.change is not None:
         gets = {row.contributor: row.gets for row in division.change.people}
         notes += other_payments(gets, terms, payees, export)
@@ -159,4 +163,8 @@ def settle(
         division = unless_paid(division, terms)
     posting = posting and not division.unposted
     show_change(source, division, posting=posting)
-    return post(division, terms, replace_paid=replace) if posting else division
+    if not posting:
+        return division
+    posted = post(division, terms, replace_paid=replace)
+    unshown = show_payments(pool, terms.period) if posted.statement is not None else []
+    return dataclasses.replace(posted, remarks=unshown)

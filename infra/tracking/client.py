@@ -21,10 +21,13 @@ from PIL import Image
 
 from royalty.infra.settings import Settings
 from royalty.infra.tracking.entities import curve_of, dataset_input, metrics_of, milliseconds
-from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Period
+from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Payment, Period
 from royalty.infra.tracking.source import user
 
 KEY_TAG, DIGEST_TAG = "royalty.key", "royalty.digest"
+
+CREDIT_TAG = "royalty.credit_table"
+"""Tag with the digest of the credit table that a run found."""
 
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """MLflow opens an experiment of this kind at its runs and models; without a kind it shows traces of language models."""
@@ -183,6 +186,16 @@ class Tracking:
     def note(self, run: str, note: str) -> None:
         """Set the description of a run, in Markdown."""
         self.client.set_tag(run, MLFLOW_RUN_NOTE, note)
+
+    def show_payment(self, table: str, payment: Payment) -> None:
+        """Update the description and the tags of the runs that found a credit table.
+
+        Args:
+            table: digest of the credit table.
+        """
+        for run in self.client.search_runs([self._experiment(self.RUNS)], f"tags.`{CREDIT_TAG}` = '{table}'"):
+            note = payment.within(run.data.tags.get(MLFLOW_RUN_NOTE, ""))
+            self.tag(run.info.run_id, {**payment.tags, MLFLOW_RUN_NOTE: note})
 
     def tag(self, run: str, tags: Mapping[str, str]) -> None:
         self.client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,7 @@ class DividedPool:
         change: what posting the division changes; None if the payout was refused.
         statement: ID of the ledger statement that holds the division; None if it is not posted.
         unposted: why a division that was to be posted was not; empty if it was, or is a proposal.
+        remarks: on what could not be shown after it was posted.
     """
 
     stage: Paid
@@ -105,6 +106,7 @@ class DividedPool:
     change: PoolChange | None
     statement: str | None
     unposted: str = ""
+    remarks: Sequence[str] = ()
 
     @property
     def proposed(self) -> bool:
