@@ -236,7 +236,7 @@ class Tracking:
             experiment,
             model.name,
             source_run_id=run,
-            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user()},
+            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user(), **self._source_of(run)},
             params=dict(model.params),
             model_type="generator",
         )
@@ -245,6 +245,11 @@ class Tracking:
             self.client.log_model_artifacts(entry.model_id, folder)
         self.client.finalize_logged_model(entry.model_id, "READY")
         return str(entry.model_id)
+
+    def _source_of(self, run: str) -> dict[str, str]:
+        """Tags of a run that say what made it; the list of models shows them as "Logged from"."""
+        tags = self.client.get_run(run).data.tags
+        return {name: value for name, value in tags.items() if name.startswith("mlflow.source.")}
 
     def image(self, run: str, name: str, png: bytes, step: int) -> None:
         """Log an image of a series, which the pages show with a slider over its steps."""

@@ -145,8 +145,11 @@ def test_metrics_of_a_model_name_the_data_that_they_come_from(tracking: Tracking
         "base", "d" * 64, {"utility": 2.0}, validation,
         size={"parameters": 7.0}, losses=[[5, 0.5], [10, 0.25]], trained_on=train,
     )  # fmt: skip
-    run = tracking.start(tracking.RUNS, "train", key="k")
+    tags = source_tags("royalty 1.0")
+    run = tracking.start(tracking.RUNS, "train", key="k", tags=tags)
     model = tracking.model(run, record, lambda: b"weights", THEN)
+    logged_from = tracking.client.get_logged_model(model).tags["mlflow.source.name"]
+    assert logged_from == tags["mlflow.source.name"], "what the list of models calls Logged from"
     read = {
         (metric.key, metric.step, metric.value): (metric.dataset_name, metric.dataset_digest)
         for metric in tracking.client.get_logged_model(model).metrics
