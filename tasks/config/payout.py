@@ -45,11 +45,15 @@ class DebtorConfig(StageConfig):
         name: name of the account holder.
         iban: IBAN of the account.
         bic: BIC of the bank; None if the IBAN suffices.
+        country, town: address of the account holder, which transfers to accounts outside the European Economic Area
+            need; the country as two letters.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=140)]
     iban: str
     bic: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")] | None = None
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    town: Annotated[str, Field(min_length=1, max_length=140)] | None = None
 
     @field_validator("iban")
     @classmethod

@@ -93,7 +93,10 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
         StageRun(stages.measure, _utilities(stages.measure.outputs), of_run=True),
         *([StageRun(stages.samples)] if stages.samples else []),
         _credit_run(space, stages.credit),
-        StageRun(stages.pay.stage, tables={"payout.json": pd.DataFrame(stages.pay.outputs.rows)}),
+        StageRun(
+            stages.pay.stage,
+            tables={"payout.json": pd.DataFrame([*stages.pay.outputs.rows, *stages.pay.outputs.departed])},
+        ),
         _match_run(space, stages.match),
     ]
 
@@ -118,12 +121,20 @@ def _model(name: str, stage: Trained | Pruned, stages: RunStages) -> ModelRecord
     metrics = {
         "utility": measured.outputs.utility[name],
         "utility_stderr": measured.outputs.utility_stderr[name],
-        "parameters": float(stage.outputs.parameters),
-        "multiply_adds": float(stage.outputs.multiply_adds),
     }
+    size = {"parameters": float(stage.outputs.parameters), "multiply_adds": float(stage.outputs.multiply_adds)}
     params = {"property": measured.inputs.property, "sha256": stage.outputs.model, "kind": stages.train.inputs.kind}
-    _, validation, _ = datasets(stages.ingest.outputs)
-    return ModelRecord(name, stage.outputs.model, metrics, validation, params)
+    train, validation, _ = datasets(stages.ingest.outputs)
+    return ModelRecord(
+        name,
+        stage.outputs.model,
+        metrics,
+        validation,
+        size=size,
+        losses=stage.outputs.losses,
+        trained_on=train,
+        params=params,
+    )
 
 
 def _utilities(measured: MeasureOutputs) -> dict[str, float]:
