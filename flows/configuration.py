@@ -32,7 +32,7 @@ def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
 KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
 
 FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
-"""Image sources that need a path; the images of other sources come with a package."""
+"""Image sources that read files; the images of other sources come with a package of the product."""
 
 PLACES = {
     "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
@@ -103,9 +103,8 @@ def load_config(
         except InputError as error:
             raise ConfigError(str(error)) from None
         values = preset_values(chosen)
-        kind = _source_of(values)
-        if kind in FILES and data is None:
-            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {PLACES[kind]}")
+        if data is None and (place := place_of_preset(chosen)):
+            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {place}")
     if data is not None:
         if _source_of(values) not in FILES:
             raise ConfigError(
@@ -177,8 +176,12 @@ def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a run whose paths are resolved against a folder."""
     resolved = dict(values)
     source, generator = values.get("data"), values.get("generator")
-    if isinstance(source, Mapping) and isinstance(source.get("path"), str):
-        resolved["data"] = {**source, "path": str(folder / Path(source["path"]).expanduser())}
+    if isinstance(source, Mapping):
+        resolved["data"] = dict(source)
+        if isinstance(source.get("path"), str):
+            resolved["data"]["path"] = str(folder / Path(source["path"]).expanduser())
+        if isinstance(source.get("files"), list | tuple):
+            resolved["data"]["files"] = [str(folder / Path(str(file)).expanduser()) for file in source["files"]]
     if isinstance(generator, Mapping) and str(generator.get("base", "")).startswith((".", "/", "~")):
         resolved["generator"] = {
             **generator,

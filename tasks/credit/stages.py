@@ -48,6 +48,8 @@ class IngestOutputs:
         shape: channels, height and width of an image.
         repeated_items: number of copies that a contributor provided more than once.
         licenses: number of images by licence; "" stands for an unknown licence.
+        left_out: number of images that were left out because of their licence, by licence.
+        without_images: contributors who have no image for that reason.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
         listed: digest of the table of listed images, with file name and source; "" for embedded images.
@@ -70,6 +72,8 @@ class IngestOutputs:
     held_out: dict[str, int] = field(default_factory=dict)
     listed: str = ""
     references: int | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    without_images: list[str] = field(default_factory=list)
 
     @property
     def brought(self) -> dict[str, str]:
