@@ -180,4 +180,5 @@ def _outputs(
         shape=list(images.shape[1:]),
         references=len(splits.classifier),
         held_out=held_out,
+        label_names=list(train.label_names),
     )

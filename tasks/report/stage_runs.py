@@ -26,6 +26,7 @@ from royalty.tasks.credit.stages import (
     MeasureOutputs,
     Pipeline,
     Pruned,
+    Sampled,
     Trained,
 )
 from royalty.tasks.items.stages import MATCH, Matched
@@ -93,7 +94,7 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
             model=_model("pruned", stages.prune, stages),
         ),
         StageRun(stages.measure, _utilities(stages.measure.outputs), of_run=True),
-        *([StageRun(stages.samples)] if stages.samples else []),
+        *([_samples_run(stages.samples)] if stages.samples else []),
         _credit_run(space, stages.credit),
         StageRun(stages.pay.stage, tables={"payout.json": pd.DataFrame(stages.pay.outputs.rows)}),
         _match_run(space, stages.match),
@@ -162,6 +163,12 @@ def _credit_run(space: Workspace, credit: Credited) -> StageRun:
 def _match_run(space: Workspace, match: Matched) -> StageRun:
     values = load_table(space, match.outputs.table).sort_values("value", ascending=False)
     return StageRun(match, _numbers(match.outputs.diagnostics), tables={"values.json": values.head(SHOWN_ROWS)})
+
+
+def _samples_run(samples: Sampled) -> StageRun:
+    """How legible the images of a conditional generator are."""
+    legible = {f"legible_{model}": fraction for model, fraction in samples.outputs.legible.items()}
+    return StageRun(samples, legible, of_run=True)
 
 
 def _numbers(diagnostics: Mapping[str, Any]) -> dict[str, float]:
