@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ def about_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[
     return {identity: " · ".join(filter(None, line)) for identity, line in zip(ids, lines, strict=False) if any(line)}
 
 
-def _joined(column: str, values: Sequence[str]) -> str:
+def _joined(column: str, values: Iterable[str]) -> str:
     """The values of all copies: names of files as often as there are, and each description once."""
     filled = filter(None, values)
     return JOINED.join(filled if column in NAMED else dict.fromkeys(filled))
