@@ -184,6 +184,7 @@ def test_stages_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_mlflows_pages_show_the_run_and_its_report_with_working_links(home: Home) -> None:
     stages = logged(home)
     reported(home, stages)
