@@ -19,7 +19,7 @@ from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.config.sources import FileSource
+from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.config.values import ValueConfig
 
 
@@ -30,6 +30,12 @@ def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 
 KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
+
+SOURCES: dict[str, type[StageConfig]] = {
+    name: model
+    for model in (*get_args(EmbeddedSource), *get_args(FileSource))
+    for name in get_args(model.model_fields["source"].annotation)
+}
 
 FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
 """Image sources that read files; the images of other sources come with a package of the product."""
@@ -296,11 +302,13 @@ def _parse(source: str, text: str) -> dict[str, Any]:
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
+    source = SOURCES.get(path[1]) if path[:1] == ["data"] and len(path) == 3 else None
     if path[:1] in (["data"], ["generator"]) and len(path) > 1:
         del path[1]  # the name of the union's member, which pydantic inserts
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], sorted(KEYS - {path[-1]}), n=1)
+        known = set(source.model_fields) if source else KEYS
+        near = difflib.get_close_matches(path[-1], sorted(known - {path[-1]}), n=1)
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
     if problem["type"].startswith("union_tag"):
         return f"`{where}.source`: set the source, for example `digits` or `folder`"
