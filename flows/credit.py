@@ -222,7 +222,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     payees = load_payees(terms, config.data)
     paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post, replace=terms.take_back)
     matched = match_grand_model(game.data, plans, config)
-    samples = sample_ends(game.data, plans, config)
+    samples = sample_ends(game.data, game.judge, plans, config)
 
     stages = RunStages(
         ingest=game.data,

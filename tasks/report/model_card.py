@@ -58,6 +58,8 @@ def _data(stages: RunStages) -> Iterator[str]:
         yield f"- {len(known) - LICENCES} further licences"
     if unknown > 0:
         yield f"- not stated: {unknown:,} images"
+    if data.left_out:
+        yield f"- left out because of their licence: {sum(data.left_out.values()):,} images"
     yield ""
 
 
