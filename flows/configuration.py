@@ -21,7 +21,7 @@ from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.config.sources import FileSource
+from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.config.values import ValueConfig
 
 
@@ -33,8 +33,14 @@ def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
 
+SOURCES: dict[str, type[StageConfig]] = {
+    name: model
+    for model in (*get_args(EmbeddedSource), *get_args(FileSource))
+    for name in get_args(model.model_fields["source"].annotation)
+}
+
 FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
-"""Image sources that need a path; the images of other sources come with a package."""
+"""Image sources that read files; the images of other sources come with a package of the product."""
 
 PLACES = {
     "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
@@ -105,16 +111,15 @@ def load_config(
         except InputError as error:
             raise ConfigError(str(error)) from None
         values = preset_values(chosen)
-        kind = _source_of(values)
-        if kind in FILES and data is None:
-            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {PLACES[kind]}")
+        if data is None and (place := place_of_preset(chosen)):
+            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {place}")
     if data is not None:
         if _source_of(values) not in FILES:
             raise ConfigError(
                 f"the images of {file or preset or 'digits'} come with a package, so `--data {data}` does not apply; "
                 "remove it, or choose a source that reads files"
             )
-        values["data"]["path"] = str(data.expanduser().absolute())
+        values["data"]["path"] = str(_expanded(data).absolute())
     if name is not None:
         values["name"] = name
     if pay:
@@ -177,19 +182,23 @@ def _folder() -> Path:
 def _found(file: Path) -> Path:
     """The path of a configuration file, under `ROYALTY_FOLDER` if that is set and the path is relative."""
     folder = settings().folder
-    return file.expanduser() if folder is None else folder / file.expanduser()
+    return _expanded(file) if folder is None else folder / _expanded(file)
 
 
 def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a run whose paths are resolved against a folder."""
     resolved = dict(values)
     source, generator = values.get("data"), values.get("generator")
-    if isinstance(source, Mapping) and isinstance(source.get("path"), str):
-        resolved["data"] = {**source, "path": str(folder / Path(source["path"]).expanduser())}
+    if isinstance(source, Mapping):
+        resolved["data"] = dict(source)
+        if isinstance(source.get("path"), str):
+            resolved["data"]["path"] = str(folder / _expanded(Path(source["path"])))
+        if isinstance(source.get("files"), list | tuple):
+            resolved["data"]["files"] = [str(folder / _expanded(Path(str(file)))) for file in source["files"]]
     if isinstance(generator, Mapping) and str(generator.get("base", "")).startswith((".", "/", "~")):
         resolved["generator"] = {
             **generator,
-            "base": str((folder / Path(generator["base"]).expanduser()).resolve()),
+            "base": str((folder / _expanded(Path(generator["base"]))).resolve()),
         }
     return resolved
 
@@ -197,7 +206,7 @@ def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _sides_from(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a valuation whose paths are resolved against a folder."""
     sides = {side: values[side] for side in ("train", "val", "generated") if isinstance(values.get(side), str)}
-    return {**values, **{side: str(folder / Path(path).expanduser()) for side, path in sides.items()}}
+    return {**values, **{side: str(folder / _expanded(Path(path))) for side, path in sides.items()}}
 
 
 def preset_values(preset: str) -> dict[str, Any]:
@@ -260,7 +269,7 @@ def load_payout_config(
     """
     values = dict(run_terms) if file is None else _parse(str(file), _read(file))
     if file is not None and isinstance(values.get("payees"), str):
-        values["payees"] = str(file.absolute().parent / Path(values["payees"]).expanduser())
+        values["payees"] = str(file.absolute().parent / _expanded(Path(values["payees"])))
     values |= {key: value for key, value in overrides.items() if value is not None}
     if any(debtor.values()):
         values["debtor"] = (values.get("debtor") or {}) | {key: value for key, value in debtor.items() if value}
@@ -281,6 +290,13 @@ def _validated(kind: type[Config], values: Mapping[str, Any], source: str) -> Co
     except ValidationError as error:
         problems = [_explain(problem) for problem in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(problems)) from None
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigError(f"nobody on this machine is {path.parts[0]!r}; write {str(path)!r} from the root") from None
 
 
 def _read(file: Path) -> str:
@@ -307,11 +323,13 @@ def _parse(source: str, text: str) -> dict[str, Any]:
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
+    source = SOURCES.get(path[1]) if path[:1] == ["data"] and len(path) == 3 else None
     if path[:1] in (["data"], ["generator"]) and len(path) > 1:
         del path[1]  # the name of the union's member, which pydantic inserts
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], sorted(KEYS - {path[-1]}), n=1)
+        known = set(source.model_fields) if source else KEYS
+        near = difflib.get_close_matches(path[-1], sorted(known - {path[-1]}), n=1)
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
     if problem["type"].startswith("union_tag"):
         return f"`{where}.source`: set the source, for example `digits` or `folder`"

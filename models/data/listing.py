@@ -34,6 +34,9 @@ class Reader(Protocol):
     def digest(self) -> str:
         """SHA-256 of the content, which changes if an image changes."""
 
+    def take(self, places: np.ndarray) -> Reader:
+        """A reader of the images at these positions, ascending."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,6 +47,7 @@ class Entry:
         contributors: who provided it; may be empty for images that are not credited.
         label, text, license: empty if unknown.
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
+        style: of the face that a character is drawn in; empty for other images.
     """
 
     where: str
@@ -52,6 +56,11 @@ class Entry:
     text: str = ""
     license: str = ""
     file_name: str = ""
+    style: str = ""
+
+
+DESCRIBED = ("label", "text", "license", "style")
+"""What people are shown of an image beside its contributors and its file."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +83,30 @@ class Listing:
         """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            metadata = [entry.contributors, entry.label, entry.text, entry.license]
+            metadata = [entry.contributors, *(getattr(entry, name) for name in DESCRIBED)]
             digest.update(json.dumps(metadata).encode() + b"\n")
         return digest.hexdigest()
 
-    def provenance(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def take(self, places: np.ndarray) -> Listing:
+        """The images at these positions, ascending."""
+        return Listing(self.origin, tuple(self.entries[place] for place in places), self.reader.take(places))
+
+    def described(self) -> dict[str, tuple[str, ...]]:
+        """What `DESCRIBED` names of each image, by name; without what no image has."""
+        columns = {name: tuple(getattr(entry, name) for entry in self.entries) for name in DESCRIBED}
+        return {name: column for name, column in columns.items() if any(column)}
+
+    def provenance(self, path: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """File name and source of each image, for people who look for it.
 
         Args:
-            path: of the image set.
+            path: of the image set; None if the rows say nothing of where it lies.
 
         Returns:
             File names, empty where a source has none; and the row of each image, with the name of the set and without
             the folders above it, such as `photos/metadata.csv, row 2`.
         """
-        above = f"{path.parent}/"
+        above = "" if path is None else f"{path.parent}/"
         rows = (entry.where.removesuffix(f": {entry.file_name!r}") for entry in self.entries)
         return tuple(entry.file_name for entry in self.entries), tuple(row.removeprefix(above) for row in rows)
 
@@ -157,7 +175,13 @@ def contributors_of(where: str, written: object) -> tuple[str, ...]:
     Raises:
         InputError: a name occurs twice, or has a character that is not seen.
     """
-    parts = written if isinstance(written, list | tuple) else as_text(written).split(SEPARATOR)
+    parts = written if isinstance(written, list | tuple) else [written] if isinstance(written, dict) else None
+    if parts is None:
+        parts = as_text(written).split(SEPARATOR)
+    if any(isinstance(part, dict | list | tuple) for part in parts):
+        raise InputError(
+            f"{where}: a contributor is a name, and {str(written)[:80]!r} has other things in it; correct it"
+        )
     names = tuple(name for part in parts if (name := person_name(where, as_text(part))))
     if len(set(names)) < len(names):
         raise InputError(f"{where}: contributor listed twice in {as_text(written)!r}; list each once")
@@ -196,7 +220,7 @@ def inside(folder: Path, name: str, where: str) -> Path:
     """
     root = folder.resolve()
     try:
-        file = (root / name).resolve()
+        file = _resolved(root / name, name, where)
         if not file.is_relative_to(root):
             raise InputError(f"{where}: {name!r} is outside the folder {folder}; copy the file into it")
         if not file.is_file():
@@ -208,6 +232,15 @@ def inside(folder: Path, name: str, where: str) -> Path:
             f"{where}: cannot open {name[:80]!r} ({error.strerror}); check the file, or drop the row"
         ) from None
     return file
+
+
+def _resolved(path: Path, name: str, where: str) -> Path:
+    try:
+        return path.resolve()
+    except (RuntimeError, ValueError) as error:  # links in a circle; a zero or half a character, which no name has
+        raise InputError(
+            f"{where}: {name[:80]!a} cannot be the name of a file ({error}); correct it, or drop the row"
+        ) from None
 
 
 def digest_of_files(files: Iterable[Path]) -> str:
@@ -245,6 +278,9 @@ class Files:
     def digest(self) -> str:
         return digest_of_files(self.files)
 
+    def take(self, places: np.ndarray) -> Files:
+        return Files(tuple(self.files[place] for place in places))
+
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
@@ -260,3 +296,6 @@ class DecodedImages:
         for image in self.images:
             digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
+
+    def take(self, places: np.ndarray) -> DecodedImages:
+        return DecodedImages(self.images[places])

@@ -76,6 +76,10 @@ NEGATIVE: dict[Negative, str] = {
 }
 
 
+DEPARTED = "no longer in the credit table"
+"""Reason of a payment to a contributor without credit, of money that earlier pools left."""
+
+
 @dataclass(frozen=True)
 class Settlement:
     """The use of a contributor's share of a pool, in minor units.
@@ -114,7 +118,7 @@ class Division:
 
     Attributes:
         settlements: the settlement of each contributor, highest credit first. Shares have the order of the policy's
-            weights; equal weights are rounded in the order of credit.
+            weights; equal weights are rounded in the order of credit. Then those without credit, by name.
         reserve: not assigned to a contributor: the excess above the cap, and repaid debt.
     """
 
@@ -140,6 +144,7 @@ def divide_pool(
             its value, low end and high end as three numbers.
         terms: the rules of the division; by default, in proportion to positive credit.
         brought: account balances of contributors from earlier pools, in minor units; a negative balance is a debt.
+            Those without credit in this pool are paid a positive balance; a debt of theirs is left as it is.
 
     Returns:
         A settlement for each contributor, highest credit first, and the reserve, in minor units. Shares are rounded by
@@ -165,7 +170,8 @@ def divide_pool(
     _check_kinds(credits, terms)
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
     table = {name: _as_credit(credit, name) for name, credit in credits.items()}
-    _check(pool, table, terms)
+    departed = sorted(name for name, account in brought.items() if account > 0 and name not in table)
+    _check(pool, table, terms, departed)
     # Sorted, so that equal weights are rounded in the order of credit.
     ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
@@ -182,6 +188,8 @@ def divide_pool(
             reasons.append("raised to the floor")
         new_debt = int(-weight * unit_value) if weight < 0 and terms.negative == "carry" else 0
         settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
+    for name in departed:
+        settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
     return Division(settlements, reserve=pool - assigned)
 
@@ -223,7 +231,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
     small = not is_held and 0 < rest < terms.minimum
     carried = rest if small else 0
     remarks = {
-        "with what earlier pools carried over": account > 0,
+        "with what earlier pools carried over": account > 0 and not small,
         "less what was owed": taken > 0,
         "still in debt": debt > 0,
         "in dispute, held": disputed,
@@ -244,7 +252,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
     )
 
 
-def _check(pool: int, credits: Mapping[str, Credit], terms: Terms) -> None:
+def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Sequence[str]) -> None:
     if pool < 0:
         raise InputError(f"a pool is at least 0, got {pool} minor units; check its sign")
     for name, credit in credits.items():
@@ -258,10 +266,10 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms) -> None:
             f"floor and cap are shares of the pool, the floor not above the cap; got {float(terms.floor):.4g} and "
             f"{float(terms.cap):.4g}. Correct them"
         )
-    if unknown := sorted(terms.disputed - credits.keys()):
+    if unknown := sorted(terms.disputed - credits.keys() - set(departed)):
         raise InputError(
-            f"disputed contributors must have credit in the pool, and {', '.join(map(repr, unknown))} has none; "
-            f"there are {', '.join(credits)}"
+            "disputed contributors must have credit in the pool, or money left from earlier ones, and "
+            f"{', '.join(map(repr, unknown))} has none; there are {', '.join([*credits, *departed])}"
         )
 
 

@@ -1,4 +1,7 @@
-"""Payees: the accounts of contributors, from the columns `payee` and `currency` of `contributors.csv`."""
+"""Payees: the accounts of contributors, from the columns of `contributors.csv`.
+
+These are `payee`, and optionally `currency`, `name`, `country` and `town`.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_csv
 from royalty.models.data.listing import check_columns
 from royalty.models.data.names import lookalikes, person_name
+from royalty.models.payout.countries import is_country
 from royalty.models.payout.iban import FORM, iban_fault, is_iban
 
 ACCOUNT_LENGTH = 34
-COLUMNS = ("contributor", "name", "payee", "currency")
+COLUMNS = ("contributor", "name", "payee", "currency", "country", "town")
 OTHER_NAMES = ("iban", "account", "bank account")
 """What people call the column `payee`."""
 
@@ -28,11 +32,14 @@ class Payee:
         name: name of the payee, by default that of the contributor.
         account: an IBAN without spaces, or another identifier of at most 34 characters.
         currency: the currency of the account; empty: any.
+        country, town: where the payee lives: two letters of ISO 3166-1, and a name; empty: not known.
     """
 
     name: str
     account: str
     currency: str
+    country: str = ""
+    town: str = ""
 
     @property
     def has_iban(self) -> bool:
@@ -69,8 +76,13 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
         account = re.sub(r"\s", "", row["payee"])
         if account:
             currency = row.get("currency", "").strip().upper()
-            name = person_name(where, row.get("name", "")) or contributor
-            payees[contributor] = Payee(name, _checked(account, where), currency)
+            payees[contributor] = Payee(
+                name=person_name(where, row.get("name", "")) or contributor,
+                account=_checked(account, where),
+                currency=currency,
+                country=_country(row.get("country", ""), where),
+                town=row.get("town", "").strip(),
+            )
     return payees
 
 
@@ -89,6 +101,17 @@ def shared_accounts(payees: Mapping[str, Payee] | None, contributors: Collection
         if payees is not None and name in payees:
             groups[payees[name].account].append(name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def _country(text: str, where: str) -> str:
+    """The country in capitals, after validation; empty if it is not given."""
+    code = text.strip().upper()
+    if code and not is_country(code):
+        raise InputError(
+            f"{where}: a country has two letters of ISO 3166-1, such as CH, or GB for Great Britain; got {text!r}. "
+            "Correct `country`"
+        )
+    return code
 
 
 def _checked(account: str, where: str) -> str:

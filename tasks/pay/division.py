@@ -49,7 +49,7 @@ def divide(
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
-    inputs = _inputs(space, credit, table, config, pool_name, payees)
+    inputs = _inputs(space, credit, table, config, pool_name, payees, source)
     before = None if inputs.before is None else load_table(space, inputs.before)
     divided = run_here(PAY, inputs, division_by(table, before, inputs, config))
     names = table["contributor"].tolist()
@@ -109,9 +109,14 @@ def _inputs(
     config: PayoutConfig,
     pool_name: str,
     payees: Mapping[str, Payee] | None,
+    source: str | None,
 ) -> PayInputs:
     diagnostics, period, names = credit.outputs.diagnostics, config.period or "", table["contributor"].tolist()
     valuation = credit.outputs.table
+    departed = space.ledger.departed(
+        pool_name, config.currency, names, period=period, source=source, valuation=valuation
+    )
+    names += departed
     return PayInputs(
         table=valuation,
         failed=[len(credit.outputs.failed), credit.outputs.trained],

@@ -69,6 +69,14 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if any(data.licenses):
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
         yield f"Licenses of the images: {_shortened(counts, NAMED)}."
+    if data.left_out:
+        counts = [f"{name or 'unknown'} ({count})" for name, count in data.left_out.items()]
+        yield f"Images left out because of their license: {_shortened(counts, NAMED)}."
+    if data.without_images:
+        yield (
+            "Contributors of whose images none has an allowed license, so that they are not credited: "
+            f"{_shortened(data.without_images, NAMED)}."
+        )
 
 
 def resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:
