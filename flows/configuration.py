@@ -31,8 +31,19 @@ def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
 
-FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
+
+def _sources(*, need_path: bool) -> set[str]:
+    """Names of the sources of files that need a path, or may do without."""
+    fields = [model.model_fields for model in get_args(FileSource)]
+    chosen = [names["source"] for names in fields if names["path"].is_required() == need_path]
+    return {name for source in chosen for name in get_args(source.annotation)}
+
+
+FILES = _sources(need_path=True)
 """Image sources that need a path; the images of other sources come with a package."""
+
+PACKAGED = _sources(need_path=False)
+"""Image sources that come with a package, and may be given a path instead."""
 
 PLACES = {
     "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
@@ -107,7 +118,7 @@ def load_config(
         if kind in FILES and data is None:
             raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {PLACES[kind]}")
     if data is not None:
-        if _source_of(values) not in FILES:
+        if _source_of(values) not in FILES | PACKAGED:
             raise ConfigError(
                 f"the images of {file or preset or 'digits'} come with a package, so `--data {data}` does not apply; "
                 "remove it, or choose a source that reads files"

@@ -13,12 +13,17 @@ INDEX = "index.html"
 
 @dataclass(frozen=True)
 class Tile:
-    """An image, as PNG bytes, its value, and the files it was listed as; empty if its source has none."""
+    """An image, as PNG bytes, its value, and the files it was listed as; empty if its source has none.
+
+    Attributes:
+        details: its caption, license and date, as far as they are known.
+    """
 
     id: str
     image: bytes
     value: float
     file_name: str = ""
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Entry:
         contributors: who provided it; may be empty for images that are not credited.
         label, text, license: empty if unknown.
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
+        date: day on which the image was made, such as `2018-12-31`; empty if unknown.
     """
 
     where: str
@@ -52,6 +53,7 @@ class Entry:
     text: str = ""
     license: str = ""
     file_name: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,14 @@ class Listing:
     Attributes:
         origin: name of the source in error messages.
         entries: one for each image, in the order of the source.
+        labels: labels that images of the source can have, if they are known; an image may come later. The numbers of
+            labels do not change then.
     """
 
     origin: str
     entries: tuple[Entry, ...]
     reader: Reader
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -74,27 +79,37 @@ class Listing:
         """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            metadata = [entry.contributors, entry.label, entry.text, entry.license]
+            metadata = [entry.contributors, entry.label, entry.text, entry.license, *filter(None, [entry.date])]
             digest.update(json.dumps(metadata).encode() + b"\n")
+        if self.labels:
+            digest.update(json.dumps(self.labels).encode())
         return digest.hexdigest()
 
-    def provenance(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def label_names(self) -> list[str]:
+        """The labels, sorted; an image's label is numbered by its place in them."""
+        return sorted({*self.labels, *(entry.label for entry in self.entries)})
+
+    def provenance(self, path: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """File name and source of each image, for people who look for it.
 
         Args:
-            path: of the image set.
+            path: of the image set; None for a set that comes with a package.
 
         Returns:
             File names, empty where a source has none; and the row of each image, with the name of the set and without
             the folders above it, such as `photos/metadata.csv, row 2`.
         """
-        above = f"{path.parent}/"
+        above = f"{path.parent}/" if path is not None else ""
         rows = (entry.where.removesuffix(f": {entry.file_name!r}") for entry in self.entries)
         return tuple(entry.file_name for entry in self.entries), tuple(row.removeprefix(above) for row in rows)
 
     def licenses(self) -> dict[str, int]:
         """Number of images by license; the empty name counts images whose license is unknown."""
         return dict(Counter(entry.license for entry in self.entries).most_common())
+
+    def years(self) -> dict[str, int]:
+        """Number of images by the year of their date; the empty name counts images whose date is unknown."""
+        return dict(sorted(Counter(entry.date[:4] for entry in self.entries).items()))
 
 
 def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False) -> Listing:

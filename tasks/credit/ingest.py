@@ -22,6 +22,7 @@ from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.items import Splits
 from royalty.models.data.listing import Listing, check_credited
+from royalty.models.data.openmoji import openmoji_drawings
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
     ArtbenchSource,
@@ -33,6 +34,7 @@ from royalty.tasks.config.sources import (
     FileSource,
     FolderSource,
     MnistSource,
+    OpenmojiSource,
     ParquetSource,
 )
 from royalty.tasks.credit.listed import digest_of_names, keep_listed
@@ -96,8 +98,10 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
         }
         places = read.splits.train.images
         outputs = _outputs(read.splits, stored, read.squares, places)
-        listed = keep_listed(space.artifacts, read.ids, provenance, [entry.contributors for entry in listing.entries])
-        return replace(outputs, repeated_items=read.repeated, licenses=listing.licenses(), listed=listed)
+        listed = keep_listed(space.artifacts, read.ids, provenance, listing.entries)
+        return replace(
+            outputs, repeated_items=read.repeated, licenses=listing.licenses(), years=listing.years(), listed=listed
+        )
 
     return run_here(INGEST, inputs, compute)
 
@@ -122,6 +126,9 @@ def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> 
             listing = celeba_images(source.path, identities=source.identities, least=source.least, seed=seed)
         case ArtbenchSource():
             listing = artbench_images(source.path, style=source.style, split=source.split)
+        case OpenmojiSource():
+            chosen = source.model_dump(include={"size", "least", "others", "skin_tones", "until"})
+            listing = openmoji_drawings(source.path, **chosen)
     return check_credited(listing, labels=labels, texts=texts)
 
 

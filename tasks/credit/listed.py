@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.data.listing import Entry
 
 JOINED = "; "
 """Between the files of an item that was listed several times."""
+
+DETAILS = {"text": "Caption", "license": "License", "date": "Date"}
+"""Titles of what is known of an image besides its contributors, by the field of its entry."""
 
 Provenance = tuple[tuple[str, ...], tuple[str, ...]]
 """File name and source of each listed image; see `royalty.models.data.listing.Listing.provenance`."""
@@ -24,17 +28,34 @@ def digest_of_names(provenance: Provenance) -> str:
     return hashlib.sha256(json.dumps(provenance).encode()).hexdigest()
 
 
-def keep_listed(
-    artifacts: ArtifactStore, ids: Sequence[str], provenance: Provenance, owners: Sequence[Sequence[str]]
-) -> str:
-    """Store the id, file name, source and contributors of each image, in the order of the listing; returns the digest.
+def keep_listed(artifacts: ArtifactStore, ids: Sequence[str], provenance: Provenance, entries: Sequence[Entry]) -> str:
+    """Store what is known of each image in the order of the listing, one row for each; returns the digest."""
+    names, sources = provenance
+    columns = {
+        "id": list(ids),
+        "file_name": names,
+        "source": sources,
+        "contributors": [entry.contributors for entry in entries],
+        **{column: [getattr(entry, column) for entry in entries] for column in DETAILS},
+    }
+    return artifacts.put(pd.DataFrame(columns).to_parquet(index=False))
+
+
+def details_of(artifacts: ArtifactStore, listed: str, ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """What is known of items, by id: caption, license and date, each with a title; of copies, all that differ.
 
     Args:
-        owners: names of the contributors of each listed image.
+        listed: digest of the table of listed images.
     """
-    names, sources = provenance
-    table = pd.DataFrame({"id": list(ids), "file_name": names, "source": sources, "contributors": list(owners)})
-    return artifacts.put(table.to_parquet(index=False))
+    table = pd.read_parquet(io.BytesIO(artifacts.get(listed)))
+    known = {column: title for column, title in DETAILS.items() if column in table}  # earlier versions kept none
+    details: dict[str, dict[str, str]] = {}
+    for row in table[table["id"].isin(set(ids))].to_dict("records"):
+        own = details.setdefault(row["id"], {})
+        for column, title in known.items():
+            if row[column] and row[column] not in own.get(title, "").split(JOINED):
+                own[title] = JOINED.join(filter(None, (own.get(title, ""), row[column])))
+    return details
 
 
 def files_of(artifacts: ArtifactStore, listed: str) -> dict[str, dict[str, str]]:

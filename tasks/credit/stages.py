@@ -48,6 +48,7 @@ class IngestOutputs:
         shape: channels, height and width of an image.
         repeated_items: number of copies that a contributor provided more than once.
         licenses: number of images by licence; "" stands for an unknown licence.
+        years: number of images by the year in which they were made; "" stands for an unknown date.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
         listed: digest of the table of listed images, with file name and source; "" for embedded images.
@@ -67,6 +68,7 @@ class IngestOutputs:
     shape: list[int] = field(default_factory=list)
     repeated_items: int = 0
     licenses: dict[str, int] = field(default_factory=dict)
+    years: dict[str, int] = field(default_factory=dict)
     held_out: dict[str, int] = field(default_factory=dict)
     listed: str = ""
     references: int | None = None

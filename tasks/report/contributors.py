@@ -67,7 +67,9 @@ def compose_pages(
                 refusal=stages.pay.outputs.refusal,
                 proposed=stages.pay.proposed,
                 values=tuple(
-                    _values(valuation, background.train, row.name, background.files.get(row.name, {}))
+                    _values(
+                        valuation, background.train, row.name, background.files.get(row.name, {}), background.details
+                    )
                     for valuation in background.valuations
                 ),
                 history=tuple(_history(row.name, background.statements, credits)),
@@ -79,11 +81,18 @@ def compose_pages(
     return pages
 
 
-def _values(valuation: Valuation, train: ImageSet, name: str, files: Mapping[str, str]) -> ImageValues:
+def _values(
+    valuation: Valuation,
+    train: ImageSet,
+    name: str,
+    files: Mapping[str, str],
+    details: Mapping[str, Mapping[str, str]],
+) -> ImageValues:
     """Values of one contributor's images. An image of several contributors counts in full for each.
 
     Args:
         files: names of the contributor's files, by item id.
+        details: caption, license and date, by item id.
     """
     by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
     provided = np.flatnonzero(train.membership[:, train.contributors.index(name)])
@@ -102,6 +111,7 @@ def _values(valuation: Valuation, train: ImageSet, name: str, files: Mapping[str
                 sheet(train.images[[position[str(identity)]]], 1),
                 float(value),
                 files.get(str(identity), ""),
+                tuple(details.get(str(identity), {}).values()),
             )
             for identity, value in values[values > 0].head(TILES).items()
         ),

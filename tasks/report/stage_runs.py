@@ -101,6 +101,7 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
 def datasets(data: IngestOutputs) -> tuple[DatasetRecord, DatasetRecord, DatasetRecord]:
     """The parts of the images: for training, for measuring, and of the classifier."""
     counts = {"items": data.total_items, "contributors": data.items}
+    counts |= {name: known for name, known in (("licenses", data.licenses), ("years", data.years)) if any(known)}
     return (
         DatasetRecord("train", data.train, counts),
         DatasetRecord("validation", data.validation, {}, "evaluation"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from royalty.infra.workspace import Workspace
@@ -12,6 +12,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.stored import open_set
+from royalty.tasks.credit.listed import details_of
 from royalty.tasks.credit.stages import INGEST
 from royalty.tasks.items.stored_items import load_items
 
@@ -137,12 +138,26 @@ def _items(space: Workspace, digits: str) -> list[TraceTarget]:
                     else "an unknown contributor"
                 )
                 holders.setdefault(identity, []).append((digest, f"{part}, of {contributor}"))
+    known = _details(space, holders)
     return [
         TraceTarget(
-            "item", identity, tuple(dict(places)), tuple((f"Set {digest[:12]}", place) for digest, place in places)
+            "item",
+            identity,
+            tuple(dict(places)),
+            (*known.get(identity, {}).items(), *((f"Set {digest[:12]}", place) for digest, place in places)),
         )
         for identity, places in holders.items()
     ]
+
+
+def _details(space: Workspace, ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Caption, license and date of items, from the images of the latest run that has them."""
+    tables = [row.outputs.get("listed", "") for row in space.runs.stages(INGEST.name)] if ids else []
+    stored = [digest for digest in dict.fromkeys(tables) if digest and space.artifacts.path(digest).exists()]
+    details: dict[str, dict[str, str]] = {}
+    for digest in stored:
+        details |= details_of(space.artifacts, digest, ids)
+    return details
 
 
 def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:

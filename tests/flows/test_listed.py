@@ -54,7 +54,7 @@ def test_an_item_of_a_run_names_all_files_of_its_copies(photos: Path, tmp_path: 
     artifacts, listing = ArtifactStore(tmp_path / "artifacts"), read_manifest(photos)
     read = read_images(listing, size=8, validation=0.1, classifier=0.1, seed=0)
     provenance = listing.provenance(photos)
-    digest = keep_listed(artifacts, read.ids, provenance, [entry.contributors for entry in listing.entries])
+    digest = keep_listed(artifacts, read.ids, provenance, listing.entries)
     names, sources = provenance_of(artifacts, digest, [read.ids[0], read.ids[5]])
     assert names == ("0.png; bob/copy.png", "5.png")
     assert sources == ("photos/metadata.csv, row 2; photos/metadata.csv, row 14", "photos/metadata.csv, row 7")
