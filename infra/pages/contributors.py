@@ -47,7 +47,11 @@ class ImageValues:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A statement that names the contributor; `credit` is None if its credit table is not in this store."""
+    """A statement that names the contributor: its pool, with the period if it has one, and what it moved.
+
+    Attributes:
+        credit: None if its credit table is not in this store.
+    """
 
     pool: str
     posted: str

@@ -134,7 +134,8 @@ def _history(
         if name in posted.paid:
             amount = PayoutConfig.model_construct(currency=posted.currency).formatted(posted.paid[name])
             credit = credits[posted.valuation].get(name)
-            yield HistoryRow(posted.pool, posted.created_at, credit, amount, posted.active)
+            pool = " ".join(filter(None, (posted.pool, posted.period)))
+            yield HistoryRow(pool, posted.created_at, credit, amount, posted.active)
 
 
 @dataclass(frozen=True)
