@@ -13,17 +13,18 @@ INDEX = "index.html"
 
 @dataclass(frozen=True)
 class Tile:
-    """An image, as PNG bytes, its value, and the files it was listed as; empty if its source has none.
+    """An image, as PNG bytes, its value, and what its source says of it: empty where it says nothing.
 
     Attributes:
-        details: its caption, license and date, as far as they are known.
+        file_name: the files that the contributor listed it as.
+        about: its caption, its license and its date.
     """
 
     id: str
     image: bytes
     value: float
     file_name: str = ""
-    details: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True)

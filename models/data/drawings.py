@@ -6,8 +6,10 @@ import hashlib
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+
+import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import Cell
@@ -46,6 +48,11 @@ class Drawings:
         for payload in self.payloads:
             digest.update(hashlib.sha256(payload).digest())
         return digest.hexdigest()
+
+    def take(self, places: np.ndarray) -> Drawings:
+        """A reader of the drawings at these positions, ascending."""
+        where, payloads = zip(*((self.where[place], self.payloads[place]) for place in places), strict=True)
+        return replace(self, where=where, payloads=payloads)
 
 
 def rendered(where: Sequence[str], payloads: Sequence[bytes], side: int, seconds: float) -> Iterator[bytes]:

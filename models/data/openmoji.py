@@ -107,11 +107,11 @@ def _entry(emoji: Emoji, author: str) -> Entry:
     return Entry(
         f"{emoji.where}: {emoji.file_name!r}",
         contributors_of(emoji.where, author),
-        emoji.group,
-        emoji.annotation,
-        LICENSE,
-        emoji.file_name,
-        emoji.drawn.isoformat(),
+        label=emoji.group,
+        text=emoji.annotation,
+        license=LICENSE,
+        file_name=emoji.file_name,
+        date=emoji.drawn.isoformat(),
     )
 
 

@@ -44,7 +44,7 @@ class Architecture:
         gradient_checkpointing: whether activations between blocks are recomputed instead of stored.
         gradient_accumulation: number of parts of a batch that are processed in turn, with their gradients summed.
         patch: side of the squares of pixels that the net sees as one position, with a channel for each pixel of the
-            square. A net of patches of 2 does a quarter of the work at each position of the image.
+            square.
     """
 
     image_size: int
@@ -73,7 +73,7 @@ class Architecture:
     @property
     def plain(self) -> bool:
         """Whether nets of this architecture can be trained in a stack."""
-        trained_apart = self.attention or self.classes or self.flip or self.torch_compile or self.gradient_checkpointing
+        trained_apart = self.attention or self.flip or self.torch_compile or self.gradient_checkpointing
         return self.patch == 1 and not trained_apart
 
 

@@ -8,7 +8,7 @@ from royalty.models.generators.budget import Budget, Sampled, TrainingLength, bu
 from royalty.models.generators.outline import Outline
 from royalty.models.generators.registry import outline_generator
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.sources import SquareSource, side_of
+from royalty.tasks.config.sources import ImageSource, side_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def expected(config: CreditConfig) -> Expected:
     """Estimate a run that measures all coalitions it may. Image files are assumed to be in colour."""
     generator, coalitions, sampling = config.generator, config.coalitions, config.sampling
     side = side_of(config.data)
-    shape = (3 if isinstance(config.data, SquareSource) else 1, side, side)
+    shape = (3 if isinstance(config.data, ImageSource) else 1, side, side)
     outline = outline_generator(generator.kind, shape, generator.architecture())
     trained = coalitions.training(coalitions.method, generator)
     # Assumes that pruning removes the same fraction of multiply-adds as of parameters.

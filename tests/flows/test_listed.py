@@ -24,7 +24,7 @@ from royalty.models.data.stored import open_set
 from royalty.models.valuation.certainty import Certainty
 from royalty.tasks.config.sources import FolderSource, OpenmojiSource
 from royalty.tasks.credit.ingest import ingest
-from royalty.tasks.credit.listed import details_of, digest_of_names, files_of, keep_listed, provenance_of
+from royalty.tasks.credit.listed import about_of, columns_of, digest_of_names, files_of, keep_listed
 from royalty.tasks.credit.stopping import Verdict
 from royalty.tasks.report.notes import data_notes
 from royalty.tasks.report.stage_runs import datasets
@@ -60,10 +60,15 @@ def test_an_item_of_a_run_names_all_files_of_its_copies(photos: Path, tmp_path: 
     artifacts, listing = ArtifactStore(tmp_path / "artifacts"), read_manifest(photos)
     read = read_images(listing, size=8, validation=0.1, classifier=0.1, seed=0)
     provenance = listing.provenance(photos)
-    digest = keep_listed(artifacts, read.ids, provenance, listing.entries)
-    names, sources = provenance_of(artifacts, digest, [read.ids[0], read.ids[5]])
-    assert names == ("0.png; bob/copy.png", "5.png")
-    assert sources == ("photos/metadata.csv, row 2; photos/metadata.csv, row 14", "photos/metadata.csv, row 7")
+    owners = [entry.contributors for entry in listing.entries]
+    digest = keep_listed(artifacts, read.ids, provenance, owners, listing.described())
+    columns = columns_of(artifacts, digest, [read.ids[0], read.ids[5]])
+    assert columns == {
+        "file_name": ("0.png; bob/copy.png", "5.png"),
+        "source": ("photos/metadata.csv, row 2; photos/metadata.csv, row 14", "photos/metadata.csv, row 7"),
+        "label": ("x", "x"),
+    }
+    assert about_of(artifacts, digest, read.ids) == {}
     files = files_of(artifacts, digest)
     assert files["ann"][read.ids[0]] == "0.png"  # each is told their own files alone
     assert files["bob"][read.ids[0]] == "bob/copy.png"
@@ -146,13 +151,12 @@ def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp
     train = open_set(space.artifacts.path(done.outputs.train))
     assert train.texts is not None
     drawn = {f"sign {n}": f"20{18 + n}-06-01" for n in range(20)}
-    known = details_of(space.artifacts, done.outputs.listed, train.ids)
-    assert known == {
-        identity: {"Caption": text, "License": "CC BY-SA 4.0", "Date": drawn[text]}
+    assert about_of(space.artifacts, done.outputs.listed, train.ids) == {
+        identity: f"{text} · CC BY-SA 4.0 · {drawn[text]}"
         for identity, text in zip(train.ids, train.texts, strict=True)
     }
-    facts = dict(identify(space, train.ids[0]).facts)
-    assert {title: facts[title] for title in known[train.ids[0]]} == known[train.ids[0]]
+    facts, text = dict(identify(space, train.ids[0]).facts), train.texts[0]
+    assert (facts["Caption"], facts["License"], facts["Date"]) == (text, "CC BY-SA 4.0", drawn[text])
     assert "trained on, of" in "".join(facts.values())
     profile = datasets(done.outputs)[0].profile
     assert profile["licenses"] == {"CC BY-SA 4.0": 20}

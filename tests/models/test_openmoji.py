@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from royalty.models.data import openmoji, svg
 from royalty.models.data.credited import read_images
 from royalty.models.data.decoding import decode_images
 from royalty.models.data.drawings import Drawings, rendered
-from royalty.models.data.listing import check_credited
+from royalty.models.data.licenses import licensed
+from royalty.models.data.listing import DecodedImages, Entry, Listing, check_credited
 from royalty.models.data.openmoji import openmoji_drawings
 from royalty.models.data.svg import check_svg
 from royalty.models.data.tarball import read_tarball
+from royalty.tasks.config.sources import OpenmojiSource
+from royalty.tasks.credit.ingest import list_source
 from tests.drawn import Row, disc, openmoji_archive, packed
 from tests.drawn import svg as drawing
 
@@ -58,6 +62,36 @@ def test_entries_have_author_group_annotation_license_and_date(archive: Path) ->
     assert squares.shape == (6, 3, 32, 32)
     assert len(set(ids)) == 6
     np.testing.assert_array_equal(squares[:, :, 0, 0], 255)  # what is not drawn on is white
+
+
+def test_a_part_keeps_its_drawings_and_the_numbers_of_groups(archive: Path) -> None:
+    listing, places = openmoji_drawings(archive, least=1), np.array([0, 2, 5])
+    part = listing.take(places)
+    np.testing.assert_array_equal(decode_images(part, size=8)[0], decode_images(listing, size=8)[0][places])
+    assert part.described()["date"] == ("2018-04-18", "2018-12-31", "2020-01-01")
+    assert part.label_names() == ["animals", "people", "smileys"]
+    assert part.digest() != listing.digest()
+
+
+def test_a_date_is_part_of_the_digest_and_no_date_leaves_it_as_it_was() -> None:
+    """What is stored by the digest of a set without dates is not made again."""
+    entries = tuple(Entry(f"row {name}", (name,), "x", "a dog", "CC0", style="Bold") for name in ("ann", "bob"))
+    undated = Listing("photos", entries, DecodedImages(np.zeros((2, 8, 8), np.uint8)))
+    assert undated.digest() == "e96bc2865909cc792d703601f514fafa3f5bee856c49a1feb9ccd32e6cca581a"
+    assert "date" not in undated.described()
+    dated = replace(undated, entries=(replace(entries[0], date="2018-12-31"), entries[1]))
+    assert dated.digest() != undated.digest()
+    assert dated.described()["date"] == ("2018-12-31", "")
+
+
+def test_licenses_are_checked_against_a_list(archive: Path) -> None:
+    listing = openmoji_drawings(archive, least=1)
+    assert licensed(listing, ["CC BY-SA 4.0"], leave_out=False).listing is listing
+    source = OpenmojiSource.model_validate(
+        {"source": "openmoji", "path": archive, "least": 1, "licences": {"allow": ["CC0"]}}
+    )
+    with pytest.raises(InputError, match=r"6 of 6 images have another: CC BY-SA 4.0 \(6\). The first is .*, row 2"):
+        list_source(source, 0, labels=True, texts=False)
 
 
 def test_those_with_few_drawings_are_others_or_left_out(archive: Path) -> None:
