@@ -167,12 +167,12 @@ class Space:
         values = observed.signs * self.weights  # (rows, n)
         sums = sums_of(values, self.highest)
         covariance, prior = {}, {}
-        for order in np.flatnonzero(np.abs(coefficients) > 1e-12):
+        for order in map(int, np.flatnonzero(np.abs(coefficients) > 1e-12)):
             factor = coefficients[order] / self.norms[order]
             parity = observed.odd if order % 2 else observed.even
             terms = values * sums_without(values, sums, order - 1) * parity[:, None]
-            covariance[int(order) - 1] = factor * _centred(terms).T
-            prior[int(order) - 1] = coefficients[order] * factor * self._own_variance(int(order))
+            covariance[order - 1] = factor * _centred(terms).T
+            prior[order - 1] = coefficients[order] * factor * self._own_variance(order)
         steps = np.arange(n)
         for name, contrast, parity in ((LINEAR, self.linear, observed.even), (QUADRATIC, self.quadratic, observed.odd)):
             slope = weights @ ((1 - steps / (n - 1)) * contrast(steps + 1) + steps / (n - 1) * contrast(steps))
@@ -198,14 +198,14 @@ class Space:
         values = observed.signs * self.weights
         sums = sums_of(values, self.highest)
         covariance, prior = {}, {}
-        for order in np.flatnonzero(np.abs(coefficients) > 1e-12):
+        for order in map(int, np.flatnonzero(np.abs(coefficients) > 1e-12)):
             factor = coefficients[order] / self.norms[order]
-            rest = sums_without_two(values, player, int(order) - 2, sums)
+            rest = sums_without_two(values, player, order - 2, sums)
             parity = observed.odd if order % 2 else observed.even
-            covariance[int(order) - 1] = factor * (values * values[:, [player]] * rest * parity[:, None]).T
+            covariance[order - 1] = factor * (values * values[:, [player]] * rest * parity[:, None]).T
             whole = sums_of(self.weights[None], self.highest)
-            others = sums_without_two(self.weights[None], player, int(order) - 2, whole)[0]
-            prior[int(order) - 1] = coefficients[order] * factor * self.weights * self.weights[player] * others
+            others = sums_without_two(self.weights[None], player, order - 2, whole)[0]
+            prior[order - 1] = coefficients[order] * factor * self.weights * self.weights[player] * others
         steps = np.arange(1, n - 2)
         for name, contrast, parity in ((LINEAR, self.linear, observed.even), (QUADRATIC, self.quadratic, observed.odd)):
             middle = contrast(steps + 1)
