@@ -1,12 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
-# What a change is checked with each time, on as many cores as there are; of a Python process to a core, torch uses one.
+# On as many cores as there are, one process to each; torch uses one thread in each.
 SUITE := $(VENV)/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 REST := kill or cluster or statistical or slow
 
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test test-all test-rest types docs clean
+.PHONY: run test test-all test-rest suite types docs clean
 
 # Install the product and run the main job on the embedded images.
 run: $(VENV)/.installed
@@ -16,9 +16,12 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(MAKE) types
-	$(SUITE) -m 'not ($(REST))'
+	$(MAKE) --jobs 2 types suite
 	cd docs && PYTHONPATH=. ../$(VENV)/bin/zensical build --strict
+
+# What a change is checked with each time.
+suite: $(VENV)/.installed-dev
+	$(SUITE) -m 'not ($(REST))'
 
 # Everything, with what kills runs, starts clusters, draws thousands of times or is slow.
 test-all: test test-rest

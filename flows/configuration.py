@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from royalty.flows.strict_yaml import read_yaml
 from royalty.infra.settings import settings
 from royalty.models.base.errors import InputError, by_name
 from royalty.tasks.config.base import StageConfig
@@ -19,7 +20,7 @@ from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.config.sources import FileSource
+from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.config.values import ValueConfig
 
 
@@ -31,8 +32,14 @@ def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
 
+SOURCES: dict[str, type[StageConfig]] = {
+    name: model
+    for model in (*get_args(EmbeddedSource), *get_args(FileSource))
+    for name in get_args(model.model_fields["source"].annotation)
+}
+
 FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
-"""Image sources that need a path; the images of other sources come with a package."""
+"""Image sources that read files; the images of other sources come with a package of the product."""
 
 PLACES = {
     "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
@@ -103,9 +110,8 @@ def load_config(
         except InputError as error:
             raise ConfigError(str(error)) from None
         values = preset_values(chosen)
-        kind = _source_of(values)
-        if kind in FILES and data is None:
-            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {PLACES[kind]}")
+        if data is None and (place := place_of_preset(chosen)):
+            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {place}")
     if data is not None:
         if _source_of(values) not in FILES:
             raise ConfigError(
@@ -177,8 +183,12 @@ def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a run whose paths are resolved against a folder."""
     resolved = dict(values)
     source, generator = values.get("data"), values.get("generator")
-    if isinstance(source, Mapping) and isinstance(source.get("path"), str):
-        resolved["data"] = {**source, "path": str(folder / Path(source["path"]).expanduser())}
+    if isinstance(source, Mapping):
+        resolved["data"] = dict(source)
+        if isinstance(source.get("path"), str):
+            resolved["data"]["path"] = str(folder / Path(source["path"]).expanduser())
+        if isinstance(source.get("files"), list | tuple):
+            resolved["data"]["files"] = [str(folder / Path(str(file)).expanduser()) for file in source["files"]]
     if isinstance(generator, Mapping) and str(generator.get("base", "")).startswith((".", "/", "~")):
         resolved["generator"] = {
             **generator,
@@ -272,6 +282,8 @@ def _validated(kind: type[Config], values: Mapping[str, Any], source: str) -> Co
 
 
 def _read(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file} is no file; name a file of the form `key: value`")
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -283,7 +295,7 @@ def _read(file: Path) -> str:
 
 def _parse(source: str, text: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not values:
@@ -293,11 +305,13 @@ def _parse(source: str, text: str) -> dict[str, Any]:
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
+    source = SOURCES.get(path[1]) if path[:1] == ["data"] and len(path) == 3 else None
     if path[:1] in (["data"], ["generator"]) and len(path) > 1:
         del path[1]  # the name of the union's member, which pydantic inserts
     where = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], sorted(KEYS - {path[-1]}), n=1)
+        known = set(source.model_fields) if source else KEYS
+        near = difflib.get_close_matches(path[-1], sorted(known - {path[-1]}), n=1)
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
     if problem["type"].startswith("union_tag"):
         return f"`{where}.source`: set the source, for example `digits` or `folder`"

@@ -150,7 +150,7 @@ def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool =
     check(len(data.outputs.contributors), config)
     check_property(config.property)
     check_references(config.property, data.outputs.references)
-    check_terms(config.payout, data.outputs.contributors)
+    check_terms(config.payout, data.outputs.contributors, config.name)
     check_weights(config.matching.entries)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)
@@ -222,7 +222,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     payees = load_payees(terms, config.data)
     paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post, replace=terms.take_back)
     matched = match_grand_model(game.data, plans, config)
-    samples = sample_ends(game.data, plans, config)
+    samples = sample_ends(game.data, game.judge, plans, config)
 
     stages = RunStages(
         ingest=game.data,
@@ -238,7 +238,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]
-    notes = [*notes, verdict.sentence, *([paid.unposted] if paid.unposted else [])]
+    notes = [*notes, verdict.sentence, *([paid.unposted] if paid.unposted else []), *paid.remarks]
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)

@@ -30,6 +30,16 @@ def user_can_fix(error: BaseException) -> bool:
     )
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether a person has to correct or to agree to something, and nothing broke."""
+    from royalty.flows.configuration import ConfigError
+    from royalty.infra.ledger.postings import LedgerConflict
+    from royalty.infra.stores.runstore import ConfigConflict
+    from royalty.models.base.errors import InputError
+
+    return isinstance(error, ConfigError | LedgerConflict | ConfigConflict | InputError)
+
+
 def explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Show an error that a user can fix on the Prefect page of the flow run; put this below `@flow`."""
 
@@ -39,7 +49,7 @@ def explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
             return function(*args, **kwargs)
         except Exception as error:
             if user_can_fix(error):
-                show_mistake(str(error))
+                show_mistake(str(error), refused=is_refusal(error))
             raise
 
     # Prefect reads the types of parameters from these, and names in them stand in the module of the function.

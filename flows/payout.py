@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,12 @@ from royalty.tasks.credit.estimate import Credited, find_credit
 from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
-from royalty.tasks.pay.payment_files import ExportName, check_export
+from royalty.tasks.pay.payment_files import ExportName, check_export, other_payments
 from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
+from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.prefect_artifacts import show_change
 
 
@@ -36,7 +38,10 @@ class PayoutResult:
         run: the run that the credit comes from.
         statement: ID of the ledger statement; None if nothing was posted.
         change: what posting the division changes, or changed; None for a release.
-        rows: `payout.csv` as records, highest credit first; for a release, the contributors and amounts paid.
+        rows: the credit table with shares and amounts as records, highest credit first; for a release, the contributors
+            and amounts paid.
+        departed: contributors who are not in the credit table and get what earlier pools left, as records. `payout.csv`
+            has them after `rows`.
         notes: contributors whose amount differs from what the policy alone gives, and other remarks to review.
         checks: what the payout would be if two contributors were one person, or one were two.
         files: paths of the files written.
@@ -49,6 +54,7 @@ class PayoutResult:
     statement: str | None
     change: PoolChange | None
     rows: list[dict[str, Any]]
+    departed: list[dict[str, Any]]
     notes: list[str]
     checks: list[str]
     files: list[str]
@@ -72,7 +78,8 @@ def payout(
         credit: name of a run, or the digest of its credit table.
         config: terms of the payout, as settings or the path of a file with them; the run's terms by default.
         release: contributors whose held money is paid now.
-        replace: take money back from contributors, and replace what the pool paid on another run's credit.
+        replace: take money back from contributors, return to a credit table that the pool was divided by before, and
+            replace what the pool paid on another run's credit.
         dry_run: return the division, and what posting it would change, without posting it.
         export: also write payment files, with transfers in this format; see `royalty.tasks.pay.payment_files`.
         accept_uncertainty: pay although the standard error exceeds `limits.stderr`.
@@ -80,7 +87,8 @@ def payout(
     Raises:
         InputError: the credit is unknown, or does not pass the gates or the terms, or a payment file cannot be written;
             nothing is posted.
-        TakesBack: the posting takes money back, and `replace` is not set; nothing is posted.
+        TakesBack: the posting takes money back or returns to an earlier credit table, and `replace` is not set;
+            nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
     """
     check_home(settings().root)
@@ -94,20 +102,26 @@ def payout(
     check_export(export, terms, payees, release)
     if release:
         statement = release_held(pool, terms, release)
+        unshown = show_payments(pool, terms.period)
         posted = read_statement(statement)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
         files, notes = write_payout(posted, paid, terms, payees, export)
-        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, notes, [], files)
+        notes += unshown
+        return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], notes, [], files)
     division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
-        raise TakesBack(reason) if division.change and division.change.taken_back else InputError(reason)
+        raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
     rows, files = division.outputs.rows, list[str]()
-    notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms)]
+    notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms), *division.remarks]
+    if dry_run and division.change is not None:
+        gets = {row.contributor: row.gets for row in division.change.people}
+        notes += other_payments(gets, terms, payees, export)
     if division.statement is not None and not dry_run:  # also if it was posted before: the files may be gone
-        files, unbanked = write_payout(read_statement(division.statement), rows, terms, payees, export)
+        written = [*rows, *division.outputs.departed]
+        files, unbanked = write_payout(read_statement(division.statement), written, terms, payees, export)
         notes += unbanked
     return PayoutResult(
         run=run,
@@ -117,6 +131,7 @@ def payout(
         statement=division.statement,
         change=division.change,
         rows=rows,
+        departed=division.outputs.departed,
         notes=notes,
         checks=check_identities(run, credited, terms),
         files=files,
@@ -148,4 +163,8 @@ def settle(
         division = unless_paid(division, terms)
     posting = posting and not division.unposted
     show_change(source, division, posting=posting)
-    return post(division, terms, replace_paid=replace) if posting else division
+    if not posting:
+        return division
+    posted = post(division, terms, replace_paid=replace)
+    unshown = show_payments(pool, terms.period) if posted.statement is not None else []
+    return dataclasses.replace(posted, remarks=unshown)

@@ -24,6 +24,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from royalty.flows.cli.app import main
+from royalty.infra.processes.workers import preload
 from royalty.infra.settings import settings
 from royalty.infra.stores import keys
 from royalty.infra.tracking.client import open_tracking
@@ -33,6 +34,13 @@ from royalty.tasks.stages import running
 from royalty.tasks.stages.context import open_stores
 
 Inline = Callable[..., Any]
+
+TASKS = Path(running.__file__).parent.parent
+WORKERS = [f"royalty.tasks.{file.parent.name}.{file.stem}" for file in sorted(TASKS.glob("*/*_worker.py"))]
+"""Modules of what runs in processes of its own, in all flows."""
+
+# One server forks the workers of all tests of this process, and what it did not import when it started, each imports.
+preload(*WORKERS)
 
 OF_A_HOME = (settings, open_workspace, open_tracking, open_stores)
 """What a process finds out, or opens, once: it has one home, and the next test another."""

@@ -116,6 +116,7 @@ def test_all_that_is_no_python_is_in_the_wheel(wheel: Path) -> None:
 
 
 @pytest.mark.cli
+@pytest.mark.slow
 def test_commands_and_imports_are_those_of_the_wheel(scripts: Path, folder: Path, outside: dict[str, str]) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert ended([scripts / "royalty", "--version"], folder, outside) == f"royalty {version}\n"

@@ -71,9 +71,11 @@ def revalue(
             revaluation = revalue(configuration, retrain_base, dry_run, accept_uncertainty)
     except Exception as failure:
         if summary is not None:
+            from royalty.flows.mistakes import is_refusal
             from royalty.infra.pages.summary import failed
 
-            summary.write_text(failed(configuration.name, str(failure)), encoding="utf-8")
+            text = failed(configuration.name, str(failure), refused=is_refusal(failure))
+            summary.write_text(text, encoding="utf-8")
         raise
     if summary is not None:
         summary.write_text(revaluation.summary, encoding="utf-8")

@@ -26,9 +26,9 @@ def credit_before(ledger: Ledger, pool: str, valuation: str, *, period: str = ""
     with Session(ledger.engine) as session:
         pages = [page for page in verified_pages(session) if page.statement.kind in ("division", "correction")]
         divisions = [page for page in pages if page.pool is not None and page.pool.name == pool]
-        for page in divisions:
-            if page.pool is not None and (page.pool.period, page.statement.valuation) == (period, valuation):
-                return _term(page, "before")
+        here = [page for page in divisions if page.pool is not None and page.pool.period == period]
+        if here and here[-1].statement.valuation == valuation:
+            return _term(here[-1], "before")
         # What was replaced is never the last: its replacement was posted after it.
         return (_term(divisions[-1], "basis") or divisions[-1].statement.valuation) if divisions else None
 

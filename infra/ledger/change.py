@@ -91,6 +91,7 @@ class PoolChange:
         kind: `division`, or `correction` of a division by the accounts of its contributors.
         repeats: the statement that already holds this division; nothing changes then.
         replaces: the statement that is reversed or corrected; None for a first division.
+        returns: the pool was divided by this credit table before, and follows another one now.
         elsewhere: statements of other pools or periods that were divided by the same credit table.
         people: every contributor with money in the pool before or after, in the order of the posting.
         totals: the whole pool before and after.
@@ -102,6 +103,7 @@ class PoolChange:
     kind: str
     repeats: Posted | None
     replaces: Posted | None
+    returns: bool
     elsewhere: tuple[Posted, ...]
     people: tuple[PersonChange, ...]
     totals: tuple[Money, Money]
@@ -111,9 +113,14 @@ class PoolChange:
         """Minor units by contributor that the posting takes back; a first division takes nothing back."""
         return {} if self.replaces is None else {row.contributor: row.loses for row in self.people if row.loses}
 
+    @property
+    def needs_agreement(self) -> bool:
+        """Whether it is posted only if somebody agrees: it takes money back, or returns to an earlier credit table."""
+        return bool(self.taken_back) or self.returns
+
 
 class TakesBack(LedgerConflict):
-    """A posting takes money back, and nobody has agreed to that."""
+    """A posting takes money back, or returns to an earlier credit table, and nobody has agreed to that."""
 
 
 class AnyEntry(Protocol):

@@ -18,6 +18,7 @@ from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_o
 from royalty.infra.ledger.planning import change_of, plan_entries
 from royalty.infra.ledger.posting_rules import (
     check_covered,
+    check_returns,
     check_same,
     check_source,
     check_takes_nothing_back,
@@ -57,17 +58,17 @@ class Ledger:
             corrections: what happens to a pool that was divided by other credit: `reverse` takes that division back and
                 pays this one; `carry` leaves it paid, and puts the differences on the contributors' accounts, from
                 which later payouts are paid or reduced.
-            replace: take money back from contributors, and replace what the pool paid on another run's credit.
+            replace: take money back from contributors, return to an earlier credit table, and replace what the pool
+                paid on another run's credit.
 
         Returns:
             The ID of the statement.
 
         Raises:
-            TakesBack: a contributor would lose money.
+            TakesBack: a contributor would lose money; or the pool would return to an earlier credit table.
             OthersPool: the pool was divided by another run's credit.
-            LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since; the pool
-                is in another currency; accounts changed since the division was computed; more is paid than the pool
-                and these accounts hold.
+            LedgerConflict: this pool and valuation were posted with other amounts; the pool is in another currency;
+                accounts changed since the division was computed; more is paid than the pool and these accounts hold.
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session, session.begin():
@@ -89,6 +90,7 @@ class Ledger:
             check_covered(posting, accounts)
             kind, planned = plan_entries(book, posting, corrections)
             if current is not None and not replace:
+                check_returns(row, book, posting)
                 check_takes_nothing_back(row, current, people_of(book.money, planned))
             entries = [_entry(row, entry) for entry in planned]
             policy, latest = _policy(session, posting.terms), book.latest
@@ -97,7 +99,7 @@ class Ledger:
                 book,
                 row,
                 entries,
-                id=_identity(row.id, kind, posting.valuation),
+                id=_identity(row.id, kind, book.entry_valuation(posting.valuation)),
                 kind=kind,
                 valuation=posting.valuation,
                 source=posting.source,
@@ -112,7 +114,7 @@ class Ledger:
         """What `post` with these arguments would change; nothing is written.
 
         Raises:
-            LedgerConflict: this pool and valuation were posted with other amounts, or were reversed since.
+            LedgerConflict: this pool and valuation were posted with other amounts.
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
@@ -139,10 +141,11 @@ class Ledger:
             row, latest = session.get(PoolRow, pool_key(pool, period)), book.latest
             if row is None or latest is None:
                 raise LedgerConflict(f"only a divided pool has held money, and {pool!r} was not divided; pay it first")
-            posted = book.posted(latest.valuation)
+            posted = book.posted(latest)
+            valuation = next(entry.valuation for entry in posted)
             released = {entry.contributor for entry in posted if entry.kind == "release"}
             held = {entry.contributor: entry.amount_minor for entry in posted if entry.kind == "held"}
-            identity = _identity(row.id, "release", latest.valuation, *names)
+            identity = _identity(row.id, "release", valuation, *names)
             if book.knows(identity):
                 return identity
             if unknown := [name for name in names if not held.get(name) or name in released]:
@@ -152,7 +155,7 @@ class Ledger:
                     f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(waiting) or 'nobody'}"
                 )
             entries = [
-                _entry(row, Entry(kind, name, latest.valuation, sign * held[name]))
+                _entry(row, Entry(kind, name, valuation, sign * held[name]))
                 for name in names
                 for kind, sign in (("release", 1), ("held-release", -1))
             ]
@@ -197,6 +200,29 @@ class Ledger:
         """
         with Session(self.engine) as session:
             return Book.read(session, pool_key(pool, period)).brought(currency, contributors)
+
+    def departed(
+        self,
+        pool: str,
+        currency: str,
+        contributors: Collection[str],
+        *,
+        period: str = "",
+        source: str | None = None,
+        valuation: str = "",
+    ) -> list[str]:
+        """Contributors who are not among these, and to whom earlier pools of this name or run left money.
+
+        Args:
+            source: the run that the credit comes from.
+            valuation: digest of the credit table. A pool that was divided by it pays the same people as then.
+
+        Raises:
+            LedgerBroken: the ledger does not verify.
+        """
+        with Session(self.engine) as session:
+            book = Book.read(session, pool_key(pool, period))
+            return book.departed(pool, currency, contributors, source, valuation)
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
         """Record the credit table of a run, unless it already is the run's latest."""

@@ -3,7 +3,7 @@
 They follow the customer-to-bank implementation guidelines of the European Payments Council: one payment information
 block of single transfers in EUR, with service level SEPA, charges that follow it (`SLEV`), and the number and sum of
 transfers in header and block. Names have 70 characters and remittance texts 140, transliterated by
-`royalty.infra.ledger.sepa_text`.
+`royalty.infra.ledger.sepa_text`. Addresses are structured: banks stop taking free lines of address in November 2026.
 """
 
 from __future__ import annotations
@@ -17,10 +17,22 @@ from typing import Literal
 from royalty.infra.ledger.sepa_text import checked_identity, sepa_text
 
 Version = Literal["pain.001.001.03", "pain.001.001.09"]
-NAME, REMITTANCE = 70, 140
+NAME, REMITTANCE, TOWN = 70, 140, 35
 CURRENCY = "EUR"
 LARGEST = Decimal("999999999.99")
 """The largest amount of a SEPA credit transfer."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A structured postal address.
+
+    Attributes:
+        country: two letters of ISO 3166-1.
+    """
+
+    country: str
+    town: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Transfer:
         identity: end-to-end identification; see `royalty.infra.ledger.sepa_text.checked_identity`.
         amount: in EUR, from 0.01 to `LARGEST`.
         subject: remittance text for the payee.
+        address: of the payee; None writes none.
     """
 
     identity: str
@@ -38,6 +51,7 @@ class Transfer:
     name: str
     iban: str
     subject: str
+    address: Address | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,7 @@ class Payments:
     debtor_iban: str
     debtor_bic: str | None
     transfers: tuple[Transfer, ...]
+    debtor_address: Address | None = None
 
 
 def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") -> bytes:
@@ -81,6 +96,7 @@ def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") ->
     _put(block, "PmtTpInf/SvcLvl/Cd", "SEPA")
     _put(block, "ReqdExctnDt/Dt" if newer else "ReqdExctnDt", payments.execution_date.isoformat())
     _put(block, "Dbtr/Nm", sepa_text(payments.debtor_name, NAME))
+    _put_address(block[-1], payments.debtor_address)
     _put(block, "DbtrAcct/Id/IBAN", payments.debtor_iban)
     if payments.debtor_bic:
         _put(block, f"DbtrAgt/FinInstnId/{'BICFI' if newer else 'BIC'}", payments.debtor_bic)
@@ -92,6 +108,7 @@ def credit_transfer(payments: Payments, version: Version = "pain.001.001.09") ->
         _put(element, "PmtId/EndToEndId", transfer.identity)
         _put(element, "Amt/InstdAmt", f"{transfer.amount:.2f}").set("Ccy", CURRENCY)
         _put(element, "Cdtr/Nm", sepa_text(transfer.name, NAME))
+        _put_address(element[-1], transfer.address)
         _put(element, "CdtrAcct/Id/IBAN", transfer.iban)
         _put(element, "RmtInf/Ustrd", sepa_text(transfer.subject, REMITTANCE))
     ET.indent(document)
@@ -109,6 +126,14 @@ def _check(payments: Payments) -> None:
                 f"a SEPA credit transfer is of whole cents, at least 0.01 and at most {LARGEST} EUR, got "
                 f"{transfer.amount} for {transfer.identity}"
             )
+
+
+def _put_address(party: ET.Element, address: Address | None) -> None:
+    """Append an address to a debtor or creditor, after the name."""
+    if address is not None:
+        postal = ET.SubElement(party, "PstlAdr")
+        _put(postal, "TwnNm", sepa_text(address.town, TOWN))
+        _put(postal, "Ctry", address.country)
 
 
 def _put_totals(parent: ET.Element, payments: Payments) -> None:

@@ -24,11 +24,12 @@ def plan_entries(book: Book, posting: Posting, corrections: Corrections) -> tupl
     releases and corrections, and divides anew. `carry` moves the differences of what is due to each contributor to
     their accounts: later payouts pay them on top of their pool, or withhold them.
     """
-    entries = [Entry(kind, name, posting.valuation, amount) for kind, name, amount in posting.entries]
+    valuation = book.entry_valuation(posting.valuation)
+    entries = [Entry(kind, name, valuation, amount) for kind, name, amount in posting.entries]
     if book.latest is None:
         return "division", entries
     if corrections == "carry":
-        return "correction", _correction(book, entries, posting.valuation)
+        return "correction", _correction(book, entries, valuation)
     reversals = [
         Entry(REVERSALS[line.kind], line.contributor, line.valuation, -line.amount_minor) for line in book.active
     ]
@@ -80,6 +81,7 @@ def change_of(
             and statement.kind != "release"
             and (statement.pool, statement.period) != (pool, period)
         ),
+        returns=book.replaced(posting.valuation) is not None,
         people=people_of(before, entries),
         totals=(total(before.values()), total([*before.values(), *money_by_contributor(entries).values()])),
     )

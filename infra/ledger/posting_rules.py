@@ -12,6 +12,7 @@ from royalty.infra.stores.tables import PoolRow, StatementRow
 
 Amounts = Mapping[tuple[str, str], int]
 
+AGREE = "Agree with `royalty payout --replace` (`replace=True`; in a configuration, `payout.take_back: true`)"
 NAMED = 10
 """Contributors that a message names."""
 
@@ -75,28 +76,40 @@ def check_takes_nothing_back(pool: PoolRow, current: StatementRow, people: Itera
         f"a posting takes money back only if that is agreed to: {label(pool)} was divided by statement "
         f"{current.id} on {current.created_at[:10]}, and this division takes "
         f"{formatted(sum(row.loses for row in losers), pool.currency)} from {len(losers)} contributor(s): "
-        f"{', '.join(named)}{more}. Nothing was posted. Agree with `--replace` (`replace=True`), or pay another period"
+        f"{', '.join(named)}{more}. Nothing was posted. {AGREE}, or pay another period"
     )
+
+
+def check_returns(pool: PoolRow, book: Book, posting: Posting) -> None:
+    """Check that a posting does not return to a credit table that the pool has replaced, as a late retry would.
+
+    Raises:
+        TakesBack: it does.
+    """
+    earlier, current = book.replaced(posting.valuation), book.current
+    if earlier is not None and current is not None:
+        raise TakesBack(
+            f"a pool returns to an earlier credit table only if that is agreed to: {label(pool)} paid valuation "
+            f"{earlier.valuation[:12]} and has since replaced it by {current.valuation[:12]} (statement {current.id}). "
+            f"Nothing was posted. {AGREE}, or name another pool (`payout.name`)"
+        )
 
 
 def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting) -> None:
     """Check that a posting repeats the amounts of its valuation, with or without the releases since then.
 
+    Args:
+        known: result of `Book.by`.
+
     Raises:
-        LedgerConflict: the amounts differ, or another valuation has replaced this one.
+        LedgerConflict: the amounts differ.
     """
-    current = book.current
-    if current is not None and current.id != known.id:
-        raise LedgerConflict(
-            f"pool {label(pool)} paid valuation {known.valuation[:12]} and has since replaced it by "
-            f"{current.valuation[:12]}; to pay the earlier one again, name another pool (`payout.name`)."
-        )
     requested = _by_kind(_entries(posting))
     if known.kind == "correction":  # it moved what was due, whatever had been paid before
         posted: Amounts = {("payment", name): money.paid for name, money in book.money.items()}
         same = _due(book.money) == _due(money_by_contributor(_entries(posting)))
     else:
-        posted = _by_kind(book.posted(known.valuation))
+        posted = _by_kind(book.posted(known))
         same = requested in _forms(posted)
     if not same:
         raise LedgerConflict(

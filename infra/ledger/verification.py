@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.change import Money, money_by_contributor
 from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
-from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, statement_hash
+from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, returned, statement_hash
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import EntryRow, StatementRow
 
+FOLLOWED = ("division", "correction")
+"""Kinds of statements after which a pool follows their valuation."""
 ACCOUNT_KINDS = ("account", REVERSALS["account"])
 
 
@@ -90,11 +92,13 @@ class Book:
     Attributes:
         pages: the pool's statements.
         accounts: minor units by currency and contributor that pools before this one left on accounts.
+        related: for each contributor, names of the pools and of the runs by which money moved on their account.
         head, position: hash and position of the last statement of all pools.
     """
 
     pages: list[Page] = field(default_factory=list)
     accounts: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    related: dict[str, set[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(set))
     head: str = GENESIS
     position: int = 0
 
@@ -116,6 +120,8 @@ class Book:
                 for line in page.lines:
                     if line.kind in ACCOUNT_KINDS:
                         book.accounts[line.currency, line.contributor] += line.amount_minor
+                        name = page.pool.name if page.pool is not None else ""
+                        book.related[line.contributor] |= {("pool", name), ("run", page.statement.source)}
         return book
 
     @property
@@ -126,13 +132,23 @@ class Book:
     @property
     def current(self) -> StatementRow | None:
         """The last division or correction of the pool: its valuation is the one that the pool follows."""
-        kinds = ("division", "correction")
-        return next((page.statement for page in reversed(self.pages) if page.statement.kind in kinds), None)
+        return next((page.statement for page in reversed(self.pages) if page.statement.kind in FOLLOWED), None)
 
     def by(self, valuation: str) -> StatementRow | None:
-        """The division, or correction, by this valuation."""
-        rows = (page.statement for page in self.pages if page.statement.kind in ("division", "correction"))
-        return next((row for row in rows if row.valuation == valuation), None)
+        """The current division or correction, if it is by this valuation."""
+        current = self.current
+        return current if current is not None and current.valuation == valuation else None
+
+    def replaced(self, valuation: str) -> StatementRow | None:
+        """The last division or correction by this valuation, if the pool follows another valuation now."""
+        rows = [page.statement for page in self.pages if page.statement.kind in FOLLOWED]
+        earlier = [row for row in rows if row.valuation == valuation]
+        return earlier[-1] if earlier and earlier[-1] is not rows[-1] else None
+
+    def entry_valuation(self, valuation: str) -> str:
+        """The valuation of new entries: its digest, and what they correct if the pool returns to it."""
+        current = self.current
+        return returned(valuation, current.id) if current is not None and self.replaced(valuation) else valuation
 
     @property
     def active(self) -> list[Line]:
@@ -146,13 +162,29 @@ class Book:
         """The money of each contributor in this pool, and of the pool itself."""
         return money_by_contributor(line for page in self.pages for line in page.lines)
 
+    def departed(
+        self, pool: str, currency: str, contributors: Collection[str], source: str | None, valuation: str
+    ) -> list[str]:
+        """Contributors who are not among these, and to whom earlier pools of this name or run left money.
+
+        If the pool was divided by this valuation, only those to whom that division gave it.
+        """
+        own = {("pool", pool), *([("run", source)] if source is not None else [])}
+        names = {name for (unit, name), amount in self.accounts.items() if unit == currency and amount > 0}
+        known = self.by(valuation)
+        if known is not None and known.kind == "division":
+            names &= {line.contributor for line in self.posted(known)}
+        return sorted(name for name in names if name not in contributors and own & self.related[name])
+
     def knows(self, identity: str) -> bool:
         return any(page.statement.id == identity for page in self.pages)
 
-    def posted(self, valuation: str) -> list[Line]:
-        """The entries posted by a valuation, without its reversals of earlier ones."""
+    def posted(self, statement: StatementRow) -> list[Line]:
+        """The entries of a division and of its releases, without its reversals of earlier ones."""
+        own = next(page.lines for page in self.pages if page.statement.id == statement.id)
+        valuations = {line.valuation for line in own if line.kind in REVERSALS}
         lines = (line for page in self.pages for line in page.lines)
-        return [line for line in lines if line.valuation == valuation and line.kind in REVERSALS]
+        return [line for line in lines if line.valuation in valuations and line.kind in REVERSALS]
 
     def sums(self, kinds: Collection[str]) -> dict[str, int]:
         """The pool's entries of these kinds, summed for each contributor."""

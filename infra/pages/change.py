@@ -18,6 +18,8 @@ def sentences(change: PoolChange) -> Iterator[str]:
         yield "Posting it again changes nothing."
     if change.replaces is not None:
         yield _replaced(change, change.replaces)
+    if change.returns:
+        yield "The pool returns to a credit table that it was divided by before."
     for statement in change.elsewhere:
         amount = formatted(statement.amount, statement.currency) if statement.kind == "division" else "a correction"
         yield (

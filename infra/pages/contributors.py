@@ -13,12 +13,18 @@ INDEX = "index.html"
 
 @dataclass(frozen=True)
 class Tile:
-    """An image, as PNG bytes, its value, and the files it was listed as; empty if its source has none."""
+    """An image, as PNG bytes, its value, and what its source says of it: empty where it says nothing.
+
+    Attributes:
+        file_name: the files that the contributor listed it as.
+        about: its caption and its license.
+    """
 
     id: str
     image: bytes
     value: float
     file_name: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)

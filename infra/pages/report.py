@@ -95,6 +95,20 @@ class Matches:
 
 
 @dataclass(frozen=True)
+class Alphabet:
+    """An image of each label by the model of all contributors, which is told the label.
+
+    Attributes:
+        drawn: labels, and PNG bytes of their images.
+        legible: fraction of `images` that the run's classifier reads as the label that was asked for.
+    """
+
+    drawn: tuple[tuple[str, bytes], ...]
+    legible: float
+    images: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Content of the report. Rows are in the order of credit, highest first.
 
@@ -108,6 +122,7 @@ class Report:
         coalition_model, interval_covers: description of a coalition's model, and of what the intervals cover.
         generated: PNG bytes of a sheet of generated images.
         matches: contributors to the images of the grand model.
+        alphabet: an image of each label by the grand model; None for a generator that is not told labels.
         paid: amount paid from the pool now.
         statement: ID of the ledger statement; None if nothing was posted.
         refusal: why nothing is paid; None if the pool is paid.
@@ -150,6 +165,7 @@ class Report:
     settings: tuple[tuple[str, str], ...]
     timings: tuple[tuple[str, str, str, str], ...]
     identifiers: tuple[tuple[str, str], ...]
+    alphabet: Alphabet | None = None
 
 
 @dataclass(frozen=True)

@@ -125,9 +125,18 @@ def movement(moved: Sequence[Moved]) -> str:
     return f"{noise} of {len(moved)} contributor(s) moved inside their intervals: this is noise."
 
 
-def failed(name: str, failure: str) -> str:
-    """The summary of a revaluation that failed."""
-    return f"## Royalty: {escaped(name)}\n\n**Revaluation failed.** {escaped(failure, longest=MESSAGE)}\n"
+REFUSED = "**Revaluation refused.** Nothing was posted; finished work is kept."
+
+
+def failed(name: str, failure: str, *, refused: bool = False) -> str:
+    """The summary of a revaluation that failed, or that was refused.
+
+    Args:
+        failure: what went wrong; of a refusal, with the remedy.
+        refused: whether somebody has to change or to agree to something.
+    """
+    title = REFUSED if refused else "**Revaluation failed.**"
+    return f"## Royalty: {escaped(name)}\n\n{title} {escaped(failure, longest=MESSAGE)}\n"
 
 
 def markdown(change: Change, moved: Sequence[Moved] | None, *, currency: str) -> str:

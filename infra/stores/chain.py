@@ -19,6 +19,16 @@ def pool_key(name: str, period: str) -> str:
     return digest_of({"pool": name, "period": period})[:16]
 
 
+def returned(valuation: str, corrects: str) -> str:
+    """The valuation of the entries of a table that a pool returns to; see `royalty.infra.stores.tables.EntryRow`.
+
+    Args:
+        valuation: digest of the credit table.
+        corrects: ID of the statement that the return corrects.
+    """
+    return f"{valuation}@{corrects}"
+
+
 def statement_hash(
     statement: Mapping[str, Any], pool: Mapping[str, Any], entries: Iterable[Mapping[str, Any]], previous: str
 ) -> str:

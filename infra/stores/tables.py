@@ -171,6 +171,8 @@ class EntryRow(Base):
 
     Attributes:
         contributor: owner of the account; empty for the pool's own accounts.
+        valuation: digest of the credit table. If the pool followed another table in between, `@` and the ID of the
+            statement that this return to the table corrects come after it.
     """
 
     __tablename__ = "entries"

@@ -21,10 +21,13 @@ from PIL import Image
 
 from royalty.infra.settings import Settings
 from royalty.infra.tracking.entities import curve_of, dataset_input, metrics_of, milliseconds
-from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Period
+from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Payment, Period
 from royalty.infra.tracking.source import user
 
 KEY_TAG, DIGEST_TAG = "royalty.key", "royalty.digest"
+
+CREDIT_TAG = "royalty.credit_table"
+"""Tag with the digest of the credit table that a run found."""
 
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """MLflow opens an experiment of this kind at its runs and models; without a kind it shows traces of language models."""
@@ -184,6 +187,16 @@ class Tracking:
         """Set the description of a run, in Markdown."""
         self.client.set_tag(run, MLFLOW_RUN_NOTE, note)
 
+    def show_payment(self, table: str, payment: Payment) -> None:
+        """Update the description and the tags of the runs that found a credit table.
+
+        Args:
+            table: digest of the credit table.
+        """
+        for run in self.client.search_runs([self._experiment(self.RUNS)], f"tags.`{CREDIT_TAG}` = '{table}'"):
+            note = payment.within(run.data.tags.get(MLFLOW_RUN_NOTE, ""))
+            self.tag(run.info.run_id, {**payment.tags, MLFLOW_RUN_NOTE: note})
+
     def tag(self, run: str, tags: Mapping[str, str]) -> None:
         self.client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])
 
@@ -192,10 +205,13 @@ class Tracking:
         self.client.log_inputs(run, [dataset_input(dataset)])
         self.tag(run, {f"royalty.dataset.{dataset.name}": dataset.digest})
 
-    def model(self, run: str, model: ModelRecord, payload: Callable[[], bytes], *, also: str | None = None) -> str:
+    def model(
+        self, run: str, model: ModelRecord, payload: Callable[[], bytes], period: Period, *, also: str | None = None
+    ) -> str:
         """Log a model as an output of a run, once for each digest; return the model's ID.
 
         Args:
+            period: when it was trained.
             payload: reads the model's safetensors; called only if the store has no such model yet.
             also: ID of another run, such as the parent, whose page lists the model too.
         """
@@ -203,8 +219,11 @@ class Tracking:
         identity = self._logged(experiment, model.digest) or self._new_model(experiment, run, model, payload())
         for owner in filter(None, (run, also)):
             self.client.log_outputs(owner, [LoggedModelOutput(identity, 0)])
-        metrics = metrics_of(model.metrics, time.time(), model=identity, dataset=model.dataset)
-        self.client.log_batch(run, metrics=metrics)
+        now = time.time()
+        measured = metrics_of(model.metrics, now, model=identity, dataset=model.dataset)
+        sizes = metrics_of(model.size, now, model=identity)
+        losses = curve_of("loss", model.losses, period, model=identity, dataset=model.trained_on)
+        self.client.log_batch(run, metrics=[*measured, *sizes, *losses])
         return identity
 
     def _logged(self, experiment: str, digest: str) -> str | None:
@@ -217,7 +236,7 @@ class Tracking:
             experiment,
             model.name,
             source_run_id=run,
-            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user()},
+            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user(), **self._source_of(run)},
             params=dict(model.params),
             model_type="generator",
         )
@@ -226,6 +245,11 @@ class Tracking:
             self.client.log_model_artifacts(entry.model_id, folder)
         self.client.finalize_logged_model(entry.model_id, "READY")
         return str(entry.model_id)
+
+    def _source_of(self, run: str) -> dict[str, str]:
+        """Tags of a run that say what made it; the list of models shows them as "Logged from"."""
+        tags = self.client.get_run(run).data.tags
+        return {name: value for name, value in tags.items() if name.startswith("mlflow.source.")}
 
     def image(self, run: str, name: str, png: bytes, step: int) -> None:
         """Log an image of a series, which the pages show with a slider over its steps."""

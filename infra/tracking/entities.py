@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
@@ -34,19 +35,33 @@ def metrics_of(
         model: MLflow's ID of the logged model that they describe.
         dataset: the data that they were measured on. MLflow stores it with metrics of a logged model only.
     """
-    name, digest = (dataset.name, dataset.digest[:DIGEST]) if dataset else (None, None)
-    return [
-        Metric(key, float(value), milliseconds(at), 0, model_id=model, dataset_name=name, dataset_digest=digest)
-        for key, value in values.items()
-    ]
+    about = _about(model, dataset)
+    return [Metric(key, float(value), milliseconds(at), 0, **about) for key, value in values.items()]
 
 
-def curve_of(name: str, points: Sequence[Sequence[float]], period: Period) -> list[Metric]:
-    """A metric over steps. Its times divide the period evenly, as the steps of a training do."""
+def curve_of(
+    name: str,
+    points: Sequence[Sequence[float]],
+    period: Period,
+    *,
+    model: str | None = None,
+    dataset: DatasetRecord | None = None,
+) -> list[Metric]:
+    """A metric over steps. Its times divide the period evenly, as the steps of a training do.
+
+    Args:
+        model, dataset: see `metrics_of`.
+    """
     if not points:
         return []
     seconds, last = period.ended - period.started, points[-1][0]
+    about = _about(model, dataset)
     return [
-        Metric(name, float(value), milliseconds(period.started + seconds * step / last), int(step))
+        Metric(name, float(value), milliseconds(period.started + seconds * step / last), int(step), **about)
         for step, value in points
     ]
+
+
+def _about(model: str | None, dataset: DatasetRecord | None) -> dict[str, Any]:
+    name, digest = (dataset.name, dataset.digest[:DIGEST]) if dataset else (None, None)
+    return {"model_id": model, "dataset_name": name, "dataset_digest": digest}

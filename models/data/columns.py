@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,9 @@ class Cells:
     def digest(self) -> str:
         described = f"{digest_of_files(self.files)} {self.column} {hashlib.sha256(self.rows.tobytes()).hexdigest()}"
         return hashlib.sha256(described.encode()).hexdigest()
+
+    def take(self, places: np.ndarray) -> Cells:
+        return replace(self, rows=self.rows[places])
 
 
 def parquet_images(path: Path, columns: Columns, *, per_label: int | None = None) -> Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from royalty.models.data.listing import (
     contributors_of,
     inside,
 )
+from royalty.models.data.names import person_name
 
 METADATA = "metadata.csv"
 KINDS = (METADATA, "metadata.jsonl", "metadata.parquet")
@@ -124,7 +125,7 @@ def _check_contributors(folder: Path, metadata: Path, known: set[str]) -> None:
     if not path.exists():
         return
     listed = {
-        unicodedata.normalize("NFC", record["contributor"]).strip(): line
+        person_name(f"{path}, row {line}", record["contributor"]): line
         for line, record in read_csv(path, {"contributor"})
     }
     for name, line in listed.items():
@@ -193,9 +194,11 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     records: list[tuple[int, dict[str, str]]] = []
     try:
-        missing = needed - set(reader.fieldnames or [])
-        if missing and text.strip():
-            check_columns(f"{path}, row 1", list(reader.fieldnames or []), needed)
+        header = list(reader.fieldnames or [])
+        if repeated := [name for name, count in Counter(header).items() if count > 1]:
+            raise InputError(f"{path}, row 1: each column has one name, and {repeated[0]!r} names several; keep one")
+        if needed - set(header) and text.strip():
+            check_columns(f"{path}, row 1", header, needed)
         for record in reader:
             if None in record or None in record.values():
                 raise InputError(

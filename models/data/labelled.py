@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -35,6 +35,7 @@ class Items:
         attributes: by name, bool, `(items,)`; None if not requested.
         file_names: of the images; None if the source has none.
         sources: the set of each image and its row there; of a copy in a credited set, all rows. None if unknown.
+        described: captions, licenses and styles, by column, where the source states them.
     """
 
     ids: tuple[str, ...]
@@ -45,18 +46,21 @@ class Items:
     attributes: Mapping[str, np.ndarray] | None = None
     file_names: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
+    described: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def columns(self) -> dict[str, Any]:
-        """What identifies the items in a table of values: `id` and, where known, name, source, label, contributors."""
+        """What a table of values says of the items: `id`, file name, source, label, contributors, and what describes
+        them, as far as it is known."""
         known = {
             "id": self.ids,
             "file_name": self.file_names,
             "source": self.sources,
             "label": self.labels,
             "contributor": self.contributors,
+            **self.described,
         }
         return {name: values for name, values in known.items() if values is not None}
 
@@ -139,6 +143,7 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
         contributors=tuple(owners) if any(owners) else None,
         file_names=names if any(names) else None,
         sources=sources,
+        described={name: column for name, column in listing.described().items() if name != "label"},
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.data.names import person_name
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
@@ -34,6 +34,9 @@ class Reader(Protocol):
     def digest(self) -> str:
         """SHA-256 of the content, which changes if an image changes."""
 
+    def take(self, places: np.ndarray) -> Reader:
+        """A reader of the images at these positions, ascending."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,6 +47,7 @@ class Entry:
         contributors: who provided it; may be empty for images that are not credited.
         label, text, license: empty if unknown.
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
+        style: of the face that a character is drawn in; empty for other images.
     """
 
     where: str
@@ -52,6 +56,11 @@ class Entry:
     text: str = ""
     license: str = ""
     file_name: str = ""
+    style: str = ""
+
+
+DESCRIBED = ("label", "text", "license", "style")
+"""What people are shown of an image beside its contributors and its file."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +83,30 @@ class Listing:
         """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            metadata = [entry.contributors, entry.label, entry.text, entry.license]
+            metadata = [entry.contributors, *(getattr(entry, name) for name in DESCRIBED)]
             digest.update(json.dumps(metadata).encode() + b"\n")
         return digest.hexdigest()
 
-    def provenance(self, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def take(self, places: np.ndarray) -> Listing:
+        """The images at these positions, ascending."""
+        return Listing(self.origin, tuple(self.entries[place] for place in places), self.reader.take(places))
+
+    def described(self) -> dict[str, tuple[str, ...]]:
+        """What `DESCRIBED` names of each image, by name; without what no image has."""
+        columns = {name: tuple(getattr(entry, name) for entry in self.entries) for name in DESCRIBED}
+        return {name: column for name, column in columns.items() if any(column)}
+
+    def provenance(self, path: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """File name and source of each image, for people who look for it.
 
         Args:
-            path: of the image set.
+            path: of the image set; None if the rows say nothing of where it lies.
 
         Returns:
             File names, empty where a source has none; and the row of each image, with the name of the set and without
             the folders above it, such as `photos/metadata.csv, row 2`.
         """
-        above = f"{path.parent}/"
+        above = "" if path is None else f"{path.parent}/"
         rows = (entry.where.removesuffix(f": {entry.file_name!r}") for entry in self.entries)
         return tuple(entry.file_name for entry in self.entries), tuple(row.removeprefix(above) for row in rows)
 
@@ -155,10 +173,10 @@ def contributors_of(where: str, written: object) -> tuple[str, ...]:
     """The contributors in a cell: a text with names separated by `;`, or a list.
 
     Raises:
-        InputError: a name occurs twice.
+        InputError: a name occurs twice, or has a character that is not seen.
     """
     parts = written if isinstance(written, list | tuple) else as_text(written).split(SEPARATOR)
-    names = tuple(name for part in parts if (name := unicodedata.normalize("NFC", as_text(part))))
+    names = tuple(name for part in parts if (name := person_name(where, as_text(part))))
     if len(set(names)) < len(names):
         raise InputError(f"{where}: contributor listed twice in {as_text(written)!r}; list each once")
     return names
@@ -169,15 +187,17 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def check_columns(where: str, present: Sequence[str], needed: Collection[str]) -> None:
+def check_columns(
+    where: str, present: Sequence[str], needed: Collection[str], known: Collection[str] = COLUMNS
+) -> None:
     """Check that every needed column is present and no known column is misspelt; other columns are ignored.
 
     Raises:
         InputError: the message names the column and the nearest known one.
     """
     for name in present:
-        meant = difflib.get_close_matches(name.strip().lower(), COLUMNS, n=1, cutoff=0.8)
-        if name not in COLUMNS and meant and meant[0] not in present and name not in needed:
+        meant = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8)
+        if name not in known and meant and meant[0] not in present and name not in needed:
             raise InputError(f"{where}: unknown column {name!r}; did you mean {meant[0]!r}? Rename it, or drop it")
     missing = sorted(set(needed) - set(present))
     if missing:
@@ -243,6 +263,9 @@ class Files:
     def digest(self) -> str:
         return digest_of_files(self.files)
 
+    def take(self, places: np.ndarray) -> Files:
+        return Files(tuple(self.files[place] for place in places))
+
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
@@ -258,3 +281,6 @@ class DecodedImages:
         for image in self.images:
             digest.update(np.ascontiguousarray(image).data)
         return digest.hexdigest()
+
+    def take(self, places: np.ndarray) -> DecodedImages:
+        return DecodedImages(self.images[places])

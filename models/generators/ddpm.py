@@ -61,7 +61,7 @@ class DDPM(Denoiser):
         """Train plain nets in a stack: see `royalty.models.generators.stacked.fit_stacked`. Others train in turn."""
         if not self.architecture.plain:
             return super().fit_many(models, sets, seeds=seeds, **training)
-        return fit_stacked(models, [shown.images for shown in sets], seeds=seeds, **training)
+        return fit_stacked(models, sets, seeds=seeds, **training)
 
     def to_bytes(self) -> bytes:
         """Weights and architecture as one safetensors payload."""

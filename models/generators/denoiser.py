@@ -147,7 +147,7 @@ class Denoiser(ABC):
             InputError: a conditional model without labels.
             DivergedError: the loss is no longer finite.
         """
-        classes, flip = self._classes(labels, len(images)), self.architecture.flip
+        classes, flip = self.classes(labels, len(images)), self.architecture.flip
         data = self.source(images)
         if flip and not self.PIXELS:
             data, flip = torch.cat([self.learned(images), self.learned(images[..., ::-1])]), False
@@ -211,7 +211,7 @@ class Denoiser(ABC):
             seed: of the noise of that loss, or of random importance.
         """
         if importance == "taylor":
-            self._backward(self.source(images), self._classes(labels, len(images)), seed)
+            self._backward(self.source(images), self.classes(labels, len(images)), seed)
         return prune(self.unet, ratio, importance=importance, scope=scope, seed=seed)
 
     def _backward(self, data: Tensor | ScaledImages, labels: Tensor | None, seed: int) -> None:
@@ -224,7 +224,7 @@ class Denoiser(ABC):
             loss = nn.functional.mse_loss(self.unet(noisy, times, classes).sample, target)
             loss.backward()  # type: ignore[no-untyped-call]
 
-    def _classes(self, labels: np.ndarray | None, items: int) -> Tensor | None:
+    def classes(self, labels: np.ndarray | None, items: int) -> Tensor | None:
         """The classes of the images as a tensor; None for an unconditional model.
 
         Raises:

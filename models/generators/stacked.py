@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from royalty.models.base.progress import Progress
+from royalty.models.data.items import Shown
 from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.denoising import train
 from royalty.models.generators.generator import Fits, ScaledImages
@@ -32,7 +33,7 @@ not depend on its position in the stack.
 
 def fit_stacked(
     models: Sequence[Denoiser],
-    image_sets: Sequence[np.ndarray],
+    sets: Sequence[Shown],
     *,
     steps: int,
     batch_size: int,
@@ -50,7 +51,8 @@ def fit_stacked(
 
     Args:
         models: of one shape, pruned widths included, and on one device.
-        image_sets: for each model uint8 `(items, channels, height, width)`, at least one item.
+        sets: for each model at least one image, uint8 `(items, channels, height, width)`, with the labels of all images
+            if the models are conditional.
         seeds: for each model the seed of its batches, timesteps and noise.
         progress: counts the steps of each model, `len(models) * steps` in all.
         width: models trained at once, a multiple of 8; memory grows with it.
@@ -61,8 +63,10 @@ def fit_stacked(
     Raises:
         ValueError: models of different shapes, an empty image set or one of another shape, not one set and one seed for
             each model, or a width that is no multiple of 8. The models are then unchanged.
+        InputError: conditional models without a label for each image.
     """
-    _check(models, image_sets, seeds, width)
+    _check(models, sets, seeds, width)
+    classes = [model.classes(shown.labels, len(shown.images)) for model, shown in zip(models, sets, strict=True)]
     losses = np.empty((len(models), steps))
     for start in range(0, len(models), width):
         end = min(start + width, len(models))
@@ -71,13 +75,15 @@ def fit_stacked(
         training = train(
             nets,
             [nets.weights],
-            [ScaledImages(image_sets[index], models[index].device) for index in chosen],
+            [ScaledImages(sets[index].images, models[index].device) for index in chosen],
             models[start].scheduler,
             steps=steps,
             batch_size=batch_size,
             learning_rate=learning_rate,
             ema_decay=ema_decay,
             seeds=[seeds[index] for index in chosen],
+            labels=[known for index in chosen if (known := classes[index]) is not None] or None,
+            unlabelled=models[start].architecture.classes,
             mixed_precision=models[start].architecture.mixed_precision,
             gradient_accumulation=models[start].architecture.gradient_accumulation,
         )
@@ -114,13 +120,21 @@ class StackedUNets:
         self.time_features: Tensor = self.unet.time_proj(times)  # (diffusion steps, features)
         self.layers: dict[nn.Parameter, Tensor] = {}
 
-    def __call__(self, noisy: Tensor, times: Tensor, _classes: Tensor | None = None) -> Tensor:
-        """Predictions `(models, batch, c, h, w)` for noisy images of that shape at times `(models, batch)`."""
+    def __call__(self, noisy: Tensor, times: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Predictions `(models, batch, c, h, w)` for noisy images of that shape.
+
+        Args:
+            times: `(models, batch)`.
+            classes: `(models, batch)`, for conditional models.
+        """
         self.layers = self._split()
         unet = self.unet
         embedding = functional.silu(self._linear(unet.time_embedding.linear_1, self.time_features[times]))
+        embedding = self._linear(unet.time_embedding.linear_2, embedding)
+        if classes is not None:
+            embedding = embedding + self._embed(unet.class_embedding, classes)
         # Every block begins by applying the nonlinearity to the embedding; it is applied once here.
-        embedding = functional.silu(self._linear(unet.time_embedding.linear_2, embedding))
+        embedding = functional.silu(embedding)
         # Grouped convolutions of few channels are fastest in channels-last memory format, which every layer preserves.
         images = noisy.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         hidden = self._convolve(unet.conv_in, images)
@@ -178,6 +192,12 @@ class StackedUNets:
         weight, bias = self.layers[layer.weight], self.layers[layer.bias]
         return torch.baddbmm(bias[:, None], features, weight.transpose(1, 2))
 
+    def _embed(self, layer: Any, classes: Tensor) -> Tensor:
+        """The vectors of classes, `(models, batch, features)`, each from the table of its own model."""
+        tables = self.layers[layer.weight]  # (models, classes, features)
+        first = torch.arange(self.width, device=classes.device)[:, None] * tables.shape[1]
+        return functional.embedding(first + classes, tables.flatten(0, 1))
+
     def _join(self, first: Tensor, second: Tensor) -> Tensor:
         """Concatenate the channels of each model."""
         return torch.cat([self._apart(first), self._apart(second)], dim=4).flatten(3).permute(0, 3, 1, 2)
@@ -188,15 +208,16 @@ class StackedUNets:
         return images.permute(0, 2, 3, 1).reshape(batch, height, width, self.width, channels // self.width)
 
 
-def _check(models: Sequence[Denoiser], image_sets: Sequence[np.ndarray], seeds: Sequence[int], width: int) -> None:
+def _check(models: Sequence[Denoiser], sets: Sequence[Shown], seeds: Sequence[int], width: int) -> None:
     if width < 1 or width % LANES:
         raise ValueError(f"the width of a stack is a multiple of {LANES}; got {width}. Leave `width` at its default")
-    if not len(models) == len(image_sets) == len(seeds):
+    if not len(models) == len(sets) == len(seeds):
         raise ValueError(
-            f"every model has one image set and one seed; got {len(models)} models, {len(image_sets)} sets and "
+            f"every model has one image set and one seed; got {len(models)} models, {len(sets)} sets and "
             f"{len(seeds)} seeds. Pass equally many of each"
         )
-    for index, (model, images) in enumerate(zip(models, image_sets, strict=True)):
+    for index, (model, shown) in enumerate(zip(models, sets, strict=True)):
+        images = shown.images
         shape = (model.architecture.channels, model.architecture.image_size, model.architecture.image_size)
         if len(images) == 0 or images.shape[1:] != shape:
             raise ValueError(

@@ -64,7 +64,7 @@ class Architecture:
     @property
     def plain(self) -> bool:
         """Whether nets of this architecture can be trained in a stack."""
-        return not (self.attention or self.classes or self.flip or self.torch_compile or self.gradient_checkpointing)
+        return not (self.attention or self.flip or self.torch_compile or self.gradient_checkpointing)
 
 
 def build_unet(architecture: Architecture) -> UNet2DModel:

@@ -31,6 +31,7 @@ class Terms:
         minimum: smallest payment in minor units; smaller amounts are carried over to the next pool.
         disputed: contributors whose payments are held.
         unpayable: contributors without a payee in the currency of the pool; their payments are held too.
+        confusable: contributors whose name looks like that of another payee; likewise.
     """
 
     policy: PolicyName = "proportional"
@@ -40,6 +41,7 @@ class Terms:
     minimum: int = 0
     disputed: frozenset[str] = frozenset()
     unpayable: frozenset[str] = frozenset()
+    confusable: frozenset[str] = frozenset()
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
@@ -57,6 +59,8 @@ class Terms:
             sentences.append(f"Disputed and held: {', '.join(sorted(self.disputed))}.")
         if self.unpayable:
             sentences.append(f"Without a payee in this currency and held: {', '.join(sorted(self.unpayable))}.")
+        if self.confusable:
+            sentences.append(f"With a name that looks like another's and held: {', '.join(sorted(self.confusable))}.")
         sentences.append(
             "Amounts are rounded to the smallest unit of the currency by the largest remainder method, so that they "
             "sum to the pool exactly."
@@ -70,6 +74,10 @@ NEGATIVE: dict[Negative, str] = {
     "the contributor's next payments and stays in reserve.",
     "refuse": "Negative credit of any contributor would have stopped the payout.",
 }
+
+
+DEPARTED = "no longer in the credit table"
+"""Reason of a payment to a contributor without credit, of money that earlier pools left."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ class Division:
 
     Attributes:
         settlements: the settlement of each contributor, highest credit first. Shares have the order of the policy's
-            weights; equal weights are rounded in the order of credit.
+            weights; equal weights are rounded in the order of credit. Then those without credit, by name.
         reserve: not assigned to a contributor: the excess above the cap, and repaid debt.
     """
 
@@ -136,6 +144,7 @@ def divide_pool(
             its value, low end and high end as three numbers.
         terms: the rules of the division; by default, in proportion to positive credit.
         brought: account balances of contributors from earlier pools, in minor units; a negative balance is a debt.
+            Those without credit in this pool are paid a positive balance; a debt of theirs is left as it is.
 
     Returns:
         A settlement for each contributor, highest credit first, and the reserve, in minor units. Shares are rounded by
@@ -161,7 +170,8 @@ def divide_pool(
     _check_kinds(credits, terms)
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
     table = {name: _as_credit(credit, name) for name, credit in credits.items()}
-    _check(pool, table, terms)
+    departed = sorted(name for name, account in brought.items() if account > 0 and name not in table)
+    _check(pool, table, terms, departed)
     # Sorted, so that equal weights are rounded in the order of credit.
     ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
@@ -178,6 +188,8 @@ def divide_pool(
             reasons.append("raised to the floor")
         new_debt = int(-weight * unit_value) if weight < 0 and terms.negative == "carry" else 0
         settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
+    for name in departed:
+        settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
     return Division(settlements, reserve=pool - assigned)
 
@@ -212,18 +224,19 @@ def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
 
 
 def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
-    disputed, unpayable = name in terms.disputed, name in terms.unpayable
-    is_held = disputed or unpayable
+    disputed, unpayable, confusable = (name in names for names in (terms.disputed, terms.unpayable, terms.confusable))
+    is_held = disputed or unpayable or confusable
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
     small = not is_held and 0 < rest < terms.minimum
     carried = rest if small else 0
     remarks = {
-        "with what earlier pools carried over": account > 0,
+        "with what earlier pools carried over": account > 0 and not small,
         "less what was owed": taken > 0,
         "still in debt": debt > 0,
         "in dispute, held": disputed,
         "without a payee in this currency, held": unpayable,
+        "with a name that looks like another payee's, held": confusable,
         "below the minimum, carried over": small,
     }
     return Settlement(
@@ -239,7 +252,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
     )
 
 
-def _check(pool: int, credits: Mapping[str, Credit], terms: Terms) -> None:
+def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Sequence[str]) -> None:
     if pool < 0:
         raise InputError(f"a pool is at least 0, got {pool} minor units; check its sign")
     for name, credit in credits.items():
@@ -253,10 +266,10 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms) -> None:
             f"floor and cap are shares of the pool, the floor not above the cap; got {float(terms.floor):.4g} and "
             f"{float(terms.cap):.4g}. Correct them"
         )
-    if unknown := sorted(terms.disputed - credits.keys()):
+    if unknown := sorted(terms.disputed - credits.keys() - set(departed)):
         raise InputError(
-            f"disputed contributors must have credit in the pool, and {', '.join(map(repr, unknown))} has none; "
-            f"there are {', '.join(credits)}"
+            "disputed contributors must have credit in the pool, or money left from earlier ones, and "
+            f"{', '.join(map(repr, unknown))} has none; there are {', '.join([*credits, *departed])}"
         )
 
 

@@ -40,6 +40,10 @@ SEPA = frozenset(REACHED.split())
 """Country codes of IBANs that SEPA credit transfers reach (EPC 409-09, 2025)."""
 
 
+OUTSIDE_EEA = SEPA & frozenset(["AD", "AL", "CH", "GB", "GI", "MC", "MD", "ME", "MK", "RS", "SM", "VA"])
+"""Country codes of IBANs in SEPA, but outside the European Economic Area. Banks need addresses for transfers there."""
+
+
 def is_iban(account: str) -> bool:
     """Whether an account, without spaces and in capitals, is an IBAN."""
     return FORM.fullmatch(account) is not None and iban_fault(account) is None

@@ -1,9 +1,11 @@
-"""Payees: the accounts of contributors, from the columns `payee` and `currency` of `contributors.csv`."""
+"""Payees: the accounts of contributors, from the columns of `contributors.csv`.
+
+These are `payee`, and optionally `currency`, `name`, `country` and `town`.
+"""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,9 +13,15 @@ from pathlib import Path
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_csv
+from royalty.models.data.listing import check_columns
+from royalty.models.data.names import lookalikes, person_name
+from royalty.models.payout.countries import is_country
 from royalty.models.payout.iban import FORM, iban_fault, is_iban
 
 ACCOUNT_LENGTH = 34
+COLUMNS = ("contributor", "name", "payee", "currency", "country", "town")
+OTHER_NAMES = ("iban", "account", "bank account")
+"""What people call the column `payee`."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,14 @@ class Payee:
         name: name of the payee, by default that of the contributor.
         account: an IBAN without spaces, or another identifier of at most 34 characters.
         currency: the currency of the account; empty: any.
+        country, town: where the payee lives: two letters of ISO 3166-1, and a name; empty: not known.
     """
 
     name: str
     account: str
     currency: str
+    country: str = ""
+    town: str = ""
 
     @property
     def has_iban(self) -> bool:
@@ -44,12 +55,18 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
         InputError: a contributor is listed twice, or an account is invalid; the message names the file and the row.
     """
     rows = read_csv(path, {"contributor"})
-    if rows and "payee" not in rows[0][1]:
+    header = list(rows[0][1])
+    check_columns(f"{path}, row 1", header, {"contributor"}, COLUMNS)
+    if "payee" not in header:
+        if meant := [name for name in header if name.strip().lower() in OTHER_NAMES]:
+            raise InputError(
+                f"{path}, row 1: accounts stand in the column `payee`, and there is {meant[0]!r}; rename it to `payee`"
+            )
         return None
     payees: dict[str, Payee] = {}
     rows_by_contributor: dict[str, int] = {}
     for line, row in rows:
-        where, contributor = f"{path}, row {line}", unicodedata.normalize("NFC", row["contributor"]).strip()
+        where, contributor = f"{path}, row {line}", person_name(f"{path}, row {line}", row["contributor"])
         if contributor in rows_by_contributor:
             raise InputError(
                 f"{where}: a contributor has one payee, and {contributor!r} is already in row "
@@ -59,7 +76,13 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
         account = re.sub(r"\s", "", row["payee"])
         if account:
             currency = row.get("currency", "").strip().upper()
-            payees[contributor] = Payee(row.get("name", "").strip() or contributor, _checked(account, where), currency)
+            payees[contributor] = Payee(
+                name=person_name(where, row.get("name", "")) or contributor,
+                account=_checked(account, where),
+                currency=currency,
+                country=_country(row.get("country", ""), where),
+                town=row.get("town", "").strip(),
+            )
     return payees
 
 
@@ -80,6 +103,17 @@ def shared_accounts(payees: Mapping[str, Payee] | None, contributors: Collection
     return [names for names in groups.values() if len(names) > 1]
 
 
+def _country(text: str, where: str) -> str:
+    """The country in capitals, after validation; empty if it is not given."""
+    code = text.strip().upper()
+    if code and not is_country(code):
+        raise InputError(
+            f"{where}: a country has two letters of ISO 3166-1, such as CH, or GB for Great Britain; got {text!r}. "
+            "Correct `country`"
+        )
+    return code
+
+
 def _checked(account: str, where: str) -> str:
     """The account, after validation; an IBAN in upper case."""
     if len(account) > ACCOUNT_LENGTH:
@@ -92,3 +126,15 @@ def _checked(account: str, where: str) -> str:
     if (fault := iban_fault(candidate)) is not None:
         raise InputError(f"{where}: {account!r} is not an IBAN: {fault}; look for a typing error")
     return candidate
+
+
+def confusable(payees: Mapping[str, Payee] | None, contributors: Collection[str]) -> list[list[str]]:
+    """Groups of contributors whose names look the same, and who are not paid into one account.
+
+    Without payees all are paid by name, so that who pays cannot tell them apart either.
+    """
+
+    def account(name: str) -> str:
+        return payees[name].account if payees is not None and name in payees else name
+
+    return [group for group in lookalikes(contributors) if len({account(name) for name in group}) > 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -44,11 +45,15 @@ class DebtorConfig(StageConfig):
         name: name of the account holder.
         iban: IBAN of the account.
         bic: BIC of the bank; None if the IBAN suffices.
+        country, town: address of the account holder, which transfers to accounts outside the European Economic Area
+            need; the country as two letters.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=140)]
     iban: str
     bic: Annotated[str, Field(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")] | None = None
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    town: Annotated[str, Field(min_length=1, max_length=140)] | None = None
 
     @field_validator("iban")
     @classmethod
@@ -150,11 +155,12 @@ class PayoutConfig(StageConfig):
         limits = self.limits.model_copy(update={"stderr": None})
         return self.model_copy(update={"limits": limits}) if accepted else self
 
-    def terms(self, unpayable: frozenset[str] = frozenset()) -> Terms:
+    def terms(self, unpayable: Collection[str] = (), confusable: Collection[str] = ()) -> Terms:
         """Terms of the division.
 
         Args:
-            unpayable: contributors without a payee in the currency of the pool.
+            unpayable, confusable: contributors without a payee in the currency of the pool, and those whose name looks
+                like that of another payee.
         """
         return Terms(
             policy=self.policy,
@@ -163,7 +169,8 @@ class PayoutConfig(StageConfig):
             cap=Fraction(self.cap),
             minimum=int(self.minimum.scaleb(self.digits)),
             disputed=frozenset(self.disputed),
-            unpayable=unpayable,
+            unpayable=frozenset(unpayable),
+            confusable=frozenset(confusable),
         )
 
     def major_units(self, minor: int) -> Decimal:

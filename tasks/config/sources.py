@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    Field,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from royalty.models.data.columns import Columns
 from royalty.tasks.config.base import Digits, Share, StageConfig
@@ -47,27 +45,74 @@ class MnistSource(StageConfig):
     held_out: HeldOut = HeldOut()
 
 
-class ImageSource(StageConfig):
-    """Settings of all sources of image files.
+class Licences(StageConfig):
+    """Licenses that images may have; see `royalty.models.data.licenses`.
 
     Attributes:
-        path: folder or file with the images.
+        allow: names of licenses as the images state them; None: every license, and an unknown one.
+        others: what becomes of images with another license.
+    """
+
+    allow: tuple[str, ...] | None = None
+    others: Literal["error", "leave-out"] = "error"
+
+
+Side = Annotated[int, Field(ge=8, le=256, multiple_of=4)]
+
+
+class ImageSource(StageConfig):
+    """Settings of all sources of images in files.
+
+    Attributes:
         size: side of the square images, in pixels. The largest centred square of each image is resized.
         held_out: images that are not trained on.
     """
 
-    path: Path
-    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 32
+    size: Side = 32
     held_out: HeldOut = HeldOut()
 
+    @property
+    def place(self) -> Path | None:
+        """The folder or file with the images; None if there are several."""
+        return None
 
-class FolderSource(ImageSource):
+    @property
+    def allowed(self) -> Licences:
+        """The licenses that the images may have; a source that states none allows all."""
+        return Licences()
+
+
+class PlacedSource(ImageSource):
+    """Settings of sources that are one folder or one file.
+
+    Attributes:
+        path: folder or file with the images.
+    """
+
+    path: Path
+
+    @property
+    def place(self) -> Path:
+        return self.path
+
+
+class LicensedSource(PlacedSource):
+    """Settings of sources that state a license for each image."""
+
+    licences: Licences = Licences()
+
+    @property
+    def allowed(self) -> Licences:
+        return self.licences
+
+
+class FolderSource(LicensedSource):
     """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`; see `royalty.models.data.folder`."""
 
     source: Literal["folder"]
 
 
-class ColumnSource(ImageSource):
+class ColumnSource(LicensedSource):
     """Images in a column of a table.
 
     Attributes:
@@ -104,7 +149,7 @@ class DatasetSource(ColumnSource):
     split: str = "train"
 
 
-class CifarSource(ImageSource):
+class CifarSource(PlacedSource):
     """The Python archive of CIFAR-10 or CIFAR-100; `cifar20` takes four superclasses (`royalty.models.data.cifar`)."""
 
     source: Literal["cifar", "cifar20"]
@@ -112,25 +157,66 @@ class CifarSource(ImageSource):
     per_label: Annotated[int, Field(ge=1)] | None = None
 
 
-class CelebaSource(ImageSource):
+class CelebaSource(PlacedSource):
     """CelebA-HQ by identity; see `royalty.models.data.celeba`."""
 
     source: Literal["celeba-hq"]
-    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    size: Side = 256
     identities: Annotated[int, Field(ge=2)] = 50
     least: Annotated[int, Field(ge=3)] = 15
 
 
-class ArtbenchSource(ImageSource):
+class ArtbenchSource(LicensedSource):
     """ArtBench-10 by artist; see `royalty.models.data.artbench`."""
 
     source: Literal["artbench"]
-    size: Annotated[int, Field(ge=8, le=256, multiple_of=4)] = 256
+    size: Side = 256
     style: str | None = "post_impressionism"
     split: Literal["train", "test"] = "train"
 
 
-FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource
+def _distinct(characters: str) -> str:
+    """Each character once, in order."""
+    return "".join(dict.fromkeys(characters))
+
+
+class FontsSource(ImageSource):
+    """Characters of font files, by the designer that the font names; see `royalty.models.data.fonts`.
+
+    Attributes:
+        path: folder with fonts; its subfolders are read too.
+        files: further fonts.
+        packages: installed packages with fonts, by the names that pip knows them by.
+        exclude: patterns of the names of files that are left out.
+        characters: the characters that are drawn, and so the labels.
+        designers: names by family, for fonts that name nobody, or where other names are wanted.
+    """
+
+    source: Literal["fonts"]
+    path: Path | None = None
+    files: tuple[Path, ...] = ()
+    packages: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    characters: Annotated[str, Field(min_length=1), AfterValidator(_distinct)] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    designers: dict[str, str] = Field(default_factory=dict)
+    licences: Licences = Licences()
+
+    @property
+    def place(self) -> Path | None:
+        return self.path
+
+    @property
+    def allowed(self) -> Licences:
+        return self.licences
+
+    @model_validator(mode="after")
+    def _has_fonts(self) -> Self:
+        if not (self.path or self.files or self.packages):
+            raise ValueError("fonts come from `path`, `files` or `packages`, and none is set; set one")
+        return self
+
+
+FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource | FontsSource
 
 
 EmbeddedSource = DigitsSource | MnistSource

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from prefect import task
@@ -21,7 +22,8 @@ from royalty.models.data.credited import copies, read_images
 from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.items import Splits
-from royalty.models.data.listing import Listing, check_credited
+from royalty.models.data.licenses import Licensed, licensed
+from royalty.models.data.listing import check_credited
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
     ArtbenchSource,
@@ -32,9 +34,11 @@ from royalty.tasks.config.sources import (
     EmbeddedSource,
     FileSource,
     FolderSource,
+    FontsSource,
     MnistSource,
     ParquetSource,
 )
+from royalty.tasks.credit.installed import list_fonts
 from royalty.tasks.credit.listed import digest_of_names, keep_listed
 from royalty.tasks.credit.stages import INGEST, Ingested, IngestInputs, IngestOutputs
 from royalty.tasks.stages.running import run_here
@@ -75,9 +79,12 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
 
 
 def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> Ingested:
-    listing = list_source(source, seed, labels=labels, texts=texts)
-    reading = {"size": source.size, "held_out": source.held_out.model_dump()}
-    provenance = listing.provenance(source.path)
+    usable = list_source(source, seed, labels=labels, texts=texts)
+    listing = usable.listing
+    reading: dict[str, Any] = {"size": source.size, "held_out": source.held_out.model_dump()}
+    if usable.left_out:
+        reading["left_out"] = {"licenses": usable.left_out, "contributors": usable.without}
+    provenance = listing.provenance(source.place)
     inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance))
 
     def compute(space: Workspace) -> IngestOutputs:
@@ -96,21 +103,28 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
         }
         places = read.splits.train.images
         outputs = _outputs(read.splits, stored, read.squares, places)
-        listed = keep_listed(space.artifacts, read.ids, provenance, [entry.contributors for entry in listing.entries])
-        return replace(outputs, repeated_items=read.repeated, licenses=listing.licenses(), listed=listed)
+        owners = [entry.contributors for entry in listing.entries]
+        return replace(
+            outputs,
+            repeated_items=read.repeated,
+            licenses=listing.licenses(),
+            left_out=usable.left_out,
+            without_images=list(usable.without),
+            listed=keep_listed(space.artifacts, read.ids, provenance, owners, listing.described()),
+        )
 
     return run_here(INGEST, inputs, compute)
 
 
-def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Listing:
-    """List the images of a source, and check that they can be credited.
+def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Licensed:
+    """List the images of a source that have an allowed license, and check that they can be credited.
 
     Raises:
         InputError: an image or its row cannot be used; the message has the file, the row and the remedy.
     """
     match source:
         case FolderSource():
-            return read_manifest(source.path, labels=labels, texts=texts)
+            listing = read_manifest(source.path, labels=labels, texts=texts)
         case ParquetSource():
             listing = parquet_images(source.path, source.columns, per_label=source.per_label)
         case DatasetSource():
@@ -122,7 +136,11 @@ def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> 
             listing = celeba_images(source.path, identities=source.identities, least=source.least, seed=seed)
         case ArtbenchSource():
             listing = artbench_images(source.path, style=source.style, split=source.split)
-    return check_credited(listing, labels=labels, texts=texts)
+        case FontsSource():
+            listing = list_fonts(source)
+    usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
+    check_credited(usable.listing, labels=labels, texts=texts)
+    return usable
 
 
 def _outputs(
@@ -162,4 +180,5 @@ def _outputs(
         shape=list(images.shape[1:]),
         references=len(splits.classifier),
         held_out=held_out,
+        label_names=list(train.label_names),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from royalty.infra.stores.artifacts import ArtifactStore
 
 JOINED = "; "
 """Between the files of an item that was listed several times."""
+
+NAMED = ("file_name", "source")
+"""Columns of the table that say where an image was listed."""
 
 Provenance = tuple[tuple[str, ...], tuple[str, ...]]
 """File name and source of each listed image; see `royalty.models.data.listing.Listing.provenance`."""
@@ -25,16 +28,21 @@ def digest_of_names(provenance: Provenance) -> str:
 
 
 def keep_listed(
-    artifacts: ArtifactStore, ids: Sequence[str], provenance: Provenance, owners: Sequence[Sequence[str]]
+    artifacts: ArtifactStore,
+    ids: Sequence[str],
+    provenance: Provenance,
+    owners: Sequence[Sequence[str]],
+    described: Mapping[str, Sequence[str]],
 ) -> str:
     """Store the id, file name, source and contributors of each image, in the order of the listing; returns the digest.
 
     Args:
         owners: names of the contributors of each listed image.
+        described: further columns, such as captions and licenses: see `royalty.models.data.listing.Listing.described`.
     """
     names, sources = provenance
-    table = pd.DataFrame({"id": list(ids), "file_name": names, "source": sources, "contributors": list(owners)})
-    return artifacts.put(table.to_parquet(index=False))
+    known = {"id": list(ids), "file_name": names, "source": sources, "contributors": list(owners)}
+    return artifacts.put(pd.DataFrame({**known, **described}).to_parquet(index=False))
 
 
 def files_of(artifacts: ArtifactStore, listed: str) -> dict[str, dict[str, str]]:
@@ -47,8 +55,8 @@ def files_of(artifacts: ArtifactStore, listed: str) -> dict[str, dict[str, str]]
     return names
 
 
-def provenance_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> Provenance:
-    """File names and sources of items, each with those of all its copies, in the order of the listing.
+def columns_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """File names, sources and what describes items, by column, each with what its copies say, in the listing's order.
 
     Args:
         listed: digest of the table of listed images.
@@ -56,9 +64,30 @@ def provenance_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> 
     table = pd.read_parquet(io.BytesIO(artifacts.get(listed)))
     unique, position = np.unique(table["id"].to_numpy(dtype=str), return_inverse=True)
     order, counts = np.argsort(position, kind="stable"), np.bincount(position)
-    columns = []
-    for column in ("file_name", "source"):
+    columns = {}
+    for column in table.columns.drop(["id", "contributors"]):
         groups = np.split(table[column].to_numpy()[order], np.cumsum(counts)[:-1])
-        by_id = {identity: JOINED.join(filter(None, group)) for identity, group in zip(unique, groups, strict=True)}
-        columns.append(tuple(by_id[identity] for identity in ids))
-    return columns[0], columns[1]
+        by_id = {identity: _joined(column, group) for identity, group in zip(unique, groups, strict=True)}
+        columns[column] = tuple(by_id[identity] for identity in ids)
+    return columns
+
+
+def items_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What the table says of those of the items that it lists, by id and column."""
+    table = pd.read_parquet(io.BytesIO(artifacts.get(listed)), columns=["id"])
+    known = sorted(set(ids) & set(table["id"]))
+    columns = columns_of(artifacts, listed, known)
+    return {identity: {name: columns[name][row] for name in columns} for row, identity in enumerate(known)}
+
+
+def about_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[str, str]:
+    """Caption and license of each item in a line, by id; without items that have neither."""
+    columns = columns_of(artifacts, listed, ids)
+    lines = zip(*(columns[name] for name in ("text", "license") if name in columns), strict=True)
+    return {identity: " · ".join(filter(None, line)) for identity, line in zip(ids, lines, strict=False) if any(line)}
+
+
+def _joined(column: str, values: Iterable[str]) -> str:
+    """The values of all copies: names of files as often as there are, and each description once."""
+    filled = filter(None, values)
+    return JOINED.join(filled if column in NAMED else dict.fromkeys(filled))

@@ -14,7 +14,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.generators.kinds import module_of
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.credit.stages import SAMPLES, Ingested, Sampled, SampleInputs
+from royalty.tasks.credit.stages import SAMPLES, Classified, Ingested, Sampled, SampleInputs
 from royalty.tasks.stages.running import run_in_worker
 
 if TYPE_CHECKING:
@@ -23,20 +23,28 @@ else:
     samples_worker = Deferred("royalty.tasks.credit.samples_worker")
 
 IMAGES = 16
+READ = 480
+"""Images of a conditional generator, or a few less, that the classifier reads."""
 
 
 @task(name="sample models of nobody and everybody", cache_policy=NO_CACHE, tags=["gpu"])
-def sample_ends(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Sampled:
-    """Sample the models of the null and the grand coalition, from the noise that the base model was sampled from."""
+def sample_ends(data: Ingested, judge: Classified, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Sampled:
+    """Sample the models of the null and the grand coalition, from the noise that the base model was sampled from.
+
+    A conditional generator makes equally many images of each label, which the classifier reads.
+    """
+    labels = len(data.outputs.label_names) if config.generator.needs_labels else 0
     ends = {"nobody": 0, "everybody": len(data.outputs.contributors)}
     keys = {name: [plan.key for plan in plans if len(plan.members) == size] for name, size in ends.items()}
     rows = open_workspace(settings()).runs.coalitions(key for group in keys.values() for key in group)
     checkpoints = {name: [rows[key].checkpoint for key in group if key in rows] for name, group in keys.items()}
     inputs = SampleInputs(
         models={name: next(filter(None, digests)) for name, digests in checkpoints.items()},  # credit needs both
-        images=IMAGES,
+        images=max(1, READ // labels) * labels if labels else IMAGES,
         sampling=config.sampling.model_dump(include={"steps", "scheduler"}),
         seed=config.seed,
+        classes=labels,
+        classifier=judge.outputs.classifier if labels else "",
     )
     return run_in_worker(
         SAMPLES,

@@ -48,6 +48,9 @@ class IngestOutputs:
         shape: channels, height and width of an image.
         repeated_items: number of copies that a contributor provided more than once.
         licenses: number of images by licence; "" stands for an unknown licence.
+        left_out: number of images that were left out because of their licence, by licence.
+        without_images: contributors who have no image for that reason.
+        label_names: names of the labels, in the order in which a conditional generator makes them.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
         listed: digest of the table of listed images, with file name and source; "" for embedded images.
@@ -70,6 +73,9 @@ class IngestOutputs:
     held_out: dict[str, int] = field(default_factory=dict)
     listed: str = ""
     references: int | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    without_images: list[str] = field(default_factory=list)
+    label_names: list[str] = field(default_factory=list)
 
     @property
     def brought(self) -> dict[str, str]:
@@ -242,21 +248,34 @@ class MeasureOutputs:
 
 @dataclass(frozen=True)
 class SampleInputs:
-    """Digests of models by name, and how many images each makes, from which noise."""
+    """Digests of models by name, and how many images each makes, from which noise.
+
+    Attributes:
+        classes: number of labels of a conditional generator, which makes an image of each in turn; 0 for others.
+        classifier: digest of the classifier that reads the images of a conditional generator; "" for others.
+    """
 
     models: Mapping[str, str]
     images: int
     sampling: Mapping[str, Any]
     seed: int
+    classes: int = 0
+    classifier: str = ""
 
 
 @dataclass(frozen=True)
 class SampleOutputs:
-    """Digests of the images of each model, and their shape, `(images, channels, height, width)`."""
+    """Digests of the images of each model, and their shape, `(images, channels, height, width)`.
+
+    Attributes:
+        legible: of a conditional generator, the fraction of each model's images that the classifier reads as the label
+            that was asked for.
+    """
 
     images: dict[str, str]
     shape: list[int]
     busy_seconds: float
+    legible: dict[str, float] = field(default_factory=dict)  # rows of earlier versions lack it
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from royalty.models.data.labelled import Items
 from royalty.models.data.stored import open_set
 from royalty.models.generators.generator import Resources
 from royalty.models.generators.registry import load_generator
-from royalty.tasks.credit.listed import provenance_of
+from royalty.tasks.credit.listed import columns_of
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
 from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
@@ -35,8 +35,10 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     made = model.sample(inputs.images, seed=inputs.seed, **inputs.sampling)
     known = Items.of_set(data)
     if inputs.listed:
-        names, sources = provenance_of(artifacts, inputs.listed, data.ids)
-        known = replace(known, file_names=names if any(names) else None, sources=sources)
+        columns = columns_of(artifacts, inputs.listed, data.ids)
+        names, sources = columns.pop("file_name"), columns.pop("source")
+        columns.pop("label", None)  # the set has it
+        known = replace(known, file_names=names if any(names) else None, sources=sources, described=columns)
     train, generated = (keep_items(artifacts, items).items for items in (known, Items.of_images(made)))
     quiet = replace(context, advance=unseen)
     keys = [embed(EmbedInputs(side, inputs.matching.encoder, ""), quiet).encoder for side in (train, generated)]

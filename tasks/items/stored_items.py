@@ -27,6 +27,8 @@ def keep_items(artifacts: ArtifactStore, items: Items) -> ItemsOutputs:
     texts |= {
         name: kept for name, kept in (("file_names", items.file_names), ("sources", items.sources)) if kept is not None
     }
+    if items.described:
+        texts["described"] = dict(items.described)
     if items.attributes is not None:
         texts["attributes"] = list(items.attributes)
         arrays |= {f"attribute {name}": values for name, values in items.attributes.items()}
@@ -53,6 +55,7 @@ def load_items(artifacts: ArtifactStore, digest: str) -> Items:
         attributes=None if attributes is None else {name: arrays[f"attribute {name}"] for name in attributes},
         file_names=None if names is None else tuple(names),
         sources=None if sources is None else tuple(sources),
+        described={name: tuple(column) for name, column in texts.get("described", {}).items()},
     )
 
 

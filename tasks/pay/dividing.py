@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -44,7 +44,8 @@ def division_by(
         except InputError as error:  # a refusal in the outputs: the report shows the credit, then the flow fails
             return refused(space.artifacts, table, config, str(error))
         rows = settled(shown, config, division.settlements)
-        outputs = _outputs(space.artifacts, None, division.settlements, division.reserve, rows)
+        gone = departed(table, config, division.settlements)
+        outputs = _outputs(space.artifacts, None, division.settlements, division.reserve, rows, gone)
         return replace(outputs, basis=basis, tiers=tiers(credits) if config.policy == "equal-tiers" else [])
 
     return compute
@@ -53,17 +54,27 @@ def division_by(
 def refused(artifacts: ArtifactStore, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:
     """Outputs of a refused payout: the credit table, with the reason in every row."""
     rows = ranked(table).assign(share=None, amount=None, currency=config.currency, reason=reason)
-    return _outputs(artifacts, reason, {}, 0, rows)
+    return _outputs(artifacts, reason, {}, 0, rows, rows[:0])
 
 
 def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
     """Add ranks, shares and amounts to the credit table, in the currency of the pool."""
+    return _with_money(ranked(table), config, settlements)
+
+
+def departed(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
+    """Amounts of contributors who are not in the credit table, with the columns that `settled` adds to it."""
+    names = [name for name in settlements if name not in set(table["contributor"])]
+    return _with_money(pd.DataFrame({"contributor": names}), config, settlements)
+
+
+def _with_money(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
     ordered = [settlements[name] for name in table["contributor"]]
 
     def money(amounts: list[int]) -> list[str]:
         return [f"{config.major_units(amount):f}" for amount in amounts]
 
-    return ranked(table).assign(
+    return table.assign(
         share=[row.share / config.minor_units if config.minor_units else 0.0 for row in ordered],
         amount=money([row.amount for row in ordered]),
         currency=config.currency,
@@ -99,16 +110,26 @@ def _divide(table: pd.DataFrame, credits: Mapping[str, Credit], inputs: PayInput
     limits = {gate: getattr(config.limits, gate) for gate in GATES}
     if breached := breaches(measured, limits, needed=inputs.needed):
         raise InputError("; ".join(breach.sentence for breach in breached))
-    return divide_pool(config.minor_units, credits, config.terms(frozenset(inputs.unpayable)), inputs.brought)
+    return divide_pool(config.minor_units, credits, config.terms(inputs.unpayable, inputs.confusable), inputs.brought)
 
 
 def _outputs(
-    artifacts: ArtifactStore, refusal: str | None, settlements: dict[str, Settlement], reserve: int, rows: pd.DataFrame
+    artifacts: ArtifactStore,
+    refusal: str | None,
+    settlements: dict[str, Settlement],
+    reserve: int,
+    rows: pd.DataFrame,
+    gone: pd.DataFrame,
 ) -> PayOutputs:
     return PayOutputs(
         refusal=refusal,
         settlements=settlements,
         reserve=reserve,
-        payout=artifacts.put(csv_bytes(rows)),
-        rows=[{str(column): cell for column, cell in row.items()} for row in rows.to_dict("records")],
+        payout=artifacts.put(csv_bytes(pd.concat([rows, gone]) if len(gone) else rows)),
+        rows=_records(rows),
+        departed=_records(gone),
     )
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(column): cell for column, cell in row.items()} for row in table.to_dict("records")]

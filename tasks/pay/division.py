@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import pandas as pd
 from prefect import task
@@ -15,7 +16,7 @@ from royalty.infra.ledger.postings import OthersPool, Posting
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.payout.gates import relative_stderr
-from royalty.models.payout.payees import Payee, shared_accounts, unpayable
+from royalty.models.payout.payees import Payee, confusable, shared_accounts, unpayable
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
@@ -48,17 +49,20 @@ def divide(
     """
     space = open_workspace(settings())
     table = load_table(space, credit.outputs.table)
-    inputs = _inputs(space, credit, table, config, pool_name, payees)
+    inputs = _inputs(space, credit, table, config, pool_name, payees, source)
     before = None if inputs.before is None else load_table(space, inputs.before)
     divided = run_here(PAY, inputs, division_by(table, before, inputs, config))
-    shared = shared_accounts(payees, table["contributor"].tolist())
+    names = table["contributor"].tolist()
+    division = DividedPool(
+        divided, shared_accounts(payees, names), source, None, None, lookalikes=confusable(payees, names)
+    )
     if divided.outputs.refusal:
-        return DividedPool(divided, shared, source, change=None, statement=None)
+        return division
     change = space.ledger.preview(
         pool_name, _posting(divided, config, source), period=inputs.period, corrections=config.corrections
     )
     statement = change.repeats.id if change.repeats else None
-    return DividedPool(divided, shared, source, change=change, statement=statement)
+    return replace(division, change=change, statement=statement)
 
 
 @task(name="post the division", cache_policy=NO_CACHE)
@@ -105,9 +109,14 @@ def _inputs(
     config: PayoutConfig,
     pool_name: str,
     payees: Mapping[str, Payee] | None,
+    source: str | None,
 ) -> PayInputs:
     diagnostics, period, names = credit.outputs.diagnostics, config.period or "", table["contributor"].tolist()
     valuation = credit.outputs.table
+    departed = space.ledger.departed(
+        pool_name, config.currency, names, period=period, source=source, valuation=valuation
+    )
+    names += departed
     return PayInputs(
         table=valuation,
         failed=[len(credit.outputs.failed), credit.outputs.trained],
@@ -115,6 +124,7 @@ def _inputs(
         pool=pool_name,
         period=period,
         unpayable=sorted(unpayable(payees, names, config.currency)),
+        confusable=sorted(chain.from_iterable(confusable(payees, names))),
         brought=space.ledger.accounts(pool_name, config.currency, names, period=period),
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),

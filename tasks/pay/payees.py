@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from royalty.infra.settings import settings
+from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import CONTRIBUTORS
 from royalty.models.payout.payees import Payee, read_payees
@@ -11,13 +13,21 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, FolderSource
 
 
-def check_terms(payout: PayoutConfig, contributors: Sequence[str]) -> None:
+def check_terms(payout: PayoutConfig, contributors: Sequence[str], run: str) -> None:
     """Check, before any training, that the terms of a payout suit the contributors.
+
+    Args:
+        run: name of the run, whose earlier pools may have left money to those who took their images back.
 
     Raises:
         InputError: a dispute of nobody, or a floor that the pool does not suffice for if all contributors earn.
     """
-    if unknown := sorted(set(payout.disputed) - set(contributors)):
+    unknown = sorted(set(payout.disputed) - set(contributors))
+    if unknown:
+        pool = {"pool": payout.name or run, "period": payout.period or "", "source": run}
+        left = open_workspace(settings()).ledger.departed(currency=payout.currency, contributors=contributors, **pool)
+        unknown = [name for name in unknown if name not in left]
+    if unknown:
         raise InputError(
             f"`payout.disputed` names contributors, and {', '.join(map(repr, unknown))} brought no images; there are "
             f"{', '.join(contributors)}. Correct the name or leave it out"

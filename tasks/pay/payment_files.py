@@ -19,7 +19,17 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.ledger.pain001 import CURRENCY, LARGEST, NAME, Payments, Transfer, Version, credit_transfer
+from royalty.infra.ledger.pain001 import (
+    CURRENCY,
+    LARGEST,
+    NAME,
+    TOWN,
+    Address,
+    Payments,
+    Transfer,
+    Version,
+    credit_transfer,
+)
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.ledger.sepa_text import is_legible, sepa_text
 from royalty.infra.pages.cells import csv_bytes
@@ -27,7 +37,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.business_days import is_business_day, next_business_day
-from royalty.models.payout.iban import is_in_sepa
+from royalty.models.payout.iban import OUTSIDE_EEA, is_in_sepa
 from royalty.models.payout.payees import Payee, unpayable
 from royalty.tasks.config.payout import DebtorConfig, PayoutConfig
 
@@ -99,7 +109,8 @@ def payment_files(
         Content of the files by name; a file without a payment is left out. And remarks on payments that are not in the
         file for the bank.
     """
-    transfers, others = _divided(posted, config, payees or {})
+    subject = " ".join(filter(None, (posted.pool, posted.period)))
+    transfers, others = _divided(posted.id, subject, posted.moved, config, payees or {})
     debtor, files = _debtor(config), {}
     if transfers:
         payments = Payments(
@@ -110,12 +121,29 @@ def payment_files(
             debtor_iban=debtor.iban,
             debtor_bic=debtor.bic,
             transfers=tuple(transfers),
+            debtor_address=_address(debtor.country, debtor.town),
         )
         files[TRANSFERS] = credit_transfer(payments, VERSIONS[export])
     if others:
         files[OTHERS] = csv_bytes(pd.DataFrame(others))
-    remarks = [f"{row.contributor}: not in {TRANSFERS} but in {OTHERS}, because {row.reason}" for row in others]
+    remarks = list(map(_remark, others))
     return files, remarks or ([] if transfers else [f"no payment file: statement {posted.id} pays nobody more"])
+
+
+@task(name="check who is paid by other means", cache_policy=NO_CACHE)
+def other_payments(
+    gets: Mapping[str, int], config: PayoutConfig, payees: Mapping[str, Payee] | None, export: ExportName | None
+) -> list[str]:
+    """Remarks on payments that would not be in the file for the bank, before anything is posted.
+
+    Args:
+        gets: minor units that each contributor would be paid.
+    """
+    return [] if export is None else list(map(_remark, _divided("", "", gets, config, payees or {})[1]))
+
+
+def _remark(row: OtherPayment) -> str:
+    return f"{row.contributor}: not in {TRANSFERS} but in {OTHERS}, because {row.reason}"
 
 
 def now() -> datetime:
@@ -127,25 +155,34 @@ def _today() -> date:
 
 
 def _divided(
-    posted: Posted, config: PayoutConfig, payees: Mapping[str, Payee]
+    statement: str, subject: str, gets: Mapping[str, int], config: PayoutConfig, payees: Mapping[str, Payee]
 ) -> tuple[list[Transfer], list[OtherPayment]]:
-    """The payments of a statement, by whether SEPA reaches them."""
+    """The payments of a statement, by whether SEPA reaches them.
+
+    Args:
+        gets: minor units by contributor; who gets none, or gives back, is left out.
+    """
     transfers: list[Transfer] = []
     others: list[OtherPayment] = []
-    subject = " ".join(filter(None, (posted.pool, posted.period)))
-    due = sorted((contributor, minor) for contributor, minor in posted.moved.items() if minor > 0)
+    due = sorted((contributor, minor) for contributor, minor in gets.items() if minor > 0)
     for index, (contributor, minor) in enumerate(due, start=1):
         amount, text = config.major_units(minor), f"{subject}: {contributor}"
         payee = payees.get(contributor, Payee(contributor, "", ""))
-        if reason := _unreachable(payee, amount):
-            row = (contributor, payee.name, payee.account, f"{amount:f}", posted.currency, text, reason)
+        if reason := _unreachable(payee, amount, config.debtor):
+            row = (contributor, payee.name, payee.account, f"{amount:f}", config.currency, text, reason)
             others.append(OtherPayment(*row))
         else:
-            transfers.append(Transfer(f"{posted.id}-{index}", amount, payee.name, payee.account, text))
+            identity, address = f"{statement}-{index}", _address(payee.country, payee.town)
+            transfers.append(Transfer(identity, amount, payee.name, payee.account, text, address))
     return transfers, others
 
 
-def _unreachable(payee: Payee, amount: Decimal) -> str | None:
+def _address(country: str | None, town: str | None) -> Address | None:
+    """An address that a bank can read; None if a part of it is missing."""
+    return Address(country, town) if country and town and is_legible(sepa_text(town, TOWN)) else None
+
+
+def _unreachable(payee: Payee, amount: Decimal, debtor: DebtorConfig | None) -> str | None:
     """Why a payment cannot be a SEPA credit transfer; None if it can."""
     if not payee.account:
         return "there is no account"
@@ -155,6 +192,12 @@ def _unreachable(payee: Payee, amount: Decimal) -> str | None:
         return f"SEPA does not reach accounts in {payee.account[:2]}"
     if not is_legible(sepa_text(payee.name, NAME)):
         return "the name has no letter of the SEPA character set; add a column `name` with one in Latin letters"
+    if payee.account[:2] in OUTSIDE_EEA:
+        where = f"a SEPA credit transfer to {payee.account[:2]}, outside the European Economic Area, has the address"
+        if _address(payee.country, payee.town) is None:
+            return f"{where} of the payee; add columns `country` (two letters) and `town` in Latin letters"
+        if debtor is None or _address(debtor.country, debtor.town) is None:
+            return f"{where} of the debtor; set `payout.debtor.country` and `payout.debtor.town`"
     if amount > LARGEST:
         return f"a SEPA credit transfer is at most {LARGEST} {CURRENCY}"
     return None

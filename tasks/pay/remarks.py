@@ -12,10 +12,15 @@ NAMED = 12
 
 
 def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
-    """Reasons for payments that differ from the policy's share, and the remaining amounts, by contributor."""
+    """Reasons for payments that differ from the policy's share, and the remaining amounts, by contributor.
+
+    For those who are not in the credit table, also what they are paid.
+    """
     sentences = {}
+    gone = {row["contributor"] for row in paid.departed}
     for name, row in paid.settlements.items():
         unpaid = {"held": row.held, "carried over": row.carried, "owed": row.debt}
+        unpaid |= {"paid": row.amount} if name in gone else {}  # no table of credit shows it
         amounts = [f"{config.formatted(amount)} {state}" for state, amount in unpaid.items() if amount]
         if row.reasons:
             sentences[name] = "; ".join([*row.reasons, *amounts])
@@ -57,4 +62,9 @@ def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
     if kept := kept_credit(division.outputs):
         notes.append(kept)
-    return notes + [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]
+    notes += [f"{', '.join(names)} are paid into the same account" for names in division.shared_accounts]
+    return notes + [
+        f"{' and '.join(names)} look the same and are not one payee ({', '.join(map(ascii, names))}), so that their "
+        "money is held; release it to whom it belongs"
+        for names in division.lookalikes
+    ]

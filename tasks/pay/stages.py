@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,9 @@ class PayInputs:
         pool: name of the pool.
         period: period of the pool; "" if it has none.
         unpayable: contributors without a payee in the currency of the pool.
-        brought: balances that earlier pools left on accounts, in minor units.
+        confusable: contributors whose name looks like that of another payee.
+        brought: balances that earlier pools left on accounts, in minor units; also of contributors who are not in the
+            table, if the pool has to pay them.
         needed: coalitions with which the standard error is expected to meet its limit; None if that is not known.
         before: digest of the credit table that the pool was last divided by; None if it was not divided, or if
             `hysteresis` is off.
@@ -42,6 +44,7 @@ class PayInputs:
     marginal_error: float = 0.0
     needed: int | None = None
     before: str | None = None
+    confusable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class PayOutputs:
         refusal: why nothing is paid; None if the pool is paid.
         settlements: by contributor; empty if the payout was refused.
         reserve: part of the pool that goes to nobody now, in minor units.
-        payout: digest of the payout table (CSV).
-        rows: the payout table as records, highest credit first.
+        payout: digest of the payout table (CSV): `rows`, then `departed`.
+        rows: the contributors of the credit table as records, highest credit first.
         basis: digest of the credit table that the pool is divided by; None without `hysteresis`: that of the inputs.
         tiers: groups of contributors who are paid the same, highest credit first; empty for policies without tiers.
+        departed: contributors who are not in the credit table and get what earlier pools left, as records.
     """
 
     refusal: str | None
@@ -66,6 +70,7 @@ class PayOutputs:
     # Rows of earlier versions lack these.
     basis: str | None = None
     tiers: list[list[str]] = field(default_factory=list)
+    departed: list[dict[str, Any]] = field(default_factory=list)
 
 
 Paid = Finished[PayInputs, PayOutputs]
@@ -80,7 +85,9 @@ def posted_terms(paid: Paid) -> dict[str, Any]:
     """
     basis = paid.outputs.basis
     bases = {} if basis is None else {"basis": basis, "before": paid.inputs.before}
-    return {**paid.inputs.config, "unpayable": paid.inputs.unpayable, **bases}
+    inputs = paid.inputs
+    held = {"unpayable": inputs.unpayable, **({"confusable": inputs.confusable} if inputs.confusable else {})}
+    return {**inputs.config, **held, **bases}
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,12 @@ class DividedPool:
     Attributes:
         stage: the division; a refusal if the ledger refused it.
         shared_accounts: groups of contributors who are paid into the same account.
+        lookalikes: groups of contributors whose names look the same, and who are not.
         source: the run that the credit belongs to.
         change: what posting the division changes; None if the payout was refused.
         statement: ID of the ledger statement that holds the division; None if it is not posted.
         unposted: why a division that was to be posted was not; empty if it was, or is a proposal.
+        remarks: on what could not be shown after it was posted.
     """
 
     stage: Paid
@@ -102,6 +111,8 @@ class DividedPool:
     change: PoolChange | None
     statement: str | None
     unposted: str = ""
+    lookalikes: list[list[str]] = field(default_factory=list)
+    remarks: Sequence[str] = ()
 
     @property
     def proposed(self) -> bool:

@@ -15,7 +15,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.estimate import load_table
-from royalty.tasks.credit.listed import files_of
+from royalty.tasks.credit.listed import about_of, files_of
 from royalty.tasks.items.stages import MATCH, VALUE
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import TRACK, RunStages
@@ -56,6 +56,7 @@ class Background:
         statements: payout statements that name a contributor of this run.
         earlier: the run that changes are shown against; None if there is none.
         files: file names by contributor and item id; empty if the images have none.
+        about: caption and license by item id; empty if the images have none.
     """
 
     train: ImageSet
@@ -63,17 +64,19 @@ class Background:
     statements: list[Posted]
     earlier: EarlierRun | None
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, space: Workspace, name: str, stages: RunStages) -> Background:
         """Read everything from the workspace."""
-        train = open_set(space.artifacts.verified(stages.ingest.outputs.train))
+        train, listed = open_set(space.artifacts.verified(stages.ingest.outputs.train)), stages.ingest.outputs.listed
         return cls(
             train=train,
             valuations=_valuations(space, stages, set(train.ids)),
             statements=_statements(space, stages),
             earlier=_earlier_run(space, name, stages),
-            files=files_of(space.artifacts, listed) if (listed := stages.ingest.outputs.listed) else {},
+            files=files_of(space.artifacts, listed) if listed else {},
+            about=about_of(space.artifacts, listed, train.ids) if listed else {},
         )
 
     @property

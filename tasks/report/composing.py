@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.report import ContributorRow, ModelRow, Report
+from royalty.infra.pages.report import Alphabet, ContributorRow, ModelRow, Report
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.payout.division import Settlement
@@ -37,6 +37,8 @@ from royalty.tasks.report.stages import RunStages
 
 STRIP = 12
 """Number of training images that the report shows for each contributor."""
+LABELS = 100
+"""Most labels of which the report shows an image."""
 GENERATED = 16
 """Number of images in a row of the sheet of generated images."""
 
@@ -92,6 +94,7 @@ def compose_report(
         models=_models(stages),
         step_images=config.sampling.images,
         generated=_generated(space, measure),
+        alphabet=_alphabet(space, stages),
         matches=match_section(space.artifacts, stages.match.outputs, credits),
         paid=_paid(payout, paid),
         pool=payout.formatted(payout.minor_units),
@@ -159,6 +162,16 @@ def _models(stages: RunStages) -> tuple[ModelRow, ...]:
 def _generated(space: Workspace, measure: MeasureOutputs) -> bytes:
     images = np.frombuffer(space.artifacts.get(measure.images["base"]), np.uint8).reshape(measure.shape)
     return sheet(images, GENERATED)
+
+
+def _alphabet(space: Workspace, stages: RunStages) -> Alphabet | None:
+    """An image of each label by everybody's model; None if it is not told labels."""
+    if stages.samples is None or not stages.samples.outputs.legible:
+        return None
+    made, labels = stages.samples.outputs, stages.ingest.outputs.label_names[:LABELS]
+    images = np.frombuffer(space.artifacts.get(made.images["everybody"]), np.uint8).reshape(made.shape)
+    drawn = tuple((label, sheet(images[[place]], 1)) for place, label in enumerate(labels))
+    return Alphabet(drawn, made.legible["everybody"], len(images))
 
 
 def _paid(payout: PayoutConfig, paid: PayOutputs) -> str:

@@ -14,7 +14,6 @@ from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
-from royalty.models.data.items import ImageSet
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
@@ -66,10 +65,7 @@ def compose_pages(
                 remark=remarks.get(row.name, ""),
                 refusal=stages.pay.outputs.refusal,
                 proposed=stages.pay.proposed,
-                values=tuple(
-                    _values(valuation, background.train, row.name, background.files.get(row.name, {}))
-                    for valuation in background.valuations
-                ),
+                values=tuple(_values(valuation, background, row.name) for valuation in background.valuations),
                 history=tuple(_history(row.name, background.statements, credits)),
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
@@ -79,12 +75,9 @@ def compose_pages(
     return pages
 
 
-def _values(valuation: Valuation, train: ImageSet, name: str, files: Mapping[str, str]) -> ImageValues:
-    """Values of one contributor's images. An image of several contributors counts in full for each.
-
-    Args:
-        files: names of the contributor's files, by item id.
-    """
+def _values(valuation: Valuation, background: Background, name: str) -> ImageValues:
+    """Values of one contributor's images. An image of several contributors counts in full for each."""
+    train, files = background.train, background.files.get(name, {})
     by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
     provided = np.flatnonzero(train.membership[:, train.contributors.index(name)])
     position = {train.ids[item]: int(item) for item in provided}
@@ -102,6 +95,7 @@ def _values(valuation: Valuation, train: ImageSet, name: str, files: Mapping[str
                 sheet(train.images[[position[str(identity)]]], 1),
                 float(value),
                 files.get(str(identity), ""),
+                background.about.get(str(identity), ""),
             )
             for identity, value in values[values > 0].head(TILES).items()
         ),

@@ -49,13 +49,17 @@ def _data(stages: RunStages) -> Iterator[str]:
         yield f"{data.shared_items:,} of them were provided by more than one contributor, who share their credit."
     yield from ("", "## Licences", "")
     known = {licence: count for licence, count in data.licenses.items() if licence}
-    unknown = data.total_items - sum(known.values())
+    unknown = data.licenses.get("", 0) if data.licenses else data.total_items
+    if known:
+        yield from ("Of all images brought, held-out ones included:", "")
     for licence, count in sorted(known.items(), key=lambda pair: -pair[1])[:LICENCES]:
         yield f"- {escaped(licence[:NAME])}: {count:,} images"
     if len(known) > LICENCES:
         yield f"- {len(known) - LICENCES} further licences"
     if unknown > 0:
         yield f"- not stated: {unknown:,} images"
+    if data.left_out:
+        yield f"- left out because of their licence: {sum(data.left_out.values()):,} images"
     yield ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from royalty.models.data.names import lookalikes
 from royalty.models.generators.training import Method
 from royalty.models.payout.gates import relative_stderr
 from royalty.models.properties.registry import Chosen
@@ -61,11 +62,21 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
             f"{_shortened(_pairs(data.near_copies), NAMED)}. Unlike exact copies, they count as separate images. Each "
             "contributor is credited for what their version adds when the other version is also present."
         )
+    for names in lookalikes(data.contributors):
+        yield f"{' and '.join(names)} look the same, and are different contributors; is this one person?"
     if data.repeated_items:
         yield f"{data.repeated_items} further images were left out: repeated copies from the same contributor."
     if any(data.licenses):
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
         yield f"Licenses of the images: {_shortened(counts, NAMED)}."
+    if data.left_out:
+        counts = [f"{name or 'unknown'} ({count})" for name, count in data.left_out.items()]
+        yield f"Images left out because of their license: {_shortened(counts, NAMED)}."
+    if data.without_images:
+        yield (
+            "Contributors of whose images none has an allowed license, so that they are not credited: "
+            f"{_shortened(data.without_images, NAMED)}."
+        )
 
 
 def resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:
@@ -115,7 +126,7 @@ def policy_sentences(division: DividedPool, payout: PayoutConfig, table: pd.Data
     Args:
         table: the credit table.
     """
-    yield payout.terms(frozenset(division.inputs.unpayable)).description(payout.formatted)
+    yield payout.terms(division.inputs.unpayable, division.inputs.confusable).description(payout.formatted)
     yield tier_sentence(division.outputs.tiers)
     stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
     limit = division.inputs.config.get("limits", {}).get("stderr")  # not the run's, which a command may have lifted

@@ -73,10 +73,16 @@ def show_change(name: str, division: DividedPool, *, posting: bool) -> None:
     create_table_artifact(table, key=f"change-{_key(name)}", description="\n\n".join(map(escaped, lines)))
 
 
-def show_mistake(message: str) -> None:
-    """Attach an error that a user can fix to the current flow run; does nothing outside a flow run."""
+def show_mistake(message: str, *, refused: bool = True) -> None:
+    """Attach an error that a user can fix to the current flow run; does nothing outside a flow run.
+
+    Args:
+        refused: nothing broke: somebody has to correct or to agree to something.
+    """
     if FlowRunContext.get() is not None:
-        create_markdown_artifact(f"**This run was refused.** {escaped(message)}", key="refused", description="Refused.")
+        title = "refused" if refused else "failed"
+        text = f"**This run {'was refused' if refused else 'failed'}.** {escaped(message)}"
+        create_markdown_artifact(text, key=title, description=f"{title.capitalize()}.")
 
 
 def _key(name: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from royalty.infra.tracking.records import DatasetRecord, ModelRecord
 from royalty.infra.workspace import Workspace
+from royalty.models.data.listing import SEPARATOR
 from royalty.tasks.credit.estimate import CREDIT, Credited, load_table
 from royalty.tasks.credit.stages import (
     CLASSIFIER,
@@ -20,10 +21,12 @@ from royalty.tasks.credit.stages import (
     SAMPLES,
     TRAIN,
     Curve,
+    Ingested,
     IngestOutputs,
     MeasureOutputs,
     Pipeline,
     Pruned,
+    Sampled,
     Trained,
 )
 from royalty.tasks.items.stages import MATCH, Matched
@@ -76,7 +79,7 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
     """Describe each stage for MLflow, in the order of the run."""
     classifier, prune = stages.classifier.outputs, stages.prune.outputs
     return [
-        StageRun(stages.ingest),
+        _ingest_run(space, stages.ingest),
         StageRun(stages.classifier, {"accuracy": classifier.accuracy}, {"classifier": classifier.losses}),
         *([_pipeline_run(stages.pipeline)] if stages.pipeline else []),
         StageRun(
@@ -91,21 +94,35 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
             model=_model("pruned", stages.prune, stages),
         ),
         StageRun(stages.measure, _utilities(stages.measure.outputs), of_run=True),
-        *([StageRun(stages.samples)] if stages.samples else []),
+        *([_samples_run(stages.samples)] if stages.samples else []),
         _credit_run(space, stages.credit),
-        StageRun(stages.pay.stage, tables={"payout.json": pd.DataFrame(stages.pay.outputs.rows)}),
+        StageRun(
+            stages.pay.stage,
+            tables={"payout.json": pd.DataFrame([*stages.pay.outputs.rows, *stages.pay.outputs.departed])},
+        ),
         _match_run(space, stages.match),
     ]
 
 
 def datasets(data: IngestOutputs) -> tuple[DatasetRecord, DatasetRecord, DatasetRecord]:
     """The parts of the images: for training, for measuring, and of the classifier."""
-    counts = {"items": data.total_items, "contributors": data.items}
+    counts: dict[str, Any] = {"items": data.total_items, "contributors": data.items, "licenses": data.licenses}
+    if data.left_out:
+        counts["left_out_by_license"] = data.left_out
     return (
         DatasetRecord("train", data.train, counts),
         DatasetRecord("validation", data.validation, {}, "evaluation"),
         DatasetRecord("classifier", data.classifier, {}, "classifier"),
     )
+
+
+def _ingest_run(space: Workspace, ingest: Ingested) -> StageRun:
+    """The images with what their source says of them: files, contributors, labels, captions, licenses, styles."""
+    if not ingest.outputs.listed:
+        return StageRun(ingest)
+    listed = load_table(space, ingest.outputs.listed).head(SHOWN_ROWS)
+    owners = [SEPARATOR.join(names) for names in listed["contributors"]]
+    return StageRun(ingest, tables={"images.json": listed.assign(contributors=owners)})
 
 
 def _pipeline_run(pipeline: Pipeline) -> StageRun:
@@ -118,12 +135,20 @@ def _model(name: str, stage: Trained | Pruned, stages: RunStages) -> ModelRecord
     metrics = {
         "utility": measured.outputs.utility[name],
         "utility_stderr": measured.outputs.utility_stderr[name],
-        "parameters": float(stage.outputs.parameters),
-        "multiply_adds": float(stage.outputs.multiply_adds),
     }
+    size = {"parameters": float(stage.outputs.parameters), "multiply_adds": float(stage.outputs.multiply_adds)}
     params = {"property": measured.inputs.property, "sha256": stage.outputs.model, "kind": stages.train.inputs.kind}
-    _, validation, _ = datasets(stages.ingest.outputs)
-    return ModelRecord(name, stage.outputs.model, metrics, validation, params)
+    train, validation, _ = datasets(stages.ingest.outputs)
+    return ModelRecord(
+        name,
+        stage.outputs.model,
+        metrics,
+        validation,
+        size=size,
+        losses=stage.outputs.losses,
+        trained_on=train,
+        params=params,
+    )
 
 
 def _utilities(measured: MeasureOutputs) -> dict[str, float]:
@@ -149,6 +174,12 @@ def _credit_run(space: Workspace, credit: Credited) -> StageRun:
 def _match_run(space: Workspace, match: Matched) -> StageRun:
     values = load_table(space, match.outputs.table).sort_values("value", ascending=False)
     return StageRun(match, _numbers(match.outputs.diagnostics), tables={"values.json": values.head(SHOWN_ROWS)})
+
+
+def _samples_run(samples: Sampled) -> StageRun:
+    """How legible the images of a conditional generator are."""
+    legible = {f"legible_{model}": fraction for model, fraction in samples.outputs.legible.items()}
+    return StageRun(samples, legible, of_run=True)
 
 
 def _numbers(diagnostics: Mapping[str, Any]) -> dict[str, float]:

@@ -149,7 +149,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
             "recorded",
             (
                 ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms(frozenset(paid.inputs.unpayable)).description(config.formatted)),
+                ("Terms", config.terms(paid.inputs.unpayable, paid.inputs.confusable).description(config.formatted)),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )
@@ -203,7 +203,13 @@ def _image_facts(data: IngestOutputs) -> Facts:
     return (
         ("Images", f"{data.total_items} distinct, {data.shared_items} of several contributors"),
         ("By contributor", ", ".join(f"{name} {count}" for name, count in data.items.items())),
+        *((("Licenses", _counts(data.licenses)),) if any(data.licenses) else ()),
+        *((("Left out by license", _counts(data.left_out)),) if data.left_out else ()),
     )
+
+
+def _counts(licenses: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'unknown'} {count}" for name, count in licenses.items())
 
 
 def _credit_facts(credit: CreditOutputs) -> Facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from royalty.infra.workspace import Workspace
@@ -12,6 +12,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.stored import open_set
+from royalty.tasks.credit.listed import items_of
 from royalty.tasks.credit.stages import INGEST
 from royalty.tasks.items.stored_items import load_items
 
@@ -40,6 +41,17 @@ TITLES = {
     "read-items.items": "Items of a source",
     "report.report": "Report",
 }
+
+
+COLUMNS = {
+    "file_name": "File",
+    "source": "Listed in",
+    "label": "Label",
+    "text": "Caption",
+    "license": "License",
+    "style": "Style",
+}
+"""Titles of the columns of a listing."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def _ids(space: Workspace) -> dict[str, TraceTarget]:
 
 
 def _items(space: Workspace, digits: str) -> list[TraceTarget]:
-    """Items whose id begins with these digits, with every image set that contains them."""
+    """Items whose id begins with these digits, with every image set that contains them, and what is known of them."""
     holders: dict[str, list[tuple[str, str]]] = {}
     for digest, part, items in _sets(space):
         for position, identity in enumerate(items.ids):
@@ -137,12 +149,28 @@ def _items(space: Workspace, digits: str) -> list[TraceTarget]:
                     else "an unknown contributor"
                 )
                 holders.setdefault(identity, []).append((digest, f"{part}, of {contributor}"))
+    described = _described_items(space, list(holders))
     return [
         TraceTarget(
-            "item", identity, tuple(dict(places)), tuple((f"Set {digest[:12]}", place) for digest, place in places)
+            "item",
+            identity,
+            tuple(dict(places)),
+            (*described.get(identity, ()), *((f"Set {digest[:12]}", place) for digest, place in places)),
         )
         for identity, places in holders.items()
     ]
+
+
+def _described_items(space: Workspace, ids: Sequence[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What the sources of the latest runs say of items, by id: title and value of each column that is filled."""
+    described: dict[str, tuple[tuple[str, str], ...]] = {}
+    for digest in dict.fromkeys(row.outputs.get("listed", "") for row in space.runs.stages(INGEST.name)):
+        if not digest or not space.artifacts.path(digest).exists():
+            continue
+        listed = items_of(space.artifacts, digest, ids)
+        for identity, row in listed.items():
+            described[identity] = tuple((COLUMNS[name], value) for name, value in row.items() if value)
+    return described
 
 
 def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:

@@ -16,7 +16,7 @@ from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_commit, digest_of
 from royalty.infra.tracking.addresses import MODE
-from royalty.infra.tracking.records import FinishedRun, Period
+from royalty.infra.tracking.records import FinishedRun, Payment, Period
 from royalty.infra.tracking.source import source_tags
 from royalty.infra.workspace import Workspace
 from royalty.models.properties.registry import chosen_property
@@ -26,6 +26,7 @@ from royalty.tasks.credit.stages import INGEST
 from royalty.tasks.pay.headline import headline
 from royalty.tasks.report.coalition_runs import coalition_runs, logged_coalitions
 from royalty.tasks.report.model_card import model_card
+from royalty.tasks.report.payments import payment
 from royalty.tasks.report.sample_sheets import sample_sheets
 from royalty.tasks.report.stage_runs import StageRun, datasets, stage_runs
 from royalty.tasks.report.stages import TRACK, RunStages, Tracked, TrackInputs, TrackOutputs
@@ -65,8 +66,9 @@ def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequen
         tracking = open_tracking(settings())
         commit, flow_run = code_commit(), str(prefect.runtime.flow_run.id or "none")
         experiments = tracking.experiments()
-        tags = {**source_tags(commit), "prefect.flow_run_id": flow_run, **_digests(stages)}
-        note = _note(name, config, stages)
+        paid = payment(space, stages.credit.outputs.table, stages.pay.outputs.refusal)
+        tags = {**source_tags(commit), "prefect.flow_run_id": flow_run, **_digests(stages), **paid.tags}
+        note = _note(name, config, stages, paid)
         periods = stage_periods(space.lineage, stages.finished)
         started = flow_started() or whole_period(periods).started
         run = tracking.start(tracking.RUNS, name, key=digest_of(as_json(inputs)), note=note, tags=tags, started=started)
@@ -93,30 +95,30 @@ def track(name: str, config: Mapping[str, Any], stages: RunStages, plans: Sequen
 
 
 def _digests(stages: RunStages) -> dict[str, str]:
-    """Digests of models, tables and the statement as MLflow tags. Each is a valid argument of `royalty trace`."""
+    """Digests of models and tables as MLflow tags. Each is a valid argument of `royalty trace`."""
     digests = {
         "base_model": stages.train.outputs.model,
         "pruned_model": stages.prune.outputs.model,
         "credit_table": stages.credit.outputs.table,
         "payout_table": stages.pay.outputs.payout,
-        "statement": stages.pay.statement,
     }
     return {f"royalty.{tag}": digest for tag, digest in digests.items() if digest}
 
 
-def _note(name: str, config: Mapping[str, Any], stages: RunStages) -> str:
+def _note(name: str, config: Mapping[str, Any], stages: RunStages, paid: Payment) -> str:
     """Description of a run for MLflow, in Markdown."""
-    data, credit, refusal = stages.ingest.outputs, stages.credit.outputs, stages.pay.outputs.refusal
-    paid = f"**Not paid**: {escaped(refusal)}." if refusal else f"{posted(stages.pay.statement)}."
+    data, credit = stages.ingest.outputs, stages.credit.outputs
     first = escaped(str(headline(stages.pay.outputs.rows)))
     gain = credit.grand_utility - credit.null_utility
     return (
         f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
-        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first} {paid}\n\n"
+        f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first}\n\n"
+        f"{paid.line}\n\n"
         "*Model metrics* has the loss curves and the sampled images. Under *Artifacts*, `report.html` is the report "
-        f"with a page for each contributor; `credit.json`, `payout.json` and `values.json` are its tables; `{CARD}` "
-        f"describes the model. `royalty trace {name}` traces the payout to the images and verifies each step.\n\n"
+        "at the end of the run, with a page for each contributor; `credit.json`, `payout.json` and `values.json` are "
+        f"its tables; `{CARD}` describes the model. `royalty trace {name}` traces the payout to the images and "
+        "verifies each step.\n\n"
     )
 
 
@@ -176,22 +178,23 @@ class _StageLogger:
             for part in parts:
                 tracking.dataset(self.parent, part)
         for name, curve in child.losses.items():
-            tracking.curve(run, "loss" if len(child.losses) == 1 else f"loss/{name}", curve, period)
+            if child.model is None:  # otherwise the curve is logged with the model
+                tracking.curve(run, "loss" if len(child.losses) == 1 else f"loss/{name}", curve, period)
             tracking.curve(self.parent, f"loss/{name}", curve, period)
         if child.of_run:
             tracking.log(self.parent, metrics=child.metrics)
         for file, table in child.tables.items():
             tracking.table(self.parent, table, file)
-        models = self._log_model(run, child)
+        models = self._log_model(run, child, period)
         tracking.finish(run, period.ended)
         return _LoggedStage(run, models)
 
-    def _log_model(self, run: str, child: StageRun) -> dict[str, str]:
+    def _log_model(self, run: str, child: StageRun, period: Period) -> dict[str, str]:
         """Log the model of a stage, as an output of its run and of the parent; returns its ID by digest."""
         if (model := child.model) is None:
             return {}
         payload = self.space.artifacts.get
-        return {model.digest: self.tracking.model(run, model, lambda: payload(model.digest), also=self.parent)}
+        return {model.digest: self.tracking.model(run, model, lambda: payload(model.digest), period, also=self.parent)}
 
 
 def _register(tracking: Tracking, name: str, run: str, stages: RunStages, models: Mapping[str, str], card: str) -> None:

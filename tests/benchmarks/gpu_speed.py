@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from royalty.models.data.items import Shown
 from royalty.models.generators.ddpm import DDPM, Architecture
 from royalty.models.generators.pruning import prune
 from royalty.models.generators.stacked import LANES, fit_stacked
@@ -95,7 +96,7 @@ def coalitions(device: str, steps: int) -> None:
 
     def stacked(where: str) -> None:
         models = [copy.deepcopy(start).to(where) for _ in range(LANES)]
-        fit_stacked(models, [images] * LANES, **settings, seeds=range(LANES))  # type: ignore[arg-type]
+        fit_stacked(models, [Shown(images)] * LANES, **settings, seeds=range(LANES))  # type: ignore[arg-type]
 
     print(
         f"\n{'coalition of digits, ' + str(steps) + ' steps':34} {'CPU ms':>8} {device + ' ms':>8}   a step of a model"

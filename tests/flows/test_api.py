@@ -63,6 +63,7 @@ def test_a_trace_takes_no_server_and_says_where_it_looked(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("first", ["", "import prefect"])
+@pytest.mark.slow
 def test_a_server_is_started_whether_or_not_prefect_is_imported_before(tmp_path: Path, first: str) -> None:
     done = script(
         tmp_path,

@@ -65,6 +65,7 @@ def test_a_generator_without_diffusion_is_credited(watch: Watch, royalty: Run, t
     assert watch.stages >= {"train", "coalition", "utility"}
 
 
+@pytest.mark.slow
 def test_latent_diffusion_is_credited_and_plain_diffusers_loads_it(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}

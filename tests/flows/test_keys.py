@@ -33,6 +33,7 @@ def test_a_run_and_its_revaluation(watch: Watch, tmp_path: Path, prefect_url: st
     assert watch.stages >= {"coalition", "utility", "track", "report"}
 
 
+@pytest.mark.slow
 def test_code_that_no_key_covers_is_seen(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the module that trains coalitions side by side once was, and a library that is found by its name only."""
     from royalty.flows.credit import credit

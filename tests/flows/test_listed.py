@@ -22,7 +22,7 @@ from royalty.models.data.labelled import read_items
 from royalty.models.valuation.certainty import Certainty
 from royalty.tasks.config.sources import FolderSource
 from royalty.tasks.credit.ingest import ingest
-from royalty.tasks.credit.listed import digest_of_names, files_of, keep_listed, provenance_of
+from royalty.tasks.credit.listed import about_of, columns_of, digest_of_names, files_of, keep_listed
 from royalty.tasks.credit.stopping import Verdict
 
 
@@ -54,10 +54,15 @@ def test_an_item_of_a_run_names_all_files_of_its_copies(photos: Path, tmp_path: 
     artifacts, listing = ArtifactStore(tmp_path / "artifacts"), read_manifest(photos)
     read = read_images(listing, size=8, validation=0.1, classifier=0.1, seed=0)
     provenance = listing.provenance(photos)
-    digest = keep_listed(artifacts, read.ids, provenance, [entry.contributors for entry in listing.entries])
-    names, sources = provenance_of(artifacts, digest, [read.ids[0], read.ids[5]])
-    assert names == ("0.png; bob/copy.png", "5.png")
-    assert sources == ("photos/metadata.csv, row 2; photos/metadata.csv, row 14", "photos/metadata.csv, row 7")
+    owners = [entry.contributors for entry in listing.entries]
+    digest = keep_listed(artifacts, read.ids, provenance, owners, listing.described())
+    columns = columns_of(artifacts, digest, [read.ids[0], read.ids[5]])
+    assert columns == {
+        "file_name": ("0.png; bob/copy.png", "5.png"),
+        "source": ("photos/metadata.csv, row 2; photos/metadata.csv, row 14", "photos/metadata.csv, row 7"),
+        "label": ("x", "x"),
+    }
+    assert about_of(artifacts, digest, read.ids) == {}
     files = files_of(artifacts, digest)
     assert files["ann"][read.ids[0]] == "0.png"  # each is told their own files alone
     assert files["bob"][read.ids[0]] == "bob/copy.png"

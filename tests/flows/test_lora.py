@@ -21,6 +21,7 @@ from tests.conftest import FOLDER, Run, save_digits
 from tests.watching import Watch
 
 
+@pytest.mark.slow
 def test_a_lora_is_credited_from_its_captions(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "ben", "cem"] * 24)
     metadata = tmp_path / "images" / "metadata.csv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import pytest
 from royalty.infra.settings import Settings
 from royalty.infra.stores.keys import digest_of, modules_run_by
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.credit import CreditEstimateConfig, StoppingConfig
 from royalty.tasks.config.payout import LimitsConfig, PayoutConfig
-from royalty.tasks.credit.estimate import Credited, CreditInputs, CreditOutputs
+from royalty.tasks.credit.estimate import Credited, CreditInputs, CreditOutputs, load_table
 from royalty.tasks.pay.division import MODULES, divide, is_current, release_held
 from royalty.tasks.pay.division import post as post_division
 from royalty.tasks.pay.periods import unless_paid
@@ -181,6 +183,64 @@ def test_small_payments_wait_for_the_next_pool_and_repeating_changes_nothing(spa
         assert again.stage.reused
         assert again.outputs == division.outputs
         assert again.statement == division.statement
+
+
+def without_small(space: Workspace) -> Credited:
+    """Credit of a later run, after "small" took their images back and "new" came."""
+    credit = credited(space)
+    table = load_table(space, credit.outputs.table).assign(contributor=["big", "new"])
+    return replace(credit, outputs=replace(credit.outputs, table=space.artifacts.put(table.to_parquet(index=False))))
+
+
+def test_who_left_the_credit_table_is_paid_what_earlier_pools_left(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.25"), period="2026-05")
+    pay(credited(space), config, "fund", source="cats")
+    pay(credited(space), config, "another", source="dogs")
+    june = config.model_copy(update={"period": "2026-06", "minimum": Decimal("0.15")})
+    left = pay(without_small(space), june, "fund", source="cats")
+    assert [row["contributor"] for row in left.outputs.rows] == ["big", "new"]
+    assert [(row["contributor"], row["amount"]) for row in left.outputs.departed] == [("small", "0.20")]
+    assert "small: no longer in the credit table; with what earlier pools carried over; €0.20 paid" in remarks(
+        left, june
+    )
+    assert space.ledger.balance("fund", period="2026-06") == {"big": 90, "new": 0, "small": 20}
+    assert space.ledger.accounts("fund", "EUR", ["small"], period="2026-07") == {}
+    paid = pd.read_csv(BytesIO(space.artifacts.get(left.outputs.payout)))
+    assert paid.contributor.tolist() == ["big", "new", "small"]
+    assert paid.amount.sum() == pytest.approx(1.10), "all that the statement pays"
+    again = pay(without_small(space), june, "fund", source="cats")
+    assert (again.statement, again.outputs) == (left.statement, left.outputs)
+
+
+def test_who_left_waits_below_the_minimum_without_a_payee_in_dispute_or_with_debt(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.15"), period="2026-05")
+    pay(credited(space), config, "fund", source="cats")
+    june = config.model_copy(update={"period": "2026-06"})
+    small = pay(without_small(space), june, "fund", source="cats", post=False)
+    assert small.outputs.settlements["small"].carried == 10
+    assert "small: no longer in the credit table; below the minimum, carried over; €0.10 carried over" in remarks(
+        small, june
+    )
+    lower = june.model_copy(update={"minimum": Decimal(0)})
+    payees = {name: Payee(name, "DE89370400440532013000", "EUR") for name in ("big", "new")}
+    held = pay(without_small(space), lower, "fund", source="cats", payees=payees)
+    assert held.outputs.settlements["small"].held == 10
+    assert held.inputs.unpayable == ["small"]
+    release_held.fn("fund", lower, ["small"])
+    assert space.ledger.balance("fund", period="2026-06")["small"] == 10
+    july = PayoutConfig(pool=Decimal(1), period="2026-07", disputed=["small"])
+    with pytest.raises(InputError, match="disputed contributors must have credit in the pool, or money left"):
+        raise InputError(pay(without_small(space), july, "fund", source="cats").outputs.refusal or "")
+
+
+def test_what_others_runs_left_is_theirs_to_pay(space: Workspace) -> None:
+    config = PayoutConfig(pool=Decimal(1), minimum=Decimal("0.15"))
+    pay(credited(space), config, "cats' pool", source="cats")
+    elsewhere = pay(without_small(space), config, "dogs' pool", source="dogs")
+    assert elsewhere.outputs.departed == []
+    assert [
+        row["contributor"] for row in pay(without_small(space), config, "second", source="cats").outputs.departed
+    ] == ["small"]
 
 
 def test_who_has_no_payee_waits_for_one_and_is_released(space: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -55,7 +56,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 @pytest.fixture
 def pay(space: Workspace, tmp_path: Path) -> Pay:
     def run(
-        accounts: dict[str, tuple[str, str, str]] | None = ACCOUNTS,
+        accounts: dict[str, tuple[str, ...]] | None = ACCOUNTS,
         given: dict[str, str] | None = None,
         debtor: dict[str, str] | None = DEBTOR,
         **more: Any,
@@ -64,8 +65,9 @@ def pay(space: Workspace, tmp_path: Path) -> Pay:
         terms.write_text("disputed: []\n", encoding="utf-8")
         if accounts is not None:
             with (tmp_path / "payees.csv").open("w", encoding="utf-8", newline="") as stream:
-                rows = ((contributor, *payee) for contributor, payee in accounts.items())
-                csv.writer(stream).writerows([("contributor", "name", "payee", "currency"), *rows])
+                rows = ((contributor, *payee, "", "")[:6] for contributor, payee in accounts.items())
+                columns = ("contributor", "name", "payee", "currency", "country", "town")
+                csv.writer(stream).writerows([columns, *rows])
             terms.write_text("payees: payees.csv\n", encoding="utf-8")
         asked = {"pool": "100.00", "currency": "EUR", "period": "2026-05", **(given or {})}
         config = load_payout_config(terms, {}, asked, debtor or {})
@@ -108,6 +110,36 @@ def test_ibans_are_in_the_file_and_other_accounts_beside_it_with_the_reason(pay:
         "the name has no letter of the SEPA character set; add a column `name` with one in Latin letters",
     ]
     assert f"{ZOE}: not in pain001.xml but in other-payments.csv, because the account is not an IBAN" in result.notes
+
+
+GENEVA = ("Zoë", "CH9300762011623852957", "", "CH", "Genève")
+PAYER = {**DEBTOR, "country": "DE", "town": "Köln"}
+
+
+@pytest.mark.parametrize("version", ["pain001", "pain001.03"])
+def test_a_transfer_out_of_the_economic_area_has_the_addresses_that_banks_need(pay: Pay, version: str) -> None:
+    result = pay({**ACCOUNTS, ZOE: GENEVA}, debtor=PAYER, export=version)
+    (file,) = [file for file in result.files if file.endswith(".xml")]
+    schema("pain.001.001.09" if version == "pain001" else "pain.001.001.03").validate(file)
+    assert list(zip(texts(file, "TwnNm"), texts(file, "Ctry"), strict=True)) == [("Koln", "DE"), ("Geneve", "CH")]
+    assert texts(file, "InstdAmt") == ["50.00", "16.67"]
+
+
+def test_a_payee_without_the_address_is_paid_by_other_means_which_is_known_before(space: Workspace, pay: Pay) -> None:
+    for payee, debtor, missing in (
+        (("Zoë", "CH9300762011623852957", "", "CH", ""), PAYER, "CH, .* of the payee; add columns `country`"),
+        (("Zoë", "CH9300762011623852957", "", "CH", "日本"), PAYER, "of the payee; .* and `town` in Latin letters"),
+        (GENEVA, DEBTOR, r"of the debtor; set `payout\.debtor\.country` and `payout\.debtor\.town`"),
+    ):
+        notes = pay({**ACCOUNTS, ZOE: payee}, debtor=debtor, dry_run=True).notes
+        assert any(
+            re.match(f"{ZOE}: not in pain001.xml but in other-payments.csv, because .*{missing}", note)
+            for note in notes
+        )
+    assert space.ledger.statements() == []
+    with pytest.raises(InputError, match=r"payees.csv, row 4: a country has two letters .*GB for.*; got 'UK'"):
+        pay({**ACCOUNTS, ZOE: ("Zoë", "GB29NWBK60161331926819", "", "UK", "Leeds")})
+    assert space.ledger.statements() == []
 
 
 def test_who_is_released_is_paid_by_the_same_rules(space: Workspace, pay: Pay) -> None:

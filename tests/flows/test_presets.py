@@ -19,11 +19,11 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.judging.datamodeling import MIN_RANKED
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.sources import EmbeddedSource
+from royalty.tasks.config.sources import EmbeddedSource, FontsSource
 from royalty.tasks.credit.coalitions import draw_coalitions
 from royalty.tasks.credit.counts import check_counterfactual, check_lds, check_run
 from royalty.tasks.credit.expected import expected
-from royalty.tasks.credit.ingest import embedded_splits
+from royalty.tasks.credit.ingest import embedded_splits, list_source
 from royalty.tasks.judge.held_out import held_out
 from tests.conftest import Run
 from tests.flows.test_evaluate import ingested
@@ -59,6 +59,9 @@ def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str,
     contributors = CONTRIBUTORS.get(preset)
     if isinstance(config.data, EmbeddedSource):
         contributors = len(embedded_splits(config.data, config.seed).train.contributors)
+    elif isinstance(config.data, FontsSource):
+        entries = list_source(config.data, config.seed, labels=True, texts=False).listing.entries
+        contributors = len({name for entry in entries for name in entry.contributors})
     assert contributors is not None, "say how many contributors its images have"
     for check in (check_run, check_counterfactual, check_lds):
         check(contributors, config)
@@ -101,6 +104,15 @@ def test_too_few_coalitions_are_refused_before_anything_trains(
     space = open_workspace(settings())
     assert [stage.name for stage in space.runs.stages()] == ["ingest"]
     assert not space.runs.knows("few"), "the name is free for the mended settings"
+
+
+def test_the_letters_are_by_twelve_designers_under_free_licenses(tmp_path: Path) -> None:
+    source = loaded("letters", tmp_path).data
+    assert isinstance(source, FontsSource)
+    listing = list_source(source, 0, labels=True, texts=True).listing
+    assert len({entry.contributors for entry in listing.entries}) == 12
+    assert len(listing) == 110 * len(source.characters)
+    assert listing.licenses() == {"OFL-1.1": 94 * len(source.characters), "Apache-2.0": 16 * len(source.characters)}
 
 
 @pytest.mark.parametrize("preset", preset_names())

@@ -53,6 +53,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("added")
+@pytest.mark.slow
 def test_a_run_with_all_of_them_and_its_keys(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they do is used, and the key of each stage that uses one covers its module."""
     from royalty.flows.credit import credit

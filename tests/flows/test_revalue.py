@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+from html import unescape as unescaped
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,10 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
 
 def test_revaluation_of_what_never_ran_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
     refused = royalty("revalue", "--name", "nobody-ran-this", "--summary", "summary.md")
-    assert "**Revaluation failed.**" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "**Revaluation refused.** Nothing was posted; finished work is kept." in summary
+    assert "has no run named 'nobody-ran-this'" in unescaped(summary)
+    assert "`royalty run`" in unescaped(summary), "the remedy"
     assert refused.returncode == 1
     assert "has no run named 'nobody-ran-this'" in refused.stderr
     assert "royalty run" in refused.stderr

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from royalty.infra.pages.contributors import file_of
@@ -19,10 +21,12 @@ from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
+from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages, WrittenReport
 from royalty.tasks.report.track import track
 from tests.browser import Browser
+from tests.ledgers import euros
 from tests.tracing import Home, Recorder, made_up
 
 SPLIT = "royalty.tasks.report.track", "royalty.tasks.report.report", "royalty.tasks.stages.running"
@@ -83,6 +87,50 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
         assert text in card, text
     again = track.fn("june", home.config.claimed(), replace(stages, track=None), home.plans)
     assert (again.reused, again.outputs) == (True, outputs)
+
+
+def test_mlflow_shows_what_was_paid_later_released_and_replaced(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Settings(home=home.space.root)
+    monkeypatch.setattr("royalty.tasks.report.payments.settings", lambda: here)
+    client = open_tracking(here).client
+    unpaid = replace(home.stages.credit, outputs=replace(home.stages.credit.outputs, table=other_table(home)))
+    stages = logged(replace(home, stages=replace(home.stages, credit=unpaid)))
+    run = stages.logged_run.outputs.run
+
+    def shown() -> tuple[str, str, str]:
+        tags = client.get_run(run).data.tags
+        (line,) = [line for line in tags["mlflow.note.content"].split("\n") if line.startswith("**Payment:**")]
+        return tags["royalty.payment"], tags.get("royalty.statement", ""), line.replace("\\", "")
+
+    assert shown() == ("proposed", "", "**Payment:** proposed; nothing is paid.")
+    ledger, table = home.space.ledger, unpaid.outputs.table
+    division = ledger.post("fund", euros(table, {"ann": 60}, held={"bob": 40}), period="2026-05")
+    assert show_payments.fn("fund", "2026-05") == []
+    today = ledger.statements()[-1].created_at[:10]
+    first = f"€1.00 of the pool fund of 2026-05 divided, and €0.60 paid on {today} by statement `{division}`"
+    assert shown() == ("paid", division, f"**Payment:** {first}.")
+    release = ledger.release("fund", ["bob"], period="2026-05")
+    show_payments.fn("fund", "2026-05")
+    assert shown()[:2] == ("paid", release)
+    assert shown()[2].endswith(f"; €0.40 released to bob on {today} by statement `{release}`.")
+    other = ledger.post("fund", euros("of another run", {"ann": 60}), period="2026-05", replace=True)
+    show_payments.fn("fund", "2026-05")
+    assert shown()[0] == "replaced"
+    assert f"{first}, reversed and replaced on {today} by statement `{other}`;" in shown()[2]
+    assert client.get_run(run).data.tags["royalty.paid_at"].startswith(today)
+
+    def unreachable(*_arguments: object) -> None:
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr("royalty.infra.tracking.client.Tracking.show_payment", unreachable)
+    (remark,) = show_payments.fn("fund", "2026-05")
+    assert remark.startswith("MLflow does not show this payment yet: no answer. Repeat the command")
+
+
+def other_table(home: Home) -> str:
+    """Digest of a credit table that nothing was paid by."""
+    table = pd.read_parquet(BytesIO(home.space.artifacts.get(home.stages.credit.outputs.table)))
+    return home.space.artifacts.put(table.assign(stderr=0.125).to_parquet(index=False))
 
 
 def test_mlflow_shows_images_a_plot_and_the_card(home: Home) -> None:
@@ -184,6 +232,7 @@ def test_stages_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_mlflows_pages_show_the_run_and_its_report_with_working_links(home: Home) -> None:
     stages = logged(home)
     reported(home, stages)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from royalty.models.valuation.batches import Batching
 from tests.conftest import Run, save_digits
@@ -72,6 +73,7 @@ def part_of(name: str, folder: Path) -> np.ndarray:
     return dict(load(f"{name}.npz", folder))["labels"]
 
 
+@pytest.mark.slow
 def test_only_new_batches_are_transported(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     (tmp_path / "v.yaml").write_text(f"train: {train}\nval: {val}\nvaluing: {{batch_size: 5}}\n")

@@ -82,7 +82,7 @@ def test_a_correction_is_carried_to_the_next_period(ledger: Ledger) -> None:
     assert [posted.active for posted in ledger.statements()] == [False, False, True]
     assert ledger.accounts("fund", "EUR", ["ann", "bob"], period="2026-07") == {}
     with pytest.raises(LedgerConflict, match="has since replaced it by v3"):
-        ledger.post("fund", SECOND, period="2026-05", corrections="carry", replace=True)
+        ledger.post("fund", SECOND, period="2026-05", corrections="carry")
 
 
 shares = st.dictionaries(st.sampled_from(["ann", "bob", "cy"]), st.integers(0, 99), min_size=1)

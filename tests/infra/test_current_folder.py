@@ -40,6 +40,7 @@ def trapped(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.cli
+@pytest.mark.slow
 def test_servers_import_nothing_of_the_current_folder(trapped: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "ROYALTY_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
     environment.pop("PREFECT_HOME", None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.report import ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
+from royalty.infra.pages.report import Alphabet, ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
 
 PICTURE = sheet(np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8), 12)
 
@@ -71,6 +71,15 @@ def report() -> Report:
         timings=(("train", "1.0 s", "0.9 s", ""),),
         identifiers=(("MLflow run", "f00"),),
     )
+
+
+def test_an_alphabet_has_an_image_and_a_name_for_each_label(report: Report) -> None:
+    assert "In the hand of" not in render_report(report)
+    alphabet = Alphabet((("A", PICTURE), ("<b>", PICTURE)), legible=0.9125, images=480)
+    html = render_report(replace(report, alphabet=alphabet))
+    assert 'alt="Generated image of A"' in html
+    assert "<bdi>&lt;b&gt;</bdi>" in html
+    assert "480 such images, the classifier of this run reads 91.2% as" in " ".join(html.split())
 
 
 class Tags(HTMLParser):

@@ -30,6 +30,8 @@ from tests.browser import Browser
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "infra" / "deploy"
 
+pytestmark = pytest.mark.xdist_group("servers")  # one process starts them, once
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
@@ -98,6 +100,7 @@ def status(url: str, payload: bytes | None = None, **headers: str) -> int:
     return ask(url, payload, **headers)[0]
 
 
+@pytest.mark.slow
 def test_strangers_and_other_sites_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = (DEPLOY / "containers" / "basic_auth.ini").read_text()
     (tmp_path / "auth.ini").write_text(config.replace("/srv/royalty", str(tmp_path)))
@@ -141,6 +144,7 @@ def test_the_pages_of_a_home_are_served_to_this_machine_alone(monkeypatch: pytes
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_prefects_page_shows_runs(served: dict[str, Server]) -> None:
     with SyncPrefectClient(f"{served['prefect'].url}/api") as client:
         client.create_flow_run(harvest, name="amber-harvest", parameters={"rows": 3})
@@ -215,6 +219,7 @@ def test_events_and_logs_are_sent_to_own_pages_alone(served: dict[str, Server]) 
         connect(url + path, origin=served["prefect"].url).close()
 
 
+@pytest.mark.slow
 def test_a_jobs_server_answers_that_job_alone(tmp_path: Path) -> None:
     environment = {**os.environ, "ROYALTY_HOME": str(tmp_path / "home")}
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_HOME"):

@@ -118,4 +118,5 @@ def test_an_error_is_shown_without_what_it_would_do_and_not_without_end() -> Non
     said = failed("mine", "<img src=x onerror=alert(1)> " + "long " * 1000)
     assert "<img" not in said
     assert len(said) < 12_000
+    assert "**Revaluation failed.**" in said
     assert escaped("x" * 50) == f"<code>{'x' * 39}&#8230;</code>"

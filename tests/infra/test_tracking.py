@@ -10,11 +10,12 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.tracking.client import Tracking, open_tracking, used_tag
-from royalty.infra.tracking.records import DatasetRecord, ModelRecord
+from royalty.infra.tracking.records import DatasetRecord, ModelRecord, Period
 from royalty.infra.tracking.source import source_tags
 from royalty.tasks.report.coalition_runs import coalition_name, coalition_run
 from royalty.tasks.report.text import escaped
 
+THEN = Period(1_000.0, 1_010.0)
 BROUGHT = {"ann": "a" * 64, "bob": "b" * 64}
 
 
@@ -49,10 +50,10 @@ def test_what_is_logged_is_found_sorted_linked_and_described(tracking: Tracking)
     assert "1 of 2 contributors" in found[1].data.tags["mlflow.note.content"]
     assert "by utility" not in found[1].data.tags["mlflow.note.content"]
 
-    model = tracking.model(parent, ModelRecord("base", "d" * 64, {"parameters": 3.0}), lambda: b"weights")
+    model = tracking.model(parent, ModelRecord("base", "d" * 64, {"parameters": 3.0}), lambda: b"weights", THEN)
     aliases = ["candidate", "credited"]
     assert tracking.register("royalty-may", model, parent, "Base.", aliases, card="# May", digest="d" * 64) == "1"
-    other = tracking.model(parent, ModelRecord("base", "e" * 64, {"parameters": 3.0}), lambda: b"others")
+    other = tracking.model(parent, ModelRecord("base", "e" * 64, {"parameters": 3.0}), lambda: b"others", THEN)
     assert tracking.register("royalty-may", other, parent, "B.", ["candidate"], card="# May", digest="e" * 64) == "2"
     versions = {
         alias: tracking.client.get_model_version_by_alias("royalty-may", alias) for alias in ("candidate", "credited")
@@ -87,7 +88,7 @@ def test_experiments_open_at_runs_and_not_at_traces(tracking: Tracking) -> None:
 
 def test_a_coalition_has_a_curve_over_its_time_a_start_and_a_readable_name(tracking: Tracking) -> None:
     parent = tracking.start(tracking.RUNS, "may", key="k")
-    pruned = tracking.model(parent, ModelRecord("pruned", "d" * 64, {}), lambda: b"weights")
+    pruned = tracking.model(parent, ModelRecord("pruned", "d" * 64, {}), lambda: b"weights", THEN)
     row, measured = record(["ann"], 2.0)
     run = coalition_run(row, [measured], BROUGHT, losses=[[5, 0.5], [10, 0.25]], start=pruned)
     logged = tracking.record_all(tracking.COALITIONS, [run], parent, lambda _done: None)[row.key]
@@ -124,18 +125,49 @@ def test_what_an_earlier_run_logged_is_used_and_not_logged_again(tracking: Track
     assert {run.info.run_id for run in used} == set(again.values())
 
     base = ModelRecord("base", "d" * 64, {"utility": 2.0}, DatasetRecord("validation", "a" * 64, {}, "evaluation"))
-    model = tracking.model(first, base, lambda: b"weights")
+    model = tracking.model(first, base, lambda: b"weights", THEN)
 
     def read() -> bytes:
         raise AssertionError("a model in the store is not read again")
 
-    assert tracking.model(second, base, read) == model
+    assert tracking.model(second, base, read, THEN) == model
     assert [output.model_id for output in tracking.client.get_run(second).outputs.model_outputs] == [model]
     metric = tracking.client.get_logged_model(model).metrics[0]
     assert (metric.key, metric.dataset_name, metric.dataset_digest) == ("utility", "validation", "a" * 32)
     for run in (first, second):
         assert tracking.register("royalty-may", model, run, "", [], card="#", digest="d" * 64) == "1"
     assert tracking.client.get_registered_model("royalty-may").description == "#"
+
+
+def test_metrics_of_a_model_name_the_data_that_they_come_from(tracking: Tracking) -> None:
+    train, validation = DatasetRecord("train", "a" * 64, {}), DatasetRecord("validation", "b" * 64, {}, "evaluation")
+    record = ModelRecord(
+        "base", "d" * 64, {"utility": 2.0}, validation,
+        size={"parameters": 7.0}, losses=[[5, 0.5], [10, 0.25]], trained_on=train,
+    )  # fmt: skip
+    tags = source_tags("royalty 1.0")
+    run = tracking.start(tracking.RUNS, "train", key="k", tags=tags)
+    model = tracking.model(run, record, lambda: b"weights", THEN)
+    logged_from = tracking.client.get_logged_model(model).tags["mlflow.source.name"]
+    assert logged_from == tags["mlflow.source.name"], "what the list of models calls Logged from"
+    read = {
+        (metric.key, metric.step, metric.value): (metric.dataset_name, metric.dataset_digest)
+        for metric in tracking.client.get_logged_model(model).metrics
+    }
+    assert read == {
+        ("utility", 0, 2.0): ("validation", "b" * 32),
+        ("parameters", 0, 7.0): (None, None),
+        ("loss", 5, 0.5): ("train", "a" * 32),
+        ("loss", 10, 0.25): ("train", "a" * 32),
+    }
+    curve = tracking.client.get_metric_history(run, "loss")
+    assert [(point.step, point.timestamp) for point in curve] == [(5, 1_005_000), (10, 1_010_000)]
+    on = {name: [{"dataset_name": name, "dataset_digest": digest}] for name, digest in set(read.values()) if name}
+    for name, metric in (("train", "loss"), ("validation", "utility")):
+        found = tracking.client.search_logged_models(
+            [tracking.experiments()["runs"]], f"metrics.{metric} > 0", datasets=on[name]
+        )
+        assert [each.model_id for each in found] == [model], f"found by its {metric} on {name}"
 
 
 def test_markdown_shows_names_as_they_are() -> None:

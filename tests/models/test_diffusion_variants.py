@@ -251,6 +251,7 @@ Path(sys.argv[2]).write_bytes(model.to_bytes())
 """
 
 
+@pytest.mark.kill
 def test_a_killed_training_ends_with_the_very_weights(tmp_path: Path) -> None:
     """SIGKILL at some step, of a process of its own; one file is left, and goes when it is no longer needed."""
     kept, out, calm = tmp_path / "kept", tmp_path / "resumed", tmp_path / "calm"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 PROGRAM = """
@@ -56,6 +57,7 @@ print(json.dumps({"images": kept.images.nbytes, "peak": peak, "losses": losses})
 """
 
 
+@pytest.mark.slow
 def test_a_set_takes_a_part_of_its_memory(tmp_path: Path) -> None:
     rows = ["file_name,contributor,label"]
     for place, shade in enumerate(np.linspace(0, 255, 1500)):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from royalty.models.base.errors import InputError
-from royalty.models.payout.payees import read_payees, shared_accounts, unpayable
+from royalty.models.payout.payees import confusable, read_payees, shared_accounts, unpayable
 
 HEAD = "contributor,name,payee,currency\n"
 IBAN = "DE89370400440532013000"
@@ -47,3 +47,27 @@ def test_without_a_column_of_payees_all_are_paid_by_name(tmp_path: Path) -> None
 def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read(tmp_path, HEAD + row)
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("contributor,Payee", "row 1: unknown column 'Payee'; did you mean 'payee'"),
+        ("contributor, payee", "row 1: unknown column ' payee'; did you mean 'payee'"),
+        ("contributor,IBAN", "row 1: accounts stand in the column `payee`, and there is 'IBAN'"),
+        ("contributor,payee,payee", "row 1: each column has one name, and 'payee' names several"),
+        ("contributor,contributor", "row 1: each column has one name, and 'contributor' names several"),
+    ],
+)
+def test_a_header_that_would_lose_accounts_is_refused(tmp_path: Path, header: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, f"{header}\n{','.join(['ann'] * len(header.split(',')))}\n")
+
+
+def test_a_name_that_is_not_seen_is_refused_and_one_that_looks_like_anothers_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"row 2: a name has no format characters"):
+        read(tmp_path, HEAD + f"an\u200bn,,{IBAN},\n")
+    names = ["Ann", "\u0410nn", "bob"]
+    assert confusable(None, names) == [["Ann", "\u0410nn"]]
+    assert confusable(read(tmp_path, HEAD + "Ann,,acc-7,\n\u0410nn,,acc-8,\n"), names) == [["Ann", "\u0410nn"]]
+    assert confusable(read(tmp_path, HEAD + "Ann,,acc-7,\n\u0410nn,,acc-7,\n"), names) == []

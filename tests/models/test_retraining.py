@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from royalty.models.data.items import ImageSet, item_id
+from royalty.models.data.items import ImageSet, Shown, item_id
 from royalty.models.generators import ddpm
 from royalty.models.generators.ddpm import DDPM, Architecture
 from royalty.models.generators.generator import Fits
@@ -69,7 +69,7 @@ def fitted(model: DDPM, mask: np.ndarray, seed: int) -> bytes:
     data = image_set()
     fit_stacked(
         [model],
-        [data.images[data.of_coalition(mask)]],
+        [data.take(data.of_coalition(mask)).shown()],
         steps=TRAINING.steps,
         batch_size=TRAINING.batch_size,
         learning_rate=TRAINING.learning_rate,
@@ -129,13 +129,13 @@ def test_images_of_others_change_nothing_unless_they_are_unlearned(
 def poisoned(items: int, seeds: Collection[int], tried: list[list[int]]) -> Callable[..., Fits]:
     """Training that diverges, in truth, for a coalition with so many images from these seeds."""
 
-    def fit(models: Sequence[DDPM], image_sets: Sequence[np.ndarray], **options: Any) -> Fits:
+    def fit(models: Sequence[DDPM], sets: Sequence[Shown], **options: Any) -> Fits:
         tried.append(list(options["seeds"]))
-        for model, images, seed in zip(models, image_sets, options["seeds"], strict=True):
-            if len(images) == items and seed in seeds:
+        for model, shown, seed in zip(models, sets, options["seeds"], strict=True):
+            if len(shown.images) == items and seed in seeds:
                 with torch.no_grad():
                     model.unet.conv_out.weight.fill_(1e30)
-        return fit_stacked(models, image_sets, **options)
+        return fit_stacked(models, sets, **options)
 
     return fit
 

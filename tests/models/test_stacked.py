@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from royalty.models.base.errors import InputError
+from royalty.models.data.items import Shown
 from royalty.models.generators.ddpm import DDPM, Architecture
 from royalty.models.generators.generator import Fits
 from royalty.models.generators.pruning import prune
@@ -43,7 +45,7 @@ def weights(model: DDPM) -> torch.Tensor:
 def train(starts: list[DDPM], image_sets: list[np.ndarray], chosen: list[int]) -> tuple[list[torch.Tensor], Fits]:
     """Copies of the chosen models, trained together: their weights, and how it went."""
     models = [copy.deepcopy(starts[index]) for index in chosen]
-    fit = fit_stacked(models, [image_sets[index] for index in chosen], **TRAINING, seeds=chosen)
+    fit = fit_stacked(models, [Shown(image_sets[index]) for index in chosen], **TRAINING, seeds=chosen)
     return [weights(model) for model in models], fit
 
 
@@ -64,7 +66,46 @@ def test_equals_training_alone_for_other_depths(architecture: Architecture) -> N
     images = np.random.default_rng(1).integers(0, 256, (9, 1, *[architecture.image_size] * 2), dtype=np.uint8)
     alone, stacked = DDPM.build(architecture, seed=0), DDPM.build(architecture, seed=0)
     losses = alone.fit(images, **TRAINING, seed=3)
-    np.testing.assert_allclose(fit_stacked([stacked], [images], **TRAINING, seeds=[3]).losses[0], losses, rtol=1e-4)
+    fit = fit_stacked([stacked], [Shown(images)], **TRAINING, seeds=[3])
+    np.testing.assert_allclose(fit.losses[0], losses, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def told() -> tuple[list[DDPM], list[Shown]]:
+    """Models of one pruned shape that are told one of three classes, and their images."""
+    template = DDPM.build(Architecture(8, 1, (8, 16), 1, classes=3), seed=0)
+    prune(template.unet, 0.4)
+    generator = np.random.default_rng(2)
+    sets = []
+    for index in range(COUNT):
+        images = generator.integers(0, 256, (3 + 5 * index, 1, 8, 8), dtype=np.uint8)
+        sets.append(Shown(images, generator.integers(0, 3, len(images))))
+    return [template.untrained(seed=seed) for seed in range(COUNT)], sets
+
+
+def test_models_told_their_class_equal_training_one_after_the_other(told: tuple[list[DDPM], list[Shown]]) -> None:
+    starts, sets = told
+    together, alone = copy.deepcopy(starts), copy.deepcopy(starts)
+    assert starts[0].architecture.plain
+    fit = starts[0].fit_many(together, sets, seeds=range(COUNT), **TRAINING)
+    for index, (start, shown) in enumerate(zip(starts, sets, strict=True)):
+        losses = alone[index].fit(shown.images, labels=shown.labels, **TRAINING, seed=index)
+        np.testing.assert_allclose(fit.losses[index], losses, rtol=1e-4)
+        moved = weights(alone[index]) - weights(start)
+        assert (weights(together[index]) - weights(alone[index])).norm() < 1e-3 * moved.norm()
+        embedded = together[index].unet.class_embedding.weight - start.unet.class_embedding.weight
+        assert (embedded.abs().amax(dim=1) > 0).all(), "the classes and the hidden class are learned"
+    reordered = copy.deepcopy([starts[3], starts[1]])
+    fit_stacked(reordered, [sets[3], sets[1]], seeds=[3, 1], **TRAINING)
+    for place, index in enumerate((3, 1)):
+        torch.testing.assert_close(weights(reordered[place]), weights(together[index]), rtol=0, atol=0)
+
+
+def test_models_told_their_class_need_labels(told: tuple[list[DDPM], list[Shown]]) -> None:
+    starts, sets = told
+    for labels in (None, sets[1].labels + 1, sets[1].labels[:-1]):
+        with pytest.raises(InputError, match="a generator of 3 classes needs a label from 0 to 2"):
+            fit_stacked(starts[:2], [sets[0], Shown(sets[1].images, labels)], seeds=[0, 1], **TRAINING)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +141,7 @@ def test_a_diverging_model_is_reported_and_leaves_the_others_alone(
 
 def test_a_model_that_diverged_can_be_saved_and_loaded(starts: list[DDPM], image_sets: list[np.ndarray]) -> None:
     model = copy.deepcopy(starts[0])
-    fit = fit_stacked([model], [image_sets[1]], **TRAINING | {"learning_rate": 1e30}, seeds=[0])
+    fit = fit_stacked([model], [Shown(image_sets[1])], **TRAINING | {"learning_rate": 1e30}, seeds=[0])
     step = fit.diverged[0]
     assert step is not None
     assert step > 1
@@ -114,7 +155,7 @@ def test_a_model_that_diverged_can_be_saved_and_loaded(starts: list[DDPM], image
 def test_progress_counts_the_steps_of_each_model(starts: list[DDPM], image_sets: list[np.ndarray]) -> None:
     done: list[int] = []
     models = [copy.deepcopy(starts[0]) for _ in range(9)]
-    fit_stacked(models, [image_sets[2]] * 9, **TRAINING, seeds=list(range(9)), progress=done.append)
+    fit_stacked(models, [Shown(image_sets[2])] * 9, **TRAINING, seeds=list(range(9)), progress=done.append)
     assert done == [8] * STEPS + [1] * STEPS
 
 
@@ -136,5 +177,5 @@ def test_refusals_touch_no_model(starts: list[DDPM], image_sets: list[np.ndarray
         ((models, [images, images], [0, 1], 12), "multiple of 8; got 12"),
     ):
         with pytest.raises(ValueError, match=message):
-            fit_stacked(bad[0], bad[1], **TRAINING, seeds=bad[2], width=bad[3])
+            fit_stacked(bad[0], [Shown(images) for images in bad[1]], **TRAINING, seeds=bad[2], width=bad[3])
     torch.testing.assert_close(weights(models[0]), weights(starts[0]), rtol=0, atol=0)

@@ -1,0 +1,95 @@
+"""YAML as people read it: each key once, numbers and truth values as in YAML 1.2, and nothing without end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from typing import Any, ClassVar
+
+import yaml
+
+LARGEST = 1_000_000
+"""Characters of a configuration."""
+DEEPEST = 32
+MOST = 100_000
+"""Levels, and values, of a configuration; a value that an alias repeats counts each time."""
+INTEGER = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
+NUMBER = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+DIGITS = 100
+
+
+class _Strict(yaml.SafeLoader):
+    """The safe loader without what YAML 1.2 left out: numbers to base 60, such as 1:30, and `no` as a truth value."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise _problem(key, f"a key stands in a mapping once, and `{key.value}` is there again")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        written = str(self.construct_scalar(node))
+        if len(written) > DIGITS:
+            raise _problem(node, f"a number has at most {DIGITS} digits, and this has {len(written)}")
+        return int(written, {"0o": 8, "0x": 16}.get(written[:2], 10))
+
+
+_Strict.add_constructor("tag:yaml.org,2002:int", _Strict.construct_integer)
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", INTEGER, "-+0123456789"),
+    ("float", rf"{NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("merge", r"<<", "<"),
+    ("timestamp", r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "0123456789"),
+):
+    _Strict.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
+
+
+def read_yaml(text: str) -> Any:
+    """The value that a text holds.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, repeats a key, or has more characters, levels or values than any configuration.
+    """
+    if len(text) > LARGEST:
+        raise yaml.YAMLError(f"a configuration has at most {LARGEST:,} characters, and this has {len(text):,}")
+    depth = 0
+    for event in yaml.parse(text, _Strict):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _problem(event, f"a configuration has at most {DEEPEST} levels, and this has more")
+    loader = _Strict(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if (values := _values(node, {}, set())) > MOST:
+            raise yaml.YAMLError(
+                f"a configuration has at most {MOST:,} values, and its aliases repeat them {values:,} times"
+            )
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _values(node: yaml.Node, known: dict[int, int], above: set[int]) -> int:
+    """Number of values in a node, with aliases written out."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in above:
+        raise _problem(node, "a value is not part of itself, and an alias here makes it so")
+    if id(node) not in known:
+        inner = above | {id(node)}
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_values(part, known, inner) for part in parts)
+    return known[id(node)]
+
+
+def _problem(place: Any, says: str) -> yaml.YAMLError:
+    mark = place.start_mark
+    return yaml.YAMLError(f"{says}, in line {mark.line + 1}, column {mark.column + 1}")

@@ -1,0 +1,62 @@
+"""Keep the images whose license is on a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from royalty.models.base.errors import InputError
+from royalty.models.data.listing import Listing
+
+UNKNOWN = "unknown"
+"""How the messages name the license of images that state none."""
+
+
+@dataclass(frozen=True)
+class Licensed:
+    """The images of a listing whose license is allowed, and what was left out.
+
+    Attributes:
+        left_out: number of images left out, by license; "" stands for an unknown license.
+        without: contributors of whose images none is left, sorted.
+    """
+
+    listing: Listing
+    left_out: dict[str, int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+
+def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool) -> Licensed:
+    """The images with an allowed license. Case does not matter, and an unknown license is not allowed.
+
+    Args:
+        allow: names of licenses, as the images state them; None allows every license, and an unknown one.
+        leave_out: whether other images are left out; otherwise they are an error.
+
+    Raises:
+        InputError: there are other images; the message counts them by license. Or no image is left.
+    """
+    if allow is None:
+        return Licensed(listing)
+    allowed = {name.strip().casefold() for name in allow}
+    fits = np.array([entry.license.casefold() in allowed and bool(entry.license) for entry in listing.entries], bool)
+    if fits.all():
+        return Licensed(listing)
+    others = [entry for entry, fit in zip(listing.entries, fits, strict=True) if not fit]
+    counts = dict(Counter(entry.license for entry in others).most_common())
+    written = ", ".join(f"{name or UNKNOWN} ({count})" for name, count in counts.items())
+    rule = f"{listing.origin}: `licences.allow` lists the licenses that images may have, {', '.join(allow) or 'none'}"
+    if not leave_out:
+        raise InputError(
+            f"{rule}; {len(others)} of {len(listing)} images have another: {written}. The first is {others[0].where}. "
+            "Allow these licenses, or leave such images out with `licences: {others: leave-out}`"
+        )
+    if not fits.any():
+        raise InputError(f"{rule}; no image has one of these, but {written}. Allow a license that images have")
+    kept = listing.take(np.flatnonzero(fits))
+    remaining = {name for entry in kept.entries for name in entry.contributors}
+    gone = {name for entry in others for name in entry.contributors} - remaining
+    return Licensed(kept, counts, tuple(sorted(gone)))
