@@ -146,8 +146,8 @@ def _residual_correction(units: Units, left_out: np.ndarray) -> tuple[np.ndarray
     """What the errors for left-out rows add to the effects, and the variance that this adds, `(n,)` each.
 
     As in the regression-adjusted estimates of Witter et al. (2025), the Shapley values of the errors are unbiased
-    whatever the model; here KernelSHAP estimates them. They are shrunk to zero by as much as they look like noise (James and Stein 1961), so
-    that a model that fits is left as it is.
+    whatever the model; here KernelSHAP estimates them. They are shrunk to zero by as much as they look like noise
+    (James and Stein 1961), so that a model that fits is left as it is.
     """
     weights = size_weights(units.sizes, units.centred.shape[1])
     fit = fit_fixed(replace(units, response=left_out).weighted(weights))
