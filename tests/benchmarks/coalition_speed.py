@@ -19,6 +19,7 @@ import torch
 from royalty.infra.processes.progress import Advance
 from royalty.infra.processes.workers import preload, run_in_process
 from royalty.models.data.digits import digits
+from royalty.models.data.items import Shown
 from royalty.models.generators.ddpm import DDPM, Architecture
 from royalty.models.generators.pruning import prune, size_of
 from royalty.models.generators.stacked import LANES, fit_stacked
@@ -89,7 +90,7 @@ def train(model: DDPM, images: np.ndarray, training: Training, stacked: int) -> 
         "ema_decay": training.ema_decay,
     }
     if stacked:
-        fit_stacked(models, [images] * stacked, **settings, seeds=range(stacked))  # type: ignore[arg-type]
+        fit_stacked(models, [Shown(images)] * stacked, **settings, seeds=range(stacked))  # type: ignore[arg-type]
     else:
         models[0].fit(images, **settings, seed=0)  # type: ignore[arg-type]
     return models
