@@ -9,21 +9,18 @@ from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.special import ndtr, stdtrit
+from scipy.special import stdtrit
 
 from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.covariances import Rows
 from royalty.models.valuation.interacting import FittedGame, fit_interacting, observe
+from royalty.models.valuation.pairs import pairs_of, widening
 from royalty.models.valuation.regression import to_units
 from royalty.models.valuation.shapley import ShapleyEstimate, checked_repeats, estimate_shapley
 
 _CHUNK = 500
 """Coalitions predicted at once, whose covariances with the measured ones are in memory."""
-
-_UNRESOLVED = 0.95
-"""Share of its prior standard error above which the measurements tell nothing about a pair."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ def fit_game(
         masks, utilities, null, grand, estimator="game", seeds=seeds, draws=draws, confidence=confidence
     )
     reach = float(stdtrit(fitted.posterior.freedom, (1 + confidence) / 2))
-    pairs = _interactions(fitted, repeats.masks)
+    pairs = pairs_of(fitted, repeats.masks)
     width = reach * pairs.stderr * widening(pairs.left_share, confidence)
 
     def predict(wanted: np.ndarray) -> Predictions:
@@ -178,92 +175,6 @@ def fit_game(
         },
         _predict=predict,
     )
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Interactions, standard errors, the share of the prior variance that is left, and unresolved pairs; `(n, n)`."""
-
-    values: np.ndarray
-    stderr: np.ndarray
-    left_share: np.ndarray
-    unresolved: np.ndarray
-    why: str
-
-
-def _interactions(fitted: FittedGame, masks: np.ndarray) -> _Pairs:
-    n_players = masks.shape[1]
-    values, stderr = np.zeros((n_players, n_players)), np.full((n_players, n_players), np.inf)
-    left = np.ones((n_players, n_players))
-    if n_players < 4:
-        why = "interactions of pairs need at least 4 contributors"
-        return _Pairs(values, stderr, left, ~np.eye(n_players, dtype=bool), why)
-    rows = fitted.posterior.observed.rows
-    for player in range(n_players):
-        mean, variance, prior = fitted.evaluate(lambda space, player=player: space.pairs(player, rows))  # type: ignore[misc]
-        others = np.arange(n_players) != player
-        values[player, others], stderr[player, others] = mean[others], np.sqrt(variance[others])
-        left[player, others] = np.minimum(variance[others] / prior[others], 1)
-    together = _never_apart(masks)
-    values, stderr, left = (values + values.T) / 2, np.maximum(stderr, stderr.T), np.maximum(left, left.T)
-    unresolved = together | ((left >= _UNRESOLVED**2) & ~np.eye(n_players, dtype=bool))
-    return _Pairs(values, stderr, left, unresolved, _why(together, unresolved))
-
-
-def widening(left_share: np.ndarray, confidence: float) -> np.ndarray:
-    """Factor by which intervals of shrunken effects are widened, so that they hold for any distribution of effects.
-
-    Intervals from a normal prior cover too few of the effects that are much larger than most. These cover 95% of all
-    effects whatever their distribution, if it has the prior's variance (Armstrong, Kolesar and Plagborg-Moller 2022).
-
-    Args:
-        left_share: posterior variance over prior variance, at most 1.
-
-    Returns:
-        At least 1, relative to the interval of the posterior.
-    """
-    shares = np.linspace(0, 0.99, 100)
-    shrinkage = 1 - shares  # of an estimate, towards the mean
-    ratios = shares / shrinkage  # mean squared bias over variance of the shrunken estimate
-    critical = np.array([_critical(ratio, 1 - confidence) for ratio in ratios])
-    factors = np.maximum(critical * np.sqrt(shrinkage) / critical[0], 1)
-    widened: np.ndarray = np.interp(left_share, shares, factors)
-    return widened
-
-
-def _critical(ratio: float, alpha: float) -> float:
-    """The value that |z + b| exceeds with probability alpha at most, for any b with mean square `ratio`."""
-    squares = ratio + np.concatenate([[0.0], np.geomspace(1e-3, 1e5, 200)])
-
-    def excess(value: float) -> float:
-        misses = ndtr(-value - np.sqrt(squares)) + ndtr(-value + np.sqrt(squares))
-        none = 2 * ndtr(-value)
-        weights = ratio / np.maximum(squares, np.finfo(float).tiny) if ratio else np.zeros(len(squares))
-        return float((none + weights * (misses - none)).max()) - alpha
-
-    return float(brentq(excess, 0.1, 1000))
-
-
-def _never_apart(masks: np.ndarray) -> np.ndarray:
-    """Pairs for which one of the four cases (both, either one, none) has no coalition, bool `(n, n)`."""
-    inside, outside = masks.astype(float), (~masks).astype(float)
-    cases = [inside.T @ inside, inside.T @ outside, outside.T @ inside, outside.T @ outside]
-    missing: np.ndarray = np.min(cases, axis=0) == 0
-    np.fill_diagonal(missing, False)
-    return missing
-
-
-def _why(together: np.ndarray, unresolved: np.ndarray) -> str:
-    first, second = np.nonzero(np.triu(together))
-    if len(first):
-        pairs = ", ".join(f"{one} and {other}" for one, other in zip(first[:5], second[:5], strict=True))
-        more = f" and {len(first) - 5} more pairs" if len(first) > 5 else ""
-        return (
-            f"no coalitions tell apart what contributors {pairs}{more} do together and separately: both, either one "
-            "and neither must occur"
-        )
-    count = int(np.triu(unresolved).sum())
-    return f"the coalitions are too few or too noisy for {count} pairs" if count else "all pairs are resolved"
 
 
 def _predictions(fitted: FittedGame, masks: np.ndarray, ends: tuple[float, float], reach: float) -> Predictions:

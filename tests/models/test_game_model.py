@@ -14,8 +14,9 @@ import royalty
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.covariances import Rows, Space
-from royalty.models.valuation.game import Game, fit_game, widening
+from royalty.models.valuation.game import Game, fit_game
 from royalty.models.valuation.orders import mean_by_size, sums_of, sums_without, sums_without_two
+from royalty.models.valuation.pairs import widening
 from tests.models import games
 from tests.models.games import KINDS, noisy
 
