@@ -123,7 +123,7 @@ def load_config(
                 f"the images of {file or preset or 'digits'} come with a package, so `--data {data}` does not apply; "
                 "remove it, or choose a source that reads files"
             )
-        values["data"]["path"] = str(data.expanduser().absolute())
+        values["data"]["path"] = str(_expanded(data).absolute())
     if name is not None:
         values["name"] = name
     if pay:
@@ -181,7 +181,7 @@ def _folder() -> Path:
 def _found(file: Path) -> Path:
     """The path of a configuration file, under `ROYALTY_FOLDER` if that is set and the path is relative."""
     folder = settings().folder
-    return file.expanduser() if folder is None else folder / file.expanduser()
+    return _expanded(file) if folder is None else folder / _expanded(file)
 
 
 def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -191,13 +191,13 @@ def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(source, Mapping):
         resolved["data"] = dict(source)
         if isinstance(source.get("path"), str):
-            resolved["data"]["path"] = str(folder / Path(source["path"]).expanduser())
+            resolved["data"]["path"] = str(folder / _expanded(Path(source["path"])))
         if isinstance(source.get("files"), list | tuple):
-            resolved["data"]["files"] = [str(folder / Path(str(file)).expanduser()) for file in source["files"]]
+            resolved["data"]["files"] = [str(folder / _expanded(Path(str(file)))) for file in source["files"]]
     if isinstance(generator, Mapping) and str(generator.get("base", "")).startswith((".", "/", "~")):
         resolved["generator"] = {
             **generator,
-            "base": str((folder / Path(generator["base"]).expanduser()).resolve()),
+            "base": str((folder / _expanded(Path(generator["base"]))).resolve()),
         }
     return resolved
 
@@ -205,7 +205,7 @@ def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _sides_from(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a valuation whose paths are resolved against a folder."""
     sides = {side: values[side] for side in ("train", "val", "generated") if isinstance(values.get(side), str)}
-    return {**values, **{side: str(folder / Path(path).expanduser()) for side, path in sides.items()}}
+    return {**values, **{side: str(folder / _expanded(Path(path))) for side, path in sides.items()}}
 
 
 def preset_values(preset: str) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def load_payout_config(
     """
     values = dict(run_terms) if file is None else _parse(str(file), _read(file))
     if file is not None and isinstance(values.get("payees"), str):
-        values["payees"] = str(file.absolute().parent / Path(values["payees"]).expanduser())
+        values["payees"] = str(file.absolute().parent / _expanded(Path(values["payees"])))
     values |= {key: value for key, value in overrides.items() if value is not None}
     if any(debtor.values()):
         values["debtor"] = (values.get("debtor") or {}) | {key: value for key, value in debtor.items() if value}
@@ -284,6 +284,13 @@ def _validated(kind: type[Config], values: Mapping[str, Any], source: str) -> Co
     except ValidationError as error:
         problems = [_explain(problem) for problem in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(problems)) from None
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ConfigError(f"nobody on this machine is {path.parts[0]!r}; write {str(path)!r} from the root") from None
 
 
 def _read(file: Path) -> str:

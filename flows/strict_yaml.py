@@ -24,11 +24,13 @@ class _Strict(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  the library declares it so
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode):
+                raise _problem(key, "a key is a text, and this is a list or a mapping")
+            if key.value in seen:
                 raise _problem(key, f"a key stands in a mapping once, and `{key.value}` is there again")
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
@@ -45,7 +47,6 @@ for _tag, _pattern, _first in (
     ("float", rf"{NUMBER}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("merge", r"<<", "<"),
-    ("timestamp", r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "0123456789"),
 ):
     _Strict.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
 
@@ -60,6 +61,8 @@ def read_yaml(text: str) -> Any:
         raise yaml.YAMLError(f"a configuration has at most {LARGEST:,} characters, and this has {len(text):,}")
     depth = 0
     for event in yaml.parse(text, _Strict):
+        if isinstance(event, yaml.ScalarEvent) and "\0" in event.value:
+            raise _problem(event, "a text has no zero character, and this has one")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise _problem(event, f"a configuration has at most {DEEPEST} levels, and this has more")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO
@@ -15,6 +18,13 @@ LOCAL_HEADER = 30
 PIECE = 2**24
 """Bytes read at once to verify a checksum."""
 
+DAMAGES = (
+    RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, EOFError, struct.error, MemoryError, OverflowError,
+    SyntaxError, TypeError, KeyError,
+)  # fmt: skip
+"""What the readers of ZIP archives and arrays raise beside their own errors: of encrypted members, of other versions,
+damaged streams, and headers that are none or promise more than memory holds."""
+
 
 def open_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     """Open the named arrays that a file written by `numpy.savez` or `numpy.savez_compressed` has.
@@ -22,9 +32,12 @@ def open_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     Raises:
         OSError, ValueError, BadZipFile: the file is missing or damaged, or an array holds Python objects.
     """
-    with path.open("rb") as stream, ZipFile(stream) as archive:
-        members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}
-        return {name: _array(path, stream, archive, archive.getinfo(member)) for name, member in members.items()}
+    try:
+        with path.open("rb") as stream, ZipFile(stream) as archive:
+            members = {name: f"{name}.npy" for name in names if f"{name}.npy" in archive.namelist()}
+            return {name: _array(path, stream, archive, archive.getinfo(member)) for name, member in members.items()}
+    except DAMAGES as error:
+        raise ValueError(f"damaged: {error or type(error).__name__}") from error
 
 
 def _array(path: Path, stream: IO[bytes], archive: ZipFile, member: ZipInfo) -> np.ndarray:

@@ -73,6 +73,11 @@ def _listed(
     Args:
         seen: rows of the files listed so far.
     """
+    for column in ("file_name", "label", "text", "license"):
+        if isinstance(record.get(column), dict | list):
+            raise InputError(
+                f"{where}: `{column}` is one text, and this is a {type(record[column]).__name__}; correct it"
+            )
     name = as_text(record["file_name"])
     contributors = contributors_of(where, record.get("contributor"))
     if credited and not contributors:
@@ -158,10 +163,7 @@ def _read_jsonl(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
         if not written.strip():
             continue
         where = f"{path}, row {line}"
-        try:
-            record = json.loads(written)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON ({error.msg}); write one object on each line") from None
+        record = _parsed(written, where)
         if not isinstance(record, dict):
             raise InputError(
                 f"{where}: expected a JSON object, got {type(record).__name__}; write one object on each line"
@@ -169,6 +171,20 @@ def _read_jsonl(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
         check_columns(where, list(record), needed)
         records.append((line, record))
     return _some(path, records, needed)
+
+
+def _parsed(written: str, where: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if repeated := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+            raise InputError(f"{where}: a key stands in an object once, and {repeated[0]!r} is there again; keep one")
+        return dict(pairs)
+
+    try:
+        return json.loads(written, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error.msg}); write one object on each line") from None
+    except (RecursionError, ValueError) as error:  # levels without end; a number of thousands of digits
+        raise InputError(f"{where}: no record of an image ({error}); write one object on each line") from None
 
 
 def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
@@ -186,10 +202,10 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
     Raises:
         InputError: the message names the row and the remedy.
     """
-    if not path.exists():
-        raise InputError(
-            f"{path} does not exist; write it with the columns {', '.join(sorted(needed))}, one row for each image"
-        )
+    if not path.is_file():
+        there = "is no file" if path.exists() else "does not exist"
+        columns = ", ".join(sorted(needed))
+        raise InputError(f"{path} {there}; write it with the columns {columns}, one row for each image")
     text = _text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     records: list[tuple[int, dict[str, str]]] = []

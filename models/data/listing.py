@@ -193,7 +193,13 @@ def contributors_of(where: str, written: object) -> tuple[str, ...]:
     Raises:
         InputError: a name occurs twice, or has a character that is not seen.
     """
-    parts = written if isinstance(written, list | tuple) else as_text(written).split(SEPARATOR)
+    parts = written if isinstance(written, list | tuple) else [written] if isinstance(written, dict) else None
+    if parts is None:
+        parts = as_text(written).split(SEPARATOR)
+    if any(isinstance(part, dict | list | tuple) for part in parts):
+        raise InputError(
+            f"{where}: a contributor is a name, and {str(written)[:80]!r} has other things in it; correct it"
+        )
     names = tuple(name for part in parts if (name := person_name(where, as_text(part))))
     if len(set(names)) < len(names):
         raise InputError(f"{where}: contributor listed twice in {as_text(written)!r}; list each once")
@@ -232,7 +238,7 @@ def inside(folder: Path, name: str, where: str) -> Path:
     """
     root = folder.resolve()
     try:
-        file = (root / name).resolve()
+        file = _resolved(root / name, name, where)
         if not file.is_relative_to(root):
             raise InputError(f"{where}: {name!r} is outside the folder {folder}; copy the file into it")
         if not file.is_file():
@@ -244,6 +250,15 @@ def inside(folder: Path, name: str, where: str) -> Path:
             f"{where}: cannot open {name[:80]!r} ({error.strerror}); check the file, or drop the row"
         ) from None
     return file
+
+
+def _resolved(path: Path, name: str, where: str) -> Path:
+    try:
+        return path.resolve()
+    except (RuntimeError, ValueError) as error:  # links in a circle; a zero or half a character, which no name has
+        raise InputError(
+            f"{where}: {name[:80]!a} cannot be the name of a file ({error}); correct it, or drop the row"
+        ) from None
 
 
 def digest_of_files(files: Iterable[Path]) -> str:

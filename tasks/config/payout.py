@@ -24,6 +24,9 @@ from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
 from royalty.tasks.config.base import Limit, StageConfig
 
+MOST = 2**53
+"""The largest pool in minor units: above it, programs that read JSON as floating-point numbers round."""
+
 
 class LimitsConfig(StageConfig):
     """Limits that credit must meet before it is paid; see `royalty.models.payout.gates.measure_gates`.
@@ -131,6 +134,11 @@ class PayoutConfig(StageConfig):
                 raise ValueError(
                     f"a {title} is a whole number of the smallest units of {self.currency}, which has {self.digits} "
                     f"decimals; got {amount}"
+                )
+            if amount.scaleb(self.digits) > MOST:
+                raise ValueError(
+                    f"a {title} is at most {major_units(MOST, self.currency)} {self.currency}, which every reader of "
+                    f"numbers keeps to the last unit; got {amount}"
                 )
         return self
 

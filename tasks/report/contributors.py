@@ -10,6 +10,7 @@ import numpy as np
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, Tile
+from royalty.infra.pages.interactions import Interactions
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow
 from royalty.infra.stores.artifacts import StoreError
@@ -44,12 +45,14 @@ def compose_pages(
     background: Background,
     payout: PayoutConfig,
     remarks: Mapping[str, str],
+    interactions: Interactions | None = None,
 ) -> list[ContributorPage]:
     """Compose the pages, one for each contributor, in the order of `rows`.
 
     Args:
         rows: rows of the report, highest credit first.
         remarks: notes on adjusted payouts, by contributor.
+        interactions: substitutes and complements; None in runs of earlier versions.
     """
     earlier = background.earlier
     before = _earlier_credit(space, earlier)
@@ -70,6 +73,7 @@ def compose_pages(
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
                 changes=changes,
+                pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
             )
         )
     return pages

@@ -136,7 +136,7 @@ def test_a_refused_payout_hides_no_credit_and_a_flag_pays_it(
     credited: Credited, royalty: Run, config: Path, tmp_path: Path
 ) -> None:
     home = credited.copy_to(tmp_path)
-    config.write_text(SMALL + "payout: {post: true, limits: {stderr: 1.0e-9}}\n")
+    config.write_text(SMALL.replace("stderr: null", "stderr: 1.0e-9"))
     strict = ["run", "--config", str(config), "--name", "strict"]
     refused = royalty(*strict)
     assert refused.returncode == 1
@@ -267,7 +267,9 @@ def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
         rows.append(f"\nnear-{index}.png,<b>bob</b>,0")
     with (tmp_path / "images" / "metadata.csv").open("a", encoding="utf-8") as table:
         table.writelines(rows)
-    (tmp_path / "mine.yaml").write_text(FOLDER + "payout: {pool: 5000, currency: JPY}\n")
+    (tmp_path / "mine.yaml").write_text(
+        FOLDER.replace("{post: true, limits: {stderr: null}}", "{pool: 5000, currency: JPY}")
+    )
     result = result_of(royalty("run", "--config", "mine.yaml", "--json"))
     assert sum(int(row["amount"]) for row in result["rows"]) == 5000
     html = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
@@ -278,7 +280,7 @@ def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
 
 def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    config.write_text(SMALL + "payout: {pool: -1}\n")
+    config.write_text(SMALL.replace("payout: {", "payout: {pool: -1, "))
     refused = royalty("run", "--config", str(config))
     assert refused.returncode == 1
     assert "payout.pool" in refused.stderr

@@ -24,6 +24,8 @@ from tests.fonts import save_font
 from tests.in_process import inline_workers, own_home
 
 OFL = "This Font Software is licensed under the SIL Open Font License, Version 1.1."
+pytestmark = pytest.mark.xdist_group("letters")  # one process makes the run, once
+
 DESIGNERS = ("Ann", "Bruno Leão", "Cy")
 
 SMALL = """

@@ -38,7 +38,7 @@ from royalty.tasks.stages.stage import as_json
 from tests.tracing import CERTAINTY
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
-DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00"}
+DEBTOR = {"name": "Museum", "iban": "DE89 3704 0044 0532 0130 00", "country": "DE", "town": "Köln"}
 OWN = {"disputed": ["zoë"]}
 
 
@@ -141,9 +141,10 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
 
     with pytest.raises(InputError, match=r"there are none. Add a column `payee`"):
         pay(export="pain001", debtor=DEBTOR)
-    rows = f'"{NAMES[0]}",,NL91ABNA0417164300,\n名前,Namae,GB29NWBK60161331926819,EUR\n'
-    rows += "zoë,Zoë & Co,FR1420041010050500013M02606,eur\n"
-    (tmp_path / "payees.csv").write_text("contributor,name,payee,currency\n" + rows, encoding="utf-8")
+    rows = f'"{NAMES[0]}",,NL91ABNA0417164300,,,\n名前,Namae,GB29NWBK60161331926819,EUR,GB,Leeds\n'
+    rows += "zoë,Zoë & Co,FR1420041010050500013M02606,eur,,\n"
+    header = "contributor,name,payee,currency,country,town\n"
+    (tmp_path / "payees.csv").write_text(header + rows, encoding="utf-8")
     (tmp_path / "terms.yaml").write_text("payees: payees.csv\ndisputed: [zoë]\n", encoding="utf-8")
     terms = {"terms": tmp_path / "terms.yaml", "debtor": DEBTOR, "export": "pain001"}
     for result, amounts in ((pay(**terms), ["50.00", "33.33"]), (pay(**terms, release=["zoë"]), ["16.67"])):

@@ -28,7 +28,9 @@ def test_fid_and_a_function_of_ones_own(royalty: Run, tmp_path: Path) -> None:
     path = {"PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))}
     for name, written in (("fid", "fid"), ("dark", "own:darkness"), ("none", "own:light"), ("clip", "kid@clip")):
         (tmp_path / f"{name}.yaml").write_text(f"{SMALL}property: {written}\n")
-    (tmp_path / "dino.yaml").write_text(f"{SMALL}matching: {{encoder: dinov2, images: 8}}\n")
+    (tmp_path / "dino.yaml").write_text(
+        SMALL.replace("encoder: pixels, rerank: none, images: 16", "encoder: dinov2, images: 8")
+    )
     asked = SMALL.replace("images: 64", f"images: 64, stderr: {STDERR}")
     (tmp_path / "dark.yaml").write_text(f"{asked}property: own:darkness\n")
 

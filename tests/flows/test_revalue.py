@@ -25,8 +25,8 @@ CONFIG = (
     FOLDER.replace("steps: 60", "steps: 400")
     .replace("recovery_steps: 5", "recovery_steps: 40")
     .replace("count: 12", "count: 12, seeds: 2")
+    .replace("{post: true, ", "{post: true, take_back: true, corrections: reverse, ")
     + "stopping: {stderr: 1000.0, pilot: 6}\n"
-    + "payout: {post: true, take_back: true, corrections: reverse, limits: {stderr: null}}\n"
 )
 """Trained for long enough that credit is positive; a target that the pilot of 6 coalitions meets already."""
 

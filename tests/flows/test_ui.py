@@ -20,6 +20,7 @@ SPLIT = "royalty.tasks.report.track", "royalty.tasks.stages.running"
 
 @pytest.mark.browser
 @pytest.mark.cli
+@pytest.mark.slow
 def test_the_latest_run_is_named_and_its_address_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Settings(home=tmp_path / "home")
     for module in SPLIT:
