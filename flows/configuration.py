@@ -39,8 +39,13 @@ SOURCES: dict[str, type[StageConfig]] = {
     for name in get_args(model.model_fields["source"].annotation)
 }
 
-FILES = {name for model in get_args(FileSource) for name in get_args(model.model_fields["source"].annotation)}
-"""Image sources that read files; the images of other sources come with a package of the product."""
+PATHS = {name: model.model_fields["path"] for name, model in SOURCES.items() if "path" in model.model_fields}
+
+FILES = {name for name, path in PATHS.items() if path.is_required()}
+"""Image sources that need a path; the images of other sources can come with a package."""
+
+PACKAGED = PATHS.keys() - FILES
+"""Image sources whose images can come with a package, and that may be given a path."""
 
 PLACES = {
     "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
@@ -114,7 +119,7 @@ def load_config(
         if data is None and (place := place_of_preset(chosen)):
             raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {place}")
     if data is not None:
-        if _source_of(values) not in FILES:
+        if _source_of(values) not in FILES | PACKAGED:
             raise ConfigError(
                 f"the images of {file or preset or 'digits'} come with a package, so `--data {data}` does not apply; "
                 "remove it, or choose a source that reads files"

@@ -1,6 +1,7 @@
 """Credit, value and pay the people whose images trained a generative model.
 
 Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors;
+`fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
 `detect_items` finds faulty items; `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
 `run`, `revalue`, `payout` and `trace`, like the commands of the same names. Higher is always more valuable.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from royalty.models.payout.policies import Credit
     from royalty.models.valuation.coalitions import sample_coalitions
     from royalty.models.valuation.detector import detect_items
+    from royalty.models.valuation.game import fit_game
     from royalty.models.valuation.gmvaluator import gmvaluator_values
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
@@ -39,6 +41,7 @@ __all__ = [
     "divide_pool",
     "estimate_shapley",
     "exact_shapley",
+    "fit_game",
     "gmvaluator_values",
     "knn_shapley_values",
     "lava_values",
@@ -59,6 +62,7 @@ _MODULES = {
     "divide_pool": "royalty.models.payout.division",
     "estimate_shapley": "royalty.models.valuation.shapley",
     "exact_shapley": "royalty.models.valuation.semivalues",
+    "fit_game": "royalty.models.valuation.game",
     "gmvaluator_values": "royalty.models.valuation.gmvaluator",
     "knn_shapley_values": "royalty.models.valuation.knn_shapley",
     "lava_values": "royalty.models.valuation.lava",

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.report import Axis, ContributorRow, decimals_of, environment
 
 INDEX = "index.html"
@@ -17,7 +18,7 @@ class Tile:
 
     Attributes:
         file_name: the files that the contributor listed it as.
-        about: its caption and its license.
+        about: its caption, its license and its date.
     """
 
     id: str
@@ -48,7 +49,11 @@ class ImageValues:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A statement that names the contributor; `credit` is None if its credit table is not in this store."""
+    """A statement that names the contributor: its pool, with the period if it has one, and what it moved.
+
+    Attributes:
+        credit: None if its credit table is not in this store.
+    """
 
     pool: str
     posted: str
@@ -68,6 +73,7 @@ class ContributorPage:
         proposed: the division is a proposal that was not posted.
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
             value; None if no earlier run credits this contributor.
+        pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
     """
 
     row: ContributorRow
@@ -80,6 +86,7 @@ class ContributorPage:
     since: str | None
     changes: tuple[tuple[str, str, str], ...] | None
     proposed: bool = False
+    pairs: tuple[PairRow, ...] | None = None
 
 
 def file_of(name: str) -> str:
@@ -115,6 +122,7 @@ def render_pages(
         "pool": pool,
         "axis": Axis.over([0.0, *ends]),
         "decimals": decimals_of(max(abs(page.row.credit) for page in pages)),
+        "pair_decimals": decimals_of(max((pair.amount for page in pages for pair in page.pairs or ()), default=0.0)),
     }
     templates = environment()
     entries = [(file_of(page.row.name), page) for page in pages]

@@ -14,6 +14,7 @@ from math import ceil, floor, log10
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from royalty.infra.pages.cells import rank_text
+from royalty.infra.pages.interactions import Interactions
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class Report:
         settings: name and value of every setting.
         timings: stage, wall seconds, compute seconds (training, sampling, measuring), reused.
         identifiers: names of records, and their IDs or digests.
+        interactions: pairs who are surely substitutes or complements; None in runs of earlier versions.
     """
 
     title: str
@@ -166,6 +168,7 @@ class Report:
     timings: tuple[tuple[str, str, str, str], ...]
     identifiers: tuple[tuple[str, str], ...]
     alphabet: Alphabet | None = None
+    interactions: Interactions | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,8 @@ def render_report(report: Report) -> str:
             report=report,
             credit_axis=Axis.over([0.0, *ends]),
             utility_axis=Axis.over([report.null_utility, report.grand_utility, report.real_utility]),
+            pair_axis=Axis.over(report.interactions.axis_values) if report.interactions else None,
+            pair_decimals=decimals_of(report.interactions.largest) if report.interactions else 0,
             decimals=decimals_of(max(abs(row.credit) for row in report.rows)),
         )
     )

@@ -53,7 +53,7 @@ def read_images(
         InputError: see `decode_images` and `split_items`.
     """
     squares, ids = decode_images(listing, size=size, workers=workers, folder=folder, progress=progress)
-    names = sorted({entry.label for entry in listing.entries})
+    names = listing.label_names()
     number = {name: index for index, name in enumerate(names)}
     labels = np.array([number[entry.label] for entry in listing.entries])
     texts = [entry.text for entry in listing.entries]

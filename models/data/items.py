@@ -180,6 +180,8 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
             part[rows[place[rows].argmax()]] = _TRAIN
     for label, name in enumerate(items.label_names):
         candidates = np.flatnonzero(items.labels == label)
+        if not len(candidates):
+            continue  # a label of which the source has no image yet
         if not (part[candidates] == _TRAIN).any():
             part[candidates[place[candidates].argmax()]] = _TRAIN
         for wanted, other in ((_VALIDATION, _CLASSIFIER), (_CLASSIFIER, _VALIDATION)):

@@ -48,6 +48,7 @@ class Entry:
         label, text, license: empty if unknown.
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
         style: of the face that a character is drawn in; empty for other images.
+        date: day on which the image was made, such as `2018-12-31`; empty if unknown.
     """
 
     where: str
@@ -57,9 +58,10 @@ class Entry:
     license: str = ""
     file_name: str = ""
     style: str = ""
+    date: str = ""
 
 
-DESCRIBED = ("label", "text", "license", "style")
+DESCRIBED = ("label", "text", "license", "style", "date")
 """What people are shown of an image beside its contributors and its file."""
 
 
@@ -70,11 +72,14 @@ class Listing:
     Attributes:
         origin: name of the source in error messages.
         entries: one for each image, in the order of the source.
+        labels: labels that images of the source can have, if they are known; an image may come later. The numbers of
+            labels do not change then.
     """
 
     origin: str
     entries: tuple[Entry, ...]
     reader: Reader
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -83,18 +88,27 @@ class Listing:
         """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            metadata = [entry.contributors, *(getattr(entry, name) for name in DESCRIBED)]
+            described = [getattr(entry, name) for name in DESCRIBED if name != "date"]
+            dated = [entry.date] if entry.date else []  # a listing without dates keeps its digest
+            metadata = [entry.contributors, *described, *dated]
             digest.update(json.dumps(metadata).encode() + b"\n")
+        if self.labels:
+            digest.update(json.dumps(self.labels).encode())
         return digest.hexdigest()
 
     def take(self, places: np.ndarray) -> Listing:
         """The images at these positions, ascending."""
-        return Listing(self.origin, tuple(self.entries[place] for place in places), self.reader.take(places))
+        entries = tuple(self.entries[place] for place in places)
+        return Listing(self.origin, entries, self.reader.take(places), self.labels)
 
     def described(self) -> dict[str, tuple[str, ...]]:
         """What `DESCRIBED` names of each image, by name; without what no image has."""
         columns = {name: tuple(getattr(entry, name) for entry in self.entries) for name in DESCRIBED}
         return {name: column for name, column in columns.items() if any(column)}
+
+    def label_names(self) -> list[str]:
+        """The labels, sorted; an image's label is numbered by its place in them."""
+        return sorted({*self.labels, *(entry.label for entry in self.entries)})
 
     def provenance(self, path: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """File name and source of each image, for people who look for it.
@@ -113,6 +127,10 @@ class Listing:
     def licenses(self) -> dict[str, int]:
         """Number of images by license; the empty name counts images whose license is unknown."""
         return dict(Counter(entry.license for entry in self.entries).most_common())
+
+    def years(self) -> dict[str, int]:
+        """Number of images by the year of their date; the empty name counts images whose date is unknown."""
+        return dict(sorted(Counter(entry.date[:4] for entry in self.entries).items()))
 
 
 def check_credited(listing: Listing, *, labels: bool = True, texts: bool = False) -> Listing:

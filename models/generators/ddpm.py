@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from royalty.models.base.serialization import pack, unpack
 from royalty.models.data.items import Shown
@@ -49,13 +49,13 @@ class DDPM(Denoiser):
             return outline_of(build_unet(architecture_of(shape[0], shape[1], OUTLINED_CLASSES, **settings)))
 
     def learned(self, images: np.ndarray) -> Tensor:
-        return scaled(images, self.device)
+        return nn.functional.pixel_unshuffle(scaled(images, self.device), self.architecture.patch)
 
     def source(self, images: np.ndarray) -> ScaledImages:
-        return ScaledImages(images, self.device)
+        return ScaledImages(images, self.device, self.architecture.patch)
 
     def pictured(self, samples: Tensor) -> np.ndarray:
-        return quantized(samples)
+        return quantized(nn.functional.pixel_shuffle(samples, self.architecture.patch))
 
     def fit_many(self, models: Sequence[DDPM], sets: Sequence[Shown], *, seeds: Sequence[int], **training: Any) -> Fits:
         """Train plain nets in a stack: see `royalty.models.generators.stacked.fit_stacked`. Others train in turn."""
@@ -71,7 +71,7 @@ class DDPM(Denoiser):
         """Write a pipeline folder that diffusers can load: `DDPMPipeline.from_pretrained(folder)`.
 
         Raises:
-            InputError: a pruned or conditional model, for which diffusers has no such pipeline.
+            InputError: a pruned or conditional model, or one of patches, for which diffusers has no such pipeline.
         """
         self.check_whole()
         DDPMPipeline(self.unet, DDPMScheduler.from_config(self.scheduler.config)).save_pretrained(folder)

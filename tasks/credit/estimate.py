@@ -19,6 +19,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
 from royalty.models.valuation.coalitions import masks_of
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
+from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
@@ -49,6 +50,8 @@ class CreditOutputs:
     Attributes:
         failed: members of coalitions whose training failed.
         trained: number of models, including those of the null and the grand coalition.
+        interactions: pairs of contributors who are surely substitutes or complements; None in records of earlier
+            versions.
     """
 
     table: str
@@ -58,6 +61,7 @@ class CreditOutputs:
     trained: int
     diagnostics: dict[str, Any]
     certainty: Certainty
+    interactions: SurePairs | None = None
 
 
 CREDIT = Stage("credit", CreditInputs, CreditOutputs)
@@ -98,6 +102,19 @@ class MeasuredGame:
             draws=self.draws,
             confidence=config.confidence,
             n_bootstrap=config.bootstrap,
+            seed=seed,
+        )
+
+    def interactions(self, names: Sequence[str], config: CreditEstimateConfig, seed: int) -> SurePairs:
+        return find_sure_pairs(
+            self.masks,
+            self.utilities,
+            self.null,
+            self.grand,
+            names,
+            seeds=self.seeds,
+            draws=self.draws,
+            confidence=config.confidence,
             seed=seed,
         )
 
@@ -177,6 +194,7 @@ def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: Cred
             trained=len(plans),
             diagnostics=dict(estimate.diagnostics),
             certainty=_certainty(estimate, measured, config),
+            interactions=measured.interactions(names, config.credit, config.seed),
         )
 
     return run_here(CREDIT, inputs, compute)

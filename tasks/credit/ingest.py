@@ -24,6 +24,7 @@ from royalty.models.data.folder import read_manifest
 from royalty.models.data.items import Splits
 from royalty.models.data.licenses import Licensed, licensed
 from royalty.models.data.listing import check_credited
+from royalty.models.data.openmoji import openmoji_drawings
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
     ArtbenchSource,
@@ -36,6 +37,7 @@ from royalty.tasks.config.sources import (
     FolderSource,
     FontsSource,
     MnistSource,
+    OpenmojiSource,
     ParquetSource,
 )
 from royalty.tasks.credit.installed import list_fonts
@@ -108,6 +110,7 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
             outputs,
             repeated_items=read.repeated,
             licenses=listing.licenses(),
+            years=listing.years(),
             left_out=usable.left_out,
             without_images=list(usable.without),
             listed=keep_listed(space.artifacts, read.ids, provenance, owners, listing.described()),
@@ -138,6 +141,9 @@ def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> 
             listing = artbench_images(source.path, style=source.style, split=source.split)
         case FontsSource():
             listing = list_fonts(source)
+        case OpenmojiSource():
+            chosen = source.model_dump(include={"size", "least", "others", "skin_tones", "until"})
+            listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
     check_credited(usable.listing, labels=labels, texts=texts)
     return usable

@@ -18,6 +18,9 @@ JOINED = "; "
 NAMED = ("file_name", "source")
 """Columns of the table that say where an image was listed."""
 
+ABOUT = ("text", "license", "date")
+"""Columns of the table that stand with an image on the page of its contributor."""
+
 Provenance = tuple[tuple[str, ...], tuple[str, ...]]
 """File name and source of each listed image; see `royalty.models.data.listing.Listing.provenance`."""
 
@@ -81,9 +84,9 @@ def items_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[
 
 
 def about_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[str, str]:
-    """Caption and license of each item in a line, by id; without items that have neither."""
+    """Caption, license and date of each item in a line, by id; without items that have none of them."""
     columns = columns_of(artifacts, listed, ids)
-    lines = zip(*(columns[name] for name in ("text", "license") if name in columns), strict=True)
+    lines = zip(*(columns[name] for name in ABOUT if name in columns), strict=True)
     return {identity: " · ".join(filter(None, line)) for identity, line in zip(ids, lines, strict=False) if any(line)}
 
 

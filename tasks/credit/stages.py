@@ -48,6 +48,7 @@ class IngestOutputs:
         shape: channels, height and width of an image.
         repeated_items: number of copies that a contributor provided more than once.
         licenses: number of images by licence; "" stands for an unknown licence.
+        years: number of images by the year in which they were made; "" stands for an unknown date.
         left_out: number of images that were left out because of their licence, by licence.
         without_images: contributors who have no image for that reason.
         label_names: names of the labels, in the order in which a conditional generator makes them.
@@ -70,6 +71,7 @@ class IngestOutputs:
     shape: list[int] = field(default_factory=list)
     repeated_items: int = 0
     licenses: dict[str, int] = field(default_factory=dict)
+    years: dict[str, int] = field(default_factory=dict)
     held_out: dict[str, int] = field(default_factory=dict)
     listed: str = ""
     references: int | None = None

@@ -56,7 +56,7 @@ class Background:
         statements: payout statements that name a contributor of this run.
         earlier: the run that changes are shown against; None if there is none.
         files: file names by contributor and item id; empty if the images have none.
-        about: caption and license by item id; empty if the images have none.
+        about: caption, license and date by item id; empty if the images have none.
     """
 
     train: ImageSet

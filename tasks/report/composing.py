@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from royalty.infra.pages.interactions import Interactions, PairRow
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import Alphabet, ContributorRow, ModelRow, Report
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.payout.division import Settlement
 from royalty.models.properties.registry import chosen_property
+from royalty.models.valuation.sure_pairs import SurePairs
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
@@ -95,6 +97,7 @@ def compose_report(
         step_images=config.sampling.images,
         generated=_generated(space, measure),
         alphabet=_alphabet(space, stages),
+        interactions=pair_section(credit.interactions),
         matches=match_section(space.artifacts, stages.match.outputs, credits),
         paid=_paid(payout, paid),
         pool=payout.formatted(payout.minor_units),
@@ -172,6 +175,14 @@ def _alphabet(space: Workspace, stages: RunStages) -> Alphabet | None:
     images = np.frombuffer(space.artifacts.get(made.images["everybody"]), np.uint8).reshape(made.shape)
     drawn = tuple((label, sheet(images[[place]], 1)) for place, label in enumerate(labels))
     return Alphabet(drawn, made.legible["everybody"], len(images))
+
+
+def pair_section(found: SurePairs | None) -> Interactions | None:
+    """Pairs who are surely substitutes or complements; None if the credit is of an earlier version."""
+    if found is None:
+        return None
+    rows = tuple(PairRow(**asdict(pair), distinct=found.beyond_common(pair)) for pair in found.pairs)
+    return Interactions(rows, found.named, found.tested, found.unresolved, found.common, found.omitted)
 
 
 def _paid(payout: PayoutConfig, paid: PayOutputs) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, Tile
+from royalty.infra.pages.interactions import Interactions
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow
 from royalty.infra.stores.artifacts import StoreError
@@ -44,12 +45,14 @@ def compose_pages(
     background: Background,
     payout: PayoutConfig,
     remarks: Mapping[str, str],
+    interactions: Interactions | None = None,
 ) -> list[ContributorPage]:
     """Compose the pages, one for each contributor, in the order of `rows`.
 
     Args:
         rows: rows of the report, highest credit first.
         remarks: notes on adjusted payouts, by contributor.
+        interactions: substitutes and complements; None in runs of earlier versions.
     """
     earlier = background.earlier
     before = _earlier_credit(space, earlier)
@@ -70,6 +73,7 @@ def compose_pages(
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
                 changes=changes,
+                pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
             )
         )
     return pages
@@ -118,7 +122,8 @@ def _history(
         if name in posted.paid:
             amount = PayoutConfig.model_construct(currency=posted.currency).formatted(posted.paid[name])
             credit = credits[posted.valuation].get(name)
-            yield HistoryRow(posted.pool, posted.created_at, credit, amount, posted.active)
+            pool = " ".join(filter(None, (posted.pool, posted.period)))
+            yield HistoryRow(pool, posted.created_at, credit, amount, posted.active)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if any(data.licenses):
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
         yield f"Licenses of the images: {_shortened(counts, NAMED)}."
+    if any(data.years):
+        counts = [f"{year or 'unknown'} ({count})" for year, count in data.years.items()]
+        yield f"Years in which the images were made: {', '.join(counts)}."
     if data.left_out:
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.left_out.items()]
         yield f"Images left out because of their license: {_shortened(counts, NAMED)}."

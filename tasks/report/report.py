@@ -82,7 +82,7 @@ def _pages(
     space: Workspace, report: Report, payout: PayoutConfig, stages: RunStages, background: Background
 ) -> dict[str, str]:
     """The report, the index of contributors and a page for each, by file name."""
-    composed = compose_pages(space, report.rows, stages, background, payout, dict(report.remarks))
+    composed = compose_pages(space, report.rows, stages, background, payout, dict(report.remarks), report.interactions)
     pages = render_pages(
         composed,
         title=report.title,

@@ -107,6 +107,8 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
 def datasets(data: IngestOutputs) -> tuple[DatasetRecord, DatasetRecord, DatasetRecord]:
     """The parts of the images: for training, for measuring, and of the classifier."""
     counts: dict[str, Any] = {"items": data.total_items, "contributors": data.items, "licenses": data.licenses}
+    if any(data.years):
+        counts["years"] = data.years
     if data.left_out:
         counts["left_out_by_license"] = data.left_out
     return (

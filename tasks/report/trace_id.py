@@ -50,6 +50,7 @@ COLUMNS = {
     "text": "Caption",
     "license": "License",
     "style": "Style",
+    "date": "Date",
 }
 """Titles of the columns of a listing."""
 

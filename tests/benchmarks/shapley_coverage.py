@@ -84,7 +84,7 @@ def row(name: str, trials: Iterable[Trial]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--estimator", default="auto", choices=["auto", "constrained", "mixed", "unbiased"])
+    parser.add_argument("--estimator", default="auto", choices=["auto", "constrained", "game", "mixed", "unbiased"])
     parser.add_argument("--games", type=int, default=400)
     parser.add_argument("--noise", type=float, default=0.5, help="in spreads of the Shapley values")
     parser.add_argument("--exact-ends", action="store_true", help="no noise for nobody and everybody")

@@ -22,7 +22,8 @@ def output_of(example: str) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    assert {file.stem for file in (ROOT / "examples").glob("*.py")} == {"credit_your_own_utility", "value_noisy_images"}
+    tested = {"credit_your_own_utility", "value_noisy_images", "who_substitutes_whom"}
+    assert {file.stem for file in (ROOT / "examples").glob("*.py")} == tested
 
 
 def test_noisy_images_are_worth_less() -> None:
@@ -38,3 +39,13 @@ def test_random_labels_earn_less_than_right_ones() -> None:
     assert len(credits) == 10
     assert min(credits, key=lambda who: credits[who]) == 9
     assert credits[8] > credits[0]
+
+
+def test_contributors_of_the_same_classes_substitute_each_other() -> None:
+    output = output_of("who_substitutes_whom")
+    pairs = set(re.findall(r"contributors (\d) and (\d) substitute", output))
+    assert {("0", "1"), ("2", "3"), ("4", "9"), ("8", "9")} <= pairs
+    assert ("5", "6") not in pairs
+    errors = re.search(r"predictions: ([\d.]+); of the sum of credit: ([\d.]+)", output)
+    assert errors
+    assert float(errors[1]) < 0.2 * float(errors[2])

@@ -12,7 +12,7 @@ from royalty.infra.stores.database import open_database
 from royalty.infra.stores.runstore import ConfigConflict, RunStore
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.config.sources import CifarSource, FolderSource
+from royalty.tasks.config.sources import CifarSource, FolderSource, OpenmojiSource
 
 
 def test_presets_load() -> None:
@@ -44,6 +44,28 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
     for file, preset in ((tmp_path / "scans.yaml", None), (None, "planted"), (None, None)):
         with pytest.raises(ConfigError, match="come with a package, so `--data elsewhere` does not apply"):
             load_config(file=file, preset=preset, name=None, data=Path("elsewhere"))
+
+
+def test_a_source_that_comes_with_a_package_may_be_given_a_path(tmp_path: Path) -> None:
+    packaged = load_config(preset="openmoji").data
+    given = load_config(preset="openmoji", data=tmp_path / "openmoji.tgz").data
+    assert isinstance(packaged, OpenmojiSource)
+    assert isinstance(given, OpenmojiSource)
+    assert (packaged.path, given.path) == (None, tmp_path / "openmoji.tgz")
+
+
+def test_a_later_last_day_is_of_the_same_name(tmp_path: Path) -> None:
+    file = tmp_path / "moji.yaml"
+    claims = []
+    for until in ("2018-12-31", "2020-12-31", "null"):
+        file.write_text(f"data: {{source: openmoji, until: {until}}}\n")
+        claims.append(load_config(file).claimed())
+    assert claims[0] == claims[1] == claims[2]
+    assert claims[0]["data"]["least"] == 40
+    assert CreditConfig.reread(claims[0]) == claims[0]
+    file.write_text("data: {source: openmoji, until: soon}\n")
+    with pytest.raises(ConfigError, match=r"`data.until`: input should be a valid date.* \(got 'soon'\)"):
+        load_config(file)
 
 
 @pytest.mark.parametrize(

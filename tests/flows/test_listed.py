@@ -16,14 +16,20 @@ from royalty.flows.cli.app import _print_forecast
 from royalty.infra.processes.progress import shown_on
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.infra.workspace import open_workspace
 from royalty.models.data.credited import read_images
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.labelled import read_items
+from royalty.models.data.stored import open_set
 from royalty.models.valuation.certainty import Certainty
-from royalty.tasks.config.sources import FolderSource
+from royalty.tasks.config.sources import FolderSource, OpenmojiSource
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.listed import about_of, columns_of, digest_of_names, files_of, keep_listed
 from royalty.tasks.credit.stopping import Verdict
+from royalty.tasks.report.notes import data_notes
+from royalty.tasks.report.stage_runs import datasets
+from royalty.tasks.report.trace_id import identify
+from tests.drawn import openmoji_archive
 
 
 @pytest.fixture
@@ -132,3 +138,27 @@ def test_a_forecast_is_printed_in_readable_times(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "994 more coalitions" in shown
     assert "about 2 h 4 min more with 2 workers" in shown
+
+
+@pytest.mark.usefixtures("home")
+def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp_path: Path) -> None:
+    rows = [
+        (f"1F{n:03d}", "ab"[n % 2], f"sign {n}", ("Ada", "Bo")[n // 10], f"20{18 + n}-06-01", "") for n in range(20)
+    ]
+    archive = openmoji_archive(tmp_path / "openmoji.tgz", rows)
+    done = ingest.fn(OpenmojiSource(source="openmoji", path=archive, size=8, least=1), 0, texts=True)
+    space = open_workspace(settings())
+    train = open_set(space.artifacts.path(done.outputs.train))
+    assert train.texts is not None
+    drawn = {f"sign {n}": f"20{18 + n}-06-01" for n in range(20)}
+    assert about_of(space.artifacts, done.outputs.listed, train.ids) == {
+        identity: f"{text} · CC BY-SA 4.0 · {drawn[text]}"
+        for identity, text in zip(train.ids, train.texts, strict=True)
+    }
+    facts, text = dict(identify(space, train.ids[0]).facts), train.texts[0]
+    assert (facts["Caption"], facts["License"], facts["Date"]) == (text, "CC BY-SA 4.0", drawn[text])
+    assert "trained on, of" in "".join(facts.values())
+    profile = datasets(done.outputs)[0].profile
+    assert profile["licenses"] == {"CC BY-SA 4.0": 20}
+    assert profile["years"] == {f"20{year}": 1 for year in range(18, 38)}
+    assert "Years in which the images were made: 2018 (1), 2019 (1)" in " ".join(data_notes(done.outputs))

@@ -32,8 +32,8 @@ MILLIONS = {"cifar20": 35.7, "celeba-hq": 274.1, "artbench": 51.0}
 """Parameters of the sparsified fine-tuning paper's models. It says 5.1 of the LoRA: rank 256 on the four projections of
 all attention of Stable Diffusion 1 has ten times as many."""
 
-CONTRIBUTORS = {"cifar10": 10, "cifar20": 20, "celeba-hq": 50, "artbench": 258}
-"""Of presets whose images come with no package, as they are published."""
+CONTRIBUTORS = {"cifar10": 10, "cifar20": 20, "celeba-hq": 50, "artbench": 258, "openmoji": 28}
+"""Of presets whose images are files, as they are published."""
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from royalty.infra.pages.contributors import (
 from royalty.infra.pages.report import Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
-from tests.infra.test_report import PICTURE, report  # noqa: F401  a fixture
+from tests.infra.test_report import PAIRED, PICTURE, SUBSTITUTES, report, shown  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.browser
 WIDTHS = (1280, 390)
@@ -52,12 +52,15 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
         for row in rows
     ]
     composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())
-    made = rendered(composed, report)
     step = Step(
         "Credit table", "ab" * 32, "changed", ((SCRIPT, "x" * 300),), SCRIPT, "c0ffee", "f", "e" * 32, asked=True
     )
     trace = Trace(SCRIPT, "run", SCRIPT, (step, replace(step, state="verified", problem=None)), 1, (SCRIPT,))
-    whole = render_report(replace(report, rows=tuple(rows)))
+    pairs = tuple(replace(SUBSTITUTES, first=name, second=SCRIPT) for name in NAMES[1:])
+    composed[1] = replace(composed[1], pairs=pairs[:1])
+    composed[2] = replace(composed[2], pairs=())
+    made = rendered(composed, report)
+    whole = render_report(replace(report, rows=tuple(rows), interactions=replace(PAIRED, rows=(*PAIRED.rows, *pairs))))
     return {"report.html": whole, "trace.html": render_trace(trace), **made}
 
 
@@ -93,6 +96,25 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
     unknown = rendered([replace(page, row=replace(row, held_out=None))], report)[file_of("ann")]
     assert "Images brought" not in unknown
     assert "Trained on" in unknown
+
+
+def test_a_page_names_the_surest_substitutes_and_complements(report: Report) -> None:  # noqa: F811
+    vague = replace(SUBSTITUTES, second="dee", value=-0.3, ci_low=-0.59, ci_high=-0.01)
+    complement = replace(SUBSTITUTES, second="eve", value=0.2, ci_low=0.15, ci_high=0.25)
+    found = replace(PAIRED, rows=(vague, complement, SUBSTITUTES, replace(SUBSTITUTES, second="fay", distinct=False)))
+    assert [pair.second for pair in found.of("ann")] == ["eve", SUBSTITUTES.second, "dee"]
+    assert [pair.other("dee") for pair in found.of("dee")] == ["ann"]
+    assert found.of("fay") == ()
+    page = ContributorPage(replace(report.rows[0], name="ann"), 3, "", None, (), (), None, None, None)
+    text = shown(rendered([replace(page, pairs=found.of("ann"))], report)[file_of("ann")])
+    assert "Your images matter more because those of eve complement them" in text
+    assert (
+        "Your images matter less because those of &lt;b&gt;bob&lt;/b&gt; show much the same: together the two of you "
+        "add 0.120 [0.050, 0.190] less than separately, in points of Score." in text
+    )
+    none = shown(rendered([replace(page, pairs=())], report)[file_of("ann")])
+    assert "No other contributor is surely a substitute or a complement of this one" in none
+    assert "substitute" not in rendered([page], report)[file_of("ann")]  # a run of an earlier version, or not tested
 
 
 def test_pages_are_whole_accessible_and_run_nothing(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:

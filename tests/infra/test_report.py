@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from royalty.infra.pages.interactions import Interactions, PairRow
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import Alphabet, ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
 
@@ -80,6 +81,47 @@ def test_an_alphabet_has_an_image_and_a_name_for_each_label(report: Report) -> N
     assert 'alt="Generated image of A"' in html
     assert "<bdi>&lt;b&gt;</bdi>" in html
     assert "480 such images, the classifier of this run reads 91.2% as" in " ".join(html.split())
+
+
+SUBSTITUTES = PairRow("ann", "<b>bob</b>", -0.12, -0.19, -0.05, distinct=True)
+COMPLEMENTS = PairRow("cy", "x" * 300, 0.08, 0.03, 0.13, distinct=False)
+PAIRED = Interactions((SUBSTITUTES, COMPLEMENTS), named=2, tested=190, unresolved=7, common=-0.02, omitted="")
+
+
+def shown(html: str) -> str:
+    """The text of a page, with single spaces."""
+    return " ".join(re.sub(r"<[^>]+>", "", html).split())
+
+
+def test_who_substitutes_whom_is_in_words_and_in_a_chart(report: Report) -> None:
+    assert "Who substitutes whom" not in render_report(report)  # a run of an earlier version
+    html = render_report(replace(report, interactions=PAIRED))
+    text = shown(html)
+    bob = "ann and &lt;b&gt;bob&lt;/b&gt; are substitutes"
+    assert f"{bob}: together they add 0.120 [0.050, 0.190] less than the two add separately." in text
+    assert "are complements: together they add 0.080 [0.030, 0.130] more than the two add separately." in text
+    assert "at most 5% are expected to be so by chance" in text
+    assert "say nothing about 7 of 190 pairs" in text
+    assert "strongest of" not in text
+    chart = html.partition('aria-labelledby="interactions-title"')[2].partition("</figure>")[0]
+    assert chart.count("<li>") == 2
+    assert chart.count('class="mark negative"') == chart.count('class="mark positive"') == 1
+    assert chart.count("no more than the average pair") == 1
+    many = replace(PAIRED, rows=(SUBSTITUTES,) * 40, named=250)
+    html = render_report(replace(report, interactions=many))
+    assert "The chart has the 12 strongest of 250 such pairs." in shown(html)
+    assert html.count("less than the two add separately") == 3
+
+
+def test_a_report_without_sure_pairs_says_so_or_why(report: Report) -> None:
+    none = render_report(replace(report, interactions=replace(PAIRED, rows=(), named=0)))
+    assert "No two contributors are surely substitutes or complements." in none
+    assert "interactions-title" not in none
+    omitted = Interactions((), 0, 0, 0, 0.0, "there are <too> many")
+    html = render_report(replace(report, interactions=omitted))
+    assert "No pair of contributors was tested: there are &lt;too&gt; many." in html
+    assert "No two contributors" not in html
+    assert "say nothing about" not in html
 
 
 class Tags(HTMLParser):

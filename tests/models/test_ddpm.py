@@ -131,3 +131,17 @@ def test_building_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(7)
     DDPM.build(SMALL, seed=0).untrained(seed=0)
     torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_patches_are_the_pixels_in_other_places_and_mirrored_as_pixels_are() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8)
+    model = DDPM.build(Architecture(8, 3, (8, 16), 1, flip=True, patch=2), seed=0)
+    assert model.noise_shape == (12, 4, 4)
+    learned = model.learned(images)
+    assert learned.shape == (3, 12, 4, 4)
+    np.testing.assert_allclose(learned[0, :4, 1, 2], images[0, 0, 2:4, 4:6].reshape(-1) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(model.pictured(learned), images)
+    np.testing.assert_array_equal(model.source(images)[torch.tensor([2])], learned[2:])
+    assert not model.architecture.plain
+    assert model.sample(2, seed=0, steps=2).shape == (2, 3, 8, 8)
+    assert DDPM.from_bytes(model.to_bytes()).architecture == model.architecture

@@ -30,6 +30,7 @@ VARIANTS = {
     "noise": Architecture(8, 1, (8, 16), 1, objective="noise"),
     "attention": Architecture(8, 1, (8, 16), 1, attention=(1,), head_channels=8, objective="noise", flip=True),
     "classes": Architecture(8, 1, (8, 16), 1, attention=(1,), classes=2, guidance=2.0),
+    "patches": Architecture(8, 1, (8, 16), 1, classes=2, flip=True, patch=2),
 }
 
 
