@@ -43,8 +43,12 @@ def detect(
         return
     from royalty.infra.pages.terminal import console, print_run
 
+    flagged = f"{result.flagged} of {result.items} items flagged; at most {result.fdr:.0%} of them clean on average"
     console.print(
-        f"{result.flagged} of {result.items} items flagged; at most {result.fdr:.0%} of them clean on average"
+        flagged
+        if result.flagged
+        else f"None of {result.items} items is flagged at a false discovery rate of {result.fdr:.0%}. More clean items "
+        "allow more discoveries; the table has all items, and the lowest scores are the first to look at"
     )
     for kind, weight in result.diagnostics["weights"].items():
         console.print(f"  weight of {kind.replace('_', ' ')}  {weight:.2f}")

@@ -97,6 +97,10 @@ def detect_items(
         device: where transport is computed, such as `"cuda"`; the CPU by default.
         progress: called with 1 after each fold.
 
+    Returns:
+        For each training item a score (the logarithm of its combined p-value, at most 0; higher is cleaner), its
+        p-values by kind of fault, in (0, 1], whether it is flagged, and why; see `DetectedItems`.
+
     Raises:
         InputError: options out of range; what `royalty.models.base.checks.check_labelled` refuses; a training label
             with fewer than two validation items that differ.
