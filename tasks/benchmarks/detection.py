@@ -114,7 +114,9 @@ def comparison_of(rows: Sequence[TableRow], method: str = "detector") -> list[Ta
     """AUROC of a method less that of each other one on the same draws, by corruption and as their mean (`all`)."""
     by_draw: dict[tuple[str, int], dict[str, float]] = {}
     for row in rows:
-        by_draw.setdefault((row["corruption"], row["draw"]), {})[row["method"]] = row["auroc"]
+        by_draw.setdefault((row["corruption"], row.get("draw", 0)), {})[row["method"]] = row[
+            "auroc"
+        ]  # rows of earlier versions have none
     others = dict.fromkeys(row["method"] for row in rows if row["method"] != method)
     corruptions = dict.fromkeys(row["corruption"] for row in rows)
     compared: list[TableRow] = []

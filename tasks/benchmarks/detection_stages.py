@@ -5,7 +5,7 @@ Digests identify artifacts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from royalty.models.base.choices import CorruptionName
 from royalty.tasks.config.detection import DetectionSettings
@@ -77,8 +77,9 @@ class DetectOutputs:
     rows: list[TableRow]
     curves: dict[str, list[float]]
     accuracy: list[TableRow]
-    failed: dict[str, str]
     busy_seconds: float
+    # Rows of earlier versions lack it.
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 DIGITS = Stage("read-digits", DigitsInputs, DigitsOutputs)

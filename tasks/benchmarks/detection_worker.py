@@ -63,7 +63,7 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
         rows.append(title | {"first_fifth": result.first_fifth, "auroc": result.auroc} | counts | {"seconds": seconds})
         curves[method] = result.curve()
         accuracy += [title | row for row in _removals(trial, values, settings.removed, whole)]
-    return DetectOutputs(rows, curves, accuracy, failed, time.perf_counter() - began)
+    return DetectOutputs(rows, curves, accuracy, time.perf_counter() - began, failed)
 
 
 def check(inputs: CheckInputs, context: StageContext) -> int:

@@ -60,12 +60,12 @@ def test_flows_and_stages_of_the_papers_tables_import_no_torch() -> None:
 
 def test_records_of_earlier_versions_are_read() -> None:
     """As they were kept: dictionaries of these names."""
-    config = DetectionConfig().model_dump(mode="json", exclude={"name", "train", "val", "corruptions"})
+    config = DetectionConfig().model_dump(mode="json", exclude={"name", "train", "val", "corruptions", "draws"})
     inputs = {"corruption": "noise", "config": config, "sides": {"train": "t", "val": "v"}}
     outputs = {"rows": [{"auroc": 0.5}], "curves": {"lava": [0.5, 1.0]}, "accuracy": [], "busy_seconds": 1.0}
     detected = DETECT.finished(StageRecord("detect", "k", inputs, outputs, 1.0))
     assert (detected.inputs.config, detected.inputs.sides.val) == (DetectionConfig().settings, "v")
-    assert as_json(detected.inputs) == inputs
+    assert as_json(detected.inputs) == {**inputs, "draw": 0}
     timed = {"rerank", "encoder", "quality", "temperature", "ks", "tracin"}
     methods = CriteriaConfig().model_dump(mode="json", include=timed)
     inputs = {"config": methods, "seed": 0, "digests": ["i", "m", ["c"]]}
