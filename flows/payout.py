@@ -26,6 +26,7 @@ from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
+from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.prefect_artifacts import show_change
 
@@ -102,7 +103,7 @@ def payout(
     check_export(export, terms, payees, release)
     if release:
         statement = release_held(pool, terms, release)
-        unshown = show_payments(pool, terms.period)
+        unshown = shown(pool, terms.period)
         posted = read_statement(statement)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
@@ -166,5 +167,10 @@ def settle(
     if not posting:
         return division
     posted = post(division, terms, replace_paid=replace)
-    unshown = show_payments(pool, terms.period) if posted.statement is not None else []
+    unshown = shown(pool, terms.period) if posted.statement is not None else []
     return dataclasses.replace(posted, remarks=unshown)
+
+
+def shown(pool: str, period: str | None) -> list[str]:
+    """Show what a pool was paid on the MLflow runs and the pages of its credit; returns what could not be shown."""
+    return [*show_payments(pool, period), *show_on_pages(pool, period)]

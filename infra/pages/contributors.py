@@ -49,14 +49,17 @@ class ImageValues:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A statement that names the contributor: its pool, with the period if it has one, and what it moved.
+    """A statement that names the contributor: its pool, with the period if it has one.
 
     Attributes:
+        kind: `division`, `release` of held money, or `correction`.
         credit: None if its credit table is not in this store.
+        amount: what the statement paid, held, or added to the contributor's account.
     """
 
     pool: str
     posted: str
+    kind: str
     credit: float | None
     amount: str
     active: bool
@@ -70,7 +73,9 @@ class ContributorPage:
         among: number of contributors.
         remark: why the payment differs from what the policy alone gives; empty if it does not.
         refusal: why nothing is paid; None if the pool is paid, or the division is proposed.
-        proposed: the division is a proposal that was not posted.
+        proposed: the division was not posted.
+        received: what was paid by this credit on other terms than those of the division, or by releases of held money;
+            empty if nothing was.
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
             value; None if no earlier run credits this contributor.
         pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
@@ -86,6 +91,7 @@ class ContributorPage:
     since: str | None
     changes: tuple[tuple[str, str, str], ...] | None
     proposed: bool = False
+    received: str = ""
     pairs: tuple[PairRow, ...] | None = None
 
 

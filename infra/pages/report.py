@@ -52,6 +52,23 @@ class ContributorRow:
 
 
 @dataclass(frozen=True)
+class PaymentRow:
+    """A statement that was posted by the credit of a run.
+
+    Attributes:
+        pool: its name, with the period if it has one.
+        what: what the statement did, and the money that it moved.
+        fate: whether it is in force, or what corrected or replaced it, and when.
+    """
+
+    pool: str
+    posted: str
+    what: str
+    statement: str
+    fate: str
+
+
+@dataclass(frozen=True)
 class ModelRow:
     """A model of the run: its size, seconds of one sampling step of all images, and the utility of its images."""
 
@@ -125,7 +142,8 @@ class Report:
         matches: contributors to the images of the grand model.
         alphabet: an image of each label by the grand model; None for a generator that is not told labels.
         paid: amount paid from the pool now.
-        statement: ID of the ledger statement; None if nothing was posted.
+        statement: ID of the statement in force that posted this division; None for a proposal.
+        payments: all statements that were posted by this credit, on these terms or others, oldest first.
         refusal: why nothing is paid; None if the pool is paid.
         remarks: names of contributors whose payment differs from what the policy alone gives, and why.
         checks: sentences on what the payout would be if two contributors were one person, or one were two.
@@ -169,6 +187,7 @@ class Report:
     identifiers: tuple[tuple[str, str], ...]
     alphabet: Alphabet | None = None
     interactions: Interactions | None = None
+    payments: tuple[PaymentRow, ...] = ()
 
 
 @dataclass(frozen=True)

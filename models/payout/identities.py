@@ -20,7 +20,7 @@ from royalty.models.valuation.shapley import estimate_shapley
 
 @dataclass(frozen=True)
 class SplitIdentity:
-    """The shares of a contributor under one name and under two, each with half of the credit and its interval.
+    """The shares of a contributor under one name and under two, each with half of the credit.
 
     Attributes:
         undivided: share under one name, in minor units of the pool.
@@ -81,8 +81,10 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
     """The share of each contributor with positive credit, if it split into two identities.
 
     Each identity gets half of the credit, which is exact for additive games and approximate for games with
-    interactions. Any change of the share is due to the terms: floors, caps and tiers apply per contributor.
-    Contributors whose split the terms do not allow are left out.
+    interactions, and an interval as wide as before: the noise of a measurement does not shrink with the credit. Any
+    change of the share is due to the terms: floors, caps and tiers apply to each contributor, and the policy
+    `lower-bound` subtracts the width of the interval twice. Contributors whose split the terms do not allow are left
+    out.
 
     Args:
         terms: both identities are disputed if the contributor is.
@@ -92,7 +94,8 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
     for name, credit in credits.items():
         if credit.value <= 0:
             continue
-        half = Credit(credit.value / 2, credit.low / 2, credit.high / 2)
+        shift = credit.value / 2
+        half = Credit(credit.value - shift, credit.low - shift, credit.high - shift)
         twins = (f"{name} (1)", f"{name} (2)")
         others = {other: credits[other] for other in credits if other != name}
         try:

@@ -43,7 +43,7 @@ else:
     tracin_worker = Deferred("royalty.tasks.benchmarks.tracin_worker")
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="trace training (VAE-TracIn)", cache_policy=NO_CACHE)
 def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaConfig) -> str:
     """Score training items by VAE-TracIn for images of a beta-VAE; returns the digest of the contributions."""
     if config.tracin is None:
@@ -54,7 +54,7 @@ def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: C
     return run_in_worker(TRACIN, inputs, tracin_worker.trace, title="VAE-TracIn", total=total).outputs.contributions
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="judge identity", cache_policy=NO_CACHE)
 def judge_identity(judged: Sequence[Judged], items: ItemsOutputs, config: CriteriaConfig) -> IdentityJudged:
     """C1: compare the classes of generated images with those of their most valuable items."""
     inputs = IdentityInputs(list(judged), items.items, list(config.ks), config.seed)
@@ -63,7 +63,7 @@ def judge_identity(judged: Sequence[Judged], items: ItemsOutputs, config: Criter
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="judge attributes", cache_policy=NO_CACHE)
 def judge_attributes(judged: Sequence[Judged], items: ItemsOutputs, config: CriteriaConfig) -> AttributesJudged:
     """C2: compare the attributes of generated images with those of their most valuable items."""
     attributes = {name: list(labels) for name, labels in config.attributes.items()}
@@ -73,7 +73,7 @@ def judge_attributes(judged: Sequence[Judged], items: ItemsOutputs, config: Crit
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="judge membership", cache_policy=NO_CACHE)
 def judge_membership(judged: Sequence[Judged], halves: Halved) -> MembershipJudged:
     """Table 6: compare the values of a trained and a held-out half of a class."""
     inputs = MembershipInputs(list(judged), halves.outputs.trained, halves.outputs.held_out)
@@ -82,7 +82,7 @@ def judge_membership(judged: Sequence[Judged], halves: Halved) -> MembershipJudg
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="judge outliers", cache_policy=NO_CACHE)
 def judge_outliers(judged: Sequence[Judged], noisy: Planted) -> OutliersJudged:
     """C3: rank images with planted noise by value."""
     inputs = OutliersInputs(list(judged), noisy.outputs.planted)
@@ -91,7 +91,7 @@ def judge_outliers(judged: Sequence[Judged], noisy: Planted) -> OutliersJudged:
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="time methods", cache_policy=NO_CACHE)
 def time_methods(
     config: CriteriaConfig, items: ItemsOutputs, made: ItemsOutputs, trained: Generator
 ) -> EfficiencyJudged:

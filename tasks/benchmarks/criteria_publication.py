@@ -39,7 +39,7 @@ SCORES: Mapping[CriterionName, tuple[str, ...]] = {
 """Columns of each criterion that MLflow stores as metrics; the other columns identify the row."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write criterion", cache_policy=NO_CACHE)
 def write_criterion(
     criterion: CriterionName,
     config: CriteriaConfig,

@@ -39,21 +39,21 @@ else:
 WRITE_DETECTION = PublishStage("write-detection", PublishInputs, PublishOutputs)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="read digits", cache_policy=NO_CACHE)
 def read_digits() -> CleanSides:
     """Store scikit-learn's digits as training and validation items; returns their digests."""
     digits = run_in_worker(DIGITS, DigitsInputs(), digits_worker.read_digits, title="Read digits", total=1).outputs
     return CleanSides(digits.train.items, digits.val.items)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="check corruptions", cache_policy=NO_CACHE)
 def check_corruptions(config: DetectionConfig, sides: CleanSides) -> None:
     """Check, before any method looks for one, that every corruption can be planted in these images."""
     inputs = CheckInputs(config.corruptions, config.settings, sides)
     call_in_worker(detection_worker.check, inputs, "", title="Check corruptions", total=len(config.corruptions))
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="detect planted items", cache_policy=NO_CACHE)
 def detect(corruption: CorruptionName, draw: int, config: DetectionConfig, sides: CleanSides) -> Detected:
     """Detect one corruption by every method, and measure the accuracy without the items of lowest value."""
     inputs = DetectInputs(corruption, config.settings, sides, draw)
@@ -71,7 +71,7 @@ def detect(corruption: CorruptionName, draw: int, config: DetectionConfig, sides
     return detected
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write detection", cache_policy=NO_CACHE)
 def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Published:
     """Publish `detection.csv`, `accuracy.csv`, and a plot of each corruption."""
     rows = rows_of(detected)

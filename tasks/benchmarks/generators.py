@@ -43,20 +43,20 @@ else:
     training_sets_worker = Deferred("royalty.tasks.benchmarks.training_sets_worker")
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="draw items", cache_policy=NO_CACHE)
 def draw_items(source: str, config: CriteriaConfig) -> ItemsOutputs:
     """Draw training images from a source, or from the MNIST digits if the source is ""."""
     inputs = DrawInputs(source, config.items, config.seed)
     return run_in_worker(DRAW, inputs, training_sets_worker.draw).outputs
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="halve the items", cache_policy=NO_CACHE)
 def halve(items: ItemsOutputs, config: CriteriaConfig) -> Halved:
     """Hold out half of one class."""
     return run_in_worker(HALVE, HalveInputs(items.items, config.halved, config.seed), training_sets_worker.halve)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="plant outliers", cache_policy=NO_CACHE)
 def plant(items: ItemsOutputs, config: CriteriaConfig) -> Planted:
     """Add noise to some of the images."""
     return run_in_worker(PLANT, PlantInputs(items.items, config.noisy, config.seed), training_sets_worker.plant)
@@ -70,7 +70,7 @@ def train_generator(items: ItemsOutputs, generator: GeneratorName, config: Crite
     return run_in_worker(GENERATOR, inputs, generators_worker.fit, title=f"Train {generator}", total=steps)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="sample the generator", cache_policy=NO_CACHE)
 def sample(trained: Generator, images: int, config: CriteriaConfig) -> ItemsOutputs:
     """Generate images by a trained generator."""
     generator = trained.inputs.generator
@@ -86,14 +86,14 @@ def train_classifier(items: ItemsOutputs, config: CriteriaConfig, attribute: str
     return run_in_worker(IMAGE_CLASSIFIER, inputs, classes_worker.fit_classifier, title="Train classifier", total=steps)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="classify images", cache_policy=NO_CACHE)
 def classify(made: ItemsOutputs, items: ItemsOutputs, classifier: ImageClassifier) -> ItemsOutputs:
     """Classify generated images."""
     inputs = ClassifyInputs(made.items, items.items, classifier.outputs.classifier)
     return run_in_worker(CLASSIFY, inputs, classes_worker.classify).outputs
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="find attributes", cache_policy=NO_CACHE)
 def find_attributes(made: ItemsOutputs, classifiers: Mapping[str, ImageClassifier]) -> ItemsOutputs:
     """Predict the attributes of generated images."""
     digests = {name: classifier.outputs.classifier for name, classifier in classifiers.items()}

@@ -49,14 +49,14 @@ REVIEW = (
 """Columns of the list to fix labels from, of those that the table has."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="detect faulty items", cache_policy=NO_CACHE)
 def detect_all(config: DetectConfig, sides: Sides) -> ItemsDetected:
     """Score all items in one process, and flag them at the false discovery rate."""
     inputs = DetectItemsInputs(config.settings.model_dump(mode="json"), sides)
     return run_in_worker(DETECT_ITEMS, inputs, detecting_worker.detect, title="Detect faulty items", total=2)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write detected items", cache_policy=NO_CACHE)
 def write_detected(config: DetectConfig, sides: Sides, detected: ItemsDetected, out: Path | None) -> Published:
     """Publish `detected.parquet`, `review.csv` and `detected.html`, and copy the table to `out`."""
     outputs = detected.outputs

@@ -46,7 +46,7 @@ else:
     reading_worker = Deferred("royalty.tasks.items.reading_worker")
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="read items", cache_policy=NO_CACHE)
 def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True) -> ItemsRead:
     """Read the items of a source.
 
@@ -75,7 +75,7 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
     return run_stage(READ_ITEMS, inputs, compute, modules=modules)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="convert images", cache_policy=NO_CACHE)
 def colour(items: ItemsOutputs) -> Coloured:
     """Convert greyscale items to colour."""
     return run_in_worker(COLOUR, ColourInputs(items.items), reading_worker.colour, title="Repeat channels")
@@ -88,7 +88,7 @@ def alike(*sides: ItemsOutputs) -> tuple[ItemsOutputs, ...]:
     return tuple(colour(side).outputs if side.shape and side.shape[0] == 1 else side for side in sides)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="train encoder", cache_policy=NO_CACHE)
 def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> EncoderTrained:
     """Train an encoder on the validation images."""
     inputs = EncoderInputs(val.items, encoding, seed)
@@ -97,7 +97,7 @@ def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> Enc
     )
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="embed items", cache_policy=NO_CACHE)
 def embed(items: ItemsOutputs, encoder: str, model: str) -> Embedded:
     """Embed the images that have no embedding yet.
 

@@ -42,14 +42,14 @@ else:
     valuing_worker = Deferred("royalty.tasks.items.valuing_worker")
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="value items", cache_policy=NO_CACHE)
 def value_all(config: ValueConfig, sides: Sides) -> Valued:
     """Value all items in one process."""
     inputs = ValueInputs(_settled(config), sides)
     return run_in_worker(VALUE, inputs, valuing_worker.value, title="Value items", total=1)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="plan shares of the work", cache_policy=NO_CACHE)
 def plan_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Planned:
     """Plan a valuation by SAVA in shares.
 
@@ -64,21 +64,21 @@ def plan_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Planned
     return planned
 
 
-@task(cache_policy=NO_CACHE, retries=1)
+@task(name="solve transport of a share", cache_policy=NO_CACHE, retries=1)
 def solve_share(share: int, planned: Planned) -> Solved:
     """Solve the optimal transports of one share."""
     inputs = SolveInputs(planned.outputs.ground, planned.outputs.parts[share])
     return run_in_worker(SOLVE_SHARE, inputs, shares_worker.solve)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="agree on the plan of all shares", cache_policy=NO_CACHE)
 def agree_shares(planned: Planned, solved: Sequence[Solved]) -> Agreed:
     """Solve the transport between batches from the results of all shares."""
     inputs = AgreeInputs(planned.outputs.plan, [share.outputs.share for share in solved])
     return run_in_worker(AGREE_SHARES, inputs, shares_worker.agree_on, title="Agree", total=1)
 
 
-@task(cache_policy=NO_CACHE, retries=1)
+@task(name="value items of a share", cache_policy=NO_CACHE, retries=1)
 def value_share(share: int, planned: Planned, agreed: Agreed) -> ShareValued:
     """Value the items of one share."""
     plan, first = planned.outputs, sum(planned.outputs.batches[:share])
@@ -86,7 +86,7 @@ def value_share(share: int, planned: Planned, agreed: Agreed) -> ShareValued:
     return run_in_worker(VALUE_SHARE, inputs, shares_worker.value)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="join values of all shares", cache_policy=NO_CACHE)
 def join_shares(
     config: ValueConfig, sides: Sides, planned: Planned, agreed: Agreed, valued: Sequence[ShareValued]
 ) -> Valued:

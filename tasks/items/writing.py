@@ -33,7 +33,7 @@ WRITE_VALUES = PublishStage("write-values", PublishInputs, PublishOutputs)
 WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write values", cache_policy=NO_CACHE)
 def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | None) -> Published:
     """Publish `values.parquet` and its plots, and copy the table to `out`."""
     table = valued.outputs.table
@@ -57,7 +57,7 @@ def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | 
     return published
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write matches", cache_policy=NO_CACHE)
 def write_matches(
     config: GMValuatorConfig, train: str, generated: str, matched: Matched, out: Path | None
 ) -> Published:

@@ -24,7 +24,7 @@ PARTS = 7
 """Steps of the progress bar."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="attribute by baselines", cache_policy=NO_CACHE)
 def attribute(data: Ingested, base: Trained, classifier: Classified, config: CreditConfig) -> Attributed:
     """Score contributors by each baseline of the paper."""
     inputs = AttributeInputs(

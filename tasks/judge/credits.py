@@ -103,7 +103,7 @@ def shapley_credit(
     return credits
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="estimate cross-fitted credit", cache_policy=NO_CACHE)
 def cross_fitted_credit(
     data: Ingested, ends: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
 ) -> list[CrossFitted]:

@@ -18,7 +18,7 @@ WRITE_LDS = PublishStage("write-lds", PublishInputs, PublishOutputs)
 WRITE_COUNTERFACTUAL = PublishStage("write-counterfactual", PublishInputs, PublishOutputs)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write LDS", cache_policy=NO_CACHE)
 def write_lds(config: CreditConfig, scored: Scored) -> Published:
     """Publish `lds.csv` and `lds.png`."""
     rows = scored.outputs.rows
@@ -31,7 +31,7 @@ def write_lds(config: CreditConfig, scored: Scored) -> Published:
     return publish(WRITE_LDS, _inputs(config, "lds", scored.key), make)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write counterfactuals", cache_policy=NO_CACHE)
 def write_counterfactual(config: CreditConfig, compared: Compared) -> Published:
     """Publish `counterfactual.csv`."""
 

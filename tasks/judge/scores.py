@@ -34,7 +34,7 @@ from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import TableRow
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="score credit (LDS)", cache_policy=NO_CACHE)
 def score(
     data: Ingested,
     chosen: Mapping[float, Sequence[Members]],
@@ -68,7 +68,7 @@ def score(
     return run_here(LDS, inputs, compute)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="compare utilities", cache_policy=NO_CACHE)
 def compare_utilities(coalitions: Mapping[tuple[str, str], Members], plans: Sequence[CoalitionPlan]) -> Compared:
     """Compute the relative change of the utility by each counterfactual, as mean and range over training seeds.
 

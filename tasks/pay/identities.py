@@ -39,19 +39,32 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
     credits = credits_of(table)
     images = data or _anchored_images(space, run)
     shared = _shared_images(space, images, credit, credits) if images else ()
-    return [_second_names(credits, config), *shared]
+    return [second_names(credits, config), *shared]
 
 
-def _second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
-    gains = {row.name: row.combined - row.undivided for row in split(config.minor_units, credits, config.terms())}
-    name = max(gains, key=lambda name: gains[name], default=None)
-    if name is None or gains[name] <= ROUNDING:
-        return "Nobody would get a larger share by splitting into two identities, each with half of the credit."
+def second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
+    """Say how many contributors would get more under two names, and who would gain most."""
+    splits = split(config.minor_units, credits, config.terms())
+    gaining = [row for row in splits if row.combined - row.undivided > ROUNDING]
+    halves = "two contributors, each with half of the credit and an interval as wide as before"
+    if not gaining:
+        return f"Nobody would get more of the pool as {halves}."
+    most = max(gaining, key=lambda row: row.combined - row.undivided)
     return (
-        f"By splitting into two identities, each with half of the credit, {name} would get "
-        f"{config.formatted(gains[name])} more of the pool. {sum(gain > ROUNDING for gain in gains.values()) - 1} "
-        "other contributor(s) would also get more."
+        f"{len(gaining)} of {len(credits)} contributors would get more of the pool as {halves}. {most.name} would gain "
+        f"most: {config.formatted(most.combined)} instead of {config.formatted(most.undivided)}. {_why(config)} Check "
+        "who is behind each name before you pay."
     )
+
+
+def _why(config: PayoutConfig) -> str:
+    """Why a second name can pay under these terms."""
+    reasons = []
+    if config.policy == "equal-tiers":
+        reasons.append("Members of a tier are paid the same, so that a person with two names in it is paid twice.")
+    if config.floor or config.cap < 1:
+        reasons.append("Floors and caps apply to each name.")
+    return " ".join(reasons)
 
 
 def _anchored_images(space: Workspace, run: str) -> Ingested | None:

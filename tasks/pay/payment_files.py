@@ -61,7 +61,7 @@ class OtherPayment:
     reason: str
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="check payment files", cache_policy=NO_CACHE)
 def check_export(
     export: ExportName | None,
     config: PayoutConfig,

@@ -53,7 +53,7 @@ class Background:
     Attributes:
         train: the training images, memory-mapped.
         valuations: the match of this run, and the latest valuation by each method that covers any of its images.
-        statements: payout statements that name a contributor of this run.
+        statements: statements of pools that this credit divided, and those that move money of its contributors.
         earlier: the run that changes are shown against; None if there is none.
         files: file names by contributor and item id; empty if the images have none.
         about: caption, license and date by item id; empty if the images have none.
@@ -104,9 +104,15 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 
 
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
-    """Payout statements that name a contributor of this run."""
-    names = set(stages.ingest.outputs.contributors)
-    return [posted for posted in space.ledger.verified_statements() if names & set(posted.paid)]
+    """Statements of pools that this credit divided, and those that move money of its contributors."""
+    names, statements = set(stages.ingest.outputs.contributors), space.ledger.verified_statements()
+    table = stages.credit.outputs.table
+    pools = {(posted.pool, posted.period) for posted in statements if posted.valuation == table}
+    return [
+        posted
+        for posted in statements
+        if (posted.pool, posted.period) in pools or names & {*posted.paid, *posted.held, *posted.accounts}
+    ]
 
 
 def _earlier_run(space: Workspace, name: str, stages: RunStages) -> EarlierRun | None:

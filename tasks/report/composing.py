@@ -63,7 +63,7 @@ class Remarks:
 def compose_report(
     space: Workspace, name: str, config: CreditConfig, stages: RunStages, train: ImageSet, added: Remarks
 ) -> Report:
-    """Compose the report of a run.
+    """Compose the report of a run; `with_payments` adds what was paid.
 
     Args:
         train: the training images.
@@ -102,7 +102,7 @@ def compose_report(
         paid=_paid(payout, paid),
         pool=payout.formatted(payout.minor_units),
         pool_name=payout.name or name,
-        statement=stages.pay.statement,
+        statement=None,
         refusal=paid.refusal,
         policy=" ".join(filter(None, policy_sentences(stages.pay, payout, table))),
         remarks=tuple(payout_remarks(paid, payout)),

@@ -1,19 +1,16 @@
-"""Compose a page for each contributor: values of images, payment history, and changes since the last run."""
+"""Compose a page for each contributor: values of images, and changes since the last run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.cells import rank_text
-from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, Tile
-from royalty.infra.pages.interactions import Interactions
+from royalty.infra.pages.contributors import ContributorPage, ImageValues, Tile
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.report import ContributorRow
-from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.pages.report import ContributorRow, Report
 from royalty.infra.workspace import Workspace
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
@@ -39,24 +36,12 @@ TITLES = {"gmvaluator": "By GMValuator", "lava": "By LAVA", "sava": "By SAVA", "
 
 
 def compose_pages(
-    space: Workspace,
-    rows: Sequence[ContributorRow],
-    stages: RunStages,
-    background: Background,
-    payout: PayoutConfig,
-    remarks: Mapping[str, str],
-    interactions: Interactions | None = None,
+    space: Workspace, report: Report, stages: RunStages, background: Background, payout: PayoutConfig
 ) -> list[ContributorPage]:
-    """Compose the pages, one for each contributor, in the order of `rows`.
-
-    Args:
-        rows: rows of the report, highest credit first.
-        remarks: notes on adjusted payouts, by contributor.
-        interactions: substitutes and complements; None in runs of earlier versions.
-    """
+    """Compose the pages, one for each contributor, in the order of the report; `with_payments` adds what was paid."""
+    rows, remarks, interactions = report.rows, dict(report.remarks), report.interactions
     earlier = background.earlier
     before = _earlier_credit(space, earlier)
-    credits = {table: _credits(space, table) for table in {posted.valuation for posted in background.statements}}
     pages = []
     for row in rows:
         then = before.get(row.name)
@@ -67,9 +52,8 @@ def compose_pages(
                 among=len(rows),
                 remark=remarks.get(row.name, ""),
                 refusal=stages.pay.outputs.refusal,
-                proposed=stages.pay.proposed,
                 values=tuple(_values(valuation, background, row.name) for valuation in background.valuations),
-                history=tuple(_history(row.name, background.statements, credits)),
+                history=(),
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
                 changes=changes,
@@ -104,26 +88,6 @@ def _values(valuation: Valuation, background: Background, name: str) -> ImageVal
             for identity, value in values[values > 0].head(TILES).items()
         ),
     )
-
-
-def _credits(space: Workspace, table: str) -> Mapping[str, float]:
-    """Credit by contributor from a table; empty if the table is not in this workspace."""
-    try:
-        rows = load_table(space, table)
-    except StoreError:
-        return {}
-    return dict(zip(rows["contributor"], rows["credit"].astype(float), strict=True))
-
-
-def _history(
-    name: str, statements: Sequence[Posted], credits: Mapping[str, Mapping[str, float]]
-) -> Iterator[HistoryRow]:
-    for posted in statements:
-        if name in posted.paid:
-            amount = PayoutConfig.model_construct(currency=posted.currency).formatted(posted.paid[name])
-            credit = credits[posted.valuation].get(name)
-            pool = " ".join(filter(None, (posted.pool, posted.period)))
-            yield HistoryRow(pool, posted.created_at, credit, amount, posted.active)
 
 
 @dataclass(frozen=True)

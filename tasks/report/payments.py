@@ -1,14 +1,15 @@
-"""What was paid by a credit table, on the MLflow run that found the credit: proposed, paid, released or replaced."""
+"""What was paid by a credit table: proposed, paid, released or replaced; and the same on its MLflow run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.report import PaymentRow
 from royalty.infra.settings import settings
 from royalty.infra.tracking.records import Payment
 from royalty.infra.workspace import Workspace, open_workspace
@@ -77,18 +78,40 @@ def _later(posted: Posted, statements: Sequence[Posted]) -> Iterator[Posted]:
             yield other
 
 
+def payment_rows(statements: Sequence[Posted], table: str) -> Iterator[PaymentRow]:
+    """What statements say about a credit table, as the report shows it."""
+    for posted in statements:
+        if posted.valuation == table:
+            fate = _fate(posted, statements) or "in force"
+            yield PaymentRow(pool_of(posted), posted.created_at, _what(posted), posted.id, fate)
+
+
+def pool_of(posted: Posted) -> str:
+    """Name of the pool of a statement, with the period if it has one."""
+    return " of ".join(filter(None, (posted.pool, posted.period)))
+
+
 def _sentence(posted: Posted, statements: Sequence[Posted]) -> str:
-    pool = escaped(" of ".join(filter(None, (posted.pool, posted.period))))
-    moved = sum(amount for amount in posted.paid.values())
-    what = {
-        "division": f"{formatted(posted.amount, posted.currency)} of the pool {pool} divided, and "
-        f"{formatted(moved, posted.currency)} paid",
-        "correction": f"the pool {pool} corrected on the accounts of {len(posted.accounts)} contributor(s)",
-        "release": f"{formatted(moved, posted.currency)} released to {', '.join(map(escaped, posted.paid))}",
-    }[posted.kind]
+    """The same in Markdown."""
+    what = _what(posted, of_pool=f" of the pool {escaped(pool_of(posted))}", shown=escaped)
     sentence = f"{what} on {posted.created_at[:10]} by statement `{posted.id}`"
+    return ", ".join(filter(None, (sentence, _fate(posted, statements, mark="`"))))
+
+
+def _what(posted: Posted, *, of_pool: str = "", shown: Callable[[str], str] = str) -> str:
+    """What a statement did, and the money that it moved; `shown` formats names."""
+    moved = formatted(sum(posted.paid.values()), posted.currency)
+    return {
+        "division": f"{formatted(posted.amount, posted.currency)}{of_pool} divided, and {moved} paid",
+        "correction": f"the accounts of {len(posted.accounts)} contributor(s){of_pool} corrected",
+        "release": f"{moved} released to {', '.join(map(shown, posted.paid))}",
+    }[posted.kind]
+
+
+def _fate(posted: Posted, statements: Sequence[Posted], mark: str = "") -> str:
+    """What corrected or replaced a statement, and when; empty if it is in force."""
     later = next(_later(posted, statements), None)
     if later is None:
-        return sentence
+        return ""
     verb = "corrected" if later.kind == "correction" else "reversed and replaced"
-    return f"{sentence}, {verb} on {later.created_at[:10]} by statement `{later.id}`"
+    return f"{verb} on {later.created_at[:10]} by statement {mark}{later.id}{mark}"

@@ -9,16 +9,16 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
-from royalty.infra.pages.contributors import render_pages
-from royalty.infra.pages.report import Report, render_report, template_digest
+from royalty.infra.pages.report import template_digest
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.composing import Remarks, compose_report
+from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import compose_pages
+from royalty.tasks.report.payment_pages import with_payments
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
 from royalty.tasks.stages.running import run_here
@@ -49,15 +49,15 @@ def write_report(
         from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
 
         report = compose_report(space, name, config, stages, background.train, Remarks(timings, notes, checks))
-        pages = {
-            file: space.artifacts.put(html.encode())
-            for file, html in _pages(space, report, config.payout, stages, background).items()
-        }
+        contributors = compose_pages(space, report, stages, background, config.payout)
+        contents = Contents(report, tuple(contributors))
+        shown = with_payments(space, contents, stages.pay.stage, background.statements)
+        pages = {file: space.artifacts.put(html.encode()) for file, html in shown.render().items()}
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
         together = combined({file: space.artifacts.get(digest).decode() for file, digest in pages.items()})
         tracking.files(run, _tables(space, stages) | {REPORT_PAGE: together.encode()})
         tracking.finish(run)
-        return ReportOutputs(pages[REPORT_PAGE], pages)
+        return ReportOutputs(pages[REPORT_PAGE], pages, space.artifacts.put(contents.to_bytes()))
 
     written = run_here(REPORT, inputs, compute)
     folder = space.root / "runs" / name
@@ -76,21 +76,3 @@ def _tables(space: Workspace, stages: RunStages) -> dict[str, bytes]:
         "contributions.parquet": stages.match.outputs.contributions,
     }
     return {file: space.artifacts.get(digest) for file, digest in tables.items()}
-
-
-def _pages(
-    space: Workspace, report: Report, payout: PayoutConfig, stages: RunStages, background: Background
-) -> dict[str, str]:
-    """The report, the index of contributors and a page for each, by file name."""
-    composed = compose_pages(space, report.rows, stages, background, payout, dict(report.remarks), report.interactions)
-    pages = render_pages(
-        composed,
-        title=report.title,
-        created_at=report.created_at,
-        utility_name=report.utility_name,
-        utility_meaning=report.utility_meaning,
-        utilities=(report.null_utility, report.grand_utility),
-        level=f"{100 * report.confidence:g}%",
-        pool=report.pool,
-    )
-    return {REPORT_PAGE: render_report(report), **pages}

@@ -60,7 +60,7 @@ class StageRun:
         losses: loss curves by name in the parent run, pairs of step and mean loss.
         model: logged as an output of the stage.
         tables: tables by file name, logged to the parent run.
-        of_run: whether the parent run shows these metrics too.
+        of_run: whether the parent run shows these metrics too. MLflow groups its charts by what precedes `/` in a name.
     """
 
     stage: Finished[Any, Any]
@@ -159,15 +159,16 @@ def _utilities(measured: MeasureOutputs) -> dict[str, float]:
         "step_seconds": measured.step_seconds,
         "utility_stderr": measured.utility_stderr,
     }
-    return {f"{kind}_{model}": value for kind, values in by_kind.items() for model, value in values.items()}
+    return {f"{kind}/{model}": value for kind, values in by_kind.items() for model, value in values.items()}
 
 
 def _credit_run(space: Workspace, credit: Credited) -> StageRun:
     outputs = credit.outputs
-    metrics = {"null_utility": outputs.null_utility, "grand_utility": outputs.grand_utility}
+    metrics = {"utility/nobody": outputs.null_utility, "utility/everybody": outputs.grand_utility}
+    diagnostics = {f"credit/{name}": value for name, value in _numbers(outputs.diagnostics).items()}
     return StageRun(
         credit,
-        metrics | _numbers(outputs.diagnostics),
+        metrics | diagnostics,
         tables={"credit.json": ranked(load_table(space, outputs.table))},
         of_run=True,
     )
@@ -180,7 +181,7 @@ def _match_run(space: Workspace, match: Matched) -> StageRun:
 
 def _samples_run(samples: Sampled) -> StageRun:
     """How legible the images of a conditional generator are."""
-    legible = {f"legible_{model}": fraction for model, fraction in samples.outputs.legible.items()}
+    legible = {f"legible/{model}": fraction for model, fraction in samples.outputs.legible.items()}
     return StageRun(samples, legible, of_run=True)
 
 

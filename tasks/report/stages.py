@@ -85,10 +85,15 @@ class ReportInputs:
 
 @dataclass(frozen=True)
 class ReportOutputs:
-    """Digest of the report, and digests of all pages by file name."""
+    """Digest of the report, and digests of all pages by file name.
+
+    Attributes:
+        contents: digest of what the pages show, so that later payments can be added; empty in rows of earlier versions.
+    """
 
     report: str
     pages: dict[str, str]
+    contents: str = ""
 
 
 TRACK = Stage("track", TrackInputs, TrackOutputs)

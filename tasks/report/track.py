@@ -223,7 +223,7 @@ def _log_pictures(
     utility = chosen_property(config["property"]).title
     plot = property_by_size("Property by size of coalition", points, utility, stages.measure.outputs.utility["real"])
     now = time.time()
-    tracking.curve(run, "property_by_size", mean_by_size(points), Period(now, now))
+    tracking.curve(run, "utility/by_size", mean_by_size(points), Period(now, now))
     tracking.files(run, {"property-by-size.png": plot, CARD: card.encode()})
 
 

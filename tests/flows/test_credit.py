@@ -193,7 +193,7 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     assert all(client.get_metric_history(run.info.run_id, "loss") for run in trained)
     # Found runs come without the models that they started from.
     assert all(client.get_run(run.info.run_id).inputs.model_inputs for run in trained)
-    for curve in ("loss/classifier", "loss/base", "loss/recovery", "property_by_size"):
+    for curve in ("loss/classifier", "loss/base", "loss/recovery", "utility/by_size"):
         assert len(client.get_metric_history(parent.info.run_id, curve)) > 1, curve
     models = client.search_logged_models([experiments["royalty"]])
     assert {model.name for model in models} == {"base", "pruned"}
@@ -210,7 +210,7 @@ def _check_mlflow(home: Path, result: dict, table: pd.DataFrame) -> None:
     assert parent.data.tags["royalty.credit_table"] == result["table"]
     assert {int(version.version) for version in client.search_model_versions("name = 'royalty-small'")} == {1}
     assert str(client.get_model_version_by_alias("royalty-small", "credited").version) == "1"
-    assert parent.data.metrics["grand_utility"] - parent.data.metrics["null_utility"] == pytest.approx(
+    assert parent.data.metrics["utility/everybody"] - parent.data.metrics["utility/nobody"] == pytest.approx(
         table["credit"].sum(), abs=1e-9
     )
 

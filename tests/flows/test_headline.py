@@ -7,8 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from royalty.models.payout.policies import Credit
+from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.credits import credits_of, ranked, table_of
 from royalty.tasks.pay.headline import headline
+from royalty.tasks.pay.identities import second_names
 from royalty.tasks.pay.remarks import tier_sentence
 
 
@@ -56,3 +59,20 @@ def test_a_credit_table_is_the_same_after_there_and_back() -> None:
     table = pd.DataFrame({"contributor": ["b", "a"], "credit": [2.0, 1.0], "ci_low": [1.0, 0.5], "ci_high": [3.0, 2.0]})
     assert table_of(credits_of(table)).equals(table)
     assert table_of(dict(reversed(credits_of(table).items()))).equals(table)
+
+
+TWICE = "two contributors, each with half of the credit and an interval as wide as before"
+
+
+def test_what_a_second_name_pays_is_right_for_the_policy() -> None:
+    apart = {"ann": Credit(6.0, 5.9, 6.1), "bob": Credit(2.0, 1.9, 2.1)}
+    alike = {"ann": Credit(6.0, 0.0, 12.0), "bob": Credit(2.0, 0.0, 4.0)}
+    by_tiers, by_credit = PayoutConfig(pool=90), PayoutConfig(pool=90, policy="proportional")
+    for credits, terms in ((apart, by_tiers), (apart, by_credit), (alike, by_credit)):
+        assert second_names(credits, terms) == f"Nobody would get more of the pool as {TWICE}."
+    tiers = second_names(alike, by_tiers)
+    assert tiers.startswith(f"2 of 2 contributors would get more of the pool as {TWICE}. ann would gain most: €60.00")
+    assert "instead of €45.00. Members of a tier are paid the same, so that a person with two names" in tiers
+    assert "Floors" not in tiers
+    capped = second_names(apart, PayoutConfig(pool=90, policy="proportional", cap=0.5))
+    assert "ann would gain most: €67.50 instead of €45.00. Floors and caps apply to each name. Check" in capped

@@ -184,7 +184,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert 0 < float(moved[1]) < 50
     html = (Path(revalued["folder"]) / "report.html").read_text(encoding="utf-8")
     assert note in html
-    assert "splitting into two identities, each with half of the credit" in html
+    assert "more of the pool as two contributors, each with half of the credit" in html
     page = (Path(revalued["folder"]) / file_of("ann")).read_text(encoding="utf-8")
     assert re.search(r"Content of the images</th><td>different</td><td>changed</td>", page)
     for result, state in ((first, "reversed"), (revalued, "active")):

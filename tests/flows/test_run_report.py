@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from io import BytesIO
@@ -19,8 +20,10 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
+from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
+from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import RunStages, WrittenReport
@@ -61,8 +64,10 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     run = client.get_run(outputs.run)
     assert run.data.tags["royalty.credit_table"] == stages.credit.outputs.table
     assert run.data.tags["royalty.statement"] == home.statement
-    assert run.data.metrics["grand_utility"] == 2.0
-    assert run.data.metrics["utility_pruned"] == 1.0
+    assert run.data.metrics["utility/everybody"] == 2.0
+    assert run.data.metrics["utility/pruned"] == 1.0
+    groups = {name.rpartition("/")[0] for name in run.data.metrics}
+    assert groups == {"credit", "loss", "step_seconds", "utility", "utility_stderr"}, "MLflow shows a section each"
     assert run.data.tags["mlflow.user"]
     assert {given.dataset.name for given in run.inputs.dataset_inputs} == {"train", "validation", "classifier"}
     models = {client.get_logged_model(made.model_id).name for made in run.outputs.model_outputs}
@@ -75,10 +80,10 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     assert [[(point.step, point.value) for point in curve] for curve in curves] == [[(1, 0.5), (2, 0.25)]] * 2
     assert base.info.end_time - base.info.start_time == 1_000
     assert run.info.start_time <= base.info.start_time
-    by_size = client.get_metric_history(outputs.run, "property_by_size")
+    by_size = client.get_metric_history(outputs.run, "utility/by_size")
     assert [(point.step, point.value) for point in by_size] == [(0, 0.0), (1, 1.0), (2, 2.0)]
     measured = client.get_run(outputs.runs[stages.measure.key]).data.metrics
-    assert (measured["utility_real"], measured["step_seconds_base"]) == (1.0, 0.1)
+    assert (measured["utility/real"], measured["step_seconds/base"]) == (1.0, 0.1)
     version = client.get_model_version_by_alias("royalty-june", "credited")
     assert stages.train.outputs.model in str(version.description)
     assert version.run_id == outputs.run
@@ -125,6 +130,60 @@ def test_mlflow_shows_what_was_paid_later_released_and_replaced(home: Home, monk
     monkeypatch.setattr("royalty.infra.tracking.client.Tracking.show_payment", unreachable)
     (remark,) = show_payments.fn("fund", "2026-05")
     assert remark.startswith("MLflow does not show this payment yet: no answer. Repeat the command")
+
+
+def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Settings(home=home.space.root)
+    monkeypatch.setattr("royalty.tasks.report.payment_pages.settings", lambda: here)
+    ledger, stages = home.space.ledger, logged(unpaid(home))
+    folder = Path(reported(home, stages).folder)
+
+    def page(file: str) -> str:
+        text = re.sub(r"<[^>]+>", " ", (folder / file).read_text(encoding="utf-8").partition("<body>")[2])
+        return " ".join(text.split())
+
+    assert "this is a proposal, and nothing is posted" in page("report.html")
+    assert "€500.00 is proposed, 50.0% of the pool of €1,000.00; this proposal is not paid" in page(file_of("ann"))
+    table, amounts = stages.credit.outputs.table, {"ann": 50_000, "bob": 50_000}
+    other = ledger.post("may", euros(table, {"ann": 60}, held={"bob": 40}), period="2026-04")
+    assert show_on_pages.fn("may", "2026-04") == []
+    assert "this division is a proposal. The credit was paid on other terms" in page("report.html")
+    assert "€0.60 is paid by this credit on other terms" in page(file_of("ann"))
+    assert re.search(r"may of 2026-04 \S.* division \+1.00 €0.40 held active", page(file_of("bob")))
+    before = page("report.html")
+    division = ledger.post("may", euros(table, amounts), period="2026-05")
+    assert show_on_pages.fn("elsewhere", "2026-05") == []
+    assert page("report.html") == before
+    assert show_on_pages.fn("may", "2026-05") == []
+    assert "2 of 2 are paid." in page("report.html")
+    assert f"Division of the pool may of 2026-05 of €1,000.00, statement {division}" in page("report.html")
+    assert f"€1,000.00 divided, and €1,000.00 paid {division} in force" in page("report.html")
+    assert "€500.00 is paid, 50.0% of the pool of €1,000.00" in page(file_of("ann"))
+    assert "€0.60 more is paid by this credit" in page(file_of("ann"))
+    ledger.release("may", ["bob"], period="2026-04")
+    show_on_pages.fn("may", "2026-04")
+    assert "€0.40 released to bob" in page("report.html")
+    assert other in page("report.html")
+    client, run = open_tracking(here).client, stages.logged_run.outputs.run
+    assert division in Path(client.download_artifacts(run, "report.html")).read_text(encoding="utf-8")
+    ledger.post("may", euros("of another run", amounts), period="2026-05", replace=True)
+    show_on_pages.fn("may", "2026-05")
+    assert "reversed and replaced on" in page("report.html")
+    assert "would be paid: this division is a proposal" in page("report.html")
+
+    shutil.rmtree(home.space.root / "runs")
+    (home.space.root / "runs").write_text("no folder")
+    (remark,) = show_on_pages.fn("may", "2026-05")
+    assert "the pages of the run 'june' do not show this payment yet" in remark
+    assert "`royalty run` writes them again" in remark
+
+
+def unpaid(home: Home) -> Home:
+    """The same home with other credit, by which nothing was paid, and its division."""
+    credit = replace(home.stages.credit, outputs=replace(home.stages.credit.outputs, table=other_table(home)))
+    recorder, pay = Recorder(home.space, {}), home.stages.pay
+    paid = recorder.finished(PAY, replace(pay.inputs, table=credit.outputs.table), pay.outputs)
+    return replace(home, stages=replace(home.stages, credit=credit, pay=replace(pay, stage=paid, statement=None)))
 
 
 def other_table(home: Home) -> str:
@@ -249,7 +308,7 @@ def test_mlflows_pages_show_the_run_and_its_report_with_working_links(home: Home
             browser.until("document.body?.innerText.includes('1 of 2: bob')", 90)
             page = run_page(server.url, outputs.experiments["runs"], outputs.run)
             browser.open(page, wait=False)
-            for text in ("royalty-june", "Model training", "Created by", "property_by_size", "Credits 2 contributors"):
+            for text in ("royalty-june", "Model training", "Created by", "by_size", "Credits 2 contributors"):
                 browser.until(f"document.body?.innerText.includes({text!r})", 90)
             browser.open(page.replace("?", "/artifacts/report.html?"), wait=False)
             browser.enter_frame()

@@ -43,8 +43,8 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
         "By SAVA", "A value.", 1.5, 4.0, None, tuple(Tile("ab" * 32, PICTURE, 0.5, SCRIPT) for _ in range(14))
     )
     history = (
-        HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", None, "€1.00", False),
-        HistoryRow("june", "x", 1.0, "€2.00", True),
+        HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", "division", None, "€1.00", False),
+        HistoryRow("june", "x", "release", 1.0, "€2.00", True),
     )
     changes = (("Credit", "+1", "+2"),)
     composed = [

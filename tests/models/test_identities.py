@@ -44,9 +44,14 @@ def test_merged_credit_is_that_of_the_game_with_one_player_less() -> None:
 def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> None:
     credits = {"a": Credit(6, 5, 7), "b": Credit(3, 2, 4), "c": Credit(1, 0.5, 1.5), "d": Credit(-1, -2, 0)}
     assert {row.name: row.combined - row.undivided for row in split(1000, credits, Terms())} == {"a": 0, "b": 0, "c": 0}
+    wide = {name: Credit(credit.value, -9, 9) for name, credit in credits.items() if credit.value > 0}
     floored = {row.name: (row.undivided, row.combined) for row in split(1000, credits, Terms(floor=Fraction(1, 5)))}
     assert floored["c"] == (200, 400)
     capped = {row.name: (row.undivided, row.combined) for row in split(1000, credits, Terms(cap=Fraction(2, 5)))}
     assert capped["a"] == (400, 600)
+    by_tiers = {row.name: (row.undivided, row.combined) for row in split(1000, wide, Terms(policy="equal-tiers"))}
+    assert by_tiers["b"] == (333, 500), "three in a tier become four, of whom two are one"
+    sure = {row.name: row.combined < row.undivided for row in split(1000, credits, Terms(policy="lower-bound"))}
+    assert sure["a"], "two intervals as wide as before leave less that is sure"
     assert split(1000, credits, Terms(floor=Fraction(1, 3))) == [], "a fourth floor is more than the pool"
     assert split(1000, credits, Terms(disputed=frozenset({"a"})))[0].combined == 600

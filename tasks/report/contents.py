@@ -1,0 +1,52 @@
+"""What the pages of a run show, kept so that a payment can be added to them later, without the data behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ConfigDict, TypeAdapter
+
+from royalty.infra.pages.combined import REPORT
+from royalty.infra.pages.contributors import ContributorPage, render_pages
+from royalty.infra.pages.report import Report, render_report
+
+PORTABLE = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The content of the report, and of the page of each contributor in its order."""
+
+    report: Report
+    contributors: tuple[ContributorPage, ...]
+
+    def to_bytes(self) -> bytes:
+        return _adapter().dump_json((self.report, self.contributors))
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Contents:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            pydantic.ValidationError: another version of Royalty wrote it, with other fields.
+        """
+        return cls(*_adapter().validate_json(payload))
+
+    def render(self) -> dict[str, str]:
+        """The report, the index of contributors and a page for each, as HTML by file name."""
+        report = self.report
+        pages = render_pages(
+            self.contributors,
+            title=report.title,
+            created_at=report.created_at,
+            utility_name=report.utility_name,
+            utility_meaning=report.utility_meaning,
+            utilities=(report.null_utility, report.grand_utility),
+            level=f"{100 * report.confidence:g}%",
+            pool=report.pool,
+        )
+        return {REPORT: render_report(report), **pages}
+
+
+def _adapter() -> TypeAdapter[tuple[Report, tuple[ContributorPage, ...]]]:
+    return TypeAdapter(tuple[Report, tuple[ContributorPage, ...]], config=PORTABLE)

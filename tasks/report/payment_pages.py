@@ -1,0 +1,163 @@
+"""What was paid by the credit of a run, on its pages: when they are written, and again after every later posting."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import ValidationError
+
+from royalty.infra.ledger.money import formatted
+from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.combined import REPORT as REPORT_PAGE
+from royalty.infra.pages.combined import combined
+from royalty.infra.pages.contributors import HistoryRow
+from royalty.infra.settings import settings
+from royalty.infra.stores.artifacts import StoreError, write_whole
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.pay.stages import PAY, Paid
+from royalty.tasks.report.contents import Contents
+from royalty.tasks.report.payments import payment_rows, pool_of
+from royalty.tasks.report.rows import readable
+from royalty.tasks.report.stages import REPORT, TRACK, Reported
+
+
+@task(name="show payments on the pages", cache_policy=NO_CACHE)
+def show_on_pages(pool: str, period: str | None) -> list[str]:
+    """Write the pages of every run again whose credit a pool was divided by, in its folder and in MLflow.
+
+    The posting stands, whether or not pages can be written.
+
+    Returns:
+        A remark for each run whose pages could not be written.
+    """
+    space = open_workspace(settings())
+    statements = space.ledger.verified_statements()
+    tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
+    remarks = []
+    for name, reported in _latest(space).items():
+        division = PAY.kept(space, reported.inputs.stages[PAY.name])
+        if division is None or division.inputs.table not in tables:
+            continue
+        try:
+            _write_again(space, name, reported, division, statements)
+        except (OSError, StoreError, ValidationError) as error:
+            remarks.append(
+                f"the pages of the run {name!r} do not show this payment yet: {error}. `royalty run` writes them again"
+            )
+    return remarks
+
+
+def with_payments(space: Workspace, contents: Contents, division: Paid, statements: Sequence[Posted]) -> Contents:
+    """Add to the content of a run's pages what was paid by its credit, and the history of every contributor.
+
+    Args:
+        division: the division that the report shows.
+        statements: all statements of the ledger, in the order of posting.
+    """
+    table = division.inputs.table
+    holds = statement_of(statements, division)
+    names = {page.row.name for page in contents.contributors}
+    credits = {posted.valuation: _credits(space, posted.valuation) for posted in statements if _named(posted) & names}
+    report = replace(
+        contents.report,
+        statement=holds.id if holds else None,
+        pool_name=pool_of(holds) if holds else contents.report.pool_name,
+        payments=tuple(payment_rows(statements, table)),
+    )
+    other = [posted for posted in statements if posted.valuation == table and posted.active and posted is not holds]
+    pages = (
+        replace(
+            page,
+            proposed=holds is None and page.refusal is None,
+            received=_received(page.row.name, other),
+            history=tuple(_history(page.row.name, statements, credits)),
+        )
+        for page in contents.contributors
+    )
+    return Contents(report, tuple(pages))
+
+
+def statement_of(statements: Sequence[Posted], division: Paid) -> Posted | None:
+    """The last statement in force that posted a division: the same credit, pool and amounts, in whichever period."""
+    amounts = {name: row.amount for name, row in division.outputs.settlements.items()}
+    found = [
+        posted
+        for posted in statements
+        if posted.kind == "division"
+        and posted.active
+        and (posted.valuation, posted.pool) == (division.inputs.table, division.inputs.pool)
+        and posted.currency == division.inputs.config["currency"]
+        and posted.paid == amounts
+    ]
+    return found[-1] if found else None
+
+
+def _latest(space: Workspace) -> dict[str, Reported]:
+    """The last report of each run, by name; those of earlier versions, which cannot be written again, are left out."""
+    finished = (readable(REPORT, row) for row in space.runs.stages(REPORT.name))
+    return {reported.inputs.name: reported for reported in finished if reported and reported.outputs.contents}
+
+
+def _write_again(space: Workspace, name: str, reported: Reported, division: Paid, statements: Sequence[Posted]) -> None:
+    contents = Contents.from_bytes(space.artifacts.get(reported.outputs.contents))
+    pages = with_payments(space, contents, division, statements).render()
+    for file, html in pages.items():
+        write_whole(space.root / "runs" / name / file, html.encode())
+    track = TRACK.kept(space, reported.inputs.stages[TRACK.name])
+    if track is None:
+        return
+    from mlflow.exceptions import MlflowException  # takes seconds to import
+
+    from royalty.infra.tracking.client import open_tracking
+
+    try:
+        open_tracking(settings()).files(track.outputs.run, {REPORT_PAGE: combined(pages).encode()})
+    except MlflowException as error:
+        raise StoreError(f"MLflow did not take them ({error})") from error
+
+
+def _credits(space: Workspace, table: str) -> Mapping[str, float]:
+    """Credit by contributor from a table; empty if the table is not in this workspace."""
+    try:
+        rows = load_table(space, table)
+    except StoreError:
+        return {}
+    return dict(zip(rows["contributor"], rows["credit"].astype(float), strict=True))
+
+
+def _named(posted: Posted) -> Collection[str]:
+    """The contributors whose money a statement moves, holds or accounts for."""
+    return posted.paid.keys() | posted.held.keys() | posted.accounts.keys()
+
+
+def _history(
+    name: str, statements: Sequence[Posted], credits: Mapping[str, Mapping[str, float]]
+) -> Iterator[HistoryRow]:
+    for posted in statements:
+        if name in _named(posted):
+            credit = credits[posted.valuation].get(name)
+            amount = ", ".join(_amounts(name, posted))
+            yield HistoryRow(pool_of(posted), posted.created_at, posted.kind, credit, amount, posted.active)
+
+
+def _amounts(name: str, posted: Posted) -> Iterator[str]:
+    """What a statement pays, holds and puts on the account of a contributor."""
+    held, account = posted.held.get(name, 0), posted.accounts.get(name, 0)
+    if name in posted.paid:
+        yield formatted(posted.paid[name], posted.currency)
+    if held > 0:  # below zero it is released, which the payment shows
+        yield f"{formatted(held, posted.currency)} held"
+    if account:
+        yield f"{'+' if account > 0 else ''}{formatted(account, posted.currency)} on account"
+
+
+def _received(name: str, statements: Sequence[Posted]) -> str:
+    """What statements paid a contributor; empty if nothing. Amounts of several currencies are joined."""
+    sums: dict[str, int] = {}
+    for posted in statements:
+        sums[posted.currency] = sums.get(posted.currency, 0) + posted.paid.get(name, 0)
+    return " and ".join(formatted(amount, currency) for currency, amount in sums.items() if amount)
