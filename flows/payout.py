@@ -28,7 +28,7 @@ from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
 from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
-from royalty.tasks.report.prefect_artifacts import show_change
+from royalty.tasks.report.prefect_artifacts import show_change, show_statement
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def payout(
         ]
         files, notes = write_payout(posted, paid, terms, payees, export)
         notes += unshown
+        show_statement(run, statement, files)
         return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], notes, [], files)
     division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
@@ -124,6 +125,7 @@ def payout(
         written = [*rows, *division.outputs.departed]
         files, unbanked = write_payout(read_statement(division.statement), written, terms, payees, export)
         notes += unbanked
+        show_statement(run, division.statement, files)
     return PayoutResult(
         run=run,
         pool=pool,

@@ -110,11 +110,13 @@ def render_pages(
     utilities: tuple[float, float],
     level: str,
     pool: str,
+    policy: str,
 ) -> dict[str, str]:
     """Render the HTML files by name, the index first; all charts share one scale.
 
     Args:
         utilities: of the models of nobody and of everybody; credits sum to their difference.
+        policy: sentences on the terms by which credit becomes amounts.
     """
     ends = [end for page in pages for end in (page.row.ci_low, page.row.ci_high)]
     shared = {
@@ -126,6 +128,7 @@ def render_pages(
         "grand_utility": utilities[1],
         "level": level,
         "pool": pool,
+        "policy": policy,
         "axis": Axis.over([0.0, *ends]),
         "decimals": decimals_of(max(abs(page.row.credit) for page in pages)),
         "pair_decimals": decimals_of(max((pair.amount for page in pages for pair in page.pairs or ()), default=0.0)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from royalty.infra.pages.cells import rank_text
+from royalty.infra.pages.durations import duration
 
 ROWS = 100
 """Maximum number of contributors in the table: a comment on GitHub is limited to 65,536 characters."""
@@ -33,7 +34,8 @@ class Change:
         paid: what was paid by the credit of this run: pool and period, statement, day and amount.
         kept: models that are kept although their code changed.
         coalitions: number of coalitions to train or measure.
-        seconds: expected time of all workers together, from recorded wall times; None if none are recorded.
+        seconds: expected time by the clock of all that is left to do, from the times of the last run; None if none are
+            recorded.
     """
 
     name: str
@@ -63,7 +65,9 @@ class Change:
     @property
     def cost(self) -> str:
         """The expected cost of a revaluation."""
-        took = "unknown time (none recorded)" if self.seconds is None else f"about {self.seconds:.0f} s"
+        took = (
+            "unknown time (none recorded)" if self.seconds is None else f"about {duration(self.seconds)} by the clock"
+        )
         cost = f"{self.coalitions} coalition(s) to measure, {took}" if self.coalitions else "no coalition to measure"
         # A name stands for one configuration, so that past payments can still be explained.
         return f"{cost}; changed settings need another run name" if self.configuration else cost

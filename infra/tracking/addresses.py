@@ -16,6 +16,10 @@ def run_page(server: str, experiment: str, run: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run}?{MODE}"
 
 
+def artifact_page(server: str, experiment: str, run: str, file: str) -> str:
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run}/artifacts/{file}?{MODE}"
+
+
 def described_run(settings: Settings, run: str) -> str:
     """Address of a run whose experiment is not known; for a local store, which has no server yet, how to open it."""
     path = f"/#/runs/{run}"

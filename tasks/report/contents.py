@@ -44,6 +44,7 @@ class Contents:
             utilities=(report.null_utility, report.grand_utility),
             level=f"{100 * report.confidence:g}%",
             pool=report.pool,
+            policy=report.policy,
         )
         return {REPORT: render_report(report), **pages}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +14,58 @@ from prefect.context import FlowRunContext
 
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
-from royalty.infra.pages.contributors import INDEX
+from royalty.infra.pages.combined import REPORT
 from royalty.infra.processes.progress import announce
 from royalty.infra.settings import settings
-from royalty.infra.tracking.addresses import run_page
+from royalty.infra.tracking.addresses import artifact_page, run_page
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.headline import headline
 from royalty.tasks.pay.stages import DividedPool
-from royalty.tasks.report.stages import Tracked
+from royalty.tasks.report.stages import Tracked, TrackOutputs
 from royalty.tasks.report.text import escaped
 from royalty.tasks.report.track import posted
 
 
 def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path, tracked: Tracked) -> None:
-    """Attach the payout table, then the links, to the current flow run; does nothing outside a flow run.
+    """Attach the links and the table of credit and payouts to the current flow run; does nothing outside a flow run.
+
+    The page of a flow run shows the newest artifact first, which is the table.
 
     Args:
         tracked: the stage that logged the run; a local MLflow store has no address to link to.
     """
     if FlowRunContext.get() is None:
         return
-    key = _key(name)
+    _link(name, folder, tracked.outputs, settings().mlflow_uri)
     refusal = division.outputs.refusal
-    outcome = f"Nothing is paid: {escaped(refusal)}" if refusal else posted(division.statement)
-    first = escaped(str(headline(division.outputs.rows)))
+    outcome = f"Nothing is paid: {escaped(refusal)}" if refusal else f"{posted(division.statement)}."
+    described = f"Credit and payouts of `{name}`. {escaped(str(headline(division.outputs.rows)))} {outcome}"
     rows = [table_row(row, payout) for row in division.outputs.rows]
-    create_table_artifact(rows, key=f"payout-{key}", description=f"Credit and payouts of `{name}`. {first} {outcome}")
-    link = (folder / INDEX).as_uri()
-    create_link_artifact(link, link_text=f"Report of {name}", key=f"report-{key}", description=f"In `{folder}`.")
-    logged, server = tracked.outputs, settings().mlflow_uri
+    create_table_artifact(rows, key=f"payout-{_key(name)}", description=described)
+
+
+def _link(name: str, folder: Path, logged: TrackOutputs, server: str) -> None:
+    """Attach links to MLflow and to the report there, or say where the report is: browsers follow no link to a file."""
+    key, place = _key(name), (logged.experiments["runs"], logged.run)
+    report = artifact_page(server if server.startswith("http") else "", *place, REPORT)
     if server.startswith("http"):
-        page = run_page(server, logged.experiments["runs"], logged.run)
+        page = run_page(server, *place)
         models = "Models, curves, images, coalitions and tables."
         create_link_artifact(page, link_text=f"MLflow run of {name}", key=f"mlflow-{key}", description=models)
+        pages = f"With a page for each contributor. Also in `{folder}`."
+        create_link_artifact(report, link_text=f"Report of {name}", key=f"report-{key}", description=pages)
+    else:
+        text = f"Open `{folder / REPORT}` in a browser. `royalty ui` shows it in MLflow, too, at `{report}`."
+        described = f"Report of `{name}`, with a page for each contributor."
+        create_markdown_artifact(text, key=f"report-{key}", description=described)
+
+
+def show_statement(name: str, statement: str, files: Sequence[str]) -> None:
+    """Attach the statement of a payout, and where its files are, to the current flow run."""
+    if FlowRunContext.get() is not None:
+        listed = "\n".join(f"- `{file}`" for file in files)
+        text = f"The division is in the ledger as statement `{statement}`. Its files:\n\n{listed}"
+        create_markdown_artifact(text, key=f"statement-{_key(name)}", description=f"Statement of `{name}`.")
 
 
 def show_summary(name: str, summary: str) -> None:

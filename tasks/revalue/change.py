@@ -20,15 +20,20 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit import estimate
 from royalty.tasks.credit.anchor import Game
 from royalty.tasks.credit.coalitions import unfinished
+from royalty.tasks.credit.estimate import CREDIT
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.credit.stages import Ingested, IngestOutputs
+from royalty.tasks.credit.stages import SAMPLES, Ingested, IngestOutputs
 from royalty.tasks.credit.training import outdated_models
+from royalty.tasks.items.stages import MATCH
 from royalty.tasks.pay import division
 from royalty.tasks.pay.payees import load_payees
+from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.stages import TRACK, RunStages
 
 MODELS = ("classifier", "generator", "pruning", "seed")
 """Sections of the configuration that determine the starting models and the classifier."""
+FOLLOWING = (SAMPLES.name, CREDIT.name, PAY.name, MATCH.name, TRACK.name)
+"""Stages that run again after coalitions were measured."""
 
 
 @dataclass(frozen=True)
@@ -192,14 +197,16 @@ def _with_cost(
     model_settings_changed = any(key.split(".")[0] in MODELS for key, _, _ in change.configuration)
     retrain_all = change.found and (retrain_base or model_settings_changed)
     pending = list(plans) if retrain_all else unfinished(plans)
-    seconds = _seconds(space, last, pending, reuse=not retrain_all)
+    seconds = expected_seconds(space, last, pending, reuse=not retrain_all)
     if retrain_all and seconds is not None:
         seconds += last.game.seconds
     return replace(change, coalitions=len({plan.members for plan in pending}), seconds=seconds)
 
 
-def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, reuse: bool) -> float | None:
-    """Expected wall time of pending plans in seconds, from the mean times of the last run; None if it has none.
+def expected_seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, reuse: bool) -> float | None:
+    """Expected wall time of pending plans and of what follows them, in seconds, from the times of the last run.
+
+    None if it has none.
 
     Args:
         reuse: do not count models and measurements that exist.
@@ -216,7 +223,7 @@ def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], 
     measured = space.runs.measurements(measure.key for plan in pending for measure in plan.measures) if reuse else {}
     work = sum(training for plan in pending if plan.members and plan.key not in trained)
     work += sum(measuring for plan in pending for measure in plan.measures if measure.key not in measured)
-    return work / settings().workers
+    return work / settings().workers + sum(stage.seconds for stage in last.stages.finished if stage.name in FOLLOWING)
 
 
 def _changed_code(last: LastRun, again: Sequence[CoalitionPlan] | None) -> tuple[str, ...]:

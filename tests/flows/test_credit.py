@@ -13,11 +13,15 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.sorting import ArtifactSort
 from safetensors.numpy import load_file
 
 from royalty.infra.ledger.ledger import Ledger
@@ -255,7 +259,7 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
     assert both[0]["mlflow_run"] == both[1]["mlflow_run"]
 
 
-def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
+def test_folder_of_pngs(royalty: Run, prefect_url: str, tmp_path: Path) -> None:
     """A user's own images: three people's digits, one image brought by two of them, and some nearly."""
     people = ["zoë", "=cmd", "<b>bob</b>"]
     files = save_digits(tmp_path / "images", ["zoë;=cmd", *(people[index % 3] for index in range(1, 60))])
@@ -276,6 +280,49 @@ def test_folder_of_pngs(royalty: Run, tmp_path: Path) -> None:
     assert "&lt;b&gt;bob&lt;/b&gt;" in html
     assert "<b>bob" not in html
     assert re.search(r"Nearly identical images, such as recompressed files: &lt;b&gt;bob&lt;/b&gt; and =cmd", html)
+    _check_prefect(prefect_url, tmp_path / "home", result)
+
+
+TASKS = {
+    "read images", "try base model", "train classifier", "train base model", "prune and recover", "prepare MLflow",
+    "measure base and pruned model", "draw coalitions", "plan coalitions", "measure coalitions", "estimate precision",
+    "estimate credit", "record credit", "divide the pool", "show what a posting changes", "match images (GMValuator)",
+    "sample models of nobody and everybody", "log to MLflow", "check split identities", "write report",
+}  # fmt: skip
+"""Names of the tasks of a run that pays nobody, on Prefect's page."""
+
+
+def _check_prefect(url: str, home: Path, result: dict) -> None:
+    """The page of the flow run: its name, those of its tasks, and its artifacts, newest first."""
+    logged = MlflowClient(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}").get_run(result["mlflow_run"])
+    flow_run = UUID(logged.data.tags["prefect.flow_run_id"])
+    with SyncPrefectClient(url) as client:
+        assert client.read_flow_run(flow_run).name == "credit mine"
+        one = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+        deadline = time.monotonic() + 60  # the server learns of tasks by events, after they ended
+        while not (names := _task_names(client, one)) >= TASKS and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert names == TASKS
+        artifacts = client.read_artifacts(flow_run_filter=one, sort=ArtifactSort.ID_DESC)
+    assert [artifact.key for artifact in artifacts] == ["payout-mine", "report-mine", "change-mine"]
+    table, report, change = artifacts
+    assert "Credit and payouts of `mine`." in str(table.description)
+    assert "Proposed, not paid." in str(table.description)
+    rows = json.loads(table.data)
+    assert [row["amount"] for row in rows] == [f"{row['amount']} JPY" for row in result["rows"]]
+    assert r"\<b\>bob\</b\>" in {row["contributor"] for row in rows}, "cells are Markdown"
+    assert f"{result['folder']}/report.html" in report.data
+    assert "file://" not in report.data, "browsers open no such link"
+    assert "Proposed: nothing is posted" in str(change.description).replace("\\", "")
+
+
+def _task_names(client: SyncPrefectClient, flow_run: FlowRunFilter) -> set[str]:
+    """Names of tasks by the names of their runs, which end with a mark, or say which coalitions were measured."""
+    runs = client.read_task_runs(flow_run_filter=flow_run, limit=200)
+    plain = [
+        re.sub(r"^measure \d+ coalitions of \d to \d contributors$", "measure coalitions-", run.name) for run in runs
+    ]
+    return {name.rpartition("-")[0] for name in plain}
 
 
 def test_refusals_cost_no_training_and_leave_nothing(royalty: Run, config: Path, tmp_path: Path) -> None:

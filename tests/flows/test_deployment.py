@@ -112,7 +112,7 @@ def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: P
             "revalue-deployed": "markdown",
         }
         assert len(json.loads(shown["payout-deployed"].data)) == 3
-        assert "index.html" in shown["report-deployed"].data
+        assert "report.html" in shown["report-deployed"].data
         assert "Nothing changed since" in shown["revalue-deployed"].data
         prefect("events", "emit", "royalty.images.changed", "--resource-id", "royalty.run.digits")
         started = eventually(lambda: revaluations(client, found["revalue"].id, besides=runs))

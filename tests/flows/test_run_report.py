@@ -143,7 +143,7 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
         return " ".join(text.split())
 
     assert "this is a proposal, and nothing is posted" in page("report.html")
-    assert "€500.00 is proposed, 50.0% of the pool of €1,000.00; this proposal is not paid" in page(file_of("ann"))
+    assert "€500.00 is proposed and not paid yet: 50.0% of the pool of €1,000.00" in page(file_of("ann"))
     table, amounts = stages.credit.outputs.table, {"ann": 50_000, "bob": 50_000}
     other = ledger.post("may", euros(table, {"ann": 60}, held={"bob": 40}), period="2026-04")
     assert show_on_pages.fn("may", "2026-04") == []
@@ -158,7 +158,7 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
     assert "2 of 2 are paid." in page("report.html")
     assert f"Division of the pool may of 2026-05 of €1,000.00, statement {division}" in page("report.html")
     assert f"€1,000.00 divided, and €1,000.00 paid {division} in force" in page("report.html")
-    assert "€500.00 is paid, 50.0% of the pool of €1,000.00" in page(file_of("ann"))
+    assert "€500.00 is paid: 50.0% of the pool of €1,000.00" in page(file_of("ann"))
     assert "€0.60 more is paid by this credit" in page(file_of("ann"))
     ledger.release("may", ["bob"], period="2026-04")
     show_on_pages.fn("may", "2026-04")

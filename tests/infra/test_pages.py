@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,7 +19,7 @@ from royalty.infra.pages.contributors import (
     file_of,
     render_pages,
 )
-from royalty.infra.pages.report import Report, render_report
+from royalty.infra.pages.report import ContributorRow, Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
 from tests.infra.test_report import PAIRED, PICTURE, SUBSTITUTES, report, shown  # noqa: F401  a fixture
@@ -75,6 +76,7 @@ def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, s
         utilities=(1.0, 3.0),
         level="95%",
         pool="€9.00",
+        policy=report.policy,
     )
 
 
@@ -96,6 +98,33 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
     unknown = rendered([replace(page, row=replace(row, held_out=None))], report)[file_of("ann")]
     assert "Images brought" not in unknown
     assert "Trained on" in unknown
+
+
+def test_an_amount_says_what_it_is_a_share_of_and_why_it_differs(report: Report) -> None:  # noqa: F811
+    paid, unsure, negative = (
+        replace(row, name=name) for row, name in zip(report.rows, ("ann", "bob", "cy"), strict=True)
+    )
+
+    def text(row: ContributorRow, **changes: Any) -> str:
+        page = replace(ContributorPage(row, 3, "", None, (), (), None, None, None), **changes)
+        return " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report)[file_of(row.name)]).split())
+
+    assert "€750.00 is paid: 75.0% of the pool of €9.00. By credit, one of the places 1\u20132 of 3" in text(paid)
+    assert "Amount paid €750.00 Share of the pool 75.0% of €9.00" in text(paid)
+    proposed = text(paid, proposed=True)
+    assert "€750.00 is proposed and not paid yet: 75.0% of the pool of €9.00." in proposed
+    assert "Amount proposed €750.00" in proposed
+    held = text(unsure, remark="in dispute, held; €1.00 held", received="€0.60")
+    assert "€250.00 is paid; the share of the pool of €9.00 is 75.0%, and the difference is explained below" in held
+    assert "differs from it: in dispute, held; €1.00 held. In proportion to positive credit." in held
+    assert "€0.60 more is paid by this credit, as the history below shows" in held
+    assert "cannot be told from that of somebody whose images change nothing" in held
+    assert "Nothing is paid from the pool of €9.00. The credit is negative: on average, the Score fell" in text(
+        negative
+    )
+    refused = text(paid, refusal="too uncertain", received="€0.60")
+    assert "Nothing is paid on the terms of this run. €0.60 is paid by this credit on other terms" in refused
+    assert "Nothing is paid on the terms of this run. too uncertain." in refused
 
 
 def test_a_page_names_the_surest_substitutes_and_complements(report: Report) -> None:  # noqa: F811

@@ -101,7 +101,7 @@ def test_it_says_what_changed_and_what_that_costs() -> None:
     assert not nothing.found
     assert "Nothing changed since" in markdown(nothing, None, currency="EUR")
     dry = markdown(CHANGE, None, currency="EUR")
-    assert "Cost: 12 coalition(s) to measure, about 90 s." in dry
+    assert "Cost: 12 coalition(s) to measure, about 1 min 30 s by the clock." in dry
     assert "this is a dry run" in dry
     settings = replace(CHANGE, changed=(), configuration=(("credit.ridge", 0.0, 0.1),))
     assert settings.found
