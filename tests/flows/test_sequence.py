@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image
 
+from royalty.tasks.report.trace_id import TITLES
 from tests.conftest import FOLDER, Run, save_digits
 from tests.flows.test_credit import result_of
 
@@ -55,6 +58,8 @@ def test_a_fund_in_its_first_months(royalty: Run, tmp_path: Path) -> None:
     assert f"by statement {paid['statement']}" in words(again)
     assert "Posting it again changes nothing." in words(again)
     assert [row["id"] for row in statements(royalty)] == [paid["statement"]]
+    assert f"Division of the pool mine of 2026-05 of €500.00, statement {paid['statement']}" in report(tmp_path)
+    assert "nothing is posted" not in report(tmp_path)
     assert sum(cents(paid).values()) + held(tmp_path) == 50_000
 
     # A run again knows that its division is paid; the same credit in another period is paid again, and that is said.
@@ -100,9 +105,9 @@ def test_a_fund_in_its_first_months(royalty: Run, tmp_path: Path) -> None:
     assert carried["change"]["kind"] == "correction"
 
     # Everything can be traced by every ID, and the ledger shows all of it in a narrow terminal.
-    for identity in identities(tmp_path, royalty):
+    for kind, identity in [("MLflow run", after["mlflow_run"]), *identities(tmp_path, royalty)]:
         traced = royalty("trace", identity)
-        assert (traced.returncode, traced.stderr) == (0, ""), identity
+        assert (traced.returncode, traced.stderr) == (0, ""), kind
     listed = royalty("ledger")
     assert listed.returncode == 0
     for row in statements(royalty):
@@ -116,7 +121,9 @@ def statements(royalty: Run) -> list[dict[str, Any]]:
 
 
 def report(folder: Path) -> str:
-    return (folder / "home" / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
+    """The words of the report."""
+    html = (folder / "home" / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
 def held(folder: Path) -> int:
@@ -133,14 +140,17 @@ def terms(folder: Path) -> str:
     return "terms.yaml"
 
 
-def identities(folder: Path, royalty: Run) -> list[str]:
-    """A name, and an ID of every kind: statements, credit tables, stages' artifacts, coalitions and items."""
+def identities(folder: Path, royalty: Run) -> list[tuple[str, str]]:
+    """A name, and IDs of every kind: statements, credit tables, artifacts of stages, coalitions, models and items."""
     with closing(sqlite3.connect(folder / "home" / "royalty.db")) as database:
-        tables = [digest for (digest,) in database.execute("select distinct digest from credit_tables")]
-        models = [
-            digest
-            for (digest,) in database.execute(
-                "select checkpoint from coalition_models where checkpoint is not null order by key limit 2"
-            )
-        ]
-    return ["mine", *(row["id"] for row in statements(royalty)), *tables, *models]
+        tables = database.execute("select distinct 'credit table', digest from credit_tables").fetchall()
+        coalition = "select {0}, {0} from coalition_models where checkpoint is not null order by key limit 1"
+        coalitions = [database.execute(coalition.format(part)).fetchone() for part in ("key", "checkpoint")]
+        stages = {name: json.loads(outputs) for name, outputs in database.execute("select name, outputs from stages")}
+    places = [place.split(".", 1) for place in TITLES]
+    made = [
+        (place, stages[stage].get(role)) for place, (stage, role) in zip(TITLES, places, strict=True) if stage in stages
+    ]
+    item = pd.read_parquet(folder / "home" / "runs" / "mine" / "values.parquet")["id"].iloc[0]
+    posted = [("statement", row["id"]) for row in statements(royalty)]
+    return [("run", "mine"), ("item", item), *posted, *tables, *coalitions, *(one for one in made if one[1])]
