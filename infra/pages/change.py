@@ -76,7 +76,7 @@ def _movements(change: PoolChange) -> Iterator[str]:
         for title, then, now in zip(TOTALS.values(), before.parts, after.parts, strict=True)
         if then or now
     ]
-    yield f"Totals: {', '.join(parts) or 'nothing is paid'}."
+    yield f"Totals after posting: {', '.join(parts) or 'nothing is paid'}."
 
 
 def _pair(change: PoolChange, before: int, after: int) -> str:

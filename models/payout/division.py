@@ -45,7 +45,8 @@ class Terms:
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
-        sentences = [POLICIES[self.policy].description, NEGATIVE[self.negative]]
+        policy = POLICIES[self.policy]
+        sentences = [policy.description, NEGATIVE[self.negative].format(unpaid=policy.unpaid)]
         if self.floor > 0:
             sentences.append(f"Every paid contributor receives at least {float(self.floor):.4g} of the pool.")
         if self.cap < 1:
@@ -69,7 +70,7 @@ class Terms:
 
 
 NEGATIVE: dict[Negative, str] = {
-    "zero": "Contributors with zero or negative credit receive nothing and owe nothing.",
+    "zero": "{unpaid} receive nothing and owe nothing.",
     "carry": "Negative credit is a debt as large as the payment for positive credit of that size. It is deducted from "
     "the contributor's next payments and stays in reserve.",
     "refuse": "Negative credit of any contributor would have stopped the payout.",

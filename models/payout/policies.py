@@ -27,10 +27,12 @@ class Policy:
 
     Attributes:
         description: the sentences that a report prints about it.
+        unpaid: whose weight is not positive.
         weigh: from credits to the weight of each contributor; a pool is divided in proportion to positive weights.
     """
 
     description: str
+    unpaid: str
     weigh: Callable[[Mapping[str, Credit]], dict[str, Fraction]]
 
 
@@ -78,16 +80,19 @@ def tiers(credits: Mapping[str, Credit]) -> list[list[str]]:
 POLICIES: dict[PolicyName, Policy] = {
     "proportional": Policy(
         "The pool is divided in proportion to positive credit. Payment follows the estimate, not the interval.",
+        "Contributors with zero or negative credit",
         proportional,
     ),
     "lower-bound": Policy(
         "The pool is divided in proportion to the lower end of each interval, if it is positive.",
+        "Contributors whose interval is not above zero",
         lower_bound,
     ),
     "equal-tiers": Policy(
         "Contributors of one tier are paid the same. In order of credit, a tier takes in contributors as long as the "
         "intervals of all its members overlap, so that no two of them can be told apart. Its members share equally "
         "what they would receive together in proportion to positive credit.",
+        "Tiers without positive credit",
         equal_tiers,
     ),
 }

@@ -115,11 +115,6 @@ class DividedPool:
     remarks: Sequence[str] = ()
 
     @property
-    def proposed(self) -> bool:
-        """Whether the division is a proposal: neither posted nor refused."""
-        return self.statement is None and self.stage.outputs.refusal is None
-
-    @property
     def inputs(self) -> PayInputs:
         return self.stage.inputs
 

@@ -295,6 +295,11 @@ def test_pools_and_credits_that_cannot_be_divided(pool: int, table: dict[str, Cr
 
 def test_description_says_what_applies_and_nothing_else() -> None:
     plain = Terms().description(str)
+    assert "Contributors with zero or negative credit receive nothing and owe nothing." in plain
+    by_tiers = Terms(policy="equal-tiers").description(str)
+    assert "Tiers without positive credit receive nothing" in by_tiers, (
+        "a member of a paid tier may have negative credit"
+    )
     assert plain.startswith("The pool is divided in proportion to positive credit. Payment follows")
     assert plain.count(".") == 4
     every = Terms("equal-tiers", "carry", Fraction(1, 100), Fraction(3, 10), 500, frozenset({"zoë"}))
