@@ -95,6 +95,8 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
     )
     index = " ".join(re.sub(r"<[^>]+>", " ", made["index.html"]).split())
     assert re.search(r"ann \S+ 136 90 \+0\.50", index)
+    all_used = rendered([replace(page, row=replace(row, held_out=0))], report)[file_of("ann")]
+    assert "All 90 distinct images brought were trained on." in all_used
     unknown = rendered([replace(page, row=replace(row, held_out=None))], report)[file_of("ann")]
     assert "Images brought" not in unknown
     assert "Trained on" in unknown
