@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from royalty.flows.configuration import ConfigError, load_config, preset_names
 from royalty.infra.stores.database import open_database
@@ -21,6 +22,18 @@ def test_presets_load() -> None:
     assert default.name == "mine"
     assert default.coalitions.count == 62
     assert default.payout.minor_units == 100_000
+
+
+def test_a_run_pays_only_if_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("payout: {pool: 500.00}\n")
+    for file in (None, tmp_path / "mine.yaml"):
+        proposing = load_config(file=file, preset=None, name=None)
+        assert not proposing.payout.post
+        assert not proposing.payout.take_back
+        paying = load_config(file=file, preset=None, name=None, pay=True)
+        assert paying.payout == proposing.payout.model_copy(update={"post": True})
+    deployments = yaml.safe_load((Path(__file__).parent.parent.parent / "prefect.yaml").read_text())["deployments"]
+    assert [each["name"] for each in deployments if "post" in str(each["parameters"])] == []
 
 
 def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:

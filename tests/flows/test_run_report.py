@@ -155,7 +155,7 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
     assert show_on_pages.fn("elsewhere", "2026-05") == []
     assert page("report.html") == before
     assert show_on_pages.fn("may", "2026-05") == []
-    assert "2 of 2 are paid." in page("report.html")
+    assert "2 of 2 are paid; what else this credit paid is listed" in page("report.html")
     assert f"Division of the pool may of 2026-05 of €1,000.00, statement {division}" in page("report.html")
     assert f"€1,000.00 divided, and €1,000.00 paid {division} in force" in page("report.html")
     assert "€500.00 is paid: 50.0% of the pool of €1,000.00" in page(file_of("ann"))

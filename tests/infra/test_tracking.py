@@ -9,6 +9,7 @@ import pytest
 from royalty.infra.settings import Settings
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
+from royalty.infra.tracking.addresses import artifact_page, described_run
 from royalty.infra.tracking.client import Tracking, open_tracking, used_tag
 from royalty.infra.tracking.records import DatasetRecord, ModelRecord, Period
 from royalty.infra.tracking.source import source_tags
@@ -77,6 +78,14 @@ def test_a_run_has_its_times_its_user_and_its_source(tracking: Tracking, monkeyp
     assert "mlflow.source.git.commit" not in source_tags("royalty 1.0")
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "of a worker")
     assert source_tags("royalty 1.0")["mlflow.source.name"] == "Prefect deployment"
+
+
+def test_the_address_of_a_run_is_that_of_the_server_or_says_how_to_open_it(tmp_path: Path) -> None:
+    shared = Settings(home=tmp_path, mlflow_uri="https://mlflow.example.org/")
+    assert described_run(shared, "f00") == "https://mlflow.example.org/#/runs/f00"
+    assert described_run(Settings(home=tmp_path), "f00") == "f00 (`royalty ui` shows it at /#/runs/f00)"
+    page = "https://mlflow.example.org/#/experiments/1/runs/f00/artifacts/report.html?workflowType=machine_learning"
+    assert artifact_page(shared.mlflow_uri, "1", "f00", "report.html") == page
 
 
 def test_experiments_open_at_runs_and_not_at_traces(tracking: Tracking) -> None:
