@@ -247,8 +247,8 @@ def template_digest() -> str:
 def environment() -> Environment:
     """The template environment: all values are escaped, and undefined values raise errors.
 
-    Templates have `script`, which lets readers search, sort and group rows and enlarge pictures; and `script_source`, by
-    which a page's content security policy allows this script and no other.
+    Templates have `script`, by which readers search, sort and group rows and enlarge pictures, and `script_source`, by
+    which the content security policy of a page allows this script and no other.
     """
     templates = Environment(
         loader=PackageLoader("royalty.infra.pages"),
