@@ -70,7 +70,7 @@ class SourceRow:
         image: PNG bytes.
         names: its contributors.
         share: of the generated image's value.
-        about: its caption and its license, where its source states them.
+        about: its caption, license and date, where its source states them.
     """
 
     image: bytes

@@ -10,10 +10,10 @@ import pandas as pd
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import Matches, MatchRow, SourceRow
 from royalty.infra.stores.artifacts import ArtifactStore
-from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.judging.criteria import rank_agreement
 from royalty.models.valuation.items import contributor_values
+from royalty.tasks.credit.listed import lines_about
 from royalty.tasks.items.stages import MatchOutputs
 from royalty.tasks.items.stored_items import ASKED, load_contributions, load_items, load_values
 
@@ -61,6 +61,7 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
         by_name = contributor_values(scores["score"].to_numpy(), owners)
         total = sum(by_name.values()) or 1.0
         ranked = sorted(((name, value / total) for name, value in by_name.items()), key=lambda pair: -pair[1])
+        sources = neighbours[:SOURCES_SHOWN].tolist()
         rows.append(
             MatchRow(
                 image=sheet(generated.images[[image]], 1),
@@ -70,9 +71,9 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
                         image=sheet(items.images[[row]], 1),
                         names=tuple(items.contributors[row].split(SEPARATOR)),
                         share=float(scores.loc[scores["item"] == row, "score"].iloc[0]) / total,
-                        about=about(items, row),
+                        about=about,
                     )
-                    for row in neighbours[:SOURCES_SHOWN].tolist()
+                    for row, about in zip(sources, lines_about(items.described, sources), strict=True)
                 ),
                 names=tuple(ranked[:CONTRIBUTORS_NAMED]),
             )
@@ -96,12 +97,6 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
             ("Training images that contribute to no generated image", str(diagnostics["zero_items"])),
         ),
     )
-
-
-def about(items: Items, row: int) -> str:
-    """The caption and the license of an item, where its source states them."""
-    stated = (items.described[column][row] for column in ("text", "license") if column in items.described)
-    return ", ".join(text for text in stated if text)
 
 
 def contribution_sheet(images: np.ndarray, generated: np.ndarray, contributions: pd.DataFrame) -> bytes:
