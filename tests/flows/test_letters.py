@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,10 @@ def test_the_report_shows_an_alphabet_of_everybodys_model(run: tuple[Path, Credi
     assert 0 <= legible <= 1
     for label in "ABC":
         assert f'alt="Generated image of {label}"' in report
+        assert f"Generated for <strong><bdi>{label}</bdi></strong>" in report, "figures of images and their sources"
+    assert re.search(r"<bdi>[ABC] in Test W\d · OFL-1.1</bdi>", report), (
+        "a caption of a training image, and its license"
+    )
     assert f"reads {legible:.1%}" in " ".join(report.split())
 
 
