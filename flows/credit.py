@@ -28,7 +28,7 @@ from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import Game, load_anchor, record_anchor
 from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
-from royalty.tasks.credit.counts import CountCheck, check_run
+from royalty.tasks.credit.counts import ContributorCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
@@ -136,18 +136,18 @@ def forecast(config: CreditConfig) -> Verdict:
     return assess(game.data, pilot, plans, config)
 
 
-def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool = False) -> Game:
+def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: bool = False) -> Game:
     """Train the models that coalitions start from, and the classifier that measures them. Invalid input fails first.
 
     If the last credited run of this name, or its revaluation, was of these images, its models are used.
 
     Args:
-        check: checks the number of contributors for the caller's method.
+        check: checks settings of the caller's method against the contributors.
         anew: train on these images, even if a revaluation kept models that were trained on earlier ones.
     """
     check_home(settings().root)
     data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
-    check(len(data.outputs.contributors), config)
+    check(data.outputs.contributors, config)
     check_property(config.property)
     check_references(config.property, data.outputs.references)
     check_terms(config.payout, data.outputs.contributors, config.name)

@@ -16,6 +16,7 @@ from pydantic import (
 from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
 from royalty.models.base.errors import by_name
 from royalty.models.generators.training import Method, Training
+from royalty.models.judging.datamodeling import MIN_RANKED
 from royalty.models.properties.registry import chosen_property
 from royalty.models.valuation.coalitions import Sizes
 from royalty.models.valuation.shapley import Estimator
@@ -186,8 +187,12 @@ class EvaluationConfig(StageConfig):
 
     Attributes:
         alphas: sizes of the held-out coalitions, as fractions of all contributors.
-        subsets: held-out coalitions of each size.
-        seeds: trainings of each held-out coalition.
+        subsets: held-out coalitions of each size in a set.
+        seeds: independent sets of held-out coalitions, each trained from a seed of its own.
+        again: coalitions of each size of the first set, at most all, that are trained once more, from another seed:
+            the noise ceiling. 0: none.
+        planted: contributors who are known to be bad. Methods are also judged among coalitions with the same ones of
+            them, and among those with none. None: those that the embedded digits plant.
         minutes: time for training held-out coalitions, all workers together. Only those trained in this time are used.
             None: no limit.
         shapley: number of coalitions for the Shapley credit that is judged, by method.
@@ -197,11 +202,22 @@ class EvaluationConfig(StageConfig):
     alphas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
     subsets: Annotated[int, Field(ge=3)] = 40
     seeds: Annotated[int, Field(ge=1)] = 3
+    again: Annotated[int, Field(ge=0)] = 20
+    planted: tuple[str, ...] | None = None
     minutes: Rate | None = 90.0
     shapley: dict[Method, Annotated[int, Field(ge=2, multiple_of=2)]] = Field(
         default={"sparsified": 160, "finetune": 96, "retrain": 48}
     )
     gradients: GradientConfig = GradientConfig()
+
+    @model_validator(mode="after")
+    def _again_can_rank(self) -> EvaluationConfig:
+        if 0 < self.again < MIN_RANKED:
+            raise ValueError(
+                f"a noise ceiling is a rank correlation of at least {MIN_RANKED} coalitions; got `again: {self.again}`."
+                " Set it to 0, or higher"
+            )
+        return self
 
 
 class CreditConfig(StageConfig):

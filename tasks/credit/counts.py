@@ -1,38 +1,43 @@
-"""Check settings against the number of contributors, before anything is read or trained."""
+"""Check settings against the contributors, before anything is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from royalty.models.base.errors import InputError
+from royalty.models.base.errors import NAMED, InputError
 from royalty.models.judging.datamodeling import held_out_size
 from royalty.models.valuation.coalitions import check_count
 from royalty.tasks.config.credit import CreditConfig
 
-CountCheck = Callable[[int, CreditConfig], None]
-"""Raises InputError, with the name of the setting, if a setting does not suit the number of contributors."""
+ContributorCheck = Callable[[Sequence[str], CreditConfig], None]
+"""Raises InputError, with the name of the setting, if a setting does not suit the contributors."""
 
 
-def check_run(contributors: int, config: CreditConfig) -> None:
+def check_run(names: Sequence[str], config: CreditConfig) -> None:
     """Check the number of coalitions of a run."""
-    _check("coalitions.count", contributors, config.coalitions.count)
+    _check("coalitions.count", len(names), config.coalitions.count)
 
 
-def check_counterfactual(contributors: int, config: CreditConfig) -> None:
+def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
     """Check a run of this configuration, and the number of coalitions of each credit that is judged."""
-    check_run(contributors, config)
+    check_run(names, config)
     for method, count in config.evaluation.shapley.items():
-        _check(f"evaluation.shapley.{method}", contributors, count)
+        _check(f"evaluation.shapley.{method}", len(names), count)
 
 
-def check_lds(contributors: int, config: CreditConfig) -> None:
-    """Check the same, and the sizes of the held-out coalitions."""
-    check_counterfactual(contributors, config)
+def check_lds(names: Sequence[str], config: CreditConfig) -> None:
+    """Check the same, the sizes of the held-out coalitions, and the names of planted contributors."""
+    check_counterfactual(names, config)
     for alpha in config.evaluation.alphas:
         try:
-            held_out_size(contributors, alpha)
+            held_out_size(len(names), alpha)
         except InputError as error:
             raise InputError(f"`evaluation.alphas`: {error}") from None
+    if unknown := sorted(set(config.evaluation.planted or ()) - set(names)):
+        raise InputError(
+            f"`evaluation.planted`: planted contributors are contributors of the images, and {', '.join(unknown)} "
+            f"brought none. There are {', '.join(names[:NAMED])}{' and others' if len(names) > NAMED else ''}"
+        )
 
 
 def is_paired(contributors: int, count: int) -> bool:

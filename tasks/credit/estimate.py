@@ -18,6 +18,7 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
 from royalty.models.valuation.coalitions import masks_of
+from royalty.models.valuation.game import Game, fit_game
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
@@ -103,6 +104,18 @@ class MeasuredGame:
             confidence=config.confidence,
             n_bootstrap=config.bootstrap,
             seed=seed,
+        )
+
+    def game(self, config: CreditEstimateConfig, seed: int) -> Game:
+        return fit_game(
+            self.masks,
+            self.utilities,
+            self.null,
+            self.grand,
+            seed=seed,
+            seeds=self.seeds,
+            draws=self.draws,
+            confidence=config.confidence,
         )
 
     def interactions(self, names: Sequence[str], config: CreditEstimateConfig, seed: int) -> SurePairs:
