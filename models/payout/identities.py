@@ -77,7 +77,9 @@ def merge(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, p
         return None
 
 
-def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitIdentity]:
+def split(
+    pool: int, credits: Mapping[str, Credit], terms: Terms, images: Mapping[str, int] | None = None
+) -> list[SplitIdentity]:
     """The share of each contributor with positive credit, if it split into two identities.
 
     Each identity gets half of the credit, which is exact for additive games and approximate for games with
@@ -86,18 +88,22 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
 
     Args:
         terms: both identities are disputed if the contributor is.
+        images: number of images of each contributor, which two identities divide.
     """
-    undivided = divide_pool(pool, credits, terms).settlements
+    undivided = divide_pool(pool, credits, terms, images=images).settlements
     splits = []
     for name, credit in credits.items():
         if credit.value <= 0:
             continue
-        half = Credit(credit.value / 2, credit.low / 2, credit.high / 2)
+        half = Credit(credit.value / 2, credit.low / 2, credit.high / 2, credit.error / 2)
         twins = (f"{name} (1)", f"{name} (2)")
         others = {other: credits[other] for other in credits if other != name}
+        divided = None
+        if images is not None and name in images:
+            divided = {**images, twins[0]: images[name] // 2, twins[1]: -(-images[name] // 2)}
         try:
             rows = divide_pool(
-                pool, {**others, **dict.fromkeys(twins, half)}, _split_terms(terms, name, twins)
+                pool, {**others, **dict.fromkeys(twins, half)}, _split_terms(terms, name, twins), images=divided
             ).settlements
         except InputError:  # for example, the floor is too high for one more contributor
             continue

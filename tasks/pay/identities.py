@@ -18,7 +18,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
-from royalty.tasks.pay.credits import credits_of
+from royalty.tasks.pay.credits import credits_of, images_of
 
 ROUNDING = 2
 """Largest difference in minor units that rounding alone causes between two halves and the whole."""
@@ -39,11 +39,12 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
     credits = credits_of(table)
     images = data or _anchored_images(space, run)
     shared = _shared_images(space, images, credit, credits) if images else ()
-    return [_second_names(credits, config), *shared]
+    return [_second_names(credits, config, images_of(table)), *shared]
 
 
-def _second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
-    gains = {row.name: row.combined - row.undivided for row in split(config.minor_units, credits, config.terms())}
+def _second_names(credits: Mapping[str, Credit], config: PayoutConfig, images: Mapping[str, int] | None) -> str:
+    splits = split(config.minor_units, credits, config.terms(), images)
+    gains = {row.name: row.combined - row.undivided for row in splits}
     name = max(gains, key=lambda name: gains[name], default=None)
     if name is None or gains[name] <= ROUNDING:
         return "Nobody would get a larger share by splitting into two identities, each with half of the credit."

@@ -50,3 +50,8 @@ def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> N
     assert capped["a"] == (400, 600)
     assert split(1000, credits, Terms(floor=Fraction(1, 3))) == [], "a fourth floor is more than the pool"
     assert split(1000, credits, Terms(disputed=frozenset({"a"})))[0].combined == 600
+    headed = split(1000, credits, Terms(equal_share=Fraction(1, 2)))
+    assert all(row.combined > row.undivided for row in headed), "a part by head pays each name"
+    images = {"a": 3, "b": 2, "c": 1, "d": 4}
+    counted = split(1000, credits, Terms(equal_share=Fraction(1, 2), equal_by="image"), images)
+    assert all(abs(row.combined - row.undivided) <= 1 for row in counted), "a part by image does not"
