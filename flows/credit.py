@@ -146,11 +146,13 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
         anew: train on these images, even if a revaluation kept models that were trained on earlier ones.
     """
     check_home(settings().root)
-    data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
-    check(data.outputs.contributors, config)
+    data = ingest(
+        config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
+    )
+    check(data.outputs.players, config)
     check_property(config.property)
     check_references(config.property, data.outputs.references)
-    check_terms(config.payout, data.outputs.contributors, config.name)
+    check_terms(config.payout, data.outputs.players, config.name)
     check_weights(config.matching.entries)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)

@@ -81,7 +81,7 @@ def lds(config: CreditConfig) -> Judgement:
     """
     game = prepare(config, check_lds)
     config = settle_images(game.pruned, game.judge, config)
-    names = game.data.outputs.contributors
+    names = game.data.outputs.players
     drawn = held_out(names, config)
     sets = [Retrained(each.coalitions, retrain(config, game, each)) for each in drawn]
     second = retrained_again(drawn, config)
@@ -154,7 +154,7 @@ def all_credits(config: CreditConfig, game: Game) -> list[MethodCredit]:
         plans = planned(config, game, leave_one_out(game.data), method, [config.seed])
         measure_all(unfinished(plans), config.coalitions.timeout_minutes)
         credits.append(leave_one_out_credit(game.data, plans, f"leave-one-out, {method}"))
-    return [*credits, *baseline_credits(attribute(game.data, game.base, game.judge, config))]
+    return [*credits, *baseline_credits(game.data, attribute(game.data, game.base, game.judge, config))]
 
 
 def sampled_plans(config: CreditConfig, game: Game) -> dict[Method, list[CoalitionPlan]]:

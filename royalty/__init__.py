@@ -1,6 +1,7 @@
 """Credit, value and pay the people whose images trained a generative model.
 
-Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors;
+Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors,
+and `estimate_semivalues` Banzhaf and Beta values;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
 `detect_items` finds faulty items; `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
     from royalty.models.valuation.sava import sava_values
+    from royalty.models.valuation.semivalue_estimates import estimate_semivalues
     from royalty.models.valuation.semivalues import exact_shapley
     from royalty.models.valuation.shapley import estimate_shapley
 
@@ -39,6 +41,7 @@ __all__ = [
     "__version__",
     "detect_items",
     "divide_pool",
+    "estimate_semivalues",
     "estimate_shapley",
     "exact_shapley",
     "fit_game",
@@ -60,6 +63,7 @@ _MODULES = {
     "Terms": "royalty.models.payout.division",
     "detect_items": "royalty.models.valuation.detector",
     "divide_pool": "royalty.models.payout.division",
+    "estimate_semivalues": "royalty.models.valuation.semivalue_estimates",
     "estimate_shapley": "royalty.models.valuation.shapley",
     "exact_shapley": "royalty.models.valuation.semivalues",
     "fit_game": "royalty.models.valuation.game",

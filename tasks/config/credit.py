@@ -19,6 +19,7 @@ from royalty.models.generators.training import Method, Training
 from royalty.models.judging.datamodeling import MIN_RANKED
 from royalty.models.properties.registry import chosen_property
 from royalty.models.valuation.coalitions import Sizes
+from royalty.models.valuation.semivalue_estimates import Semivalue
 from royalty.models.valuation.shapley import Estimator
 from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
 from royalty.tasks.config.generator_base import GeneratorBase
@@ -105,6 +106,8 @@ class CoalitionConfig(StageConfig):
         count: largest number of coalitions, not counting the null and the grand coalition.
         sizes: distribution of coalition sizes.
         seeds: trainings of each coalition, from different seeds.
+        public: contributors whose images are in every model, that of the null coalition too, and who are not paid.
+            Without any, the null coalition's model is a net with random weights.
         finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`;
             `retrain` uses those of the generator.
         unlearning: settings of `gradient-ascent` and `influence`.
@@ -115,6 +118,7 @@ class CoalitionConfig(StageConfig):
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
     sizes: Sizes = "leverage"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    public: tuple[str, ...] = ()
     finetune_steps: Steps = 70
     batch_size: Steps = 64
     learning_rate: Rate = 3e-3
@@ -163,8 +167,16 @@ class StoppingConfig(StageConfig):
 
 
 class CreditEstimateConfig(StageConfig):
-    """How Shapley credit is estimated; see `royalty.models.valuation.shapley.estimate_shapley`."""
+    """How credit is estimated; see `royalty.models.valuation.shapley.estimate_shapley`.
 
+    Attributes:
+        value: the semivalue that is credit; see `royalty.models.valuation.semivalue_estimates`. Others than `shapley`
+            are computed of the fitted game, whatever the `estimator`.
+        beta: the two parameters of `beta`: a first one above the second weighs small coalitions.
+    """
+
+    value: Semivalue = "shapley"
+    beta: tuple[Rate, Rate] = (16.0, 1.0)
     estimator: Estimator = "auto"
     ridge: Annotated[float, Field(ge=0)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

@@ -30,7 +30,7 @@ def train_models(
     if not plans:
         return {}
     first, data = plans[0], load_images(stores, plans[0].train)
-    masks = masks_of([plan.members for plan in plans], data.contributors)
+    masks = masks_of([plan.providers for plan in plans], data.contributors)
     start = load_model(stores, first.start)
     began = time.perf_counter()
     try:

@@ -47,7 +47,7 @@ Members = tuple[str, ...]
 @task(name="draw coalitions", cache_policy=NO_CACHE)
 def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
     """Draw coalitions; returns the members of the grand and the null coalition, then of each sampled one."""
-    names = data.outputs.contributors
+    names = data.outputs.players
     paired = is_paired(len(names), config.count)
     masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
     return [tuple(names), (), *members_of(masks, names)]
@@ -65,8 +65,8 @@ def plan_coalitions(
 ) -> list[CoalitionPlan]:
     """Plan the training and measuring of each coalition, once for each training seed.
 
-    The key of a plan covers the images of its members, and those of others only through the starting model. With the
-    unlearning methods the key covers all images, because the model unlearns those of the others.
+    The key of a plan covers the images of its members and public ones, and others only through the starting model. With
+    the unlearning methods the key covers all images, because the model unlearns those of the others.
 
     Args:
         start: digest of the model that training starts from.
@@ -80,6 +80,8 @@ def plan_coalitions(
         "training": asdict(training),
         "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
+    public = tuple(data.outputs.public)
+    shared |= {"public": {name: digests[name] for name in public}} if public else {}
     unlearned_images = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
     measured = chosen_property(config.property)
     measure_code = code_version(MEASURING, *measuring_modules(config))
@@ -92,7 +94,8 @@ def plan_coalitions(
                 _measure_plan(key, classifier, config, measured, config.seed + draw, measure_code)
                 for draw in range(config.sampling.draws)
             )
-            plans.append(CoalitionPlan(key, members, data.outputs.train, start, method, training, seed, measures))
+            train = data.outputs.train
+            plans.append(CoalitionPlan(key, members, train, start, method, training, seed, measures, public))
     return plans
 
 
@@ -220,8 +223,8 @@ def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
 
 
 def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
-    """Divide plans into groups, one for each process. The null coalition trains nothing, so it does not count."""
-    trained = [plan for plan in pending if plan.members]
+    """Divide plans into groups, one for each process. A coalition without images trains nothing, so does not count."""
+    trained = [plan for plan in pending if plan.providers]
     groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)] or [[]]
-    groups[0] += [plan for plan in pending if not plan.members]
+    groups[0] += [plan for plan in pending if not plan.providers]
     return [group for group in groups if group]

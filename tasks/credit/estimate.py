@@ -19,6 +19,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
 from royalty.models.valuation.coalitions import masks_of
 from royalty.models.valuation.game import Game, fit_game
+from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
@@ -92,6 +93,21 @@ class MeasuredGame:
     failed: tuple[tuple[str, ...], ...]
 
     def estimate(self, config: CreditEstimateConfig, seed: int) -> ShapleyEstimate:
+        if config.value != "shapley":
+            alpha, beta = config.beta
+            return estimate_semivalues(
+                self.masks,
+                self.utilities,
+                self.null,
+                self.grand,
+                value=config.value,
+                alpha=alpha,
+                beta=beta,
+                seeds=self.seeds,
+                draws=self.draws,
+                confidence=config.confidence,
+                seed=seed,
+            )
         return estimate_shapley(
             self.masks,
             self.utilities,
@@ -174,7 +190,7 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
 @task(name="estimate precision", cache_policy=NO_CACHE)
 def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
     """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
-    measured = gather(open_workspace(settings()), data.outputs.contributors, plans)
+    measured = gather(open_workspace(settings()), data.outputs.players, plans)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
@@ -187,7 +203,7 @@ def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: Cred
     inputs = CreditInputs(config.credit, config.stopping, rows, digest_of(failures), config.seed)
 
     def compute(space: Workspace) -> CreditOutputs:
-        names = data.outputs.contributors
+        names = data.outputs.players
         measured = gather(space, names, plans)
         estimate = measured.estimate(config.credit, config.seed)
         columns = {

@@ -45,6 +45,7 @@ class CoalitionPlan:
         train: digest of the training images.
         start: digest of the model that training starts from.
         measures: measurements of the model, one for each draw of images.
+        public: contributors whose images every coalition has, nobody's too.
     """
 
     key: str
@@ -55,6 +56,12 @@ class CoalitionPlan:
     training: Training
     seed: int
     measures: tuple[MeasurePlan, ...]
+    public: tuple[str, ...] = ()
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """All whose images the model is trained on."""
+        return (*self.members, *self.public)
 
 
 @dataclass(frozen=True)

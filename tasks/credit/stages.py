@@ -24,12 +24,14 @@ class IngestInputs:
         source: settings of the source, without its path.
         files: digest of the listed files; None for embedded images.
         names: digest of the names of the files; "" for embedded images. What is trained does not depend on them.
+        public: contributors whose images are in every model and who are not paid.
     """
 
     source: Mapping[str, Any]
     seed: int
     files: str | None = None
     names: str = ""
+    public: list[str] = field(default_factory=list)  # rows of earlier versions lack it
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class IngestOutputs:
 
     Attributes:
         train, validation, classifier: digests of the parts for training, validation and the classifier.
-        contributors: names, sorted.
+        contributors: names, sorted, of all who provided training images.
+        public: those of them whose images are in every model, nobody's too, and who are not paid.
         items: number of training images of each contributor.
         contributor_digests: digests of those images, in the order of the contributors.
         shared_items: number of images with several contributors.
@@ -78,6 +81,12 @@ class IngestOutputs:
     left_out: dict[str, int] = field(default_factory=dict)
     without_images: list[str] = field(default_factory=list)
     label_names: list[str] = field(default_factory=list)
+    public: list[str] = field(default_factory=list)
+
+    @property
+    def players(self) -> list[str]:
+        """Names, sorted, of the contributors who are credited."""
+        return [name for name in self.contributors if name not in self.public]
 
     @property
     def brought(self) -> dict[str, str]:

@@ -65,7 +65,7 @@ class Verdict:
 
 def first_look(data: Ingested, config: CreditConfig) -> int:
     """Number of plans to measure before the first check of the certainty."""
-    contributors = len(data.outputs.contributors)
+    contributors = len(data.outputs.players)
     pilot = max(config.stopping.pilot or pilot_size(contributors), 2 * (contributors - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
 

@@ -13,6 +13,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.judging.datamodeling import folds_of
 from royalty.models.valuation.coalitions import masks_of
+from royalty.models.valuation.semivalue_estimates import Semivalue
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import Members, unfinished
 from royalty.tasks.credit.estimate import gather
@@ -20,6 +21,9 @@ from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.judge.stages import Attributed
 from royalty.tasks.judge.utilities import mean_utilities, seconds_of
+
+TITLES: dict[Semivalue, str] = {"shapley": "Shapley", "banzhaf": "Banzhaf", "beta": "Beta"}
+"""Names of credits, by semivalue."""
 
 FOLDS = 10
 """Folds of cross-fitting. Each held-out coalition is predicted by credit from the other folds."""
@@ -71,10 +75,11 @@ class Predicted:
 JudgedMethod = MethodCredit | Predicted
 
 
-def baseline_credits(attributed: Attributed) -> Iterator[MethodCredit]:
-    """Convert the scores of the baselines to credits."""
+def baseline_credits(data: Ingested, attributed: Attributed) -> Iterator[MethodCredit]:
+    """Convert the scores of the baselines to credits; public contributors have none."""
+    credited = np.array([name not in data.outputs.public for name in data.outputs.contributors])
     for method, scores in attributed.outputs.scores.items():
-        yield MethodCredit(method, np.array(scores), None, 0, attributed.outputs.seconds[method])
+        yield MethodCredit(method, np.array(scores)[credited], None, 0, attributed.outputs.seconds[method])
 
 
 def leave_one_out_credit(data: Ingested, plans: Sequence[CoalitionPlan], method: str) -> MethodCredit:
@@ -83,7 +88,7 @@ def leave_one_out_credit(data: Ingested, plans: Sequence[CoalitionPlan], method:
     Args:
         plans: plans of the coalitions of `leave_one_out`.
     """
-    space, names = open_workspace(settings()), tuple(data.outputs.contributors)
+    space, names = open_workspace(settings()), tuple(data.outputs.players)
     utilities = mean_utilities(space, plans)
     others = [tuple(other for other in names if other != name) for name in names]
     values = np.array([utilities.get(names, np.nan) - utilities.get(members, np.nan) for members in others])
@@ -98,7 +103,7 @@ def game_predictions(
     config: CreditConfig,
 ) -> Predicted:
     """Predictions of coalitions by a game with interactions, fitted to all planned coalitions of a method."""
-    space, names = open_workspace(settings()), data.outputs.contributors
+    space, names = open_workspace(settings()), data.outputs.players
     measured = gather(space, names, plans)
     distinct = list(dict.fromkeys(coalitions))
     predicted = measured.game(config.credit, config.seed).predict(masks_of(distinct, names)).values
@@ -111,13 +116,13 @@ def shapley_credit(
     data: Ingested, plans: Sequence[CoalitionPlan], method: str, config: CreditConfig
 ) -> list[MethodCredit]:
     """Shapley credit from growing numbers of the planned coalitions; the last uses all."""
-    space, names = open_workspace(settings()), data.outputs.contributors
+    space, names = open_workspace(settings()), data.outputs.players
     credits = []
     for budget in _budgets(len(plans) - 2, 2 * len(names)):
         used = plans[: budget + 2]
         measured = gather(space, names, used)
         values = measured.estimate(config.credit, config.seed).values
-        title = f"Shapley, {method}"
+        title = f"{TITLES[config.credit.value]}, {method}"
         credits.append(MethodCredit(title, values, measured.null, budget, seconds_of(space, used)))
     return credits
 
@@ -135,7 +140,7 @@ def cross_fitted_credit(
         ends: plans of the grand and the null coalition.
         plans: plans of the held-out coalitions, of all sets.
     """
-    space, names = open_workspace(settings()), data.outputs.contributors
+    space, names = open_workspace(settings()), data.outputs.players
     pending = {plan.key for plan in unfinished(plans)}
     parts = _parts([plan for plan in plans if plan.key not in pending])
     most = min((len({plan.members for plan in part.others}) for part in parts), default=0)
@@ -187,7 +192,9 @@ def _cross_fitted(
         by_members |= dict(zip(part.members, predicted.tolist(), strict=True))
         seconds.append(seconds_of(space, used))
         null = measured.null
-    return Predicted("Shapley, retrain, cross-fitted", by_members, null, budget, float(np.mean(seconds)))
+    return Predicted(
+        f"{TITLES[config.credit.value]}, retrain, cross-fitted", by_members, null, budget, float(np.mean(seconds))
+    )
 
 
 def _budgets(count: int, least: int) -> list[int]:

@@ -107,18 +107,18 @@ def in_turn(chosen: Mapping[float, Sequence[Members]]) -> list[Members]:
 
 def ends_of(data: Ingested) -> list[Members]:
     """Everybody, and nobody."""
-    return [tuple(data.outputs.contributors), ()]
+    return [tuple(data.outputs.players), ()]
 
 
 def leave_one_out(data: Ingested) -> list[Members]:
     """Everybody, nobody, and everybody but each contributor in turn."""
-    names = data.outputs.contributors
+    names = data.outputs.players
     return [*ends_of(data), *(tuple(other for other in names if other != name) for name in names)]
 
 
 def counterfactual_coalitions(data: Ingested, credits: Sequence[MethodCredit]) -> dict[tuple[str, str], Members]:
     """Members of each counterfactual and of `EVERYBODY`, by method and change."""
-    names = np.array(data.outputs.contributors)
+    names = np.array(data.outputs.players)
     coalitions = {EVERYBODY: tuple(names.tolist())}
     for credit in credits:
         for share in REMOVED:

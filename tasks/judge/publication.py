@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.judge.scores import BIT, CHANCE, RETRAINED
+from royalty.tasks.judge.scores import BIT, CHANCE, OURS, RETRAINED
 from royalty.tasks.judge.stages import Compared, JudgementKind, Scored
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.stage import TableRow
@@ -72,7 +72,7 @@ def _plot(name: str, rows: Sequence[TableRow]) -> bytes:
     for row in rows:
         if row["alpha"] != alpha or row.get("among", "all") != "all" or row["method"] in CONTROLS:
             continue
-        if row["method"].startswith("Shapley, "):
+        if row["method"].startswith(OURS):
             point = (row["seconds"], row["lds"], row["low"], row["high"])
             curves.setdefault(row["method"].removeprefix("Shapley, "), []).append(point)
         else:

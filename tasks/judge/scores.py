@@ -19,7 +19,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
-from royalty.tasks.judge.credits import JudgedMethod
+from royalty.tasks.judge.credits import TITLES, JudgedMethod
 from royalty.tasks.judge.held_out import EVERYBODY, Retrained
 from royalty.tasks.judge.stages import (
     COUNTERFACTUAL,
@@ -62,7 +62,7 @@ def score(
     Raises:
         InputError: fewer than three coalitions of a size were retrained.
     """
-    space, names = open_workspace(settings()), data.outputs.contributors
+    space, names = open_workspace(settings()), data.outputs.players
     measured = [mean_utilities(space, each.plans) for each in sets]
     second = mean_utilities(space, again.plans)
     judged = {
@@ -219,7 +219,7 @@ def _score_rows(
     return rows, leads
 
 
-OURS = ("Shapley, ", "game with pairs, ")
+OURS = (*(f"{title}, " for title in TITLES.values()), "game with pairs, ")
 """Beginnings of the names of methods that are compared with all others."""
 
 UNKNOWN = {"pearson": None, "bias": None, "error": None}

@@ -105,7 +105,7 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
     """Payout statements that name a contributor of this run."""
-    names = set(stages.ingest.outputs.contributors)
+    names = set(stages.ingest.outputs.players)
     return [posted for posted in space.ledger.verified_statements() if names & set(posted.paid)]
 
 

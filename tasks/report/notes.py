@@ -53,6 +53,12 @@ COALITION_MODELS: dict[Method, str] = {
 def data_notes(data: IngestOutputs) -> Iterator[str]:
     """Describe the images, and those that contributors have in common."""
     yield f"{data.total_items} distinct training images from {len(data.contributors)} contributors."
+    if data.public:
+        yield (
+            f"The images of {_shortened(data.public, NAMED)} ({sum(data.items[name] for name in data.public)}) are "
+            "public: every model is trained on them, nobody's too, and they are not paid for. Credit is for what "
+            "others add to them."
+        )
     if data.shared_items:
         yield (
             f"{data.shared_items} images were provided by more than one contributor. Such an image is used once in "

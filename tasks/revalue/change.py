@@ -128,7 +128,7 @@ def compare_with_last_run(
     """
     space = open_workspace(settings())
     then, now = last.stages.ingest.outputs.brought, data.outputs.brought
-    waiting = unpayable(load_payees(config.payout, config.data), list(now), config.payout.currency)
+    waiting = unpayable(load_payees(config.payout, config.data), data.outputs.players, config.payout.currency)
     waited = set(last.stages.pay.inputs.unpayable)
     people = {
         "added": sorted(now.keys() - then.keys()),

@@ -1,0 +1,142 @@
+"""Faithful group Shapley values: a contributor's credit is the sum of the credit of their single images.
+
+The only value of groups that no division of a group into several names changes (Lee et al. 2025, arXiv 2505.19013).
+Coalitions are sets of images, not of contributors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+from royalty.models.base.arrays import as_number, as_seed, as_vector, as_whole
+from royalty.models.base.errors import InputError
+from royalty.models.valuation.shapley import ShapleyEstimate
+
+
+def sample_image_sets(n_images: int, count: int, *, seed: int) -> list[np.ndarray]:
+    """Draw sets of images for `faithful_shapley`: a stratified sample of the KernelSHAP sizes, with complements.
+
+    Sizes s of 1 to n - 1 have a probability in proportion to 1/(s (n - s)); every set of a size is equally likely.
+
+    Args:
+        n_images: at least 2.
+        count: sets, an even number of at least 2.
+
+    Returns:
+        Positions of the images of each set, sorted; sets 2i and 2i + 1 are complements.
+
+    Raises:
+        InputError: too few images, or an odd or too small number of sets.
+    """
+    n_images, count = as_whole(n_images, "n_images"), as_whole(count, "count")
+    if n_images < 2 or count < 2 or count % 2:
+        raise InputError(
+            f"an even number of sets of at least 2 images is drawn; got {count} sets of {n_images} images. Correct them"
+        )
+    generator = np.random.default_rng(as_seed(seed))
+    sizes = np.arange(1, n_images)
+    cumulative = np.cumsum(1 / (sizes * (n_images - sizes)))
+    positions = (np.arange(count // 2) + generator.random(count // 2)) / (count // 2) * cumulative[-1]
+    drawn = sizes[np.minimum(np.searchsorted(cumulative, positions), n_images - 2)]
+    sets = []
+    for size in generator.permutation(drawn):
+        order = generator.permutation(n_images)
+        sets += [np.sort(order[:size]), np.sort(order[size:])]
+    return sets
+
+
+def faithful_shapley(
+    counts: ArrayLike,
+    images: ArrayLike,
+    utilities: ArrayLike,
+    null_utility: float,
+    grand_utility: float,
+    *,
+    confidence: float = 0.95,
+) -> ShapleyEstimate:
+    """Estimate faithful group Shapley values from utilities of sets of images.
+
+    phi_g is the sum over the images of g of their Shapley values in the game of images. The KernelSHAP regression of
+    that game has one unknown an image, and its normal equations are exchangeable over images. Their sum over a group
+    contains the group's sum of values alone, so the regression on the fractions of each group's images that are in a
+    set, with one unknown a group, has the same solution in the limit: an image is never measured by itself. Efficiency
+    holds exactly. An even term of the size, which complements share, is fitted besides.
+
+    Args:
+        counts: number of each contributor's images in a set, `(sets, n)`, from `sample_image_sets`.
+        images: number of images of each contributor, `(n,)`, at least 1.
+        utilities: `(sets,)`, of models trained on the sets, in any unit; higher is better.
+        null_utility, grand_utility: utilities of no image and of all.
+        confidence: of the intervals, in (0, 1).
+
+    Returns:
+        Values in the units of the utility, higher is more valuable; they sum to `grand_utility` minus `null_utility`.
+        The variance is that of the regression with heteroscedastic residuals.
+
+    Raises:
+        InputError: shapes that do not fit, counts out of range, or fewer than two sets a contributor.
+    """
+    table, brought, values = np.asarray(counts, float), as_vector(images, "images"), as_vector(utilities, "utilities")
+    null, grand = as_number(null_utility, "null_utility"), as_number(grand_utility, "grand_utility")
+    _check(table, brought, values, confidence)
+    total, n_groups = grand - null, len(brought)
+    fractions = table / brought  # (sets, n)
+    size = table.sum(axis=1) / brought.sum()
+    share = brought / brought.sum()  # of the total, if all images were alike
+    # With phi = share * total + effect and effects that sum to zero, efficiency needs no multiplier. The basis spans
+    # vectors that sum to zero.
+    basis = np.linalg.svd(np.ones((1, n_groups)))[2][1:].T  # (n, n - 1)
+    bend = size * (1 - size)
+    design = np.column_stack([fractions @ basis, np.ones(len(values)), bend])
+    response = values - null - total * (fractions @ share)
+    solution, _, rank, _ = np.linalg.lstsq(design, response, rcond=None)
+    if rank < design.shape[1]:
+        raise InputError(
+            "the sets of images do not tell the contributors apart: their fractions are dependent. Draw more sets"
+        )
+    inverse = np.linalg.inv(design.T @ design)
+    leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
+    residual = (response - design @ solution) / np.maximum(1 - leverage, 1e-9)
+    linear = basis @ (inverse @ design.T)[: n_groups - 1]  # (n, sets)
+    effects = basis @ solution[: n_groups - 1]
+    credit, stderr = share * total + effects, np.sqrt(linear**2 @ residual**2)
+    reach = float(stdtrit(max(len(values) - design.shape[1], 1), (1 + confidence) / 2)) * stderr
+    return ShapleyEstimate(
+        values=credit,
+        stderr=stderr,
+        ci_low=credit - reach,
+        ci_high=credit + reach,
+        n_evaluations=len(values) + 2,
+        diagnostics={
+            "efficiency_gap": float(abs(credit.sum() - total)),
+            "condition_number": float(np.linalg.cond(design)),
+            "estimator": "faithful",
+            "why": "coalitions are sets of images",
+        },
+    )
+
+
+def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise InputError(f"the confidence of an interval lies between 0 and 1, got {confidence}; 0.95 is usual")
+    if counts.ndim != 2 or counts.shape != (len(utilities), len(images)):
+        raise InputError(
+            f"each set has a utility, and a count for each contributor; got counts of shape {counts.shape}, "
+            f"{len(utilities)} utilities and {len(images)} contributors. Give one of each"
+        )
+    if len(images) < 2 or not (images >= 1).all() or not ((counts >= 0) & (counts <= images)).all():
+        raise InputError(
+            "at least 2 contributors have at least 1 image each, and a set has from 0 to all of them; got up to "
+            f"{counts.max(initial=0):g} of {images.tolist()}. Correct the counts"
+        )
+    if len(utilities) < 2 * len(images):
+        raise InputError(
+            f"{len(images)} contributors take at least {2 * len(images)} sets of images, got {len(utilities)}; "
+            f"{4 * len(images)} is a good number to start with"
+        )
+    if not (np.isfinite(utilities).all() and math.isfinite(counts.sum())):
+        raise InputError("a utility is a finite number, and some of these are not. Measure them again")
