@@ -30,11 +30,12 @@ from royalty.tasks.credit.anchor import Game, load_anchor, record_anchor
 from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
 from royalty.tasks.credit.counts import ContributorCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
+from royalty.tasks.credit.fidelity import coalitions_to_retrain, compare_with_retrained, fidelity_sentence
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.samples import sample_ends
-from royalty.tasks.credit.stages import Ingested
+from royalty.tasks.credit.stages import Fidelity, Ingested
 from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
     check_generator,
@@ -195,6 +196,19 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
 
 
+def retrain_some(
+    config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]
+) -> tuple[list[CoalitionPlan], Fidelity | None]:
+    """Retrain some of the measured coalitions in full, if asked, and compare them with their cheap models."""
+    if not config.fidelity.retrain:
+        return [], None
+    coalitions = coalitions_to_retrain(plans, game.data.outputs.players, config)
+    base, seeds = game.start("retrain"), [config.seed]
+    retrained = plan_coalitions(coalitions, game.data, base, game.judge, config, "retrain", seeds)
+    measure_all(unfinished(retrained), config.coalitions.timeout_minutes)
+    return retrained, compare_with_retrained(game.data, game.judge, plans, retrained, config)
+
+
 def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncertainty: bool = False) -> CreditResult:
     """Measure coalitions until the target is reached; then credit, divide the pool, match, log and report.
 
@@ -217,7 +231,8 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     fresh = made_here(plans)
     measuring = fan_out_timing(fresh, time.perf_counter() - began)
 
-    estimate = estimate_credit(game.data, plans, config)  # KernelSHAP
+    retrained, fidelity = retrain_some(config, game, plans)
+    estimate = estimate_credit(game.data, plans, config, retrained)  # KernelSHAP
     record_credit(config.name, estimate)
     pool = config.payout.name or config.name
     terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))
@@ -237,10 +252,17 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
         pay=paid,
         match=matched,
         samples=samples,
+        fidelity=fidelity,
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]
-    notes = [*notes, verdict.sentence, *([paid.unposted] if paid.unposted else []), *paid.remarks]
+    notes = [
+        *notes,
+        *([fidelity_sentence(fidelity.outputs)] if fidelity else []),
+        verdict.sentence,
+        *([paid.unposted] if paid.unposted else []),
+        *paid.remarks,
+    ]
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)

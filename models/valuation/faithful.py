@@ -64,7 +64,7 @@ def faithful_shapley(
     that game has one unknown an image, and its normal equations are exchangeable over images. Their sum over a group
     contains the group's sum of values alone, so the regression on the fractions of each group's images that are in a
     set, with one unknown a group, has the same solution in the limit: an image is never measured by itself. Efficiency
-    holds exactly. An even term of the size, which complements share, is fitted besides.
+    holds exactly. A game of the size alone, whose values are those of equal images, is fitted besides.
 
     Args:
         counts: number of each contributor's images in a set, `(sets, n)`, from `sample_image_sets`.
@@ -90,8 +90,7 @@ def faithful_shapley(
     # With phi = share * total + effect and effects that sum to zero, efficiency needs no multiplier. The basis spans
     # vectors that sum to zero.
     basis = np.linalg.svd(np.ones((1, n_groups)))[2][1:].T  # (n, n - 1)
-    bend = size * (1 - size)
-    design = np.column_stack([fractions @ basis, np.ones(len(values)), bend])
+    design = np.column_stack([fractions @ basis, _of_size(size)])
     response = values - null - total * (fractions @ share)
     solution, _, rank, _ = np.linalg.lstsq(design, response, rcond=None)
     if rank < design.shape[1]:
@@ -120,6 +119,13 @@ def faithful_shapley(
     )
 
 
+def _of_size(size: np.ndarray) -> np.ndarray:
+    """Terms of the fraction of all images in a set, `(sets, terms)`: a jump, and bends that vanish at both ends."""
+    bend, side = size * (1 - size), 2 * size - 1
+    root = np.sqrt(bend)
+    return np.column_stack([np.ones(len(size)), bend, bend * side, root, root * side])
+
+
 def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confidence: float) -> None:
     if not 0 < confidence < 1:
         raise InputError(f"the confidence of an interval lies between 0 and 1, got {confidence}; 0.95 is usual")
@@ -133,9 +139,9 @@ def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confid
             "at least 2 contributors have at least 1 image each, and a set has from 0 to all of them; got up to "
             f"{counts.max(initial=0):g} of {images.tolist()}. Correct the counts"
         )
-    if len(utilities) < 2 * len(images):
+    if len(utilities) < 2 * len(images) + 4:
         raise InputError(
-            f"{len(images)} contributors take at least {2 * len(images)} sets of images, got {len(utilities)}; "
+            f"{len(images)} contributors take at least {2 * len(images) + 4} sets of images, got {len(utilities)}; "
             f"{4 * len(images)} is a good number to start with"
         )
     if not (np.isfinite(utilities).all() and math.isfinite(counts.sum())):

@@ -183,6 +183,18 @@ class CreditEstimateConfig(StageConfig):
     bootstrap: Annotated[int, Field(ge=100)] = 1000
 
 
+class FidelityConfig(StageConfig):
+    """How credit from cheap models is corrected; see `royalty.models.valuation.multifidelity`.
+
+    Attributes:
+        retrain: coalitions that are also retrained in full. 0: none, and credit is not corrected.
+        scaled: multiply cheap utilities by the slope of retrained on cheap ones first.
+    """
+
+    retrain: Annotated[int, Field(ge=0)] = 0
+    scaled: bool = False
+
+
 class GradientConfig(StageConfig):
     """Settings of the gradient baselines; see `royalty.models.generators.gradients` and
     `royalty.models.valuation.influence`.
@@ -249,6 +261,7 @@ class CreditConfig(StageConfig):
     coalitions: CoalitionConfig = CoalitionConfig()
     stopping: StoppingConfig = StoppingConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
+    fidelity: FidelityConfig = FidelityConfig()
     matching: GrandMatching = GrandMatching()
     payout: PayoutConfig = PayoutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -295,6 +308,26 @@ class CreditConfig(StageConfig):
         for setting, method in chosen.items():
             self._can_unlearn(setting, method)
         self.generator.check_size(side_of(self.data))
+        return self
+
+    @model_validator(mode="after")
+    def _can_correct(self) -> CreditConfig:
+        retrained = self.fidelity.retrain
+        if retrained and self.coalitions.method == "retrain":
+            raise ValueError(
+                f"`fidelity.retrain` corrects cheap models, and `coalitions.method` is `retrain`; got {retrained}. Set "
+                "it to 0"
+            )
+        if retrained and self.credit.value != "shapley":
+            raise ValueError(
+                f"`fidelity.retrain` corrects Shapley values, and `credit.value` is `{self.credit.value}`; got "
+                f"{retrained}. Set it to 0"
+            )
+        if retrained > self.coalitions.count:
+            raise ValueError(
+                f"`fidelity.retrain` is at most `coalitions.count`, which is {self.coalitions.count}: coalitions are "
+                f"compared with their cheap models; got {retrained}. Lower it"
+            )
         return self
 
     def _can_unlearn(self, setting: str, method: Method) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from royalty.models.base.errors import NAMED, InputError
 from royalty.models.judging.datamodeling import held_out_size
 from royalty.models.valuation.coalitions import check_count
+from royalty.models.valuation.multifidelity import least_retrained
 from royalty.tasks.config.credit import CreditConfig
 
 ContributorCheck = Callable[[Sequence[str], CreditConfig], None]
@@ -14,8 +15,13 @@ ContributorCheck = Callable[[Sequence[str], CreditConfig], None]
 
 
 def check_run(names: Sequence[str], config: CreditConfig) -> None:
-    """Check the number of coalitions of a run."""
+    """Check the number of coalitions of a run, and of those that are retrained."""
     _check("coalitions.count", len(names), config.coalitions.count)
+    if 0 < config.fidelity.retrain < (least := least_retrained(len(names))):
+        raise InputError(
+            f"`fidelity.retrain`: a correction of {len(names)} contributors takes at least {least} retrained "
+            f"coalitions, got {config.fidelity.retrain}; raise it, or set it to 0"
+        )
 
 
 def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:

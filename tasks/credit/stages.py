@@ -309,6 +309,62 @@ class ImageCountOutputs:
     busy_seconds: float
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A coalition with a cheap and a retrained model.
+
+    Attributes:
+        providers: contributors whose images both are trained on.
+        cheap, retrained: digests of the models.
+        cheap_utility, retrained_utility: their utilities.
+    """
+
+    providers: list[str]
+    cheap: str
+    retrained: str
+    cheap_utility: float
+    retrained_utility: float
+
+
+@dataclass(frozen=True)
+class FidelityInputs:
+    """Coalitions with models of both kinds, and how their images are compared.
+
+    Attributes:
+        train, classifier: digests of the training images and of the classifier of their labels.
+        encoder: encoder in whose features the FID is computed.
+        images: number of images of each model.
+    """
+
+    pairs: list[Pair]
+    train: str
+    classifier: str
+    encoder: str
+    images: int
+    sampling: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class FidelityOutputs:
+    """How cheap models agree with retrained ones; see `royalty.models.judging.fidelity.Agreement`.
+
+    Attributes:
+        fid: mean FID of the images of a cheap model to those of the retrained one; lower is better.
+        leak_cheap, leak_retrained: mean fraction of images that show labels which no member has; None for one label.
+    """
+
+    spearman: float | None
+    bias: float
+    error: float
+    spread: float
+    coalitions: int
+    fid: float
+    leak_cheap: float | None
+    leak_retrained: float | None
+    busy_seconds: float
+
+
 INGEST = Stage("ingest", IngestInputs, IngestOutputs)
 CLASSIFIER = Stage("classifier", ClassifierInputs, ClassifierOutputs)
 PIPELINE = Stage("base", PipelineInputs, PipelineOutputs)
@@ -318,6 +374,7 @@ PRUNE = Stage("prune", PruneInputs, PruneOutputs)
 MEASURE = Stage("measure", MeasureInputs, MeasureOutputs)
 SAMPLES = Stage("samples", SampleInputs, SampleOutputs)
 IMAGE_COUNT = Stage("images", ImageCountInputs, ImageCountOutputs)
+FIDELITY = Stage("fidelity", FidelityInputs, FidelityOutputs)
 
 Ingested = Finished[IngestInputs, IngestOutputs]
 Classified = Finished[ClassifierInputs, ClassifierOutputs]
@@ -326,3 +383,4 @@ Trained = Finished[TrainInputs, TrainOutputs]
 Pruned = Finished[PruneInputs, PruneOutputs]
 Measured = Finished[MeasureInputs, MeasureOutputs]
 Sampled = Finished[SampleInputs, SampleOutputs]
+Fidelity = Finished[FidelityInputs, FidelityOutputs]

@@ -62,7 +62,7 @@ def _refitted(space: Workspace, credit: Credited, credits: Mapping[str, Credit],
     """Refit the game with each of the contributors of highest credit split in two names."""
     names = sorted(credits)
     masks, utilities = _measured(space, credit, names)
-    ends = credit.outputs.null_utility, credit.outputs.grand_utility
+    ends = credit.outputs.ends
     highest = sorted(names, key=lambda name: -credits[name].value)[:REFITTED]
     refits = {name: refit_split(masks, utilities, *ends, names.index(name)) for name in highest}
     gains = {name: both - one for name, (one, both) in ((name, refit) for name, refit in refits.items() if refit)}
@@ -90,7 +90,7 @@ def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: 
     if set(names) != set(credits):
         return
     masks, utilities = _measured(space, credit, names)
-    ends = credit.outputs.null_utility, credit.outputs.grand_utility
+    ends = credit.outputs.ends
     for first, second, share in overlaps(images.images, images.membership[:, paid]):
         first_name, second_name = names[first], names[second]
         separate = credits[first_name].value + credits[second_name].value
