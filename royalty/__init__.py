@@ -1,7 +1,7 @@
 """Credit, value and pay the people whose images trained a generative model.
 
 Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors,
-and `estimate_semivalues` Banzhaf and Beta values;
+`estimate_semivalues` Banzhaf and Beta values, and `faithful_shapley` credit that no second name changes;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
 `detect_items` finds faulty items; `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from royalty.models.payout.policies import Credit
     from royalty.models.valuation.coalitions import sample_coalitions
     from royalty.models.valuation.detector import detect_items
+    from royalty.models.valuation.faithful import faithful_shapley, sample_image_sets
     from royalty.models.valuation.game import fit_game
     from royalty.models.valuation.gmvaluator import gmvaluator_values
     from royalty.models.valuation.knn_shapley import knn_shapley_values
@@ -44,6 +45,7 @@ __all__ = [
     "estimate_semivalues",
     "estimate_shapley",
     "exact_shapley",
+    "faithful_shapley",
     "fit_game",
     "gmvaluator_values",
     "knn_shapley_values",
@@ -53,6 +55,7 @@ __all__ = [
     "revalue",
     "run",
     "sample_coalitions",
+    "sample_image_sets",
     "sava_values",
     "trace",
 ]
@@ -66,6 +69,7 @@ _MODULES = {
     "estimate_semivalues": "royalty.models.valuation.semivalue_estimates",
     "estimate_shapley": "royalty.models.valuation.shapley",
     "exact_shapley": "royalty.models.valuation.semivalues",
+    "faithful_shapley": "royalty.models.valuation.faithful",
     "fit_game": "royalty.models.valuation.game",
     "gmvaluator_values": "royalty.models.valuation.gmvaluator",
     "knn_shapley_values": "royalty.models.valuation.knn_shapley",
@@ -75,6 +79,7 @@ _MODULES = {
     "revalue": "royalty.flows.api",
     "run": "royalty.flows.api",
     "sample_coalitions": "royalty.models.valuation.coalitions",
+    "sample_image_sets": "royalty.models.valuation.faithful",
     "sava_values": "royalty.models.valuation.sava",
     "trace": "royalty.flows.api",
 }

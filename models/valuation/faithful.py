@@ -31,6 +31,12 @@ def sample_image_sets(n_images: int, count: int, *, seed: int) -> list[np.ndarra
 
     Raises:
         InputError: too few images, or an odd or too small number of sets.
+
+    Examples:
+        >>> import royalty
+        >>> first, rest = royalty.sample_image_sets(5, 2, seed=0)
+        >>> sorted([*first.tolist(), *rest.tolist()])
+        [0, 1, 2, 3, 4]
     """
     n_images, count = as_whole(n_images, "n_images"), as_whole(count, "count")
     if n_images < 2 or count < 2 or count % 2:
@@ -78,7 +84,20 @@ def faithful_shapley(
         The variance is that of the regression with heteroscedastic residuals.
 
     Raises:
-        InputError: shapes that do not fit, counts out of range, or fewer than two sets a contributor.
+        InputError: shapes that do not fit, counts out of range, too few sets, or sets that do not tell contributors
+            apart.
+
+    Examples:
+        Two contributors with three and one images that are all alike; another name for some of them changes nothing:
+
+        >>> import numpy as np
+        >>> import royalty
+        >>> owner = np.array([0, 0, 0, 1])
+        >>> sets = royalty.sample_image_sets(4, 40, seed=0)
+        >>> counts = [np.bincount(owner[chosen], minlength=2) for chosen in sets]
+        >>> credit = royalty.faithful_shapley(counts, [3, 1], [len(chosen) for chosen in sets], 0, 4)
+        >>> credit.values.round(6).tolist()
+        [3.0, 1.0]
     """
     table, brought, values = np.asarray(counts, float), as_vector(images, "images"), as_vector(utilities, "utilities")
     null, grand = as_number(null_utility, "null_utility"), as_number(grand_utility, "grand_utility")

@@ -46,8 +46,11 @@ class MultiFidelity:
 
 
 def least_retrained(n_players: int) -> int:
-    """Fewest retrained coalitions from which a correction is estimated: one more than contributors, and even."""
-    return 2 * ((n_players + 2) // 2)
+    """Fewest retrained coalitions from which a correction is estimated: a trend of the size, and the contributors.
+
+    They should not be complements of each other: at so few, a pair says little more than one coalition.
+    """
+    return n_players + 3
 
 
 def multifidelity_shapley(

@@ -30,9 +30,12 @@ else:
 def coalitions_to_retrain(
     plans: Sequence[CoalitionPlan], players: Sequence[str], config: CreditConfig
 ) -> list[Members]:
-    """Members of everybody, nobody, and the first of the measured coalitions, which are a balanced part of all."""
-    measured = dict.fromkeys(plan.members for plan in plans if 0 < len(plan.members) < len(players))
-    return [tuple(players), (), *list(measured)[: config.fidelity.retrain]]
+    """Members of everybody, nobody, and measured coalitions: first those that are not each other's complements.
+
+    Coalitions are drawn in pairs of complements; of few, single ones say more about the contributors.
+    """
+    measured = list(dict.fromkeys(plan.members for plan in plans if 0 < len(plan.members) < len(players)))
+    return [tuple(players), (), *[*measured[::2], *measured[1::2]][: config.fidelity.retrain]]
 
 
 @task(name="compare with retrained models", cache_policy=NO_CACHE, tags=["gpu"])

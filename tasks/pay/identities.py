@@ -74,7 +74,7 @@ def _refitted(space: Workspace, credit: Credited, credits: Mapping[str, Credit],
     yield (
         f"Refitted with one contributor as two names, where a model with either half of the images is as good as with "
         f"both: of the {len(gains)} of highest credit, {name} would gain most, {gains[name]:+.3f}{share}. Where halves "
-        "add up, nobody would gain. Credit by images (`coalitions.units: images`) does not depend on names."
+        "add up, nobody would gain. Credit from sets of images (`royalty.faithful_shapley`) does not depend on names."
     )
 
 

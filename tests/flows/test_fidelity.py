@@ -32,26 +32,25 @@ def measured(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float
 def test_credit_is_that_of_the_retrained_game() -> None:
     worth = np.arange(1.0, 7.0)
     masks = sample_coalitions(6, 40, seed=0)
-    cheap = measured(masks, masks @ (worth[::-1] + 1), 0.5, 21.0)
-    few = measured(masks[:12], masks[:12] @ worth, 0.0, 21.0)
+    cheap = measured(masks, masks @ (worth[::-1] + 1), 0.5, 27.0)
+    few = measured(masks[:24:2], masks[:24:2] @ worth, 0.0, 21.0)
     config = CreditConfig(fidelity=FidelityConfig(retrain=12))
     found = cheap.corrected_by(few, config)
     assert found.values == pytest.approx(exact_shapley(lambda chosen: chosen @ worth, 6), abs=0.05)
-    failed = measured(np.vstack([masks[:12], ~masks[:1]]), np.append(few.utilities, 99.0), 0.0, 21.0)
-    without = measured(masks[1:], cheap.utilities[1:], 0.5, 21.0)  # a cheap training failed
-    assert without.corrected_by(failed, config).values.sum() == pytest.approx(21)
+    without = measured(masks[1:], cheap.utilities[1:], 0.5, 27.0)  # a cheap training failed
+    assert without.corrected_by(few, config).values == pytest.approx(worth, abs=0.1)
 
 
 def test_the_first_coalitions_are_retrained_and_the_ends() -> None:
     everybody = tuple(NAMES)
     plans = [planned(*members) for members in (everybody, (), NAMES[:2], NAMES[2:], NAMES[:3], NAMES[3:])]
     config = CreditConfig(fidelity=FidelityConfig(retrain=2))
-    assert coalitions_to_retrain(plans, NAMES, config) == [everybody, (), tuple(NAMES[:2]), tuple(NAMES[2:])]
+    assert coalitions_to_retrain(plans, NAMES, config) == [everybody, (), tuple(NAMES[:2]), tuple(NAMES[:3])]
 
 
 def test_too_few_retrained_models_are_refused_before_anything_trains() -> None:
     config = CreditConfig(fidelity=FidelityConfig(retrain=10))
-    with pytest.raises(InputError, match="`fidelity.retrain`: .*12 contributors takes at least 14 .* got 10"):
+    with pytest.raises(InputError, match=r"`fidelity\.retrain`: .*12 contributors takes at least 15 .* got 10"):
         check_run([f"n{number}" for number in range(12)], config)
     check_run(NAMES, config)
     for settings, says in (
