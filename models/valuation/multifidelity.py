@@ -12,6 +12,9 @@ from royalty.models.base.arrays import as_masks, as_number, as_vector
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.shapley import Estimator, ShapleyEstimate, estimate_shapley
 
+_ATTEMPTS = 100
+"""Random choices of coalitions to retrain that are tried."""
+
 
 @dataclass(frozen=True)
 class Utilities:
@@ -51,6 +54,36 @@ def least_retrained(n_players: int) -> int:
     They should not be complements of each other: at so few, a pair says little more than one coalition.
     """
     return n_players + 3
+
+
+def choose_retrained(masks: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """Choose the coalitions to retrain at random: no two complements while there are others, and everybody in some.
+
+    Args:
+        masks: bool, `(coalitions, n)`, distinct.
+        count: at most the number of coalitions.
+
+    Returns:
+        Rows of `masks`, `(count,)`.
+
+    Raises:
+        InputError: no choice was found in which each contributor is in some coalitions and not in others.
+    """
+    for attempt in range(_ATTEMPTS):
+        order = np.random.default_rng([seed, attempt]).permutation(len(masks))
+        seen: set[bytes] = set()
+        single, complements = [], []
+        for row in order.tolist():
+            (complements if (~masks[row]).tobytes() in seen else single).append(row)
+            seen.add(masks[row].tobytes())
+        rows = np.array([*single, *complements][:count], dtype=int)
+        present = masks[rows].sum(axis=0)
+        if ((present > 0) & (present < len(rows))).all():
+            return rows
+    raise InputError(
+        f"each contributor is in some retrained coalitions and not in others, and no {count} of {len(masks)} were "
+        "found for which this holds; retrain more"
+    )
 
 
 def multifidelity_shapley(

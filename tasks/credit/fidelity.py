@@ -14,7 +14,8 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.generators.kinds import module_of
-from royalty.models.valuation.multifidelity import least_retrained
+from royalty.models.valuation.coalitions import masks_of
+from royalty.models.valuation.multifidelity import choose_retrained, least_retrained
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
@@ -30,12 +31,10 @@ else:
 def coalitions_to_retrain(
     plans: Sequence[CoalitionPlan], players: Sequence[str], config: CreditConfig
 ) -> list[Members]:
-    """Members of everybody, nobody, and measured coalitions: first those that are not each other's complements.
-
-    Coalitions are drawn in pairs of complements; of few, single ones say more about the contributors.
-    """
+    """Members of everybody, nobody, and some of the measured coalitions, drawn at random."""
     measured = list(dict.fromkeys(plan.members for plan in plans if 0 < len(plan.members) < len(players)))
-    return [tuple(players), (), *[*measured[::2], *measured[1::2]][: config.fidelity.retrain]]
+    rows = choose_retrained(masks_of(measured, players), config.fidelity.retrain, seed=config.seed)
+    return [tuple(players), (), *(measured[row] for row in rows)]
 
 
 @task(name="compare with retrained models", cache_policy=NO_CACHE, tags=["gpu"])

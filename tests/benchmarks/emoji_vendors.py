@@ -1,10 +1,10 @@
 """The same emoji by six vendors: all 62 coalitions retrained in full, and every method's error against them.
 
-python -m tests.benchmarks.emoji_vendors train FOLDER [--data emoji_by_vendor.parquet]
-python -m tests.benchmarks.emoji_vendors judge FOLDER
+python -m tests.benchmarks.emoji_vendors FOLDER [--data emoji_by_vendor.parquet]
+python -m tests.benchmarks.emoji_errors FOLDER
 
-`train` makes the models of all coalitions by three methods and keeps their utilities in FOLDER/utilities.jsonl; what is
-there is not repeated, so that it can be stopped and continued. `judge` needs seconds.
+The first makes the models of all coalitions by three methods and keeps their utilities in FOLDER/utilities.jsonl; what
+is there is not repeated, so that it can be stopped and continued. The second needs seconds.
 
 Decided before the run:
 - The truth is the Shapley values of the mean utility over the training seeds 0 and 1 of all coalitions, retrained.
@@ -23,9 +23,10 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,10 +36,13 @@ from PIL import Image
 from royalty.models.data.items import ImageSet, item_id
 from royalty.models.generators.ddpm import DDPM
 from royalty.models.generators.generator import NOTHING_ELSE
+from royalty.models.generators.gradients import loss_gradients
 from royalty.models.generators.retraining import coalition_models
 from royalty.models.generators.training import Method, Training
 from royalty.models.properties.kid import build
 from royalty.models.properties.property import Context, Property
+from royalty.models.valuation.influence import trak
+from royalty.models.valuation.similarity import aggregate, feature_similarity, pixel_similarity
 
 DATA = Path("emoji_by_vendor.parquet")
 SIDE, HELD_OUT = 16, 0.15
@@ -55,8 +59,8 @@ SEEDS: tuple[tuple[Method, int], ...] = (
     ("sparsified", 0), ("retrain", 0), ("retrain", 1), ("finetune", 0), ("retrain", 2),
 )  # fmt: skip
 """What is trained, in this order."""
-IMAGES, STEPS, STACK = 160, 6, 8
-"""Images of each model, their sampling steps, and models that are trained together."""
+IMAGES, STEPS, STACK, QUERIED = 160, 6, 8, 600
+"""Images of each model, their sampling steps, models that are trained together, and images that baselines compare."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,39 @@ def train(folder: Path, data: Path) -> None:
             for row in _measured(method, pruned if method == "sparsified" else base, emoji, stack, seed, credited):
                 kept.add(method=method, seed=seed, **row)
             print(f"{method}, seed {seed}: {min(start + STACK, len(pending))} of {len(pending)}", flush=True)
+    scores = folder / "scores.json"
+    if not scores.exists():
+        scores.write_text(json.dumps(baseline_scores(base, emoji, credited)))
+
+
+def baseline_scores(base: DDPM, emoji: Emoji, credited: Property) -> dict[str, dict[str, object]]:
+    """Scores of the vendors without any coalition, `values` higher is more valuable, and processor `seconds`."""
+    images, membership = emoji.train.images, emoji.train.membership
+    chosen = np.random.default_rng(0).permutation(len(images))[:QUERIED]
+    some, owners = images[chosen], membership[chosen]
+    scores: dict[str, dict[str, object]] = {}
+
+    def add(name: str, build_scores: Callable[[], np.ndarray]) -> None:
+        began = time.process_time()
+        values = build_scores().tolist()
+        scores[name] = {"values": values, "seconds": time.process_time() - began}
+
+    def gradients(loss: Literal["simple", "square"]) -> np.ndarray:
+        options = {"timesteps": 10, "projection": 512, "seed": 0, "loss": loss}
+        items, queries = (loss_gradients(base, part, **options) for part in (some, made[:32]))
+        return aggregate(trak(items, queries, damping=0.5), owners, "sum")
+
+    made = base.sample(IMAGES, seed=0, steps=STEPS)
+    add("number of images", lambda: membership.sum(axis=0).astype(float))
+    own = [images[membership[:, vendor]][:IMAGES] for vendor in range(membership.shape[1])]
+    add("property of own images", lambda: np.array([credited.of(part) for part in own]))
+    add("pixel similarity (average)", lambda: aggregate(pixel_similarity(some, made), owners, "average"))
+    features = credited.read(some), credited.read(made)
+    add("encoder similarity (average)", lambda: aggregate(feature_similarity(*features), owners, "average"))
+    add("encoder similarity (maximum)", lambda: aggregate(feature_similarity(*features), owners, "maximum"))
+    add("TRAK (sum)", lambda: gradients("simple"))
+    add("D-TRAK (sum)", lambda: gradients("square"))
+    return scores
 
 
 def _measured(
@@ -161,12 +198,11 @@ def _digits(mask: np.ndarray) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["train", "judge"])
+    parser.add_argument("stage", nargs="?", choices=["train"], help=argparse.SUPPRESS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, default=DATA)
     chosen = parser.parse_args(arguments)
-    if chosen.stage == "train":
-        train(chosen.folder, chosen.data)
+    train(chosen.folder, chosen.data)
 
 
 if __name__ == "__main__":

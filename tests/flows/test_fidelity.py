@@ -11,7 +11,7 @@ import pytest
 
 from royalty.flows.configuration import ConfigError, as_credit_config
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.models.valuation.semivalues import exact_shapley
 from royalty.tasks.config.credit import CreditConfig, FidelityConfig
 from royalty.tasks.credit.counts import check_run
@@ -41,11 +41,17 @@ def test_credit_is_that_of_the_retrained_game() -> None:
     assert without.corrected_by(few, config).values == pytest.approx(worth, abs=0.1)
 
 
-def test_the_first_coalitions_are_retrained_and_the_ends() -> None:
-    everybody = tuple(NAMES)
-    plans = [planned(*members) for members in (everybody, (), NAMES[:2], NAMES[2:], NAMES[:3], NAMES[3:])]
-    config = CreditConfig(fidelity=FidelityConfig(retrain=2))
-    assert coalitions_to_retrain(plans, NAMES, config) == [everybody, (), tuple(NAMES[:2]), tuple(NAMES[:3])]
+def test_some_measured_coalitions_are_retrained_and_the_ends() -> None:
+    everybody, drawn = tuple(NAMES), members_of(sample_coalitions(6, 62, seed=0), NAMES)
+    plans = [planned(*members) for members in (everybody, (), *drawn)]
+    config = CreditConfig(fidelity=FidelityConfig(retrain=10))
+    chosen = coalitions_to_retrain(plans, NAMES, config)
+    assert chosen[:2] == [everybody, ()]
+    assert len(set(chosen)) == 12
+    assert set(chosen[2:]) <= set(drawn)
+    assert not any(set(NAMES) - set(members) == set(other) for members in chosen[2:] for other in chosen[2:])
+    assert all(0 < sum(name in members for members in chosen[2:]) < 10 for name in NAMES), "of all coalitions, too"
+    assert chosen == coalitions_to_retrain(plans, NAMES, config)
 
 
 def test_too_few_retrained_models_are_refused_before_anything_trains() -> None:

@@ -11,6 +11,7 @@ from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.multifidelity import (
     Utilities,
     as_utilities,
+    choose_retrained,
     least_retrained,
     multifidelity_shapley,
 )
@@ -89,6 +90,17 @@ def test_the_same_utilities_need_no_correction() -> None:
     scaled = multifidelity_shapley(cheap, doubled, scaled=True)
     assert scaled.slope == pytest.approx(2)
     assert scaled.corrected.values == pytest.approx(2 * found.cheap.values)
+
+
+def test_no_two_retrained_coalitions_are_complements_while_there_are_others() -> None:
+    masks = sample_coalitions(PLAYERS, CHEAP, seed=0)
+    rows = choose_retrained(masks, 40, seed=0)
+    assert len(set(rows.tolist())) == 40
+    codes = {mask.tobytes() for mask in masks[rows[:30]]}
+    assert not any((~mask).tobytes() in codes for mask in masks[rows[:30]])
+    assert np.array_equal(rows, choose_retrained(masks, 40, seed=0))
+    with pytest.raises(InputError, match="no 1 of 60 were found"):
+        choose_retrained(masks, 1, seed=0)
 
 
 def test_what_cannot_be_corrected_is_refused() -> None:
