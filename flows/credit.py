@@ -27,7 +27,7 @@ from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import Game, load_anchor, record_anchor
-from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
+from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, plan_image_sets, unfinished
 from royalty.tasks.credit.counts import ContributorCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.fidelity import coalitions_to_retrain, compare_with_retrained, fidelity_sentence
@@ -129,9 +129,10 @@ def forecast(config: CreditConfig) -> Verdict:
     plans = plan(config, game)
     pilot = plans[: first_look(game.data, config)]
     if len(pilot) == len(plans):
+        coalitions = len({(each.members, each.drawn) for each in plans})
         announce(
-            f"This pilot measures all {len({each.members for each in plans})} coalitions of the run. It takes as long "
-            "as the measuring of the run, which reuses it. Stop with Ctrl-C; finished work is kept."
+            f"This pilot measures all {coalitions} coalitions of the run. It takes as long as the measuring of the run, "
+            "which reuses it. Stop with Ctrl-C; finished work is kept."
         )
     measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
     return assess(game.data, pilot, plans, config)
@@ -180,9 +181,14 @@ def anchor_notes(name: str, data: Ingested) -> list[str]:
 
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
     """Plans of the grand and the null coalition and of all others that may be measured, in the order of measuring."""
-    coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
     method, seeds = config.coalitions.method, range(config.seed, config.seed + config.coalitions.seeds)
-    return plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
+    start = game.start(method)
+    if config.coalitions.units == "images":
+        ends = [tuple(game.data.outputs.players), ()]
+        planned = plan_coalitions(ends, game.data, start, game.judge, config, method, seeds)
+        return [*planned, *plan_image_sets(game.data, start, game.judge, config, seeds)]
+    coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
+    return plan_coalitions(coalitions, game.data, start, game.judge, config, method, seeds)
 
 
 def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]) -> Verdict:

@@ -138,6 +138,11 @@ def faithful_shapley(
     )
 
 
+def least_sets(n_groups: int) -> int:
+    """Fewest sets of images from which the credit of contributors is estimated."""
+    return 2 * n_groups + 4
+
+
 def _of_size(size: np.ndarray) -> np.ndarray:
     """Terms of the fraction of all images in a set, `(sets, terms)`: a jump, and bends that vanish at both ends."""
     bend, side = size * (1 - size), 2 * size - 1
@@ -158,9 +163,9 @@ def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confid
             "at least 2 contributors have at least 1 image each, and a set has from 0 to all of them; got up to "
             f"{counts.max(initial=0):g} of {images.tolist()}. Correct the counts"
         )
-    if len(utilities) < 2 * len(images) + 4:
+    if len(utilities) < least_sets(len(images)):
         raise InputError(
-            f"{len(images)} contributors take at least {2 * len(images) + 4} sets of images, got {len(utilities)}; "
+            f"{len(images)} contributors take at least {least_sets(len(images))} sets of images, got {len(utilities)}; "
             f"{4 * len(images)} is a good number to start with"
         )
     if not (np.isfinite(utilities).all() and math.isfinite(counts.sum())):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -103,6 +103,8 @@ class CoalitionConfig(StageConfig):
 
     Attributes:
         method: how the model of a coalition is made.
+        units: whether a coalition is a set of contributors, or of images: credit is then a faithful group Shapley
+            value, which no second name changes; see `royalty.models.valuation.faithful`.
         count: largest number of coalitions, not counting the null and the grand coalition.
         sizes: distribution of coalition sizes.
         seeds: trainings of each coalition, from different seeds.
@@ -115,6 +117,7 @@ class CoalitionConfig(StageConfig):
     """
 
     method: Method = "sparsified"
+    units: Literal["contributors", "images"] = "contributors"
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
     sizes: Sizes = "leverage"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
@@ -308,6 +311,22 @@ class CreditConfig(StageConfig):
         for setting, method in chosen.items():
             self._can_unlearn(setting, method)
         self.generator.check_size(side_of(self.data))
+        return self
+
+    @model_validator(mode="after")
+    def _sets_of_images(self) -> CreditConfig:
+        if self.coalitions.units == "images":
+            for setting, refused in {
+                "stopping": self.stopping.has_target,
+                "fidelity.retrain": self.fidelity.retrain > 0,
+                "credit.value": self.credit.value != "shapley",
+                "coalitions.method": self.coalitions.method in ("gradient-ascent", "influence"),
+            }.items():
+                if refused:
+                    raise ValueError(
+                        f"`coalitions.units: images` draws sets of images, to which `{setting}` as set does not apply; "
+                        "leave it at its default"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -16,12 +16,14 @@ from royalty.infra.processes.workers import Deferred, ProcessEnded, run_in_proce
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_version, digest_of
 from royalty.infra.workspace import check_place, open_workspace
+from royalty.models.data.stored import open_set
 from royalty.models.generators.kinds import module_of
 from royalty.models.generators.training import Method
 from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.credit.counts import is_paired
+from royalty.tasks.credit.image_sets import draw_sets, drawn_items
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
@@ -96,6 +98,36 @@ def plan_coalitions(
             )
             train = data.outputs.train
             plans.append(CoalitionPlan(key, members, train, start, method, training, seed, measures, public))
+    return plans
+
+
+@task(name="plan sets of images", cache_policy=NO_CACHE)
+def plan_image_sets(
+    data: Ingested, start: str, classifier: Classified, config: CreditConfig, seeds: Sequence[int]
+) -> list[CoalitionPlan]:
+    """Plan the models of drawn sets of images, once for each training seed.
+
+    A set is drawn from the images of all contributors, so the key of each plan covers all of them.
+    """
+    images, method = (
+        open_set(open_workspace(settings()).artifacts.verified(data.outputs.train)),
+        config.coalitions.method,
+    )
+    everybody = tuple(data.outputs.players)
+    whole = plan_coalitions.fn([everybody], data, start, classifier, config, method, seeds)
+    plans = []
+    for drawn in draw_sets(config.coalitions.count, config.seed):
+        for plan in whole:
+            set_plan = replace(plan, drawn=drawn, key=digest_of({"everybody": plan.key, "drawn": asdict(drawn)}))
+            present = images.membership[drawn_items(images, set_plan)].any(axis=0)
+            members = tuple(
+                name for name, has in zip(images.contributors, present, strict=True) if has and name in everybody
+            )
+            measures = tuple(
+                replace(measure, key=digest_of({"coalition": set_plan.key, "measure": measure.key}))
+                for measure in plan.measures
+            )
+            plans.append(replace(set_plan, members=members, measures=measures))
     return plans
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from royalty.models.base.errors import NAMED, InputError
 from royalty.models.judging.datamodeling import held_out_size
 from royalty.models.valuation.coalitions import check_count
+from royalty.models.valuation.faithful import least_sets
 from royalty.models.valuation.multifidelity import least_retrained
 from royalty.tasks.config.credit import CreditConfig
 
@@ -16,7 +17,14 @@ ContributorCheck = Callable[[Sequence[str], CreditConfig], None]
 
 def check_run(names: Sequence[str], config: CreditConfig) -> None:
     """Check the number of coalitions of a run, and of those that are retrained."""
-    _check("coalitions.count", len(names), config.coalitions.count)
+    if config.coalitions.units == "images":
+        if config.coalitions.count < (least := least_sets(len(names))):
+            raise InputError(
+                f"`coalitions.count`: {len(names)} contributors take at least {least} sets of images, got "
+                f"{config.coalitions.count}; {4 * len(names)} is a good number to start with"
+            )
+    else:
+        _check("coalitions.count", len(names), config.coalitions.count)
     if 0 < config.fidelity.retrain < (least := least_retrained(len(names))):
         raise InputError(
             f"`fidelity.retrain`: a correction of {len(names)} contributors takes at least {least} retrained "
@@ -27,6 +35,11 @@ def check_run(names: Sequence[str], config: CreditConfig) -> None:
 def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
     """Check a run of this configuration, and the number of coalitions of each credit that is judged."""
     check_run(names, config)
+    if config.coalitions.units == "images":
+        raise InputError(
+            "`coalitions.units`: credit from coalitions of contributors is judged; got `images`. Evaluate with "
+            "`contributors`"
+        )
     for method, count in config.evaluation.shapley.items():
         _check(f"evaluation.shapley.{method}", len(names), count)
 

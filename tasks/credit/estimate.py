@@ -24,6 +24,7 @@ from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
+from royalty.tasks.credit.image_sets import MeasuredSets, gather_sets
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.stages.running import run_here
@@ -220,10 +221,20 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
     )
 
 
+def _measured(
+    space: Workspace, data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig
+) -> MeasuredGame | MeasuredSets:
+    """The measured game, of contributors or of images."""
+    whole = gather(space, data.outputs.players, [plan for plan in plans if plan.drawn is None])
+    if config.coalitions.units == "contributors":
+        return whole
+    return gather_sets(space, data, plans, (whole.null, whole.grand))
+
+
 @task(name="estimate precision", cache_policy=NO_CACHE)
 def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
     """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
-    measured = gather(open_workspace(settings()), data.outputs.players, plans)
+    measured = _measured(open_workspace(settings()), data, plans, config)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
@@ -246,8 +257,8 @@ def estimate_credit(
 
     def compute(space: Workspace) -> CreditOutputs:
         names = data.outputs.players
-        measured = credited = gather(space, names, plans)
-        if retrained:
+        measured = credited = _measured(space, data, plans, config)
+        if retrained and isinstance(measured, MeasuredGame):
             credited = gather(space, names, retrained)
             estimate = measured.corrected_by(credited, config)
         else:
@@ -312,7 +323,7 @@ def find_credit(run_or_table: str) -> tuple[str, Credited]:
     return run, credit
 
 
-def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame, config: CreditConfig) -> Certainty:
+def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame | MeasuredSets, config: CreditConfig) -> Certainty:
     stopping = config.stopping
     return certainty_of(
         estimate,

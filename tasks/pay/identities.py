@@ -20,6 +20,9 @@ from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
 from royalty.tasks.pay.credits import credits_of, images_of
 
+FAITHFUL = "faithful"
+"""Estimator of credit that no second name changes."""
+
 REFITTED = 12
 """Contributors of highest credit whose split is refitted."""
 
@@ -42,7 +45,13 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
     credits = credits_of(table)
     images = data or _anchored_images(space, run)
     shared = _shared_images(space, images, credit, credits) if images else ()
-    return [_second_names(credits, config, images_of(table)), *_refitted(space, credit, credits, config), *shared]
+    names = _second_names(credits, config, images_of(table))
+    if credit.outputs.diagnostics.get("estimator") == FAITHFUL:
+        return [
+            names,
+            "Coalitions are sets of images: what the images under two names earn together is what they earn.",
+        ]
+    return [names, *_refitted(space, credit, credits, config), *shared]
 
 
 def _second_names(credits: Mapping[str, Credit], config: PayoutConfig, images: Mapping[str, int] | None) -> str:
@@ -74,7 +83,7 @@ def _refitted(space: Workspace, credit: Credited, credits: Mapping[str, Credit],
     yield (
         f"Refitted with one contributor as two names, where a model with either half of the images is as good as with "
         f"both: of the {len(gains)} of highest credit, {name} would gain most, {gains[name]:+.3f}{share}. Where halves "
-        "add up, nobody would gain. Credit from sets of images (`royalty.faithful_shapley`) does not depend on names."
+        "add up, nobody would gain. Credit from sets of images (`coalitions.units: images`) does not depend on names."
     )
 
 

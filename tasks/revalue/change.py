@@ -195,7 +195,7 @@ def _with_cost(
     seconds = _seconds(space, last, pending, reuse=not retrain_all)
     if retrain_all and seconds is not None:
         seconds += last.game.seconds
-    return replace(change, coalitions=len({plan.members for plan in pending}), seconds=seconds)
+    return replace(change, coalitions=len({(plan.members, plan.drawn) for plan in pending}), seconds=seconds)
 
 
 def _seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, reuse: bool) -> float | None:
