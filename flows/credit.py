@@ -131,8 +131,8 @@ def forecast(config: CreditConfig) -> Verdict:
     if len(pilot) == len(plans):
         coalitions = len({(each.members, each.drawn) for each in plans})
         announce(
-            f"This pilot measures all {coalitions} coalitions of the run. It takes as long as the measuring of the run, "
-            "which reuses it. Stop with Ctrl-C; finished work is kept."
+            f"This pilot measures all {coalitions} coalitions of the run. It takes as long as the measuring of the "
+            "run, which reuses it. Stop with Ctrl-C; finished work is kept."
         )
     measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
     return assess(game.data, pilot, plans, config)

@@ -13,7 +13,7 @@ import torch
 from royalty.models.data.items import ImageSet
 from royalty.models.generators.retraining import Outcome, coalition_models
 from royalty.models.valuation.coalitions import masks_of
-from royalty.tasks.credit.image_sets import drawn_items
+from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import best_device
@@ -63,9 +63,11 @@ def train_models(
 
 def _trained_on(data: ImageSet, plan: CoalitionPlan) -> np.ndarray:
     """Whether a coalition's model is trained on each item, bool, `(items,)`."""
+    if plan.drawn is not None:
+        return drawn_items(data, plan.drawn, plan.public)
     (mask,) = masks_of([plan.providers], data.contributors)
     provided: np.ndarray = data.membership[:, mask].any(axis=1)
-    return provided if plan.drawn is None else drawn_items(data, plan)
+    return provided
 
 
 def _stored_curve(stores: Stores, outcome: Outcome) -> str | None:

@@ -23,7 +23,7 @@ from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.credit.counts import is_paired
-from royalty.tasks.credit.image_sets import draw_sets, drawn_items
+from royalty.tasks.credit.drawn import draw_sets, drawn_items
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
@@ -119,7 +119,7 @@ def plan_image_sets(
     for drawn in draw_sets(config.coalitions.count, config.seed):
         for plan in whole:
             set_plan = replace(plan, drawn=drawn, key=digest_of({"everybody": plan.key, "drawn": asdict(drawn)}))
-            present = images.membership[drawn_items(images, set_plan)].any(axis=0)
+            present = images.membership[drawn_items(images, drawn, plan.public)].any(axis=0)
             members = tuple(
                 name for name, has in zip(images.contributors, present, strict=True) if has and name in everybody
             )

@@ -20,8 +20,9 @@ def compare_models(inputs: FidelityInputs, context: StageContext) -> FidelityOut
     """Sample both models of each coalition from the same noise, and compare their images and utilities."""
     began = time.perf_counter()
     data, classifier = load_images(context, inputs.train), load_classifier(context, inputs.classifier)
+    channels, height, width = data.images.shape[1:]
     encoder = build_encoder(
-        inputs.encoder, shape=data.images.shape[1:], device=best_device(), weights=context.weights.locate
+        inputs.encoder, shape=(channels, height, width), device=best_device(), weights=context.weights.locate
     )
     masks = masks_of([pair.providers for pair in inputs.pairs], data.contributors)
     distances, leaks = [], []
@@ -35,7 +36,10 @@ def compare_models(inputs: FidelityInputs, context: StageContext) -> FidelityOut
             present[data.labels[data.of_coalition(mask)]] = True
             leaks.append([leak(classifier.probabilities(images), present) for images in made])
         context.advance(1)
-    found = agreement(*(np.array([getattr(pair, name) for pair in inputs.pairs]) for name in UTILITIES))
+    found = agreement(
+        np.array([pair.cheap_utility for pair in inputs.pairs]),
+        np.array([pair.retrained_utility for pair in inputs.pairs]),
+    )
     cheap, retrained = np.mean(leaks, axis=0).tolist() if leaks else (None, None)
     return FidelityOutputs(
         spearman=found.spearman,
@@ -48,6 +52,3 @@ def compare_models(inputs: FidelityInputs, context: StageContext) -> FidelityOut
         leak_retrained=retrained,
         busy_seconds=time.perf_counter() - began,
     )
-
-
-UTILITIES = ("cheap_utility", "retrained_utility")

@@ -4,47 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from royalty.infra.workspace import Workspace
-from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
-from royalty.models.valuation.coalitions import masks_of
-from royalty.models.valuation.faithful import faithful_shapley, sample_image_sets
+from royalty.models.valuation.faithful import faithful_shapley
 from royalty.models.valuation.shapley import ShapleyEstimate
 from royalty.models.valuation.sure_pairs import SurePairs
 from royalty.tasks.config.credit import CreditEstimateConfig
+from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, DrawnSet
 from royalty.tasks.credit.stages import Ingested
 
 OMITTED = "coalitions are sets of images, which do not tell what two contributors add together"
-
-
-@lru_cache(maxsize=2)
-def _sets(images: int, count: int, seed: int) -> list[np.ndarray]:
-    return sample_image_sets(images, count, seed=seed)
-
-
-def drawn_items(data: ImageSet, plan: CoalitionPlan) -> np.ndarray:
-    """Whether each item is in the drawn set of a plan, bool, `(items,)`; public images always are.
-
-    Args:
-        plan: with a drawn set.
-    """
-    drawn = plan.drawn
-    assert drawn is not None
-    (public,) = masks_of([plan.public], data.contributors)
-    chosen = data.membership[:, public].any(axis=1)
-    paid = np.flatnonzero(~chosen)
-    chosen[paid[_sets(len(paid), drawn.count, drawn.seed)[drawn.number]]] = True
-    return chosen
-
-
-def draw_sets(count: int, seed: int) -> list[DrawnSet]:
-    """Names of the sets of a draw, in the order in which they are measured."""
-    return [DrawnSet(number, count, seed) for number in range(count)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +79,7 @@ def gather_sets(
         if models[plan.key].checkpoint is None:
             failed.append(plan.members)
             continue
-        counts[plan.drawn] = shares[drawn_items(images, plan)].sum(axis=0)
+        counts[plan.drawn] = shares[drawn_items(images, plan.drawn, plan.public)].sum(axis=0)
         utilities.setdefault(plan.drawn, []).extend(rows[measure.key].utility for measure in plan.measures)
     return MeasuredSets(
         counts=np.array(list(counts.values())).reshape(-1, len(players)),

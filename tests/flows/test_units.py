@@ -19,8 +19,9 @@ from royalty.tasks.config.credit import CoalitionConfig, CreditConfig, CreditEst
 from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, plan_image_sets, shares
 from royalty.tasks.credit.counts import check_run
+from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.estimate import MeasuredGame
-from royalty.tasks.credit.image_sets import drawn_items, gather_sets
+from royalty.tasks.credit.image_sets import gather_sets
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.stages import Classified, ClassifierInputs, ClassifierOutputs, Ingested
 from royalty.tasks.stages.stage import Finished
@@ -83,7 +84,7 @@ def test_sets_of_images_are_planned_counted_and_credited_by_image() -> None:
     space = open_workspace(settings())
     images = open_set(space.artifacts.verified(data.outputs.train))
     public = images.membership[:, images.contributors.index("scanner-02")]
-    rows = [drawn_items(images, plan) for plan in plans]
+    rows = [drawn_items(images, plan.drawn, plan.public) for plan in plans]
     assert all(chosen[public].all() for chosen in rows), "public images are in every set"
     assert all((first ^ second)[~public].all() for first, second in zip(rows[::2], rows[1::2], strict=True))
     assert len({plan.key for plan in plans}) == len({plan.measures[0].key for plan in plans}) == 16
