@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from royalty.models.payout.policies import Credit
     from royalty.models.valuation.coalitions import sample_coalitions
     from royalty.models.valuation.detector import detect_items
-    from royalty.models.valuation.faithful import faithful_shapley, sample_image_sets
+    from royalty.models.valuation.faithful import faithful_shapley
     from royalty.models.valuation.game import fit_game
     from royalty.models.valuation.gmvaluator import gmvaluator_values
+    from royalty.models.valuation.image_sets import sample_image_sets
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
     from royalty.models.valuation.sava import sava_values
@@ -79,7 +80,7 @@ _MODULES = {
     "revalue": "royalty.flows.api",
     "run": "royalty.flows.api",
     "sample_coalitions": "royalty.models.valuation.coalitions",
-    "sample_image_sets": "royalty.models.valuation.faithful",
+    "sample_image_sets": "royalty.models.valuation.image_sets",
     "sava_values": "royalty.models.valuation.sava",
     "trace": "royalty.flows.api",
 }

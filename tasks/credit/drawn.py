@@ -9,7 +9,7 @@ import numpy as np
 
 from royalty.models.data.items import ImageSet
 from royalty.models.valuation.coalitions import masks_of
-from royalty.models.valuation.faithful import sample_image_sets
+from royalty.models.valuation.image_sets import sample_image_sets
 from royalty.tasks.credit.plan import DrawnSet
 
 

@@ -37,7 +37,7 @@ class MeasurePlan:
 
 @dataclass(frozen=True)
 class DrawnSet:
-    """One of the sets of images that `royalty.models.valuation.faithful.sample_image_sets` draws.
+    """One of the sets of images that `royalty.models.valuation.image_sets.sample_image_sets` draws.
 
     Attributes:
         number: which one, from 0.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.faithful import faithful_shapley, sample_image_sets
+from royalty.models.valuation.faithful import faithful_shapley
+from royalty.models.valuation.image_sets import sample_image_sets
 from royalty.models.valuation.semivalues import exact_shapley
 
 IMAGES = np.array([2, 3, 4, 5])
