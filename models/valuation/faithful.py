@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from royalty.models.base.arrays import as_number, as_vector
 from royalty.models.base.errors import InputError
@@ -83,13 +82,12 @@ def faithful_shapley(
     residual = (response - design @ solution) / np.maximum(1 - leverage, 1e-9)
     linear = basis @ (inverse @ design.T)[: n_groups - 1]  # (n, sets)
     effects = basis @ solution[: n_groups - 1]
-    credit, stderr = share * total + effects, np.sqrt(linear**2 @ residual**2)
-    reach = float(stdtrit(max(len(values) - design.shape[1], 1), (1 + confidence) / 2)) * stderr
-    return ShapleyEstimate(
-        values=credit,
-        stderr=stderr,
-        ci_low=credit - reach,
-        ci_high=credit + reach,
+    credit = share * total + effects
+    return ShapleyEstimate.about(
+        credit,
+        np.sqrt(linear**2 @ residual**2),
+        freedom=max(len(values) - design.shape[1], 1),
+        confidence=confidence,
         n_evaluations=len(values) + 2,
         diagnostics={
             "efficiency_gap": float(abs(credit.sum() - total)),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
 from royalty.models.base.arrays import as_masks, as_number, as_vector
 from royalty.models.base.errors import InputError
@@ -134,15 +133,12 @@ def multifidelity_shapley(
         confidence=confidence,
         seed=seed,
     )
-    values, stderr = first.values + second.values, np.hypot(first.stderr, second.stderr)
-    # The correction rests on the fewest measurements.
-    reach = float(stdtrit(max(len(retrained.masks) - retrained.masks.shape[1], 2), (1 + confidence) / 2)) * stderr
-    total = retrained.grand - retrained.null
-    corrected = ShapleyEstimate(
-        values=values,
-        stderr=stderr,
-        ci_low=values - reach,
-        ci_high=values + reach,
+    values, total = first.values + second.values, retrained.grand - retrained.null
+    corrected = ShapleyEstimate.about(
+        values,
+        np.hypot(first.stderr, second.stderr),
+        freedom=max(len(retrained.masks) - retrained.masks.shape[1], 2),  # the correction rests on fewest measurements
+        confidence=confidence,
         n_evaluations=first.n_evaluations + second.n_evaluations,
         diagnostics={
             "efficiency_gap": float(abs(values.sum() - total)),

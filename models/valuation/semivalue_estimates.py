@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaln, gammaln, stdtrit
+from scipy.special import betaln, gammaln
 
 from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
 from royalty.models.base.errors import InputError, by_name
@@ -113,13 +113,12 @@ def estimate_semivalues(
         values, variance = _of_game(fitted, weights)
     # The ends were measured, with noise, as often as a coalition.
     variance = variance + (weights[-1] ** 2 + weights[0] ** 2) * noise.mean()
-    values, stderr = values + ends, np.sqrt(variance)
-    reach = float(stdtrit(fitted.posterior.freedom, (1 + confidence) / 2)) * stderr
-    return ShapleyEstimate(
-        values=values,
-        stderr=stderr,
-        ci_low=values - reach,
-        ci_high=values + reach,
+    values = values + ends
+    return ShapleyEstimate.about(
+        values,
+        np.sqrt(variance),
+        freedom=fitted.posterior.freedom,
+        confidence=confidence,
         n_evaluations=len(masks) + 2,
         diagnostics={
             "efficiency_gap": float(abs(values.sum() - grand + null)),
