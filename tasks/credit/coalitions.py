@@ -109,12 +109,9 @@ def plan_image_sets(
 
     A set is drawn from the images of all contributors, so the key of each plan covers all of them.
     """
-    images, method = (
-        open_set(open_workspace(settings()).artifacts.verified(data.outputs.train)),
-        config.coalitions.method,
-    )
+    images = open_set(open_workspace(settings()).artifacts.verified(data.outputs.train))
     everybody = tuple(data.outputs.players)
-    whole = plan_coalitions.fn([everybody], data, start, classifier, config, method, seeds)
+    whole = plan_coalitions.fn([everybody], data, start, classifier, config, config.coalitions.method, seeds)
     plans = []
     for drawn in draw_sets(config.coalitions.count, config.seed):
         for plan in whole:

@@ -21,6 +21,7 @@ from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import FIDELITY, Classified, Fidelity, FidelityInputs, FidelityOutputs, Ingested, Pair
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.weights import modules_of
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import fidelity_worker
@@ -71,7 +72,7 @@ def compare_with_retrained(
         fidelity_worker.compare_models,
         title="Compare with retrained models",
         total=len(pairs),
-        also=(module_of(config.generator.kind),),
+        also=(module_of(config.generator.kind), *modules_of(config.matching.entries)),
     )
 
 
