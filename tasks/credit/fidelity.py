@@ -13,6 +13,7 @@ from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.base.registry import modules_of
 from royalty.models.generators.kinds import module_of
 from royalty.models.valuation.coalitions import masks_of
 from royalty.models.valuation.multifidelity import choose_retrained, least_retrained
@@ -21,7 +22,6 @@ from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import FIDELITY, Classified, Fidelity, FidelityInputs, FidelityOutputs, Ingested, Pair
 from royalty.tasks.stages.running import run_in_worker
-from royalty.tasks.stages.weights import modules_of
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import fidelity_worker
