@@ -4,7 +4,8 @@ Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley`
 `estimate_semivalues` Banzhaf and Beta values, and `faithful_shapley` credit that no second name changes;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
-`detect_items` finds faulty items; `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
+`detect_items` finds faulty items, and `set_distance` compares two sets of items;
+`divide_pool` divides money by credit. Functions with a configuration: `load_config`,
 `run`, `revalue`, `payout` and `trace`, like the commands of the same names. Higher is always more valuable.
 
 Names are imported on first use, so that `import royalty` loads no other library.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from royalty.models.valuation.sava import sava_values
     from royalty.models.valuation.semivalue_estimates import estimate_semivalues
     from royalty.models.valuation.semivalues import exact_shapley
+    from royalty.models.valuation.set_distance import set_distance
     from royalty.models.valuation.shapley import estimate_shapley
 
     __version__: str
@@ -58,6 +60,7 @@ __all__ = [
     "sample_coalitions",
     "sample_image_sets",
     "sava_values",
+    "set_distance",
     "trace",
 ]
 
@@ -82,6 +85,7 @@ _MODULES = {
     "sample_coalitions": "royalty.models.valuation.coalitions",
     "sample_image_sets": "royalty.models.valuation.image_sets",
     "sava_values": "royalty.models.valuation.sava",
+    "set_distance": "royalty.models.valuation.set_distance",
     "trace": "royalty.flows.api",
 }
 """The module that defines each public name."""

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from royalty.models.base.arrays import as_masks, as_number, as_vector
+from royalty.models.base.choices import Estimator
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.shapley import Estimator, ShapleyEstimate, estimate_shapley
+from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 
 _ATTEMPTS = 100
 """Random choices of coalitions to retrain that are tried."""

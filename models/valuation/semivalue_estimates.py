@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaln, gammaln
 
 from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
+from royalty.models.base.choices import Semivalue
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.covariances import Functional, Space
 from royalty.models.valuation.interacting import FittedGame, fit_interacting, observe
 from royalty.models.valuation.regression import to_units
 from royalty.models.valuation.shapley import ShapleyEstimate, checked_repeats
-
-Semivalue = Literal["shapley", "banzhaf", "beta"]
 
 
 def size_probabilities(value: Semivalue, n_players: int, *, alpha: float = 1.0, beta: float = 1.0) -> np.ndarray:

@@ -13,14 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.base.choices import Estimator, ImportanceName, PruningScope, SchedulerName, Semivalue, Sizes
 from royalty.models.base.errors import by_name
 from royalty.models.generators.training import Method, Training
-from royalty.models.judging.datamodeling import MIN_RANKED
 from royalty.models.properties.registry import chosen_property
-from royalty.models.valuation.coalitions import Sizes
-from royalty.models.valuation.semivalue_estimates import Semivalue
-from royalty.models.valuation.shapley import Estimator
 from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
 from royalty.tasks.config.generator_base import GeneratorBase
 from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorConfig, kind_of
@@ -236,15 +232,6 @@ class EvaluationConfig(StageConfig):
         default={"sparsified": 160, "finetune": 96, "retrain": 48}
     )
     gradients: GradientConfig = GradientConfig()
-
-    @model_validator(mode="after")
-    def _again_can_rank(self) -> EvaluationConfig:
-        if 0 < self.again < MIN_RANKED:
-            raise ValueError(
-                f"a noise ceiling is a rank correlation of at least {MIN_RANKED} coalitions; got `again: {self.again}`."
-                " Set it to 0, or higher"
-            )
-        return self
 
 
 class CreditConfig(StageConfig):

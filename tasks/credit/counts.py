@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from royalty.models.base.errors import NAMED, InputError
-from royalty.models.judging.datamodeling import held_out_size
+from royalty.models.judging.datamodeling import MIN_RANKED, held_out_size
 from royalty.models.valuation.coalitions import check_count
 from royalty.models.valuation.faithful import least_sets
 from royalty.models.valuation.multifidelity import least_retrained
@@ -52,6 +52,11 @@ def check_lds(names: Sequence[str], config: CreditConfig) -> None:
             held_out_size(len(names), alpha)
         except InputError as error:
             raise InputError(f"`evaluation.alphas`: {error}") from None
+    if 0 < config.evaluation.again < MIN_RANKED:
+        raise InputError(
+            f"`evaluation.again`: a noise ceiling is a rank correlation of at least {MIN_RANKED} coalitions; got "
+            f"{config.evaluation.again}. Set it to 0, or higher"
+        )
     if unknown := sorted(set(config.evaluation.planted or ()) - set(names)):
         raise InputError(
             f"`evaluation.planted`: planted contributors are contributors of the images, and {', '.join(unknown)} "

@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.choices import Semivalue
 from royalty.models.judging.datamodeling import folds_of
 from royalty.models.valuation.coalitions import masks_of
-from royalty.models.valuation.semivalue_estimates import Semivalue
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import Members, unfinished
 from royalty.tasks.credit.estimate import gather

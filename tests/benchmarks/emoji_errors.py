@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from royalty.models.base.choices import Estimator
 from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.multifidelity import Utilities, choose_retrained, multifidelity_shapley
 from royalty.models.valuation.semivalues import exact_shapley
-from royalty.models.valuation.shapley import Estimator, estimate_shapley
+from royalty.models.valuation.shapley import estimate_shapley
 
 TRUTH, FRESH = (0, 1), 2
 """Training seeds behind the truth, and the seed of what is estimated from retrained models."""

@@ -69,6 +69,7 @@ def space(run: tuple[Path, CreditResult], monkeypatch: pytest.MonkeyPatch) -> Wo
     return open_workspace(settings())
 
 
+@pytest.mark.slow
 def test_designers_are_credited_and_what_was_left_out_is_said(run: tuple[Path, CreditResult]) -> None:
     _, result = run
     assert sorted(row["contributor"] for row in result.rows) == list(DESIGNERS)
@@ -97,6 +98,7 @@ def test_captions_and_licenses_are_on_contributor_pages_and_in_tables(run: tuple
     assert " · OFL-1.1" in pages
 
 
+@pytest.mark.slow
 def test_an_item_is_traced_to_its_font(space: Workspace) -> None:
     (row,) = space.runs.stages(INGEST.name)
     train = open_set(space.artifacts.verified(row.outputs["train"]))

@@ -107,6 +107,7 @@ def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str,
         (counterfactual, {"evaluation": {"shapley": {"retrain": 4}}}, "`evaluation.shapley.retrain`: 12 contributors"),
         (lds, {"evaluation": {"alphas": [0.5, 0.01]}}, "`evaluation.alphas`: .*alpha 0.01 of 12 gives 0. Choose"),
         (lds, {"data": {"source": "digits", "contributors": 2}}, "3 coalitions, and 2 contributors have 2 of size"),
+        (lds, {"evaluation": {"again": 2}}, r"`evaluation\.again`: .* at least 3 coalitions; got 2"),
         (
             lds,
             {"evaluation": {"planted": ["nobody"]}},

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from royalty.models.base.choices import Semivalue
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.coalitions import sample_coalitions
-from royalty.models.valuation.semivalue_estimates import Semivalue, estimate_semivalues, size_probabilities
+from royalty.models.valuation.semivalue_estimates import estimate_semivalues, size_probabilities
 from royalty.models.valuation.semivalues import exact_shapley
 from royalty.models.valuation.shapley import estimate_shapley
 
