@@ -27,14 +27,15 @@ from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import Game, load_anchor, record_anchor
-from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, unfinished
-from royalty.tasks.credit.counts import CountCheck, check_run
+from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coalitions, plan_image_sets, unfinished
+from royalty.tasks.credit.counts import ContributorCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
+from royalty.tasks.credit.fidelity import coalitions_to_retrain, compare_with_retrained, fidelity_sentence
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.samples import sample_ends
-from royalty.tasks.credit.stages import Ingested
+from royalty.tasks.credit.stages import Fidelity, Ingested
 from royalty.tasks.credit.stopping import Verdict, assess, first_look
 from royalty.tasks.credit.training import (
     check_generator,
@@ -128,29 +129,32 @@ def forecast(config: CreditConfig) -> Verdict:
     plans = plan(config, game)
     pilot = plans[: first_look(game.data, config)]
     if len(pilot) == len(plans):
+        coalitions = len({(each.members, each.drawn) for each in plans})
         announce(
-            f"This pilot measures all {len({each.members for each in plans})} coalitions of the run. It takes as long "
-            "as the measuring of the run, which reuses it. Stop with Ctrl-C; finished work is kept."
+            f"This pilot measures all {coalitions} coalitions of the run. It takes as long as the measuring of the "
+            "run, which reuses it. Stop with Ctrl-C; finished work is kept."
         )
     measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
     return assess(game.data, pilot, plans, config)
 
 
-def prepare(config: CreditConfig, check: CountCheck = check_run, *, anew: bool = False) -> Game:
+def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: bool = False) -> Game:
     """Train the models that coalitions start from, and the classifier that measures them. Invalid input fails first.
 
     If the last credited run of this name, or its revaluation, was of these images, its models are used.
 
     Args:
-        check: checks the number of contributors for the caller's method.
+        check: checks settings of the caller's method against the contributors.
         anew: train on these images, even if a revaluation kept models that were trained on earlier ones.
     """
     check_home(settings().root)
-    data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
-    check(len(data.outputs.contributors), config)
+    data = ingest(
+        config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
+    )
+    check(data.outputs.players, config)
     check_property(config.property)
     check_references(config.property, data.outputs.references)
-    check_terms(config.payout, data.outputs.contributors, config.name)
+    check_terms(config.payout, data.outputs.players, config.name)
     check_weights(config.matching.entries)
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)
@@ -177,9 +181,14 @@ def anchor_notes(name: str, data: Ingested) -> list[str]:
 
 def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
     """Plans of the grand and the null coalition and of all others that may be measured, in the order of measuring."""
-    coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
     method, seeds = config.coalitions.method, range(config.seed, config.seed + config.coalitions.seeds)
-    return plan_coalitions(coalitions, game.data, game.start(method), game.judge, config, method, seeds)
+    start = game.start(method)
+    if config.coalitions.units == "images":
+        ends = [tuple(game.data.outputs.players), ()]
+        planned = plan_coalitions(ends, game.data, start, game.judge, config, method, seeds)
+        return [*planned, *plan_image_sets(game.data, start, game.judge, config, seeds)]
+    coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
+    return plan_coalitions(coalitions, game.data, start, game.judge, config, method, seeds)
 
 
 def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]) -> Verdict:
@@ -191,6 +200,19 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
         if verdict.certainty.reached or end == len(plans):
             return replace(verdict, plans=end)
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
+
+
+def retrain_some(
+    config: CreditConfig, game: Game, plans: Sequence[CoalitionPlan]
+) -> tuple[list[CoalitionPlan], Fidelity | None]:
+    """Retrain some of the measured coalitions in full, if asked, and compare them with their cheap models."""
+    if not config.fidelity.retrain:
+        return [], None
+    coalitions = coalitions_to_retrain(plans, game.data.outputs.players, config)
+    base, seeds = game.start("retrain"), [config.seed]
+    retrained = plan_coalitions(coalitions, game.data, base, game.judge, config, "retrain", seeds)
+    measure_all(unfinished(retrained), config.coalitions.timeout_minutes)
+    return retrained, compare_with_retrained(game.data, game.judge, plans, retrained, config)
 
 
 def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncertainty: bool = False) -> CreditResult:
@@ -215,7 +237,8 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     fresh = made_here(plans)
     measuring = fan_out_timing(fresh, time.perf_counter() - began)
 
-    estimate = estimate_credit(game.data, plans, config)  # KernelSHAP
+    retrained, fidelity = retrain_some(config, game, plans)
+    estimate = estimate_credit(game.data, plans, config, retrained)  # KernelSHAP
     record_credit(config.name, estimate)
     pool = config.payout.name or config.name
     terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))
@@ -235,10 +258,17 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
         pay=paid,
         match=matched,
         samples=samples,
+        fidelity=fidelity,
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]
-    notes = [*notes, verdict.sentence, *([paid.unposted] if paid.unposted else []), *paid.remarks]
+    notes = [
+        *notes,
+        *([fidelity_sentence(fidelity.outputs)] if fidelity else []),
+        verdict.sentence,
+        *([paid.unposted] if paid.unposted else []),
+        *paid.remarks,
+    ]
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
     report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)

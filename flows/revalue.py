@@ -81,7 +81,9 @@ def revalue(
         open_workspace(settings()).runs.claim_name(
             config.name, config.claimed(), config.reread
         )  # rejects other settings
-    data = ingest(config.data, config.seed, needs_labels(config), config.generator.needs_texts)
+    data = ingest(
+        config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
+    )
     last = load_last_run(config.name, data)
     game = replace(anchor.game, data=data)
     change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)

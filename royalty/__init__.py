@@ -1,6 +1,7 @@
 """Credit, value and pay the people whose images trained a generative model.
 
-Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors;
+Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors,
+`estimate_semivalues` Banzhaf and Beta values, and `faithful_shapley` credit that no second name changes;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
 `detect_items` finds faulty items, and `set_distance` compares two sets of items;
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from royalty.models.payout.policies import Credit
     from royalty.models.valuation.coalitions import sample_coalitions
     from royalty.models.valuation.detector import detect_items
+    from royalty.models.valuation.faithful import faithful_shapley
     from royalty.models.valuation.game import fit_game
     from royalty.models.valuation.gmvaluator import gmvaluator_values
+    from royalty.models.valuation.image_sets import sample_image_sets
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
     from royalty.models.valuation.sava import sava_values
+    from royalty.models.valuation.semivalue_estimates import estimate_semivalues
     from royalty.models.valuation.semivalues import exact_shapley
     from royalty.models.valuation.set_distance import set_distance
     from royalty.models.valuation.shapley import estimate_shapley
@@ -41,8 +45,10 @@ __all__ = [
     "__version__",
     "detect_items",
     "divide_pool",
+    "estimate_semivalues",
     "estimate_shapley",
     "exact_shapley",
+    "faithful_shapley",
     "fit_game",
     "gmvaluator_values",
     "knn_shapley_values",
@@ -52,6 +58,7 @@ __all__ = [
     "revalue",
     "run",
     "sample_coalitions",
+    "sample_image_sets",
     "sava_values",
     "set_distance",
     "trace",
@@ -63,8 +70,10 @@ _MODULES = {
     "Terms": "royalty.models.payout.division",
     "detect_items": "royalty.models.valuation.detector",
     "divide_pool": "royalty.models.payout.division",
+    "estimate_semivalues": "royalty.models.valuation.semivalue_estimates",
     "estimate_shapley": "royalty.models.valuation.shapley",
     "exact_shapley": "royalty.models.valuation.semivalues",
+    "faithful_shapley": "royalty.models.valuation.faithful",
     "fit_game": "royalty.models.valuation.game",
     "gmvaluator_values": "royalty.models.valuation.gmvaluator",
     "knn_shapley_values": "royalty.models.valuation.knn_shapley",
@@ -74,6 +83,7 @@ _MODULES = {
     "revalue": "royalty.flows.api",
     "run": "royalty.flows.api",
     "sample_coalitions": "royalty.models.valuation.coalitions",
+    "sample_image_sets": "royalty.models.valuation.image_sets",
     "sava_values": "royalty.models.valuation.sava",
     "set_distance": "royalty.models.valuation.set_distance",
     "trace": "royalty.flows.api",

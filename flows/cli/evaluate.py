@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,10 +33,10 @@ Presets = Annotated[
 def lds(
     config: ConfigFile = None, preset: Presets = None, data: Data = None, name: Name = None, as_json: AsJson = False
 ) -> None:
-    """Compute the LDS of Shapley credit and the paper's baselines: rank correlation with retrained models.
+    """Compute the LDS of Shapley credit, games with pairs, baselines and controls, by retrained models.
 
-    The linear datamodeling score (LDS) compares the summed credit of held-out coalitions with the property of models
-    that are retrained in full on them.
+    The linear datamodeling score (LDS) compares predictions for held-out coalitions with the property of models that
+    are retrained in full on them. Each seed has coalitions of its own, and methods are compared in paired tests.
     """
     _evaluate("lds", config, preset, data, name, as_json)
 
@@ -136,21 +136,7 @@ def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
     from royalty.infra.pages.terminal import console, print_run, print_table
 
     if kind == "lds":
-        alphas = sorted({row["alpha"] for row in judgement.rows})
-        final: dict[str, dict[float, dict[str, Any]]] = {}
-        for row in judgement.rows:  # the last row of a method and alpha has the most coalitions
-            final.setdefault(row["method"], {})[row["alpha"]] = row
-        by_score = sorted(final.items(), key=lambda item: -sum(row["lds"] for row in item[1].values()))
-        cells = [
-            (
-                method,
-                str(rows[alphas[0]]["trained"] or ""),
-                f"{rows[alphas[0]]['seconds']:.0f}",
-                *(f"{rows[a]['lds']:+.2f} ±{(rows[a]['high'] - rows[a]['low']) / 2:.2f}" for a in alphas),
-            )
-            for method, rows in by_score
-        ]
-        heads = ("Method", "Trained", "Seconds", *(f"LDS at {alpha:g}" for alpha in alphas))
+        heads, cells = _score_table(judgement.rows)
     else:
         heads = ("Method", "Done", "Change", "Range", "Seeds")
         cells = [
@@ -167,3 +153,51 @@ def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
     print_table(heads, cells)
     console.print(f"Table       {judgement.folder}/{kind}.csv", soft_wrap=True)
     print_run(judgement.mlflow_run)
+    if judgement.leads:
+        print_table(*_lead_table(judgement.leads))
+        console.print(f"Comparisons {judgement.folder}/lds-leads.csv", soft_wrap=True)
+
+
+Cells = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""Heads and rows of a printed table."""
+
+
+def _score_table(rows: list[TableRow]) -> Cells:
+    """LDS of each method by size, and at the size nearest a half among coalitions that planted contributors do not
+    separate.
+    """
+    alphas = sorted({row["alpha"] for row in rows})
+    middle = min(alphas, key=lambda alpha: abs(alpha - 0.5))
+    columns = [("all", alpha) for alpha in alphas]
+    columns += [(among, middle) for among in dict.fromkeys(row["among"] for row in rows) if among != "all"]
+    final: dict[str, dict[tuple[str, float], TableRow]] = {}
+    for row in rows:  # the last row of a method and column has the most coalitions
+        final.setdefault(row["method"], {})[row["among"], row["alpha"]] = row
+    totals = {name: sum(row["lds"] for key, row in found.items() if key[0] == "all") for name, found in final.items()}
+    cells = []
+    for method, found in sorted(final.items(), key=lambda item: -totals[item[0]]):
+        first = next(iter(found.values()))
+        shown = [_interval(found[column]) if column in found else "" for column in columns]
+        cells.append((method, str(first["trained"] or ""), f"{first['seconds']:.0f}", *shown))
+    heads = [f"LDS at {alpha:g}" if among == "all" else f"{among},\nat {alpha:g}" for among, alpha in columns]
+    return ("Method", "Trained", "Seconds", *heads), cells
+
+
+def _interval(row: TableRow) -> str:
+    return f"{row['lds']:+.2f} ±{(row['high'] - row['low']) / 2:.2f}"
+
+
+def _lead_table(leads: list[TableRow]) -> Cells:
+    """Leads of the first method over each other one, among all coalitions; a star if it is surely ahead or behind."""
+    ours, alphas = leads[0]["method"], sorted({row["alpha"] for row in leads})
+    found = {(row["other"], row["alpha"]): row for row in leads if row["method"] == ours and row["among"] == "all"}
+    cells = [
+        (other, *(_lead(found[other, alpha]) if (other, alpha) in found else "" for alpha in alphas))
+        for other in dict.fromkeys(other for other, _ in found)
+    ]
+    return (f"Lead of {ours}, over", *(f"at {alpha:g}" for alpha in alphas)), cells
+
+
+def _lead(row: TableRow) -> str:
+    sure = "*" if row["low"] > 0 or row["high"] < 0 else ""
+    return f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]{sure}"

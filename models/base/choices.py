@@ -9,6 +9,7 @@ from typing import Literal
 
 Estimator = Literal["constrained", "unbiased", "mixed", "game", "auto"]
 Sizes = Literal["shapley", "leverage"]
+Semivalue = Literal["shapley", "banzhaf", "beta"]
 
 Representation = Literal["features", "principal", "probabilities", "both"]
 

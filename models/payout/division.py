@@ -8,11 +8,12 @@ from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
 from numbers import Real
-from typing import Literal
+from typing import Literal, get_args
 
 from royalty.models.base.arrays import as_number, as_whole
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder
+from royalty.models.payout.equal import EqualBy, equal_parts
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
 
 Negative = Literal["zero", "carry", "refuse"]
@@ -32,6 +33,9 @@ class Terms:
         disputed: contributors whose payments are held.
         unpayable: contributors without a payee in the currency of the pool; their payments are held too.
         confusable: contributors whose name looks like that of another payee; likewise.
+        equal_share: fraction of the pool, in [0, 1], that is divided equally, whatever the credit; the policy divides
+            the rest.
+        equal_by: whether that fraction is equal for each contributor, or for each image.
     """
 
     policy: PolicyName = "proportional"
@@ -42,11 +46,19 @@ class Terms:
     disputed: frozenset[str] = frozenset()
     unpayable: frozenset[str] = frozenset()
     confusable: frozenset[str] = frozenset()
+    equal_share: Fraction = Fraction(0)
+    equal_by: EqualBy = "contributor"
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
         policy = POLICIES[self.policy]
         sentences = [policy.description, NEGATIVE[self.negative].format(unpaid=policy.unpaid)]
+        if self.equal_share > 0:
+            sentences.insert(
+                0,
+                f"{float(self.equal_share):.4g} of the pool is divided equally, whatever the credit: the same for each "
+                f"{self.equal_by}. The rest is divided by credit.",
+            )
         if self.floor > 0:
             sentences.append(f"Every paid contributor receives at least {float(self.floor):.4g} of the pool.")
         if self.cap < 1:
@@ -132,10 +144,12 @@ def divide_pool(
     credits: Mapping[str, Credit | Sequence[float]],
     terms: Terms | None = None,
     brought: Mapping[str, int] | None = None,
+    images: Mapping[str, int] | None = None,
 ) -> Division:
     """Divide a pool by credit, exact to the minor unit.
 
-    Shares are in proportion to the positive weights of the policy, between floor and cap. A positive account balance is
+    Shares are in proportion to the positive weights of the policy, between floor and cap; an equal share of the terms
+    is divided by contributor or by image first. A positive account balance is
     paid out with the share, and a debt is deducted from both. The rest is held if the contributor is disputed or has no
     payee, and carried over if it is below the minimum.
 
@@ -146,6 +160,7 @@ def divide_pool(
         terms: the rules of the division; by default, in proportion to positive credit.
         brought: account balances of contributors from earlier pools, in minor units; a negative balance is a debt.
             Those without credit in this pool are paid a positive balance; a debt of theirs is left as it is.
+        images: number of licensed images of each contributor, if the terms divide a part by image.
 
     Returns:
         A settlement for each contributor, highest credit first, and the reserve, in minor units. Shares are rounded by
@@ -154,7 +169,8 @@ def divide_pool(
     Raises:
         InputError: the pool is negative or not whole; a credit is not finite or outside its interval; no weight is
             positive; a weight is negative and the terms refuse it; the pool is too small for the floor; floor and cap
-            are not shares, or the floor is above the cap; a disputed contributor is unknown.
+            are not shares, or the floor is above the cap; a disputed contributor is unknown; images are to be paid for
+            and their numbers are missing.
 
     Examples:
         Divide 100.00 euros by the credits of three contributors, each with the ends of its interval:
@@ -176,18 +192,23 @@ def divide_pool(
     # Sorted, so that equal weights are rounded in the order of credit.
     ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
-    payees = _payees(weights, terms)
+    equal_share = Fraction(terms.equal_share)
+    merit = sum((weight for weight in weights.values() if weight > 0), Fraction(0))
+    _check_weights(weights, terms, merit)
+    per_weight = (1 - equal_share) / merit if merit else Fraction(0)  # fraction of the pool per unit of weight
+    equal = equal_parts(equal_share, list(weights), terms.equal_by, images)
+    wanted = {name: equal[name] + per_weight * max(weight, Fraction(0)) for name, weight in weights.items()}
+    _check_floor(sum(part > 0 for part in wanted.values()), terms)
     low, high = int(terms.floor * pool), int(terms.cap * pool)
-    unit_value = pool / sum((weights[name] for name in payees), Fraction(0))  # minor units per unit of weight
-    bounded = bounded_shares(pool, list(weights.values()), low=low, high=high)
+    bounded = bounded_shares(pool, list(wanted.values()), low=low, high=high)
     settlements = {}
     for (name, weight), exact_share, share in zip(weights.items(), bounded, largest_remainder(bounded), strict=True):
         reasons = []
-        if exact_share == high < unit_value * weight:
+        if exact_share == high < pool * wanted[name]:
             reasons.append("lowered to the cap")
-        if exact_share == low > unit_value * weight and name in payees:
+        if exact_share == low > pool * wanted[name] and wanted[name] > 0:
             reasons.append("raised to the floor")
-        new_debt = int(-weight * unit_value) if weight < 0 and terms.negative == "carry" else 0
+        new_debt = int(-weight * per_weight * pool) if weight < 0 and terms.negative == "carry" else 0
         settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
     for name in departed:
         settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
@@ -205,7 +226,8 @@ def _check_kinds(credits: object, terms: object) -> None:
         raise InputError(f"`terms` is a `Terms`; got a {type(terms).__name__}. Give `royalty.Terms(...)`")
     by_name(terms.policy, POLICIES, "policy")
     by_name(terms.negative, NEGATIVE, "treatment of negative credit")
-    for name in ("floor", "cap"):
+    by_name(terms.equal_by, dict.fromkeys(get_args(EqualBy)), "way of sharing equally")
+    for name in ("floor", "cap", "equal_share"):
         share = getattr(terms, name)
         if not isinstance(share, Real | Decimal):
             raise InputError(f"`{name}` is a share of the pool, a number from 0 to 1; got {share!r}. Give a number")
@@ -262,6 +284,10 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Seq
                 f"credits are finite and within finite intervals, and {name!r} has {credit.value} in {credit.low} to "
                 f"{credit.high}; estimate the credit again"
             )
+    if not 0 <= terms.equal_share <= 1:
+        raise InputError(
+            f"`equal_share` is a share of the pool, from 0 to 1; got {float(terms.equal_share):.4g}. Correct it"
+        )
     if not 0 <= terms.floor <= terms.cap <= 1:
         raise InputError(
             f"floor and cap are shares of the pool, the floor not above the cap; got {float(terms.floor):.4g} and "
@@ -274,24 +300,25 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Seq
         )
 
 
-def _payees(weights: Mapping[str, Fraction], terms: Terms) -> set[str]:
-    """The contributors with positive weight."""
+def _check_weights(weights: Mapping[str, Fraction], terms: Terms, merit: Fraction) -> None:
+    """Check that the policy has somebody to pay, and nobody whom the terms refuse."""
     negative = [name for name, weight in weights.items() if weight < 0]
     if negative and terms.negative == "refuse":
         raise InputError(
             f"the terms refuse negative credit, and that of {', '.join(negative)} is negative; check their images, or "
             "choose `negative: zero` or `negative: carry`"
         )
-    payees = {name for name, weight in weights.items() if weight > 0}
-    if not payees:
+    if not merit and (terms.equal_share < 1 or not weights):
         raise InputError(
             f"the policy {terms.policy!r} pays for positive credit, and none of the {len(weights)} contributors has any"
             f"{' that is certain' if terms.policy == 'lower-bound' else ''}; measure more coalitions, or train the "
             "generator longer, before paying"
         )
-    if terms.floor * len(payees) > 1:
+
+
+def _check_floor(payees: int, terms: Terms) -> None:
+    if terms.floor * payees > 1:
         raise InputError(
-            f"every paid contributor receives the floor, and {len(payees)} times {float(terms.floor):.4g} is more than "
-            f"the pool; lower it to {1 / len(payees):.4g} or less"
+            f"every paid contributor receives the floor, and {payees} times {float(terms.floor):.4g} is more than "
+            f"the pool; lower it to {1 / payees:.4g} or less"
         )
-    return payees

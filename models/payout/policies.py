@@ -5,20 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from statistics import fmean, variance
 from typing import Literal
 
 from royalty.models.valuation.intervals import told_apart
 
-PolicyName = Literal["proportional", "lower-bound", "equal-tiers"]
+PolicyName = Literal["proportional", "lower-bound", "equal-tiers", "by-reliability"]
+
+USUAL = 1.959964
+"""Half the width of a 95% interval of a normal distribution, in standard errors."""
 
 
 @dataclass(frozen=True)
 class Credit:
-    """The credit of a contributor and the ends of its interval, in units of the utility; higher is more valuable."""
+    """The credit of a contributor, in units of the utility; higher is more valuable.
+
+    Attributes:
+        low, high: ends of its interval.
+        stderr: its standard error; None: that of a 95% interval of this width.
+    """
 
     value: float
     low: float
     high: float
+    stderr: float | None = None
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return (self.high - self.low) / (2 * USUAL) if self.stderr is None else self.stderr
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,27 @@ def equal_tiers(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
         total = sum((value for value in values if value > 0), Fraction(0)) or sum(values, Fraction(0))
         weights |= dict.fromkeys(tier, total / len(tier))
     return {name: weights[name] for name in credits}
+
+
+def by_reliability(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
+    """The mean credit, plus the deviation from it times the reliability of the credits."""
+    kept = Fraction(reliability(credits))
+    values = {name: Fraction(credit.value) for name, credit in credits.items()}
+    mean = sum(values.values(), Fraction(0)) / max(len(values), 1)
+    return {name: mean + kept * (value - mean) for name, value in values.items()}
+
+
+def reliability(credits: Mapping[str, Credit]) -> float:
+    """Fraction of the variance between credits that is not the variance of their errors, in [0, 1].
+
+    1 - mean(stderr^2) / var(credit), as the reliability of a test in psychometrics. Credits that are shrunk by their
+    estimator vary less than the true ones, so that this is then a lower bound. 0 for equal credits.
+    """
+    values = [credit.value for credit in credits.values()]
+    between = variance(values) if len(values) > 1 else 0.0
+    if between == 0:
+        return 0.0
+    return max(1 - fmean(credit.error**2 for credit in credits.values()) / between, 0.0)
 
 
 def tiers(credits: Mapping[str, Credit]) -> list[list[str]]:
@@ -94,5 +130,11 @@ POLICIES: dict[PolicyName, Policy] = {
         "what they would receive together in proportion to positive credit.",
         "Tiers without positive credit",
         equal_tiers,
+    ),
+    "by-reliability": Policy(
+        "The pool is divided in proportion to credit that is drawn towards the mean of all by as much as its noise "
+        "demands: each deviation from the mean counts by the reliability, the fraction of the variance between credits "
+        "that is not the variance of their errors. Exact credit pays royalties, and noise alone a flat fee.",
+        by_reliability,
     ),
 }

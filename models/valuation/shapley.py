@@ -51,6 +51,26 @@ class ShapleyEstimate:
     n_evaluations: int
     diagnostics: dict[str, float | str]
 
+    @classmethod
+    def about(
+        cls,
+        values: np.ndarray,
+        stderr: np.ndarray,
+        *,
+        freedom: float,
+        confidence: float,
+        n_evaluations: int,
+        diagnostics: dict[str, float | str],
+    ) -> ShapleyEstimate:
+        """An estimate whose intervals are quantiles of Student's t about the values.
+
+        Args:
+            freedom: degrees of freedom of the standard errors.
+            confidence: of the intervals, in (0, 1).
+        """
+        reach = float(stdtrit(freedom, (1 + confidence) / 2)) * stderr
+        return cls(values, stderr, values - reach, values + reach, n_evaluations, diagnostics)
+
 
 def estimate_shapley(
     masks: ArrayLike,
@@ -151,14 +171,12 @@ def estimate_shapley(
     ends = repeats.null_and_grand if noise else fit.noise * (2 if units.paired else 1)
     variance = _variance(fit, noise, n_bootstrap, as_seed(seed)) + 2 * ends / n_players**2
     values = total / n_players + fit.effects
-    stderr = np.sqrt(variance)
-    reach = float(stdtrit(fit.freedom, (1 + confidence) / 2)) * stderr
     pairs = int(units.paired and (units.second >= 0).sum())
-    return ShapleyEstimate(
-        values=values,
-        stderr=stderr,
-        ci_low=values - reach,
-        ci_high=values + reach,
+    return ShapleyEstimate.about(
+        values,
+        np.sqrt(variance),
+        freedom=fit.freedom,
+        confidence=confidence,
         n_evaluations=len(masks) + 2,
         diagnostics={
             "efficiency_gap": float(abs(values.sum() - total)),

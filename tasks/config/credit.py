@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from royalty.models.base.choices import Estimator, ImportanceName, PruningScope, SchedulerName, Sizes
+from royalty.models.base.choices import Estimator, ImportanceName, PruningScope, SchedulerName, Semivalue, Sizes
 from royalty.models.base.errors import by_name
 from royalty.models.generators.training import Method, Training
 from royalty.models.properties.registry import chosen_property
@@ -99,9 +99,13 @@ class CoalitionConfig(StageConfig):
 
     Attributes:
         method: how the model of a coalition is made.
+        units: whether a coalition is a set of contributors, or of images: credit is then a faithful group Shapley
+            value, which no second name changes; see `royalty.models.valuation.faithful`.
         count: largest number of coalitions, not counting the null and the grand coalition.
         sizes: distribution of coalition sizes.
         seeds: trainings of each coalition, from different seeds.
+        public: contributors whose images are in every model, that of the null coalition too, and who are not paid.
+            Without any, the null coalition's model is a net with random weights.
         finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`;
             `retrain` uses those of the generator.
         unlearning: settings of `gradient-ascent` and `influence`.
@@ -109,9 +113,11 @@ class CoalitionConfig(StageConfig):
     """
 
     method: Method = "sparsified"
+    units: Literal["contributors", "images"] = "contributors"
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
     sizes: Sizes = "leverage"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    public: tuple[str, ...] = ()
     finetune_steps: Steps = 70
     batch_size: Steps = 64
     learning_rate: Rate = 3e-3
@@ -160,12 +166,32 @@ class StoppingConfig(StageConfig):
 
 
 class CreditEstimateConfig(StageConfig):
-    """How Shapley credit is estimated; see `royalty.models.valuation.shapley.estimate_shapley`."""
+    """How credit is estimated; see `royalty.models.valuation.shapley.estimate_shapley`.
 
+    Attributes:
+        value: the semivalue that is credit; see `royalty.models.valuation.semivalue_estimates`. Others than `shapley`
+            are computed of the fitted game, whatever the `estimator`.
+        beta: the two parameters of `beta`: a first one above the second weighs small coalitions.
+    """
+
+    value: Semivalue = "shapley"
+    beta: tuple[Rate, Rate] = (16.0, 1.0)
     estimator: Estimator = "auto"
     ridge: Annotated[float, Field(ge=0)] = 0.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     bootstrap: Annotated[int, Field(ge=100)] = 1000
+
+
+class FidelityConfig(StageConfig):
+    """How credit from cheap models is corrected; see `royalty.models.valuation.multifidelity`.
+
+    Attributes:
+        retrain: coalitions that are also retrained in full. 0: none, and credit is not corrected.
+        scaled: multiply cheap utilities by the slope of retrained on cheap ones first.
+    """
+
+    retrain: Annotated[int, Field(ge=0)] = 0
+    scaled: bool = False
 
 
 class GradientConfig(StageConfig):
@@ -184,8 +210,12 @@ class EvaluationConfig(StageConfig):
 
     Attributes:
         alphas: sizes of the held-out coalitions, as fractions of all contributors.
-        subsets: held-out coalitions of each size.
-        seeds: trainings of each held-out coalition.
+        subsets: held-out coalitions of each size in a set.
+        seeds: independent sets of held-out coalitions, each trained from a seed of its own.
+        again: coalitions of each size of the first set, at most all, that are trained once more, from another seed:
+            the noise ceiling. 0: none.
+        planted: contributors who are known to be bad. Methods are also judged among coalitions with the same ones of
+            them, and among those with none. None: those that the embedded digits plant.
         minutes: time for training held-out coalitions, all workers together. Only those trained in this time are used.
             None: no limit.
         shapley: number of coalitions for the Shapley credit that is judged, by method.
@@ -195,6 +225,8 @@ class EvaluationConfig(StageConfig):
     alphas: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5, 0.75)
     subsets: Annotated[int, Field(ge=3)] = 40
     seeds: Annotated[int, Field(ge=1)] = 3
+    again: Annotated[int, Field(ge=0)] = 20
+    planted: tuple[str, ...] | None = None
     minutes: Rate | None = 90.0
     shapley: dict[Method, Annotated[int, Field(ge=2, multiple_of=2)]] = Field(
         default={"sparsified": 160, "finetune": 96, "retrain": 48}
@@ -219,6 +251,7 @@ class CreditConfig(StageConfig):
     coalitions: CoalitionConfig = CoalitionConfig()
     stopping: StoppingConfig = StoppingConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
+    fidelity: FidelityConfig = FidelityConfig()
     matching: GrandMatching = GrandMatching()
     payout: PayoutConfig = PayoutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -265,6 +298,42 @@ class CreditConfig(StageConfig):
         for setting, method in chosen.items():
             self._can_unlearn(setting, method)
         self.generator.check_size(side_of(self.data))
+        return self
+
+    @model_validator(mode="after")
+    def _sets_of_images(self) -> CreditConfig:
+        if self.coalitions.units == "images":
+            for setting, refused in {
+                "stopping": self.stopping.has_target,
+                "fidelity.retrain": self.fidelity.retrain > 0,
+                "credit.value": self.credit.value != "shapley",
+                "coalitions.method": self.coalitions.method in ("gradient-ascent", "influence"),
+            }.items():
+                if refused:
+                    raise ValueError(
+                        f"`coalitions.units: images` draws sets of images, to which `{setting}` as set does not apply; "
+                        "leave it at its default"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _can_correct(self) -> CreditConfig:
+        retrained = self.fidelity.retrain
+        if retrained and self.coalitions.method == "retrain":
+            raise ValueError(
+                f"`fidelity.retrain` corrects cheap models, and `coalitions.method` is `retrain`; got {retrained}. Set "
+                "it to 0"
+            )
+        if retrained and self.credit.value != "shapley":
+            raise ValueError(
+                f"`fidelity.retrain` corrects Shapley values, and `credit.value` is `{self.credit.value}`; got "
+                f"{retrained}. Set it to 0"
+            )
+        if retrained > self.coalitions.count:
+            raise ValueError(
+                f"`fidelity.retrain` is at most `coalitions.count`, which is {self.coalitions.count}: coalitions are "
+                f"compared with their cheap models; got {retrained}. Lower it"
+            )
         return self
 
     def _can_unlearn(self, setting: str, method: Method) -> None:

@@ -19,6 +19,7 @@ from pydantic import (
 from royalty.infra.ledger.change import Corrections
 from royalty.infra.ledger.money import decimals_of, formatted, major_units
 from royalty.models.payout.division import Negative, Terms
+from royalty.models.payout.equal import EqualBy
 from royalty.models.payout.iban import is_iban
 from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
@@ -82,6 +83,8 @@ class PayoutConfig(StageConfig):
             Such a payout pays each period once, whatever becomes of the credit.
         policy: how credit becomes weights.
         negative: what negative credit does.
+        equal_share: fraction of the pool that is divided equally, whatever the credit; the policy divides the rest.
+        equal_by: whether that fraction is equal for each contributor, or for each image trained on.
         floor, cap: smallest and largest share of the pool for anyone who is paid, as fractions.
         minimum: smallest payment, in units of `currency`.
         disputed: contributors whose money is held.
@@ -107,6 +110,8 @@ class PayoutConfig(StageConfig):
     period_from: PeriodRule | None = None
     policy: PolicyName = "equal-tiers"
     negative: Negative = "zero"
+    equal_share: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(0)
+    equal_by: EqualBy = "contributor"
     floor: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
     cap: Annotated[Decimal, Field(gt=0, le=1)] = Decimal(1)
     minimum: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal(0)
@@ -173,6 +178,8 @@ class PayoutConfig(StageConfig):
         return Terms(
             policy=self.policy,
             negative=self.negative,
+            equal_share=Fraction(self.equal_share),
+            equal_by=self.equal_by,
             floor=Fraction(self.floor),
             cap=Fraction(self.cap),
             minimum=int(self.minimum.scaleb(self.digits)),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 
+from royalty.models.data.items import ImageSet
 from royalty.models.generators.retraining import Outcome, coalition_models
 from royalty.models.valuation.coalitions import masks_of
+from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import best_device
@@ -30,7 +34,10 @@ def train_models(
     if not plans:
         return {}
     first, data = plans[0], load_images(stores, plans[0].train)
-    masks = masks_of([plan.members for plan in plans], data.contributors)
+    rows = np.column_stack([_trained_on(data, plan) for plan in plans])  # (items, coalitions)
+    # Each coalition is a contributor of the set that it is trained on.
+    data = replace(data, membership=rows, contributors=tuple(plan.key for plan in plans))
+    masks = np.diag(rows.any(axis=0))
     start = load_model(stores, first.start)
     began = time.perf_counter()
     try:
@@ -52,6 +59,15 @@ def train_models(
             )
         )
     return {plan.key: outcome for plan, outcome in zip(plans, outcomes, strict=True)}
+
+
+def _trained_on(data: ImageSet, plan: CoalitionPlan) -> np.ndarray:
+    """Whether a coalition's model is trained on each item, bool, `(items,)`."""
+    if plan.drawn is not None:
+        return drawn_items(data, plan.drawn, plan.public)
+    (mask,) = masks_of([plan.providers], data.contributors)
+    provided: np.ndarray = data.membership[:, mask].any(axis=1)
+    return provided
 
 
 def _stored_curve(stores: Stores, outcome: Outcome) -> str | None:

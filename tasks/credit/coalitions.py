@@ -16,12 +16,14 @@ from royalty.infra.processes.workers import Deferred, ProcessEnded, run_in_proce
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import code_version, digest_of
 from royalty.infra.workspace import check_place, open_workspace
+from royalty.models.data.stored import open_set
 from royalty.models.generators.kinds import module_of
 from royalty.models.generators.training import Method
 from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.credit.counts import is_paired
+from royalty.tasks.credit.drawn import draw_sets, drawn_items
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
@@ -47,7 +49,7 @@ Members = tuple[str, ...]
 @task(name="draw coalitions", cache_policy=NO_CACHE)
 def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
     """Draw coalitions; returns the members of the grand and the null coalition, then of each sampled one."""
-    names = data.outputs.contributors
+    names = data.outputs.players
     paired = is_paired(len(names), config.count)
     masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
     return [tuple(names), (), *members_of(masks, names)]
@@ -65,8 +67,8 @@ def plan_coalitions(
 ) -> list[CoalitionPlan]:
     """Plan the training and measuring of each coalition, once for each training seed.
 
-    The key of a plan covers the images of its members, and those of others only through the starting model. With the
-    unlearning methods the key covers all images, because the model unlearns those of the others.
+    The key of a plan covers the images of its members and public ones, and others only through the starting model. With
+    the unlearning methods the key covers all images, because the model unlearns those of the others.
 
     Args:
         start: digest of the model that training starts from.
@@ -80,6 +82,8 @@ def plan_coalitions(
         "training": asdict(training),
         "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
+    public = tuple(data.outputs.public)
+    shared |= {"public": {name: digests[name] for name in public}} if public else {}
     unlearned_images = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
     measured = chosen_property(config.property)
     measure_code = code_version(MEASURING, *measuring_modules(config))
@@ -92,7 +96,35 @@ def plan_coalitions(
                 _measure_plan(key, classifier, config, measured, config.seed + draw, measure_code)
                 for draw in range(config.sampling.draws)
             )
-            plans.append(CoalitionPlan(key, members, data.outputs.train, start, method, training, seed, measures))
+            train = data.outputs.train
+            plans.append(CoalitionPlan(key, members, train, start, method, training, seed, measures, public))
+    return plans
+
+
+@task(name="plan sets of images", cache_policy=NO_CACHE)
+def plan_image_sets(
+    data: Ingested, start: str, classifier: Classified, config: CreditConfig, seeds: Sequence[int]
+) -> list[CoalitionPlan]:
+    """Plan the models of drawn sets of images, once for each training seed.
+
+    A set is drawn from the images of all contributors, so the key of each plan covers all of them.
+    """
+    images = open_set(open_workspace(settings()).artifacts.verified(data.outputs.train))
+    everybody = tuple(data.outputs.players)
+    whole = plan_coalitions.fn([everybody], data, start, classifier, config, config.coalitions.method, seeds)
+    plans = []
+    for drawn in draw_sets(config.coalitions.count, config.seed):
+        for plan in whole:
+            set_plan = replace(plan, drawn=drawn, key=digest_of({"everybody": plan.key, "drawn": asdict(drawn)}))
+            present = images.membership[drawn_items(images, drawn, plan.public)].any(axis=0)
+            members = tuple(
+                name for name, has in zip(images.contributors, present, strict=True) if has and name in everybody
+            )
+            measures = tuple(
+                replace(measure, key=digest_of({"coalition": set_plan.key, "measure": measure.key}))
+                for measure in plan.measures
+            )
+            plans.append(replace(set_plan, members=members, measures=measures))
     return plans
 
 
@@ -220,8 +252,8 @@ def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
 
 
 def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
-    """Divide plans into groups, one for each process. The null coalition trains nothing, so it does not count."""
-    trained = [plan for plan in pending if plan.members]
+    """Divide plans into groups, one for each process. A coalition without images trains nothing, so does not count."""
+    trained = [plan for plan in pending if plan.providers]
     groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)] or [[]]
-    groups[0] += [plan for plan in pending if not plan.members]
+    groups[0] += [plan for plan in pending if not plan.providers]
     return [group for group in groups if group]

@@ -1,38 +1,67 @@
-"""Check settings against the number of contributors, before anything is read or trained."""
+"""Check settings against the contributors, before anything is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from royalty.models.base.errors import InputError
-from royalty.models.judging.datamodeling import held_out_size
+from royalty.models.base.errors import NAMED, InputError
+from royalty.models.judging.datamodeling import MIN_RANKED, held_out_size
 from royalty.models.valuation.coalitions import check_count
+from royalty.models.valuation.faithful import least_sets
+from royalty.models.valuation.multifidelity import least_retrained
 from royalty.tasks.config.credit import CreditConfig
 
-CountCheck = Callable[[int, CreditConfig], None]
-"""Raises InputError, with the name of the setting, if a setting does not suit the number of contributors."""
+ContributorCheck = Callable[[Sequence[str], CreditConfig], None]
+"""Raises InputError, with the name of the setting, if a setting does not suit the contributors."""
 
 
-def check_run(contributors: int, config: CreditConfig) -> None:
-    """Check the number of coalitions of a run."""
-    _check("coalitions.count", contributors, config.coalitions.count)
+def check_run(names: Sequence[str], config: CreditConfig) -> None:
+    """Check the number of coalitions of a run, and of those that are retrained."""
+    if config.coalitions.units == "images":
+        if config.coalitions.count < (least := least_sets(len(names))):
+            raise InputError(
+                f"`coalitions.count`: {len(names)} contributors take at least {least} sets of images, got "
+                f"{config.coalitions.count}; {4 * len(names)} is a good number to start with"
+            )
+    else:
+        _check("coalitions.count", len(names), config.coalitions.count)
+    if 0 < config.fidelity.retrain < (least := least_retrained(len(names))):
+        raise InputError(
+            f"`fidelity.retrain`: a correction of {len(names)} contributors takes at least {least} retrained "
+            f"coalitions, got {config.fidelity.retrain}; raise it, or set it to 0"
+        )
 
 
-def check_counterfactual(contributors: int, config: CreditConfig) -> None:
+def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
     """Check a run of this configuration, and the number of coalitions of each credit that is judged."""
-    check_run(contributors, config)
+    check_run(names, config)
+    if config.coalitions.units == "images":
+        raise InputError(
+            "`coalitions.units`: credit from coalitions of contributors is judged; got `images`. Evaluate with "
+            "`contributors`"
+        )
     for method, count in config.evaluation.shapley.items():
-        _check(f"evaluation.shapley.{method}", contributors, count)
+        _check(f"evaluation.shapley.{method}", len(names), count)
 
 
-def check_lds(contributors: int, config: CreditConfig) -> None:
-    """Check the same, and the sizes of the held-out coalitions."""
-    check_counterfactual(contributors, config)
+def check_lds(names: Sequence[str], config: CreditConfig) -> None:
+    """Check the same, the sizes of the held-out coalitions, and the names of planted contributors."""
+    check_counterfactual(names, config)
     for alpha in config.evaluation.alphas:
         try:
-            held_out_size(contributors, alpha)
+            held_out_size(len(names), alpha)
         except InputError as error:
             raise InputError(f"`evaluation.alphas`: {error}") from None
+    if 0 < config.evaluation.again < MIN_RANKED:
+        raise InputError(
+            f"`evaluation.again`: a noise ceiling is a rank correlation of at least {MIN_RANKED} coalitions; got "
+            f"{config.evaluation.again}. Set it to 0, or higher"
+        )
+    if unknown := sorted(set(config.evaluation.planted or ()) - set(names)):
+        raise InputError(
+            f"`evaluation.planted`: planted contributors are contributors of the images, and {', '.join(unknown)} "
+            f"brought none. There are {', '.join(names[:NAMED])}{' and others' if len(names) > NAMED else ''}"
+        )
 
 
 def is_paired(contributors: int, count: int) -> bool:

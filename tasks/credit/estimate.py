@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,13 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
 from royalty.models.valuation.coalitions import masks_of
+from royalty.models.valuation.game import Game, fit_game
+from royalty.models.valuation.multifidelity import Utilities, multifidelity_shapley
+from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
+from royalty.tasks.credit.image_sets import MeasuredSets, gather_sets
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.stages.running import run_here
@@ -34,6 +38,8 @@ class CreditInputs:
     Attributes:
         measurements: keys of the measurement rows, in the order of the plans.
         failed: digest of the keys of coalitions whose training failed.
+        retrained: keys of the measurements of retrained models, by which credit is corrected.
+        scaled: whether cheap utilities are scaled first.
     """
 
     config: CreditEstimateConfig
@@ -41,6 +47,9 @@ class CreditInputs:
     measurements: list[str]
     failed: str
     seed: int
+    # Rows of earlier versions lack these.
+    retrained: list[str] = field(default_factory=list)
+    scaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class CreditOutputs:
         trained: number of models, including those of the null and the grand coalition.
         interactions: pairs of contributors who are surely substitutes or complements; None in records of earlier
             versions.
+        null_utility, grand_utility: of the game that is credited: of retrained models, if these correct the credit.
+        measured_ends: utilities of nobody and everybody by the models of `measurements`, if they differ from those.
     """
 
     table: str
@@ -62,6 +73,12 @@ class CreditOutputs:
     diagnostics: dict[str, Any]
     certainty: Certainty
     interactions: SurePairs | None = None
+    measured_ends: tuple[float, float] | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Utilities of nobody and everybody in the game of the measurements."""
+        return self.measured_ends or (self.null_utility, self.grand_utility)
 
 
 CREDIT = Stage("credit", CreditInputs, CreditOutputs)
@@ -91,6 +108,21 @@ class MeasuredGame:
     failed: tuple[tuple[str, ...], ...]
 
     def estimate(self, config: CreditEstimateConfig, seed: int) -> ShapleyEstimate:
+        if config.value != "shapley":
+            alpha, beta = config.beta
+            return estimate_semivalues(
+                self.masks,
+                self.utilities,
+                self.null,
+                self.grand,
+                value=config.value,
+                alpha=alpha,
+                beta=beta,
+                seeds=self.seeds,
+                draws=self.draws,
+                confidence=config.confidence,
+                seed=seed,
+            )
         return estimate_shapley(
             self.masks,
             self.utilities,
@@ -103,6 +135,37 @@ class MeasuredGame:
             confidence=config.confidence,
             n_bootstrap=config.bootstrap,
             seed=seed,
+        )
+
+    def at_fidelity(self) -> Utilities:
+        """Mean utilities of distinct coalitions."""
+        cells, cell = np.unique(self.masks, axis=0, return_inverse=True)
+        position = cell.reshape(-1)
+        return Utilities(cells, np.bincount(position, self.utilities) / np.bincount(position), self.null, self.grand)
+
+    def corrected_by(self, retrained: MeasuredGame, config: CreditConfig) -> ShapleyEstimate:
+        """Shapley values of the retrained game, with these cheap utilities as a control variate."""
+        cheap, few = self.at_fidelity(), retrained.at_fidelity()
+        known = {mask.tobytes() for mask in cheap.masks}  # a cheap training may have failed
+        both = np.array([mask.tobytes() in known for mask in few.masks], dtype=bool)
+        return multifidelity_shapley(
+            cheap,
+            replace(few, masks=few.masks[both], values=few.values[both]),
+            scaled=config.fidelity.scaled,
+            confidence=config.credit.confidence,
+            seed=config.seed,
+        ).corrected
+
+    def game(self, config: CreditEstimateConfig, seed: int) -> Game:
+        return fit_game(
+            self.masks,
+            self.utilities,
+            self.null,
+            self.grand,
+            seed=seed,
+            seeds=self.seeds,
+            draws=self.draws,
+            confidence=config.confidence,
         )
 
     def interactions(self, names: Sequence[str], config: CreditEstimateConfig, seed: int) -> SurePairs:
@@ -158,25 +221,48 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
     )
 
 
+def _measured(
+    space: Workspace, data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig
+) -> MeasuredGame | MeasuredSets:
+    """The measured game, of contributors or of images."""
+    whole = gather(space, data.outputs.players, [plan for plan in plans if plan.drawn is None])
+    if config.coalitions.units == "contributors":
+        return whole
+    return gather_sets(space, data, plans, (whole.null, whole.grand))
+
+
 @task(name="estimate precision", cache_policy=NO_CACHE)
 def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
     """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
-    measured = gather(open_workspace(settings()), data.outputs.contributors, plans)
+    measured = _measured(open_workspace(settings()), data, plans, config)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
 @task(name="estimate credit", cache_policy=NO_CACHE)
-def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Credited:
-    """Estimate credit, and store the credit table (Parquet), highest credit first."""
+def estimate_credit(
+    data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig, retrained: Sequence[CoalitionPlan] = ()
+) -> Credited:
+    """Estimate credit, and store the credit table (Parquet), highest credit first.
+
+    Args:
+        retrained: plans of models that are retrained in full, everybody's and nobody's among them, which correct it.
+    """
     space = open_workspace(settings())
     rows = [measure.key for plan in plans for measure in plan.measures]
     failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
-    inputs = CreditInputs(config.credit, config.stopping, rows, digest_of(failures), config.seed)
+    corrections = [measure.key for plan in retrained for measure in plan.measures]
+    inputs = CreditInputs(
+        config.credit, config.stopping, rows, digest_of(failures), config.seed, corrections, config.fidelity.scaled
+    )
 
     def compute(space: Workspace) -> CreditOutputs:
-        names = data.outputs.contributors
-        measured = gather(space, names, plans)
-        estimate = measured.estimate(config.credit, config.seed)
+        names = data.outputs.players
+        measured = credited = _measured(space, data, plans, config)
+        if retrained and isinstance(measured, MeasuredGame):
+            credited = gather(space, names, retrained)
+            estimate = measured.corrected_by(credited, config)
+        else:
+            estimate = measured.estimate(config.credit, config.seed)
         columns = {
             "contributor": names,
             "items": [data.outputs.items[name] for name in names],
@@ -188,13 +274,14 @@ def estimate_credit(data: Ingested, plans: Sequence[CoalitionPlan], config: Cred
         table = pd.DataFrame(columns).sort_values(["credit", "contributor"], ascending=[False, True])
         return CreditOutputs(
             table=space.artifacts.put(table.to_parquet(index=False)),
-            null_utility=measured.null,
-            grand_utility=measured.grand,
+            null_utility=credited.null,
+            grand_utility=credited.grand,
             failed=[list(members) for members in measured.failed],
             trained=len(plans),
             diagnostics=dict(estimate.diagnostics),
             certainty=_certainty(estimate, measured, config),
             interactions=measured.interactions(names, config.credit, config.seed),
+            measured_ends=(measured.null, measured.grand) if retrained else None,
         )
 
     return run_here(CREDIT, inputs, compute)
@@ -236,7 +323,7 @@ def find_credit(run_or_table: str) -> tuple[str, Credited]:
     return run, credit
 
 
-def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame, config: CreditConfig) -> Certainty:
+def _certainty(estimate: ShapleyEstimate, measured: MeasuredGame | MeasuredSets, config: CreditConfig) -> Certainty:
     stopping = config.stopping
     return certainty_of(
         estimate,

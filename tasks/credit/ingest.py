@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -47,22 +47,32 @@ from royalty.tasks.stages.running import run_here
 
 
 @task(name="read images", cache_policy=NO_CACHE)
-def ingest(source: EmbeddedSource | FileSource, seed: int, labels: bool = True, texts: bool = False) -> Ingested:
+def ingest(
+    source: EmbeddedSource | FileSource,
+    seed: int,
+    labels: bool = True,
+    texts: bool = False,
+    public: Collection[str] = (),
+) -> Ingested:
     """Read, check and split the images of a source.
 
     Args:
         labels, texts: whether every image needs a label or a caption.
+        public: contributors whose images are in every model and who are not paid.
+
+    Raises:
+        InputError: an image cannot be used; or a public contributor has no images, or shares some with a paid one.
     """
     if not isinstance(source, EmbeddedSource):
-        return _ingest_files(source, seed, labels, texts)
+        return _ingest_files(source, seed, labels, texts, sorted(public))
     if texts and isinstance(source, DigitsSource):
         raise InputError("the embedded digits have no captions; set `generator: {prompt: ...}` for all of them")
-    inputs = IngestInputs(source.model_dump(mode="json"), seed)
+    inputs = IngestInputs(source.model_dump(mode="json"), seed, public=sorted(public))
 
     def compute(space: Workspace) -> IngestOutputs:
         splits = embedded_splits(source, seed)
         stored = {name: space.artifacts.put(part.to_bytes()) for name, part in vars(splits).items()}
-        return _outputs(splits, stored, splits.train.images)
+        return _set_apart(_outputs(splits, stored, splits.train.images), inputs.public)
 
     return run_here(INGEST, inputs, compute)
 
@@ -80,14 +90,14 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
     return digits(**source.model_dump(exclude={"source", "held_out"}), **held_out, seed=seed)
 
 
-def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> Ingested:
+def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, public: list[str]) -> Ingested:
     usable = list_source(source, seed, labels=labels, texts=texts)
     listing = usable.listing
     reading: dict[str, Any] = {"size": source.size, "held_out": source.held_out.model_dump()}
     if usable.left_out:
         reading["left_out"] = {"licenses": usable.left_out, "contributors": usable.without}
     provenance = listing.provenance(source.place)
-    inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance))
+    inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance), public=public)
 
     def compute(space: Workspace) -> IngestOutputs:
         with progress("Read images", len(listing)) as advance:
@@ -104,7 +114,7 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
             name: space.artifacts.put_pieces(set_pieces(part, read.squares)) for name, part in vars(read.splits).items()
         }
         places = read.splits.train.images
-        outputs = _outputs(read.splits, stored, read.squares, places)
+        outputs = _set_apart(_outputs(read.splits, stored, read.squares, places), public)
         owners = [entry.contributors for entry in listing.entries]
         return replace(
             outputs,
@@ -117,6 +127,30 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool) -> I
         )
 
     return run_here(INGEST, inputs, compute)
+
+
+def _set_apart(outputs: IngestOutputs, public: list[str]) -> IngestOutputs:
+    """Check the public contributors.
+
+    Raises:
+        InputError: one has no images, fewer than two others are left, or one shares images with a paid contributor.
+    """
+    if unknown := [name for name in public if name not in outputs.contributors]:
+        raise InputError(
+            f"`coalitions.public`: public contributors have training images, and {', '.join(unknown)} brought none. "
+            "Correct the names"
+        )
+    paid_for = [
+        f"{first} and {second} ({count})"
+        for first, second, count in (*outputs.copies, *outputs.near_copies)
+        if (first in public) != (second in public)
+    ]
+    if paid_for:
+        raise InputError(
+            "`coalitions.public`: images of nobody who is paid are public, and these pairs have images in common, "
+            f"exactly or nearly: {'; '.join(paid_for)}. Remove these images on one side, or do not make them public"
+        )
+    return replace(outputs, public=public)
 
 
 def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Licensed:

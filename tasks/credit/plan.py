@@ -36,6 +36,20 @@ class MeasurePlan:
 
 
 @dataclass(frozen=True)
+class DrawnSet:
+    """One of the sets of images that `royalty.models.valuation.image_sets.sample_image_sets` draws.
+
+    Attributes:
+        number: which one, from 0.
+        count, seed: of the draw.
+    """
+
+    number: int
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class CoalitionPlan:
     """Train a coalition's model, and measure it.
 
@@ -45,6 +59,8 @@ class CoalitionPlan:
         train: digest of the training images.
         start: digest of the model that training starts from.
         measures: measurements of the model, one for each draw of images.
+        public: contributors whose images every coalition has, nobody's too.
+        drawn: the set of the members' images that the model is trained on; None: all of them.
     """
 
     key: str
@@ -55,6 +71,13 @@ class CoalitionPlan:
     training: Training
     seed: int
     measures: tuple[MeasurePlan, ...]
+    public: tuple[str, ...] = ()
+    drawn: DrawnSet | None = None
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """All whose images the model is trained on."""
+        return (*self.members, *self.public)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def sample_ends(data: Ingested, judge: Classified, plans: Sequence[CoalitionPlan
     A conditional generator makes equally many images of each label, which the classifier reads.
     """
     labels = len(data.outputs.label_names) if config.generator.needs_labels else 0
-    ends = {"nobody": 0, "everybody": len(data.outputs.contributors)}
+    ends = {"nobody": 0, "everybody": len(data.outputs.players)}
     keys = {name: [plan.key for plan in plans if len(plan.members) == size] for name, size in ends.items()}
     rows = open_workspace(settings()).runs.coalitions(key for group in keys.values() for key in group)
     checkpoints = {name: [rows[key].checkpoint for key in group if key in rows] for name, group in keys.items()}

@@ -24,12 +24,14 @@ class IngestInputs:
         source: settings of the source, without its path.
         files: digest of the listed files; None for embedded images.
         names: digest of the names of the files; "" for embedded images. What is trained does not depend on them.
+        public: contributors whose images are in every model and who are not paid.
     """
 
     source: Mapping[str, Any]
     seed: int
     files: str | None = None
     names: str = ""
+    public: list[str] = field(default_factory=list)  # rows of earlier versions lack it
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class IngestOutputs:
 
     Attributes:
         train, validation, classifier: digests of the parts for training, validation and the classifier.
-        contributors: names, sorted.
+        contributors: names, sorted, of all who provided training images.
+        public: those of them whose images are in every model, nobody's too, and who are not paid.
         items: number of training images of each contributor.
         contributor_digests: digests of those images, in the order of the contributors.
         shared_items: number of images with several contributors.
@@ -78,6 +81,12 @@ class IngestOutputs:
     left_out: dict[str, int] = field(default_factory=dict)
     without_images: list[str] = field(default_factory=list)
     label_names: list[str] = field(default_factory=list)
+    public: list[str] = field(default_factory=list)
+
+    @property
+    def players(self) -> list[str]:
+        """Names, sorted, of the contributors who are credited."""
+        return [name for name in self.contributors if name not in self.public]
 
     @property
     def brought(self) -> dict[str, str]:
@@ -300,6 +309,62 @@ class ImageCountOutputs:
     busy_seconds: float
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A coalition with a cheap and a retrained model.
+
+    Attributes:
+        providers: contributors whose images both are trained on.
+        cheap, retrained: digests of the models.
+        cheap_utility, retrained_utility: their utilities.
+    """
+
+    providers: list[str]
+    cheap: str
+    retrained: str
+    cheap_utility: float
+    retrained_utility: float
+
+
+@dataclass(frozen=True)
+class FidelityInputs:
+    """Coalitions with models of both kinds, and how their images are compared.
+
+    Attributes:
+        train, classifier: digests of the training images and of the classifier of their labels.
+        encoder: encoder in whose features the FID is computed.
+        images: number of images of each model.
+    """
+
+    pairs: list[Pair]
+    train: str
+    classifier: str
+    encoder: str
+    images: int
+    sampling: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class FidelityOutputs:
+    """How cheap models agree with retrained ones; see `royalty.models.judging.fidelity.Agreement`.
+
+    Attributes:
+        fid: mean FID of the images of a cheap model to those of the retrained one; lower is better.
+        leak_cheap, leak_retrained: mean fraction of images that show labels which no member has; None for one label.
+    """
+
+    spearman: float | None
+    bias: float
+    error: float
+    spread: float
+    coalitions: int
+    fid: float
+    leak_cheap: float | None
+    leak_retrained: float | None
+    busy_seconds: float
+
+
 INGEST = Stage("ingest", IngestInputs, IngestOutputs)
 CLASSIFIER = Stage("classifier", ClassifierInputs, ClassifierOutputs)
 PIPELINE = Stage("base", PipelineInputs, PipelineOutputs)
@@ -309,6 +374,7 @@ PRUNE = Stage("prune", PruneInputs, PruneOutputs)
 MEASURE = Stage("measure", MeasureInputs, MeasureOutputs)
 SAMPLES = Stage("samples", SampleInputs, SampleOutputs)
 IMAGE_COUNT = Stage("images", ImageCountInputs, ImageCountOutputs)
+FIDELITY = Stage("fidelity", FidelityInputs, FidelityOutputs)
 
 Ingested = Finished[IngestInputs, IngestOutputs]
 Classified = Finished[ClassifierInputs, ClassifierOutputs]
@@ -317,3 +383,4 @@ Trained = Finished[TrainInputs, TrainOutputs]
 Pruned = Finished[PruneInputs, PruneOutputs]
 Measured = Finished[MeasureInputs, MeasureOutputs]
 Sampled = Finished[SampleInputs, SampleOutputs]
+Fidelity = Finished[FidelityInputs, FidelityOutputs]

@@ -65,7 +65,7 @@ class Verdict:
 
 def first_look(data: Ingested, config: CreditConfig) -> int:
     """Number of plans to measure before the first check of the certainty."""
-    contributors = len(data.outputs.contributors)
+    contributors = len(data.outputs.players)
     pilot = max(config.stopping.pilot or pilot_size(contributors), 2 * (contributors - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
 
@@ -83,11 +83,11 @@ def assess(
     measurements = runs.measurements(measure.key for plan in measured for measure in plan.measures).values()
     work = sum(row.train_seconds for row in models)
     work += sum(row.sample_seconds + row.measure_seconds for row in measurements)
-    members = {plan.members for plan in measured}
+    members = {(plan.members, plan.drawn) for plan in measured}
     return Verdict(
         certainty=look(data, measured, config),
         plans=len(measured),
-        budget=len({plan.members for plan in plans}) - 2,
+        budget=len({(plan.members, plan.drawn) for plan in plans}) - 2,
         seconds=work / len(members),
         workers=settings().workers,
     )

@@ -10,9 +10,13 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.judge.scores import BIT, CHANCE, OURS, RETRAINED
 from royalty.tasks.judge.stages import Compared, JudgementKind, Scored
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.stage import TableRow
+
+CONTROLS = (BIT, CHANCE, RETRAINED)
+"""Rows that are no method's."""
 
 WRITE_LDS = PublishStage("write-lds", PublishInputs, PublishOutputs)
 WRITE_COUNTERFACTUAL = PublishStage("write-counterfactual", PublishInputs, PublishOutputs)
@@ -20,12 +24,14 @@ WRITE_COUNTERFACTUAL = PublishStage("write-counterfactual", PublishInputs, Publi
 
 @task(name="write LDS", cache_policy=NO_CACHE)
 def write_lds(config: CreditConfig, scored: Scored) -> Published:
-    """Publish `lds.csv` and `lds.png`."""
-    rows = scored.outputs.rows
+    """Publish `lds.csv`, `lds-leads.csv` with the paired comparisons, and `lds.png`."""
+    rows, leads = scored.outputs.rows, scored.outputs.leads
 
     def make(_space: Workspace) -> Contents:
         return Contents(
-            note=_note(config, "lds"), tables={"lds": pd.DataFrame(rows)}, files={"lds.png": _plot(config.name, rows)}
+            note=_note(config, "lds"),
+            tables={"lds": pd.DataFrame(rows)} | ({"lds-leads": pd.DataFrame(leads)} if leads else {}),
+            files={"lds.png": _plot(config.name, rows)},
         )
 
     return publish(WRITE_LDS, _inputs(config, "lds", scored.key), make)
@@ -64,9 +70,9 @@ def _plot(name: str, rows: Sequence[TableRow]) -> bytes:
     curves: dict[str, list[tuple[float, float, float, float]]] = {}
     others: dict[str, float] = {}
     for row in rows:
-        if row["alpha"] != alpha:
+        if row["alpha"] != alpha or row.get("among", "all") != "all" or row["method"] in CONTROLS:
             continue
-        if row["method"].startswith("Shapley, "):
+        if row["method"].startswith(OURS):
             point = (row["seconds"], row["lds"], row["low"], row["high"])
             curves.setdefault(row["method"].removeprefix("Shapley, "), []).append(point)
         else:

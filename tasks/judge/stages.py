@@ -65,28 +65,37 @@ class LdsInputs:
     """Credits to judge, and the measurements of held-out models.
 
     Attributes:
-        credits: method, number of coalitions trained for it, and its credit. The credit has one value for each
-            contributor, or one row of values for each held-out coalition if coalitions are predicted by different
-            credits.
+        credits: method, number of coalitions trained for it, and its predictions: a list for each alpha, with a
+            utility for each measured held-out coalition, set by set. In records of earlier versions, its credit.
         held_out: keys of the measurements of held-out models.
         nulls: utility of the null coalition by each method; None if the method has none. Empty in records of earlier
             versions.
         alphas: sizes of the held-out coalitions, as fractions of all contributors. Empty in records of earlier
             versions.
+        planted: contributors who are known to be bad.
+        seed: of random credit.
     """
 
     credits: list[tuple[str, int, list[float] | list[list[float]]]]
     held_out: list[str]
     nulls: list[float | None] = field(default_factory=list)
     alphas: list[float] = field(default_factory=list)
+    planted: list[str] = field(default_factory=list)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class LdsOutputs:
-    """The table of LDS, by method and size of the coalitions, and its digest (Parquet)."""
+    """The table of LDS, by method and size of the coalitions, and its digest (Parquet).
+
+    Attributes:
+        leads: the differences between the methods of this package and each other one, with intervals and tests. Empty
+            in records of earlier versions.
+    """
 
     table: str
     rows: list[TableRow]
+    leads: list[TableRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

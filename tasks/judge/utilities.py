@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,39 +11,12 @@ from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
 
 
-@dataclass(frozen=True)
-class SeededUtilities:
-    """Utilities of retrained coalitions.
-
-    Attributes:
-        by_seed: utilities by training seed and members.
-        trained: keys of the measured plans.
-    """
-
-    by_seed: Mapping[int, Mapping[Members, float]]
-    trained: frozenset[str]
-
-    def of(self, coalitions: Sequence[Members]) -> tuple[list[Members], np.ndarray]:
-        """Utilities of these coalitions, `(seeds, coalitions)`, with the coalitions that have one.
-
-        Only seeds that measured all of these coalitions are used; if there is none, the first seed.
-        """
-        complete = [
-            utilities for utilities in self.by_seed.values() if all(members in utilities for members in coalitions)
-        ]
-        chosen = complete or list(self.by_seed.values())[:1]
-        measured = [members for members in coalitions if all(members in utilities for utilities in chosen)]
-        return measured, np.array([[utilities[members] for members in measured] for utilities in chosen])
-
-
-def seeded_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> SeededUtilities:
-    """Read the utilities of the measured plans, by training seed."""
+def seeded_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[int, dict[Members, float]]:
+    """Read the utilities of the measured plans, by training seed and members."""
     by_seed: dict[int, dict[Members, float]] = {}
-    trained = set()
     for plan, utility in _measured(space, plans):
         by_seed.setdefault(plan.seed, {})[plan.members] = utility
-        trained.add(plan.key)
-    return SeededUtilities(by_seed, frozenset(trained))
+    return by_seed
 
 
 def mean_utilities(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[Members, float]:

@@ -12,11 +12,12 @@ from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.payout.division import Division, Settlement, divide_pool
+from royalty.models.payout.equal import parts_of
 from royalty.models.payout.gates import GATES, breaches, measure_gates
 from royalty.models.payout.hysteresis import effective_credits
 from royalty.models.payout.policies import Credit, tiers
 from royalty.tasks.config.payout import PayoutConfig
-from royalty.tasks.pay.credits import credits_of, ranked, table_of
+from royalty.tasks.pay.credits import credits_of, images_of, ranked, table_of
 from royalty.tasks.pay.stages import PayInputs, PayOutputs
 
 if TYPE_CHECKING:
@@ -58,8 +59,13 @@ def refused(artifacts: ArtifactStore, table: pd.DataFrame, config: PayoutConfig,
 
 
 def settled(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
-    """Add ranks, shares and amounts to the credit table, in the currency of the pool."""
-    return _with_money(ranked(table), config, settlements)
+    """Add ranks, shares and amounts to the credit table, in the currency of the pool.
+
+    `credit_apart` and `share_apart` are the credit and the share less the mean of all: what tells contributors apart.
+    """
+    paid = _with_money(ranked(table), config, settlements)
+    apart = {f"{column}_apart": parts_of(paid[column].tolist()).apart for column in ("credit", "share")}
+    return paid.assign(**apart)
 
 
 def departed(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
@@ -70,12 +76,13 @@ def departed(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str
 
 def _with_money(table: pd.DataFrame, config: PayoutConfig, settlements: Mapping[str, Settlement]) -> pd.DataFrame:
     ordered = [settlements[name] for name in table["contributor"]]
+    shares = [row.share / config.minor_units if config.minor_units else 0.0 for row in ordered]
 
     def money(amounts: list[int]) -> list[str]:
         return [f"{config.major_units(amount):f}" for amount in amounts]
 
     return table.assign(
-        share=[row.share / config.minor_units if config.minor_units else 0.0 for row in ordered],
+        share=shares,
         amount=money([row.amount for row in ordered]),
         currency=config.currency,
         held=money([row.held for row in ordered]),
@@ -110,7 +117,8 @@ def _divide(table: pd.DataFrame, credits: Mapping[str, Credit], inputs: PayInput
     limits = {gate: getattr(config.limits, gate) for gate in GATES}
     if breached := breaches(measured, limits, needed=inputs.needed):
         raise InputError("; ".join(breach.sentence for breach in breached))
-    return divide_pool(config.minor_units, credits, config.terms(inputs.unpayable, inputs.confusable), inputs.brought)
+    terms = config.terms(inputs.unpayable, inputs.confusable)
+    return divide_pool(config.minor_units, credits, terms, inputs.brought, images_of(table))
 
 
 def _outputs(

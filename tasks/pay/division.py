@@ -27,6 +27,8 @@ UNNAMED = {
     "name", "period", "period_from", "payees", "debtor", "execution_date", "post", "take_back", "corrections",
 }  # fmt: skip
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
+EQUAL = {"equal_share", "equal_by"}
+"""Settings that terms of earlier versions lack; left out where they change nothing, so that such terms stay equal."""
 MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
 
@@ -120,7 +122,7 @@ def _inputs(
     return PayInputs(
         table=valuation,
         failed=[len(credit.outputs.failed), credit.outputs.trained],
-        config=config.model_dump(mode="json", exclude=UNNAMED),
+        config=config.model_dump(mode="json", exclude=UNNAMED | (set() if config.equal_share else EQUAL)),
         pool=pool_name,
         period=period,
         unpayable=sorted(unpayable(payees, names, config.currency)),

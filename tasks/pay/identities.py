@@ -12,13 +12,19 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.data.stored import open_set
-from royalty.models.payout.identities import merge, overlaps, split
+from royalty.models.payout.identities import merge, overlaps, refit_split, split
 from royalty.models.payout.policies import Credit
 from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
-from royalty.tasks.pay.credits import credits_of
+from royalty.tasks.pay.credits import credits_of, images_of
+
+FAITHFUL = "faithful"
+"""Estimator of credit that no second name changes."""
+
+REFITTED = 12
+"""Contributors of highest credit whose split is refitted."""
 
 ROUNDING = 2
 """Largest difference in minor units that rounding alone causes between two halves and the whole."""
@@ -39,12 +45,18 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
     credits = credits_of(table)
     images = data or _anchored_images(space, run)
     shared = _shared_images(space, images, credit, credits) if images else ()
-    return [second_names(credits, config), *shared]
+    names = second_names(credits, config, images_of(table))
+    if credit.outputs.diagnostics.get("estimator") == FAITHFUL:
+        return [
+            names,
+            "Coalitions are sets of images: what the images under two names earn together is what they earn.",
+        ]
+    return [names, *_refitted(space, credit, credits, config), *shared]
 
 
-def second_names(credits: Mapping[str, Credit], config: PayoutConfig) -> str:
+def second_names(credits: Mapping[str, Credit], config: PayoutConfig, images: Mapping[str, int] | None = None) -> str:
     """Say how many contributors would get more under two names, and who would gain most."""
-    splits = split(config.minor_units, credits, config.terms())
+    splits = split(config.minor_units, credits, config.terms(), images)
     gaining = [row for row in splits if row.combined - row.undivided > ROUNDING]
     halves = "two contributors, each with half of the credit and an interval as wide as before"
     if not gaining:
@@ -67,6 +79,26 @@ def _why(config: PayoutConfig) -> str:
     return " ".join(reasons)
 
 
+def _refitted(space: Workspace, credit: Credited, credits: Mapping[str, Credit], config: PayoutConfig) -> Iterator[str]:
+    """Refit the game with each of the contributors of highest credit split in two names."""
+    names = sorted(credits)
+    masks, utilities = _measured(space, credit, names)
+    ends = credit.outputs.ends
+    highest = sorted(names, key=lambda name: -credits[name].value)[:REFITTED]
+    refits = {name: refit_split(masks, utilities, *ends, names.index(name)) for name in highest}
+    gains = {name: both - one for name, (one, both) in ((name, refit) for name, refit in refits.items() if refit)}
+    if not gains:
+        return
+    name = max(gains, key=lambda name: gains[name])
+    whole = ends[1] - ends[0]
+    share = f", {gains[name] / whole:.1%} of all credit" if whole > 0 else ""
+    yield (
+        f"Refitted with one contributor as two names, where a model with either half of the images is as good as with "
+        f"both: of the {len(gains)} of highest credit, {name} would gain most, {gains[name]:+.3f}{share}. Where halves "
+        "add up, nobody would gain. Credit from sets of images (`coalitions.units: images`) does not depend on names."
+    )
+
+
 def _anchored_images(space: Workspace, run: str) -> Ingested | None:
     anchor = space.runs.anchor(run)
     return None if anchor is None else INGEST.kept(space, anchor.stages.get(INGEST.name, ""))
@@ -74,12 +106,13 @@ def _anchored_images(space: Workspace, run: str) -> Ingested | None:
 
 def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: Mapping[str, Credit]) -> Iterator[str]:
     images = open_set(space.artifacts.verified(data.outputs.train))
-    names = list(images.contributors)
+    paid = np.array([name not in data.outputs.public for name in images.contributors])
+    names = np.array(images.contributors)[paid].tolist()
     if set(names) != set(credits):
         return
     masks, utilities = _measured(space, credit, names)
-    ends = credit.outputs.null_utility, credit.outputs.grand_utility
-    for first, second, share in overlaps(images.images, images.membership):
+    ends = credit.outputs.ends
+    for first, second, share in overlaps(images.images, images.membership[:, paid]):
         first_name, second_name = names[first], names[second]
         separate = credits[first_name].value + credits[second_name].value
         merged = merge(masks, utilities, *ends, (first, second))

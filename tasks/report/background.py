@@ -105,7 +105,7 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
     """Statements of pools that this credit divided, and those that move money of its contributors."""
-    names, statements = set(stages.ingest.outputs.contributors), space.ledger.verified_statements()
+    names, statements = set(stages.ingest.outputs.players), space.ledger.verified_statements()
     table = stages.credit.outputs.table
     pools = {(posted.pool, posted.period) for posted in statements if posted.valuation == table}
     return [

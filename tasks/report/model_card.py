@@ -33,7 +33,7 @@ def _model(name: str, stages: RunStages) -> Iterator[str]:
     yield from (f"# Generator of the run {escaped(name)}", "")
     yield (
         f"An image generator of the kind `{base.inputs.kind}` with {base.outputs.parameters:,} parameters, trained on "
-        f"the images of {len(stages.ingest.outputs.contributors)} contributors, whose credit is below. A smaller copy "
+        f"the images of {len(stages.ingest.outputs.players)} contributors, whose credit is below. A smaller copy "
         f"without {pruned.outputs.removed:.0%} of the parameters is logged as `pruned`."
     )
     yield from ("", f"Weights: safetensors, SHA-256 `{base.outputs.model}`.", "")

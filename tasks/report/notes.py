@@ -8,11 +8,14 @@ import pandas as pd
 
 from royalty.models.data.names import lookalikes
 from royalty.models.generators.training import Method
+from royalty.models.payout.equal import parts_of
 from royalty.models.payout.gates import relative_stderr
+from royalty.models.payout.policies import reliability
 from royalty.models.properties.registry import Chosen
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.stages import IngestOutputs
+from royalty.tasks.pay.credits import credits_of
 from royalty.tasks.pay.remarks import adjustments, kept_credit, tier_sentence
 from royalty.tasks.pay.stages import DividedPool, PayOutputs
 
@@ -50,6 +53,12 @@ COALITION_MODELS: dict[Method, str] = {
 def data_notes(data: IngestOutputs) -> Iterator[str]:
     """Describe the images, and those that contributors have in common."""
     yield f"{data.total_items} distinct training images from {len(data.contributors)} contributors."
+    if data.public:
+        yield (
+            f"The images of {_shortened(data.public, NAMED)} ({sum(data.items[name] for name in data.public)}) are "
+            "public: every model is trained on them, nobody's too, and they are not paid for. Credit is for what "
+            "others add to them."
+        )
     if data.shared_items:
         yield (
             f"{data.shared_items} images were provided by more than one contributor. Such an image is used once in "
@@ -131,10 +140,26 @@ def policy_sentences(division: DividedPool, payout: PayoutConfig, table: pd.Data
     """
     yield payout.terms(division.inputs.unpayable, division.inputs.confusable).description(payout.formatted)
     yield tier_sentence(division.outputs.tiers)
+    yield parts_sentence(table, division.outputs, payout)
     stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
     limit = division.inputs.config.get("limits", {}).get("stderr")  # not the run's, which a command may have lifted
     allowed = "which these terms do not limit" if limit is None else f"and these terms allow {limit:.3g}"
     yield f"The largest standard error of a credit is {stderr:.2g} of an equal share, {allowed}."
+
+
+def parts_sentence(table: pd.DataFrame, paid: PayOutputs, payout: PayoutConfig) -> str:
+    """How much of credit and pay is the same for all, and how much tells contributors apart; empty if refused."""
+    if paid.refusal:
+        return ""
+    credit = parts_of(table["credit"].tolist())
+    money = parts_of([paid.settlements[name].share for name in table["contributor"]])
+    kept = reliability(credits_of(table))
+    return (
+        f"An equal part of the credit is {credit.equal:.3g} for each of {len(table)} contributors, and of the pool "
+        f"{payout.formatted(round(money.equal))}. Differences between contributors move "
+        f"{payout.formatted(round(money.moved))} of {payout.formatted(payout.minor_units)}. The reliability of the "
+        f"differences in credit is {kept:.2f}: the fraction of their variance that is not noise."
+    )
 
 
 def payout_remarks(paid: PayOutputs, payout: PayoutConfig) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from royalty.models.data.listing import SEPARATOR
 from royalty.tasks.credit.estimate import CREDIT, Credited, load_table
 from royalty.tasks.credit.stages import (
     CLASSIFIER,
+    FIDELITY,
     INGEST,
     MEASURE,
     PIPELINE,
@@ -44,6 +45,7 @@ NOTES = {
     PRUNE.name: "Removes the least important channels of the base model, and trains it to recover. Coalitions "
     "start from the result.",
     MEASURE.name: "Measures the base model, the pruned model before and after recovery, and real images.",
+    FIDELITY.name: "Compares cheap models of some coalitions with models that are retrained in full.",
     SAMPLES.name: "Samples the models of nobody and of everybody from the same noise. The parent run shows them.",
     CREDIT.name: "Estimates the Shapley credit of contributors from the utilities of all measured coalitions.",
     PAY.name: "Divides the pool by credit under the terms in the parameters, and posts the payout to the ledger.",

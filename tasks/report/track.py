@@ -111,7 +111,7 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages, paid: Payment
     first = escaped(str(headline(stages.pay.outputs.rows)))
     gain = credit.grand_utility - credit.null_utility
     return (
-        f"Credits {len(data.contributors)} contributors of {data.total_items} images for the `{config['property']}` "
+        f"Credits {len(data.players)} contributors of {data.total_items} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
         f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first}\n\n"
         f"{paid.line}\n\n"

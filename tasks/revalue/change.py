@@ -133,7 +133,7 @@ def compare_with_last_run(
     """
     space = open_workspace(settings())
     then, now = last.stages.ingest.outputs.brought, data.outputs.brought
-    waiting = unpayable(load_payees(config.payout, config.data), list(now), config.payout.currency)
+    waiting = unpayable(load_payees(config.payout, config.data), data.outputs.players, config.payout.currency)
     waited = set(last.stages.pay.inputs.unpayable)
     people = {
         "added": sorted(now.keys() - then.keys()),
@@ -200,7 +200,7 @@ def _with_cost(
     seconds = expected_seconds(space, last, pending, reuse=not retrain_all)
     if retrain_all and seconds is not None:
         seconds += last.game.seconds
-    return replace(change, coalitions=len({plan.members for plan in pending}), seconds=seconds)
+    return replace(change, coalitions=len({(plan.members, plan.drawn) for plan in pending}), seconds=seconds)
 
 
 def expected_seconds(space: Workspace, last: LastRun, pending: Sequence[CoalitionPlan], *, reuse: bool) -> float | None:

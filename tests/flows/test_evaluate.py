@@ -21,7 +21,7 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
 from royalty.tasks.credit.stages import Ingested, IngestInputs, IngestOutputs
 from royalty.tasks.judge.credits import MethodCredit, cross_fitted_credit
-from royalty.tasks.judge.held_out import EVERYBODY, counterfactual_coalitions
+from royalty.tasks.judge.held_out import EVERYBODY, Retrained, counterfactual_coalitions
 from royalty.tasks.judge.scores import compare_utilities, score
 from royalty.tasks.judge.stages import LDS
 from royalty.tasks.stages.stage import Finished
@@ -39,6 +39,7 @@ evaluation:
   alphas: [0.4, 0.6]
   subsets: 7
   seeds: 2
+  again: 5
   shapley: {sparsified: 14, retrain: 10}
   gradients: {images: 2, timesteps: 2, projection: 32}
 """
@@ -53,18 +54,23 @@ def test_lds_then_counterfactual_on_kept_models(watch: Watch, royalty: Run, tmp_
     done = royalty("evaluate", "lds", "--config", "tiny.yaml", "--json")
     assert done.returncode == 0, done.stderr
     (judged,) = json.loads(done.stdout)
-    assert judged["retrained"] == judged["planned"] == 2 * 2 * 7
+    assert judged["retrained"] == judged["planned"] == 2 * 2 * 7 + 2 * 5, "two sets, and some of the first again"
     methods = {row["method"] for row in judged["rows"]}
     crossed = [row for row in judged["rows"] if row["method"] == "Shapley, retrain, cross-fitted"]
-    assert {row["trained"] for row in crossed} == {10, 12}
+    assert min(row["trained"] for row in crossed) == 10
     assert {"Shapley, sparsified", "leave-one-out, retrain", "D-TRAK (sum)", "pixel similarity (maximum)"} <= methods
-    assert all(-1 <= row["low"] <= row["high"] <= 1 and row["seeds"] == 2 for row in judged["rows"])
+    assert {"game with pairs, retrain", "best single bit", "random credit", "another retraining"} <= methods
+    assert all(-1.001 <= row["low"] <= row["high"] <= 1.001 for row in judged["rows"])
+    assert {row["among"] for row in judged["rows"]} >= {"all", "within strata"}, "the blurred scanner is planted"
+    pairs = {(row["method"], row["other"]) for row in judged["leads"]}
+    assert ("game with pairs, sparsified", "leave-one-out, retrain") in pairs
+    assert all(0 < row["p"] <= 1 and row["low"] <= row["high"] for row in judged["leads"])
     folder = Path(judged["folder"])
     assert (folder / "lds.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(csv.DictReader((folder / "lds.csv").open()))) == len(judged["rows"])
     client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow' / 'mlflow.db'}")
     files = {entry.path for entry in client.list_artifacts(judged["mlflow_run"])}
-    assert files == {"lds.csv", "lds.json", "lds.png"}
+    assert files == {"lds.csv", "lds.json", "lds.png", "lds-leads.csv", "lds-leads.json"}
 
     with sqlite3.connect(tmp_path / "home" / "royalty.db") as database:
         before = database.execute("select count(*) from coalition_models").fetchone()[0]
@@ -111,33 +117,50 @@ def test_no_coalition_has_a_part_in_the_credit_that_predicts_it(space: Workspace
         keep(space.runs, plan, utility)
     keep(space.runs, plans[-1], 2.0)
     before = cross_fitted_credit.fn(data, ends, held_out, CreditConfig())[-1]
-    assert set(before.values) == {plan.members for plan in held_out[:-1]}
+    assert set(before.by_members) == {plan.members for plan in held_out[:-1]}
     again = CoalitionPlan(**{**vars(held_out[3]), "key": "again", "measures": (measured_by("again"),)})
     keep(space.runs, again, 100.0)
     after = cross_fitted_credit.fn(data, ends, [*held_out[:3], again, *held_out[4:]], CreditConfig())[-1]
-    same = [members for members in before.values if np.array_equal(before.values[members], after.values[members])]
+    same = [members for members, value in before.by_members.items() if value == after.by_members[members]]
     assert held_out[3].members in same
     assert len(same) == 2, "the coalition of its fold of the other size, too"
 
 
 def test_scores_of_credit_by_held_out_models(space: Workspace) -> None:
-    data = ingested("ann", "bob", "cy", "dan")
-    worth = np.array([4.0, 2.0, 1.0, 0.5])
-    pairs = list(combinations(data.outputs.contributors, 2))
-    plans = [planned(*members) for members in pairs]
-    for plan, own in zip(plans, combinations(worth, 2), strict=True):
-        keep(space.runs, plan, 10 + sum(own))
-    right = MethodCredit("right", worth, 10.0, 6, 1.0)
-    wrong = MethodCredit("wrong", -worth, None, 0, 1.0)
-    scored = score.fn(data, {0.5: pairs}, plans, [right, wrong])
-    rows = {row["method"]: row for row in scored.outputs.rows}
-    assert (rows["right"]["lds"], rows["right"]["bias"], rows["right"]["error"]) == pytest.approx((1, 0, 0))
-    assert (rows["wrong"]["lds"], rows["wrong"]["bias"], rows["wrong"]["error"]) == (pytest.approx(-1), None, None)
+    names = ("ann", "bob", "cy", "dan", "eve", "noise")
+    data, worth = ingested(*names), dict(zip(names, (4.0, 2.0, 1.0, 0.5, 0.2, -9.0), strict=True))
+    trios = list(combinations(names, 3))
+    sets = [Retrained({0.5: trios}, [planned(*members, seed=seed) for members in trios]) for seed in (7, 8)]
+    again = Retrained({0.5: trios[:6]}, [planned(*members, seed=9) for members in trios[:6]])
+    for shift, each in zip((10.0, 60.0, 0.0), (*sets, again), strict=True):
+        for plan in each.plans:
+            keep(space.runs, plan, shift + sum(worth[name] for name in plan.members))
+    values = np.array(list(worth.values()))
+    right, wrong = MethodCredit("Shapley, right", values, 10.0, 6, 1.0), MethodCredit("wrong", -values, None, 0, 1.0)
+    honest = MethodCredit("sees the noise alone", np.array([0, 0, 0, 0, 0, -1.0]), None, 0, 1.0)
+    methods = [right, wrong, honest]
+    scored = score.fn(data, sets, again, methods, ["noise"], 0)
+    rows = {(row["method"], row["among"]): row for row in scored.outputs.rows}
+    assert rows["Shapley, right", "all"]["lds"] == pytest.approx(1)
+    assert rows["Shapley, right", "all"]["bias"] == pytest.approx(-25), "the second set is 50 higher"
+    assert (rows["wrong", "all"]["lds"], rows["wrong", "all"]["bias"]) == (pytest.approx(-1), None)
+    assert rows["sees the noise alone", "all"]["lds"] > 0.8
+    assert rows["best single bit", "all"]["lds"] == pytest.approx(rows["sees the noise alone", "all"]["lds"])
+    for among in ("within strata", "without planted"):
+        assert rows["sees the noise alone", among]["lds"] == 0
+        assert rows["Shapley, right", among]["lds"] == pytest.approx(1)
+    assert rows["another retraining", "all"]["lds"] == pytest.approx(1)
+    assert rows["another retraining", "all"]["coalitions"] == 6
+    assert rows["random credit", "all"]["low"] < 0 < rows["random credit", "all"]["high"]
+    leads = {(row["other"], row["among"]): row for row in scored.outputs.leads}
+    assert leads["wrong", "all"]["difference"] == pytest.approx(2)
+    assert leads["sees the noise alone", "within strata"]["p"] < 0.01
+    assert {row["method"] for row in scored.outputs.leads} == {"Shapley, right"}
     assert LDS.kept(space, scored.key).outputs.rows == scored.outputs.rows
-    assert score.fn(data, {0.5: pairs}, plans, [right, wrong]).reused
-    biased = score.fn(data, {0.5: pairs}, plans, [MethodCredit("right", worth, 11.0, 6, 1.0), wrong])
+    assert score.fn(data, sets, again, methods, ["noise"], 0).reused
+    assert not score.fn(data, sets, again, methods, [], 0).reused
+    biased = score.fn(data, sets, again, [MethodCredit("Shapley, right", values, 11.0, 6, 1.0)], ["noise"], 0)
     assert not biased.reused, "the utility of nobody is a part of what is judged"
-    assert biased.outputs.rows[0]["bias"] == pytest.approx(1)
 
 
 def test_changes_of_counterfactuals_by_seed(space: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,29 @@ def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str,
         entries = list_source(config.data, config.seed, labels=True, texts=False).listing.entries
         contributors = len({name for entry in entries for name in entry.contributors})
     assert contributors is not None, "say how many contributors its images have"
-    for check in (check_run, check_counterfactual, check_lds):
-        check(contributors, config)
     names = [f"{number:03}" for number in range(contributors)]
     data = ingested(*names)
+    for check in (check_run, check_counterfactual, check_lds):
+        check(names, config)
     for count in {config.coalitions.count, *config.evaluation.shapley.values()}:
         sampled = config.coalitions.model_copy(update={"count": count})
         drawn = draw_coalitions.fn(data, sampled, config.seed)
         assert len(set(drawn)) == len(drawn) == min(count, 2**contributors - 2) + 2
         assert all(0 < sum(name in members for members in drawn[2:]) < len(drawn) - 2 for name in names)
-    assert all(len(own) >= MIN_RANKED for own in held_out(data, config).values())
+    at_paper_size = config.model_copy(
+        update={"evaluation": config.evaluation.model_copy(update={"subsets": 100, "seeds": 3})}
+    )
+    for evaluated in (config, at_paper_size):
+        sets = held_out(names, evaluated)
+        assert len(sets) == evaluated.evaluation.seeds
+        for each in sets:
+            for alpha, own in each.coalitions.items():
+                assert MIN_RANKED <= len(own) == len(set(own)) <= evaluated.evaluation.subsets
+                assert {len(members) for members in own} == {round(alpha * contributors)}
+                assert len(own) == evaluated.evaluation.subsets or len(own) == comb(contributors, len(own[0]))
+    if preset in MILLIONS:
+        assert (config.evaluation.subsets, config.evaluation.seeds) == (100, 3), "as in the paper"
+        assert config.evaluation.shapley["sparsified"] >= 500
 
 
 @pytest.mark.parametrize(
@@ -93,6 +107,12 @@ def test_every_preset_has_the_coalitions_that_its_contributors_take(preset: str,
         (counterfactual, {"evaluation": {"shapley": {"retrain": 4}}}, "`evaluation.shapley.retrain`: 12 contributors"),
         (lds, {"evaluation": {"alphas": [0.5, 0.01]}}, "`evaluation.alphas`: .*alpha 0.01 of 12 gives 0. Choose"),
         (lds, {"data": {"source": "digits", "contributors": 2}}, "3 coalitions, and 2 contributors have 2 of size"),
+        (lds, {"evaluation": {"again": 2}}, r"`evaluation\.again`: .* at least 3 coalitions; got 2"),
+        (
+            lds,
+            {"evaluation": {"planted": ["nobody"]}},
+            "`evaluation.planted`: .* nobody brought none",
+        ),
     ],
 )
 def test_too_few_coalitions_are_refused_before_anything_trains(

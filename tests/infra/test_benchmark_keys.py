@@ -85,4 +85,4 @@ def test_records_of_earlier_versions_are_read() -> None:
     assert as_json(halved.outputs) == halves
     inputs = {"credits": [["m", 3, [0.5, 1.0]], ["fitted", 2, [[0.5, 1.0]]]], "held_out": ["k"]}
     scored = LDS.finished(StageRecord("lds", "k", inputs, {"table": "d", "rows": [{"bias": float("nan")}]}, 1.0))
-    assert as_json(scored.inputs) == {**inputs, "nulls": [], "alphas": []}
+    assert as_json(scored.inputs) == {**inputs, "nulls": [], "alphas": [], "planted": [], "seed": 0}

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from royalty.models.payout.division import Terms
-from royalty.models.payout.identities import merge, overlaps, split
+from royalty.models.payout.identities import merge, overlaps, refit_split, split
 from royalty.models.payout.policies import Credit
+from royalty.models.valuation.semivalues import exact_shapley
 
 GENERATOR = np.random.default_rng(0)
 
@@ -41,6 +42,25 @@ def test_merged_credit_is_that_of_the_game_with_one_player_less() -> None:
     assert merge(*few, (0, 1)) is None
 
 
+def test_a_refit_of_a_contributor_in_two_names_is_the_game_of_substitutes() -> None:
+    players, table = 5, np.random.default_rng(0).normal(size=2**5)
+    masks = (np.arange(2**players)[:, None] >> np.arange(players) & 1).astype(bool)
+    one, both = refit_split(masks[1:-1], table[1:-1], table[0], table[-1], 2)
+
+    def substitutes(split: np.ndarray) -> np.ndarray:
+        merged = split[:, :players].copy()
+        merged[:, 2] |= split[:, -1]
+        return table[(merged << np.arange(players)).sum(axis=1)]
+
+    twins = exact_shapley(substitutes, players + 1)
+    assert one == pytest.approx(exact_shapley(lambda chosen: table[(chosen << np.arange(players)).sum(axis=1)], 5)[2])
+    assert both == pytest.approx(twins[2] + twins[-1])
+    saturating = 1.0 * masks.any(axis=1)
+    one, both = refit_split(masks[1:-1], saturating[1:-1], 0.0, 1.0, 0)
+    assert (one, both) == (pytest.approx(1 / 5), pytest.approx(2 / 6)), "equal parts by heads reward a second name"
+    assert refit_split(masks[1:4], saturating[1:4], 0.0, 1.0, 0) is None
+
+
 def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> None:
     credits = {"a": Credit(6, 5, 7), "b": Credit(3, 2, 4), "c": Credit(1, 0.5, 1.5), "d": Credit(-1, -2, 0)}
     assert {row.name: row.combined - row.undivided for row in split(1000, credits, Terms())} == {"a": 0, "b": 0, "c": 0}
@@ -55,3 +75,8 @@ def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> N
     assert sure["a"], "two intervals as wide as before leave less that is sure"
     assert split(1000, credits, Terms(floor=Fraction(1, 3))) == [], "a fourth floor is more than the pool"
     assert split(1000, credits, Terms(disputed=frozenset({"a"})))[0].combined == 600
+    headed = split(1000, credits, Terms(equal_share=Fraction(1, 2)))
+    assert all(row.combined > row.undivided for row in headed), "a part by head pays each name"
+    images = {"a": 3, "b": 2, "c": 1, "d": 4}
+    counted = split(1000, credits, Terms(equal_share=Fraction(1, 2), equal_by="image"), images)
+    assert all(abs(row.combined - row.undivided) <= 1 for row in counted), "a part by image does not"

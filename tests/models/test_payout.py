@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from royalty.models.base.errors import InputError
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder
 from royalty.models.payout.division import Division, Terms, divide_pool
-from royalty.models.payout.policies import POLICIES, Credit, tiers
+from royalty.models.payout.policies import POLICIES, Credit, reliability, tiers
 
 
 def exactly(**values: float) -> dict[str, Credit]:
@@ -261,9 +261,43 @@ def test_what_is_disputed_is_held_and_changes_nobody_elses_amount() -> None:
     }
 
 
+def test_a_part_is_divided_equally_and_the_rest_by_credit() -> None:
+    table = exactly(a=3.0, b=1.0, c=-1.0)
+    by_head = Terms(equal_share=Fraction(3, 10))
+    assert amounts(divide_pool(1000, table, by_head)) == {"a": 100 + 525, "b": 100 + 175, "c": 100}
+    by_image = Terms(equal_share=Fraction(3, 10), equal_by="image")
+    images = {"a": 10, "b": 20, "c": 0}
+    assert amounts(divide_pool(1000, table, by_image, images=images)) == {"a": 100 + 525, "b": 200 + 175, "c": 0}
+    assert amounts(divide_pool(900, table, Terms(equal_share=Fraction(1)))) == {"a": 300, "b": 300, "c": 300}
+    nobody = exactly(a=-3.0, b=0.0, c=-1.0)
+    assert amounts(divide_pool(900, nobody, Terms(equal_share=Fraction(1)))) == {"b": 300, "c": 300, "a": 300}
+    carried = divide_pool(1000, table, Terms(equal_share=Fraction(3, 10), negative="carry")).settlements["c"]
+    assert (carried.share, carried.taken, carried.debt) == (100, 100, 75), "the debt is of the part by credit"
+    capped = divide_pool(1000, table, Terms(equal_share=Fraction(3, 10), cap=Fraction(1, 2)))
+    assert capped.settlements["a"].reasons == ("lowered to the cap",)
+    assert sum(amounts(capped).values()) == 1000
+    for images_, says in ((None, "of a, b, c are unknown"), ({"a": 0, "b": 0, "c": 0}, "not all 0")):
+        with pytest.raises(InputError, match=says):
+            divide_pool(1000, table, by_image, images=images_)
+    assert "0.3 of the pool is divided equally" in by_head.description(str)
+
+
+def test_pay_goes_from_royalty_to_flat_fee_as_credit_gets_noisier() -> None:
+    def paid(stderr: float) -> dict[str, int]:
+        table = {name: Credit(value, value - 1, value + 1, stderr) for name, value in (("a", 3.0), ("b", 1.0))}
+        return amounts(divide_pool(1000, table, Terms(policy="by-reliability")))
+
+    assert paid(0.0) == {"a": 750, "b": 250}
+    assert paid(1.0) == {"a": 625, "b": 375}, "the variance between credits is 2, and that of their errors 1"
+    assert paid(2.0) == {"a": 500, "b": 500}
+    assert reliability(exactly(a=1.0, b=1.0)) == reliability(exactly(a=1.0)) == 0
+    assert Credit(0.0, -1.96, 1.96).error == pytest.approx(1, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("terms", "says"),
     [
+        (Terms(equal_share=Fraction(3, 2)), r"from 0 to 1; got 1.5"),
         (Terms(negative="refuse"), r"that of e, d is negative.*`negative: zero`"),
         (Terms(floor=Fraction(2, 5)), r"3 times 0.4 is more than the pool; lower it to 0.3333"),
         (Terms(floor=Fraction(1, 2), cap=Fraction(1, 4)), r"the floor not above the cap; got 0.5 and 0.25"),

@@ -1,0 +1,174 @@
+"""Errors of every method against the Shapley values of six vendors of emoji, all of whose coalitions were retrained.
+
+python -m tests.benchmarks.emoji_errors FOLDER
+
+Reads what `emoji_vendors`, which also says what was decided before the run, kept in FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from royalty.models.base.choices import Estimator
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.multifidelity import Utilities, choose_retrained, multifidelity_shapley
+from royalty.models.valuation.semivalues import exact_shapley
+from royalty.models.valuation.shapley import estimate_shapley
+
+TRUTH, FRESH = (0, 1), 2
+"""Training seeds behind the truth, and the seed of what is estimated from retrained models."""
+
+BUDGETS, DRAWS = (12, 20, 30, 62), 20
+RETRAINED = (10, 20, 30)
+
+
+@dataclass(frozen=True)
+class Game:
+    """Utilities of all coalitions by one method and seed.
+
+    Attributes:
+        utilities, seconds: `(2^n,)`, by code, whose bits are the members; NaN where nothing was trained.
+    """
+
+    utilities: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def players(self) -> int:
+        return int(np.log2(len(self.utilities)))
+
+    @property
+    def missing(self) -> int:
+        return int(np.isnan(self.utilities).sum())
+
+    def at(self, masks: np.ndarray) -> np.ndarray:
+        return self.utilities[codes(masks)]
+
+    def fidelity(self, masks: np.ndarray) -> Utilities:
+        return Utilities(masks, self.at(masks), float(self.utilities[0]), float(self.utilities[-1]))
+
+    def cost(self, masks: np.ndarray) -> float:
+        """Processor seconds of these coalitions and of everybody."""
+        return float(self.seconds[codes(masks)].sum() + self.seconds[-1])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's mean error in units of the spread of the truth, its mean rank agreement, and processor seconds."""
+
+    method: str
+    trained: int
+    seconds: float
+    error: float
+    ranks: float
+
+
+def codes(masks: np.ndarray) -> np.ndarray:
+    found: np.ndarray = (masks.astype(int) << np.arange(masks.shape[1])).sum(axis=1)
+    return found
+
+
+def read_games(folder: Path) -> dict[tuple[str, int], Game]:
+    games: dict[tuple[str, int], Game] = {}
+    for line in (folder / "utilities.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        count = 2 ** len(row["mask"])
+        game = games.setdefault((row["method"], row["seed"]), Game(np.full(count, np.nan), np.zeros(count)))
+        code = int(row["mask"][::-1], 2)
+        game.utilities[code], game.seconds[code] = row["utility"], row["seconds"]
+    return games
+
+
+def shapley_of(table: np.ndarray) -> np.ndarray:
+    return exact_shapley(lambda masks: table[codes(masks)], int(np.log2(len(table))))
+
+
+def compared(method: str, trained: int, truth: np.ndarray, found: Sequence[tuple[np.ndarray, float]]) -> Row:
+    """Mean error and agreement over draws.
+
+    Args:
+        found: credit and processor seconds of each draw.
+    """
+    centred = truth - truth.mean()
+    errors = [np.sqrt(np.mean((credit - credit.mean() - centred) ** 2)) / truth.std() for credit, _ in found]
+    ranks = [spearmanr(credit, truth).statistic for credit, _ in found]
+    seconds = float(np.mean([cost for _, cost in found]))
+    return Row(method, trained, seconds, float(np.mean(errors)), float(np.mean(ranks)))
+
+
+def estimated(game: Game, count: int, draw: int, estimator: Estimator = "auto") -> tuple[np.ndarray, float]:
+    masks = sample_coalitions(game.players, count, seed=draw)
+    found = estimate_shapley(masks, game.at(masks), game.utilities[0], game.utilities[-1], estimator=estimator)
+    return found.values, game.cost(masks)
+
+
+def corrected(cheap: Game, retrained: Game, count: int, draw: int) -> tuple[np.ndarray, float]:
+    """Credit from all cheap coalitions and some retrained ones."""
+    masks = sample_coalitions(cheap.players, 62, seed=draw)
+    few = masks[choose_retrained(masks, count, seed=draw)]
+    found = multifidelity_shapley(cheap.fidelity(masks), retrained.fidelity(few), scaled=True)
+    return found.corrected.values, cheap.cost(masks) + retrained.cost(few)
+
+
+def left_out(game: Game) -> tuple[np.ndarray, float]:
+    everybody = len(game.utilities) - 1
+    without = everybody - (1 << np.arange(game.players))
+    values: np.ndarray = game.utilities[everybody] - game.utilities[without]
+    return values, float(game.seconds[[everybody, *without]].sum())
+
+
+def rows(folder: Path, games: dict[tuple[str, int], Game], truth: np.ndarray) -> Iterator[Row]:
+    complete = {name: game for name, game in games.items() if not game.missing}
+    for (method, seed), game in complete.items():
+        if method == "retrain" and seed in TRUTH:
+            continue
+        for count in BUDGETS:
+            yield compared(f"Shapley, {method}", count, truth, [estimated(game, count, draw) for draw in range(DRAWS)])
+        plain: Callable[[int], tuple[np.ndarray, float]] = partial(estimated, game, 20, estimator="constrained")
+        yield compared(f"Shapley, {method}, eq. 5 alone", 20, truth, [plain(draw) for draw in range(DRAWS)])
+        yield compared(f"leave-one-out, {method}", 6, truth, [left_out(game)])
+    cheap, fresh = complete.get(("sparsified", 0)), complete.get(("retrain", FRESH))
+    if cheap is not None and fresh is not None:
+        for count in RETRAINED:
+            draws = [corrected(cheap, fresh, count, draw) for draw in range(DRAWS)]
+            yield compared("sparsified, corrected by retrained", count, truth, draws)
+    if (folder / "scores.json").exists():
+        for name, scored in json.loads((folder / "scores.json").read_text()).items():
+            values = np.array(scored["values"])
+            centred = values - values.mean()
+            scale = centred @ truth / max(centred @ centred, 1e-300)  # the one that favours it most
+            row = compared(name, 0, truth, [(scale * centred, scored["seconds"])])
+            yield Row(row.method, 0, row.seconds, row.error, float(spearmanr(values, truth).statistic))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    games = read_games(folder)
+    for name, game in games.items():
+        print(f"{name[0]}, seed {name[1]}: {len(game.utilities) - game.missing} of {len(game.utilities)} models")
+    behind = [games[key] for seed in TRUTH if (key := ("retrain", seed)) in games and not games[key].missing]
+    if not behind:
+        raise SystemExit("the truth takes all coalitions retrained with a seed; run emoji_vendors until then")
+    truth = shapley_of(np.mean([game.utilities for game in behind], axis=0))
+    print(f"truth, from {len(behind)} seed(s): {np.round(truth, 4).tolist()}, spread {truth.std():.4g}")
+    if len(behind) == 2:
+        first, second = (shapley_of(game.utilities) for game in behind)
+        noise = np.std(first - second) / 2
+        print(f"standard error of the truth by its two seeds: {noise / truth.std():.0%} of the spread")
+    print(f"{'method':45}{'trained':>8}{'seconds':>9}{'error':>8}{'ranks':>7}")
+    for row in sorted(rows(folder, games, truth), key=lambda row: row.error):
+        print(f"{row.method:45}{row.trained:8}{row.seconds:9.0f}{row.error:8.0%}{row.ranks:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
