@@ -198,10 +198,11 @@ def matched(
     config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet], *, calibrate: bool = False
 ) -> list[Judged]:
     """Matches by GMValuator with each re-ranking; with `calibrate`, also without image quality."""
-    embed(items, config.encoder, "")
+    seen_at = config.matching("none").seen_at(items.shape)
+    embed(items, config.encoder, "", seen_at)
     judged = []
     for made in sets:
-        encoder = embed(made.images, config.encoder, "").outputs.encoder
+        encoder = embed(made.images, config.encoder, "", seen_at).outputs.encoder
         for rerank in config.rerank:
             sides = items, made.images, encoder
             values = match(*sides, config.matching(rerank)).outputs

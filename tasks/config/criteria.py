@@ -14,7 +14,7 @@ from royalty.models.encoders.registry import ENCODERS
 from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.base import Rate, RunName, Share, StageConfig, Steps
 from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
-from royalty.tasks.config.matching import Matching
+from royalty.tasks.config.matching import Matching, Resolution
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
 GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)
@@ -57,7 +57,7 @@ class MethodsConfig(StageConfig):
     Attributes:
         ks: how many of the most valuable items of a generated image are checked; the largest is `k` of the valuation.
         rerank: distances that rank the nearest items again, each a method of its own.
-        encoder, quality, temperature: see `royalty.tasks.config.matching.Matching`.
+        encoder, quality, temperature, resolution: see `royalty.tasks.config.matching.Matching`.
         tracin: VAE-TracIn, which is compared for the beta-VAE; None leaves it out.
     """
 
@@ -65,7 +65,8 @@ class MethodsConfig(StageConfig):
     rerank: Annotated[tuple[RerankChoice, ...], Field(min_length=1)] = ("none", "l2", "encoder")
     encoder: EncoderChoice = "efficientnet-lite0"
     quality: JudgeChoice = "realism"
-    temperature: Rate = 1.0
+    temperature: Rate | None = None
+    resolution: Resolution | None = None
     tracin: TracInConfig | None = TracInConfig()
 
     @property
@@ -124,6 +125,8 @@ class CriteriaConfig(MethodsConfig):
             quality=quality or self.quality,
             k=max(self.ks),
             temperature=self.temperature,
+            resolution=self.resolution,
+            copies="separate",  # the criteria compare with the paper, whose sets have no copies
         )
 
     @property

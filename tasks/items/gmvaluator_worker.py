@@ -19,8 +19,14 @@ from royalty.models.distances.registry import build_distance
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import quality_of, realism_scores
 from royalty.models.quality.registry import build_quality
-from royalty.models.valuation.gmvaluator import GMValues, build_index, gmvaluator_values
+from royalty.models.valuation.centring import centred
+from royalty.models.valuation.copies import earliest_members, earliest_of_each
+from royalty.models.valuation.gmvaluator import GMValues, gmvaluator_values
 from royalty.models.valuation.items import contributor_values
+from royalty.models.valuation.memory import check_fits
+from royalty.models.valuation.near_copies import near_copy_groups
+from royalty.tasks.config.matching import Matching
+from royalty.tasks.items.days import days_of
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
 from royalty.tasks.items.stages import MatchInputs, MatchOutputs
 from royalty.tasks.items.stored_items import load_items
@@ -41,26 +47,41 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     began, matching = time.perf_counter(), inputs.matching
     items, made = (load_items(context.artifacts, digest) for digest in (inputs.train, inputs.generated))
     train, generated = (features_of(context.embeddings, side, inputs.encoder) for side in (items, made))
+    quality = _quality(context, matching.quality, made, train, generated)
+    groups, since = np.arange(len(items)), days_of(items)
+    if matching.copies == "grouped" and items.images is not None:
+        groups = near_copy_groups(items.images, train).groups
+    if items.images is not None:
+        train, generated = centred(train, generated, earliest_members(groups, since))
     values = gmvaluator_values(
         train,
         generated,
         k=matching.k,
         recall_k=matching.recall_k,
-        distances=_rerank_distances(context, matching.rerank, items, made),
-        quality=_quality(context, matching.quality, made, train, generated),
+        distances=_rerank_distances(context, matching, items, made),
+        quality=quality,
         temperature=matching.temperature,
-        index=build_index(train, device=torch.device(best_device())),
+        groups=groups,
+        since=since,
+        division=matching.division,
+        device=torch.device(best_device()),
         progress=context.advance,
     )
-    return _outputs(context.artifacts, items, made, values, began)
+    return _outputs(context.artifacts, items, made, values, earliest_of_each(groups, since), began)
 
 
-def _rerank_distances(context: StageContext, rerank: str, items: Items, made: Items) -> _PairDistances | None:
+def _rerank_distances(context: StageContext, matching: Matching, items: Items, made: Items) -> _PairDistances | None:
     """Distances for re-ranking the recalled items; None keeps the order of the embedding."""
-    if rerank == "none" or items.images is None or made.images is None:
+    if matching.rerank == "none" or items.images is None or made.images is None:
         return None
     shape = shape_of(items.images)
-    distance = build_distance(rerank, shape=shape, device=best_device(), weights=context.weights.locate)
+    distance = build_distance(
+        matching.rerank,
+        shape=shape,
+        device=best_device(),
+        weights=context.weights.locate,
+        resolution=matching.seen_at(shape),
+    )
     return _PairDistances(context.embeddings, distance, items, made)
 
 
@@ -87,6 +108,13 @@ class _PairDistances:
         if of.images is None:
             raise InputError("images are compared with images, and one side has features; give both as images")
         net = self.distance.encoder
+        check_fits(
+            "features of images for re-ranking",
+            len(of),
+            net.dimensions,
+            bytes_each=4,
+            remedy="Set `matching.rerank: none`, or a smaller `matching.resolution`",
+        )
         array, known = self._features.setdefault(
             id(of), (np.empty((len(of), net.dimensions), np.float32), np.zeros(len(of), dtype=bool))
         )
@@ -119,8 +147,14 @@ def _quality(
     return context.embeddings.lookup(key, made.ids)[1][:, 0].astype(np.float64)
 
 
-def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, began: float) -> MatchOutputs:
-    """Store the tables of values and of contributions."""
+def _outputs(
+    artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, earliest: np.ndarray, began: float
+) -> MatchOutputs:
+    """Store the tables of values and of contributions.
+
+    Args:
+        earliest: for each item, the row of the earliest of its near copies.
+    """
     contributors = None
     if items.contributors is not None:
         shares = contributor_values(values.values, items.contributors)
@@ -139,8 +173,9 @@ def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValu
     if items.file_names is not None:
         columns["file_name"] = np.array(items.file_names)[rows.item]
     contributions = pd.DataFrame(columns)
+    table = {**items.columns(), "copy_of": _names_of_earliest(items, earliest), "value": values.values}
     return MatchOutputs(
-        table=artifacts.put(pd.DataFrame({**items.columns(), "value": values.values}).to_parquet(index=False)),
+        table=artifacts.put(pd.DataFrame(table).to_parquet(index=False)),
         contributions=artifacts.put(contributions.to_parquet(index=False)),
         contributors=contributors,
         items=len(items),
@@ -148,6 +183,12 @@ def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValu
         diagnostics=values.diagnostics,
         busy_seconds=time.perf_counter() - began,
     )
+
+
+def _names_of_earliest(items: Items, earliest: np.ndarray) -> list[str]:
+    """File name, or else id, of the earliest of an item's near copies; empty for the earliest itself."""
+    names = items.ids if items.file_names is None else items.file_names
+    return [names[row] or items.ids[row] if row != place else "" for place, row in enumerate(earliest)]
 
 
 def unseen(_images: int) -> None:

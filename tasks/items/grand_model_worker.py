@@ -41,6 +41,8 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         known = replace(known, file_names=names if any(names) else None, sources=sources, described=columns)
     train, generated = (keep_items(artifacts, items).items for items in (known, Items.of_images(made)))
     quiet = replace(context, advance=unseen)
-    keys = [embed(EmbedInputs(side, inputs.matching.encoder, ""), quiet).encoder for side in (train, generated)]
+    seen_at = inputs.matching.seen_at(data.images.shape[1:])
+    embeddings = (EmbedInputs(side, inputs.matching.encoder, "", seen_at) for side in (train, generated))
+    keys = [embed(side, quiet).encoder for side in embeddings]
     matched = match(MatchInputs(train, inputs.matching, generated=generated, encoder=keys[-1]), context)
     return replace(matched, sides={"train": train, "generated": generated}, busy_seconds=time.perf_counter() - began)

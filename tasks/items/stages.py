@@ -93,11 +93,13 @@ class EmbedInputs:
     Attributes:
         encoder: name of the encoder.
         model: digest of its weights if it was trained here; else "".
+        resolution: side in pixels at which it sees images; None: its default.
     """
 
     items: str
     encoder: str
     model: str
+    resolution: int | None = None
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_records_of_earlier_versions_are_read() -> None:
     methods = CriteriaConfig().model_dump(mode="json", include=timed)
     inputs = {"config": methods, "seed": 0, "digests": ["i", "m", ["c"]]}
     efficiency = EFFICIENCY.finished(StageRecord("time-methods", "k", inputs, {"efficiency": []}, 1.0))
-    assert as_json(efficiency.inputs) == inputs
+    assert as_json(efficiency.inputs) == {**inputs, "config": {**methods, "resolution": None}}
     judged = dict.fromkeys(("generator", "method", "made", "table", "contributions", "uncalibrated"), "x")
     inputs = {"judged": [judged], "trained": [0], "held_out": [1]}
     membership = MEMBERSHIP.finished(
