@@ -9,6 +9,7 @@ from royalty.flows.configuration import (
     load_detect_config,
     load_detection_config,
     load_gmvaluator_config,
+    load_memorization_config,
     load_payout_config,
     load_value_config,
 )
@@ -21,6 +22,7 @@ from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.generator_base import AddedConfig
 from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.config.memorization import MemorizationConfig
 from royalty.tasks.config.values import ValueConfig
 
 load_config = royalty.load_config
@@ -33,6 +35,7 @@ __all__ = [
     "DetectConfig",
     "DetectionConfig",
     "GMValuatorConfig",
+    "MemorizationConfig",
     "Settings",
     "StageConfig",
     "ValueConfig",
@@ -42,6 +45,7 @@ __all__ = [
     "load_detect_config",
     "load_detection_config",
     "load_gmvaluator_config",
+    "load_memorization_config",
     "load_payout_config",
     "load_value_config",
     "royalty",

@@ -16,6 +16,7 @@ from product import (
     DetectConfig,
     DetectionConfig,
     GMValuatorConfig,
+    MemorizationConfig,
     StageConfig,
     ValueConfig,
 )
@@ -73,6 +74,10 @@ CRITERIA = """## `royalty evaluate identity`, `attributes`, `membership`, `outli
 
 """
 
+MEMORIZATION = """## `royalty evaluate memorization`
+
+"""
+
 Documented = dict[type[StageConfig], str]
 """The address of the section of each model that has one: a model that several files share is described once."""
 
@@ -101,7 +106,9 @@ def settings_pages() -> dict[str, str]:
         + EVALUATION
         + section(evaluation, "detection", DetectionConfig, 3)
         + CRITERIA
-        + section(evaluation, "criteria", CriteriaConfig, 3),
+        + section(evaluation, "criteria", CriteriaConfig, 3)
+        + MEMORIZATION
+        + section(evaluation, "memorization", MemorizationConfig, 3),
     }
 
 

@@ -28,7 +28,7 @@ HELP: Mapping[CriterionName, str] = {
 COLUMNS = {
     "identity": ("generator", "method", "k", "share", "stderr"),
     "attributes": ("generator", "method", "attributes", "k", "share", "stderr", "chance"),
-    "membership": ("generator", "method", "trained", "held_out", "t", "p", "effect"),
+    "membership": ("generator", "method", "split", "trained", "held_out", "t", "p", "effect"),
     "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
     "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
     "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),

@@ -76,7 +76,8 @@ def judge_attributes(judged: Sequence[Judged], items: ItemsOutputs, config: Crit
 @task(cache_policy=NO_CACHE)
 def judge_membership(judged: Sequence[Judged], halves: Halved) -> MembershipJudged:
     """Table 6: compare the values of a trained and a held-out half of a class."""
-    inputs = MembershipInputs(list(judged), halves.outputs.trained, halves.outputs.held_out)
+    outputs = halves.outputs
+    inputs = MembershipInputs(list(judged), outputs.trained, outputs.held_out, halves.inputs.split)
     return run_in_worker(
         MEMBERSHIP, inputs, criteria_worker.judge_membership, title="Judge membership", total=len(inputs.judged)
     )

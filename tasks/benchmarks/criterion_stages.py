@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from royalty.tasks.config.criteria import MethodsConfig, TracInConfig
+from royalty.tasks.config.criteria import MethodsConfig, Split, TracInConfig
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
 
@@ -121,11 +121,13 @@ class MembershipInputs:
 
     Attributes:
         trained, held_out: rows of both halves of a class among the valued items.
+        split: how the class was halved.
     """
 
     judged: list[Judged]
     trained: list[int]
     held_out: list[int]
+    split: Split = "random"
 
 
 @dataclass(frozen=True)

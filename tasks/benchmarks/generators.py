@@ -53,7 +53,8 @@ def draw_items(source: str, config: CriteriaConfig) -> ItemsOutputs:
 @task(cache_policy=NO_CACHE)
 def halve(items: ItemsOutputs, config: CriteriaConfig) -> Halved:
     """Hold out half of one class."""
-    return run_in_worker(HALVE, HalveInputs(items.items, config.halved, config.seed), training_sets_worker.halve)
+    inputs = HalveInputs(items.items, config.halved, config.seed, config.split)
+    return run_in_worker(HALVE, inputs, training_sets_worker.halve)
 
 
 @task(cache_policy=NO_CACHE)

@@ -9,7 +9,8 @@ from royalty.models.data.corruptions import add_noise
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import Items
 from royalty.models.data.mnist import mnist_digits
-from royalty.models.judging.sets import images_of, labels_of, select_items, stratified_order
+from royalty.models.encoders.efficientnet import EfficientNetLite0
+from royalty.models.judging.sets import by_cluster, images_of, labels_of, select_items, stratified_order
 from royalty.tasks.benchmarks.generator_stages import (
     DrawInputs,
     HalvedOutputs,
@@ -20,6 +21,7 @@ from royalty.tasks.benchmarks.generator_stages import (
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device
 
 
 def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
@@ -42,7 +44,7 @@ def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
 
 
 def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
-    """Store all items except a random half of one class."""
+    """Store all items except half of one class."""
     whole = load_items(context.artifacts, inputs.items)
     labels = labels_of(whole)
     names = labels.astype(str)
@@ -53,8 +55,12 @@ def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
             f"each half of a class needs at least two images, and class {chosen!r} has {len(members)} in all. Set "
             f"`halved` to one of {', '.join(np.unique(names))}"
         )
-    shuffled = np.random.default_rng(inputs.seed).permutation(members)
-    trained, held_out = (np.sort(half) for half in np.split(shuffled, [len(members) // 2]))
+    if inputs.split == "random":
+        ordered = np.random.default_rng(inputs.seed).permutation(members)
+    else:
+        features = EfficientNetLite0().to(best_device()).features(images_of(whole)[members])
+        ordered = members[by_cluster(features, inputs.seed)]
+    trained, held_out = (np.sort(half) for half in np.split(ordered, [len(members) // 2]))
     rest = keep_items(context.artifacts, select_items(whole, np.delete(np.arange(len(labels)), held_out)))
     return HalvedOutputs(**vars(rest), trained=trained.tolist(), held_out=held_out.tolist(), label=chosen)
 

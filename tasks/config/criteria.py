@@ -19,6 +19,9 @@ from royalty.tasks.config.matching import Matching, Resolution
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
 GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)
 
+Split = Literal["random", "clusters"]
+"""Halves of a class: drawn at random, or separated by k-means."""
+
 ATTRIBUTES = {
     "loop": ("0", "6", "8", "9"),
     "even": ("0", "2", "4", "6", "8"),
@@ -94,6 +97,9 @@ class CriteriaConfig(MethodsConfig):
         attribute_columns: columns of `train` that say which image has which attribute, in place of `attributes`; see
             `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each attribute.
         halved: label of the class half of which is held out of training; None: the first.
+        split: the half that is held out, for membership: a `random` one, or the one that k-means separates from the
+            other (`clusters`), as the paper does. Clusters differ by themselves: values of real images that no generator
+            made differ too.
         noisy: fraction of the training images that noise is planted in.
     """
 
@@ -110,6 +116,7 @@ class CriteriaConfig(MethodsConfig):
     attributes: Mapping[str, tuple[str, ...]] = ATTRIBUTES
     attribute_columns: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     halved: str | None = None
+    split: Split = "random"
     noisy: Share = 0.02
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

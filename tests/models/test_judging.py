@@ -14,6 +14,7 @@ from royalty.models.judging.datamodeling import (
     relative_change,
     without_top,
 )
+from royalty.models.judging.sets import by_cluster
 
 
 def test_held_out_coalitions_are_distinct_and_of_one_size() -> None:
@@ -104,3 +105,12 @@ def test_counterfactuals_leave_out_or_keep_the_highest() -> None:
     assert without_top(values, 0.1).tolist() == [True, False, True, True, True]
     assert only_top(values, 0.6).tolist() == [False, True, False, True, True]
     assert relative_change(6.0, 8.0) == -0.25
+
+
+def test_clusters_are_at_the_ends_of_the_order() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(60, 5)) + 8 * (np.arange(60) % 3 == 0)[:, None]  # 20 of 60 lie apart
+    order = by_cluster(features, 0)
+    assert sorted(order.tolist()) == list(range(60))
+    apart = set(range(0, 60, 3))
+    assert apart in (set(order[:20].tolist()), set(order[-20:].tolist()))
