@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
@@ -91,6 +90,8 @@ def by_cluster(features: np.ndarray, seed: int) -> np.ndarray:
     Args:
         features: `(items, dimensions)`.
     """
+    from sklearn.cluster import KMeans  # takes a second to import, and few callers cluster
+
     centres = KMeans(2, n_init=3, random_state=seed).fit(features).cluster_centers_
     first, second = (np.square(features - centre).sum(axis=1) for centre in centres)
     order: np.ndarray = np.argsort(first - second, kind="stable")

@@ -98,8 +98,7 @@ class CriteriaConfig(MethodsConfig):
             `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each attribute.
         halved: label of the class half of which is held out of training; None: the first.
         split: the half that is held out, for membership: a `random` one, or the one that k-means separates from the
-            other (`clusters`), as the paper does. Clusters differ by themselves: values of real images that no generator
-            made differ too.
+            other (`clusters`), as the paper does. Clusters differ by themselves, by real images as by generated ones.
         noisy: fraction of the training images that noise is planted in.
     """
 

@@ -16,6 +16,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
+from royalty.models.judging.memorization import memorization_test
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import quality_of, realism_scores
 from royalty.models.quality.registry import build_quality
@@ -32,6 +33,9 @@ from royalty.tasks.items.stages import MatchInputs, MatchOutputs
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
+
+FEWEST = 3
+"""Training images that the memorization test takes at least."""
 
 SCORED_TOGETHER = 256
 """Images in a shard of qualities; at most this many are scored again after a crash."""
@@ -51,8 +55,14 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     groups, since = np.arange(len(items)), days_of(items)
     if matching.copies == "grouped" and items.images is not None:
         groups = near_copy_groups(items.images, train).groups
+    copied: dict[str, float] = {}
     if items.images is not None:
-        train, generated = centred(train, generated, earliest_members(groups, since))
+        first = earliest_members(groups, since)
+        held_out = load_items(context.artifacts, inputs.held_out) if inputs.held_out else None
+        unseen = generated[:0] if held_out is None else features_of(context.embeddings, held_out, inputs.encoder)
+        train, others = centred(train, np.concatenate([generated, unseen]), first)
+        generated, unseen = others[: len(made)], others[len(made) :]
+        copied = _copied(train[first], generated, unseen)
     values = gmvaluator_values(
         train,
         generated,
@@ -67,7 +77,16 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         device=torch.device(best_device()),
         progress=context.advance,
     )
+    values.diagnostics.update(copied)
     return _outputs(context.artifacts, items, made, values, earliest_of_each(groups, since), began)
+
+
+def _copied(train: np.ndarray, generated: np.ndarray, unseen: np.ndarray) -> dict[str, float]:
+    """Diagnostics of the memorization test; none without images that were not trained on, or with too few."""
+    if not len(unseen) or len(train) < FEWEST:
+        return {}
+    found = memorization_test(train, generated, unseen)
+    return {"memorized": int(found.flagged.sum()), "memorization_smallest_p": found.smallest}
 
 
 def _rerank_distances(context: StageContext, matching: Matching, items: Items, made: Items) -> _PairDistances | None:

@@ -39,10 +39,14 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         names, sources = columns.pop("file_name"), columns.pop("source")
         columns.pop("label", None)  # the set has it
         known = replace(known, file_names=names if any(names) else None, sources=sources, described=columns)
-    train, generated = (keep_items(artifacts, items).items for items in (known, Items.of_images(made)))
+    sides = [known, Items.of_images(made)]
+    if inputs.held_out:
+        sides.append(Items.of_set(open_set(artifacts.verified(inputs.held_out))))
+    train, generated, *held_out = (keep_items(artifacts, items).items for items in sides)
     quiet = replace(context, advance=unseen)
     seen_at = inputs.matching.seen_at(data.images.shape[1:])
-    embeddings = (EmbedInputs(side, inputs.matching.encoder, "", seen_at) for side in (train, generated))
+    embeddings = (EmbedInputs(side, inputs.matching.encoder, "", seen_at) for side in (train, generated, *held_out))
     keys = [embed(side, quiet).encoder for side in embeddings]
-    matched = match(MatchInputs(train, inputs.matching, generated=generated, encoder=keys[-1]), context)
+    given = MatchInputs(train, inputs.matching, generated=generated, encoder=keys[0], held_out="".join(held_out))
+    matched = match(given, context)
     return replace(matched, sides={"train": train, "generated": generated}, busy_seconds=time.perf_counter() - began)

