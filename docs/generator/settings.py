@@ -70,7 +70,7 @@ The commands `royalty evaluate lds` and `royalty evaluate counterfactual` take p
 
 """
 
-CRITERIA = """## `royalty evaluate identity`, `attributes`, `membership`, `outliers` and `efficiency`
+CRITERIA = """## `royalty evaluate identity`, `attributes`, `membership`, `outliers`, `efficiency` and `causes`
 
 """
 

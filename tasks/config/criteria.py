@@ -100,6 +100,8 @@ class CriteriaConfig(MethodsConfig):
         split: the half that is held out, for membership: a `random` one, or the one that k-means separates from the
             other (`clusters`), as the paper does. Clusters differ by themselves, by real images as by generated ones.
         noisy: fraction of the training images that noise is planted in.
+        removed: fraction of the training images, those valued highest, without which generators are trained again.
+        retrainings: seeds with which each of these generators is trained.
     """
 
     name: RunName = "criteria"
@@ -117,6 +119,8 @@ class CriteriaConfig(MethodsConfig):
     halved: str | None = None
     split: Split = "random"
     noisy: Share = 0.02
+    removed: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    retrainings: Annotated[int, Field(ge=1, le=20)] = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     def matching(self, rerank: str, *, quality: str | None = None) -> Matching:
