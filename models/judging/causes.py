@@ -43,8 +43,8 @@ def removal_effect(without: np.ndarray, without_random: np.ndarray, whole: np.nd
     """
     if without.ndim != 2 or not without.size or not without.shape == without_random.shape == whole.shape:
         raise InputError(
-            f"losses are of the same seeds and images, (seeds, images); got {without.shape}, {without_random.shape} and "
-            f"{whole.shape}"
+            f"losses are of the same seeds and images, (seeds, images); got {without.shape}, {without_random.shape} "
+            f"and {whole.shape}"
         )
     ahead = (without - without_random).mean(axis=1)  # (seeds,)
     several = len(ahead) > 1

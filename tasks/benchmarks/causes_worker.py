@@ -45,10 +45,9 @@ def judge_causes(inputs: CausesInputs, context: StageContext) -> CausesOutputs:
         if method not in (inputs.whole, inputs.random):
             effect = removal_effect(found, losses[inputs.random], losses[inputs.whole])
             rows.append({"generator": "beta-vae", "method": method, "seeds": len(found), **vars(effect)})
+    seeds = len(losses[inputs.random])
     chance = float((losses[inputs.random] - losses[inputs.whole]).mean())
-    rows.append(
-        {"generator": "beta-vae", "method": inputs.random, "seeds": len(losses[inputs.random]), "effect": chance}
-    )
+    rows.append({"generator": "beta-vae", "method": inputs.random, "seeds": seeds, "effect": chance})
     return CausesOutputs(rows)
 
 
