@@ -75,6 +75,7 @@ def gmvaluator_values(
     k: int = 100,
     recall_k: int | None = None,
     distances: Distances | None = None,
+    blend: float = 0.0,
     quality: ArrayLike | None = None,
     temperature: float | None = None,
     groups: ArrayLike | None = None,
@@ -100,6 +101,8 @@ def gmvaluator_values(
         recall_k: items recalled, at least k; by default k, or 10 k with `distances`.
         distances: a second distance, which gives finite numbers; called for batches of images. By default the Euclidean
             distance of the embeddings, in [0, 2].
+        blend: weight, at least 0, of the squared distance of the embeddings that is added to `distances`. With 1,
+            squared distances of two kinds of features become those of both kinds together.
         quality: q, `(generated,)`, in [0, 1]; by default 1.
         temperature: T, in the units of the distances; a lower one gives more to the nearest items. By default the one
             at which `effective_neighbours` is the root of k; see `royalty.models.valuation.sharing.temperature_of`.
@@ -123,9 +126,9 @@ def gmvaluator_values(
 
     Raises:
         InputError: no training items or generated images; features of different dimensions, not finite or of length
-            zero; k below 1; `recall_k` below k; quality or temperature out of range; distances that are not finite
-            or of another shape; an index of other items; groups that are not integers, or not one for each item; more
-            contributions than memory holds.
+            zero; k below 1; `recall_k` below k; quality, blend or temperature out of range; distances that are not
+            finite or of another shape; an index of other items; groups that are not integers, or not one for each
+            item; more contributions than memory holds.
 
     Examples:
         Each generated image shares out a value of one, most of it to the item nearest in direction:
@@ -149,6 +152,8 @@ def gmvaluator_values(
         raise InputError(f"the k nearest are among those recalled, so recall_k is at least k = {k}; got {recall_k}")
     if temperature is not None and not 0 < as_number(temperature, "temperature") < np.inf:
         raise InputError(f"temperature is a positive number; got {temperature}. Leave it out for one by its rule")
+    if not 0 <= as_number(blend, "blend") < np.inf:
+        raise InputError(f"`blend` is a weight of at least 0; got {blend}. Leave it out for the distances alone")
     n, m = len(train_features), len(generated_features)
     earliest, first = _earliest(groups, since, division, n)
     slots = len(first)
@@ -173,10 +178,11 @@ def gmvaluator_values(
     items, ranked = np.empty((m, sharing), dtype=np.int64), np.empty((m, sharing))
     for start in range(0, m, BATCH):
         images = np.arange(start, min(start + BATCH, m))
-        ranking, rows = index.search(generated_features[images], recalled)  # (images, recalled)
+        ranking, rows = embedded, _ = index.search(generated_features[images], recalled)  # (images, recalled)
         rows = first[rows]
         if distances is not None:
             ranking = _checked_distances(np.asarray(distances(images, rows)), images, rows)
+            ranking = ranking + blend * np.square(embedded)
             order = np.argsort(ranking, axis=1, kind="stable")  # ties are broken by the distance in the embedding
             ranking, rows = (np.take_along_axis(array, order, axis=1) for array in (ranking, rows))
         items[images], ranked[images] = rows[:, :sharing], ranking[:, :sharing]

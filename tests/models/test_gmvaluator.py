@@ -121,6 +121,19 @@ def test_quality_zero_removes_an_image(seed: int, image: int) -> None:
     assert found.diagnostics["quality_lost"] == pytest.approx(1 - quality.mean())
 
 
+def test_blended_distances_are_the_sum() -> None:
+    train, generated, _ = problem(0)
+    table = np.random.default_rng(1).uniform(size=(25, 40))
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (generated, train)]
+    embedded = np.square(units[0][:, None] - units[1]).sum(axis=2)
+    found = gmvaluator_values(train, generated, k=7, recall_k=40, distances=metric(table), blend=2.0, temperature=0.3)
+    expected = gmvaluator_values(
+        train, generated, k=7, recall_k=40, distances=metric(table + 2 * embedded), temperature=0.3
+    )
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+    np.testing.assert_array_equal(found.contributions.item, expected.contributions.item)
+
+
 def test_temperature_goes_from_the_nearest_alone_to_all_alike() -> None:
     train, generated, _ = problem(0)
     cold = gmvaluator_values(train, generated, k=8, temperature=1e-300)
@@ -282,6 +295,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"distances": lambda images, items: items[:, :-1] + 0.5}, r"got shape \(25, 39\) for 25 generated images by 40"),
     ({"distances": metric(np.full((25, 40), np.nan))}, "generated row 0 and training row .* are nan apart"),
     ({"distances": metric(np.full((25, 40), np.inf))}, "are inf apart"),
+    ({"blend": -1.0}, "weight of at least 0; got -1"),
     ({"groups": np.arange(39)}, r"each item has one group.* shape \(39,\) for 40 items"),
     ({"groups": np.full(40, 0.5)}, "each item has one group, an integer; got float64"),
     ({"groups": np.zeros(40, int), "since": np.ones(3)}, r"one time; got shape \(3,\) for 40 items"),
