@@ -33,7 +33,7 @@ class Matching(StageConfig):
         temperature: temperature of the shares, in units of the distance that ranks; None: the one at which the
             effective number of items that share an image is the root of `k`.
         resolution: side in pixels at which encoder and distance see images, where they take any; None: five times the
-            side of the images, from 32 to 224.
+            side of the images, from 64 to 224.
         copies: near copies share one place among the `k` nearest, that of the earliest of them (`grouped`), or each has
             its own (`separate`).
         division: who of a group of copies has its value: its `earliest` member, or all members the same (`equal`).

@@ -34,9 +34,12 @@ from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
 
+SAME_NETWORK = ("efficientnet-lite0", "encoder")
+"""The encoder and the distance that are the same network."""
+
 BLEND = 1.0
-"""Weight of the embedding in the distance `encoder`, whose layers are of the same network: the embedding knows objects,
-the layers know shapes (`tests.benchmarks.attribution`)."""
+"""Weight of the embedding in the distance by layers of its own network: the embedding knows objects, the layers know
+shapes (`tests.benchmarks.attribution`)."""
 
 FEWEST = 3
 """Training images that the memorization test takes at least."""
@@ -73,7 +76,7 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         k=matching.k,
         recall_k=matching.recall_k,
         distances=_rerank_distances(context, matching, items, made),
-        blend=BLEND if matching.rerank == "encoder" else 0.0,
+        blend=BLEND if (matching.encoder, matching.rerank) == SAME_NETWORK else 0.0,
         quality=quality,
         temperature=matching.temperature,
         groups=groups,
