@@ -47,8 +47,10 @@ def labelled(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.
         others = read_items(arguments.generated, size=size)
         assert others.images is not None
         assert others.labels is not None
-        train = generator.permutation(len(images))[: arguments.items]
-        made = generator.permutation(len(others.images))[: arguments.images]
+        train, made = (
+            np.sort(np.random.default_rng(0).permutation(count)[:drawn])
+            for count, drawn in ((len(images), arguments.items), (len(others), arguments.images))
+        )
         sides = images[train], labels[train], others.images[made], others.labels[made]
     numbers, made_numbers = numbered(sides[1], sides[3])
     assert numbers is not None
