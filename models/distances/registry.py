@@ -45,7 +45,7 @@ def build_distance(
 
     Args:
         resolution: side in pixels of the square that images are resized to, by distances that take any; see
-            `royalty.models.encoders.resolution`. None: their default.
+            `royalty.models.base.resolution`. None: their default.
 
     Raises:
         InputError: no distance has this name, it takes weights and none are given, or a package is missing.

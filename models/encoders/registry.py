@@ -43,7 +43,7 @@ def build_encoder(
 
     Args:
         resolution: side in pixels of the square that images are resized to, by encoders that take any; see
-            `royalty.models.encoders.resolution`. None: their default.
+            `royalty.models.base.resolution`. None: their default.
 
     Raises:
         InputError: no encoder has this name, it takes weights and none are given, or a package is missing.

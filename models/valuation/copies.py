@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from royalty.models.base.choices import Division
 from royalty.models.base.errors import InputError
-
-Division = Literal["earliest", "equal"]
-"""Who of a group of copies gets its value: the earliest member all of it, or every member the same."""
 
 
 def earliest_members(groups: np.ndarray, since: np.ndarray | None = None) -> np.ndarray:

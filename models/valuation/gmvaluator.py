@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from royalty.models.base.arrays import as_features, as_labels, as_number, as_vector, as_whole
 from royalty.models.base.checks import check_features
+from royalty.models.base.choices import Division
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.copies import Division, checked_groups, divided, earliest_members, earliest_of_each
+from royalty.models.valuation.copies import checked_groups, divided, earliest_members, earliest_of_each
 from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.neighbours import Index, build_index, lengths_of

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from royalty.infra.stores.weights import WeightsStore
+from royalty.models.base.resolution import resolution_of
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.encoders.registry import build_encoder
-from royalty.models.encoders.resolution import resolution_of
 from royalty.models.judging.sets import images_of
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import Manifold, quality_of

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from royalty.models.base.choices import Division
 from royalty.models.base.registry import Entry, entries_of
+from royalty.models.base.resolution import LEAST, MOST, STEP, resolution_of
 from royalty.models.distances.registry import DISTANCES
 from royalty.models.encoders.registry import ENCODERS
-from royalty.models.encoders.resolution import LEAST, MOST, STEP, resolution_of
 from royalty.models.quality.registry import QUALITIES
-from royalty.models.valuation.copies import Division
 from royalty.tasks.config.base import Rate, StageConfig
 from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
 

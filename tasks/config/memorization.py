@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from royalty.models.base.registry import Entry, entries_of
+from royalty.models.base.resolution import resolution_of
 from royalty.models.encoders.registry import ENCODERS
-from royalty.models.encoders.resolution import resolution_of
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.choices import EncoderChoice
 from royalty.tasks.config.matching import Resolution

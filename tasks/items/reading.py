@@ -15,11 +15,11 @@ from royalty.infra.processes.workers import Deferred, module_of
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.base.registry import entries_of, modules_of
+from royalty.models.base.resolution import MOST
 from royalty.models.data.attributes import table_of
 from royalty.models.data.folder import list_images
 from royalty.models.data.labelled import count_items, typical_side
 from royalty.models.encoders.registry import ENCODERS
-from royalty.models.encoders.resolution import MOST
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.items.stages import (
     COLOUR,

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from royalty.models.base.resolution import resolution_of
 from royalty.models.data.labelled import typical_side
-from royalty.models.encoders.resolution import resolution_of
 from royalty.models.valuation.centring import centred
 from royalty.tasks.config.matching import Matching
 from royalty.tasks.items.reading import common_side
