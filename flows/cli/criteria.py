@@ -50,6 +50,7 @@ WORKS = (
     "royalty.tasks.benchmarks.classes_worker",
     "royalty.tasks.benchmarks.efficiency_worker",
     "royalty.tasks.benchmarks.generators_worker",
+    "royalty.tasks.benchmarks.halves_worker",
     "royalty.tasks.benchmarks.training_sets_worker",
     "royalty.tasks.items.gmvaluator_worker",
 )

@@ -36,10 +36,11 @@ from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
 
 if TYPE_CHECKING:
-    from royalty.tasks.benchmarks import classes_worker, generators_worker, training_sets_worker
+    from royalty.tasks.benchmarks import classes_worker, generators_worker, halves_worker, training_sets_worker
 else:
     classes_worker = Deferred("royalty.tasks.benchmarks.classes_worker")
     generators_worker = Deferred("royalty.tasks.benchmarks.generators_worker")
+    halves_worker = Deferred("royalty.tasks.benchmarks.halves_worker")
     training_sets_worker = Deferred("royalty.tasks.benchmarks.training_sets_worker")
 
 
@@ -54,7 +55,7 @@ def draw_items(source: str, config: CriteriaConfig) -> ItemsOutputs:
 def halve(items: ItemsOutputs, config: CriteriaConfig) -> Halved:
     """Hold out half of one class."""
     inputs = HalveInputs(items.items, config.halved, config.seed, config.split)
-    return run_in_worker(HALVE, inputs, training_sets_worker.halve)
+    return run_in_worker(HALVE, inputs, halves_worker.halve)
 
 
 @task(cache_policy=NO_CACHE)

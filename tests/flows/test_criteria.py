@@ -43,8 +43,9 @@ from royalty.tasks.benchmarks.generator_stages import (
     SampleInputs,
 )
 from royalty.tasks.benchmarks.generators_worker import fit, sample
+from royalty.tasks.benchmarks.halves_worker import halve
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints, trace
-from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
+from royalty.tasks.benchmarks.training_sets_worker import draw, plant
 from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context

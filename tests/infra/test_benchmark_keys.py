@@ -24,6 +24,11 @@ WORKERS = {
     ),
     "digits_worker": (set(), ("models.encoders", "models.generators", "models.valuation.lava")),
     "training_sets_worker": ({"models.data.corruptions"}, ("models.generators", "models.encoders", "models.payout")),
+    "causes_worker": (
+        {"models.judging.causes", "models.generators.beta_vae"},
+        ("models.encoders", "models.valuation", "models.payout", "models.generators.denoiser"),
+    ),
+    "halves_worker": ({"models.encoders.efficientnet"}, ("models.generators", "models.payout", "models.distances")),
     "generators_worker": (
         {f"models.generators.{kind}" for kind in ("beta_vae", "dcgan", "ddpm")},
         ("models.encoders", "models.valuation", "models.payout"),
