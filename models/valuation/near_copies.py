@@ -16,8 +16,8 @@ from royalty.models.data.hashes import nearest_hashes
 from royalty.models.valuation.neighbours import Index, build_index
 
 LEAST, MOST = 0.75, 0.95
-"""Between these is the similarity of edges from which two images are copies. `tests.benchmarks.copies` measures how many
-copies are found, and how many other images are taken for copies; few copies reach more than 0.95."""
+"""Between these is the similarity of edges from which two images are copies. `tests.benchmarks.copies` measures how
+many copies are found, and how many other images are taken for copies; few copies reach more than 0.95."""
 
 DEVIATIONS = 6
 """Standard deviations above the similarity of different images that copies have at least. Digits resemble each other
