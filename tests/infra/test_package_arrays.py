@@ -31,7 +31,7 @@ class Calls:
 
 
 def test_nested_arrays_become_safetensors() -> None:
-    for protocol in (2, 4):
+    for protocol in (3, 4):
         found = load(as_safetensors(pickle.dumps(ARRAYS, protocol=protocol)))
         assert sorted(found) == ["Net_0/Conv_0/bias", "Net_0/Conv_0/kernel"]
         np.testing.assert_array_equal(found["Net_0/Conv_0/kernel"], ARRAYS["Net_0"]["Conv_0"]["kernel"])
