@@ -66,7 +66,8 @@ def as_safetensors(payload: bytes) -> bytes:
         arrays = dict(_flat(_Arrays(io.BytesIO(payload)).load(), ""))
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise PackageFileError(f"this is no pickle of plain arrays ({error}), and is not read; report it") from error
-    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    converted: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return converted
 
 
 class _Arrays(pickle.Unpickler):

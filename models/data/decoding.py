@@ -202,7 +202,7 @@ def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarr
 def shorter_side(cell: Cell) -> int | None:
     """The shorter side of an image in pixels, from the head of its file; None if it cannot be read."""
     if isinstance(cell, np.ndarray):
-        return min(cell.shape[:2])
+        return int(min(cell.shape[:2]))
     try:
         return min(Image.open(io.BytesIO(cell or b"")).size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):

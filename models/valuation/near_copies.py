@@ -88,7 +88,8 @@ def near_copy_groups(
         built = build_index(features) if index is None else index
         rows = built.search(features, min(NEAREST + 1, items))[1]
         candidates.append((np.repeat(np.arange(items), rows.shape[1]), rows.ravel()))
-    left, right = _unordered(*(np.concatenate(side) for side in zip(*candidates, strict=True)), items)
+    one, other = (np.concatenate(side) for side in zip(*candidates, strict=True))
+    left, right = _unordered(one, other, items)
     scores = np.empty(len(left), dtype=np.float32)
     for start in range(0, len(left), PAIRS):
         pairs = slice(start, min(start + PAIRS, len(left)))

@@ -29,12 +29,9 @@ def memorization(inputs: MemorizationInputs, context: StageContext) -> Memorizat
     began, artifacts = time.perf_counter(), context.artifacts
     items, made = load_items(artifacts, inputs.train), load_items(artifacts, inputs.generated)
     held_out = load_items(artifacts, inputs.held_out) if inputs.held_out else None
-    found, first = tested(
-        items,
-        *(features_of(context.embeddings, side, inputs.encoder) for side in (items, made)),
-        None if held_out is None else features_of(context.embeddings, held_out, inputs.encoder),
-        inputs.test,
-    )
+    train, generated = (features_of(context.embeddings, side, inputs.encoder) for side in (items, made))
+    unseen = None if held_out is None else features_of(context.embeddings, held_out, inputs.encoder)
+    found, first = tested(items, train, generated, unseen, inputs.test)
     context.advance(len(made))
     return MemorizationOutputs(
         table=artifacts.put(_table(items, made, found).to_parquet(index=False)),
