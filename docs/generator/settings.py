@@ -15,6 +15,7 @@ from product import (
     CriteriaConfig,
     DetectConfig,
     DetectionConfig,
+    DistanceConfig,
     GMValuatorConfig,
     MemorizationConfig,
     StageConfig,
@@ -51,6 +52,10 @@ Relative paths are looked up from the file's own folder. An unknown key is an er
 """
 
 DETECT = """## `royalty detect`
+
+"""
+
+DISTANCE = """## `royalty distance`
 
 """
 
@@ -100,6 +105,8 @@ def settings_pages() -> dict[str, str]:
         + section(value, "value", ValueConfig, 3)
         + DETECT
         + section(value, "detect", DetectConfig, 3)
+        + DISTANCE
+        + section(value, "distance", DistanceConfig, 3)
         + MATCH
         + section(value, "gmvaluator", GMValuatorConfig, 3),
         evaluation: HEAD
