@@ -21,6 +21,7 @@ from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.config.memorization import MemorizationConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.config.values import ValueConfig
@@ -169,6 +170,11 @@ def as_gmvaluator_config(config: GMValuatorConfig | Mapping[str, Any] | str | Pa
     return config if isinstance(config, GMValuatorConfig) else _loaded(config, load_gmvaluator_config)
 
 
+def as_memorization_config(config: MemorizationConfig | Mapping[str, Any] | str | Path) -> MemorizationConfig:
+    """Convert settings or the path of a file to the configuration of a memorization test; see `as_credit_config`."""
+    return config if isinstance(config, MemorizationConfig) else _loaded(config, load_memorization_config)
+
+
 def as_payout_config(config: PayoutConfig | Mapping[str, Any] | str | Path) -> PayoutConfig:
     """Convert a mapping, or the path of a YAML file, to terms of a payout; see `as_credit_config`."""
     if isinstance(config, PayoutConfig):
@@ -263,6 +269,11 @@ def load_gmvaluator_config(file: Path | None, overrides: Mapping[str, Any]) -> G
     values = _merged(file, overrides)
     values.setdefault("name", "values-gmvaluator")
     return _validated(GMValuatorConfig, values, str(file or "the command line"))
+
+
+def load_memorization_config(file: Path | None, overrides: Mapping[str, Any]) -> MemorizationConfig:
+    """Load the configuration of a test for memorized training images; see `load_value_config`."""
+    return _validated(MemorizationConfig, _merged(file, overrides), str(file or "the command line"))
 
 
 def load_detection_config(file: Path | None, overrides: Mapping[str, Any]) -> DetectionConfig:

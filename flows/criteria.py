@@ -17,9 +17,11 @@ from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
 from royalty.tasks.benchmarks.criteria import (
     judge_attributes,
+    judge_causes,
     judge_identity,
     judge_membership,
     judge_outliers,
+    remove,
     time_methods,
     trace,
 )
@@ -42,6 +44,9 @@ from royalty.tasks.items.reading import alike, embed, read
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
+
+WHOLE, RANDOM = "nothing", "random"
+"""Names of the removals that others are compared with."""
 
 GIVEN = "given"
 """Name of the generator of images that were supplied by the user."""
@@ -132,12 +137,36 @@ def efficiency(config: CriteriaConfig) -> CriteriaResult:
     return written("efficiency", config, timed, [], None)
 
 
+@flow(name="evaluate-causes", flow_run_name="evaluate causes {config.name}", task_runner=RUNNER)
+def causes(config: CriteriaConfig) -> CriteriaResult:
+    """Images of a beta-VAE should become less likely without the training images that are valued highest for them.
+
+    The beta-VAE is trained again without these, without as many random ones, and on all, with the same seeds.
+    """
+    refuse_given(config, "causes")
+    items = drawn(config)
+    trained = train_generator(items, "beta-vae", config)
+    made = GeneratedSet("beta-vae", sample(trained, config.images, config), trained)
+    judged = matched(config, items, [made])
+    judged += [traced(config, items, made)] if config.tracin else []
+    contributions = {method.method: method.contributions for method in judged} | {RANDOM: ""}
+    models: dict[str, list[str]] = {method: [] for method in (WHOLE, *contributions)}
+    for seed in range(config.seed + 1, config.seed + 1 + config.retrainings):  # the images are from `config.seed`
+        seeded = config.model_copy(update={"seed": seed, "tracin": None})  # one checkpoint suffices
+        models[WHOLE].append(train_generator(items, "beta-vae", seeded).outputs.models[-1])
+        for method, table in contributions.items():
+            rest = remove(items, table, seed, config)
+            models[method].append(train_generator(rest, "beta-vae", seeded).outputs.models[-1])
+    return written("causes", config, judge_causes(made.images, models), judged, items)
+
+
 CRITERIA: Mapping[CriterionName, Callable[[CriteriaConfig], CriteriaResult]] = {
     "identity": identity,
     "attributes": attributes,
     "membership": membership,
     "outliers": outliers,
     "efficiency": efficiency,
+    "causes": causes,
 }
 
 
@@ -198,10 +227,11 @@ def matched(
     config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet], *, calibrate: bool = False
 ) -> list[Judged]:
     """Matches by GMValuator with each re-ranking; with `calibrate`, also without image quality."""
-    embed(items, config.encoder, "")
+    seen_at = config.matching("none").seen_at(items.shape)
+    embed(items, config.encoder, "", seen_at)
     judged = []
     for made in sets:
-        encoder = embed(made.images, config.encoder, "").outputs.encoder
+        encoder = embed(made.images, config.encoder, "", seen_at).outputs.encoder
         for rerank in config.rerank:
             sides = items, made.images, encoder
             values = match(*sides, config.matching(rerank)).outputs

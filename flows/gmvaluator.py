@@ -16,7 +16,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.items.gmvaluator import match
-from royalty.tasks.items.reading import alike, embed, read
+from royalty.tasks.items.reading import alike, common_side, embed, read
 from royalty.tasks.items.writing import check_out, write_matches
 from royalty.tasks.stages.weights import check_weights
 
@@ -56,11 +56,13 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
     check_out(out)
     check_home(settings().root)
     check_weights(config.matching.entries)
-    train, generated = alike(*(read(path, config.size).outputs for path in (config.train, config.generated)))
+    size = config.size or common_side(config.train, config.generated)
+    train, generated = alike(*(read(path, size).outputs for path in (config.train, config.generated)))
     encoder = ""
     if train.shape is not None or generated.shape is not None:
-        embed(train, config.matching.encoder, "")
-        encoder = embed(generated, config.matching.encoder, "").outputs.encoder
+        seen_at = config.matching.seen_at(train.shape)
+        embed(train, config.matching.encoder, "", seen_at)
+        encoder = embed(generated, config.matching.encoder, "", seen_at).outputs.encoder
     matched = match(train, generated, encoder, config.matching)
     published = write_matches(config, train.items, generated.items, matched, out)
     outputs = matched.outputs

@@ -10,6 +10,7 @@ from royalty.flows.configuration import (
     load_detection_config,
     load_distance_config,
     load_gmvaluator_config,
+    load_memorization_config,
     load_payout_config,
     load_value_config,
 )
@@ -23,6 +24,7 @@ from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.config.generator_base import AddedConfig
 from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.config.memorization import MemorizationConfig
 from royalty.tasks.config.values import ValueConfig
 
 load_config = royalty.load_config
@@ -36,6 +38,7 @@ __all__ = [
     "DetectionConfig",
     "DistanceConfig",
     "GMValuatorConfig",
+    "MemorizationConfig",
     "Settings",
     "StageConfig",
     "ValueConfig",
@@ -46,6 +49,7 @@ __all__ = [
     "load_detection_config",
     "load_distance_config",
     "load_gmvaluator_config",
+    "load_memorization_config",
     "load_payout_config",
     "load_value_config",
     "royalty",

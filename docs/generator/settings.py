@@ -17,6 +17,7 @@ from product import (
     DetectionConfig,
     DistanceConfig,
     GMValuatorConfig,
+    MemorizationConfig,
     StageConfig,
     ValueConfig,
 )
@@ -74,7 +75,11 @@ The commands `royalty evaluate lds` and `royalty evaluate counterfactual` take p
 
 """
 
-CRITERIA = """## `royalty evaluate identity`, `attributes`, `membership`, `outliers` and `efficiency`
+CRITERIA = """## `royalty evaluate identity`, `attributes`, `membership`, `outliers`, `efficiency` and `causes`
+
+"""
+
+MEMORIZATION = """## `royalty evaluate memorization`
 
 """
 
@@ -108,7 +113,9 @@ def settings_pages() -> dict[str, str]:
         + EVALUATION
         + section(evaluation, "detection", DetectionConfig, 3)
         + CRITERIA
-        + section(evaluation, "criteria", CriteriaConfig, 3),
+        + section(evaluation, "criteria", CriteriaConfig, 3)
+        + MEMORIZATION
+        + section(evaluation, "memorization", MemorizationConfig, 3),
     }
 
 

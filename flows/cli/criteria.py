@@ -22,14 +22,16 @@ HELP: Mapping[CriterionName, str] = {
     "generated image.",
     "membership": "Test whether training images are valued higher than held-out images of their class.",
     "outliers": "Add noise to some training images, and report where their values rank.",
+    "causes": "Train generators again without the most valuable images, and measure the effect on generated images.",
     "efficiency": "Measure the seconds per generated image of GMValuator and VAE-TracIn.",
 }
 
 COLUMNS = {
     "identity": ("generator", "method", "k", "share", "stderr"),
     "attributes": ("generator", "method", "attributes", "k", "share", "stderr", "chance"),
-    "membership": ("generator", "method", "trained", "held_out", "t", "p", "effect"),
+    "membership": ("generator", "method", "split", "trained", "held_out", "t", "p", "effect"),
     "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
+    "causes": ("method", "seeds", "effect", "ahead", "stderr", "p", "images"),
     "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
     "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
     "calibration": ("generator", "method", "top", "with", "without"),
@@ -44,9 +46,11 @@ TITLES = {
 
 WORKS = (
     "royalty.tasks.benchmarks.criteria_worker",
+    "royalty.tasks.benchmarks.causes_worker",
     "royalty.tasks.benchmarks.classes_worker",
     "royalty.tasks.benchmarks.efficiency_worker",
     "royalty.tasks.benchmarks.generators_worker",
+    "royalty.tasks.benchmarks.halves_worker",
     "royalty.tasks.benchmarks.training_sets_worker",
     "royalty.tasks.items.gmvaluator_worker",
 )

@@ -76,6 +76,47 @@ def detection(
             raise
 
 
+@evaluate_app.command()
+def memorization(
+    train: SourceOf = None,
+    generated: SourceOf = None,
+    held_out: SourceOf = None,
+    config: ConfigFile = None,
+    name: Name = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test whether generated images are copies of training images, by images that were not trained on."""
+    from royalty.flows.configuration import load_memorization_config
+
+    options = {"train": train, "generated": generated, "held_out": held_out, "name": name}
+    configuration = load_memorization_config(config, options)
+    with working(
+        None,
+        flow="royalty.flows.memorization",
+        works=["royalty.tasks.items.embedding_worker", "royalty.tasks.items.memorization_worker"],
+        show_progress=not as_json,
+    ):
+        from royalty.flows.memorization import memorization
+
+        result = memorization(configuration)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from royalty.infra.pages.terminal import console, print_run
+
+    console.print(
+        f"{result.flagged} of {result.generated} generated images are copies of training images, at a false discovery "
+        f"rate of {result.rate:.0%}"
+    )
+    console.print(
+        f"P-values are by {result.compared} images{'' if configuration.held_out else ' that were trained on'}, so that "
+        f"the smallest is {result.smallest:.2g}"
+    )
+    console.print(f"Table       {result.folder}/memorization.parquet", soft_wrap=True)
+    console.print(f"Pictures    {result.folder}/closest.png", soft_wrap=True)
+    print_run(result.mlflow_run)
+
+
 def _print_detection(result: DetectionResult, as_json: bool) -> None:
     """Print what was measured: AUROC of each method with its interval, and the detector's lead over each other one."""
     if as_json:

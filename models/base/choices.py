@@ -29,3 +29,6 @@ CorruptionName = Literal[
     "irrelevant-class",
     "poison-frogs",
 ]
+
+Division = Literal["earliest", "equal"]
+"""Who of a group of copies gets its value: the earliest member all of it, or every member the same."""

@@ -26,23 +26,31 @@ class Entry:
             a stage covers the code of what is chosen, not of all that could be.
         weights: names of the weights that it needs. The builder takes their folders first, in this order.
         options: keyword arguments of the builder that are the same for every call.
+        scales: whether the builder takes `resolution`, the side in pixels of the square that images are resized to.
     """
 
     builder: str
     weights: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    scales: bool = False
 
     @property
     def module(self) -> str:
         return self.builder.partition(":")[0]
 
-    def build(self, weights: Weights, **arguments: Any) -> Any:
+    def build(self, weights: Weights, *, resolution: int | None = None, **arguments: Any) -> Any:
         """Call the builder.
+
+        Args:
+            resolution: passed on to builders that take it, unless it is None. Other networks have an input size of
+                their own, and ignore it.
 
         Raises:
             InputError: as the builder, and as `weights` for missing folders.
         """
         folders = [weights(name) for name in self.weights]
+        if self.scales and resolution is not None:
+            arguments["resolution"] = resolution
         return load(self.builder)(*folders, **self.options, **arguments)
 
 

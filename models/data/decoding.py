@@ -199,6 +199,16 @@ def decode(where: str, cell: Cell, size: int | None) -> tuple[str, str, np.ndarr
     return mode, identity, pixels
 
 
+def shorter_side(cell: Cell) -> int | None:
+    """The shorter side of an image in pixels, from the head of its file; None if it cannot be read."""
+    if isinstance(cell, np.ndarray):
+        return int(min(cell.shape[:2]))
+    try:
+        return min(Image.open(io.BytesIO(cell or b"")).size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+
+
 def plain_jpeg(payload: bytes) -> np.ndarray | None:
     """Decode a JPEG in greyscale or colour; same pixels as Pillow in a quarter of the time (32 by 32 pixels).
 

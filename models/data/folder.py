@@ -73,7 +73,7 @@ def _listed(
     Args:
         seen: rows of the files listed so far.
     """
-    for column in ("file_name", "label", "text", "license"):
+    for column in ("file_name", "label", "text", "license", "date"):
         if isinstance(record.get(column), dict | list):
             raise InputError(
                 f"{where}: `{column}` is one text, and this is a {type(record[column]).__name__}; correct it"
@@ -91,8 +91,8 @@ def _listed(
             f"{where}: {name!r} is listed in row {seen[file]} already; keep one row, and join several "
             f"contributors with {SEPARATOR!r}"
         )
-    label, text, license_ = (as_text(record.get(column)) for column in ("label", "text", "license"))
-    return file, Entry(f"{where}: {name!r}", contributors, label, text, license_, name)
+    label, text, license_, date = (as_text(record.get(column)) for column in ("label", "text", "license", "date"))
+    return file, Entry(f"{where}: {name!r}", contributors, label, text, license_, name, date=date)
 
 
 def list_images(folder: Path) -> Listing:

@@ -15,11 +15,14 @@ import pyarrow.parquet as pq
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
-from royalty.models.data.columns import file_names, image_column, label_names, payloads, schema_of
-from royalty.models.data.decoding import MODES, decode, decode_images
+from royalty.models.data.columns import Cells, file_names, image_column, label_names, payloads, schema_of
+from royalty.models.data.decoding import MODES, decode, decode_images, shorter_side
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.listing import SEPARATOR, Reader, as_text
+
+SIDES_READ = 100
+"""Images whose size is looked at."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,25 @@ def read_items(path: Path, *, size: int, progress: Progress | None = None) -> It
     raise InputError(
         f"items are read from a folder of images, a .parquet file or an .npz file; got {path.name!r}. Give one of these"
     )
+
+
+def typical_side(path: Path) -> int | None:
+    """The median of the shorter sides of at most 100 evenly spaced images, in pixels, read from the heads of the files.
+
+    None for `.npz` files, for sources that do not exist, and if none of these images can be read: reading all of them
+    says what is wrong.
+    """
+    if path.is_dir():
+        reader: Reader = list_images(path).reader
+        count = len(list_images(path))
+    elif path.suffix == ".parquet" and path.is_file():
+        count = int(_open_parquet(path).metadata.num_rows)
+        reader = Cells((path,), False, image_column(str(path), schema_of(path, arrow=False)), np.arange(count))
+    else:
+        return None
+    places = np.unique(np.linspace(0, max(count - 1, 0), min(count, SIDES_READ)).astype(int))
+    sides = [side for cell in reader.take(places).cells(0, len(places)) if (side := shorter_side(cell)) is not None]
+    return int(np.median(sides)) if sides else None
 
 
 def count_items(path: Path) -> int:
@@ -180,7 +202,7 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     file = _open_parquet(path)
     schema = schema_of(path, arrow=False)
     column = image_column(str(path), schema)
-    texts = [name for name in ("label", "contributor") if name in schema.names]
+    texts = [name for name in ("label", "contributor", "date") if name in schema.names]
     images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
     names: list[str] = []
@@ -210,7 +232,8 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     owners = tuple(map(str, metadata["contributor"])) if "contributor" in metadata else None
     sources = tuple(f"{path.name}, row {row}" for row in range(len(ids)))
     known_names = tuple(names) if any(names) else None
-    return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources)
+    dates = {"date": tuple(map(as_text, metadata["date"]))} if any(metadata.get("date", ())) else {}
+    return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources, described=dates)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

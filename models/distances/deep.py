@@ -31,9 +31,9 @@ class EfficientNetLayers(NetworkEncoder):
         super().__init__(efficientnet_lite0(size), name=f"{NAME}-layers-{size}", size=size, read=_layers)
 
 
-def build(*, shape: ImageShape, device: str) -> FeatureDistance:
+def build(*, shape: ImageShape, device: str, resolution: int = 64) -> FeatureDistance:
     """For images of any shape, which it resizes; in [0, 12]."""
-    return FeatureDistance("encoder", EfficientNetLayers().to(device), squared_euclidean)
+    return FeatureDistance("encoder", EfficientNetLayers(size=resolution).to(device), squared_euclidean)
 
 
 def _layers(net: Any, inputs: Tensor) -> Tensor:

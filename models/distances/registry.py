@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from royalty.models.distances.distance import Distance
 
 DISTANCES: Mapping[str, Entry] = {
-    "encoder": Entry("royalty.models.distances.deep:build"),
+    "encoder": Entry("royalty.models.distances.deep:build", scales=True),
     "l2": Entry("royalty.models.distances.l2:build"),
-    "lpips": Entry("royalty.models.distances.lpips:build", ("alexnet",)),
+    "lpips": Entry("royalty.models.distances.lpips:build", ("lpips-alex",), {"network": "alex"}, scales=True),
+    "lpips-vgg": Entry("royalty.models.distances.lpips:build", ("lpips-vgg",), {"network": "vgg"}, scales=True),
     "dreamsim": Entry("royalty.models.distances.dreamsim:build", ("dreamsim",)),
 }
 """A builder takes the folders of its weights, and by keyword `shape`, `(channels, height, width)`, and `device`, a
@@ -27,16 +28,29 @@ torch device. The first distance is the default of properties.
 
 - `encoder`: LPIPS's formula on three layers of the embedded EfficientNet-Lite0, without learned weights; in [0, 12].
 - `l2`: Euclidean distance of pixels in [0, 1].
-- `lpips`: LPIPS on AlexNet.
+- `lpips`, `lpips-vgg`: LPIPS on AlexNet, and on VGG16.
 - `dreamsim`: 1 - cosine of DreamSim's embeddings.
 """
 
 
-def build_distance(name: str, *, shape: ImageShape, device: str = "cpu", weights: Weights = no_weights) -> Distance:
+def build_distance(
+    name: str,
+    *,
+    shape: ImageShape,
+    device: str = "cpu",
+    weights: Weights = no_weights,
+    resolution: int | None = None,
+) -> Distance:
     """The distance of a name, with its default settings, for images of a shape.
+
+    Args:
+        resolution: side in pixels of the square that images are resized to, by distances that take any; see
+            `royalty.models.base.resolution`. None: their default.
 
     Raises:
         InputError: no distance has this name, it takes weights and none are given, or a package is missing.
     """
-    distance: Distance = by_name(name, DISTANCES, "distance").build(weights, shape=shape, device=device)
+    distance: Distance = by_name(name, DISTANCES, "distance").build(
+        weights, shape=shape, device=device, resolution=resolution
+    )
     return distance

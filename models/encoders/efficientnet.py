@@ -30,9 +30,9 @@ class EfficientNetLite0(NetworkEncoder):
         super().__init__(efficientnet_lite0(size), name=f"{NAME}-{size}", size=size, read=_pooled)
 
 
-def build(*, shape: ImageShape, device: str) -> EfficientNetLite0:
+def build(*, shape: ImageShape, device: str, resolution: int = 64) -> EfficientNetLite0:
     """For images of any shape, which it resizes."""
-    return EfficientNetLite0().to(device)
+    return EfficientNetLite0(size=resolution).to(device)
 
 
 def efficientnet_lite0(size: int) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from royalty.models.encoders.encoder import Encoder
 
 ENCODERS: Mapping[str, Entry] = {
-    "efficientnet-lite0": Entry("royalty.models.encoders.efficientnet:build"),
+    "efficientnet-lite0": Entry("royalty.models.encoders.efficientnet:build", scales=True),
     "pixels": Entry("royalty.models.encoders.pixels:build"),
     "clip": Entry("royalty.models.encoders.hub:build_clip", ("clip",)),
     "clip-large": Entry("royalty.models.encoders.hub:build_clip", ("clip-large",)),
@@ -31,11 +31,24 @@ ENCODERS: Mapping[str, Entry] = {
 torch device. The first encoder is the default of properties."""
 
 
-def build_encoder(name: str, *, shape: ImageShape, device: str = "cpu", weights: Weights = no_weights) -> Encoder:
+def build_encoder(
+    name: str,
+    *,
+    shape: ImageShape,
+    device: str = "cpu",
+    weights: Weights = no_weights,
+    resolution: int | None = None,
+) -> Encoder:
     """The encoder of a name, with its default settings, for images of a shape.
+
+    Args:
+        resolution: side in pixels of the square that images are resized to, by encoders that take any; see
+            `royalty.models.base.resolution`. None: their default.
 
     Raises:
         InputError: no encoder has this name, it takes weights and none are given, or a package is missing.
     """
-    encoder: Encoder = by_name(name, ENCODERS, "encoder").build(weights, shape=shape, device=device)
+    encoder: Encoder = by_name(name, ENCODERS, "encoder").build(
+        weights, shape=shape, device=device, resolution=resolution
+    )
     return encoder

@@ -81,3 +81,18 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
         members = np.flatnonzero(labels == label)
         ranks[generator.permutation(members)] = (np.arange(len(members)) + generator.random()) / len(members)
     return np.argsort(ranks, kind="stable")
+
+
+def by_cluster(features: np.ndarray, seed: int) -> np.ndarray:
+    """Rows from one end of the set to the other: int64, `(items,)`, by how much nearer they are to the first of two
+    centres of k-means than to the second.
+
+    Args:
+        features: `(items, dimensions)`.
+    """
+    from sklearn.cluster import KMeans  # takes a second to import, and few callers cluster
+
+    centres = KMeans(2, n_init=3, random_state=seed).fit(features).cluster_centers_
+    first, second = (np.square(features - centre).sum(axis=1) for centre in centres)
+    order: np.ndarray = np.argsort(first - second, kind="stable")
+    return order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -12,13 +12,17 @@ from royalty.infra.processes.workers import Deferred
 from royalty.models.base.registry import modules_of
 from royalty.tasks.benchmarks.criterion_stages import (
     ATTRIBUTES,
+    CAUSES,
     EFFICIENCY,
     IDENTITY,
     MEMBERSHIP,
     OUTLIERS,
+    REMOVE,
     TRACIN,
     AttributesInputs,
     AttributesJudged,
+    CausesInputs,
+    CausesJudged,
     EfficiencyInputs,
     EfficiencyJudged,
     IdentityInputs,
@@ -28,6 +32,7 @@ from royalty.tasks.benchmarks.criterion_stages import (
     MembershipJudged,
     OutliersInputs,
     OutliersJudged,
+    RemoveInputs,
     TracInInputs,
 )
 from royalty.tasks.benchmarks.generator_stages import Generator, Halved, Planted
@@ -36,8 +41,9 @@ from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
 
 if TYPE_CHECKING:
-    from royalty.tasks.benchmarks import criteria_worker, efficiency_worker, tracin_worker
+    from royalty.tasks.benchmarks import causes_worker, criteria_worker, efficiency_worker, tracin_worker
 else:
+    causes_worker = Deferred("royalty.tasks.benchmarks.causes_worker")
     criteria_worker = Deferred("royalty.tasks.benchmarks.criteria_worker")
     efficiency_worker = Deferred("royalty.tasks.benchmarks.efficiency_worker")
     tracin_worker = Deferred("royalty.tasks.benchmarks.tracin_worker")
@@ -52,6 +58,24 @@ def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: C
     inputs = TracInInputs(items.items, made.items, models, config.tracin, max(config.ks), config.seed)
     total = items.count * len(models)
     return run_in_worker(TRACIN, inputs, tracin_worker.trace, title="VAE-TracIn", total=total).outputs.contributions
+
+
+@task(name="remove items", cache_policy=NO_CACHE)
+def remove(items: ItemsOutputs, contributions: str, seed: int, config: CriteriaConfig) -> ItemsOutputs:
+    """All items but those of highest contributions; "" removes as many random ones, drawn by the seed."""
+    inputs = RemoveInputs(items.items, contributions, config.removed, 0 if contributions else seed)
+    return run_in_worker(REMOVE, inputs, causes_worker.remove).outputs
+
+
+@task(name="judge causes", cache_policy=NO_CACHE)
+def judge_causes(made: ItemsOutputs, models: Mapping[str, list[str]]) -> CausesJudged:
+    """Compare the losses of generated images without the most valuable items, and without random ones.
+
+    Args:
+        models: digests of the generators by method, one for each seed.
+    """
+    inputs = CausesInputs(made.items, models)
+    return run_in_worker(CAUSES, inputs, causes_worker.judge_causes, title="Judge causes")
 
 
 @task(name="judge identity", cache_policy=NO_CACHE)
@@ -76,7 +100,8 @@ def judge_attributes(judged: Sequence[Judged], items: ItemsOutputs, config: Crit
 @task(name="judge membership", cache_policy=NO_CACHE)
 def judge_membership(judged: Sequence[Judged], halves: Halved) -> MembershipJudged:
     """Table 6: compare the values of a trained and a held-out half of a class."""
-    inputs = MembershipInputs(list(judged), halves.outputs.trained, halves.outputs.held_out)
+    outputs = halves.outputs
+    inputs = MembershipInputs(list(judged), outputs.trained, outputs.held_out, halves.inputs.split)
     return run_in_worker(
         MEMBERSHIP, inputs, criteria_worker.judge_membership, title="Judge membership", total=len(inputs.judged)
     )

@@ -34,6 +34,7 @@ SCORES: Mapping[CriterionName, tuple[str, ...]] = {
     "attributes": ("share",),
     "membership": ("p", "effect"),
     "outliers": ("percentile", "auroc"),
+    "causes": ("effect", "ahead", "p"),
     "efficiency": ("alone", "together", "alone_ratio", "together_ratio"),
 }
 """Columns of each criterion that MLflow stores as metrics; the other columns identify the row."""

@@ -108,7 +108,7 @@ def judge_membership(inputs: MembershipInputs, context: StageContext) -> Members
     for judged in inputs.judged:
         worth = load_values(context.artifacts, judged.table)["value"].to_numpy()
         tested = membership_test(worth[inputs.trained], worth[inputs.held_out])
-        rows.append(_source(judged) | vars(tested))
+        rows.append(_source(judged) | {"split": inputs.split} | vars(tested))
         for side, members in (("trained", inputs.trained), ("held out", inputs.held_out)):
             values[f"{judged.generator}, {judged.method}, {side}"] = worth[members].tolist()
         context.advance(1)

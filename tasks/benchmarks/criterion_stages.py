@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from royalty.tasks.config.criteria import MethodsConfig, TracInConfig
+from royalty.tasks.config.criteria import MethodsConfig, Split, TracInConfig
+from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
 
@@ -121,11 +122,13 @@ class MembershipInputs:
 
     Attributes:
         trained, held_out: rows of both halves of a class among the valued items.
+        split: how the class was halved.
     """
 
     judged: list[Judged]
     trained: list[int]
     held_out: list[int]
+    split: Split = "random"
 
 
 @dataclass(frozen=True)
@@ -198,18 +201,66 @@ class EfficiencyOutputs:
         return {"efficiency": self.efficiency}
 
 
+@dataclass(frozen=True)
+class RemoveInputs:
+    """Items, and which of them are removed.
+
+    Attributes:
+        contributions: digest of the contributions by which the most valuable items are removed; "" for random ones.
+        share: fraction of the items that is removed.
+        seed: seed of random removals.
+    """
+
+    items: str
+    contributions: str
+    share: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class CausesInputs:
+    """Generators trained on all items, and without those that a method values highest.
+
+    Attributes:
+        made: digest of the generated images.
+        models: digests of the generators by method, one for each seed, in one order of seeds.
+        whole, random: the methods that remove nothing, and random items.
+    """
+
+    made: str
+    models: Mapping[str, list[str]]
+    whole: str = "nothing"
+    random: str = "random"
+
+
+@dataclass(frozen=True)
+class CausesOutputs:
+    """Effects of the removals on the loss of the generated images; see `royalty.models.judging.causes.Effect`."""
+
+    causes: list[TableRow]
+
+    @property
+    def tables(self) -> dict[str, list[TableRow]]:
+        return {"causes": self.causes}
+
+
 TRACIN = Stage("vae-tracin", TracInInputs, TracInOutputs)
 IDENTITY = Stage("judge-identity", IdentityInputs, IdentityOutputs)
 ATTRIBUTES = Stage("judge-attributes", AttributesInputs, AttributesOutputs)
 MEMBERSHIP = Stage("judge-membership", MembershipInputs, MembershipOutputs)
 OUTLIERS = Stage("judge-outliers", OutliersInputs, OutliersOutputs)
 EFFICIENCY = Stage("time-methods", EfficiencyInputs, EfficiencyOutputs)
+REMOVE = Stage("remove-items", RemoveInputs, ItemsOutputs)
+CAUSES = Stage("judge-causes", CausesInputs, CausesOutputs)
 
 IdentityJudged = Finished[IdentityInputs, IdentityOutputs]
 AttributesJudged = Finished[AttributesInputs, AttributesOutputs]
 MembershipJudged = Finished[MembershipInputs, MembershipOutputs]
 OutliersJudged = Finished[OutliersInputs, OutliersOutputs]
 EfficiencyJudged = Finished[EfficiencyInputs, EfficiencyOutputs]
-Criterion = IdentityJudged | AttributesJudged | MembershipJudged | OutliersJudged | EfficiencyJudged
-CriterionOutputs = IdentityOutputs | AttributesOutputs | MembershipOutputs | OutliersOutputs | EfficiencyOutputs
-CriterionName = Literal["identity", "attributes", "membership", "outliers", "efficiency"]
+CausesJudged = Finished[CausesInputs, CausesOutputs]
+Criterion = IdentityJudged | AttributesJudged | MembershipJudged | OutliersJudged | EfficiencyJudged | CausesJudged
+CriterionOutputs = (
+    IdentityOutputs | AttributesOutputs | MembershipOutputs | OutliersOutputs | EfficiencyOutputs | CausesOutputs
+)
+CriterionName = Literal["identity", "attributes", "membership", "outliers", "efficiency", "causes"]

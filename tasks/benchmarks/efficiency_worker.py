@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from royalty.infra.stores.weights import WeightsStore
+from royalty.models.base.resolution import resolution_of
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.encoders.registry import build_encoder
@@ -100,10 +101,11 @@ class _TimedMethod:
 
     def __init__(self, config: MethodsConfig, rerank: str, images: np.ndarray, weights: WeightsStore) -> None:
         self.config, shape, device, locate = config, shape_of(images), best_device(), weights.locate
-        self.encoder = build_encoder(config.encoder, shape=shape, device=device, weights=locate)
+        seen_at = config.resolution or resolution_of(shape[-1])
+        self.encoder = build_encoder(config.encoder, shape=shape, device=device, weights=locate, resolution=seen_at)
         self.distance = None
         if rerank != "none":
-            self.distance = build_distance(rerank, shape=shape, device=device, weights=locate)
+            self.distance = build_distance(rerank, shape=shape, device=device, weights=locate, resolution=seen_at)
         self.judge: Quality | None = None
         if config.quality not in ("none", "realism"):
             self.judge = build_quality(config.quality, device=device, weights=locate)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from royalty.tasks.config.criteria import GeneratorName
+from royalty.tasks.config.criteria import GeneratorName, Split
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage
 
@@ -48,11 +48,13 @@ class HalveInputs:
 
     Attributes:
         label: label of that class; None: the first.
+        split: see `royalty.tasks.config.criteria.CriteriaConfig`.
     """
 
     items: str
     label: str | None
     seed: int
+    split: Split = "random"
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,11 @@ from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
 
 if TYPE_CHECKING:
-    from royalty.tasks.benchmarks import classes_worker, generators_worker, training_sets_worker
+    from royalty.tasks.benchmarks import classes_worker, generators_worker, halves_worker, training_sets_worker
 else:
     classes_worker = Deferred("royalty.tasks.benchmarks.classes_worker")
     generators_worker = Deferred("royalty.tasks.benchmarks.generators_worker")
+    halves_worker = Deferred("royalty.tasks.benchmarks.halves_worker")
     training_sets_worker = Deferred("royalty.tasks.benchmarks.training_sets_worker")
 
 
@@ -53,7 +54,8 @@ def draw_items(source: str, config: CriteriaConfig) -> ItemsOutputs:
 @task(name="halve the items", cache_policy=NO_CACHE)
 def halve(items: ItemsOutputs, config: CriteriaConfig) -> Halved:
     """Hold out half of one class."""
-    return run_in_worker(HALVE, HalveInputs(items.items, config.halved, config.seed), training_sets_worker.halve)
+    inputs = HalveInputs(items.items, config.halved, config.seed, config.split)
+    return run_in_worker(HALVE, inputs, halves_worker.halve)
 
 
 @task(name="plant outliers", cache_policy=NO_CACHE)

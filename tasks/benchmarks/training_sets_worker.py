@@ -1,4 +1,4 @@
-"""Worker code: draw training sets, halve a class, and plant noise."""
+"""Worker code: draw training sets, and plant noise."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from royalty.models.data.mnist import mnist_digits
 from royalty.models.judging.sets import images_of, labels_of, select_items, stratified_order
 from royalty.tasks.benchmarks.generator_stages import (
     DrawInputs,
-    HalvedOutputs,
-    HalveInputs,
     PlantedOutputs,
     PlantInputs,
 )
@@ -39,24 +37,6 @@ def draw(inputs: DrawInputs, context: StageContext) -> ItemsOutputs:
     return keep_items(
         context.artifacts, select_items(whole, np.sort(stratified_order(labels, inputs.seed)[: inputs.items]))
     )
-
-
-def halve(inputs: HalveInputs, context: StageContext) -> HalvedOutputs:
-    """Store all items except a random half of one class."""
-    whole = load_items(context.artifacts, inputs.items)
-    labels = labels_of(whole)
-    names = labels.astype(str)
-    chosen = str(np.unique(labels)[0]) if inputs.label is None else inputs.label
-    members = np.flatnonzero(names == chosen)
-    if len(members) < 4:
-        raise InputError(
-            f"each half of a class needs at least two images, and class {chosen!r} has {len(members)} in all. Set "
-            f"`halved` to one of {', '.join(np.unique(names))}"
-        )
-    shuffled = np.random.default_rng(inputs.seed).permutation(members)
-    trained, held_out = (np.sort(half) for half in np.split(shuffled, [len(members) // 2]))
-    rest = keep_items(context.artifacts, select_items(whole, np.delete(np.arange(len(labels)), held_out)))
-    return HalvedOutputs(**vars(rest), trained=trained.tolist(), held_out=held_out.tolist(), label=chosen)
 
 
 def plant(inputs: PlantInputs, context: StageContext) -> PlantedOutputs:

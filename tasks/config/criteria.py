@@ -14,10 +14,13 @@ from royalty.models.encoders.registry import ENCODERS
 from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.base import Rate, RunName, Share, StageConfig, Steps
 from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
-from royalty.tasks.config.matching import Matching
+from royalty.tasks.config.matching import Matching, Resolution
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
 GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)
+
+Split = Literal["random", "clusters"]
+"""Halves of a class: drawn at random, or separated by k-means."""
 
 ATTRIBUTES = {
     "loop": ("0", "6", "8", "9"),
@@ -57,7 +60,7 @@ class MethodsConfig(StageConfig):
     Attributes:
         ks: how many of the most valuable items of a generated image are checked; the largest is `k` of the valuation.
         rerank: distances that rank the nearest items again, each a method of its own.
-        encoder, quality, temperature: see `royalty.tasks.config.matching.Matching`.
+        encoder, quality, temperature, resolution: see `royalty.tasks.config.matching.Matching`.
         tracin: VAE-TracIn, which is compared for the beta-VAE; None leaves it out.
     """
 
@@ -65,7 +68,8 @@ class MethodsConfig(StageConfig):
     rerank: Annotated[tuple[RerankChoice, ...], Field(min_length=1)] = ("none", "l2", "encoder")
     encoder: EncoderChoice = "efficientnet-lite0"
     quality: JudgeChoice = "realism"
-    temperature: Rate = 1.0
+    temperature: Rate | None = None
+    resolution: Resolution | None = None
     tracin: TracInConfig | None = TracInConfig()
 
     @property
@@ -93,7 +97,11 @@ class CriteriaConfig(MethodsConfig):
         attribute_columns: columns of `train` that say which image has which attribute, in place of `attributes`; see
             `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each attribute.
         halved: label of the class half of which is held out of training; None: the first.
+        split: the half that is held out, for membership: a `random` one, or the one that k-means separates from the
+            other (`clusters`), as the paper does. Clusters differ by themselves, by real images as by generated ones.
         noisy: fraction of the training images that noise is planted in.
+        removed: fraction of the training images, those valued highest, without which generators are trained again.
+        retrainings: seeds with which each of these generators is trained.
     """
 
     name: RunName = "criteria"
@@ -109,7 +117,10 @@ class CriteriaConfig(MethodsConfig):
     attributes: Mapping[str, tuple[str, ...]] = ATTRIBUTES
     attribute_columns: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     halved: str | None = None
+    split: Split = "random"
     noisy: Share = 0.02
+    removed: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    retrainings: Annotated[int, Field(ge=1, le=20)] = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     def matching(self, rerank: str, *, quality: str | None = None) -> Matching:
@@ -124,6 +135,8 @@ class CriteriaConfig(MethodsConfig):
             quality=quality or self.quality,
             k=max(self.ks),
             temperature=self.temperature,
+            resolution=self.resolution,
+            copies="separate",  # the criteria compare with the paper, whose sets have no copies
         )
 
     @property

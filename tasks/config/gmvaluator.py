@@ -19,11 +19,12 @@ class GMValuatorConfig(StageConfig):
         train: training images to value; a folder, Parquet file or `.npz` file.
         generated: generated images; a folder, Parquet file or `.npz` file.
         matching: how generated images are matched.
-        size: side of the squares that images are resized to, in pixels.
+        size: side of the squares that images are resized to, in pixels; None: that of the files, up to 224, and if the
+            images of one side are smaller, theirs.
     """
 
     name: RunName
     train: Path
     generated: Path
     matching: Matching = Matching()
-    size: Annotated[int, Field(ge=8, le=512)] = 64
+    size: Annotated[int, Field(ge=8, le=512)] | None = None

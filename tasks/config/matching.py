@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from royalty.models.base.choices import Division
 from royalty.models.base.registry import Entry, entries_of
+from royalty.models.base.resolution import LEAST, MOST, STEP, resolution_of
 from royalty.models.distances.registry import DISTANCES
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.quality.registry import QUALITIES
 from royalty.tasks.config.base import Rate, StageConfig
 from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
+
+Resolution = Annotated[int, Field(ge=LEAST, le=MOST, multiple_of=STEP)]
+"""Side in pixels at which a network sees images."""
 
 
 class Matching(StageConfig):
@@ -23,9 +29,14 @@ class Matching(StageConfig):
         quality: judge of the quality of generated images: `realism` on the features of the encoder, a metric of
             `royalty.models.quality.registry`, or `none`, which counts all images alike.
         k: training items that share the value of a generated image.
-        recall_k: training items found before re-ranking; None: `k`, or 2 `k` with re-ranking.
-        temperature: temperature of the shares, in units of the distance that ranks. With `encoder`, about fifteen of a
-            hundred items share an image at 0.1, and nearly all do at 1.
+        recall_k: training items found before re-ranking; None: `k`, or 10 `k` with re-ranking.
+        temperature: temperature of the shares, in units of the distance that ranks; None: the one at which the
+            effective number of items that share an image is the root of `k`.
+        resolution: side in pixels at which encoder and distance see images, where they take any; None: five times the
+            side of the images, from 64 to 224.
+        copies: near copies share one place among the `k` nearest, that of the earliest of them (`grouped`), or each has
+            its own (`separate`).
+        division: who of a group of copies has its value: its `earliest` member, or all members the same (`equal`).
     """
 
     encoder: EncoderChoice = "efficientnet-lite0"
@@ -33,12 +44,19 @@ class Matching(StageConfig):
     quality: JudgeChoice = "realism"
     k: Annotated[int, Field(ge=1)] = 100
     recall_k: Annotated[int, Field(ge=1)] | None = None
-    temperature: Rate = 0.1
+    temperature: Rate | None = None
+    resolution: Resolution | None = None
+    copies: Literal["grouped", "separate"] = "grouped"
+    division: Division = "earliest"
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What is chosen from the registries: it may need weights, and results depend on its code."""
         return entries_of((self.encoder, ENCODERS), (self.rerank, DISTANCES), (self.quality, QUALITIES))
+
+    def seen_at(self, shape: Sequence[int] | None) -> int | None:
+        """Side in pixels at which networks see images of a shape, `(channels, height, width)`; None for features."""
+        return None if shape is None else self.resolution or resolution_of(shape[-1])
 
     @model_validator(mode="after")
     def _recalls_enough(self) -> Matching:

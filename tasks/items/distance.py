@@ -33,14 +33,14 @@ else:
 WRITE_DISTANCE = PublishStage("write-distance", PublishInputs, PublishOutputs)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="measure distance", cache_policy=NO_CACHE)
 def measure_distance(config: DistanceConfig, sides: Sides) -> DistanceMeasured:
     """Measure the distance in one process."""
     inputs = DistanceInputs(config.settings.model_dump(mode="json"), sides)
     return run_in_worker(MEASURE_DISTANCE, inputs, distance_worker.measure, title="Measure distance", total=1)
 
 
-@task(cache_policy=NO_CACHE)
+@task(name="write distance", cache_policy=NO_CACHE)
 def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasured) -> Published:
     """Publish `parts.parquet`, and `contributors.csv` where the items have contributors."""
     outputs = measured.outputs

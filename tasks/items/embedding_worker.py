@@ -28,7 +28,13 @@ def embed(inputs: EmbedInputs, context: StageContext) -> EmbedOutputs:
     net: Encoder = (
         PreActResNet18.from_bytes(context.artifacts.get(inputs.model)).to(device)
         if inputs.model
-        else build_encoder(inputs.encoder, shape=shape_of(items.images), device=device, weights=context.weights.locate)
+        else build_encoder(
+            inputs.encoder,
+            shape=shape_of(items.images),
+            device=device,
+            weights=context.weights.locate,
+            resolution=inputs.resolution,
+        )
     )
     embedded = embed_missing(context.embeddings, net, items.images, items.ids, context.advance)
     return EmbedOutputs(embedding_key(net, items.images), embedded, time.perf_counter() - began)

@@ -41,6 +41,7 @@ def match_grand_model(data: Ingested, plans: Sequence[CoalitionPlan], config: Cr
         sampling=config.sampling.model_dump(include={"steps", "scheduler"}),
         seed=config.seed,
         listed=data.outputs.listed,
+        held_out=data.outputs.validation,
     )
     return run_in_worker(
         MATCH,

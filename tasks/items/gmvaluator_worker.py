@@ -16,16 +16,33 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
+from royalty.models.judging.memorization import memorization_test
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import quality_of, realism_scores
 from royalty.models.quality.registry import build_quality
-from royalty.models.valuation.gmvaluator import GMValues, build_index, gmvaluator_values
+from royalty.models.valuation.centring import centred
+from royalty.models.valuation.copies import earliest_members, earliest_of_each
+from royalty.models.valuation.gmvaluator import GMValues, gmvaluator_values
 from royalty.models.valuation.items import contributor_values
+from royalty.models.valuation.memory import check_fits
+from royalty.models.valuation.near_copies import near_copy_groups
+from royalty.tasks.config.matching import Matching
+from royalty.tasks.items.days import days_of
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
 from royalty.tasks.items.stages import MatchInputs, MatchOutputs
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
+
+SAME_NETWORK = ("efficientnet-lite0", "encoder")
+"""The encoder and the distance that are the same network."""
+
+BLEND = 1.0
+"""Weight of the embedding in the distance by layers of its own network: the embedding knows objects, the layers know
+shapes (`tests.benchmarks.attribution`)."""
+
+FEWEST = 3
+"""Training images that the memorization test takes at least."""
 
 SCORED_TOGETHER = 256
 """Images in a shard of qualities; at most this many are scored again after a crash."""
@@ -41,26 +58,57 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     began, matching = time.perf_counter(), inputs.matching
     items, made = (load_items(context.artifacts, digest) for digest in (inputs.train, inputs.generated))
     train, generated = (features_of(context.embeddings, side, inputs.encoder) for side in (items, made))
+    quality = _quality(context, matching.quality, made, train, generated)
+    groups, since = np.arange(len(items)), days_of(items)
+    if matching.copies == "grouped" and items.images is not None:
+        groups = near_copy_groups(items.images, train).groups
+    copied: dict[str, float] = {}
+    if items.images is not None:
+        first = earliest_members(groups, since)
+        held_out = load_items(context.artifacts, inputs.held_out) if inputs.held_out else None
+        unseen = generated[:0] if held_out is None else features_of(context.embeddings, held_out, inputs.encoder)
+        train, others = centred(train, np.concatenate([generated, unseen]), first)
+        generated, unseen = others[: len(made)], others[len(made) :]
+        copied = _copied(train[first], generated, unseen)
     values = gmvaluator_values(
         train,
         generated,
         k=matching.k,
         recall_k=matching.recall_k,
-        distances=_rerank_distances(context, matching.rerank, items, made),
-        quality=_quality(context, matching.quality, made, train, generated),
+        distances=_rerank_distances(context, matching, items, made),
+        blend=BLEND if (matching.encoder, matching.rerank) == SAME_NETWORK else 0.0,
+        quality=quality,
         temperature=matching.temperature,
-        index=build_index(train, device=torch.device(best_device())),
+        groups=groups,
+        since=since,
+        division=matching.division,
+        device=torch.device(best_device()),
         progress=context.advance,
     )
-    return _outputs(context.artifacts, items, made, values, began)
+    values.diagnostics.update(copied)
+    return _outputs(context.artifacts, items, made, values, earliest_of_each(groups, since), began)
 
 
-def _rerank_distances(context: StageContext, rerank: str, items: Items, made: Items) -> _PairDistances | None:
+def _copied(train: np.ndarray, generated: np.ndarray, unseen: np.ndarray) -> dict[str, float]:
+    """Diagnostics of the memorization test; none without images that were not trained on, or with too few."""
+    if not len(unseen) or len(train) < FEWEST:
+        return {}
+    found = memorization_test(train, generated, unseen)
+    return {"memorized": int(found.flagged.sum()), "memorization_smallest_p": found.smallest}
+
+
+def _rerank_distances(context: StageContext, matching: Matching, items: Items, made: Items) -> _PairDistances | None:
     """Distances for re-ranking the recalled items; None keeps the order of the embedding."""
-    if rerank == "none" or items.images is None or made.images is None:
+    if matching.rerank == "none" or items.images is None or made.images is None:
         return None
     shape = shape_of(items.images)
-    distance = build_distance(rerank, shape=shape, device=best_device(), weights=context.weights.locate)
+    distance = build_distance(
+        matching.rerank,
+        shape=shape,
+        device=best_device(),
+        weights=context.weights.locate,
+        resolution=matching.seen_at(shape),
+    )
     return _PairDistances(context.embeddings, distance, items, made)
 
 
@@ -87,6 +135,13 @@ class _PairDistances:
         if of.images is None:
             raise InputError("images are compared with images, and one side has features; give both as images")
         net = self.distance.encoder
+        check_fits(
+            "features of images for re-ranking",
+            len(of),
+            net.dimensions,
+            bytes_each=4,
+            remedy="Set `matching.rerank: none`, or a smaller `matching.resolution`",
+        )
         array, known = self._features.setdefault(
             id(of), (np.empty((len(of), net.dimensions), np.float32), np.zeros(len(of), dtype=bool))
         )
@@ -119,8 +174,14 @@ def _quality(
     return context.embeddings.lookup(key, made.ids)[1][:, 0].astype(np.float64)
 
 
-def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, began: float) -> MatchOutputs:
-    """Store the tables of values and of contributions."""
+def _outputs(
+    artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, earliest: np.ndarray, began: float
+) -> MatchOutputs:
+    """Store the tables of values and of contributions.
+
+    Args:
+        earliest: for each item, the row of the earliest of its near copies.
+    """
     contributors = None
     if items.contributors is not None:
         shares = contributor_values(values.values, items.contributors)
@@ -139,8 +200,9 @@ def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValu
     if items.file_names is not None:
         columns["file_name"] = np.array(items.file_names)[rows.item]
     contributions = pd.DataFrame(columns)
+    table = {**items.columns(), "copy_of": _names_of_earliest(items, earliest), "value": values.values}
     return MatchOutputs(
-        table=artifacts.put(pd.DataFrame({**items.columns(), "value": values.values}).to_parquet(index=False)),
+        table=artifacts.put(pd.DataFrame(table).to_parquet(index=False)),
         contributions=artifacts.put(contributions.to_parquet(index=False)),
         contributors=contributors,
         items=len(items),
@@ -148,6 +210,12 @@ def _outputs(artifacts: ArtifactStore, items: Items, made: Items, values: GMValu
         diagnostics=values.diagnostics,
         busy_seconds=time.perf_counter() - began,
     )
+
+
+def _names_of_earliest(items: Items, earliest: np.ndarray) -> list[str]:
+    """File name, or else id, of the earliest of an item's near copies; empty for the earliest itself."""
+    names = items.ids if items.file_names is None else items.file_names
+    return [names[row] or items.ids[row] if row != place else "" for place, row in enumerate(earliest)]
 
 
 def unseen(_images: int) -> None:

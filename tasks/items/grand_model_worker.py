@@ -42,8 +42,14 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     pictured = Items.of_images(made)
     if asked := model.asked(data.label_names):
         pictured = replace(pictured, described={ASKED: tuple(asked[place % len(asked)] for place in range(len(made)))})
-    train, generated = (keep_items(artifacts, items).items for items in (known, pictured))
+    sides = [known, pictured]
+    if inputs.held_out:
+        sides.append(Items.of_set(open_set(artifacts.verified(inputs.held_out))))
+    train, generated, *held_out = (keep_items(artifacts, items).items for items in sides)
     quiet = replace(context, advance=unseen)
-    keys = [embed(EmbedInputs(side, inputs.matching.encoder, ""), quiet).encoder for side in (train, generated)]
-    matched = match(MatchInputs(train, inputs.matching, generated=generated, encoder=keys[-1]), context)
+    seen_at = inputs.matching.seen_at(data.images.shape[1:])
+    embeddings = (EmbedInputs(side, inputs.matching.encoder, "", seen_at) for side in (train, generated, *held_out))
+    keys = [embed(side, quiet).encoder for side in embeddings]
+    given = MatchInputs(train, inputs.matching, generated=generated, encoder=keys[0], held_out="".join(held_out))
+    matched = match(given, context)
     return replace(matched, sides={"train": train, "generated": generated}, busy_seconds=time.perf_counter() - began)

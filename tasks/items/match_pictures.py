@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -92,11 +92,29 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
                 "Effective number of training images that share a generated image",
                 f"{diagnostics['effective_neighbours']:.1f}",
             ),
+            ("Temperature of the shares", f"{diagnostics['temperature']:.3g}"),
             ("Value lost to generated images of low quality", f"{diagnostics['quality_lost']:.0%}"),
             ("Fraction of the nearest images that the index finds", f"{diagnostics['recall']:.1%}"),
             ("Training images that contribute to no generated image", str(diagnostics["zero_items"])),
+            *_notes_on_copies(matched),
         ),
     )
+
+
+def _notes_on_copies(matched: MatchOutputs) -> Iterator[tuple[str, str]]:
+    """Names and values of the diagnostics on copies; matches of earlier versions have none."""
+    diagnostics = matched.diagnostics
+    if "copies" in diagnostics:
+        yield "Training images that are near copies of earlier ones, and share their place", str(diagnostics["copies"])
+    if "memorized" in diagnostics:
+        yield (
+            "Generated images that are copies of training images, at a false discovery rate of 5%",
+            f"{diagnostics['memorized']} of {matched.generated}",
+        )
+        yield (
+            "Smallest p-value of this test that the held-out images allow",
+            f"{diagnostics['memorization_smallest_p']:.2g}",
+        )
 
 
 def contribution_sheet(images: np.ndarray, generated: np.ndarray, contributions: pd.DataFrame) -> bytes:

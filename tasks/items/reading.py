@@ -15,9 +15,10 @@ from royalty.infra.processes.workers import Deferred, module_of
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.base.registry import entries_of, modules_of
+from royalty.models.base.resolution import MOST
 from royalty.models.data.attributes import table_of
 from royalty.models.data.folder import list_images
-from royalty.models.data.labelled import count_items
+from royalty.models.data.labelled import count_items, typical_side
 from royalty.models.encoders.registry import ENCODERS
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.items.stages import (
@@ -37,6 +38,9 @@ from royalty.tasks.items.stages import (
     ReadInputs,
 )
 from royalty.tasks.stages.running import call_in_worker, run_in_worker, run_stage
+
+LEAST_SIDE = 8
+"""Side in pixels of the smallest images that are read."""
 
 if TYPE_CHECKING:
     from royalty.tasks.items import embedding_worker, encoder_worker, reading_worker
@@ -75,6 +79,16 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
     return run_stage(READ_ITEMS, inputs, compute, modules=modules)
 
 
+def common_side(*paths: Path) -> int:
+    """Side in pixels at which the images of all sources are read: that of the smallest, from 8 to 224.
+
+    A network tells enlarged images from sharp ones before it looks at what they show, so all sources are read at one
+    size, and none is enlarged.
+    """
+    sides = [side for path in paths if (side := typical_side(path)) is not None]
+    return min(max(min(sides, default=LEAST_SIDE), LEAST_SIDE), MOST)
+
+
 @task(name="convert images", cache_policy=NO_CACHE)
 def colour(items: ItemsOutputs) -> Coloured:
     """Convert greyscale items to colour."""
@@ -98,13 +112,14 @@ def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> Enc
 
 
 @task(name="embed items", cache_policy=NO_CACHE)
-def embed(items: ItemsOutputs, encoder: str, model: str) -> Embedded:
+def embed(items: ItemsOutputs, encoder: str, model: str, resolution: int | None = None) -> Embedded:
     """Embed the images that have no embedding yet.
 
     Args:
         model: digest of the weights if the encoder was trained here; else "".
+        resolution: side in pixels at which the encoder sees images; None: its default.
     """
-    inputs = EmbedInputs(items.items, encoder, model)
+    inputs = EmbedInputs(items.items, encoder, model, resolution)
     also = modules_of(entries_of((encoder, ENCODERS)))
     return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count, also=also)
 

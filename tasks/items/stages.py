@@ -93,11 +93,13 @@ class EmbedInputs:
     Attributes:
         encoder: name of the encoder.
         model: digest of its weights if it was trained here; else "".
+        resolution: side in pixels at which it sees images; None: its default.
     """
 
     items: str
     encoder: str
     model: str
+    resolution: int | None = None
 
 
 @dataclass(frozen=True)
@@ -323,6 +325,8 @@ class MatchInputs:
         model, images, sampling, seed: digest of the generator, number of images, sampler settings and seed; None if the
             images are given.
         listed: digest of the table of listed images of that image set; "" for images without files.
+        held_out: digest of items, or of an image set, that the model was not trained on, by which generated images are
+            tested for copies; "" tests nothing.
     """
 
     train: str
@@ -334,6 +338,7 @@ class MatchInputs:
     sampling: Mapping[str, Any] | None = None
     seed: int | None = None
     listed: str = ""
+    held_out: str = ""
 
 
 @dataclass(frozen=True)

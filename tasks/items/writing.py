@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -72,10 +73,12 @@ def write_matches(
         from royalty.tasks.items.match_pictures import pictures  # matplotlib takes a second to import
 
         files = {name: space.artifacts.get(digest) for name, digest in tables.items()}
+        values = load_values(space.artifacts, matched.outputs.table)
         return Contents(
             note="Values of all training images by the generated images near them (GMValuator); higher is better.",
             metrics=numbers(matched.outputs.diagnostics),
-            shown={"values": load_values(space.artifacts, matched.outputs.table)},
+            tables={"copies": copies_of(values)} if values["copy_of"].any() else {},
+            shown={"values": values},
             files={**files, **pictures(space.artifacts, config.name, train, generated, matched.outputs)},
             datasets=[_dataset("train", train), _dataset("generated", generated)],
             tags={"royalty.values": matched.outputs.table},
@@ -86,6 +89,21 @@ def write_matches(
     published = publish(WRITE_MATCHES, inputs, make)
     copy_table(matched.outputs.table, out)
     return published
+
+
+def copies_of(values: pd.DataFrame) -> pd.DataFrame:
+    """The near copies in a table of values, each with who had the image first: one row for each copy.
+
+    Columns: `image`, `earliest`, and the contributor and date of both where the table has them. Names of images are
+    those of their files, or else their ids.
+    """
+    names = values["id"]
+    if "file_name" in values:
+        names = values["file_name"].where(values["file_name"] != "", names)
+    known = values.assign(image=names)[["image", *(name for name in ("contributor", "date") if name in values)]]
+    copies = known.assign(earliest=values["copy_of"])[values["copy_of"] != ""]
+    first = known.drop_duplicates("image").set_index("image").add_prefix("earliest_")
+    return copies.join(first, on="earliest").reset_index(drop=True)
 
 
 def check_out(out: Path | None) -> None:

@@ -37,6 +37,7 @@ TITLES = {
     "gmvaluator.contributions": "Training images matched with generated images",
     "gmvaluator.sides.train": "Matched training images",
     "gmvaluator.sides.generated": "Generated images",
+    "memorization.table": "Generated images tested for copies",
     "value.table": "Values of items",
     "read-items.items": "Items of a source",
     "report.report": "Report",

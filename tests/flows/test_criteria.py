@@ -43,8 +43,9 @@ from royalty.tasks.benchmarks.generator_stages import (
     SampleInputs,
 )
 from royalty.tasks.benchmarks.generators_worker import fit, sample
+from royalty.tasks.benchmarks.halves_worker import halve
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints, trace
-from royalty.tasks.benchmarks.training_sets_worker import draw, halve, plant
+from royalty.tasks.benchmarks.training_sets_worker import draw, plant
 from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
@@ -64,6 +65,7 @@ encoder: pixels
 classifier: 20
 tracin: {checkpoints: 2, draws: 1}
 noisy: 0.1
+retrainings: 2
 """
 
 
@@ -325,7 +327,7 @@ def run_all(royalty: Run, *criteria: str) -> dict[str, dict[str, object]]:
 @pytest.mark.slow
 def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(SMALL)
-    found = run_all(royalty, "identity", "membership", "outliers", "efficiency")
+    found = run_all(royalty, "identity", "membership", "outliers", "efficiency", "causes")
     methods = {(row["method"], row["k"]) for row in found["identity"]["rows"]}
     assert methods == {(method, k) for method in ("none", "l2", "vae-tracin") for k in (3, 5)}
     assert all(0 <= row["share"] <= 1 for row in found["identity"]["rows"])
@@ -333,6 +335,14 @@ def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_pa
     for criterion in ("membership", "outliers"):
         assert [row["method"] for row in found[criterion]["rows"]] == ["none", "l2"]
     assert found["efficiency"]["rows"][0]["alone_ratio"] > 1
+    caused = {row["method"]: row for row in found["causes"]["rows"]}
+    assert set(caused) == {"none", "l2", "vae-tracin", "random"}
+    assert {row["seeds"] for row in caused.values()} == {2}
+    assert all(0 <= caused[method]["images"] <= 1 for method in ("none", "l2", "vae-tracin"))
+    (tmp_path / "clusters.yaml").write_text(f"{SMALL}\nsplit: clusters\nname: clusters\n")
+    halved = json.loads(royalty("evaluate", "membership", "--config", "clusters.yaml", "--json").stdout)
+    assert {row["split"] for row in halved["rows"]} == {"clusters"}
+    assert {row["split"] for row in found["membership"]["rows"]} == {"random"}
     folder = Path(found["identity"]["folder"])
     files = {file.name for file in folder.iterdir()}
     assert files >= {f"{name}.csv" for name in (*found, "sensitivity", "calibration")}

@@ -50,7 +50,7 @@ def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, 
     result = json.loads(done.stdout)
     assert (result["items"], result["generated"]) == (30, 3)
     table = pd.read_parquet(tmp_path / "out.parquet")
-    assert list(table) == ["id", "file_name", "source", "label", "contributor", "value"]
+    assert list(table) == ["id", "file_name", "source", "label", "contributor", "copy_of", "value"]
     assert table["file_name"].tolist() == [str(file.relative_to(tmp_path / "images")) for file in files]
     assert table["source"].tolist() == [f"images/metadata.csv, row {row}" for row in range(2, 32)]
     assert result["diagnostics"]["quality_lost"] == 0  # each is a copy of a training image

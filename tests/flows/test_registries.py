@@ -145,7 +145,7 @@ def test_a_builder_takes_the_folders_of_its_weights(tmp_path: Path, monkeypatch:
             r"no encoder is called 'clp'; did you mean clip or clip-large\? There are .*v3.$",
         ),
         ("encoder: preact-resnet18", "`matching.encoder`: no encoder is called 'preact-resnet18'"),
-        ("rerank: ssim", "`matching.rerank`: no distance is called 'ssim'; .* none, encoder, l2, lpips, dreamsim"),
+        ("rerank: ssim", "no distance is called 'ssim'; .* none, encoder, l2, lpips, lpips-vgg, dreamsim"),
         ("quality: beauty", "`matching.quality`: no quality is called 'beauty'; there are none, realism, maniqa"),
         ("quality: 3", r"`matching.quality`: input should be a valid string \(got 3\)"),
     ],

@@ -24,6 +24,11 @@ WORKERS = {
     ),
     "digits_worker": (set(), ("models.encoders", "models.generators", "models.valuation.lava")),
     "training_sets_worker": ({"models.data.corruptions"}, ("models.generators", "models.encoders", "models.payout")),
+    "causes_worker": (
+        {"models.judging.causes", "models.generators.beta_vae"},
+        ("models.encoders", "models.valuation", "models.payout", "models.generators.denoiser"),
+    ),
+    "halves_worker": ({"models.encoders.efficientnet"}, ("models.generators", "models.payout", "models.distances")),
     "generators_worker": (
         {f"models.generators.{kind}" for kind in ("beta_vae", "dcgan", "ddpm")},
         ("models.encoders", "models.valuation", "models.payout"),
@@ -70,7 +75,7 @@ def test_records_of_earlier_versions_are_read() -> None:
     methods = CriteriaConfig().model_dump(mode="json", include=timed)
     inputs = {"config": methods, "seed": 0, "digests": ["i", "m", ["c"]]}
     efficiency = EFFICIENCY.finished(StageRecord("time-methods", "k", inputs, {"efficiency": []}, 1.0))
-    assert as_json(efficiency.inputs) == inputs
+    assert as_json(efficiency.inputs) == {**inputs, "config": {**methods, "resolution": None}}
     judged = dict.fromkeys(("generator", "method", "made", "table", "contributions", "uncalibrated"), "x")
     inputs = {"judged": [judged], "trained": [0], "held_out": [1]}
     membership = MEMBERSHIP.finished(

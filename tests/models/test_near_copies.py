@@ -1,0 +1,92 @@
+"""Near copies of images: found whatever was done to them, and other images are left alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from royalty.models.base.errors import InputError
+from royalty.models.data.alignment import luminance_of, similarity
+from royalty.models.valuation.near_copies import near_copy_groups
+
+SIDE = 48
+
+
+def scenes(count: int, seed: int = 0) -> np.ndarray:
+    """Pictures of many rectangles, no two alike, uint8, `(count, 3, 48, 48)`."""
+    generator = np.random.default_rng(seed)
+    images = np.empty((count, 3, SIDE, SIDE), dtype=np.uint8)
+    for image in images:
+        image[:] = generator.integers(0, 256, (3, 1, 1))
+        for _ in range(12):
+            top, left = generator.integers(0, SIDE - 8, 2)
+            height, width = generator.integers(4, 20, 2)
+            image[:, top : top + height, left : left + width] = generator.integers(0, 256, (3, 1, 1))
+    return images
+
+
+def reencoded(image: Image.Image) -> Image.Image:
+    image.save(file := io.BytesIO(), "JPEG", quality=50)
+    return Image.open(file).convert("RGB")
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "cut out": lambda image: image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(6, 2, 43, 39)),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "moved": lambda image: image.transform(image.size, Image.Transform.AFFINE, (1, 0, 3, 0, 1, -2)),
+    "recoloured": lambda image: ImageEnhance.Color(ImageEnhance.Brightness(image).enhance(0.7)).enhance(0.3),
+    "compressed": reencoded,
+    "mirrored and cut out": lambda image: reencoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)).resize(
+        (SIDE, SIDE), box=(0, 0, 40, 40)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_image_is_a_copy_and_others_are_not(change: str) -> None:
+    images = scenes(40)
+    changed = np.stack(
+        [np.asarray(CHANGES[change](Image.fromarray(image.transpose(1, 2, 0)))).transpose(2, 0, 1) for image in images]
+    )
+    luminance = luminance_of(np.concatenate([images, changed]))
+    rows = np.arange(40)
+    copies = similarity(luminance, rows, rows + 40)
+    np.testing.assert_allclose(copies, similarity(luminance, rows + 40, rows), atol=1e-6)
+    others = similarity(luminance, rows, np.roll(rows, 1) + 40)
+    assert (copies > 0.75).mean() >= 0.95, copies
+    assert others.max() < 0.75
+
+
+def test_an_image_is_wholly_similar_to_itself_and_a_blank_one_to_nothing() -> None:
+    images = np.concatenate([scenes(3), np.full((2, 3, SIDE, SIDE), 200, np.uint8)])
+    luminance = luminance_of(images)
+    rows = np.arange(5)
+    np.testing.assert_allclose(similarity(luminance, rows, rows), [1, 1, 1, 0, 0], atol=1e-3)
+    assert abs(similarity(luminance, np.array([0]), np.array([4]))[0]) < 1e-3
+
+
+def test_groups_hold_copies_of_copies() -> None:
+    images = scenes(30)
+    chain = [Image.fromarray(images[7].transpose(1, 2, 0))]
+    for _ in range(4):
+        chain.append(chain[-1].resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(2, 2, SIDE - 2, SIDE - 2)))
+    copies = np.stack([np.asarray(image).transpose(2, 0, 1) for image in chain[1:]])
+    every = np.concatenate([images, copies, images[[3]][..., ::-1]])
+    assert near_copy_groups(every).groups[34] == 3, "a mirrored image is found by its hash"
+    ranked = near_copy_groups(every, every[:, :, ::8, ::8].reshape(len(every), -1).astype(np.float32))
+    np.testing.assert_array_equal(ranked.groups[30:34], 7)
+    np.testing.assert_array_equal(ranked.groups[:30], np.arange(30))
+    assert (ranked.similarity >= 0.75).all()
+    assert (ranked.pairs[:, 0] < ranked.pairs[:, 1]).all()
+    assert near_copy_groups(images[:1]).groups.tolist() == [0]
+
+
+def test_what_cannot_be_grouped_is_refused() -> None:
+    with pytest.raises(InputError, match=r"similarity in \(0, 1\]; got 0"):
+        near_copy_groups(scenes(2), alike=0)
+    with pytest.raises(InputError, match="got 2 images and 3 rows of features"):
+        near_copy_groups(scenes(2), np.ones((3, 4)))
