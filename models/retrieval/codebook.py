@@ -27,10 +27,8 @@ ROUNDS = 8
 LEAST = 20_000
 """Fewest items that are worth inverted lists; below, every vector is compared."""
 
-PROBED = 0.03
-"""Fraction of the lists that a query searches."""
-
-FEWEST_PROBED = 8
+PROBES = 64
+"""Lists that a query searches: 32 sqrt(items) codes, as there are 2 sqrt(items) lists."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Codebook:
     @property
     def probes(self) -> int:
         """Lists that a query searches by default."""
-        return min(self.lists, max(FEWEST_PROBED, round(PROBED * self.lists)))
+        return min(self.lists, PROBES)
 
     def filled(self, blocks: Iterable[np.ndarray], *, first: int = 0) -> faiss.IndexIVF:
         """A copy of the lists with the codes of vectors, numbered from `first`.

@@ -293,7 +293,7 @@ def _learned(writer: Writer, features: Any, about: Description) -> tuple[Codeboo
     rows = np.sort(np.random.default_rng(about.seed).choice(count, sampled(count), replace=False))
     sample = np.empty((len(rows), features.shape[1]), np.float32)
     for start in range(0, len(rows), ROWS):
-        sample[start : start + ROWS] = _stored(features[rows[start : start + ROWS]], start)
+        sample[start : start + ROWS] = _vectors(features, rows[start : start + ROWS], start)
     return Codebook.learn(sample, count, code=about.codes, seed=about.seed), replace(about, learned_for=count)
 
 
@@ -310,7 +310,7 @@ def _write(
     def blocks(begin: int, end: int) -> Iterator[np.ndarray]:
         for start in range(begin, end, ROWS):
             rows = slice(start, min(start + ROWS, end))
-            yield _stored(features[rows], start)
+            yield _vectors(features, rows, start)
             if progress is not None:
                 progress(rows.stop - rows.start)
 
@@ -327,12 +327,14 @@ def _write(
     return files
 
 
-def _stored(block: np.ndarray, start: int) -> np.ndarray:
-    """Vectors as they are stored; those that are stored already are not rounded again."""
+def _vectors(features: Any, rows: Any, start: int) -> np.ndarray:
+    """Rows as they are stored; those of shards are already, and rounding them again would change them."""
+    if isinstance(features, _Kept):
+        return features[rows]
     try:
-        return block if block.dtype == np.float16 else stored(block, "training")
+        return stored(features[rows], "training")
     except InputError as error:
-        raise InputError(f"{error} (counted from row {start})" if start else str(error)) from None
+        raise InputError(f"{error} (rows are counted from {start})" if start else str(error)) from None
 
 
 def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
