@@ -268,7 +268,9 @@ def create_app(
                     401, "a request needs a key, in `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
                 )
             if scope not in key.scopes:
-                raise HTTPException(403, f"this needs a key with the scope `{scope}`; this one has {', '.join(key.scopes)}")
+                raise HTTPException(
+                    403, f"this needs a key with the scope `{scope}`; this one has {', '.join(key.scopes)}"
+                )
             if (seconds := limit.wait(key)) > 0:
                 raise HTTPException(
                     429,
@@ -303,7 +305,9 @@ def create_app(
     def read_totals(
         key: Annotated[Key, Depends(permitted("read"))],
         by: Literal["contributor", "prompt", "model", "period"] = "contributor",
-        begin: Annotated[str, Query(alias="from", description="first day, such as 2026-05-01", pattern=DAY)] = "0001-01-01",
+        begin: Annotated[
+            str, Query(alias="from", description="first day, such as 2026-05-01", pattern=DAY)
+        ] = "0001-01-01",
         end: Annotated[str, Query(alias="to", description="the day after the last", pattern=DAY)] = "9999-12-31",
         model: str | None = None,
     ) -> list[Total]:

@@ -67,7 +67,9 @@ class KeyFile:
         with alone(self.file.with_suffix(".lock")):
             known = self._known()
             if any(key.name == name for key in known.values()):
-                raise StoreError(f"a client has one key, and {name!r} has one; revoke it first: royalty keys revoke {name}")
+                raise StoreError(
+                    f"a client has one key, and {name!r} has one; revoke it first: royalty keys revoke {name}"
+                )
             self._write({**known, digest: Key(name, digest, tuple(scopes), rate, burst)})
         return secret
 

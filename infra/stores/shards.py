@@ -188,7 +188,9 @@ class ShardStore:
 
     def _check_sizes(self, manifest: Manifest) -> None:
         named = [
-            (self.folder / shard.name / name, size) for shard in manifest.shards for name, (size, _) in shard.files.items()
+            (self.folder / shard.name / name, size)
+            for shard in manifest.shards
+            for name, (size, _) in shard.files.items()
         ]
         named += [
             (self.folder / f"{kind}-{digest}", None)

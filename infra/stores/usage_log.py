@@ -151,7 +151,9 @@ class UsageLog:
             known = next(self._rows("client = ? and caller = ?", client, caller), None)
             if known is not None:
                 return same(known, body)
-            row = connection.execute("select position, hash from attributions order by position desc limit 1").fetchone()
+            row = connection.execute(
+                "select position, hash from attributions order by position desc limit 1"
+            ).fetchone()
             position, previous = (row[0] + 1, row[1]) if row else (1, "")
             fields = {
                 "id": identity_of(client, caller), "client": client, "caller": caller, "body": body, "at": at,

@@ -49,6 +49,7 @@ class Description:
         k, temperature, far_rate: see `royalty.tasks.config.attribution.IndexConfig`.
         nearest: ascending distances of sampled items to the nearest other item.
         contributors: all names, sorted.
+        items: digests of the stored items that it was built from, for pictures.
     """
 
     model: str
@@ -65,20 +66,22 @@ class Description:
     far_rate: float = 0.01
     nearest: tuple[float, ...] = ()
     contributors: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest) -> Description:
         known = {**manifest.description}
-        for name in ("shape", "nearest", "contributors"):
+        for name in ("shape", "nearest", "contributors", "items"):
             known[name] = tuple(known[name])
         return cls(**known)
 
     @classmethod
-    def by(cls, config: IndexConfig, encoder_key: str, shape: Sequence[int] | None) -> Description:
+    def by(cls, config: IndexConfig, encoder_key: str, shape: Sequence[int] | None, items: str = "") -> Description:
         """The description of an index that is about to be built.
 
         Args:
             shape: of the images; None for features.
+            items: digest of the stored items.
         """
         images = shape is not None
         return cls(
@@ -92,6 +95,7 @@ class Description:
             k=config.k,
             temperature=config.temperature,
             far_rate=config.far_rate,
+            items=(items,) if items else (),
         )
 
 
@@ -164,8 +168,13 @@ def build(
         return writer.commit(_calibrated(store, manifest))
 
 
-def add(store: ShardStore, features: np.ndarray, items: pa.Table, *, progress: Progress | None = None) -> Manifest:
+def add(
+    store: ShardStore, features: np.ndarray, items: pa.Table, *, stored_as: str = "", progress: Progress | None = None
+) -> Manifest:
     """Add items; those that the index has already stay as they are.
+
+    Args:
+        stored_as: digest of the stored items, for pictures.
 
     Raises:
         InputError: another number of dimensions; features that are not finite or of length zero.
@@ -185,7 +194,10 @@ def add(store: ShardStore, features: np.ndarray, items: pa.Table, *, progress: P
         features, items = features[rows[fresh]], items.take(fresh)
         codebook = _codebook(store, manifest)
         files = _write(writer, features, items, codebook, first=manifest.rows, shard=SHARD, progress=progress)
-        changed = replace(manifest, shards=(*manifest.shards, *files))
+        about = Description.of(manifest)
+        sources = dict.fromkeys((*about.items, *((stored_as,) if stored_as else ())))
+        description = asdict(replace(about, items=tuple(sources)))
+        changed = replace(manifest, shards=(*manifest.shards, *files), description=description)
         return writer.commit(_calibrated(store, changed))
 
 
@@ -221,7 +233,9 @@ def remove(store: ShardStore, *, ids: Collection[str] = (), contributor: str | N
             chosen = np.union1d(chosen, owned)
         removed = np.union1d(gone, chosen)
         if len(removed) == len(known):
-            raise InputError("an index has at least one item, and this would remove the last; delete its folder instead")
+            raise InputError(
+                "an index has at least one item, and this would remove the last; delete its folder instead"
+            )
         digest = writer.keep("removed", removed.astype("<i8").tobytes())
         return writer.commit(_calibrated(store, replace(manifest, removed=digest)))
 
