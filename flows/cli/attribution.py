@@ -211,7 +211,7 @@ def list_keys() -> None:
     """List the clients with keys, without the keys."""
     from royalty.infra.pages.terminal import print_table
 
-    cells = [(key.name, ", ".join(key.scopes), f"{key.rate:g}", str(key.burst)) for key in _keys().keys()]
+    cells = [(key.name, ", ".join(key.scopes), f"{key.rate:g}", str(key.burst)) for key in _keys().listed()]
     print_table(("Client", "Scopes", "A second", "At once"), cells)
 
 

@@ -47,7 +47,7 @@ class KeyFile:
         self.file = file
         self._read: tuple[int, dict[str, Key]] = (-1, {})
 
-    def keys(self) -> list[Key]:
+    def listed(self) -> list[Key]:
         return sorted(self._known().values(), key=lambda key: key.name)
 
     def find(self, secret: str) -> Key | None:

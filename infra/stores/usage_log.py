@@ -250,8 +250,8 @@ def same(known: Logged, body: str) -> Logged:
     """
     if known.body != body:
         raise OtherBody(
-            f"an id stands for one request: {known.caller!r} was attributed on other data, as {known.id}. Send the same "
-            "data, or another id"
+            f"an id stands for one request: {known.caller!r} was attributed on other data, as {known.id}. Send the "
+            "same data, or another id"
         )
     return known
 

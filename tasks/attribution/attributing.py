@@ -239,7 +239,7 @@ class Attributor:
         Raises:
             InputError: it cannot be read as an image, or has too many pixels; or it has colour, and the index none.
         """
-        from royalty.models.data.decoding import MODES, decode  # with torch's absence in mind: only images need these
+        from royalty.models.data.decoding import MODES, decode  # only images need these libraries
 
         channels, size, _ = index.about.shape
         mode, _, square = decode(where, payload, size)
@@ -270,9 +270,9 @@ class Attributor:
                 key = embedding_key(encoder, np.empty((0, *about.shape), np.uint8))
                 if key != about.encoder_key:
                     raise StoreError(
-                        f"an index is searched by the encoder that built it, {about.encoder_key}, and the installed one "
-                        f"is {key}: its weights or input size have changed. Build the index again with `royalty index "
-                        "build`"
+                        f"an index is searched by the encoder that built it, {about.encoder_key}, and the installed "
+                        f"one is {key}: its weights or input size have changed. Build the index again with `royalty "
+                        "index build`"
                     )
                 self._encoders[about.encoder_key] = encoder
             return self._encoders[about.encoder_key]

@@ -37,7 +37,7 @@ def serve_attributions(models: Sequence[str], host: str, port: int, hosts: Seque
     home = settings()
     check_home(home.root)
     keys = KeyFile(home.root / "attribution" / "keys.json")
-    if not keys.keys():
+    if not keys.listed():
         raise InputError("clients need keys, and there is none; make one first: royalty keys add NAME")
     if host not in LOOPBACK and not hosts:
         raise InputError(
