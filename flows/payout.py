@@ -26,6 +26,7 @@ from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
+from royalty.tasks.pay.usage_stages import Used
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.prefect_artifacts import show_change
 
@@ -139,7 +140,7 @@ def payout(
 
 
 def settle(
-    credit: Credited,
+    credit: Credited | Used,
     terms: PayoutConfig,
     pool: str,
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 
 import pandas as pd
@@ -21,6 +22,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
+from royalty.tasks.pay.usage_stages import Used, UseOutputs
 from royalty.tasks.stages.running import run_here
 
 UNNAMED = {
@@ -33,7 +35,7 @@ MODULES = ("royalty.tasks.pay.dividing",)
 
 @task(name="divide the pool", cache_policy=NO_CACHE)
 def divide(
-    credit: Credited,
+    credit: Credited | Used,
     config: PayoutConfig,
     pool_name: str,
     *,
@@ -43,6 +45,7 @@ def divide(
     """Divide a pool, and find out what posting the division would change. Nothing is posted.
 
     Args:
+        credit: of a run, or credit and use together.
         payees: payees by contributor. Money is held for contributors without a payee in the currency of the pool.
             None: all are paid by name.
         source: the run that the credit belongs to.
@@ -104,7 +107,7 @@ def is_current(paid: Paid) -> bool:
 
 def _inputs(
     space: Workspace,
-    credit: Credited,
+    credit: Credited | Used,
     table: pd.DataFrame,
     config: PayoutConfig,
     pool_name: str,
@@ -120,7 +123,7 @@ def _inputs(
     return PayInputs(
         table=valuation,
         failed=[len(credit.outputs.failed), credit.outputs.trained],
-        config=config.model_dump(mode="json", exclude=UNNAMED),
+        config=config.model_dump(mode="json", exclude=UNNAMED | ({"use"} if config.use is None else set())),
         pool=pool_name,
         period=period,
         unpayable=sorted(unpayable(payees, names, config.currency)),
@@ -129,14 +132,17 @@ def _inputs(
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),
         needed=_needed(credit, table, config.limits.stderr),
+        withheld=int(Fraction(credit.outputs.kept) * config.minor_units)
+        if isinstance(credit.outputs, UseOutputs)
+        else 0,
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
     )
 
 
-def _needed(credit: Credited, table: pd.DataFrame, limit: float | None) -> int | None:
+def _needed(credit: Credited | Used, table: pd.DataFrame, limit: float | None) -> int | None:
     """Coalitions with which the standard error is expected to meet its limit; None without a limit, or if unknown."""
     stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
-    if not limit or stderr <= limit:
+    if not limit or stderr <= limit or isinstance(credit.outputs, UseOutputs):
         return None
     return credit.outputs.certainty.needed_for(limit / stderr)
 

@@ -38,6 +38,8 @@ TITLES = {
     "gmvaluator.sides.train": "Matched training images",
     "gmvaluator.sides.generated": "Generated images",
     "value.table": "Values of items",
+    "usage.usage": "Use of the period",
+    "use.table": "Credit and use",
     "read-items.items": "Items of a source",
     "report.report": "Report",
 }

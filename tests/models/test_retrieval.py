@@ -59,7 +59,7 @@ def test_comparing_all_items_is_exact(features: np.ndarray) -> None:
 
 
 def test_probed_lists_hold_the_nearest(features: np.ndarray, codebook: Codebook) -> None:
-    assert codebook.lists == 103  # as many as 39 items each allow, of 2 sqrt(4,000) = 126
+    assert codebook.lists == ITEMS // 39  # which faiss asks for; 2 sqrt(4,000) would be 126
     vectors, found = searched(features, codebook), []
     for query in clustered(50, 2):
         distances, _ = vectors.nearest(query, 20)
