@@ -62,14 +62,14 @@ def payout_by_use(
         source, run_terms = terms_of_run(run)
         terms = run_terms if config is None else terms
     terms = in_period(terms.accepting_uncertainty(accept_uncertainty))
-    if terms.period is None:
+    if not terms.period:
         raise InputError("use is counted in a period, and the terms have none; set `period`, such as 2026-05")
     if terms.use is None:
         terms = terms.model_copy(update={"use": UseConfig()})
     pool, of = terms.name or run or model, run or f"use of {model}"
     payees = load_payees(terms, source)
     check_export(export, terms, payees, ())
-    used = read_usage(usage, model, version, terms.period, credited)
+    used = read_usage(usage, model, version, terms.period or "", credited)
     joined = join_use(used, credited, terms)
     terms = by_use(terms)
     division = settle(joined, terms, pool, payees=payees, source=of, posting=not dry_run, replace=replace)

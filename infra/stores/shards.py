@@ -84,7 +84,7 @@ class OpenShard:
     """
 
     vectors: np.ndarray
-    lists: faiss.IndexIVF | None
+    lists: Any
     items: pa.Table
     _map: mmap.mmap | None = field(default=None, repr=False)
 
@@ -187,7 +187,7 @@ class ShardStore:
         return payload
 
     def _check_sizes(self, manifest: Manifest) -> None:
-        named = [
+        named: list[tuple[Path, int | None]] = [
             (self.folder / shard.name / name, size)
             for shard in manifest.shards
             for name, (size, _) in shard.files.items()
@@ -230,7 +230,7 @@ class Writer:
         self,
         blocks: Iterable[np.ndarray],
         items: pa.Table,
-        encode: Callable[[Iterable[np.ndarray]], faiss.IndexIVF] | None,
+        encode: Callable[[Iterable[np.ndarray]], Any] | None,
     ) -> ShardFiles:
         """Write a shard; it counts once a manifest names it.
 
@@ -286,7 +286,7 @@ def _kept(blocks: Iterable[np.ndarray], stream: IO[bytes]) -> Iterator[np.ndarra
         yield block
 
 
-def _write_lists(lists: faiss.IndexIVF, file: Path) -> None:
+def _write_lists(lists: Any, file: Path) -> None:
     try:
         faiss.write_index(lists, str(file))
     except RuntimeError as error:  # faiss has no other error for a file that it cannot write

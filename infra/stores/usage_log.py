@@ -159,7 +159,7 @@ class UsageLog:
                 "id": identity_of(client, caller), "client": client, "caller": caller, "body": body, "at": at,
                 "model": model, "version": version, "prompt": prompt, "revenue": revenue, "answer": canonical(answer),
             }  # fmt: skip
-            logged = {"position": position, **fields, "previous": previous}
+            logged: dict[str, Any] = {"position": position, **fields, "previous": previous}
             logged["hash"] = _hash(logged)
             marks = ", ".join(f":{name}" for name in logged)
             connection.execute(f"insert into attributions ({', '.join(logged)}) values ({marks})", logged)

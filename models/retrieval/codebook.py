@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.exact import faiss_threads
+
+Lists = Any
+"""A `faiss.IndexIVF`; the type stubs of faiss lack what is used of it."""
 
 CODE = "SQ8"
 """Code of a projected vector, in faiss's notation; `python -m tests.benchmarks.index_scale --codes` compares others."""
@@ -41,9 +45,9 @@ class Codebook:
         whole: what faiss frees the other two with, if they were read together.
     """
 
-    projection: faiss.LinearTransform
-    empty: faiss.IndexIVF
-    whole: faiss.IndexPreTransform | None = None
+    projection: Any
+    empty: Any
+    whole: Any = None
 
     @classmethod
     def learn(cls, sample: np.ndarray, items: int, *, code: str = CODE, seed: int = 0) -> Codebook:
@@ -68,7 +72,7 @@ class Codebook:
         with faiss_threads(None):
             projection = faiss.PCAMatrix(dimensions, width)
             projection.train(sample[: 20 * dimensions])
-            empty = faiss.index_factory(width, f"IVF{lists},{code}")
+            empty: Any = faiss.index_factory(width, f"IVF{lists},{code}")
             empty.cp.seed, empty.cp.niter = seed, ROUNDS
             empty.cp.min_points_per_centroid, empty.cp.max_points_per_centroid = PER_LIST, PER_LIST
             if hasattr(empty, "pq"):
@@ -86,13 +90,13 @@ class Codebook:
         """Lists that a query searches by default."""
         return min(self.lists, PROBES)
 
-    def filled(self, blocks: Iterable[np.ndarray], *, first: int = 0) -> faiss.IndexIVF:
+    def filled(self, blocks: Iterable[np.ndarray], *, first: int = 0) -> Lists:
         """A copy of the lists with the codes of vectors, numbered from `first`.
 
         Args:
             blocks: float32, `(n, dimensions)` each.
         """
-        index = faiss.clone_index(self.empty)
+        index: Lists = faiss.clone_index(self.empty)
         with faiss_threads(None):
             for block in blocks:
                 numbers = np.arange(first, first + len(block), dtype=np.int64)
@@ -114,7 +118,7 @@ class Codebook:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Codebook:
-        both = faiss.deserialize_index(np.frombuffer(payload, np.uint8))
+        both: Any = faiss.deserialize_index(np.frombuffer(payload, np.uint8))
         projection = faiss.downcast_VectorTransform(both.chain.at(0))
         empty = faiss.downcast_index(both.index)
         return cls(projection, empty, both)
@@ -129,7 +133,7 @@ class Probe:
     distances: np.ndarray
 
 
-def scan(lists: faiss.IndexIVF, probe: Probe, count: int, removed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def scan(lists: Lists, probe: Probe, count: int, removed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """The items of the probed lists whose codes are nearest to a query, on one thread, so that it is repeatable.
 
     Args:
@@ -139,8 +143,9 @@ def scan(lists: faiss.IndexIVF, probe: Probe, count: int, removed: np.ndarray | 
     Returns:
         Approximate squared distances, float32, and numbers of items, int64; at most `count`.
     """
-    kept = {} if removed is None else {"sel": faiss.IDSelectorNot(faiss.IDSelectorBitmap(removed))}
-    parameters = faiss.SearchParametersIVF(nprobe=probe.nearest.shape[1], **kept)
+    library: Any = faiss
+    kept = {} if removed is None else {"sel": library.IDSelectorNot(library.IDSelectorBitmap(removed))}
+    parameters = library.SearchParametersIVF(nprobe=probe.nearest.shape[1], **kept)
     distances, numbers = np.empty(count, np.float32), np.empty(count, np.int64)
     arrays = probe.nearest, probe.distances, distances, numbers
     with faiss_threads(1):  # the wrapper of this method in Python takes no parameters

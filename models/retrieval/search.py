@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
 from royalty.models.base.errors import InputError
-from royalty.models.retrieval.codebook import Codebook, bits_of, scan
+from royalty.models.retrieval.codebook import Codebook, Lists, bits_of, scan
 from royalty.models.valuation.neighbours import unit_vectors
 
 STORED = np.dtype("<f2")
@@ -40,7 +39,7 @@ class Shard:
 
     vectors: np.ndarray
     first: int
-    lists: faiss.IndexIVF | None = None
+    lists: Lists | None = None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from royalty.infra.stores.keys import code_version
 from royalty.infra.stores.shards import Manifest, OpenShard, ShardFiles, ShardStore, Writer
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
-from royalty.models.base.registry import modules_of
+from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
+from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE, LEAST, Codebook, sampled
 from royalty.models.retrieval.search import Shard, Vectors, stored
 from royalty.tasks.config.attribution import IndexConfig
@@ -105,7 +106,7 @@ def code_of(encoder: str) -> str:
     Args:
         encoder: name of the encoder; "" for features that were given.
     """
-    entries = IndexConfig(model="any", train=".", encoder=encoder).entries if encoder else ()
+    entries = entries_of((encoder, ENCODERS))
     return code_version("royalty.models.retrieval.search", *modules_of(entries))
 
 
@@ -229,7 +230,7 @@ def remove(store: ShardStore, *, ids: Collection[str] = (), contributor: str | N
             owners = np.concatenate([part.items["contributor"].to_numpy() for part in store.open(manifest)])
             owned = present[owners[present] == contributor]
             if not len(owned):
-                raise InputError(f"no item of the index is only {contributor!r}'s; nothing was removed")
+                raise InputError(f"no item of the index belongs to {contributor!r} alone; nothing was removed")
             chosen = np.union1d(chosen, owned)
         removed = np.union1d(gone, chosen)
         if len(removed) == len(known):

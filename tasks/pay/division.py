@@ -132,11 +132,14 @@ def _inputs(
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),
         needed=_needed(credit, table, config.limits.stderr),
-        withheld=int(Fraction(credit.outputs.kept) * config.minor_units)
-        if isinstance(credit.outputs, UseOutputs)
-        else 0,
+        withheld=_withheld(credit, config),
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
     )
+
+
+def _withheld(credit: Credited | Used, config: PayoutConfig) -> int:
+    """Minor units that the terms of use keep."""
+    return int(Fraction(credit.outputs.kept) * config.minor_units) if isinstance(credit.outputs, UseOutputs) else 0
 
 
 def _needed(credit: Credited | Used, table: pd.DataFrame, limit: float | None) -> int | None:

@@ -172,8 +172,10 @@ def _generation(row: Mapping[str, Any]) -> Generation:
 
 
 def _table_of(shares: UseShares, credit: pd.DataFrame | None, rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The table of shares, with the intervals of the credit, scaled as the credit is; use is counted, and so certain."""
-    known = {} if credit is None else credit.set_index("contributor").to_dict("index")
+    """The table of shares, with the intervals of the credit, scaled as the credit is; use is counted, so certain."""
+    known: dict[str, Any] = (
+        {} if credit is None else {str(row["contributor"]): row for row in credit.to_dict("records")}
+    )
     positive = math.fsum(row["credit"] for row in known.values() if row["credit"] > 0)
     scale = math.fsum(shares.training.values()) / positive if positive else 0.0
     count: dict[str, int] = {}

@@ -88,10 +88,7 @@ def of_file(path: Path, first: date, after: date, known: Sequence[str], attribut
     if shared and "contributor" not in table.columns:
         raise InputError(f"{path} has a share of each contributor, and no column `contributor`; add it")
     names, seen = set(known), set[str]()
-    groups = (
-        table.groupby("id", sort=False) if shared else ((row["id"], table.iloc[[i]]) for i, row in table.iterrows())
-    )
-    for identity, rows in groups:
+    for identity, rows in table.groupby("id", sort=False) if shared else _single_rows(table):
         where = f"{path}, generation {identity!r}"
         with refused.collect():
             row = rows.iloc[0]
@@ -123,9 +120,7 @@ class ByImage:
         from royalty.tasks.attribution.from_files import answer_of
 
         if self.attributor is None:
-            raise InputError(
-                f"{where} has an image, which is attributed by the index of a model; name one by `--model`"
-            )
+            raise InputError(f"{where} has an image, which is attributed by an index, and {self.model} has none here")
         try:
             payload = path.read_bytes()
         except OSError as error:
@@ -174,6 +169,11 @@ def _table(path: Path) -> pd.DataFrame:
     raise InputError(f"generations are read from a .csv or .parquet file, or from the `log`; got {str(path)!r}")
 
 
+def _single_rows(table: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
+    for place, identity in enumerate(table["id"]):
+        yield identity, table.iloc[[place]]
+
+
 def _time(where: str, value: Any, first: date, after: date) -> str:
     try:
         at = datetime.fromisoformat(str(value))
@@ -207,9 +207,7 @@ def _shares(where: str, rows: pd.DataFrame, known: set[str]) -> dict[str, float]
         if name in shares:
             raise InputError(f"{where} names {name!r} twice; sum the shares")
         if name not in known:
-            raise InputError(
-                f"{where} names the contributor {name!r}, who is unknown; there are {', '.join(sorted(known))}"
-            )
+            raise InputError(f"{where} names {name!r}, an unknown contributor; there are {', '.join(sorted(known))}")
         try:
             shares[name] = float(value)
         except ValueError:
