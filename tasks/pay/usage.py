@@ -117,8 +117,8 @@ def join_use(usage: Usage, credit: Credited | None, config: PayoutConfig) -> Use
     space, terms = open_workspace(settings()), config.use or UseConfig()
     if credit is None and terms.training:
         raise InputError(
-            f"the training part, {terms.training:.0%} of the pool, is divided by the credit of a run, and none is given; "
-            "add `--credit RUN`, or set `use.training: 0`"
+            f"the training part, {terms.training:.0%} of the pool, is divided by the credit of a run, and none is "
+            "given; add `--credit RUN`, or set `use.training: 0`"
         )
     outputs = None if credit is None else credit.outputs
     inputs = UseInputs(
@@ -173,20 +173,19 @@ def _generation(row: Mapping[str, Any]) -> Generation:
 
 def _table_of(shares: UseShares, credit: pd.DataFrame | None, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The table of shares, with the intervals of the credit, scaled as the credit is; use is counted, so certain."""
-    known: dict[str, Any] = (
-        {} if credit is None else {str(row["contributor"]): row for row in credit.to_dict("records")}
-    )
+    records: list[dict[Any, Any]] = [] if credit is None else credit.to_dict("records")
+    known: dict[str, Any] = {str(row["contributor"]): row for row in records}
     positive = math.fsum(row["credit"] for row in known.values() if row["credit"] > 0)
     scale = math.fsum(shares.training.values()) / positive if positive else 0.0
     count: dict[str, int] = {}
     for row in rows:
         for name in row["contributors"]:
             count[name] = count.get(name, 0) + 1
-    records = []
+    table = []
     totals = shares.total | dict.fromkeys((name for name in known if name not in shares.total), 0.0)
     for name, total in totals.items():
         row = known.get(name, {"credit": 0.0, "ci_low": 0.0, "ci_high": 0.0, "stderr": 0.0})
-        records.append(
+        table.append(
             {
                 "contributor": name,
                 "credit": total,
@@ -198,7 +197,7 @@ def _table_of(shares: UseShares, credit: pd.DataFrame | None, rows: list[dict[st
                 "generations": count.get(name, 0),
             }
         )
-    return pd.DataFrame(records)
+    return pd.DataFrame(table)
 
 
 def _behind(rows: list[dict[str, Any]], shares: UseShares) -> dict[str, list[GenerationBehind]]:

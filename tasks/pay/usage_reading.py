@@ -92,8 +92,10 @@ def of_file(path: Path, first: date, after: date, known: Sequence[str], attribut
         where = f"{path}, generation {identity!r}"
         with refused.collect():
             row = rows.iloc[0]
-            if identity in seen:
-                raise InputError(f"{where} stands twice; ids are of one generation")
+            if identity in seen or (
+                shared and len(rows[[*{"time", "revenue"} & {*rows.columns}]].drop_duplicates()) > 1
+            ):
+                raise InputError(f"{where} stands twice; an id is of one generation, with one time and one revenue")
             seen.add(str(identity))
             at = _time(where, row["time"], first, after)
             revenue = _revenue(where, row["revenue"]) if "revenue" in table.columns else None

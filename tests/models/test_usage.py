@@ -45,9 +45,9 @@ def test_the_order_and_the_unit_of_revenue_change_nothing() -> None:
 
 
 def test_a_part_for_nobody_is_refused() -> None:
-    with pytest.raises(InputError, match="the training part, 60.0% of the pool, is divided among nobody"):
+    with pytest.raises(InputError, match=r"the training part, 60\.0% of the pool, is divided among nobody"):
         use_shares(GENERATIONS, {}, training=Fraction(2, 10), unattributable="training")
-    with pytest.raises(InputError, match="the output part, 80.0% of the pool"):
+    with pytest.raises(InputError, match=r"the output part, 80\.0% of the pool"):
         use_shares(GENERATIONS[2:], CREDIT, training=Fraction(2, 10), unattributable="use")
     with pytest.raises(InputError, match="no generation with revenue"):
         use_shares([], CREDIT, training=Fraction(1), unattributable="use")
