@@ -92,9 +92,8 @@ def of_file(path: Path, first: date, after: date, known: Sequence[str], attribut
         where = f"{path}, generation {identity!r}"
         with refused.collect():
             row = rows.iloc[0]
-            if identity in seen or (
-                shared and len(rows[[*{"time", "revenue"} & {*rows.columns}]].drop_duplicates()) > 1
-            ):
+            once = [column for column in ("time", "revenue") if column in rows.columns]
+            if identity in seen or len(rows[once].drop_duplicates()) > 1:
                 raise InputError(f"{where} stands twice; an id is of one generation, with one time and one revenue")
             seen.add(str(identity))
             at = _time(where, row["time"], first, after)
