@@ -183,9 +183,7 @@ def _time(where: str, value: Any, first: date, after: date) -> str:
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     begin, end = (datetime.combine(day, time(), UTC) for day in (first, after))
     if not begin <= at < end:
-        raise InputError(
-            f"{where}: {at.isoformat()} is not in the period, from {first} to the day before {after} (UTC)"
-        )
+        raise InputError(f"{where}: {at.isoformat()} is not in the period from {first} to the day before {after} (UTC)")
     return at.isoformat()
 
 

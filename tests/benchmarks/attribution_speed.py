@@ -16,17 +16,15 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pyarrow as pa
 import uvicorn
 
 from royalty.infra.servers.attribution_api import create_app
 from royalty.infra.servers.keys import KeyFile
-from royalty.infra.stores.shards import ShardStore
 from royalty.infra.stores.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
-from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
-from royalty.tasks.attribution.index import COLUMNS, Description, build, code_of
-from tests.benchmarks.index_scale import kept, made, memory
+from royalty.models.retrieval.codebook import CODE
+from royalty.tasks.attribution.attributing import Attributor
+from tests.benchmarks.index_scale import index_in, made, memory
 
 REQUESTS = 300
 
@@ -35,12 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--port", type=int, default=8751)
-    parser.add_argument("--folder", type=Path, help="where the files are written; by default a temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder of `index_scale`, whose index is used")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        home = Path(folder)
-        _build(home, options.items)
-        attributor = Attributor(served_folders(home), WeightsStore(home / "weights"))
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Path(temporary)
+        store, _ = index_in(options.folder or home, options.items, CODE)
+        attributor = Attributor({("scale", "1"): store.folder}, WeightsStore(home / "weights"))
         attributor.open_all()
         keys, log = KeyFile(home / "attribution" / "keys.json"), UsageLog(home / "attribution" / "log.db")
         secret = keys.add("benchmark", ["attribute"], rate=1e6, burst=1_000_000)
@@ -72,17 +70,6 @@ def main() -> None:
         print(f"{options.items} items, {REQUESTS} requests: median {np.median(milliseconds):.1f} ms, "
               f"95% within {np.quantile(milliseconds, 0.95):.1f} ms; {log.count()} in the log; "
               f"{used['RssAnon']:.0f} MiB allocated, {used['RssFile']:.0f} MiB mapped")  # fmt: skip
-
-
-def _build(home: Path, items: int) -> None:
-    store = ShardStore(index_folder(home, "scale", "1"))
-    store.folder.mkdir(parents=True)
-    names = pa.array([f"c{number % 97}" for number in range(items)], pa.string())
-    table = pa.table(dict.fromkeys(COLUMNS, names))
-    table = table.set_column(0, "id", pa.array([f"{number:064x}" for number in range(items)], pa.string()))
-    features = kept(items, home / "features")
-    build(store, features, table, Description("scale", "1", "", (), "made", code_of("")))
-    (home / "features").unlink()
 
 
 if __name__ == "__main__":

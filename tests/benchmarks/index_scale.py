@@ -3,6 +3,8 @@
     python -m tests.benchmarks.index_scale --items 1000000
     python -m tests.benchmarks.index_scale --items 100000 --codes SQ8 PQ64 RaBitQ
 
+With `--folder`, vectors and indexes are kept there and used again.
+
 Vectors have 1,280 dimensions, none of them negative, as those of EfficientNet-Lite0: 64 latent numbers about one of
 many centres, through a random network. The machine's files are read from its cache, as far as memory goes; memory is
 that of the process: what it allocated, and what it maps of the files.
@@ -21,7 +23,7 @@ import pyarrow as pa
 
 from royalty.infra.stores.shards import ShardStore
 from royalty.models.retrieval.search import Vectors
-from royalty.tasks.attribution.index import COLUMNS, Description, build, opened
+from royalty.tasks.attribution.index import COLUMNS, Description, build, code_of, opened
 
 DIMENSIONS, LATENT, HIDDEN, CENTRES = 1_280, 64, 512, 2_000
 MADE_TOGETHER = 20_000
@@ -67,53 +69,86 @@ def memory() -> dict[str, float]:
     return {name: int(lines[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile", "VmHWM")}
 
 
-def measured(vectors: Vectors, queries: np.ndarray, nearest: np.ndarray, k: int) -> tuple[float, np.ndarray]:
+def measured(
+    vectors: Vectors, queries: np.ndarray, nearest: np.ndarray, k: int, probes: int
+) -> tuple[float, np.ndarray]:
     """Fraction of the k nearest that are found, and the seconds of each query."""
     hits, seconds = [], []
     for query, apart in zip(queries, nearest, strict=True):
         began = time.perf_counter()
-        distances, _ = vectors.nearest(query, k)
+        distances, _ = vectors.nearest(query, k, probes=probes)
         seconds.append(time.perf_counter() - began)
         hits.append((distances <= apart[k - 1] + 1e-3).mean())  # half precision rounds distances
     return float(np.mean(hits)), np.array(seconds)
+
+
+def features_in(folder: Path, items: int) -> np.ndarray:
+    """The vectors in a file of a folder, made if they are not there."""
+    file = folder / f"features-{items}"
+    return np.memmap(file, np.float32, "r", shape=(items, DIMENSIONS)) if file.exists() else kept(items, file)
+
+
+def index_in(folder: Path, items: int, code: str) -> tuple[ShardStore, str]:
+    """An index of these vectors, built if it is not there, and what building it took."""
+    store, said = ShardStore(folder / f"index-{items}" / "scale" / code), folder / f"built-{items}-{code}"
+    if not store.exists:
+        features = features_in(folder, items)
+        names = pa.array([f"c{number % 97}" for number in range(items)], pa.string())
+        table = pa.table(dict.fromkeys(COLUMNS, names))
+        table = table.set_column(0, "id", pa.array([f"{number:064x}" for number in range(items)], pa.string()))
+        store.folder.mkdir(parents=True)
+        began, cpu = time.perf_counter(), time.process_time()
+        about = Description("scale", code, "", (), "made", code_of(""), codes=code)
+        manifest = build(store, features, table, about)
+        size = sum(size for shard in manifest.shards for size, _ in shard.files.values()) / 1e9
+        built = (
+            f"{time.perf_counter() - began:8.1f} {time.process_time() - cpu:8.1f} {memory()['VmHWM']:9.0f} {size:6.2f}"
+        )
+        said.write_text(built)
+    return store, said.read_text()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--codes", nargs="+", default=["SQ8"])
-    parser.add_argument("--folder", type=Path, help="where the files are written; by default a temporary folder")
+    parser.add_argument("--folder", type=Path, help="where files are kept, and not made again; else a temporary folder")
+    parser.add_argument("--until", choices=("made", "built", "searched"), default="searched")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        features = kept(options.items, Path(folder) / "features")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if options.until == "made":
+            features_in(folder, options.items)
+            return
+        if options.until == "built":
+            for code in options.codes:
+                print(code, index_in(folder, options.items, code)[1])
+            return
         queries = np.concatenate(list(made(QUERIES, 2)))
-        nearest = truth(features, queries, 100)
-        names = [f"c{number % 97}" for number in range(options.items)]
-        items = pa.table({name: pa.array(names, pa.string()) for name in COLUMNS})
-        items = items.set_column(0, "id", pa.array([f"{number:064x}" for number in range(options.items)], pa.string()))
+        known = folder / f"truth-{options.items}.npy"
+        if not known.exists():
+            np.save(known, truth(features_in(folder, options.items), queries, 100))
+        nearest = np.load(known)
         print(f"{options.items} vectors of {DIMENSIONS} dimensions; the nearest is {nearest[:, 0].mean():.3f} away, "
               f"the hundredth {nearest[:, -1].mean():.3f}")  # fmt: skip
-        print(f"{'code':8} {'built s':>8} {'cpu s':>8} {'GB':>6} {'k':>4} {'recall':>7} {'median ms':>10} {'p95 ms':>7}"
-              f" {'alloc MiB':>10} {'mapped MiB':>11}")  # fmt: skip
+        print(f"{'code':8} {'built s':>8} {'cpu s':>8} {'peak MiB':>9} {'GB':>6} {'k':>4} {'probes':>6} {'recall':>7} "
+              f"{'median ms':>10} {'cpu ms':>7} {'p95 ms':>7} {'alloc MiB':>10} {'mapped MiB':>11}")  # fmt: skip
         for code in options.codes:
-            store = ShardStore(Path(folder) / code)
-            store.folder.mkdir()
-            began, cpu = time.perf_counter(), time.process_time()
-            about = Description("scale", "1", "", (), "made", "none", codes=code)
-            manifest = build(store, features, items, about)
-            built, busy = time.perf_counter() - began, time.process_time() - cpu
-            size = sum(size for shard in manifest.shards for size, _ in shard.files.values()) / 1e9
+            store, built = index_in(folder, options.items, code)
+            manifest = store.manifest()
             parts = store.open(manifest)
             vectors = opened(store, manifest, parts)
-            for k in (10, 100):
-                measured(vectors, queries[:20], nearest[:20], k)  # what was not in memory yet is read
+            for k, probes in ((10, 32), (10, 64), (100, 64), (100, 128)):
+                measured(vectors, queries[:20], nearest[:20], k, probes)  # what was not in memory yet is read
                 for part in parts:
                     part.release()
-                recall, seconds = measured(vectors, queries, nearest, k)
-                used = memory()
-                print(f"{code:8} {built:8.1f} {busy:8.1f} {size:6.2f} {k:4} {recall:7.4f} "
-                      f"{1e3 * np.median(seconds):10.2f} {1e3 * np.quantile(seconds, 0.95):7.2f} "
-                      f"{used['RssAnon']:10.0f} {used['RssFile']:11.0f}")  # fmt: skip
+                cpu = time.process_time()
+                recall, seconds = measured(vectors, queries, nearest, k, probes)
+                busy, used = (time.process_time() - cpu) / QUERIES, memory()
+                print(f"{code:8} {built} {k:4} {probes:6} {recall:7.4f} {1e3 * np.median(seconds):10.2f} "
+                      f"{1e3 * busy:7.2f} {1e3 * np.quantile(seconds, 0.95):7.2f} {used['RssAnon']:10.0f} "
+                      f"{used['RssFile']:11.0f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
