@@ -9,10 +9,12 @@ from royalty.flows.configuration import (
     load_detect_config,
     load_detection_config,
     load_gmvaluator_config,
+    load_index_config,
     load_payout_config,
     load_value_config,
 )
 from royalty.infra.settings import Settings
+from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
@@ -33,6 +35,7 @@ __all__ = [
     "DetectConfig",
     "DetectionConfig",
     "GMValuatorConfig",
+    "IndexConfig",
     "Settings",
     "StageConfig",
     "ValueConfig",
@@ -42,6 +45,7 @@ __all__ = [
     "load_detect_config",
     "load_detection_config",
     "load_gmvaluator_config",
+    "load_index_config",
     "load_payout_config",
     "load_value_config",
     "royalty",

@@ -16,6 +16,7 @@ from product import (
     DetectConfig,
     DetectionConfig,
     GMValuatorConfig,
+    IndexConfig,
     StageConfig,
     ValueConfig,
 )
@@ -54,6 +55,10 @@ DETECT = """## `royalty detect`
 """
 
 MATCH = """## `royalty value gmvaluator`
+
+"""
+
+INDEX = """## `royalty index build`
 
 """
 
@@ -96,7 +101,9 @@ def settings_pages() -> dict[str, str]:
         + DETECT
         + section(value, "detect", DetectConfig, 3)
         + MATCH
-        + section(value, "gmvaluator", GMValuatorConfig, 3),
+        + section(value, "gmvaluator", GMValuatorConfig, 3)
+        + INDEX
+        + section(value, "index", IndexConfig, 3),
         evaluation: HEAD
         + EVALUATION
         + section(evaluation, "detection", DetectionConfig, 3)
