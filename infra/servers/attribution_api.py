@@ -104,8 +104,8 @@ class AttributionAnswer(BaseModel):
         others: the share of the training images that are not listed.
         effective_items: effective number of training images that share it.
         nearest: distance of the nearest training image.
-        memorization_p_value: probability of a training image as near as the nearest one for an image that was not
-            trained on; left out if the index has no test.
+        memorization_p_value: probability that an image which was not trained on is as close to a training image,
+            compared with the next ones; a small one says that this image is a copy.
         index: the index that was searched.
     """
 
@@ -119,7 +119,7 @@ class AttributionAnswer(BaseModel):
     others: float
     effective_items: float
     nearest: float
-    memorization_p_value: float | None = None
+    memorization_p_value: float
     index: str
 
 

@@ -13,6 +13,9 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.valuation.gmvaluator import softmin
 
+COMPARED = 50
+"""Items after the nearest whose mean distance the nearest is compared with."""
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -41,6 +44,31 @@ def attribution(distances: np.ndarray, *, temperature: float, far: float) -> Att
     """
     shares = softmin(distances[None], temperature)[0]
     return Attribution(shares, float(np.exp(entr(shares).sum())), bool(distances[0] > far))
+
+
+def closeness(distances: np.ndarray) -> float:
+    """Distance of the nearest item as a fraction of the mean distance of the next ones (Carlini et al. 2023): 0 for a
+    copy, near 1 for an image like many others.
+
+    Args:
+        distances: `(n,)`, ascending; the nearest, and up to `COMPARED` next ones.
+    """
+    apart = float(distances[1 : COMPARED + 1].mean()) if len(distances) > 1 else 0.0
+    return float(distances[0]) / apart if apart > 0 else 0.0
+
+
+def memorization_p_value(close: float, usual: np.ndarray) -> float:
+    """Probability that an image which was not trained on is as close to a training item: the conformal p-value.
+
+    Args:
+        close: result of `closeness`.
+        usual: ascending closeness of items to the other items, which is that of images that were not trained on, as far
+            as the items are no copies of each other.
+
+    Returns:
+        (1 + number of usual ones at least as close) / (1 + their number), at least 1 / (1 + their number).
+    """
+    return float((1 + np.searchsorted(usual, close, side="right")) / (1 + len(usual)))
 
 
 def far_distance(nearest: np.ndarray, rate: float) -> float:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,14 @@ from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.retrieval.search import Vectors
-from royalty.models.valuation.attribution import attribution, contributor_shares, far_distance
+from royalty.models.valuation.attribution import (
+    COMPARED,
+    attribution,
+    closeness,
+    contributor_shares,
+    far_distance,
+    memorization_p_value,
+)
 from royalty.tasks.attribution.index import Description, code_of, opened
 
 if TYPE_CHECKING:
@@ -31,12 +38,6 @@ SHOWN = 0.001
 
 RELEASED = 200
 """Queries after which the system may take back the memory of vectors that were read."""
-
-
-class MemorizationTest(Protocol):
-    """The probability that an image which was not trained on has a training image this near."""
-
-    def __call__(self, nearest: float, about: Description) -> float | None: ...
 
 
 @dataclass
@@ -86,8 +87,8 @@ class ServedIndex:
         return pa.concat_tables(tables).take(pa.array(np.argsort(np.concatenate(order))))
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and numbers of the items that share an image."""
-        found = self.vectors.nearest(features, self.about.k)
+        """Distances and numbers of the nearest items: those that share an image, and those that closeness needs."""
+        found = self.vectors.nearest(features, max(self.about.k, COMPARED + 1))
         self.queries += 1
         if self.queries % RELEASED == 0:
             for part in self.parts:
@@ -118,13 +119,11 @@ class Attributor:
     Attributes:
         folders: by model and version.
         weights: of encoders that need them.
-        memorization: a test of memorization; None leaves its p-value out.
     """
 
     folders: Mapping[tuple[str, str], Path]
     weights: WeightsStore
     device: str = "cpu"
-    memorization: MemorizationTest | None = None
     _opened: dict[tuple[str, str], tuple[int, ServedIndex]] = field(default_factory=dict)
     _encoders: dict[str, Encoder] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -181,8 +180,9 @@ class Attributor:
         self, index: ServedIndex, request: AttributionRequest, distances: np.ndarray, numbers: np.ndarray
     ) -> AttributionAnswer:
         about = index.about
-        divided = attribution(distances, temperature=about.temperature, far=index.far)
-        rows = index.rows(numbers).to_pylist()
+        sharing = slice(about.k)
+        divided = attribution(distances[sharing], temperature=about.temperature, far=index.far)
+        rows = index.rows(numbers[sharing]).to_pylist()
         shares = {} if divided.far else contributor_shares(divided.shares, [row["contributor"] for row in rows])
         listed = [
             ItemShare(
@@ -193,10 +193,9 @@ class Attributor:
                 license=row["license"],
                 file_name=row["file_name"],
             )
-            for row, share, distance in zip(rows, divided.shares.tolist(), distances.tolist(), strict=True)
+            for row, share, distance in zip(rows, divided.shares.tolist(), distances[sharing].tolist(), strict=True)
             if share >= SHOWN and not divided.far
         ]
-        nearest = float(distances[0])
         return AttributionAnswer(
             attribution="",
             id=request.id,
@@ -207,8 +206,8 @@ class Attributor:
             items=listed,
             others=0.0 if divided.far else max(0.0, 1.0 - sum(item.share for item in listed)),
             effective_items=divided.effective,
-            nearest=nearest,
-            memorization_p_value=None if self.memorization is None else self.memorization(nearest, about),
+            nearest=float(distances[0]),
+            memorization_p_value=memorization_p_value(closeness(distances), np.array(about.closeness)),
             index=index.name,
         )
 

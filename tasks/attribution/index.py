@@ -20,6 +20,7 @@ from royalty.models.data.listing import SEPARATOR
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE, LEAST, Codebook, sampled
 from royalty.models.retrieval.search import Shard, Vectors, stored
+from royalty.models.valuation.attribution import COMPARED, closeness
 from royalty.tasks.config.attribution import IndexConfig
 
 ROWS = 8_192
@@ -48,7 +49,8 @@ class Description:
         code: digest of the code of the encoder and of the search.
         codes, learned_for: code of the vectors, and number of items that the lists were learned for; 0 without lists.
         k, temperature, far_rate: see `royalty.tasks.config.attribution.IndexConfig`.
-        nearest: ascending distances of sampled items to the nearest other item.
+        nearest, closeness: of sampled items to the other items, ascending: the distance of the nearest, and how close
+            it is; see `royalty.models.valuation.attribution.closeness`.
         contributors: all names, sorted.
         items: digests of the stored items that it was built from, for pictures.
     """
@@ -66,13 +68,14 @@ class Description:
     temperature: float = 0.1
     far_rate: float = 0.01
     nearest: tuple[float, ...] = ()
+    closeness: tuple[float, ...] = ()
     contributors: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, manifest: Manifest) -> Description:
         known = {**manifest.description}
-        for name in ("shape", "nearest", "contributors", "items"):
+        for name in ("shape", "nearest", "closeness", "contributors", "items"):
             known[name] = tuple(known[name])
         return cls(**known)
 
@@ -359,7 +362,7 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
     about = Description.of(manifest)
     kept = np.setdiff1d(np.arange(manifest.rows), vectors.removed, assume_unique=True)
     sample = np.random.default_rng(about.seed).choice(kept, min(CALIBRATED, len(kept)), replace=False)
-    nearest = sorted(_to_nearest_other(vectors, number) for number in sample.tolist()) if len(kept) > 1 else []
+    apart = [_to_others(vectors, number) for number in sample.tolist()] if len(kept) > 1 else []
     names: set[str] = set()
     first = 0
     for part in parts:
@@ -367,14 +370,22 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
         names.update(*(text.split(SEPARATOR) for text in pc.unique(part.items["contributor"].take(here)).to_pylist()))
         first += len(part.vectors)
     contributors = tuple(sorted(name.strip() for name in names if name.strip()))
-    description: Mapping[str, Any] = asdict(replace(about, nearest=tuple(nearest), contributors=contributors))
+    description: Mapping[str, Any] = asdict(
+        replace(
+            about,
+            nearest=tuple(sorted(float(distances[0]) for distances in apart)),
+            closeness=tuple(sorted(closeness(distances) for distances in apart)),
+            contributors=contributors,
+        )
+    )
     return replace(manifest, description=description)
 
 
-def _to_nearest_other(vectors: Vectors, number: int) -> float:
+def _to_others(vectors: Vectors, number: int) -> np.ndarray:
+    """Distances of the items nearest to one of them, without itself."""
     shard = next(shard for shard in reversed(vectors.shards) if shard.first <= number)
-    distances, numbers = vectors.nearest(shard.vectors[number - shard.first].astype(np.float32), 2)
-    return float(distances[numbers != number][0])
+    distances, numbers = vectors.nearest(shard.vectors[number - shard.first].astype(np.float32), COMPARED + 2)
+    return distances[numbers != number]
 
 
 def _codebook(store: ShardStore, manifest: Manifest) -> Codebook | None:

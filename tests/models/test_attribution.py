@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from royalty.models.base.errors import InputError
-from royalty.models.valuation.attribution import attribution, contributor_shares, far_distance
+from royalty.models.valuation.attribution import (
+    attribution,
+    closeness,
+    contributor_shares,
+    far_distance,
+    memorization_p_value,
+)
 from royalty.models.valuation.gmvaluator import gmvaluator_values
 
 
@@ -48,3 +54,19 @@ def test_the_order_of_items_changes_nothing() -> None:
     names = [f"c{number % 7}" for number in range(200)]
     order = np.random.default_rng(3).permutation(200)
     assert contributor_shares(shares, names) == contributor_shares(shares[order], [names[row] for row in order])
+
+
+def test_p_values_of_images_that_were_not_trained_on_are_uniform() -> None:
+    draws = np.random.default_rng(4)
+    usual, others = np.sort(draws.random(999)), draws.random(2_000)
+    found = np.array([memorization_p_value(close, usual) for close in others])
+    for level in (0.01, 0.1, 0.5):
+        assert (found <= level).mean() == pytest.approx(level, abs=0.04)
+    assert memorization_p_value(0.0, usual) == 1 / 1_000
+    assert memorization_p_value(2.0, usual) == 1
+
+
+def test_closeness() -> None:
+    assert closeness(np.array([0.2, *[0.8] * 50, 9.0])) == pytest.approx(0.25)  # the next fifty, and no more
+    assert closeness(np.array([0.0, 0.0])) == 0
+    assert closeness(np.array([0.3])) == 0
