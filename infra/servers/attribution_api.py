@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -203,6 +204,52 @@ class BodyLimit:
         return await self.app(scope, whole, send)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Whose requests are answered, and how many of them."""
+
+    keys: KeyFile
+    limit: RateLimit
+
+    def check(self, authorization: str, scope: Permission) -> Key:
+        """The key of a request; takes one request of its rate.
+
+        Raises:
+            HTTPException: there is no such key, it has not the scope, or its rate is used up.
+        """
+        kind, _, secret = authorization.partition(" ")
+        key = self.keys.find(secret.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            raise HTTPException(
+                401, "a request needs a key, in `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
+            )
+        if scope not in key.scopes:
+            raise HTTPException(403, f"this needs a key with the scope `{scope}`; this one has {', '.join(key.scopes)}")
+        if (seconds := self.limit.wait(key)) > 0:
+            raise HTTPException(
+                429,
+                f"this key has {key.rate:g} requests a second; try again in {seconds:.3g} s",
+                {"Retry-After": str(max(1, round(seconds)))},
+            )
+        return key
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """A dependency of routes: the key of a request, if it has a scope."""
+
+    scope: Permission
+
+    def __call__(self, request: Request, authorization: Annotated[str, Header(description="`Bearer KEY`")] = "") -> Key:
+        gate: Gate = request.app.state.gate
+        return gate.check(authorization, self.scope)
+
+
+Attributing = Annotated[Key, Depends(Permitted("attribute"))]
+Reading = Annotated[Key, Depends(Permitted("read"))]
+Measuring = Annotated[Key, Depends(Permitted("metrics"))]
+
+
 def recorded(log: UsageLog, client: str, request: AttributionRequest, attribute: Attribute) -> tuple[Logged, bool]:
     """Attribute an image and write it to the log, or find it there.
 
@@ -257,34 +304,12 @@ def create_app(
         redoc_url=None,
         responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 413, 429, 503)},
     )
-    metrics, limit = Metrics(sizes), limit or RateLimit()
+    metrics = Metrics(sizes)
 
-    def permitted(scope: Permission) -> Callable[..., Key]:
-        def check(authorization: Annotated[str, Header(description="`Bearer KEY`")] = "") -> Key:
-            kind, _, secret = authorization.partition(" ")
-            key = keys.find(secret.strip()) if kind.lower() == "bearer" else None
-            if key is None:
-                raise HTTPException(
-                    401, "a request needs a key, in `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
-                )
-            if scope not in key.scopes:
-                raise HTTPException(
-                    403, f"this needs a key with the scope `{scope}`; this one has {', '.join(key.scopes)}"
-                )
-            if (seconds := limit.wait(key)) > 0:
-                raise HTTPException(
-                    429,
-                    f"this key has {key.rate:g} requests a second; try again in {seconds:.3g} s",
-                    {"Retry-After": str(max(1, round(seconds)))},
-                )
-            return key
-
-        return check
+    app.state.gate = Gate(keys, limit or RateLimit())
 
     @app.post("/v1/attributions")
-    def attribute_image(
-        request: AttributionRequest, response: Response, key: Annotated[Key, Depends(permitted("attribute"))]
-    ) -> AttributionAnswer:
+    def attribute_image(request: AttributionRequest, response: Response, key: Attributing) -> AttributionAnswer:
         """Attribute a generated image; it is in the log, on disk, before it is answered."""
         logged, replayed = recorded(log, key.name, request, attribute)
         response.headers["Idempotent-Replayed"] = str(replayed).lower()
@@ -294,7 +319,7 @@ def create_app(
         return AttributionAnswer.model_validate(logged.answer)
 
     @app.get("/v1/attributions/{attribution}")
-    def read_attribution(attribution: str, key: Annotated[Key, Depends(permitted("read"))]) -> AttributionAnswer:
+    def read_attribution(attribution: str, key: Reading) -> AttributionAnswer:
         """An attribution that was logged before."""
         logged = log.get(attribution)
         if logged is None:
@@ -303,7 +328,7 @@ def create_app(
 
     @app.get("/v1/totals")
     def read_totals(
-        key: Annotated[Key, Depends(permitted("read"))],
+        key: Reading,
         by: Literal["contributor", "prompt", "model", "period"] = "contributor",
         begin: Annotated[
             str, Query(alias="from", description="first day, such as 2026-05-01", pattern=DAY)
@@ -316,7 +341,7 @@ def create_app(
         return [Total(group=row[by], generations=row["generations"], share=row["share"]) for row in rows]
 
     @app.get("/metrics", response_class=Response)
-    def read_metrics(key: Annotated[Key, Depends(permitted("metrics"))]) -> Response:
+    def read_metrics(key: Measuring) -> Response:
         """Metrics in the text format of Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -157,7 +157,7 @@ class UsageLog:
             position, previous = (row[0] + 1, row[1]) if row else (1, "")
             fields = {
                 "id": identity_of(client, caller), "client": client, "caller": caller, "body": body, "at": at,
-                "model": model, "version": version, "prompt": prompt, "revenue": revenue, "answer": canonical(answer),
+                "model": model, "version": version, "prompt": prompt, "revenue": revenue, "answer": json.dumps(answer, separators=(",", ":")),
             }  # fmt: skip
             logged: dict[str, Any] = {"position": position, **fields, "previous": previous}
             logged["hash"] = _hash(logged)
@@ -165,7 +165,8 @@ class UsageLog:
             connection.execute(f"insert into attributions ({', '.join(logged)}) values ({marks})", logged)
             shares = [(position, name, share) for name, share in answer["contributors"].items()]
             connection.executemany("insert into shares values (?, ?, ?)", shares)
-        return Logged(**{**{name: logged[name] for name in Logged.__dataclass_fields__}, "answer": answer})
+        kept = {name: logged[name] for name in Logged.__dataclass_fields__}
+        return Logged(**{**kept, "answer": json.loads(logged["answer"])})
 
     def totals(self, by: By, *, begin: str = "", end: str = "~", model: str | None = None) -> list[dict[str, Any]]:
         """Sums over the generations of a time, highest first.
