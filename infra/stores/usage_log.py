@@ -157,7 +157,8 @@ class UsageLog:
             position, previous = (row[0] + 1, row[1]) if row else (1, "")
             fields = {
                 "id": identity_of(client, caller), "client": client, "caller": caller, "body": body, "at": at,
-                "model": model, "version": version, "prompt": prompt, "revenue": revenue, "answer": json.dumps(answer, separators=(",", ":")),
+                "model": model, "version": version, "prompt": prompt, "revenue": revenue,
+                "answer": json.dumps(answer, separators=(",", ":")),
             }  # fmt: skip
             logged: dict[str, Any] = {"position": position, **fields, "previous": previous}
             logged["hash"] = _hash(logged)
