@@ -108,3 +108,21 @@ def attribute(
     from royalty.tasks.attribution.from_files import attribute_files
 
     return attribute_files(images, model, version, picture)
+
+
+def find(images: Sequence[Path], model: str | None, version: str | None) -> list[dict[str, Any]]:
+    """Find out whether works are among the training images, and which outputs they stand behind; starts no server.
+
+    Args:
+        model, version: of the index; None if there is only one.
+
+    Returns:
+        For each image its file; whether it is `contained`, with the same features; the `p_value` of an image that was
+        not trained on and is as close; the `nearest` training images; and logged `outputs` that these stand behind.
+
+    Raises:
+        InputError, StoreError: as for `attribute`.
+    """
+    from royalty.tasks.attribution.from_files import find_works
+
+    return find_works(images, model, version)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.attribution import attribute, index_app, keys_app, serve
+from royalty.flows.cli.attribution import attribute, find, index_app, keys_app, serve
 from royalty.flows.cli.command import (
     AcceptUncertainty,
     AsJson,
@@ -100,6 +100,7 @@ app.command()(revalue)
 app.command()(value)
 app.command()(detect)
 app.command()(attribute)
+app.command()(find)
 app.command()(serve)
 app.command()(trace)
 app.command()(payout)

@@ -168,6 +168,39 @@ def attribute(
         console.print(f"Picture     {picture}", soft_wrap=True)
 
 
+def find(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Works of a rights holder.")],
+    model: Annotated[str | None, typer.Option(help="Model whose index is searched; the only one by default.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version of the model.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find out whether works, or images close to them, were trained on, and which outputs they stand behind."""
+    from royalty.infra.servers.session import configured
+
+    configured()
+    from royalty.flows.attribution import find as found
+
+    works = found(images, model, version)
+    if as_json:
+        sys.stdout.write(json.dumps(works) + "\n")
+        return
+    from royalty.infra.pages.terminal import console, print_table
+
+    for work in works:
+        said = "is among the training images" if work["contained"] else "is not among the training images"
+        console.print(f"{work['file']} {said} of {work['index']}", markup=False, soft_wrap=True)
+        if not work["contained"]:
+            console.print(f"An image that was not trained on is as close to one with probability {work['p_value']:.2g}")
+        rows = [
+            (item["id"][:16], f"{item['distance']:.3f}", ", ".join(item["contributors"]), item["file_name"])
+            for item in work["nearest"]
+        ]
+        print_table(("Nearest", "Distance", "Contributor", "File"), rows, whole=range(1))
+        rows = [(row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]]
+        if rows:
+            print_table(("Output", "Day", "Share", "Prompt"), rows, whole=range(1))
+
+
 def serve(
     model: Annotated[list[str] | None, typer.Option(help="Model to serve; may be repeated. By default all.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -44,6 +44,12 @@ create table if not exists shares (
     share real not null,
     primary key (position, contributor)
 ) without rowid;
+create table if not exists behind (
+    item text not null,
+    position integer not null references attributions (position),
+    share real not null,
+    primary key (item, position)
+) without rowid;
 create index if not exists attributions_at on attributions (at, model);
 create trigger if not exists attributions_keep before update on attributions
     begin select raise(abort, 'the log of attributions is only added to'); end;
@@ -52,6 +58,10 @@ create trigger if not exists attributions_stay before delete on attributions
 create trigger if not exists shares_keep before update on shares
     begin select raise(abort, 'the log of attributions is only added to'); end;
 create trigger if not exists shares_stay before delete on shares
+    begin select raise(abort, 'the log of attributions is only added to'); end;
+create trigger if not exists behind_keep before update on behind
+    begin select raise(abort, 'the log of attributions is only added to'); end;
+create trigger if not exists behind_stay before delete on behind
     begin select raise(abort, 'the log of attributions is only added to'); end;
 """
 
@@ -166,6 +176,8 @@ class UsageLog:
             connection.execute(f"insert into attributions ({', '.join(logged)}) values ({marks})", logged)
             shares = [(position, name, share) for name, share in answer["contributors"].items()]
             connection.executemany("insert into shares values (?, ?, ?)", shares)
+            items = [(item["id"], position, item["share"]) for item in answer.get("items", ())]
+            connection.executemany("insert into behind values (?, ?, ?)", items)
         kept = {name: logged[name] for name in Logged.__dataclass_fields__}
         return Logged(**{**kept, "answer": json.loads(logged["answer"])})
 
@@ -190,6 +202,13 @@ class UsageLog:
             values,
         )
         return [{by: name, "generations": count, "share": share} for name, count, share in rows]
+
+    def behind(self, item: str) -> list[tuple[Logged, float]]:
+        """Attributions that name a training image, with its share of each, highest first."""
+        rows = self._connection.execute(
+            "select position, share from behind where item = ? order by share desc, position", [item]
+        ).fetchall()
+        return [(next(self._rows("position = ?", position)), share) for position, share in rows]
 
     def count(self) -> int:
         return int(self._connection.execute("select count(*) from attributions").fetchone()[0])

@@ -18,7 +18,11 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.decoding import MODES, decode
 from royalty.tasks.attribution.attributing import Attributor, served_folders
+from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.items.stored_items import load_items
+
+SAME = 1e-3
+"""Distance up to which images have the same features; half precision rounds distances by less."""
 
 NEIGHBOURS_SHOWN = 8
 """Training images beside each generated one in the picture."""
@@ -40,6 +44,31 @@ def attribute_files(
         {"file": str(path), **answer.model_dump(exclude={"attribution", "id"}, exclude_none=True)}
         for path, answer in zip(images, answers, strict=True)
     ]
+
+
+def find_works(images: Sequence[Path], model: str | None, version: str | None) -> list[dict[str, Any]]:
+    """See `royalty.flows.attribution.find`."""
+    attributor = open_attributor([] if model is None else [model])
+    name, number = _chosen(attributor, version)
+    log, found = usage_log(), []
+    for path in images:
+        answer = answer_of(attributor, _read(path), str(path), name, number)
+        near = [item for item in answer.items if item.distance <= answer.nearest + SAME] if answer.attributable else []
+        outputs = {row.id: (row, share) for item in near for row, share in log.behind(item.id)}
+        found.append(
+            {
+                "file": str(path),
+                "index": answer.index,
+                "contained": answer.nearest <= SAME,
+                "p_value": answer.memorization_p_value,
+                "nearest": [item.model_dump() for item in near],
+                "outputs": [
+                    {"attribution": row.id, "time": row.at, "prompt": row.prompt, "share": share}
+                    for row, share in sorted(outputs.values(), key=lambda output: -output[1])
+                ],
+            }
+        )
+    return found
 
 
 def open_attributor(models: Sequence[str] = ()) -> Attributor:

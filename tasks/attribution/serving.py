@@ -10,17 +10,12 @@ from royalty.infra.pages.terminal import console
 from royalty.infra.servers.attribution_api import create_app
 from royalty.infra.servers.keys import KeyFile
 from royalty.infra.settings import settings
-from royalty.infra.stores.usage_log import UsageLog
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
 from royalty.tasks.attribution.from_files import open_attributor
+from royalty.tasks.attribution.log import usage_log
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def usage_log() -> UsageLog:
-    """The log of this home."""
-    return UsageLog(settings().root / "attribution" / "log.db")
 
 
 def serve_attributions(models: Sequence[str], host: str, port: int, hosts: Sequence[str], most: int) -> None:

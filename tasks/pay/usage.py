@@ -27,7 +27,7 @@ from royalty.models.payout.usage import Generation, UseShares, use_shares
 from royalty.tasks.attribution.attributing import Attributor, served_folders
 from royalty.tasks.attribution.from_files import open_attributor
 from royalty.tasks.attribution.indexing import described
-from royalty.tasks.attribution.serving import usage_log
+from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.config.payout import PayoutConfig, UseConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.credits import credits_of

@@ -190,4 +190,11 @@ def test_an_image_is_attributed_over_http_as_from_the_command_line(royalty: Run,
     found = answer.json()
     for name in ("contributors", "items", "others", "effective_items", "nearest", "index"):
         assert json.dumps(found[name]) == json.dumps(expected[name])
+    (work,) = result_of(royalty("find", str(files[3]), "--json"))
+    assert work["contained"]
+    assert [output["attribution"] for output in work["outputs"]] == [found["attribution"]]
+    assert work["outputs"][0]["share"] == found["items"][0]["share"]
+    shown = royalty("find", str(files[3])).stdout
+    assert "is among the training images" in shown
+    assert found["attribution"] in shown
     assert ShardStore(index_folder(home, "digits", "1")).manifest().generation == 1

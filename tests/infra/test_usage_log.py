@@ -73,6 +73,18 @@ def test_totals(tmp_path: Path) -> None:
     assert [logged.caller for logged in log.between("2026-05-01", "2026-06-01")] == ["1", "2"]
 
 
+def test_what_a_training_image_stands_behind(tmp_path: Path) -> None:
+    log = UsageLog(tmp_path / "log.db")
+    for caller, share in (("1", 0.2), ("2", 0.9)):
+        answer = {"contributors": {"Ada": 1.0}, "items": [{"id": "a" * 64, "share": share}]}
+        log.append(
+            client="studio", caller=caller, body="b", at="2026-05-03T12:00:00+00:00", model="letters", version="1",
+            prompt="", revenue=None, answer=answer,
+        )  # fmt: skip
+    assert [(row.caller, share) for row, share in log.behind("a" * 64)] == [("2", 0.9), ("1", 0.2)]
+    assert log.behind("b" * 64) == []
+
+
 def test_many_writers_at_once(tmp_path: Path) -> None:
     log, asked = UsageLog(tmp_path / "log.db"), 40
     threads = [
