@@ -69,9 +69,10 @@ def payout_by_use(
     pool, of = terms.name or run or model, run or f"use of {model}"
     payees = load_payees(terms, source)
     check_export(export, terms, payees, ())
+    divided_by = by_use(terms)
     used = read_usage(usage, model, version, terms.period or "", credited)
     joined = join_use(used, credited, terms)
-    terms = by_use(terms)
+    terms = divided_by
     division = settle(joined, terms, pool, payees=payees, source=of, posting=not dry_run, replace=replace)
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"

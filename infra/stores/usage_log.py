@@ -131,12 +131,9 @@ class UsageLog:
         """The attribution with an id."""
         return next(self._rows("id = ?", identity), None)
 
-    def between(self, begin: str, end: str, *, model: str | None = None) -> Iterator[Logged]:
-        """Attributions of generations from `begin` up to, and without, `end`, in the order of the log."""
-        where, values = "at >= ? and at < ?", [begin, end]
-        if model is not None:
-            where, values = f"{where} and model = ?", [*values, model]
-        return self._rows(where, *values)
+    def between(self, begin: str, end: str, *, model: str, version: str) -> Iterator[Logged]:
+        """Attributions of generations of a model from `begin` up to, and without, `end`, in the order of the log."""
+        return self._rows("at >= ? and at < ? and model = ? and version = ?", begin, end, model, version)
 
     def append(
         self,

@@ -122,7 +122,7 @@ def _inputs(
     names += departed
     return PayInputs(
         table=valuation,
-        failed=[len(credit.outputs.failed), credit.outputs.trained],
+        failed=_failed(credit),
         config=config.model_dump(mode="json", exclude=UNNAMED | ({"use"} if config.use is None else set())),
         pool=pool_name,
         period=period,
@@ -135,6 +135,12 @@ def _inputs(
         withheld=_withheld(credit, config),
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
     )
+
+
+def _failed(credit: Credited | Used) -> list[int]:
+    """Number of coalitions whose training failed, and of all models."""
+    outputs = credit.outputs
+    return [outputs.failed if isinstance(outputs, UseOutputs) else len(outputs.failed), outputs.trained]
 
 
 def _withheld(credit: Credited | Used, config: PayoutConfig) -> int:

@@ -73,7 +73,7 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
         log = usage_log()
         if problem := log.problem():
             raise InputError(f"use is paid by a log that was only added to, and {problem}; restore it from a backup")
-        rows, digest = of_log(log.between(first.isoformat(), after.isoformat(), model=model))
+        rows, digest = of_log(log.between(first.isoformat(), after.isoformat(), model=model, version=version))
         inputs = UsageInputs(digest, model, period)
         if not rows:
             raise InputError(
@@ -136,11 +136,19 @@ def join_use(usage: Usage, credit: Credited | None, config: PayoutConfig) -> Use
 
 
 def by_use(config: PayoutConfig) -> PayoutConfig:
-    """Terms for dividing a table of credit and use, whose numbers are shares of the pool already."""
+    """Terms for dividing a table of credit and use, whose numbers are shares of the pool already.
+
+    Raises:
+        InputError: terms that a pool by use does not have.
+    """
+    if config.hysteresis or config.negative != "zero":
+        raise InputError(
+            "a pool by use pays what was used, and for positive credit; it has no `hysteresis` and `negative: zero`. "
+            f"Got `hysteresis: {str(config.hysteresis).lower()}` and `negative: {config.negative}`; change the terms"
+        )
     use = config.use or UseConfig()
     kept = use.model_copy(update={"policy": use.policy or config.policy})
-    changes = {"use": kept, "policy": "proportional", "negative": "zero", "hysteresis": False}
-    return config.model_copy(update=changes)
+    return config.model_copy(update={"use": kept, "policy": "proportional"})
 
 
 def _joined(space: Workspace, inputs: UseInputs, table: pd.DataFrame | None) -> UseOutputs:
@@ -161,7 +169,7 @@ def _joined(space: Workspace, inputs: UseInputs, table: pd.DataFrame | None) -> 
         kept=str(shares.kept),
         unattributed=shares.unattributed,
         behind=_behind(rows, shares),
-        failed=["failed"] * inputs.failed,
+        failed=inputs.failed,
         trained=inputs.trained,
         diagnostics={"efficiency_gap": inputs.efficiency_gap, "marginal_error": inputs.marginal_error},
     )

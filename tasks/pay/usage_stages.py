@@ -98,7 +98,7 @@ class UseOutputs:
     kept: str
     unattributed: float
     behind: dict[str, list[GenerationBehind]]
-    failed: list[str] = field(default_factory=list)
+    failed: int = 0
     trained: int = 1
     diagnostics: dict[str, float] = field(default_factory=dict)
 

@@ -70,7 +70,11 @@ def test_totals(tmp_path: Path) -> None:
     ]
     assert [row["prompt"] for row in log.totals("prompt", end="2026-06-01")] == ["a b", "an a"]
     assert log.totals("model", model="none") == []
-    assert [logged.caller for logged in log.between("2026-05-01", "2026-06-01")] == ["1", "2"]
+    assert [logged.caller for logged in log.between("2026-05-01", "2026-06-01", model="letters", version="1")] == [
+        "1",
+        "2",
+    ]
+    assert list(log.between("2026-05-01", "2026-06-01", model="letters", version="2")) == []
 
 
 def test_what_a_training_image_stands_behind(tmp_path: Path) -> None:
