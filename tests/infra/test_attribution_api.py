@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,10 +17,11 @@ from starlette.testclient import TestClient
 from royalty.infra.servers.attribution_api import AttributionRequest, create_app, recorded
 from royalty.infra.servers.keys import KeyFile, RateLimit
 from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.shards import ShardStore
 from royalty.infra.stores.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.attribution import index
-from royalty.tasks.attribution.attributing import Attributor, served_folders
+from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
 from tests.indexed import built, features_of
 
 ADDRESS = "http://127.0.0.1:8750"
@@ -29,7 +31,7 @@ class Service:
     """A service on an index of features, and clients of it."""
 
     def __init__(self, home: Path) -> None:
-        self.store, _ = built(home)
+        self.store = ShardStore(index_folder(home, "letters", "1"))
         self.log = UsageLog(home / "attribution" / "log.db")
         self.keys = KeyFile(home / "attribution" / "keys.json")
         self.attributor = Attributor(served_folders(home), WeightsStore(home / "weights"))
@@ -51,8 +53,16 @@ class Service:
         return TestClient(self.app, ADDRESS, headers={"Authorization": f"Bearer {secret}"})
 
 
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("indexed")
+    built(home)
+    return home
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Service:
+def service(indexed: Path, tmp_path: Path) -> Service:
+    shutil.copytree(indexed, tmp_path, dirs_exist_ok=True)
     return Service(tmp_path)
 
 
