@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from royalty.infra.stores.shards import Manifest, ShardStore
+from royalty.infra.attribution.shards import Manifest, ShardStore
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import index_folder
 

@@ -231,7 +231,7 @@ def add_key(
 ) -> None:
     """Make a key for a client, and print it. It cannot be shown again."""
     from royalty.flows.configuration import ConfigError
-    from royalty.infra.servers.keys import SCOPES
+    from royalty.infra.attribution.keys import SCOPES
 
     scopes: list[Any] = scope or ["attribute", "read"]
     if unknown := [name for name in scopes if name not in SCOPES]:
@@ -255,7 +255,7 @@ def revoke_key(name: Annotated[str, typer.Argument(help="Name of the client.")])
 
 
 def _keys() -> Any:
-    from royalty.infra.servers.keys import KeyFile
+    from royalty.infra.attribution.keys import KeyFile
     from royalty.infra.settings import settings
     from royalty.infra.workspace import make_home
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from royalty.infra.servers.attribution_api import AttributionAnswer, AttributionRequest, ItemShare, Refused
+from royalty.infra.attribution.api import AttributionAnswer, AttributionRequest, ItemShare, Refused
+from royalty.infra.attribution.shards import MANIFEST, Manifest, OpenShard, ShardStore
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.shards import MANIFEST, Manifest, OpenShard, ShardStore
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import SEPARATOR

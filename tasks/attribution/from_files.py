@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from royalty.infra.servers.attribution_api import AttributionAnswer, AttributionRequest, Refused
+from royalty.infra.attribution.api import AttributionAnswer, AttributionRequest, Refused
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.stores.weights import WeightsStore

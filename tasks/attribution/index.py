@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from royalty.infra.attribution.shards import Manifest, OpenShard, ShardFiles, ShardStore, Writer
 from royalty.infra.stores.keys import code_version
-from royalty.infra.stores.shards import Manifest, OpenShard, ShardFiles, ShardStore, Writer
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.base.registry import entries_of, modules_of
@@ -385,7 +385,8 @@ def _to_others(vectors: Vectors, number: int) -> np.ndarray:
     """Distances of the items nearest to one of them, without itself."""
     shard = next(shard for shard in reversed(vectors.shards) if shard.first <= number)
     distances, numbers = vectors.nearest(shard.vectors[number - shard.first].astype(np.float32), COMPARED + 2)
-    return distances[numbers != number]
+    others: np.ndarray = distances[numbers != number]
+    return others
 
 
 def _codebook(store: ShardStore, manifest: Manifest) -> Codebook | None:

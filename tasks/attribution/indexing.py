@@ -9,10 +9,10 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.attribution.shards import Manifest, ShardStore
 from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.shards import Manifest, ShardStore
 from royalty.infra.workspace import open_workspace
 from royalty.models.valuation.attribution import far_distance
 from royalty.tasks.attribution import index

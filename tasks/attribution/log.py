@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.settings import settings
-from royalty.infra.stores.usage_log import UsageLog
 
 
 def usage_log() -> UsageLog:

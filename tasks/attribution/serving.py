@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from royalty.infra.attribution.api import create_app
+from royalty.infra.attribution.keys import KeyFile
 from royalty.infra.pages.terminal import console
-from royalty.infra.servers.attribution_api import create_app
-from royalty.infra.servers.keys import KeyFile
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from royalty.infra.stores.usage_log import Logged
+from royalty.infra.attribution.usage_log import Logged
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.listing import SEPARATOR
 

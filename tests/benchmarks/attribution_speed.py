@@ -18,9 +18,9 @@ import httpx
 import numpy as np
 import uvicorn
 
-from royalty.infra.servers.attribution_api import create_app
-from royalty.infra.servers.keys import KeyFile
-from royalty.infra.stores.usage_log import UsageLog
+from royalty.infra.attribution.api import create_app
+from royalty.infra.attribution.keys import KeyFile
+from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.retrieval.codebook import CODE
 from royalty.tasks.attribution.attributing import Attributor

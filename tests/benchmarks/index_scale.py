@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from royalty.infra.stores.shards import ShardStore
+from royalty.infra.attribution.shards import ShardStore
 from royalty.models.retrieval.search import Vectors
 from royalty.tasks.attribution.index import COLUMNS, Description, build, code_of, opened
 

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from royalty.infra.stores.shards import ShardStore
-from royalty.infra.stores.usage_log import UsageLog
+from royalty.infra.attribution.shards import ShardStore
+from royalty.infra.attribution.usage_log import UsageLog
 from royalty.tasks.attribution.attributing import index_folder
 from tests.conftest import ROYALTY, Run, environment_of, save_digits
 from tests.flows.test_credit import result_of

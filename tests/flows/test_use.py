@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from royalty.infra.servers.attribution_api import AttributionRequest, recorded
-from royalty.infra.stores.usage_log import UsageLog
+from royalty.infra.attribution.api import AttributionRequest, recorded
+from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.attribution.attributing import Attributor, served_folders
 from tests.conftest import Credited, Run

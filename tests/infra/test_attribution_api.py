@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from royalty.infra.servers.attribution_api import AttributionRequest, create_app, recorded
-from royalty.infra.servers.keys import KeyFile, RateLimit
+from royalty.infra.attribution.api import AttributionRequest, create_app, recorded
+from royalty.infra.attribution.keys import KeyFile, RateLimit
+from royalty.infra.attribution.shards import ShardStore
+from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.shards import ShardStore
-from royalty.infra.stores.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from royalty.infra.attribution.shards import MANIFEST, Manifest, ShardStore
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.shards import MANIFEST, Manifest, ShardStore
 from royalty.models.base.errors import InputError
 from royalty.models.retrieval.search import Vectors
 from royalty.tasks.attribution import index

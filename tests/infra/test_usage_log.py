@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from royalty.infra.attribution.usage_log import Logged, OtherBody, UsageLog
 from royalty.infra.stores.artifacts import StoreError
-from royalty.infra.stores.usage_log import Logged, OtherBody, UsageLog
 
 
 def append(log: UsageLog, caller: str, **fields: Any) -> Logged:

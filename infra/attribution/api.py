@@ -16,12 +16,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from royalty.infra.attribution.keys import Key, KeyFile, RateLimit
+from royalty.infra.attribution.keys import Scope as Permission
+from royalty.infra.attribution.usage_log import Logged, OtherBody, UsageLog, identity_of, same
 from royalty.infra.servers.guard import Guard
-from royalty.infra.servers.keys import Key, KeyFile, RateLimit
-from royalty.infra.servers.keys import Scope as Permission
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.usage_log import Logged, OtherBody, UsageLog, identity_of, same
 
 BODY = 16 * 2**20
 """Most bytes of a request."""
