@@ -10,6 +10,7 @@ import pyarrow as pa
 from royalty.infra.attribution.shards import Manifest, ShardStore
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import index_folder
+from royalty.tasks.attribution.description import COLUMNS, Description, code_of
 
 DIMENSIONS = 16
 
@@ -28,12 +29,12 @@ def table_of(count: int, *, first: int = 0) -> pa.Table:
         "file_name": [f"{number}.png" for number in numbers],
         "date": [""] * count,
     }
-    return pa.table({name: pa.array(columns[name], pa.string()) for name in index.COLUMNS})
+    return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS})
 
 
-def description(**settings: object) -> index.Description:
-    known = {"encoder": "", "shape": (), "encoder_key": "features", "code": index.code_of(""), "k": 10}
-    return index.Description(**{"model": "letters", "version": "1", **known, **settings})  # type: ignore[arg-type]
+def description(**settings: object) -> Description:
+    known = {"encoder": "", "shape": (), "encoder_key": "features", "code": code_of(""), "k": 10}
+    return Description(**{"model": "letters", "version": "1", **known, **settings})  # type: ignore[arg-type]
 
 
 def built(home: Path, count: int = 300, **settings: object) -> tuple[ShardStore, Manifest]:

@@ -28,7 +28,8 @@ from royalty.models.valuation.attribution import (
     far_distance,
     memorization_p_value,
 )
-from royalty.tasks.attribution.index import Description, code_of, opened
+from royalty.tasks.attribution.description import Description, code_of
+from royalty.tasks.attribution.index import opened
 
 if TYPE_CHECKING:
     from royalty.models.encoders.encoder import Encoder

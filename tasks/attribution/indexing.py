@@ -17,7 +17,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.valuation.attribution import far_distance
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import index_folder
-from royalty.tasks.attribution.index import Description
+from royalty.tasks.attribution.description import Description, table_of
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.stages import ItemsOutputs
@@ -38,7 +38,7 @@ def build_items(config: IndexConfig, items: ItemsOutputs, encoder: str) -> dict[
     with progress("Index", len(loaded)) as advance:
         about = Description.by(config, encoder, items.shape, items.items)
         features = features_of(space.embeddings, loaded, encoder)
-        manifest = index.build(store, features, index.table_of(loaded), about, progress=advance)
+        manifest = index.build(store, features, table_of(loaded), about, progress=advance)
     return summary(store, manifest)
 
 
@@ -49,7 +49,7 @@ def add_items(model: str, version: str, items: ItemsOutputs, encoder: str) -> di
     loaded = load_items(space.artifacts, items.items)
     features = features_of(space.embeddings, loaded, encoder)
     with progress("Index", len(loaded)) as advance:
-        manifest = index.add(store, features, index.table_of(loaded), stored_as=items.items, progress=advance)
+        manifest = index.add(store, features, table_of(loaded), stored_as=items.items, progress=advance)
     return summary(store, manifest)
 
 

@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from royalty.infra.attribution.shards import ShardStore
 from royalty.models.retrieval.search import Vectors
-from royalty.tasks.attribution.index import COLUMNS, Description, build, code_of, opened
+from royalty.tasks.attribution.description import COLUMNS, Description, code_of
+from royalty.tasks.attribution.index import build, opened
 
 DIMENSIONS, LATENT, HIDDEN, CENTRES = 1_280, 64, 512, 2_000
 MADE_TOGETHER = 20_000

@@ -22,6 +22,7 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
+from royalty.tasks.attribution.description import Description
 from tests.indexed import built, features_of
 
 ADDRESS = "http://127.0.0.1:8750"
@@ -107,7 +108,7 @@ def test_an_image_that_is_far_from_all_is_attributed_to_nobody(service: Service)
     assert usual["attributable"]
     assert usual["nearest"] == 0
     assert usual["memorization_p_value"] == 1 / 301  # a copy of a training image
-    about = index.Description.of(service.store.manifest())
+    about = Description.of(service.store.manifest())
     found = service.client.post("/v1/attributions", json=request("far", embedding=far.tolist())).json()
     assert found["nearest"] > max(about.nearest) or found["attributable"]
     service.attributor._opened["letters", "1"][1].far = 0.0

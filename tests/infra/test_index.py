@@ -17,6 +17,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.retrieval.search import Vectors
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import ServedIndex
+from royalty.tasks.attribution.description import Description
 from tests.indexed import DIMENSIONS, built, description, features_of, table_of
 
 SMALL = 400
@@ -84,7 +85,7 @@ def test_removing_and_compacting_equal_a_rebuild(tmp_path: Path, count: int) -> 
     fresh = index.build(rebuilt, features_of(count)[kept], table_of(count).take(kept), description())
     compacted = store.manifest()
     assert compacted.codebook == fresh.codebook
-    assert index.Description.of(compacted) == index.Description.of(fresh)
+    assert Description.of(compacted) == Description.of(fresh)
     assert [shard.files for shard in compacted.shards] == [shard.files for shard in fresh.shards]  # byte for byte
     assert answers(store, queries) == answers(rebuilt, queries)
 
@@ -102,7 +103,7 @@ def test_a_set_in_several_shards_is_searched_as_one(tmp_path: Path) -> None:
 def test_all_items_of_a_contributor_are_removed_and_what_others_share_stays(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     manifest = index.remove(store, contributor="Bob")
-    assert index.Description.of(manifest).contributors == ("Ada", "Cyd")
+    assert Description.of(manifest).contributors == ("Ada", "Cyd")
     assert vectors_of(store, manifest).count == 200
     with pytest.raises(InputError, match="no item of the index belongs to 'Bob' alone"):
         index.remove(store, contributor="Bob")
