@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from royalty.models.base.errors import InputError
 from royalty.models.retrieval.codebook import Codebook, Lists, bits_of, scan
@@ -153,7 +154,8 @@ def stored(features: np.ndarray, title: str) -> np.ndarray:
 
 def _squared(unit: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Squared distances of rows from a vector; each row by itself, whatever the others are."""
-    differences = vectors.astype(np.float32)
+    # torch converts half precision by vector instructions, numpy number by number.
+    differences = torch.from_numpy(np.array(vectors)).float().numpy()
     differences -= unit
     squared: np.ndarray = np.einsum("ij,ij->i", differences, differences)
     return squared
