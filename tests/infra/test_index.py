@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import resource
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -151,30 +153,34 @@ def test_who_searches_is_not_disturbed_by_who_compacts(tmp_path: Path) -> None:
     assert [array.tolist() for array in vectors.nearest(query, 5)] == before
 
 
-def _with_little_disk(folder: Path, bytes_: int) -> None:
-    """Add items with a limit on the size of files; ends with 3 if that is one error."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+@contextmanager
+def little_disk(bytes_: int) -> Iterator[None]:
+    """Files that this process writes have at most so many bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, before[1]))
     try:
-        index.add(ShardStore(folder), features_of(2_000, seed=1), table_of(2_000, first=1_000))
-    except StoreError as error:
-        os._exit(3 if "Free some space" in str(error) else 4)
-    os._exit(0)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def _killed(folder: Path) -> None:
-    """End this process as the first shard has been written, and before the manifest is."""
-    index._calibrated = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
-    index.add(ShardStore(folder), features_of(50, seed=1), table_of(50, first=1_000))
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from royalty.infra.attribution.shards import ShardStore
+from royalty.tasks.attribution import index
+from tests.indexed import features_of, table_of
+index._calibrated = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # shards are written, the manifest is not
+index.add(ShardStore(Path(sys.argv[1])), features_of(50, seed=1), table_of(50, first=1_000))
+"""
 
 
 @pytest.mark.parametrize("bytes_", [1_000, 40_000, 70_000])
 def test_a_full_disk_is_one_error_and_loses_nothing(tmp_path: Path, bytes_: int) -> None:
     store, _ = built(tmp_path)
     before, found = files_of(store.folder), answers(store, features_of(5))
-    process = multiprocessing.get_context("fork").Process(target=_with_little_disk, args=(store.folder, bytes_))
-    process.start()
-    process.join()
-    assert process.exitcode == 3
+    with little_disk(bytes_), pytest.raises(StoreError, match="Free some space"):
+        index.add(store, features_of(2_000, seed=1), table_of(2_000, first=1_000))
     assert files_of(store.folder) == before
     assert answers(store, features_of(5)) == found
 
@@ -183,10 +189,8 @@ def test_a_full_disk_is_one_error_and_loses_nothing(tmp_path: Path, bytes_: int)
 def test_a_killed_writer_loses_nothing_and_leaves_nothing_to_the_next(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     before, found = files_of(store.folder), answers(store, features_of(5))
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(store.folder,))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    killed = subprocess.run([sys.executable, "-c", KILLED, store.folder], cwd=Path(__file__).parents[2])
+    assert killed.returncode == -signal.SIGKILL
     left = set(files_of(store.folder)) - set(before)
     assert left  # what it had written so far
     assert answers(store, features_of(5)) == found
