@@ -83,6 +83,20 @@ class UseConfig(StageConfig):
     unattributable: Unattributable = "training"
     policy: PolicyName | None = None
 
+    @property
+    def description(self) -> str:
+        """The terms in a sentence."""
+        goes_to = {
+            "training": "the training part",
+            "reserve": "the reserve",
+            "use": "those who share the attributable use",
+        }[self.unattributable]
+        weighed = f" ({self.policy})" if self.policy else ""
+        return (
+            f"{self.training:.4%} of the pool is divided by credit{weighed}, and the rest by what was generated; what is "
+            f"not attributable goes to {goes_to}."
+        )
+
 
 class PayoutConfig(StageConfig):
     """The pool of money and the terms of its division; see `royalty.models.payout.division.Terms`.

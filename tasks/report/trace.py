@@ -156,6 +156,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
             (
                 ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
                 ("Terms", config.terms(paid.inputs.unpayable, paid.inputs.confusable).description(config.formatted)),
+                *((("Use", config.use.description),) if config.use else ()),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )

@@ -65,6 +65,8 @@ def test_a_pool_follows_the_log(royalty: Run, tmp_path: Path) -> None:
     traced = result_of(royalty("trace", paid["statement"], "--json"))
     assert traced["matches"]
     steps = {step["title"]: dict(step["facts"]) for step in traced["steps"]}
+    assert steps["Policy"]["Use"].startswith("0.0000% of the pool is divided by credit (equal-tiers)")
+    assert steps["Policy"]["Use"].endswith("what is not attributable goes to the reserve.")
     assert "30, " in steps["Use of the period"]["Generations"]
     name = max(amounts, key=lambda name: amounts[name])
     assert "% of the pool by studio/" in steps["Credit and use"][name]
