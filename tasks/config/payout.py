@@ -93,8 +93,8 @@ class UseConfig(StageConfig):
         }[self.unattributable]
         weighed = f" ({self.policy})" if self.policy else ""
         return (
-            f"{self.training:.4%} of the pool is divided by credit{weighed}, and the rest by what was generated; what is "
-            f"not attributable goes to {goes_to}."
+            f"{self.training:.4%} of the pool is divided by credit{weighed}, and the rest by what was generated; what "
+            f"is not attributable goes to {goes_to}."
         )
 
 
