@@ -76,6 +76,7 @@ class Codebook:
             empty.cp.seed, empty.cp.niter = seed, ROUNDS
             empty.cp.min_points_per_centroid, empty.cp.max_points_per_centroid = PER_LIST, PER_LIST
             if hasattr(empty, "pq"):
+                empty.do_polysemous_training = False  # minutes for an order of centroids that is not used here
                 empty.by_residual = False  # one table of distances for all lists, which else takes 268 MB at 4,096
                 empty.pq.cp.seed, empty.pq.cp.niter, empty.pq.cp.max_points_per_centroid = seed, ROUNDS, 64
             empty.train(projection.apply(sample))
