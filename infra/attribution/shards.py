@@ -207,7 +207,7 @@ class ShardStore:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         mapped.madvise(mmap.MADV_RANDOM)  # rows are read one by one; reading ahead would fetch what nobody asked for
         vectors = np.frombuffer(mapped, STORED).reshape(shard.items, dimensions)
-        lists = faiss.read_index(str(folder / LISTS), faiss.IO_FLAG_MMAP) if LISTS in shard.files else None
+        lists = _mapped_lists(folder / LISTS) if LISTS in shard.files else None
         with pa.memory_map(str(folder / ITEMS)) as source:
             items = pa.ipc.open_file(source).read_all()
         return OpenShard(vectors, lists, items, mapped)
@@ -284,6 +284,14 @@ def _kept(blocks: Iterable[np.ndarray], stream: IO[bytes]) -> Iterator[np.ndarra
     for block in blocks:
         stream.write(np.ascontiguousarray(block, STORED).data)
         yield block
+
+
+def _mapped_lists(file: Path) -> Any:
+    """A faiss index whose lists are read from disk when they are searched."""
+    index: Any = faiss.read_index(str(file), faiss.IO_FLAG_MMAP)
+    on_disk: Any = faiss.downcast_InvertedLists(index.invlists)
+    on_disk.prefetch_nthread = 0  # otherwise every search starts 32 threads, which take longer than it
+    return index
 
 
 def _write_lists(lists: Any, file: Path) -> None:
