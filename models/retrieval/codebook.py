@@ -31,8 +31,11 @@ ROUNDS = 8
 LEAST = 20_000
 """Fewest items that are worth inverted lists; below, every vector is compared."""
 
-PROBES = 64
-"""Lists that a query searches: 32 sqrt(items) codes, as there are 2 sqrt(items) lists."""
+PROBES = 32
+"""Fewest lists that a query searches."""
+
+SCANNED = 16_000
+"""Fewest codes that a query reads: small sets have short lists, and a query searches more of them."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,8 @@ class Codebook:
 
     @property
     def probes(self) -> int:
-        """Lists that a query searches by default."""
-        return min(self.lists, PROBES)
+        """Lists that a query searches by default; a list has about `lists` / 4 items, as there are 2 sqrt(items)."""
+        return min(self.lists, max(PROBES, round(4 * SCANNED / self.lists)))
 
     def filled(self, blocks: Iterable[np.ndarray], *, first: int = 0) -> Lists:
         """A copy of the lists with the codes of vectors, numbered from `first`.

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SHOWN = 0.001
 """Smallest share of a training image that is listed."""
 
-RELEASED = 200
+RELEASED = 20
 """Queries after which the system may take back the memory of vectors that were read."""
 
 

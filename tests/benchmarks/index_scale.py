@@ -140,7 +140,7 @@ def main() -> None:
             manifest = store.manifest()
             parts = store.open(manifest)
             vectors = opened(store, manifest, parts)
-            for k, probes in ((10, 32), (10, 64), (100, 64), (100, 128)):
+            for k, probes in ((10, 32), (100, 32), (100, 64), (100, 128)):
                 measured(vectors, queries[:20], nearest[:20], k, probes)  # what was not in memory yet is read
                 for part in parts:
                     part.release()
