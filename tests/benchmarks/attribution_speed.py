@@ -50,7 +50,7 @@ def main() -> None:
         while not server.started:
             time.sleep(0.05)
         queries = np.concatenate(list(made(REQUESTS, 2)))
-        seconds = []
+        seconds, cpu = [], 0.0
         with httpx.Client(base_url=f"http://{address}", headers={"Authorization": f"Bearer {secret}"}) as client:
             for number, query in enumerate(queries):
                 body = {
@@ -60,15 +60,19 @@ def main() -> None:
                     "embedding": query.tolist(),
                     "encoder": "made",
                 }
+                if number == REQUESTS // 10:
+                    cpu = time.process_time()
                 began = time.perf_counter()
                 answer = client.post("/v1/attributions", json=body)
                 seconds.append(time.perf_counter() - began)
                 answer.raise_for_status()
+        busy = 1e3 * (time.process_time() - cpu) / (REQUESTS - REQUESTS // 10)
         server.should_exit = True
         thread.join()
         used, milliseconds = memory(), 1e3 * np.array(seconds[REQUESTS // 10 :])
         print(f"{options.items} items, {REQUESTS} requests: median {np.median(milliseconds):.1f} ms, "
-              f"95% within {np.quantile(milliseconds, 0.95):.1f} ms; {log.count()} in the log; "
+              f"95% within {np.quantile(milliseconds, 0.95):.1f} ms; "
+              f"{busy:.1f} ms of processor time each, the client's in it; {log.count()} in the log; "
               f"{used['RssAnon']:.0f} MiB allocated, {used['RssFile']:.0f} MiB mapped")  # fmt: skip
 
 

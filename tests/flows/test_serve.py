@@ -142,7 +142,7 @@ def test_images_are_indexed_and_attributed(royalty: Run, tmp_path: Path) -> None
     assert again["items"] == 30
     assert result_of(royalty("attribute", str(files[4]), "--json"))[0]["nearest"] == 0
     (listed,) = result_of(royalty("index", "list", "--verify", "--json"))
-    assert listed["encoder"] == "pixels-8@1x8"
+    assert listed["encoder"] == "pixels@1x8"
 
     (tmp_path / "broken.png").write_bytes(b"no image")
     Image.new("L", (10_000, 10_000)).save(tmp_path / "large.png")
