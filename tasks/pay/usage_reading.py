@@ -200,7 +200,7 @@ def _revenue(where: str, value: Any) -> Decimal:
 def _shares(where: str, rows: pd.DataFrame, known: set[str]) -> dict[str, float]:
     """Shares by contributor; none if the one row names nobody."""
     shares: dict[str, float] = {}
-    for name, value in zip(rows["contributor"].astype(str), rows["share"], strict=True):
+    for name, value in zip(rows["contributor"].fillna("").astype(str), rows["share"], strict=True):
         if not name and len(rows) == 1:
             return {}
         if name in shares:
