@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from royalty.flows.strict_yaml import read_yaml
 from royalty.infra.settings import settings
 from royalty.models.base.errors import InputError, by_name
+from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
@@ -274,6 +275,13 @@ def load_gmvaluator_config(file: Path | None, overrides: Mapping[str, Any]) -> G
 def load_memorization_config(file: Path | None, overrides: Mapping[str, Any]) -> MemorizationConfig:
     """Load the configuration of a test for memorized training images; see `load_value_config`."""
     return _validated(MemorizationConfig, _merged(file, overrides), str(file or "the command line"))
+
+
+def load_index_config(file: Path | None, overrides: Mapping[str, Any]) -> IndexConfig:
+    """Load the configuration of an index; see `load_value_config`. The file's name is no setting of it."""
+    values: dict[str, Any] = {} if file is None else _sides_from(_parse(str(file), _read(file)), file.absolute().parent)
+    values |= {key: value for key, value in overrides.items() if value is not None}
+    return _validated(IndexConfig, values, str(file or "the command line"))
 
 
 def load_detection_config(file: Path | None, overrides: Mapping[str, Any]) -> DetectionConfig:

@@ -21,7 +21,10 @@ from royalty.infra.stores.runstore import RunStore
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
 
-KEPT = {"artifacts", "checkpoints", "embeddings", "locks", "mlflow", "payouts", "prefect", "runs", "weights"}
+KEPT = {
+    "artifacts", "attribution", "checkpoints", "embeddings", "indexes", "locks", "mlflow", "payouts", "prefect",
+    "runs", "weights",
+}  # fmt: skip
 """Folders of a home; its other files are those of `royalty.db`."""
 
 

@@ -11,10 +11,12 @@ from royalty.flows.configuration import (
     load_distance_config,
     load_gmvaluator_config,
     load_memorization_config,
+    load_index_config,
     load_payout_config,
     load_value_config,
 )
 from royalty.infra.settings import Settings
+from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
@@ -39,6 +41,7 @@ __all__ = [
     "DistanceConfig",
     "GMValuatorConfig",
     "MemorizationConfig",
+    "IndexConfig",
     "Settings",
     "StageConfig",
     "ValueConfig",
@@ -50,6 +53,7 @@ __all__ = [
     "load_distance_config",
     "load_gmvaluator_config",
     "load_memorization_config",
+    "load_index_config",
     "load_payout_config",
     "load_value_config",
     "royalty",

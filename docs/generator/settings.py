@@ -18,6 +18,7 @@ from product import (
     DistanceConfig,
     GMValuatorConfig,
     MemorizationConfig,
+    IndexConfig,
     StageConfig,
     ValueConfig,
 )
@@ -60,6 +61,10 @@ DISTANCE = """## `royalty distance`
 """
 
 MATCH = """## `royalty value gmvaluator`
+
+"""
+
+INDEX = """## `royalty index build`
 
 """
 
@@ -108,7 +113,9 @@ def settings_pages() -> dict[str, str]:
         + DISTANCE
         + section(value, "distance", DistanceConfig, 3)
         + MATCH
-        + section(value, "gmvaluator", GMValuatorConfig, 3),
+        + section(value, "gmvaluator", GMValuatorConfig, 3)
+        + INDEX
+        + section(value, "index", IndexConfig, 3),
         evaluation: HEAD
         + EVALUATION
         + section(evaluation, "detection", DetectionConfig, 3)

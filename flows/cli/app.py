@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from royalty.flows.cli.attribution import attribute, find, index_app, keys_app, serve
 from royalty.flows.cli.command import (
     AcceptUncertainty,
     AsJson,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
+app.add_typer(index_app, name="index")
+app.add_typer(keys_app, name="keys")
 
 
 def _print_version(requested: bool) -> None:
@@ -98,6 +101,9 @@ app.command()(revalue)
 app.command()(value)
 app.command()(detect)
 app.command()(distance)
+app.command()(attribute)
+app.command()(find)
+app.command()(serve)
 app.command()(trace)
 app.command()(payout)
 app.command()(ledger)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def payout(
-    credit: Annotated[str, typer.Option(help="Name of a run, or the digest of its credit table.")],
+    credit: Annotated[str | None, typer.Option(help="Name of a run, or the digest of its credit table.")] = None,
+    usage: Annotated[
+        str | None,
+        typer.Option(help="Divide by use, too: `log`, of `royalty serve`, or a CSV or Parquet file of generations."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="With `--usage`: the model that generated.")] = None,
+    version: Annotated[str, typer.Option(help="With `--usage`: version of the model.")] = "1",
     pool: Annotated[
         str | None, typer.Option(help="Amount to divide, for example 1000.00; the run's pool by default.")
     ] = None,
@@ -66,32 +73,42 @@ def payout(
         raise ConfigError(
             f"`--execution-date` is for a payment file, got {execution_date!r} without one; add `--export pain001`"
         )
+    if (credit is None and usage is None) or (usage is None) != (model is None):
+        raise ConfigError(
+            "a pool is divided by the credit of a run (`--credit`), by the use of a model (`--usage` and `--model`), "
+            "or by both; give one of them"
+        )
+    if usage is not None and release:
+        raise ConfigError("`--release` pays held money of a pool, and `--usage` divides one; use only one of them")
     if release and dry_run:
         raise ConfigError("`--release` pays held money, and `--dry-run` posts nothing; use only one of them")
     space = open_workspace(settings())
-    match = space.ledger.credit_of(credit)
+    match = None if credit is None else space.ledger.credit_of(credit)
     run = match[0] if match else None
     run_terms = (space.runs.config(run) or {}).get("payout", {}) if run is not None else {}
     debtor = {"name": debtor_name, "iban": debtor_iban, "bic": debtor_bic}
     overrides = {"pool": pool, "currency": currency, "name": name, "period": period, "execution_date": execution_date}
     configuration = load_payout_config(policy, run_terms, overrides, debtor)
-    with working(credit if run is None else run, flow="royalty.flows.payout", works=(), show_progress=not as_json):
-        from royalty.flows.payout import payout
-
+    known, module = credit if run is None else run, "payout" if usage is None else "use"
+    with working(known, flow=f"royalty.flows.{module}", works=(), show_progress=not as_json):
         format_: Any = export  # checked above
-        options: Any = {
-            "release": release or (),
-            "dry_run": dry_run,
-            "export": format_,
-            "accept_uncertainty": accept_uncertainty,
-        }
+        options: Any = {"dry_run": dry_run, "export": format_, "accept_uncertainty": accept_uncertainty}
+        pay: Callable[..., PayoutResult]
+        if usage is not None and model is not None:
+            from royalty.flows.use import payout_by_use
+
+            pay = partial(payout_by_use, usage, model, configuration, version=version, credit=credit, **options)
+        else:
+            from royalty.flows.payout import payout as payout_by_credit
+
+            pay = partial(payout_by_credit, credit or "", configuration, release=release or (), **options)
         try:
-            result = payout(credit, configuration, replace=replace, **options)
+            result = pay(replace=replace)
         except TakesBack as conflict:
             if as_json or not sys.stdin.isatty():
                 raise
             typer.confirm(f"{conflict}\nPost it nevertheless?", abort=True)
-            result = payout(credit, configuration, replace=True, **options)
+            result = pay(replace=True)
     _print_payout(result, as_json)
 
 

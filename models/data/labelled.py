@@ -34,7 +34,8 @@ class Items:
         images: uint8, `(items, channels, height, width)`; None for features.
         features: floating point, `(items, dimensions)`; None for images.
         labels: names or integers, `(items,)`; None if the source has none.
-        contributors: one text for each item, several names separated by `;`; None if the source names none.
+        contributors: one text for each item, several names separated by `;`; None if the source names none. An
+            `.npz` file may have them as an array of text.
         attributes: by name, bool, `(items,)`; None if not requested.
         file_names: of the images; None if the source has none.
         sources: the set of each image and its row there; of a copy in a credited set, all rows. None if unknown.
@@ -171,7 +172,7 @@ def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
 
 def _read_arrays(path: Path) -> Items:
     try:
-        arrays = open_arrays(path, ("features", "labels", "ids"))
+        arrays = open_arrays(path, ("features", "labels", "ids", "contributors"))
     except (OSError, ValueError, BadZipFile) as error:
         raise InputError(f"{path} cannot be read as plain arrays ({error}); save it with numpy.savez") from None
     if "features" not in arrays:
@@ -187,15 +188,16 @@ def _read_arrays(path: Path) -> Items:
     features = features.astype(features.dtype.newbyteorder("="), copy=False)
     if labels is not None and np.issubdtype(labels.dtype, np.unsignedinteger):
         labels = labels.astype(np.int64)
-    ids = arrays.get("ids", np.arange(len(features)))
-    for name, array in (("labels", labels), ("ids", ids)):
+    ids, owners = arrays.get("ids", np.arange(len(features))), arrays.get("contributors")
+    for name, array in (("labels", labels), ("ids", ids), ("contributors", owners)):
         if array is not None and array.shape != (len(features),):
             raise InputError(
                 f"{path}: `{name}` has one entry for each of {len(features)} rows of features, got shape {array.shape}"
             )
     if labels is not None and labels.dtype.kind not in "iU":
         raise InputError(f"{path}: labels are integers or text, got {labels.dtype}; convert them")
-    return Items(tuple(map(str, ids.tolist())), None, features, labels, None)
+    contributors = None if owners is None else tuple(map(str, owners.tolist()))
+    return Items(tuple(map(str, ids.tolist())), None, features, labels, contributors)
 
 
 def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:

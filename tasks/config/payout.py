@@ -23,6 +23,7 @@ from royalty.models.payout.equal import EqualBy
 from royalty.models.payout.iban import is_iban
 from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
+from royalty.models.payout.usage import Unattributable
 from royalty.tasks.config.base import Limit, StageConfig
 
 MOST = 2**53
@@ -70,6 +71,34 @@ class DebtorConfig(StageConfig):
         return account
 
 
+class UseConfig(StageConfig):
+    """How a pool is divided by use; see `royalty.models.payout.usage`.
+
+    Attributes:
+        training: fraction of the pool that is divided by credit; the rest is divided by what was generated.
+        unattributable: where the worth of generations goes that no training image is near enough to.
+        policy: how credit becomes weights of the training part; None: `policy` of the payout.
+    """
+
+    training: Annotated[Decimal, Field(ge=0, le=1)] = Decimal("0.5")
+    unattributable: Unattributable = "training"
+    policy: PolicyName | None = None
+
+    @property
+    def description(self) -> str:
+        """The terms in a sentence."""
+        goes_to = {
+            "training": "the training part",
+            "reserve": "the reserve",
+            "use": "those who share the attributable use",
+        }[self.unattributable]
+        weighed = f" ({self.policy})" if self.policy else ""
+        return (
+            f"{self.training:.4%} of the pool is divided by credit{weighed}, and the rest by what was generated; what "
+            f"is not attributable goes to {goes_to}."
+        )
+
+
 class PayoutConfig(StageConfig):
     """The pool of money and the terms of its division; see `royalty.models.payout.division.Terms`.
 
@@ -98,6 +127,7 @@ class PayoutConfig(StageConfig):
         post: post the division at the end of a run or revaluation; otherwise it is proposed, and `royalty payout` posts
             it.
         take_back: agree that such a posting takes money back from contributors, as `royalty payout --replace` does.
+        use: how a pool is divided by use, if it is (`royalty payout --usage`).
         corrections: what happens when a pool and period that was paid is divided by other credit. `carry`: what was
             paid stays, and the next payouts pay or withhold the differences. `reverse`: it is taken back, and paid
             anew.
@@ -124,6 +154,7 @@ class PayoutConfig(StageConfig):
     post: bool = False
     take_back: bool = False
     corrections: Corrections = "carry"
+    use: UseConfig | None = None
 
     @field_validator("currency")
     @classmethod

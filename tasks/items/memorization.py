@@ -53,7 +53,7 @@ def judge_memorization(
     )
 
 
-@task(name="judge memorization", cache_policy=NO_CACHE)
+@task(name="write memorization", cache_policy=NO_CACHE)
 def write_memorization(config: MemorizationConfig, tested: MemorizationTested) -> Published:
     """Publish `memorization.parquet` and the sheet of the closest images."""
     inputs, outputs = tested.inputs, tested.outputs

@@ -118,7 +118,9 @@ def _divide(table: pd.DataFrame, credits: Mapping[str, Credit], inputs: PayInput
     if breached := breaches(measured, limits, needed=inputs.needed):
         raise InputError("; ".join(breach.sentence for breach in breached))
     terms = config.terms(inputs.unpayable, inputs.confusable)
-    return divide_pool(config.minor_units, credits, terms, inputs.brought, images_of(table))
+    pool = config.minor_units - inputs.withheld
+    division = divide_pool(pool, credits, terms, inputs.brought, images_of(table))
+    return replace(division, reserve=division.reserve + inputs.withheld)
 
 
 def _outputs(

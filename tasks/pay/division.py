@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 
 import pandas as pd
@@ -21,21 +22,20 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
+from royalty.tasks.pay.usage_stages import Used, UseOutputs
 from royalty.tasks.stages.running import run_here
 
 UNNAMED = {
     "name", "period", "period_from", "payees", "debtor", "execution_date", "post", "take_back", "corrections",
 }  # fmt: skip
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
-EQUAL = {"equal_share", "equal_by"}
-"""Settings that terms of earlier versions lack; left out where they change nothing, so that such terms stay equal."""
 MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
 
 
 @task(name="divide the pool", cache_policy=NO_CACHE)
 def divide(
-    credit: Credited,
+    credit: Credited | Used,
     config: PayoutConfig,
     pool_name: str,
     *,
@@ -45,6 +45,7 @@ def divide(
     """Divide a pool, and find out what posting the division would change. Nothing is posted.
 
     Args:
+        credit: of a run, or credit and use together.
         payees: payees by contributor. Money is held for contributors without a payee in the currency of the pool.
             None: all are paid by name.
         source: the run that the credit belongs to.
@@ -106,7 +107,7 @@ def is_current(paid: Paid) -> bool:
 
 def _inputs(
     space: Workspace,
-    credit: Credited,
+    credit: Credited | Used,
     table: pd.DataFrame,
     config: PayoutConfig,
     pool_name: str,
@@ -121,8 +122,8 @@ def _inputs(
     names += departed
     return PayInputs(
         table=valuation,
-        failed=[len(credit.outputs.failed), credit.outputs.trained],
-        config=config.model_dump(mode="json", exclude=UNNAMED | (set() if config.equal_share else EQUAL)),
+        failed=_failed(credit),
+        config=config.model_dump(mode="json", exclude=UNNAMED | _unused(config)),
         pool=pool_name,
         period=period,
         unpayable=sorted(unpayable(payees, names, config.currency)),
@@ -131,14 +132,32 @@ def _inputs(
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),
         needed=_needed(credit, table, config.limits.stderr),
+        withheld=_withheld(credit, config),
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
     )
 
 
-def _needed(credit: Credited, table: pd.DataFrame, limit: float | None) -> int | None:
+def _unused(config: PayoutConfig) -> set[str]:
+    """Settings that terms of earlier versions lack; left out where they change nothing, so that such terms stay equal."""
+    equal = set() if config.equal_share else {"equal_share", "equal_by"}
+    return equal | ({"use"} if config.use is None else set())
+
+
+def _failed(credit: Credited | Used) -> list[int]:
+    """Number of coalitions whose training failed, and of all models."""
+    outputs = credit.outputs
+    return [outputs.failed if isinstance(outputs, UseOutputs) else len(outputs.failed), outputs.trained]
+
+
+def _withheld(credit: Credited | Used, config: PayoutConfig) -> int:
+    """Minor units that the terms of use keep."""
+    return int(Fraction(credit.outputs.kept) * config.minor_units) if isinstance(credit.outputs, UseOutputs) else 0
+
+
+def _needed(credit: Credited | Used, table: pd.DataFrame, limit: float | None) -> int | None:
     """Coalitions with which the standard error is expected to meet its limit; None without a limit, or if unknown."""
     stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
-    if not limit or stderr <= limit:
+    if not limit or stderr <= limit or isinstance(credit.outputs, UseOutputs):
         return None
     return credit.outputs.certainty.needed_for(limit / stderr)
 

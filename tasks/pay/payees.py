@@ -39,7 +39,7 @@ def check_terms(payout: PayoutConfig, contributors: Sequence[str], run: str) -> 
         )
 
 
-def load_payees(payout: PayoutConfig, data: EmbeddedSource | FileSource) -> dict[str, Payee] | None:
+def load_payees(payout: PayoutConfig, data: EmbeddedSource | FileSource | None) -> dict[str, Payee] | None:
     """Load payees by contributor from the configured file, or else from `contributors.csv` in the image folder.
 
     Returns:

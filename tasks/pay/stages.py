@@ -28,6 +28,7 @@ class PayInputs:
         needed: coalitions with which the standard error is expected to meet its limit; None if that is not known.
         before: digest of the credit table that the pool was last divided by; None if it was not divided, or if
             `hysteresis` is off.
+        withheld: minor units of the pool that the terms of use keep.
         efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
             `royalty.models.payout.gates.measure_gates`.
     """
@@ -45,6 +46,7 @@ class PayInputs:
     needed: int | None = None
     before: str | None = None
     confusable: list[str] = field(default_factory=list)
+    withheld: int = 0
 
 
 @dataclass(frozen=True)

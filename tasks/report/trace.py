@@ -19,6 +19,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import CREDIT, CreditOutputs
 from royalty.tasks.credit.stages import CLASSIFIER, INGEST, PRUNE, TRAIN, IngestOutputs
 from royalty.tasks.pay.stages import PAY, Paid
+from royalty.tasks.pay.usage_stages import USAGE, USE, GenerationBehind, UseOutputs
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.trace_id import TraceTarget, title_of
 from royalty.tasks.report.traced_lineage import TracedLineage, hashed, mlflow_url
@@ -28,6 +29,8 @@ ORDER = (
     "Policy",
     "Payout table",
     "Report",
+    "Credit and use",
+    "Use of the period",
     "Credit table",
     "Coalition run",
     "Pruned model",
@@ -45,6 +48,9 @@ ORDER = (
 
 EARLIER = ("Recorded", "by an earlier version of Royalty, with fields that this version cannot show")
 """Shown in place of the content of such a row. Its digests, rows and files are verified nevertheless."""
+
+ITEMS_NAMED = 3
+"""Training images that are named behind a generated one."""
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -150,6 +156,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
             (
                 ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
                 ("Terms", config.terms(paid.inputs.unpayable, paid.inputs.confusable).description(config.formatted)),
+                *((("Use", config.use.description),) if config.use else ()),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )
@@ -187,6 +194,10 @@ def _facts(row: StageRecord, role: str) -> Facts:
                 return _image_facts(INGEST.finished(row).outputs)
             case CREDIT.name, "table":
                 return _credit_facts(CREDIT.finished(row).outputs)
+            case USE.name, "table":
+                return _use_facts(USE.finished(row).outputs)
+            case USAGE.name, "usage":
+                return _usage_facts(row)
             case TRAIN.name, "model":
                 return _model_facts(TRAIN.finished(row).outputs.parameters, row)
             case PRUNE.name, "model":
@@ -218,6 +229,27 @@ def _credit_facts(credit: CreditOutputs) -> Facts:
         ("Estimator", str(credit.diagnostics.get("estimator", ""))),
         ("Coalitions", f"{credit.trained} models, {len(credit.failed)} failed"),
     )
+
+
+def _usage_facts(row: StageRecord) -> Facts:
+    usage = USAGE.finished(row)
+    return (
+        ("Use", f"of {usage.inputs.model} in {usage.inputs.period}"),
+        ("Generations", f"{usage.outputs.generations}, {usage.outputs.attributed} of them attributed"),
+        ("Revenue", usage.outputs.revenue),
+    )
+
+
+def _use_facts(use: UseOutputs) -> Facts:
+    """For each contributor, the generated images that bring most of a pool, and the training images behind them."""
+    lost = ("Not attributable", f"{use.unattributed:.1%} of the revenue")
+    return (lost, *((name, "; ".join(map(_behind, rows))) for name, rows in use.behind.items()))
+
+
+def _behind(row: GenerationBehind) -> str:
+    named = [item[:16] for item in row.items[:ITEMS_NAMED]]
+    more = f" and {len(row.items) - len(named)} more" if len(row.items) > len(named) else ""
+    return f"{row.part:.3%} of the pool by {row.id}" + (f", from {', '.join(named)}{more}" if named else "")
 
 
 def _model_facts(parameters: int, row: StageRecord) -> Facts:

@@ -39,6 +39,8 @@ TITLES = {
     "gmvaluator.sides.generated": "Generated images",
     "memorization.table": "Generated images tested for copies",
     "value.table": "Values of items",
+    "usage.usage": "Use of the period",
+    "use.table": "Credit and use",
     "read-items.items": "Items of a source",
     "report.report": "Report",
 }

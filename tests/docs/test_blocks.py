@@ -2,7 +2,7 @@
 
 A ```python block runs, with the other Python blocks of its page, unless `<!-- not run: REASON -->` stands above it.
 A ```console block holds commands after `$ `. A ```yaml block is the configuration of a run unless
-`<!-- config: value|gmvaluator|detection|criteria|payout|none -->` stands above it.
+`<!-- config: value|gmvaluator|index|detection|criteria|payout|none -->` stands above it.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ def loaders(product: ModuleType) -> dict[str, Callable[[Path], Any]]:
         "run": lambda file: product.load_config(file=file, preset=None, name=None),
         "value": lambda file: product.load_value_config(file, {"method": "lava"}),
         "gmvaluator": lambda file: product.load_gmvaluator_config(file, {}),
+        "index": lambda file: product.load_index_config(file, {}),
         "detection": lambda file: product.load_detection_config(file, {}),
         "criteria": lambda file: product.load_criteria_config(file, {}),
         "payout": lambda file: product.load_payout_config(file, {}, {}, {}),

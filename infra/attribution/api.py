@@ -1,0 +1,388 @@
+"""The HTTP interface of the attribution service: documents, checks, limits and metrics; it knows no method."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from royalty.infra.attribution.keys import Key, KeyFile, RateLimit
+from royalty.infra.attribution.keys import Scope as Permission
+from royalty.infra.attribution.usage_log import Logged, OtherBody, UsageLog, identity_of, same
+from royalty.infra.servers.guard import Guard
+from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.stores.keys import digest_of
+
+BODY = 16 * 2**20
+"""Most bytes of a request."""
+
+DAY = r"^\d{4}-\d{2}-\d{2}$"
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class AttributionRequest(BaseModel):
+    """A generated image, as base64 of its file, or its embedding; and what the caller knows of it.
+
+    Attributes:
+        id: the caller's own id of this generation. The same id with the same data gives the same answer again.
+        model, version: the model that generated it; an index of its training images is served.
+        prompt, seed: what it was generated from.
+        time: when, with a time zone.
+        image: base64 of an image file.
+        embedding: numbers of the encoder that `encoder` names, in place of the image.
+        revenue: what the generation earned, a decimal number, for payment by use.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Name
+    model: Name
+    version: Name = "1"
+    prompt: Annotated[str, Field(max_length=10_000)] = ""
+    seed: int | None = None
+    time: AwareDatetime
+    image: str | None = None
+    embedding: Annotated[list[float], Field(max_length=65_536)] | None = None
+    encoder: str | None = None
+    revenue: Annotated[Decimal, Field(ge=0, max_digits=18, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _image_or_embedding(self) -> AttributionRequest:
+        if (self.image is None) == (self.embedding is None):
+            raise ValueError("give an `image` or an `embedding`, and not both")
+        if (self.embedding is None) != (self.encoder is None):
+            raise ValueError("an `embedding` needs the name of its `encoder`, and an `image` needs none")
+        return self
+
+    @property
+    def at(self) -> str:
+        return self.time.astimezone(UTC).isoformat()
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.model_dump(mode="json"))
+
+
+class ItemShare(BaseModel):
+    """A training image behind a generated one.
+
+    Attributes:
+        share: in (0, 1]; all shares of a generated image sum to 1.
+        distance: of the directions of the embeddings, in [0, 2].
+        license, file_name, contributors: as the source states them.
+    """
+
+    id: str
+    share: float
+    distance: float
+    contributors: list[str]
+    license: str
+    file_name: str
+
+
+class AttributionAnswer(BaseModel):
+    """Who stands behind a generated image.
+
+    Attributes:
+        attribution: id of this attribution.
+        id: the caller's id.
+        attributable: whether any training image is near enough; otherwise there are no shares.
+        contributors: shares by name, highest first; their sum is 1, or 0 if the image is not attributable.
+        items: training images with at least 0.1% of the generated image, highest share first.
+        others: the share of the training images that are not listed.
+        effective_items: effective number of training images that share it.
+        nearest: distance of the nearest training image.
+        memorization_p_value: probability that an image which was not trained on is as close to a training image,
+            compared with the next ones; a small one says that this image is a copy.
+        index: the index that was searched.
+    """
+
+    attribution: str
+    id: str
+    model: str
+    version: str
+    attributable: bool
+    contributors: dict[str, float]
+    items: list[ItemShare]
+    others: float
+    effective_items: float
+    nearest: float
+    memorization_p_value: float
+    index: str
+
+
+class Total(BaseModel):
+    """Use of a group: the number of generations, and the sum of their shares."""
+
+    group: str
+    generations: int
+    share: float
+
+
+class Problem(BaseModel):
+    """An error: the rule, what was received, and what to do."""
+
+    detail: str
+
+
+class Refused(ValueError):
+    """A request that the service understands and refuses, with the HTTP status that says how."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+Attribute = Callable[[AttributionRequest], AttributionAnswer]
+"""Attributes an image. Raises `Refused`."""
+
+
+class Metrics:
+    """What Prometheus collects."""
+
+    def __init__(self, sizes: Callable[[], dict[tuple[str, str], int]]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "royalty_requests", "Requests by route and status.", ("route", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "royalty_request_seconds", "Seconds of requests.", ("route",), buckets=SECONDS, registry=self.registry
+        )
+        self.attributions = Counter(
+            "royalty_attributions", "Attributions that were logged.", ("model", "outcome"), registry=self.registry
+        )
+        self.items = Gauge("royalty_index_items", "Items of an index.", ("model", "version"), registry=self.registry)
+        self.sizes = sizes
+
+    def text(self) -> bytes:
+        for (model, version), items in self.sizes().items():
+            self.items.labels(model, version).set(items)
+        return generate_latest(self.registry)
+
+
+class BodyLimit:
+    """Refuses requests whose body is longer than a limit, also if they do not say its length."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.most:
+                detail = f"a request has at most {self.most:,} bytes, and this one has more; send a smaller image"
+                return await JSONResponse({"detail": detail}, 413)(scope, receive, send)
+        sent = False
+
+        async def whole() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        return await self.app(scope, whole, send)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whose requests are answered, and how many of them."""
+
+    keys: KeyFile
+    limit: RateLimit
+
+    def check(self, authorization: str, scope: Permission) -> Key:
+        """The key of a request; takes one request of its rate.
+
+        Raises:
+            HTTPException: there is no such key, it has not the scope, or its rate is used up.
+        """
+        kind, _, secret = authorization.partition(" ")
+        key = self.keys.find(secret.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            raise HTTPException(
+                401, "a request needs a key, in `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
+            )
+        if scope not in key.scopes:
+            raise HTTPException(403, f"this needs a key with the scope `{scope}`; this one has {', '.join(key.scopes)}")
+        if (seconds := self.limit.wait(key)) > 0:
+            raise HTTPException(
+                429,
+                f"this key has {key.rate:g} requests a second; try again in {seconds:.3g} s",
+                {"Retry-After": str(max(1, round(seconds)))},
+            )
+        return key
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """A dependency of routes: the key of a request, if it has a scope."""
+
+    scope: Permission
+
+    def __call__(self, request: Request, authorization: Annotated[str, Header(description="`Bearer KEY`")] = "") -> Key:
+        gate: Gate = request.app.state.gate
+        return gate.check(authorization, self.scope)
+
+
+Attributing = Annotated[Key, Depends(Permitted("attribute"))]
+Reading = Annotated[Key, Depends(Permitted("read"))]
+Measuring = Annotated[Key, Depends(Permitted("metrics"))]
+
+
+def recorded(log: UsageLog, client: str, request: AttributionRequest, attribute: Attribute) -> tuple[Logged, bool]:
+    """Attribute an image and write it to the log, or find it there.
+
+    Returns:
+        What is in the log, and whether it was there before.
+
+    Raises:
+        OtherBody: the caller's id belongs to another request.
+        Refused: the request cannot be attributed; nothing is logged.
+        StoreError: the log cannot be written; nothing is logged.
+    """
+    known = log.find(client, request.id)
+    if known is not None:
+        return same(known, request.digest), True
+    answer = attribute(request).model_copy(update={"attribution": identity_of(client, request.id)})
+    logged = log.append(
+        client=client,
+        caller=request.id,
+        body=request.digest,
+        at=request.at,
+        model=request.model,
+        version=request.version,
+        prompt=request.prompt,
+        revenue=None if request.revenue is None else f"{request.revenue:f}",
+        answer=answer.model_dump(mode="json", exclude_none=True),
+    )
+    return logged, False
+
+
+def create_app(
+    attribute: Attribute,
+    log: UsageLog,
+    keys: KeyFile,
+    *,
+    hosts: Collection[str],
+    sizes: Callable[[], dict[tuple[str, str], int]],
+    most: int = BODY,
+    limit: RateLimit | None = None,
+) -> ASGIApp:
+    """The service.
+
+    Args:
+        hosts: allowed values of the `Host` header.
+        sizes: items of the served indexes, by model and version.
+        most: most bytes of a request.
+    """
+    app = FastAPI(
+        title="Royalty attribution",
+        version="1",
+        description="Which training images and contributors stand behind a generated image.",
+        docs_url=None,  # these pages load scripts from another host
+        redoc_url=None,
+        responses={code: {"model": Problem} for code in (400, 401, 403, 404, 409, 413, 429, 503)},
+    )
+    metrics = Metrics(sizes)
+
+    app.state.gate = Gate(keys, limit or RateLimit())
+
+    @app.post("/v1/attributions")
+    def attribute_image(request: AttributionRequest, response: Response, key: Attributing) -> AttributionAnswer:
+        """Attribute a generated image; it is in the log, on disk, before it is answered."""
+        logged, replayed = recorded(log, key.name, request, attribute)
+        response.headers["Idempotent-Replayed"] = str(replayed).lower()
+        if not replayed:
+            outcome = "attributed" if logged.answer["attributable"] else "unattributable"
+            metrics.attributions.labels(logged.model, outcome).inc()
+        return AttributionAnswer.model_validate(logged.answer)
+
+    @app.get("/v1/attributions/{attribution}")
+    def read_attribution(attribution: str, key: Reading) -> AttributionAnswer:
+        """An attribution that was logged before."""
+        logged = log.get(attribution)
+        if logged is None:
+            raise Refused(404, f"no attribution has the id {attribution!r}; ids are those of the field `attribution`")
+        return AttributionAnswer.model_validate(logged.answer)
+
+    @app.get("/v1/totals")
+    def read_totals(
+        key: Reading,
+        by: Literal["contributor", "prompt", "model", "period"] = "contributor",
+        begin: Annotated[
+            str, Query(alias="from", description="first day, such as 2026-05-01", pattern=DAY)
+        ] = "0001-01-01",
+        end: Annotated[str, Query(alias="to", description="the day after the last", pattern=DAY)] = "9999-12-31",
+        model: str | None = None,
+    ) -> list[Total]:
+        """Generations and shares by contributor, prompt, model or month of a time, highest first."""
+        rows = log.totals(by, begin=begin, end=end, model=model)
+        return [Total(group=row[by], generations=row["generations"], share=row["share"]) for row in rows]
+
+    @app.get("/metrics", response_class=Response)
+    def read_metrics(key: Measuring) -> Response:
+        """Metrics in the text format of Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/health")
+    def read_health() -> dict[str, str]:
+        """Whether the service answers."""
+        return {"status": "ok"}
+
+    @app.middleware("http")
+    async def measured(request: Request, call: Callable[[Request], Any]) -> Any:
+        began = time.perf_counter()
+        answer = await call(request)
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        metrics.requests.labels(route, str(answer.status_code)).inc()
+        metrics.seconds.labels(route).observe(time.perf_counter() - began)
+        return answer
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> JSONResponse:
+        return JSONResponse({"detail": error.detail}, error.status)
+
+    @app.exception_handler(OtherBody)
+    async def other_body(_: Request, error: OtherBody) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(StoreError)
+    async def unavailable(_: Request, error: StoreError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 503)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": "; ".join(_problems(error.errors()))}, 400)
+
+    return Guard(BodyLimit(app, most), hosts)
+
+
+def _problems(errors: Sequence[Any]) -> list[str]:
+    """What is wrong with a request, by field, without the value, which may be an image."""
+    return [
+        f"`{'.'.join(str(part) for part in error['loc'][1:])}`: {error['msg'].removeprefix('Value error, ')}".replace(
+            "``: ", ""
+        )
+        for error in errors
+    ]

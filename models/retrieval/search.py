@@ -1,0 +1,161 @@
+"""Exact nearest neighbours among the candidates of inverted lists, one query at a time.
+
+A query alone and the same query in a batch give the same numbers to the last bit: every query is searched by itself, on
+one thread, and distances are computed row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from royalty.models.base.errors import InputError
+from royalty.models.retrieval.codebook import Codebook, Lists, bits_of, scan
+from royalty.models.valuation.neighbours import unit_vectors
+
+STORED = np.dtype("<f2")
+"""Type of stored vectors: the components of unit vectors lose at most a part in 2,048."""
+
+CANDIDATES = 2
+"""Candidates by codes for each neighbour that is asked for, which are then ranked exactly."""
+
+FEWEST_CANDIDATES = 200
+
+BLOCK = 4_096
+"""Rows that are compared at a time where all rows are compared."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of the items, never changed after it is written.
+
+    Attributes:
+        vectors: `STORED`, `(items, dimensions)`, of length one, usually mapped from a file.
+        first: number of its first item.
+        lists: codes of its items; None in a set without codebook.
+    """
+
+    vectors: np.ndarray
+    first: int
+    lists: Lists | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """All items of an index, in shards, less those that were removed.
+
+    Attributes:
+        shards: in the order of their numbers, without gaps.
+        removed: ascending numbers of removed items.
+    """
+
+    shards: Sequence[Shard]
+    codebook: Codebook | None
+    removed: np.ndarray
+    removed_bits: np.ndarray | None
+
+    @classmethod
+    def of(cls, shards: Sequence[Shard], codebook: Codebook | None, removed: np.ndarray | None = None) -> Vectors:
+        gone = np.empty(0, np.int64) if removed is None else removed
+        count = sum(len(shard.vectors) for shard in shards)
+        return cls(shards, codebook, gone, bits_of(gone, count))
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.shards[0].vectors.shape[1]) if self.shards else 0
+
+    @property
+    def count(self) -> int:
+        """Items that can be found."""
+        return sum(len(shard.vectors) for shard in self.shards) - len(self.removed)
+
+    def nearest(self, query: np.ndarray, k: int, *, probes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k items nearest to a vector, nearest first; of equal distances the lowest number first.
+
+        With a codebook, the nearest of the candidates that the probed lists hold; fewer than k candidates are
+        completed by comparing all items.
+
+        Args:
+            query: `(dimensions,)`, of any length but zero.
+            k: at most `count` are returned.
+            probes: lists to search; by default `Codebook.probes`.
+
+        Returns:
+            Euclidean distances of the directions, float64, in [0, 2], and item numbers, int64, both `(k,)`.
+
+        Raises:
+            InputError: another number of dimensions; not finite, or of length zero.
+        """
+        if query.shape != (self.dimensions,):
+            raise InputError(
+                f"a query has the dimensions of the items, {self.dimensions}; got shape {query.shape}. Embed both with "
+                "one encoder"
+            )
+        k = min(k, self.count)
+        if k < 1:
+            raise InputError(f"neighbours are found among at least one item, and k is at least 1; got k = {k}")
+        # Stored vectors are rounded, so the query is: the distance of a copy is then exactly zero.
+        unit = unit_vectors(query[None], "query")[0].astype(STORED).astype(np.float32)
+        wanted = max(FEWEST_CANDIDATES, CANDIDATES * k)
+        numbers = self._candidates(unit, wanted, probes)
+        if len(numbers) < k:
+            numbers = self._compared(unit, k)
+        return self._ranked(unit, numbers, k)
+
+    def _candidates(self, unit: np.ndarray, wanted: int, probes: int | None) -> np.ndarray:
+        """Numbers of the items whose codes are nearest; none without a codebook."""
+        if self.codebook is None:
+            return np.empty(0, np.int64)
+        probe = self.codebook.probe(unit, probes or self.codebook.probes)
+        parts = [scan(shard.lists, probe, wanted, self.removed_bits) for shard in self.shards if shard.lists]
+        apart = np.concatenate([distances for distances, _ in parts])
+        numbers = np.concatenate([found for _, found in parts])
+        nearest: np.ndarray = numbers[np.lexsort((numbers, apart))[:wanted]]
+        return nearest
+
+    def _compared(self, unit: np.ndarray, k: int) -> np.ndarray:
+        """Numbers of the k nearest items, and of all that are as near as the k-th, by comparing all items."""
+        best_apart, best = np.empty(0, np.float32), np.empty(0, np.int64)
+        for shard in self.shards:
+            for start in range(0, len(shard.vectors), BLOCK):
+                numbers = np.arange(start, min(start + BLOCK, len(shard.vectors))) + shard.first
+                apart = _squared(unit, shard.vectors[start : start + BLOCK])
+                present = ~np.isin(numbers, self.removed, assume_unique=True)
+                best_apart = np.concatenate([best_apart, apart[present]])
+                best = np.concatenate([best, numbers[present]])
+                if len(best) > k:
+                    kept = best_apart <= np.partition(best_apart, k - 1)[k - 1]
+                    best_apart, best = best_apart[kept], best[kept]
+        return best
+
+    def _ranked(self, unit: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        numbers = np.sort(numbers)
+        apart = np.empty(len(numbers), np.float32)
+        for shard in self.shards:
+            begin, end = np.searchsorted(numbers, [shard.first, shard.first + len(shard.vectors)])
+            if end > begin:
+                apart[begin:end] = _squared(unit, shard.vectors[numbers[begin:end] - shard.first])
+        order = np.lexsort((numbers, apart))[:k]
+        return np.sqrt(apart[order], dtype=np.float64), numbers[order]
+
+
+def stored(features: np.ndarray, title: str) -> np.ndarray:
+    """Vectors as they are stored: of length one, in half precision.
+
+    Raises:
+        InputError: a vector is not finite, or of length zero; its row is named.
+    """
+    vectors: np.ndarray = unit_vectors(features, title).astype(STORED)
+    return vectors
+
+
+def _squared(unit: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Squared distances of rows from a vector; each row by itself, whatever the others are."""
+    # torch converts half precision by vector instructions, numpy number by number.
+    differences = torch.from_numpy(np.array(vectors)).float().numpy()
+    differences -= unit
+    squared: np.ndarray = np.einsum("ij,ij->i", differences, differences)
+    return squared

@@ -1,0 +1,137 @@
+"""What an index is of, and what it keeps of its items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from royalty.infra.attribution.shards import Manifest
+from royalty.infra.stores.keys import code_version
+from royalty.models.base.errors import InputError
+from royalty.models.base.registry import entries_of, modules_of
+from royalty.models.data.labelled import Items
+from royalty.models.data.listing import SEPARATOR
+from royalty.models.encoders.registry import ENCODERS
+from royalty.models.retrieval.codebook import CODE
+from royalty.tasks.config.attribution import IndexConfig
+
+COLUMNS = ("id", "contributor", "license", "file_name", "date")
+"""Metadata of an item."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an index is of, and by what it was built.
+
+    Attributes:
+        model, version: the generative model whose training images these are.
+        encoder, shape: encoder of the images, and their channels, height and width; "" and () for given features.
+        encoder_key: name of the encoder with its weights and input size; vectors of another are not comparable.
+        code: digest of the code of the encoder and of the search.
+        codes, learned_for: code of the vectors, and number of items that the lists were learned for; 0 without lists.
+        k, temperature, far_rate: see `royalty.tasks.config.attribution.IndexConfig`.
+        nearest, closeness: of sampled items to the other items, ascending: the distance of the nearest, and how close
+            it is; see `royalty.models.valuation.attribution.closeness`.
+        contributors: all names, sorted.
+        items: digests of the stored items that it was built from, for pictures.
+    """
+
+    model: str
+    version: str
+    encoder: str
+    shape: tuple[int, ...]
+    encoder_key: str
+    code: str
+    codes: str = CODE
+    learned_for: int = 0
+    seed: int = 0
+    k: int = 100
+    temperature: float = 0.1
+    far_rate: float = 0.01
+    nearest: tuple[float, ...] = ()
+    closeness: tuple[float, ...] = ()
+    contributors: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Description:
+        known = {**manifest.description}
+        for name in ("shape", "nearest", "closeness", "contributors", "items"):
+            known[name] = tuple(known[name])
+        return cls(**known)
+
+    @classmethod
+    def by(cls, config: IndexConfig, encoder_key: str, shape: Sequence[int] | None, items: str = "") -> Description:
+        """The description of an index that is about to be built.
+
+        Args:
+            shape: of the images; None for features.
+            items: digest of the stored items.
+        """
+        images = shape is not None
+        return cls(
+            model=config.model,
+            version=config.version,
+            encoder=config.encoder if images else "",
+            shape=tuple(shape or ()),
+            encoder_key=encoder_key,
+            code=code_of(config.encoder if images else ""),
+            codes=config.code,
+            k=config.k,
+            temperature=config.temperature,
+            far_rate=config.far_rate,
+            items=(items,) if items else (),
+        )
+
+
+def code_of(encoder: str) -> str:
+    """Digest of the code that vectors and distances depend on.
+
+    Args:
+        encoder: name of the encoder; "" for features that were given.
+    """
+    entries = entries_of((encoder, ENCODERS))
+    return code_version("royalty.models.retrieval.search", *modules_of(entries))
+
+
+def table_of(items: Items) -> pa.Table:
+    """The metadata of items, as an index keeps it; text that a source does not state is empty.
+
+    Raises:
+        InputError: an item has no contributor, so that nobody could be credited for it.
+    """
+    nothing = ("",) * len(items)
+    columns = {
+        "id": items.ids,
+        "contributor": items.contributors or nothing,
+        "license": items.described.get("license", nothing),
+        "file_name": items.file_names or nothing,
+        "date": items.described.get("date", nothing),
+    }
+    lacking = next((row for row, names in enumerate(columns["contributor"]) if not names.strip(f" {SEPARATOR}")), None)
+    if lacking is not None:
+        raise InputError(
+            f"every item of an index has a contributor, and row {lacking} has none; name one in the column "
+            "`contributor`, or drop the row"
+        )
+    return pa.table({name: pa.array(list(columns[name]), pa.string()) for name in COLUMNS})
+
+
+def distinct(items: pa.Table) -> tuple[np.ndarray, pa.Table]:
+    """Rows of the first item of each id, and these items, with the contributors of all items of that id."""
+    ids = items["id"].to_numpy()
+    unique, first, position = np.unique(ids.astype(str), return_index=True, return_inverse=True)
+    if len(unique) == len(ids):
+        return np.arange(len(ids)), items
+    owners: dict[int, list[str]] = {}
+    for place, text in zip(position.tolist(), items["contributor"].to_pylist(), strict=True):
+        owners.setdefault(place, []).extend(name.strip() for name in text.split(SEPARATOR))
+    order = np.argsort(first)
+    rows = first[order]
+    joined = [SEPARATOR.join(sorted(set(owners[place]))) for place in order.tolist()]
+    kept = items.take(pa.array(rows))
+    column = kept.schema.get_field_index("contributor")
+    return rows, kept.set_column(column, "contributor", pa.array(joined, pa.string()))

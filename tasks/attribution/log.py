@@ -1,0 +1,11 @@
+"""The log of attributions of this home."""
+
+from __future__ import annotations
+
+from royalty.infra.attribution.usage_log import UsageLog
+from royalty.infra.settings import settings
+
+
+def usage_log() -> UsageLog:
+    """The log, which is made if it is not there."""
+    return UsageLog(settings().root / "attribution" / "log.db")

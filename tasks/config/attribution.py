@@ -1,0 +1,47 @@
+"""The configuration of an index of training images, by which generated images are attributed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from royalty.models.base.registry import Entry, entries_of
+from royalty.models.encoders.registry import ENCODERS
+from royalty.tasks.config.base import Rate, RunName, StageConfig
+from royalty.tasks.config.choices import EncoderChoice
+
+Code = Literal["SQ8", "PQ64", "RaBitQ"]
+
+
+class IndexConfig(StageConfig):
+    """An index of the training images of a model.
+
+    Attributes:
+        model: name of the model that the images trained.
+        version: version of that model.
+        train: training images; a folder, Parquet file or `.npz` file.
+        encoder: encoder in whose embedding the nearest images are found.
+        size: side of the squares that images are resized to, in pixels.
+        k: training images that share a generated image.
+        temperature: temperature of the shares, in units of the distance of the embedding, in [0, 2].
+        far_rate: fraction of images like the training images that count as unattributable; it sets the distance beyond
+            which a generated image is not attributed.
+        code: code of the vectors in the index, for sets of 20,000 images or more.
+    """
+
+    model: RunName
+    version: RunName = "1"
+    train: Path
+    encoder: EncoderChoice = "efficientnet-lite0"
+    size: Annotated[int, Field(ge=8, le=512)] = 64
+    k: Annotated[int, Field(ge=1, le=10_000)] = 100
+    temperature: Rate = 0.1
+    far_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    code: Code = "SQ8"
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The encoder; it may need weights."""
+        return entries_of((self.encoder, ENCODERS))

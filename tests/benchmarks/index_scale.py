@@ -1,0 +1,156 @@
+"""How an index of production size searches: recall, time, memory, and the time that building takes.
+
+    python -m tests.benchmarks.index_scale --items 1000000
+    python -m tests.benchmarks.index_scale --items 100000 --codes SQ8 PQ64 RaBitQ
+
+With `--folder`, vectors and indexes are kept there and used again.
+
+Vectors have 1,280 dimensions, none of them negative, as those of EfficientNet-Lite0: 64 latent numbers about one of
+many centres, through a random network. The machine's files are read from its cache, as far as memory goes; memory is
+that of the process: what it allocated, and what it maps of the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from royalty.infra.attribution.shards import ShardStore
+from royalty.models.retrieval.search import Vectors
+from royalty.tasks.attribution.description import COLUMNS, Description, code_of
+from royalty.tasks.attribution.index import build, opened
+
+DIMENSIONS, LATENT, HIDDEN, CENTRES = 1_280, 64, 512, 2_000
+MADE_TOGETHER = 20_000
+QUERIES = 200
+
+
+def made(items: int, seed: int) -> Iterator[np.ndarray]:
+    """Blocks of vectors; another seed gives other vectors of the same distribution."""
+    weights = np.random.default_rng(0)
+    first = weights.standard_normal((LATENT, HIDDEN)).astype(np.float32) / LATENT**0.5
+    second = weights.standard_normal((HIDDEN, DIMENSIONS)).astype(np.float32) / HIDDEN**0.5
+    centres = weights.standard_normal((CENTRES, LATENT)).astype(np.float32)
+    for start in range(0, items, MADE_TOGETHER):
+        draws, count = np.random.default_rng([seed, start]), min(MADE_TOGETHER, items - start)
+        latent = centres[draws.integers(0, CENTRES, count)]
+        latent = latent + 0.6 * draws.standard_normal(latent.shape).astype(np.float32)
+        yield np.maximum(np.maximum(latent @ first, 0) @ second, 0)
+
+
+def kept(items: int, file: Path) -> np.ndarray:
+    with file.open("wb") as stream:
+        for block in made(items, 1):
+            stream.write(block.data)
+    return np.memmap(file, np.float32, "r", shape=(items, DIMENSIONS))
+
+
+def truth(features: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """Distance of the k-th nearest item of each query, by comparing all."""
+    units = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    best = np.empty((len(queries), 0), np.float32)
+    for start in range(0, len(features), MADE_TOGETHER):
+        block = features[start : start + MADE_TOGETHER]
+        block = block / np.linalg.norm(block, axis=1, keepdims=True)
+        best = np.concatenate([best, units @ block.T], axis=1)
+        best = np.partition(best, best.shape[1] - k, axis=1)[:, -k:] if best.shape[1] > k else best
+    cosine = np.sort(best, axis=1)[:, ::-1]
+    return np.sqrt(np.maximum(2 - 2 * cosine, 0))
+
+
+def memory() -> dict[str, float]:
+    """Memory of this process in MiB: allocated, mapped from files, and the most of both."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: int(lines[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile", "VmHWM")}
+
+
+def measured(
+    vectors: Vectors, queries: np.ndarray, nearest: np.ndarray, k: int, probes: int
+) -> tuple[float, np.ndarray]:
+    """Fraction of the k nearest that are found, and the seconds of each query."""
+    hits, seconds = [], []
+    for query, apart in zip(queries, nearest, strict=True):
+        began = time.perf_counter()
+        distances, _ = vectors.nearest(query, k, probes=probes)
+        seconds.append(time.perf_counter() - began)
+        hits.append((distances <= apart[k - 1] + 1e-3).mean())  # half precision rounds distances
+    return float(np.mean(hits)), np.array(seconds)
+
+
+def features_in(folder: Path, items: int) -> np.ndarray:
+    """The vectors in a file of a folder, made if they are not there."""
+    file = folder / f"features-{items}"
+    return np.memmap(file, np.float32, "r", shape=(items, DIMENSIONS)) if file.exists() else kept(items, file)
+
+
+def index_in(folder: Path, items: int, code: str) -> tuple[ShardStore, str]:
+    """An index of these vectors, built if it is not there, and what building it took."""
+    store, said = ShardStore(folder / f"index-{items}" / "scale" / code), folder / f"built-{items}-{code}"
+    if not store.exists:
+        features = features_in(folder, items)
+        names = pa.array([f"c{number % 97}" for number in range(items)], pa.string())
+        table = pa.table(dict.fromkeys(COLUMNS, names))
+        table = table.set_column(0, "id", pa.array([f"{number:064x}" for number in range(items)], pa.string()))
+        store.folder.mkdir(parents=True)
+        began, cpu = time.perf_counter(), time.process_time()
+        about = Description("scale", code, "", (), "made", code_of(""), codes=code)
+        manifest = build(store, features, table, about)
+        size = sum(size for shard in manifest.shards for size, _ in shard.files.values()) / 1e9
+        built = (
+            f"{time.perf_counter() - began:8.1f} {time.process_time() - cpu:8.1f} {memory()['VmHWM']:9.0f} {size:6.2f}"
+        )
+        said.write_text(built)
+    return store, said.read_text()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--codes", nargs="+", default=["SQ8"])
+    parser.add_argument("--folder", type=Path, help="where files are kept, and not made again; else a temporary folder")
+    parser.add_argument("--until", choices=("made", "built", "searched"), default="searched")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if options.until == "made":
+            features_in(folder, options.items)
+            return
+        if options.until == "built":
+            for code in options.codes:
+                print(code, index_in(folder, options.items, code)[1])
+            return
+        queries = np.concatenate(list(made(QUERIES, 2)))
+        known = folder / f"truth-{options.items}.npy"
+        if not known.exists():
+            np.save(known, truth(features_in(folder, options.items), queries, 100))
+        nearest = np.load(known)
+        print(f"{options.items} vectors of {DIMENSIONS} dimensions; the nearest is {nearest[:, 0].mean():.3f} away, "
+              f"the hundredth {nearest[:, -1].mean():.3f}")  # fmt: skip
+        print(f"{'code':8} {'built s':>8} {'cpu s':>8} {'peak MiB':>9} {'GB':>6} {'k':>4} {'probes':>6} {'recall':>7} "
+              f"{'median ms':>10} {'cpu ms':>7} {'p95 ms':>7} {'alloc MiB':>10} {'mapped MiB':>11}")  # fmt: skip
+        for code in options.codes:
+            store, built = index_in(folder, options.items, code)
+            manifest = store.manifest()
+            parts = store.open(manifest)
+            vectors = opened(store, manifest, parts)
+            for k, probes in ((10, 32), (100, 32), (100, 64), (100, 128)):
+                measured(vectors, queries[:20], nearest[:20], k, probes)  # what was not in memory yet is read
+                for part in parts:
+                    part.release()
+                cpu = time.process_time()
+                recall, seconds = measured(vectors, queries, nearest, k, probes)
+                busy, used = (time.process_time() - cpu) / QUERIES, memory()
+                print(f"{code:8} {built} {k:4} {probes:6} {recall:7.4f} {1e3 * np.median(seconds):10.2f} "
+                      f"{1e3 * busy:7.2f} {1e3 * np.quantile(seconds, 0.95):7.2f} {used['RssAnon']:10.0f} "
+                      f"{used['RssFile']:11.0f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
