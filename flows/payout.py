@@ -26,8 +26,8 @@ from royalty.tasks.pay.periods import in_period, unless_paid
 from royalty.tasks.pay.remarks import remarks
 from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
-from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.pay.usage_stages import Used
+from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.prefect_artifacts import show_change, show_statement
 

@@ -10,8 +10,8 @@ from royalty.flows.configuration import (
     load_detection_config,
     load_distance_config,
     load_gmvaluator_config,
-    load_memorization_config,
     load_index_config,
+    load_memorization_config,
     load_payout_config,
     load_value_config,
 )

@@ -17,8 +17,8 @@ from product import (
     DetectionConfig,
     DistanceConfig,
     GMValuatorConfig,
-    MemorizationConfig,
     IndexConfig,
+    MemorizationConfig,
     StageConfig,
     ValueConfig,
 )

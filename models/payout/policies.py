@@ -135,6 +135,7 @@ POLICIES: dict[PolicyName, Policy] = {
         "The pool is divided in proportion to credit that is drawn towards the mean of all by as much as its noise "
         "demands: each deviation from the mean counts by the reliability, the fraction of the variance between credits "
         "that is not the variance of their errors. Exact credit pays royalties, and noise alone a flat fee.",
+        "Contributors whose credit is zero or negative after that",
         by_reliability,
     ),
 }

@@ -11,7 +11,7 @@ from scipy.special import entr
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import SEPARATOR
-from royalty.models.valuation.gmvaluator import softmin
+from royalty.models.valuation.sharing import softmin
 
 COMPARED = 50
 """Items after the nearest whose mean distance the nearest is compared with."""

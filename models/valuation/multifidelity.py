@@ -72,7 +72,8 @@ def choose_retrained(masks: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     for attempt in range(_ATTEMPTS):
         order = np.random.default_rng([seed, attempt]).permutation(len(masks))
         seen: set[bytes] = set()
-        single, complements = [], []
+        single: list[int] = []
+        complements: list[int] = []
         for row in order.tolist():
             (complements if (~masks[row]).tobytes() in seen else single).append(row)
             seen.add(masks[row].tobytes())

@@ -66,7 +66,7 @@ def _trained_on(data: ImageSet, plan: CoalitionPlan) -> np.ndarray:
     if plan.drawn is not None:
         return drawn_items(data, plan.drawn, plan.public)
     (mask,) = masks_of([plan.providers], data.contributors)
-    provided: np.ndarray = data.membership[:, mask].any(axis=1)
+    provided: np.ndarray = np.asarray(data.membership[:, mask].any(axis=1))
     return provided
 
 

@@ -20,8 +20,8 @@ def _sets(images: int, count: int, seed: int) -> list[np.ndarray]:
 
 def drawn_items(data: ImageSet, drawn: DrawnSet, public: Sequence[str]) -> np.ndarray:
     """Whether each item is in a drawn set, bool, `(items,)`; those of public contributors always are."""
-    (always,) = masks_of([public], data.contributors)
-    chosen: np.ndarray = data.membership[:, always].any(axis=1)
+    always = masks_of([public], data.contributors)[0]
+    chosen: np.ndarray = np.asarray(data.membership[:, always].any(axis=1))
     paid = np.flatnonzero(~chosen)
     chosen[paid[_sets(len(paid), drawn.count, drawn.seed)[drawn.number]]] = True
     return chosen

@@ -181,7 +181,7 @@ def _among(held_out: _HeldOut, planted: np.ndarray) -> Iterator[tuple[str, _Rank
     yield ALL, _Ranked(every, held_out, held_out.sets)
     if not planted.any():
         return
-    clean = ~held_out.masks[:, planted].any(axis=1)
+    clean = ~np.asarray(held_out.masks[:, planted].any(axis=1))
     strata = strata_of(held_out.masks, planted, held_out.sets)
     for among, chosen, groups in ((STRATA, every, strata), (HONEST, clean, held_out.sets)):
         if (np.unique(groups[chosen], return_counts=True)[1] >= MIN_RANKED).any():

@@ -138,7 +138,7 @@ def _inputs(
 
 
 def _unused(config: PayoutConfig) -> set[str]:
-    """Settings that terms of earlier versions lack; left out where they change nothing, so that such terms stay equal."""
+    """Settings that terms of earlier versions lack; without them, terms that they do not change stay equal."""
     equal = set() if config.equal_share else {"equal_share", "equal_by"}
     return equal | ({"use"} if config.use is None else set())
 

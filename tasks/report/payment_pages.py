@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from prefect import task
@@ -129,9 +129,9 @@ def _credits(space: Workspace, table: str) -> Mapping[str, float]:
     return dict(zip(rows["contributor"], rows["credit"].astype(float), strict=True))
 
 
-def _named(posted: Posted) -> Collection[str]:
+def _named(posted: Posted) -> set[str]:
     """The contributors whose money a statement moves, holds or accounts for."""
-    return posted.paid.keys() | posted.held.keys() | posted.accounts.keys()
+    return {*posted.paid, *posted.held, *posted.accounts}
 
 
 def _history(
