@@ -191,7 +191,8 @@ def gmvaluator_values(
             progress(len(images))
 
     if temperature is None:
-        temperature = temperature_of(ranked, neighbours_asked(sharing))
+        counted = quality > 0  # an image of quality zero changes nothing, the temperature neither
+        temperature = temperature_of(ranked[counted] if counted.any() else ranked, neighbours_asked(sharing))
     shares = softmin(ranked, temperature)
     scores = quality[:, None] * shares
     values = divided(np.bincount(items.ravel(), weights=scores.ravel(), minlength=n), earliest, division)
