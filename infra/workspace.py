@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from royalty.infra.ledger.acts import Acts
+from royalty.infra.ledger.cases import Cases
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, masked
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
@@ -21,7 +23,20 @@ from royalty.infra.stores.runstore import RunStore
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
 
-KEPT = {"artifacts", "checkpoints", "embeddings", "locks", "mlflow", "payouts", "prefect", "runs", "weights"}
+KEPT = {
+    "approvals",
+    "artifacts",
+    "cases",
+    "checkpoints",
+    "embeddings",
+    "locks",
+    "mlflow",
+    "optouts",
+    "payouts",
+    "prefect",
+    "runs",
+    "weights",
+}
 """Folders of a home; its other files are those of `royalty.db`."""
 
 
@@ -33,6 +48,8 @@ class Workspace:
     runs: RunStore
     ledger: Ledger
     lineage: Lineage
+    acts: Acts
+    cases: Cases
 
     def keeps(self, digests: Collection[str]) -> set[str]:
         """The digests that are stored artifacts or keys of rows."""
@@ -47,7 +64,7 @@ def open_workspace(settings: Settings) -> Workspace:
     make_home(root)
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
-    return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine))
+    return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine), Acts(engine), Cases(engine))
 
 
 def place_of(settings: Settings) -> str:

@@ -21,7 +21,13 @@ class Entry(NamedTuple):
     amount_minor: int
 
 
-BASE = {"release": "payment", "held-release": "held"}
+BASE = {
+    "release": "payment",
+    "held-release": "held",
+    "award": "account",
+    "held-award": "held",
+    "reserve-award": "reserve",
+}
 """Kinds of entries that move money within a pool, and the kind whose total they change."""
 
 TOTALS = {

@@ -14,10 +14,12 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import as_posted, last_divisions, listing, pages
+from royalty.infra.ledger.cases import open_cases
 from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_of
 from royalty.infra.ledger.planning import change_of, plan_entries
 from royalty.infra.ledger.posting_rules import (
     check_covered,
+    check_no_case,
     check_returns,
     check_same,
     check_source,
@@ -92,14 +94,14 @@ class Ledger:
             if current is not None and not replace:
                 check_returns(row, book, posting)
                 check_takes_nothing_back(row, current, people_of(book.money, planned))
-            entries = [_entry(row, entry) for entry in planned]
-            policy, latest = _policy(session, posting.terms), book.latest
-            return _close(
+            entries = [entry_row(row, entry) for entry in planned]
+            policy, latest = store_policy(session, posting.terms), book.latest
+            return close_statement(
                 session,
                 book,
                 row,
                 entries,
-                id=_identity(row.id, kind, book.entry_valuation(posting.valuation)),
+                id=identity_of(row.id, kind, book.entry_valuation(posting.valuation)),
                 kind=kind,
                 valuation=posting.valuation,
                 source=posting.source,
@@ -131,7 +133,7 @@ class Ledger:
             The ID of the statement.
 
         Raises:
-            LedgerConflict: the pool has not been divided, or holds nothing for one of them.
+            LedgerConflict: the pool has not been divided, or holds nothing for one of them; or an open case holds it.
             LedgerBroken: the ledger does not verify.
         """
         names = sorted(set(contributors))
@@ -141,25 +143,23 @@ class Ledger:
             row, latest = session.get(PoolRow, pool_key(pool, period)), book.latest
             if row is None or latest is None:
                 raise LedgerConflict(f"only a divided pool has held money, and {pool!r} was not divided; pay it first")
-            posted = book.posted(latest)
-            valuation = next(entry.valuation for entry in posted)
-            released = {entry.contributor for entry in posted if entry.kind == "release"}
-            held = {entry.contributor: entry.amount_minor for entry in posted if entry.kind == "held"}
-            identity = _identity(row.id, "release", valuation, *names)
+            valuation = next(entry.valuation for entry in book.posted(latest))
+            identity = identity_of(row.id, "release", valuation, *names)
             if book.knows(identity):
                 return identity
-            if unknown := [name for name in names if not held.get(name) or name in released]:
-                waiting = [name for name, amount in held.items() if amount and name not in released]
+            held = {name: money.held for name, money in book.money.items() if money.held > 0}
+            if unknown := [name for name in names if name not in held]:
                 raise LedgerConflict(
                     f"only held money can be released: {label(row)} holds nothing for "
-                    f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(waiting) or 'nobody'}"
+                    f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(held) or 'nobody'}"
                 )
+            check_no_case(open_cases(session), names)
             entries = [
-                _entry(row, Entry(kind, name, valuation, sign * held[name]))
+                entry_row(row, Entry(kind, name, valuation, sign * held[name]))
                 for name in names
                 for kind, sign in (("release", 1), ("held-release", -1))
             ]
-            return _close(
+            return close_statement(
                 session,
                 book,
                 row,
@@ -183,7 +183,7 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         kinds = [kind] + ([RELEASED[kind]] if kind in RELEASED else [])
-        kinds += [REVERSALS[entry_kind] for entry_kind in kinds]
+        kinds += [REVERSALS[entry_kind] for entry_kind in kinds if entry_kind in REVERSALS]
         with Session(self.engine) as session:
             return Book.read(session, pool_key(pool, period)).sums(kinds)
 
@@ -223,6 +223,16 @@ class Ledger:
         with Session(self.engine) as session:
             book = Book.read(session, pool_key(pool, period))
             return book.departed(pool, currency, contributors, source, valuation)
+
+    def terms(self, pool: str, valuation: str, *, period: str = "") -> dict[str, Any] | None:
+        """The terms that a pool was divided by, if it follows this valuation and its statement has terms.
+
+        Raises:
+            LedgerBroken: the ledger does not verify.
+        """
+        with Session(self.engine) as session:
+            terms = Book.read(session, pool_key(pool, period)).terms(valuation)
+            return None if terms is None else dict(terms)
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
         """Record the credit table of a run, unless it already is the run's latest."""
@@ -279,7 +289,7 @@ class Ledger:
             return verify(session)
 
 
-def _identity(*parts: str) -> str:
+def identity_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -302,7 +312,7 @@ def _pool(session: Session, name: str, period: str, currency: str) -> PoolRow:
     return row
 
 
-def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
+def store_policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     if terms is None:
         return None
     digest = digest_of(terms)
@@ -318,12 +328,17 @@ def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     return digest
 
 
-def _entry(pool: PoolRow, entry: Entry) -> dict[str, Any]:
+def entry_row(pool: PoolRow, entry: Entry) -> dict[str, Any]:
     return {**entry._asdict(), "pool": pool.id, "currency": pool.currency}
 
 
-def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any) -> str:
-    """Write the entries, and then the statement, which the database accepts if they sum to zero."""
+def close_statement(
+    session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any
+) -> str:
+    """Write the entries, and then the statement, which the database accepts if they sum to zero.
+
+    The book then ends with this statement, so that another one may follow.
+    """
     statement = {**fields, "position": book.position + 1, "created_at": now()}
     if entries:  # a correction that changes no amount has none
         session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
@@ -331,6 +346,7 @@ def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mappin
     digest = statement_hash(statement, pool_fields, entries, book.head)
     session.add(StatementRow(pool=pool.id, previous=book.head, hash=digest, **statement))
     session.flush()
+    book.head, book.position = digest, book.position + 1
     return str(fields["id"])
 
 

@@ -107,7 +107,7 @@ def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting)
     requested = _by_kind(_entries(posting))
     if known.kind == "correction":  # it moved what was due, whatever had been paid before
         posted: Amounts = {("payment", name): money.paid for name, money in book.money.items()}
-        same = _due(book.money) == _due(money_by_contributor(_entries(posting)))
+        same = _due(book.divided) == _due(money_by_contributor(_entries(posting)))
     else:
         posted = _by_kind(book.posted(known))
         same = requested in _forms(posted)
@@ -118,6 +118,20 @@ def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting)
             f"{formatted(_total(requested), posting.currency)}, or holds or carries over another amount. Name another "
             "pool (`payout.name`), or release held money (`royalty payout --release`)."
         )
+
+
+def check_no_case(open_cases: Mapping[str, Iterable[str]], contributors: Iterable[str]) -> None:
+    """Check that no open case holds the money of these contributors.
+
+    Raises:
+        LedgerConflict: one does.
+    """
+    for name in contributors:
+        for case in open_cases.get(name, ()):
+            raise LedgerConflict(
+                f"money in an open case waits for its decision: case {case} holds that of {name!r}. Nothing was "
+                f"posted; decide it (`royalty case decide {case}`)"
+            )
 
 
 def _entries(posting: Posting) -> list[Entry]:

@@ -34,6 +34,11 @@ gave, negative; `reserve` is what it kept; `claims` is the change of what contri
 """
 
 RELEASED = {"payment": "release", "held": "held-release"}
+AWARDS = ("award", "held-award", "reserve-award")
+"""Kinds of entries by which the decision of a case moves money: on accounts, out of what is held, and to the reserve.
+
+They stand whatever becomes of the credit, so that corrections leave them out.
+"""
 HOUSE = ""
 """The contributor of the pool's own accounts."""
 
@@ -119,6 +124,10 @@ class Posted:
     held: Mapping[str, int] = field(default_factory=dict)
     accounts: Mapping[str, int] = field(default_factory=dict)
     reversed: int = 0
+
+    def concerns(self, contributor: str) -> bool:
+        """Whether the statement names a contributor."""
+        return any(contributor in amounts for amounts in (self.paid, self.moved, self.held, self.accounts))
 
 
 @dataclass(frozen=True)

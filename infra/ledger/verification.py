@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.change import Money, money_by_contributor
-from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
+from royalty.infra.ledger.postings import AWARDS, REVERSALS, LedgerBroken, Verified
 from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, returned, statement_hash
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import EntryRow, StatementRow
 
 FOLLOWED = ("division", "correction")
 """Kinds of statements after which a pool follows their valuation."""
-ACCOUNT_KINDS = ("account", REVERSALS["account"])
+ACCOUNT_KINDS = ("account", REVERSALS["account"], "award")
 
 
 def verified_pages(session: Session) -> Iterator[Page]:
@@ -161,6 +161,23 @@ class Book:
     def money(self) -> dict[str, Money]:
         """The money of each contributor in this pool, and of the pool itself."""
         return money_by_contributor(line for page in self.pages for line in page.lines)
+
+    @property
+    def divided(self) -> dict[str, Money]:
+        """The same by the pool's divisions and corrections alone, without decisions of cases."""
+        lines = (line for page in self.pages for line in page.lines)
+        return money_by_contributor(line for line in lines if line.kind not in AWARDS)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the decision of a case moved money of the pool."""
+        return any(line.kind in AWARDS for page in self.pages for line in page.lines)
+
+    def terms(self, valuation: str) -> Mapping[str, Any] | None:
+        """The terms of the division or correction that the pool follows, if it is by this valuation and has terms."""
+        current = self.by(valuation)
+        page = next((page for page in self.pages if current is not None and page.statement is current), None)
+        return page.policy.terms if page is not None and page.policy is not None else None
 
     def departed(
         self, pool: str, currency: str, contributors: Collection[str], source: str | None, valuation: str

@@ -1,4 +1,4 @@
-"""The hash of a statement of the ledger, which includes the previous statement's hash, and the key of a pool."""
+"""Hashes of statements of the ledger and of acts, each with the hash of the previous one; and the key of a pool."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ GENESIS = "0" * 64
 """The previous hash of the first statement."""
 
 PARTS = ("id", "position", "kind", "valuation", "source", "policy", "amount_minor", "replaces", "created_at")
+ACT_PARTS = ("position", "subject", "reference", "kind", "actor", "body", "created_at")
 ENTRY_PARTS = ("contributor", "kind", "valuation", "amount_minor", "currency")
 
 
@@ -47,3 +48,12 @@ def statement_hash(
             "entries": sorted([entry[part] for part in ENTRY_PARTS] for entry in entries),
         }
     )
+
+
+def act_hash(act: Mapping[str, Any], previous: str) -> str:
+    """SHA-256 of an act's content and the hash of the previous act.
+
+    Args:
+        act: has the keys `ACT_PARTS`; other keys are ignored.
+    """
+    return digest_of({"previous": previous, "act": {part: act[part] for part in ACT_PARTS}})

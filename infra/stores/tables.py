@@ -187,3 +187,26 @@ class EntryRow(Base):
     kind: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
+
+
+class ActRow(Base):
+    """What a person did in a case, an opt-out or an approval; see `royalty.infra.ledger.acts`.
+
+    Attributes:
+        position: position in the chain of all acts.
+        reference: ID of the case, opt-out or approval.
+        body: what the act says.
+        previous, hash: hash of the previous act, and of this one; see `royalty.infra.stores.chain`.
+    """
+
+    __tablename__ = "acts"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    reference: Mapped[str]
+    kind: Mapped[str]
+    actor: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    previous: Mapped[str]
+    hash: Mapped[str]
+    created_at: Mapped[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
@@ -32,6 +32,7 @@ class Terms:
         disputed: contributors whose payments are held.
         unpayable: contributors without a payee in the currency of the pool; their payments are held too.
         confusable: contributors whose name looks like that of another payee; likewise.
+        holds: contributors whose payments are held for other reasons, and these reasons, such as `case 1f0c`.
     """
 
     policy: PolicyName = "proportional"
@@ -42,6 +43,7 @@ class Terms:
     disputed: frozenset[str] = frozenset()
     unpayable: frozenset[str] = frozenset()
     confusable: frozenset[str] = frozenset()
+    holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
@@ -61,6 +63,9 @@ class Terms:
             sentences.append(f"Without a payee in this currency and held: {', '.join(sorted(self.unpayable))}.")
         if self.confusable:
             sentences.append(f"With a name that looks like another's and held: {', '.join(sorted(self.confusable))}.")
+        if self.holds:
+            held = "; ".join(f"{name} ({', '.join(reasons)})" for name, reasons in sorted(self.holds.items()))
+            sentences.append(f"Held until it is settled: {held}.")
         sentences.append(
             "Amounts are rounded to the smallest unit of the currency by the largest remainder method, so that they "
             "sum to the pool exactly."
@@ -225,7 +230,8 @@ def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
 
 def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
     disputed, unpayable, confusable = (name in names for names in (terms.disputed, terms.unpayable, terms.confusable))
-    is_held = disputed or unpayable or confusable
+    holds = terms.holds.get(name, ())
+    is_held = disputed or unpayable or confusable or bool(holds)
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
     small = not is_held and 0 < rest < terms.minimum
@@ -237,6 +243,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
         "in dispute, held": disputed,
         "without a payee in this currency, held": unpayable,
         "with a name that looks like another payee's, held": confusable,
+        f"{', '.join(holds)}, held": bool(holds),
         "below the minimum, carried over": small,
     }
     return Settlement(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -163,12 +163,18 @@ class PayoutConfig(StageConfig):
         limits = self.limits.model_copy(update={"stderr": None})
         return self.model_copy(update={"limits": limits}) if accepted else self
 
-    def terms(self, unpayable: Collection[str] = (), confusable: Collection[str] = ()) -> Terms:
+    def terms(
+        self,
+        unpayable: Collection[str] = (),
+        confusable: Collection[str] = (),
+        holds: Mapping[str, Sequence[str]] | None = None,
+    ) -> Terms:
         """Terms of the division.
 
         Args:
             unpayable, confusable: contributors without a payee in the currency of the pool, and those whose name looks
                 like that of another payee.
+            holds: other reasons for which money is held, by contributor.
         """
         return Terms(
             policy=self.policy,
@@ -179,6 +185,7 @@ class PayoutConfig(StageConfig):
             disputed=frozenset(self.disputed),
             unpayable=frozenset(unpayable),
             confusable=frozenset(confusable),
+            holds=holds or {},
         )
 
     def major_units(self, minor: int) -> Decimal:

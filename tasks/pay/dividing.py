@@ -110,7 +110,7 @@ def _divide(table: pd.DataFrame, credits: Mapping[str, Credit], inputs: PayInput
     limits = {gate: getattr(config.limits, gate) for gate in GATES}
     if breached := breaches(measured, limits, needed=inputs.needed):
         raise InputError("; ".join(breach.sentence for breach in breached))
-    return divide_pool(config.minor_units, credits, config.terms(inputs.unpayable, inputs.confusable), inputs.brought)
+    return divide_pool(config.minor_units, credits, inputs.terms(config), inputs.brought)
 
 
 def _outputs(

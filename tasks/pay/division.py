@@ -20,6 +20,7 @@ from royalty.models.payout.payees import Payee, confusable, shared_accounts, unp
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
+from royalty.tasks.pay.holds import holds_of
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
 from royalty.tasks.stages.running import run_here
 
@@ -130,6 +131,7 @@ def _inputs(
         marginal_error=diagnostics.get("marginal_error", 0.0),
         needed=_needed(credit, table, config.limits.stderr),
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
+        holds=holds_of(space, pool_name, period, valuation, names),
     )
 
 

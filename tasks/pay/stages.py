@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from royalty.infra.ledger.change import PoolChange
-from royalty.models.payout.division import Settlement
+from royalty.models.payout.division import Settlement, Terms
+from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.stages.stage import Finished, Stage
 
 
@@ -30,6 +31,7 @@ class PayInputs:
             `hysteresis` is off.
         efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
             `royalty.models.payout.gates.measure_gates`.
+        holds: why money is held, by contributor: open cases, and payees who have not passed the checks.
     """
 
     table: str
@@ -45,6 +47,11 @@ class PayInputs:
     needed: int | None = None
     before: str | None = None
     confusable: list[str] = field(default_factory=list)
+    holds: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def terms(self, config: PayoutConfig) -> Terms:
+        """Terms of the division with what these inputs hold."""
+        return config.terms(self.unpayable, self.confusable, self.holds)
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,8 @@ def posted_terms(paid: Paid) -> dict[str, Any]:
     basis = paid.outputs.basis
     bases = {} if basis is None else {"basis": basis, "before": paid.inputs.before}
     inputs = paid.inputs
-    held = {"unpayable": inputs.unpayable, **({"confusable": inputs.confusable} if inputs.confusable else {})}
+    held: dict[str, Any] = {"unpayable": inputs.unpayable}
+    held |= {name: getattr(inputs, name) for name in ("confusable", "holds") if getattr(inputs, name)}
     return {**inputs.config, **held, **bases}
 
 

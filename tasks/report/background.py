@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from royalty.infra.ledger.cases import Case
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
@@ -57,6 +58,7 @@ class Background:
         earlier: the run that changes are shown against; None if there is none.
         files: file names by contributor and item id; empty if the images have none.
         about: caption, license and date by item id; empty if the images have none.
+        cases: cases about a contributor of this run.
     """
 
     train: ImageSet
@@ -65,6 +67,7 @@ class Background:
     earlier: EarlierRun | None
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    cases: Sequence[Case] = ()
 
     @classmethod
     def read(cls, space: Workspace, name: str, stages: RunStages) -> Background:
@@ -77,6 +80,7 @@ class Background:
             earlier=_earlier_run(space, name, stages),
             files=files_of(space.artifacts, listed) if listed else {},
             about=about_of(space.artifacts, listed, train.ids) if listed else {},
+            cases=[case for case in space.cases.all() if {*case.contributors} & {*train.contributors}],
         )
 
     @property
@@ -86,6 +90,7 @@ class Background:
             "earlier": self.earlier.key if self.earlier else None,
             "valuations": [valuation.digest for valuation in self.valuations],
             "statements": [asdict(posted) for posted in self.statements],
+            "cases": [case.acts[-1].hash for case in self.cases],
         }
 
 
@@ -106,7 +111,7 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
     """Payout statements that name a contributor of this run."""
     names = set(stages.ingest.outputs.contributors)
-    return [posted for posted in space.ledger.verified_statements() if names & set(posted.paid)]
+    return [posted for posted in space.ledger.verified_statements() if any(map(posted.concerns, names))]
 
 
 def _earlier_run(space: Workspace, name: str, stages: RunStages) -> EarlierRun | None:

@@ -22,6 +22,7 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.stages import MeasureOutputs
+from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
 from royalty.tasks.pay.headline import headline
 from royalty.tasks.pay.stages import PayOutputs
@@ -98,6 +99,7 @@ def compose_report(
         generated=_generated(space, measure),
         alphabet=_alphabet(space, stages),
         interactions=pair_section(credit.interactions),
+        cases=case_rows(space.cases.all(), data.contributors),
         matches=match_section(space.artifacts, stages.match.outputs, credits),
         paid=_paid(payout, paid),
         pool=payout.formatted(payout.minor_units),

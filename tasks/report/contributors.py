@@ -18,6 +18,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
 from royalty.tasks.report.background import Background, EarlierRun, Valuation
 from royalty.tasks.report.stages import RunStages
@@ -74,6 +75,7 @@ def compose_pages(
                 since=earlier.created_at if earlier and then else None,
                 changes=changes,
                 pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
+                cases=case_rows(background.cases, [row.name]),
             )
         )
     return pages
@@ -119,8 +121,11 @@ def _history(
     name: str, statements: Sequence[Posted], credits: Mapping[str, Mapping[str, float]]
 ) -> Iterator[HistoryRow]:
     for posted in statements:
-        if name in posted.paid:
-            amount = PayoutConfig.model_construct(currency=posted.currency).formatted(posted.paid[name])
+        if posted.concerns(name):
+            money = PayoutConfig.model_construct(currency=posted.currency).formatted
+            moved = {"": posted.paid.get(name, 0), " held": posted.held.get(name, 0)}
+            moved |= {" on account": posted.accounts.get(name, 0)}
+            amount = ", ".join(f"{money(minor)}{state}" for state, minor in moved.items() if minor) or money(0)
             credit = credits[posted.valuation].get(name)
             pool = " ".join(filter(None, (posted.pool, posted.period)))
             yield HistoryRow(pool, posted.created_at, credit, amount, posted.active)

@@ -84,6 +84,7 @@ def _sentence(posted: Posted, statements: Sequence[Posted]) -> str:
         "division": f"{formatted(posted.amount, posted.currency)} of the pool {pool} divided, and "
         f"{formatted(moved, posted.currency)} paid",
         "correction": f"the pool {pool} corrected on the accounts of {len(posted.accounts)} contributor(s)",
+        "decision": f"money of the pool {pool} moved by the decision of a case",
         "release": f"{formatted(moved, posted.currency)} released to {', '.join(map(escaped, posted.paid))}",
     }[posted.kind]
     sentence = f"{what} on {posted.created_at[:10]} by statement `{posted.id}`"

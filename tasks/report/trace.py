@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from royalty.infra.ledger.cases import Case
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.trace import State, Step, Trace
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
@@ -79,7 +80,9 @@ def _statements(lineage: TracedLineage) -> Iterator[Step]:
         rows = [row for row in lineage.named(PAY.name) if row.inputs["table"] == posted.valuation]
         divisions = [readable(PAY, row) for row in rows]
         comparable = [division for division in divisions if division is not None]
-        if posted.kind == "correction":
+        if posted.kind == "decision":
+            problem = _decision_problem(posted, lineage.space.cases.all())
+        elif posted.kind == "correction":
             problem = _correction_problem(posted, comparable, lineage.due_after(posted))
         else:
             problem = _amounts_problem(posted, comparable)
@@ -97,6 +100,12 @@ def _statements(lineage: TracedLineage) -> Iterator[Step]:
             yield Step("Payout statement", posted.id, "recorded", (*facts, ("Payout table", EARLIER[1])))
         else:
             yield Step("Payout statement", posted.id, "changed" if problem else "verified", facts, problem)
+
+
+def _decision_problem(posted: Posted, cases: Sequence[Case]) -> str | None:
+    """Look for the case that decided what this statement moves; None if there is one."""
+    decisions = [case.decision.body["statements"] for case in cases if case.decision is not None]
+    return None if any(posted.id in ids for ids in decisions) else "no case has this decision"
 
 
 def _amounts_problem(posted: Posted, divisions: Sequence[Paid]) -> str | None:
@@ -149,7 +158,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
             "recorded",
             (
                 ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms(paid.inputs.unpayable, paid.inputs.confusable).description(config.formatted)),
+                ("Terms", paid.inputs.terms(config).description(config.formatted)),
                 *((("Refused", refusal),) if refusal else ()),
             ),
         )

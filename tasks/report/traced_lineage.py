@@ -84,11 +84,14 @@ class TracedLineage:
         return [posted for posted in self.space.ledger.statements() if posted.valuation in self.artifacts]
 
     def due_after(self, posted: Posted) -> dict[str, int]:
-        """Minor units due to each contributor of a pool after a statement: paid, held and on account, if not zero."""
+        """Minor units due to each contributor of a pool after a statement: paid, held and on account, if not zero.
+
+        What decisions of cases moved from one to another is left out, as corrections leave it out.
+        """
         due: dict[str, int] = defaultdict(int)
         for statement in self.space.ledger.statements():
             same_pool = (statement.pool, statement.period) == (posted.pool, posted.period)
-            if same_pool and statement.sequence <= posted.sequence:
+            if same_pool and statement.sequence <= posted.sequence and statement.kind != "decision":
                 for amounts in (statement.moved, statement.held, statement.accounts):
                     for name, amount in amounts.items():
                         due[name] += amount

@@ -239,6 +239,7 @@ def test_a_ledger_of_the_schema_before_is_guarded_once_it_is_opened(tmp_path: Pa
     with ledger.engine.begin() as connection:
         for later in ("statements_settled", "entries_return"):
             connection.execute(text(f"DROP TRIGGER {later}"))
+        connection.execute(text("DROP TABLE acts"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '2'"))
     number = insert(ledger.engine, forged)
     reopened = Ledger(open_database(url))

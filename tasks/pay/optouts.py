@@ -1,0 +1,39 @@
+"""Opt-outs as commands and flows use them: recorded, with a receipt as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from royalty.infra.ledger.cases import Evidence
+from royalty.infra.ledger.optouts import OptOut, receipt, receipt_fault, record_optout
+from royalty.infra.stores.artifacts import write_whole
+from royalty.infra.workspace import Workspace
+from royalty.models.base.errors import InputError
+
+
+def withdraw(
+    space: Workspace, actor: str, contributor: str, works: Sequence[str], reason: str, evidence: Sequence[Evidence]
+) -> tuple[OptOut, Path]:
+    """Record an opt-out, and write its receipt to `optouts/ID.json` in the home."""
+    if not reason:
+        raise InputError("an opt-out says why, for whoever reads its receipt; give `--reason`")
+    optout = record_optout(space.acts, actor, contributor, works, reason, evidence)
+    path = space.root / "optouts" / f"{optout.id}.json"
+    write_whole(path, (json.dumps(receipt(optout), indent=2, ensure_ascii=False) + "\n").encode())
+    return optout, path
+
+
+def check_receipt(space: Workspace, path: Path) -> None:
+    """Compare a receipt with the acts of this home.
+
+    Raises:
+        InputError: it does not match, or cannot be read.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"a receipt is a JSON file, and {path} cannot be read as one: {error}") from error
+    if (fault := receipt_fault(document if isinstance(document, dict) else {}, space.acts)) is not None:
+        raise InputError(f"{path} does not match the records of this home: {fault}")
