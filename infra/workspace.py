@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, masked
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
@@ -21,7 +22,7 @@ from royalty.infra.stores.runstore import RunStore
 FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
 
-KEPT = {"artifacts", "checkpoints", "embeddings", "locks", "mlflow", "payouts", "prefect", "runs", "weights"}
+KEPT = {"artifacts", "audit", "checkpoints", "embeddings", "locks", "mlflow", "payouts", "prefect", "runs", "weights"}
 """Folders of a home; its other files are those of `royalty.db`."""
 
 
@@ -47,7 +48,18 @@ def open_workspace(settings: Settings) -> Workspace:
     make_home(root)
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
-    return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine))
+    return Workspace(root, *stores, RunStore(engine), Ledger(engine, notary(settings)), Lineage(engine))
+
+
+def notary(settings: Settings) -> Notary:
+    """What signs and keeps checkpoints of the ledger of these settings."""
+    key, elsewhere = settings.signing_key.get_secret_value(), settings.checkpoints
+    return Notary(
+        settings.root / "audit",
+        key,
+        None if elsewhere is None else elsewhere.expanduser().absolute(),
+        settings.timestamp_url,
+    )
 
 
 def place_of(settings: Settings) -> str:

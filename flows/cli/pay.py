@@ -97,20 +97,25 @@ def payout(
 
 def ledger(as_json: AsJson = False) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
+    from royalty.infra.ledger.copies import copy_problems
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
 
-    book = open_workspace(settings()).ledger
-    statements, verified = book.statements(), book.verify()
+    space = open_workspace(settings())
+    statements, verified = space.ledger.statements(), space.ledger.verify()
+    problems = [verified.problem] if verified.broken is not None else []
+    problems += copy_problems(space.root / "payouts", space.ledger, statements)
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
+        document["problems"] = problems
         sys.stdout.write(json.dumps(document) + "\n")
     else:
         _print_statements(statements)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
-    if verified.broken is not None:
-        sys.stderr.write(f"royalty: {verified.problem}\n")
+    for problem in problems:
+        sys.stderr.write(f"royalty: {problem}\n")
+    if problems:
         raise typer.Exit(1)
 
 

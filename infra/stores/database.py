@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from royalty.infra.stores.artifacts import StoreError
 
-SCHEMA = "4"
+SCHEMA = "5"
 """Version of the schema that this code reads and writes: the newest in `infra/stores/migrations`."""
 VERSION_TABLE = "royalty_version"
 LOCK = 0x726F79616C7479
