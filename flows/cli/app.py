@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from royalty.flows.cli.audit import audit_app
 from royalty.flows.cli.command import (
     AcceptUncertainty,
     AsJson,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
+app.add_typer(audit_app, name="audit")
 
 
 def _print_version(requested: bool) -> None:

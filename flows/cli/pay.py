@@ -95,16 +95,26 @@ def payout(
     _print_payout(result, as_json)
 
 
-def ledger(as_json: AsJson = False) -> None:
+def ledger(
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="Head that was kept elsewhere: 64 digits, or the file of a checkpoint; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
+    from royalty.infra.audit.checkpoints import parse_expected, unexpected
     from royalty.infra.ledger.copies import copy_problems
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
-    from royalty.infra.workspace import open_workspace
+    from royalty.infra.workspace import notary, open_workspace
 
+    heads = [parse_expected(head) for head in expect or ()]
     space = open_workspace(settings())
     statements, verified = space.ledger.statements(), space.ledger.verify()
     problems = [verified.problem] if verified.broken is not None else []
+    problems += [why for head in heads if (why := unexpected(head, statements[: verified.statements]))]
+    problems += notary(settings()).problems()
     problems += copy_problems(space.root / "payouts", space.ledger, statements)
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}

@@ -15,7 +15,7 @@ from typing import Any
 
 from royalty.infra.audit.signing import KeyRing, Signer, is_signed, load_key, new_key
 from royalty.infra.audit.timestamps import TimestampRefused, timestamp
-from royalty.infra.ledger.postings import Head
+from royalty.infra.ledger.postings import Head, Posted
 from royalty.infra.stores.artifacts import StoreError, write_whole
 from royalty.infra.stores.keys import canonical
 from royalty.infra.stores.tables import now
@@ -61,7 +61,9 @@ class Checkpoint:
                 isinstance(value, str) for name, value in fields.items() if name != "position"
             )
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise StoreError(f"{path} is no checkpoint of a ledger: {error}; name a file of `audit/checkpoints`") from None
+            raise StoreError(
+                f"{path} is no checkpoint of a ledger: {error}; name a file of `audit/checkpoints`"
+            ) from None
         if not typed:
             raise StoreError(f"{path} is no checkpoint of a ledger; name a file of `audit/checkpoints`")
         return checkpoint
@@ -199,19 +201,19 @@ def parse_expected(expected: str) -> Mapping[str, Any]:
     return {"head": checkpoint.head, "position": checkpoint.position}
 
 
-def unexpected(expected: Mapping[str, Any], heads: Sequence[Head]) -> str | None:
+def unexpected(expected: Mapping[str, Any], statements: Sequence[Posted]) -> str | None:
     """Why a ledger is not a continuation of the one with an expected head; None if it is.
 
     Args:
         expected: result of `parse_expected`.
-        heads: of the verified statements.
+        statements: the verified statements.
     """
     wanted = expected["head"]
-    place = next((head.position for head in heads if head.head == wanted), None)
+    place = next((posted.sequence for posted in statements if posted.hash == wanted), None)
     if place is None:
         return (
-            f"no statement of this ledger has the hash {wanted}: statements were changed or removed since that head was "
-            "kept, or it is of another ledger"
+            f"no statement of this ledger has the hash {wanted}: statements were changed or removed since that head "
+            "was kept, or it is of another ledger"
         )
     if expected.get("position", place) != place:
         return f"the head {wanted} was kept for statement {expected['position']}, and here it is that of {place}"

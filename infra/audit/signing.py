@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,6 +231,6 @@ class KeyRing:
         order = list(dict.fromkeys(used))
         return [
             f"the key {new} signed after {old}, which did not sign it as its successor"
-            for old, new in zip(order, order[1:], strict=False)
+            for old, new in pairwise(order)
             if (old, new) not in handed
         ]

@@ -41,7 +41,9 @@ def problems_of_copy(folder: Path, ledger: Ledger, statement: Posted) -> list[st
     own = folder / statement.id
     problems = list(_file_problems(own, ledger, statement))
     if (own / COPY).exists() and (differing := _differing(own / COPY, statement)):
-        problems.insert(0, f"{own / COPY} differs from statement {statement.id} of the ledger in {', '.join(differing)}")
+        problems.insert(
+            0, f"{own / COPY} differs from statement {statement.id} of the ledger in {', '.join(differing)}"
+        )
     return problems
 
 

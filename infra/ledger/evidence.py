@@ -114,7 +114,9 @@ def _unfounded_credit(session: Session) -> Iterator[Problem]:
     outputs = {row.key: row.outputs for row in session.scalars(select(StageRow))}
     for row in session.scalars(select(CreditTableRow).order_by(CreditTableRow.id)):
         if row.digest not in _texts(outputs.get(row.stage)):
-            why = f"it names the table {row.digest} for the run {row.run!r}, which is no output of the stage {row.stage}"
+            why = (
+                f"it names the table {row.digest} for the run {row.run!r}, which is no output of the stage {row.stage}"
+            )
             yield Problem("credit", str(row.id), why)
 
 

@@ -46,9 +46,7 @@ def division_evidence(space: Workspace, paid: Paid, run: str | None, payees: Pay
     }
 
 
-def export_evidence(
-    space: Workspace, posted: Posted, payees: Payees, exports: Mapping[str, str]
-) -> dict[str, Any]:
+def export_evidence(space: Workspace, posted: Posted, payees: Payees, exports: Mapping[str, str]) -> dict[str, Any]:
     """Evidence of payment files.
 
     Args:
