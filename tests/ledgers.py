@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
+from royalty.infra.ledger.book import pages
+from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import Posting
-from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, statement_hash
+from royalty.infra.ledger.verification import FIRST_PART
+from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, HEADER, PARTS, body_of, header_hash, statement_hash
 from royalty.infra.stores.database import VERSION_TABLE
 
 RUN_STORE = ("runs", "stages", "coalition_models", "measurements", "anchors", "lineage", "origins")
@@ -53,3 +57,22 @@ def before_evidence(engine: Engine) -> None:
         for column in ("version", "evidence", "body", "totals"):
             connection.execute(text(f"ALTER TABLE statements DROP COLUMN {column}"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '4'"))
+
+
+def rewrite(ledger: Ledger, contributor: str = "ann", other: str = "bob", moved: int = 400) -> None:
+    """Move money between two people of the first statement, and chain all statements anew, with the product's code."""
+    without_triggers(ledger.engine)
+    with ledger.engine.begin() as connection:
+        for name, amount in ((contributor, -moved), (other, moved)):
+            change = (
+                "UPDATE entries SET amount_minor = amount_minor + :amount WHERE contributor = :name AND statement = "
+            )
+            first = "(SELECT id FROM statements WHERE position = 1)"
+            connection.execute(text(change + first), {"amount": amount, "name": name})
+    previous = GENESIS
+    with Session(ledger.engine) as session, session.begin():
+        for page in list(pages(session)):
+            row = page.statement
+            row.body, row.totals = body_of(line[FIRST_PART:] for line in page.lines)
+            row.previous = previous
+            row.hash = previous = header_hash({part: getattr(row, part) for part in HEADER}, vars(page.pool), previous)
