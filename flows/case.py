@@ -135,9 +135,7 @@ def decide_case(
     amounts = [parse_award(text, known, unit) for text in awards]
     files = store_evidence(space, evidence)
     actor = by or settings().actor
-    decided = decide(
-        space.ledger.engine, known.id, actor, outcome=outcome, reason=reason, awards=amounts, evidence=files
-    )
+    decided = decide(space.ledger, known.id, actor, outcome=outcome, reason=reason, awards=amounts, evidence=files)
     notes, written = list(decided.kept), [str(write_case(space, decided.case))]
     for identity in decided.statements:
         posted = space.ledger.statement(identity)

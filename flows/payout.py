@@ -101,7 +101,7 @@ def payout(
     payees = load_payees(terms, source)
     check_export(export, terms, payees, release)
     if release:
-        statement = release_held(pool, terms, release)
+        statement = release_held(pool, terms, release, payees=payees)
         unshown = show_payments(pool, terms.period)
         posted = read_statement(statement)
         paid = [
@@ -165,6 +165,6 @@ def settle(
     show_change(source, division, posting=posting)
     if not posting:
         return division
-    posted = post(division, terms, replace_paid=replace)
+    posted = post(division, terms, payees=payees, replace_paid=replace)
     unshown = show_payments(pool, terms.period) if posted.statement is not None else []
     return dataclasses.replace(posted, remarks=unshown)

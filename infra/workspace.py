@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.ledger.acts import Acts
 from royalty.infra.ledger.cases import Cases
 from royalty.infra.ledger.ledger import Ledger
@@ -26,6 +27,7 @@ FREE_SPACE = 256 * 2**20
 KEPT = {
     "approvals",
     "artifacts",
+    "audit",
     "cases",
     "checkpoints",
     "embeddings",
@@ -64,7 +66,19 @@ def open_workspace(settings: Settings) -> Workspace:
     make_home(root)
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
-    return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine), Acts(engine), Cases(engine))
+    ledger = Ledger(engine, notary(settings))
+    return Workspace(root, *stores, RunStore(engine), ledger, Lineage(engine), Acts(engine), Cases(engine))
+
+
+def notary(settings: Settings) -> Notary:
+    """What signs and keeps checkpoints of the ledger of these settings."""
+    key, elsewhere = settings.signing_key.get_secret_value(), settings.checkpoints
+    return Notary(
+        settings.root / "audit",
+        key,
+        None if elsewhere is None else elsewhere.expanduser().absolute(),
+        settings.timestamp_url,
+    )
 
 
 def place_of(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from royalty.flows.cli.audit import audit_app
 from royalty.flows.cli.case import case_app, optout_app
 from royalty.flows.cli.command import (
     AcceptUncertainty,
@@ -45,6 +46,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 app.add_typer(case_app, name="case")
 app.add_typer(optout_app, name="optout")
+app.add_typer(audit_app, name="audit")
 
 
 def _print_version(requested: bool) -> None:

@@ -95,22 +95,37 @@ def payout(
     _print_payout(result, as_json)
 
 
-def ledger(as_json: AsJson = False) -> None:
+def ledger(
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="Head that was kept elsewhere: 64 digits, or the file of a checkpoint; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
+    from royalty.infra.audit.checkpoints import parse_expected, unexpected
+    from royalty.infra.ledger.copies import copy_problems
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
-    from royalty.infra.workspace import open_workspace
+    from royalty.infra.workspace import notary, open_workspace
 
-    book = open_workspace(settings()).ledger
-    statements, verified = book.statements(), book.verify()
+    heads = [parse_expected(head) for head in expect or ()]
+    space = open_workspace(settings())
+    statements, verified = space.ledger.statements(), space.ledger.verify()
+    problems = [verified.problem] if verified.broken is not None else []
+    problems += [why for head in heads if (why := unexpected(head, statements[: verified.statements]))]
+    problems += notary(settings()).problems()
+    problems += copy_problems(space.root / "payouts", space.ledger, statements)
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
+        document["problems"] = problems
         sys.stdout.write(json.dumps(document) + "\n")
     else:
         _print_statements(statements)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
-    if verified.broken is not None:
-        sys.stderr.write(f"royalty: {verified.problem}\n")
+    for problem in problems:
+        sys.stderr.write(f"royalty: {problem}\n")
+    if problems:
         raise typer.Exit(1)
 
 

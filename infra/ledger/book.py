@@ -121,4 +121,5 @@ def as_posted(page: Page, last: Mapping[str, int]) -> Posted:
         held={name: amounts.held for name, amounts in people.items() if amounts.held},
         accounts={name: amounts.account for name, amounts in people.items() if amounts.account},
         reversed=-sum(line.amount_minor for line in page.lines if line.kind in REVERSED),
+        evidence=row.evidence,
     )

@@ -10,18 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.acts import append
 from royalty.infra.ledger.cases import Award, Case, Evidence, Outcome, open_case, open_cases
 from royalty.infra.ledger.change import Entry, Money, money_by_contributor
-from royalty.infra.ledger.ledger import close_statement, entry_row, identity_of, store_policy
+from royalty.infra.ledger.ledger import Ledger, close_statement, entry_row, identity_of, store_policy
 from royalty.infra.ledger.money import formatted
-from royalty.infra.ledger.postings import HOUSE, LedgerConflict
+from royalty.infra.ledger.postings import HOUSE, Head, LedgerConflict
 from royalty.infra.ledger.verification import FOLLOWED, Book, verified_pages
 from royalty.infra.stores.chain import returned
-from royalty.infra.stores.database import lock
 from royalty.infra.stores.tables import PoolRow, StatementRow
 
 OTHERS = ("disputed", "unpayable", "confusable")
@@ -58,7 +56,7 @@ class Decided:
 
 
 def decide(
-    engine: Engine,
+    ledger: Ledger,
     reference: str,
     actor: str,
     *,
@@ -81,12 +79,11 @@ def decide(
             or no pool in its currency ever had money of its giver.
         LedgerBroken: the ledger does not verify.
     """
-    with Session(engine) as session, session.begin():
-        lock(session.connection())
+    with ledger.writing() as session:
         case = open_case(session, reference)
         _check_awards(case, awards)
         others = {name: [other for other in ids if other != case.id] for name, ids in open_cases(session).items()}
-        places, book = _places(session, case)
+        places, book = _places(session, case, ledger.kept())
         kept: list[str] = []
         entries = _entries(case, places, outcome, awards, others, kept)
         posted = []
@@ -104,8 +101,6 @@ def decide(
                 valuation=place.current.valuation,
                 source=place.current.source,
                 policy=store_policy(session, {"case": case.id, "opened": case.acts[0].hash}),
-                amount_minor=0,
-                replaces=None,
             )
             posted.append(identity)
         body: dict[str, Any] = {
@@ -120,14 +115,14 @@ def decide(
         return Decided(Case.of([*case.acts, act]), tuple(posted), tuple(kept))
 
 
-def held_by(engine: Engine, case: Case) -> dict[tuple[str, str, str], int]:
+def held_by(ledger: Ledger, case: Case) -> dict[tuple[str, str, str], int]:
     """What pools hold for the contributors of a case now: minor units by contributor, pool with period, and currency.
 
     Raises:
         LedgerBroken: the ledger does not verify.
     """
-    with Session(engine) as session:
-        places, _ = _places(session, case)
+    with Session(ledger.engine) as session:
+        places, _ = _places(session, case, ledger.kept())
         return {
             (name, " ".join(filter(None, (place.pool.name, place.pool.period))), place.pool.currency): money.held
             for place in places.values()
@@ -146,11 +141,11 @@ def _check_awards(case: Case, awards: Sequence[Award]) -> None:
             )
 
 
-def _places(session: Session, case: Case) -> tuple[dict[str, Place], Book]:
+def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[str, Place], Book]:
     """The pools with money of the case's contributors, in the order of their last divisions, and the chain's head."""
     book, places = Book(), dict[str, Place]()
     lines: dict[str, list[Any]] = defaultdict(list)
-    for page in verified_pages(session):
+    for page in verified_pages(session, kept):
         row = page.statement
         book.head, book.position = row.hash, row.position
         lines[row.pool] += [line for line in page.lines if line.contributor in case.contributors]

@@ -7,7 +7,8 @@ statements that do not, and any change of existing rows (`royalty.infra.stores.m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.book import as_posted, last_divisions, listing, pages
 from royalty.infra.ledger.cases import open_cases
 from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_of
+from royalty.infra.ledger.evidence import store_evidence
 from royalty.infra.ledger.planning import change_of, plan_entries
 from royalty.infra.ledger.posting_rules import (
     check_covered,
@@ -26,12 +28,21 @@ from royalty.infra.ledger.posting_rules import (
     check_takes_nothing_back,
     label,
 )
-from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, Posted, Posting, Verified
+from royalty.infra.ledger.postings import RELEASED, REVERSALS, Head, LedgerConflict, Posted, Posting, Verified
 from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
-from royalty.infra.stores.chain import pool_key, statement_hash
+from royalty.infra.ledger.witness import Witness
+from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
 from royalty.infra.stores.database import lock
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import CreditTableRow, EntryRow, PolicyRow, PoolRow, StatementRow, now
+from royalty.infra.stores.tables import (
+    CreditTableRow,
+    EntryRow,
+    EvidenceRow,
+    PolicyRow,
+    PoolRow,
+    StatementRow,
+    now,
+)
 
 
 class Ledger:
@@ -40,8 +51,35 @@ class Ledger:
     Statements are ordered by their position in the chain; a clock that goes back affects only the recorded times.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, witness: Witness | None = None) -> None:
+        self.engine, self.witness = engine, witness
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that excludes other postings; the heads of all new statements are kept after it."""
+        if self.witness is not None:
+            self.witness.prepare()
+        with Session(self.engine) as session, session.begin():
+            lock(session.connection())
+            yield session
+        if self.witness is not None:
+            self.witness.publish(self.heads(after=self.witness.latest()))
+
+    def kept(self) -> list[Head]:
+        """The last head that was kept elsewhere, if any: the ledger has to continue it."""
+        latest = None if self.witness is None else self.witness.latest()
+        return [] if latest is None else [latest]
+
+    def heads(self, after: Head | None = None) -> list[Head]:
+        """Heads of the statements after one, or else that of the last statement, as stored."""
+        query = select(StatementRow.position, StatementRow.hash, StatementRow.id)
+        with Session(self.engine) as session:
+            if after is None:
+                rows = session.execute(query.order_by(StatementRow.position.desc()).limit(1))
+            else:
+                later = query.where(StatementRow.position > after.position)
+                rows = session.execute(later.order_by(StatementRow.position))
+            return [Head(*row) for row in rows]
 
     def post(
         self,
@@ -73,9 +111,8 @@ class Ledger:
                 accounts changed since the division was computed; more is paid than the pool and these accounts hold.
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            book = Book.read(session, pool_key(pool, period))
+        with self.writing() as session:
+            book = self._book(session, pool, period)
             row = _pool(session, pool, period, posting.currency)
             known, current = book.by(posting.valuation), book.current
             if known is not None:
@@ -108,6 +145,7 @@ class Ledger:
                 policy=policy,
                 amount_minor=posting.gross if kind == "division" else 0,
                 replaces=latest.id if latest is not None and kind == "division" else None,
+                evidence=store_evidence(session, posting.evidence),
             )
 
     def preview(
@@ -120,14 +158,24 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            book = Book.read(session, pool_key(pool, period))
+            book = self._book(session, pool, period)
             row, known = session.get(PoolRow, pool_key(pool, period)), book.by(posting.valuation)
             if row is not None and known is not None:
                 check_same(row, book, known, posting)
             return change_of(book, posting, corrections, pool=pool, period=period, statements=listing(pages(session)))
 
-    def release(self, pool: str, contributors: Collection[str], *, period: str = "") -> str:
+    def release(
+        self,
+        pool: str,
+        contributors: Collection[str],
+        *,
+        period: str = "",
+        evidence: Mapping[str, Any] | None = None,
+    ) -> str:
         """Pay the money that a pool holds for these contributors; repeating a release changes nothing.
+
+        Args:
+            evidence: what the release rests on; see `royalty.infra.ledger.evidence`.
 
         Returns:
             The ID of the statement.
@@ -137,9 +185,8 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         names = sorted(set(contributors))
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            book = Book.read(session, pool_key(pool, period))
+        with self.writing() as session:
+            book = self._book(session, pool, period)
             row, latest = session.get(PoolRow, pool_key(pool, period)), book.latest
             if row is None or latest is None:
                 raise LedgerConflict(f"only a divided pool has held money, and {pool!r} was not divided; pay it first")
@@ -168,10 +215,62 @@ class Ledger:
                 kind="release",
                 valuation=latest.valuation,
                 source=latest.source,
-                policy=None,
-                amount_minor=0,
-                replaces=None,
+                evidence=store_evidence(session, evidence),
             )
+
+    def record_export(self, statement: str, evidence: Mapping[str, Any]) -> str:
+        """Record the payment files of a statement in the chain; repeating a record changes nothing.
+
+        Returns:
+            The ID of the record, a statement of kind `export` without entries.
+
+        Raises:
+            LedgerConflict: no statement has this ID.
+            LedgerBroken: the ledger does not verify.
+        """
+        with self.writing() as session:
+            exported = session.get(StatementRow, statement)
+            if exported is None:
+                raise LedgerConflict(f"no statement has the ID {statement!r}; `royalty ledger` lists the statements")
+            pool = session.get_one(PoolRow, exported.pool)
+            book = Book.read(session, pool.id, self.kept())
+            identity = identity_of(pool.id, "export", statement, digest_of(evidence))
+            if book.knows(identity):
+                return identity
+            return close_statement(
+                session,
+                book,
+                pool,
+                [],
+                id=identity,
+                kind="export",
+                valuation=exported.valuation,
+                source=exported.source,
+                evidence=store_evidence(session, evidence),
+            )
+
+    def exports_of(self, statement: str) -> list[Mapping[str, Any]]:
+        """Verified evidence of the payment files of a statement, in the order of their records."""
+        with Session(self.engine) as session:
+            exported = select(StatementRow.evidence).where(StatementRow.kind == "export")
+            digests = session.scalars(exported.order_by(StatementRow.position)).all()
+        contents = (self.evidence_of(digest) for digest in digests if digest is not None)
+        return [content for content in contents if content is not None and content.get("statement") == statement]
+
+    def evidence_of(self, digest: str) -> Mapping[str, Any] | None:
+        """Evidence by its digest, verified; None if there is none.
+
+        Raises:
+            LedgerConflict: the row has other content than its digest says.
+        """
+        with Session(self.engine) as session:
+            row = session.get(EvidenceRow, digest)
+            if row is not None and digest_of(row.content) != digest:
+                raise LedgerConflict(
+                    f"the evidence {digest[:12]} was changed in the database; restore it from a backup, and make no "
+                    "payment from this one"
+                )
+            return None if row is None else row.content
 
     def balance(self, pool: str, kind: str = "payment", *, period: str = "") -> dict[str, int]:
         """Sum of the entries of a kind for each contributor of a pool, in minor units, net of reversals.
@@ -185,7 +284,7 @@ class Ledger:
         kinds = [kind] + ([RELEASED[kind]] if kind in RELEASED else [])
         kinds += [REVERSALS[entry_kind] for entry_kind in kinds if entry_kind in REVERSALS]
         with Session(self.engine) as session:
-            return Book.read(session, pool_key(pool, period)).sums(kinds)
+            return self._book(session, pool, period).sums(kinds)
 
     def accounts(self, pool: str, currency: str, contributors: Collection[str], *, period: str = "") -> dict[str, int]:
         """Balances that a pool brings forward: minor units that earlier pools left on accounts; negative is owed.
@@ -199,7 +298,7 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            return Book.read(session, pool_key(pool, period)).brought(currency, contributors)
+            return self._book(session, pool, period).brought(currency, contributors)
 
     def departed(
         self,
@@ -221,7 +320,7 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            book = Book.read(session, pool_key(pool, period))
+            book = self._book(session, pool, period)
             return book.departed(pool, currency, contributors, source, valuation)
 
     def terms(self, pool: str, valuation: str, *, period: str = "") -> dict[str, Any] | None:
@@ -231,7 +330,7 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            terms = Book.read(session, pool_key(pool, period)).terms(valuation)
+            terms = self._book(session, pool, period).terms(valuation)
             return None if terms is None else dict(terms)
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
@@ -268,7 +367,7 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            return listing(verified_pages(session))
+            return listing(verified_pages(session, self.kept()))
 
     def statement(self, identity: str) -> Posted:
         """The statement with an ID, verified by its own hash.
@@ -284,9 +383,13 @@ class Ledger:
             return as_posted(page, last_divisions(session.scalars(select(StatementRow))))
 
     def verify(self) -> Verified:
-        """Verify all hashes of the chain, from its first statement, and look for entries without a statement."""
+        """Verify all hashes of the chain, from its first statement, and every row that statements rest on."""
+        kept = [] if self.witness is None else self.witness.heads()
         with Session(self.engine) as session:
-            return verify(session)
+            return verify(session, kept)
+
+    def _book(self, session: Session, pool: str, period: str) -> Book:
+        return Book.read(session, pool_key(pool, period), self.kept())
 
 
 def identity_of(*parts: str) -> str:
@@ -338,15 +441,20 @@ def close_statement(
     """Write the entries, and then the statement, which the database accepts if they sum to zero.
 
     The book then ends with this statement, so that another one may follow.
+
+    Args:
+        fields: columns of the statement; those that are not given are null, and its amount 0.
     """
-    statement = {**fields, "position": book.position + 1, "created_at": now()}
     if entries:  # a correction that changes no amount has none
         session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
-    pool_fields = {part: getattr(pool, part) for part in ("name", "period", "currency")}
-    digest = statement_hash(statement, pool_fields, entries, book.head)
-    session.add(StatementRow(pool=pool.id, previous=book.head, hash=digest, **statement))
+    digest, totals = body_of([entry[part] for part in ENTRY_PARTS] for entry in entries)
+    statement = {"source": None, "policy": None, "amount_minor": 0, "replaces": None, "evidence": None} | fields
+    statement |= {"version": VERSION, "position": book.position + 1, "created_at": now()}
+    statement |= {"body": digest, "totals": totals}
+    head = header_hash(statement, vars(pool), book.head)
+    session.add(StatementRow(pool=pool.id, previous=book.head, hash=head, **statement))
     session.flush()
-    book.head, book.position = digest, book.position + 1
+    book.head, book.position = head, book.position + 1
     return str(fields["id"])
 
 

@@ -86,7 +86,7 @@ def change_of(
             for statement in statements
             if statement.valuation == posting.valuation
             and statement.active
-            and statement.kind not in ("release", "decision")
+            and statement.kind not in ("release", "decision", "export")
             and (statement.pool, statement.period) != (pool, period)
         ),
         returns=book.replaced(posting.valuation) is not None,

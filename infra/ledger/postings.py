@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class LedgerConflict(ValueError):
@@ -56,6 +56,7 @@ class Posting:
         pool: amount that is divided; the other amounts must sum to it. None: the sum of the other amounts.
         source: the run that the credit comes from.
         terms: terms of the division.
+        evidence: what the division rests on; see `royalty.infra.ledger.evidence`.
     """
 
     valuation: str
@@ -68,6 +69,7 @@ class Posting:
     pool: int | None = None
     source: str | None = None
     terms: Mapping[str, Any] | None = None
+    evidence: Mapping[str, Any] | None = None
 
     @property
     def entries(self) -> list[tuple[str, str, int]]:
@@ -93,7 +95,8 @@ class Posted:
 
     Attributes:
         pool, period: name and period of the pool.
-        kind: `division`; `release` of held money; or `correction` of a division by accounts, which pays nothing now.
+        kind: `division`; `release` of held money; `correction` of a division by accounts, which pays nothing now; or
+            `export` of payment files, which moves nothing.
         valuation: digest of the credit table.
         sequence: position in the chain of all statements.
         amount: amount of the pool, in minor units.
@@ -104,6 +107,7 @@ class Posted:
         held, accounts: minor units by contributor that this statement holds, and adds to what later payouts bring
             forward; negative is released or reversed, and owed.
         reversed: minor units of earlier payments that this statement takes back.
+        evidence: digest of what it rests on; None for statements of earlier versions.
     """
 
     id: str
@@ -124,6 +128,15 @@ class Posted:
     held: Mapping[str, int] = field(default_factory=dict)
     accounts: Mapping[str, int] = field(default_factory=dict)
     reversed: int = 0
+    evidence: str | None = None
+
+
+class Head(NamedTuple):
+    """The hash of a statement, which stands for all statements up to its position."""
+
+    position: int
+    head: str
+    statement: str
 
     def concerns(self, contributor: str) -> bool:
         """Whether the statement names a contributor."""
@@ -137,9 +150,10 @@ class Verified:
     Attributes:
         statements: number of valid statements, from the first.
         head: hash of the last valid statement; a copy kept elsewhere shows later that no statement was removed.
-        broken: ID of the first invalid statement; None if all are valid and every entry belongs to one.
-        why: why the statement is invalid.
+        broken: ID of the first invalid statement or row; None if all are valid and every row belongs to one.
+        why: why it is invalid.
         entry: the first entry that names a missing statement; `broken` is then the ID of that statement.
+        noun: what `broken` identifies.
     """
 
     statements: int
@@ -147,11 +161,12 @@ class Verified:
     broken: str | None
     why: str | None
     entry: int | None = None
+    noun: str = "statement"
 
     @property
     def problem(self) -> str:
-        """The invalid statement and the reason, as a sentence; empty if there is none."""
-        return "" if self.broken is None else f"statement {self.broken} is not valid: {self.why}"
+        """What is invalid and the reason, as a sentence; empty if there is nothing."""
+        return "" if self.broken is None else f"{self.noun} {self.broken} is not valid: {self.why}"
 
 
 class LedgerBroken(LedgerConflict):

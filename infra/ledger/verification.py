@@ -7,67 +7,84 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.change import Money, money_by_contributor
-from royalty.infra.ledger.postings import AWARDS, REVERSALS, LedgerBroken, Verified
-from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, returned, statement_hash
+from royalty.infra.ledger.postings import AWARDS, REVERSALS, Head, LedgerBroken, Verified
+from royalty.infra.ledger.stray_rows import stray_row
+from royalty.infra.stores.chain import (
+    ENTRY_PARTS,
+    GENESIS,
+    HEADER,
+    PARTS,
+    VERSION,
+    body_of,
+    header_hash,
+    pool_key,
+    returned,
+    statement_hash,
+)
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import EntryRow, StatementRow
+from royalty.infra.stores.tables import StatementRow
 
 FOLLOWED = ("division", "correction")
 """Kinds of statements after which a pool follows their valuation."""
 ACCOUNT_KINDS = ("account", REVERSALS["account"], "award")
 
 
-def verified_pages(session: Session) -> Iterator[Page]:
+def verified_pages(session: Session, kept: Iterable[Head] = ()) -> Iterator[Page]:
     """Yield all statements in order, each after it was verified.
 
+    Args:
+        kept: heads that were kept elsewhere, which the ledger has to continue.
+
     Raises:
-        LedgerBroken: a statement is not valid; or, after the last one, an entry belongs to no statement. Pages yielded
+        LedgerBroken: a statement is not valid; or, after the last one, a row belongs to no statement. Pages yielded
             before must then not be used.
     """
-    head, valid = GENESIS, 0
+    head, valid, version = GENESIS, 0, 1
+    expected = {each.position: each for each in kept}
     for page in pages(session):
-        why = fault(page, position=valid + 1, previous=head)
+        row = page.statement
+        why = fault(page, position=valid + 1, previous=head, version=version)
+        if why is None and row.position in expected and expected[row.position].head != row.hash:
+            why = REWRITTEN
         if why is not None:
-            raise LedgerBroken(Verified(valid, head, broken=page.statement.id, why=why))
+            raise LedgerBroken(Verified(valid, head, broken=row.id, why=why))
         yield page
-        head, valid = page.statement.hash, valid + 1
-    stray = session.execute(
-        select(
-            EntryRow.id,
-            EntryRow.statement,
-            EntryRow.kind,
-            EntryRow.contributor,
-            EntryRow.amount_minor,
-            EntryRow.currency,
-        )
-        .outerjoin(StatementRow, StatementRow.id == EntryRow.statement)
-        .where(StatementRow.id.is_(None))
-        .order_by(EntryRow.id)
-        .limit(1)
-    ).first()
-    if stray is not None:
-        number, statement, kind, contributor, amount, currency = stray
-        why = (
-            f"entry {number} names it (kind {kind!r}, contributor {contributor!r}, {amount} minor units of {currency})"
-            ", but there is no such statement"
-        )
-        raise LedgerBroken(Verified(valid, head, broken=str(statement), why=why, entry=number))
+        head, valid, version = row.hash, valid + 1, row.version
+    if expected and max(expected) > valid:
+        missing = expected[max(expected)]
+        raise LedgerBroken(Verified(valid, head, broken=missing.statement, why=f"{CUT}; the ledger has {valid}"))
+    if (stray := stray_row(session)) is not None:
+        raise LedgerBroken(stray.found(valid, head))
 
 
-def verify(session: Session) -> Verified:
-    """Verify the whole ledger."""
-    head, valid = GENESIS, 0
+REWRITTEN = "its hash is not that of the checkpoint that was signed for it, so that the ledger was rewritten since"
+CUT = "a checkpoint was signed for it, and its statement is not there"
+
+
+def verify(session: Session, kept: Iterable[Head] = ()) -> Verified:
+    """Verify the whole ledger, and all rows that its statements rest on.
+
+    Args:
+        kept: as for `verified_pages`.
+
+    Amounts and their order are verified by the chain of hashes. Then every row that a statement's evidence names is
+    compared with its digest there, and every row of the run store with its digest when it was written.
+    """
+    from royalty.infra.ledger.evidence import evidence_problem
+
+    head, valid, posted = GENESIS, 0, list[StatementRow]()
     try:
-        for page in verified_pages(session):
+        for page in verified_pages(session, kept):
             head, valid = page.statement.hash, page.statement.position
+            posted.append(page.statement)
     except LedgerBroken as broken:
         return broken.verified
-    return Verified(valid, head, broken=None, why=None)
+    problem = evidence_problem(session, posted)
+    return Verified(valid, head, broken=None, why=None) if problem is None else problem.found(valid, head)
 
 
 def verified_page(session: Session, identity: str) -> Page | None:
@@ -103,16 +120,19 @@ class Book:
     position: int = 0
 
     @classmethod
-    def read(cls, session: Session, pool: str) -> Book:
+    def read(cls, session: Session, pool: str, kept: Iterable[Head] = ()) -> Book:
         """Read the statements of a pool, by its key, and verify the whole ledger.
 
         All amounts returned later come from the rows verified here; none is read again.
+
+        Args:
+            kept: as for `verified_pages`.
 
         Raises:
             LedgerBroken: the ledger does not verify.
         """
         book = cls()
-        for page in verified_pages(session):
+        for page in verified_pages(session, kept):
             book.head, book.position = page.statement.hash, page.statement.position
             if page.statement.pool == pool:
                 book.pages.append(page)
@@ -218,13 +238,16 @@ class Book:
         return {name: amount for name, amount in balances.items() if amount and name in contributors}
 
 
-def fault(page: Page, *, position: int, previous: str) -> str | None:
+def fault(page: Page, *, position: int, previous: str, version: int = 1) -> str | None:
     """Why a statement is not valid; None if it is valid.
 
     Args:
         position, previous: the position and previous hash that follow from the statement before it.
+        version: smallest version that it may have: that of the statement before it.
     """
     row, pool = page.statement, page.pool
+    if not version <= row.version <= VERSION:
+        return f"its version is {row.version}, and a statement in its place has a version from {version} to {VERSION}"
     if row.position != position:
         return f"its position is {row.position}, but the next position is {position}"
     if row.previous != previous:
@@ -241,12 +264,25 @@ def fault(page: Page, *, position: int, previous: str) -> str | None:
 
 
 def _hash(page: Page, previous: str) -> str | None:
-    """Hash of a statement's content; None for values that cannot be hashed, such as bytes that SQLite accepted."""
-    lines = [_columns(line, ENTRY_PARTS) for line in page.lines]
+    """Hash of a statement's content; None if its header does not fit its entries, or values cannot be hashed.
+
+    SQLite accepts any value in any column, such as bytes for a name.
+    """
+    row, pool = page.statement, vars(page.pool)
     try:
-        return statement_hash(_columns(page.statement, PARTS), vars(page.pool), lines, previous)
-    except TypeError:
+        if row.version == 1:
+            lines = [_columns(line, ENTRY_PARTS) for line in page.lines]
+            unhashed = (row.evidence, row.body, row.totals) != (None, None, None)
+            return None if unhashed else statement_hash(_columns(row, PARTS), pool, lines, previous)
+        body = body_of(line[FIRST_PART:] for line in page.lines)
+        same = (row.body, row.totals) == (body.digest, body.totals)
+        return header_hash(_columns(row, HEADER), pool, previous) if same else None
+    except (TypeError, UnicodeEncodeError):
         return None
+
+
+FIRST_PART = Line._fields.index(ENTRY_PARTS[0])
+"""Where the parts of an entry that are hashed begin; the last columns of a line are these, in this order."""
 
 
 def _columns(row: Any, parts: Iterable[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from royalty.infra.stores.artifacts import StoreError
 
-SCHEMA = "5"
+SCHEMA = "6"
 """Version of the schema that this code reads and writes: the newest in `infra/stores/migrations`."""
 VERSION_TABLE = "royalty_version"
 LOCK = 0x726F79616C7479
@@ -99,7 +99,7 @@ def _make_folder(folder: Path) -> None:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Write-ahead logging lets workers read while another writes; with FULL, committed rows survive a power failure.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -127,7 +127,7 @@ def write_case(space: Workspace, case: Case) -> Path:
     """Write the page of a case, `cases/ID.html` in the home."""
     held = [
         (name, pool, formatted(minor, currency))
-        for (name, pool, currency), minor in held_by(space.ledger.engine, case).items()
+        for (name, pool, currency), minor in held_by(space.ledger, case).items()
     ]
     missing = [file.name for file in case.evidence if not space.artifacts.path(file.digest).exists()]
     page = CasePage(case, case.state(today()), tuple(held), tuple(missing))
@@ -142,7 +142,7 @@ def currency_of(space: Workspace, case: Case) -> str:
     Raises:
         InputError: it holds none, or money in several currencies.
     """
-    units = {currency for _, _, currency in held_by(space.ledger.engine, case)}
+    units = {currency for _, _, currency in held_by(space.ledger, case)}
     if len(units) != 1:
         raise InputError(
             f"an award has a currency, and the case holds money in {', '.join(sorted(units)) or 'none'}; give "

@@ -20,6 +20,7 @@ from royalty.models.payout.payees import Payee, confusable, shared_accounts, unp
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
+from royalty.tasks.pay.evidence import division_evidence, store_payees
 from royalty.tasks.pay.holds import holds_of
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
 from royalty.tasks.stages.running import run_here
@@ -67,19 +68,28 @@ def divide(
 
 
 @task(name="post the division", cache_policy=NO_CACHE)
-def post(division: DividedPool, config: PayoutConfig, *, replace_paid: bool = False) -> DividedPool:
+def post(
+    division: DividedPool,
+    config: PayoutConfig,
+    *,
+    payees: Mapping[str, Payee] | None = None,
+    replace_paid: bool = False,
+) -> DividedPool:
     """Post a division to the ledger; one that the terms or the ledger refuse is returned as a refusal.
 
     Args:
+        payees: as for `divide`; the statement holds the digest of their accounts.
         replace_paid: take money back from contributors, and replace what the pool paid on another run's credit.
     """
     space, divided = open_workspace(settings()), division.stage
     if divided.outputs.refusal:
         return division
     try:
+        posting = _posting(divided, config, division.source)
+        evidence = division_evidence(space, divided, division.source, payees)
         statement = space.ledger.post(
             divided.inputs.pool,
-            _posting(divided, config, division.source),
+            replace(posting, evidence=evidence),
             period=divided.inputs.period,
             brought=divided.inputs.brought,
             corrections=config.corrections,
@@ -92,10 +102,17 @@ def post(division: DividedPool, config: PayoutConfig, *, replace_paid: bool = Fa
 
 
 @task(name="release held money", cache_policy=NO_CACHE)
-def release_held(pool_name: str, config: PayoutConfig, contributors: Sequence[str]) -> str:
+def release_held(
+    pool_name: str,
+    config: PayoutConfig,
+    contributors: Sequence[str],
+    *,
+    payees: Mapping[str, Payee] | None = None,
+) -> str:
     """Pay the amounts that a pool holds for contributors; returns the id of the statement."""
-    ledger = open_workspace(settings()).ledger
-    return ledger.release(pool_name, contributors, period=config.period or "")
+    space = open_workspace(settings())
+    evidence = {"payees": store_payees(space, payees, contributors)}
+    return space.ledger.release(pool_name, contributors, period=config.period or "", evidence=evidence)
 
 
 def is_current(paid: Paid) -> bool:

@@ -56,7 +56,7 @@ def payment(space: Workspace, table: str, refusal: str | None) -> Payment:
 
 def payment_of(statements: Sequence[Posted], table: str) -> Payment:
     """What statements say about a credit table."""
-    own = [posted for posted in statements if posted.valuation == table]
+    own = [posted for posted in statements if posted.valuation == table and posted.kind != "export"]
     if not own:
         return Payment("proposed", "proposed; nothing is paid.")
     active = [posted for posted in own if _stands(posted, statements)]

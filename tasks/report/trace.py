@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from royalty.infra.ledger.cases import Case
+from royalty.infra.ledger.copies import problems_of_copy
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.trace import State, Step, Trace
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
@@ -26,6 +27,7 @@ from royalty.tasks.report.traced_lineage import TracedLineage, hashed, mlflow_ur
 
 ORDER = (
     "Payout statement",
+    "Payment files",
     "Policy",
     "Payout table",
     "Report",
@@ -75,8 +77,11 @@ def trace_target(space: Workspace, asked: str, target: TraceTarget) -> Trace:
 
 
 def _statements(lineage: TracedLineage) -> Iterator[Step]:
-    """Payout statements of the ledger, compared with the payout tables."""
+    """Payout statements of the ledger, compared with the payout tables, their evidence and their copies."""
     for posted in lineage.statements:
+        if posted.kind == "export":
+            yield _export(lineage, posted)
+            continue
         rows = [row for row in lineage.named(PAY.name) if row.inputs["table"] == posted.valuation]
         divisions = [readable(PAY, row) for row in rows]
         comparable = [division for division in divisions if division is not None]
@@ -88,6 +93,10 @@ def _statements(lineage: TracedLineage) -> Iterator[Step]:
             problem = _amounts_problem(posted, comparable)
         # An unreadable row may be the division that this statement pays, so a mismatch proves nothing.
         undecided = problem is not None and None in divisions
+        if problem is None or undecided:
+            copies = problems_of_copy(lineage.space.root / "payouts", lineage.space.ledger, posted)
+            beside = lineage.evidence_problem(posted) or next(iter(copies), None)
+            problem, undecided = beside or problem, undecided and beside is None
         reversal = "" if posted.active else ", reversed by a later statement"
         money = PayoutConfig(pool=Decimal(0), currency=posted.currency).formatted
         facts = (
@@ -106,6 +115,13 @@ def _decision_problem(posted: Posted, cases: Sequence[Case]) -> str | None:
     """Look for the case that decided what this statement moves; None if there is one."""
     decisions = [case.decision.body["statements"] for case in cases if case.decision is not None]
     return None if any(posted.id in ids for ids in decisions) else "no case has this decision"
+
+
+def _export(lineage: TracedLineage, posted: Posted) -> Step:
+    """Payment files of a statement, as they were recorded."""
+    evidence = lineage.space.ledger.evidence_of(posted.evidence or "") or {}
+    facts = [("Statement", str(evidence.get("statement", ""))), *evidence.get("exports", {}).items()]
+    return Step("Payment files", posted.id, "recorded", (*facts, ("Written", posted.created_at[:10])))
 
 
 def _amounts_problem(posted: Posted, divisions: Sequence[Paid]) -> str | None:

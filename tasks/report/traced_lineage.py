@@ -113,6 +113,14 @@ class TracedLineage:
             return None
         return "its row in the run store was changed after it was written"
 
+    def evidence_problem(self, posted: Posted) -> str | None:
+        """Compare the rows that a statement rests on with the digests under its hash; None if all are as they were."""
+        evidence = self.space.ledger.evidence_of(posted.evidence) if posted.evidence else None
+        rows: dict[str, str] = dict((evidence or {}).get("rows", {}))
+        now = self.space.runs.contents(rows)
+        changed = next((key for key, digest in rows.items() if now.get(key) != digest), None)
+        return None if changed is None else f"the row {changed} of the run store, which it rests on, has changed"
+
     def provenance(self, key: str) -> dict[str, Any]:
         """Commit, flow run and MLflow run of a row, as keyword arguments of `Step`."""
         origin = self.origins.get(key)

@@ -49,10 +49,10 @@ def test_a_release_pays_what_the_case_held_in_every_pool(ledger: Ledger, cases: 
     case = opened(cases)
     for period in ("2026-05", "2026-06"):
         ledger.post("fund", held(case, cy=40), period=period)
-    assert held_by(ledger.engine, case) == {("cy", f"fund 2026-0{month}", "EUR"): 40 for month in (5, 6)}
+    assert held_by(ledger, case) == {("cy", f"fund 2026-0{month}", "EUR"): 40 for month in (5, 6)}
     with pytest.raises(LedgerConflict, match=f"case {case.id} holds that of 'cy'"):
         ledger.release("fund", ["cy"], period="2026-05")
-    decided = decide(ledger.engine, case.id[:6], "judge", outcome="release", reason="own works")
+    decided = decide(ledger, case.id[:6], "judge", outcome="release", reason="own works")
     assert len(decided.statements) == 2
     assert decided.case.state(date(2026, 7, 1)) == "released"
     for period in ("2026-05", "2026-06"):
@@ -63,7 +63,7 @@ def test_a_release_pays_what_the_case_held_in_every_pool(ledger: Ledger, cases: 
     assert [posted.kind for posted in ledger.statements()] == ["division", "division", "decision", "decision"]
     assert ledger.verify().broken is None
     with pytest.raises(LedgerConflict, match="a decided case is closed"):
-        decide(ledger.engine, case.id, "judge", outcome="reverse", reason="again")
+        decide(ledger, case.id, "judge", outcome="reverse", reason="again")
     with pytest.raises(LedgerConflict, match="a decided case is closed"):
         cases.add_message(case.id, "ann", "too late")
 
@@ -72,7 +72,7 @@ def test_a_reversal_returns_money_and_awards_come_first(ledger: Ledger, cases: C
     case = opened(cases)
     ledger.post("fund", held(case, cy=40), period="2026-05")
     awards = [Award("cy", "ann", 25, "EUR"), Award("cy", "dee", 5, "EUR")]
-    decide(ledger.engine, case.id, "judge", outcome="reverse", reason="copied", awards=awards)
+    decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=awards)
     assert money(ledger, "fund", "2026-05") == {"ann": Money(60, account=25), "cy": Money(), "dee": Money(account=5)}
     assert ledger.balance("fund", "reserve-award", period="2026-05") == {"": 10}
     assert ledger.accounts("fund", "EUR", ["ann", "cy", "dee"], period="2026-06") == {"ann": 25, "dee": 5}
@@ -83,20 +83,20 @@ def test_a_reversal_returns_money_and_awards_come_first(ledger: Ledger, cases: C
 def test_what_is_not_held_is_awarded_from_the_account(ledger: Ledger, cases: Cases) -> None:
     case = opened(cases, "ann")
     ledger.post("fund", euros("v1", {"ann": 60, "bob": 40}))
-    decide(ledger.engine, case.id, "judge", outcome="release", reason="x", awards=[Award("ann", "bob", 15, "EUR")])
+    decide(ledger, case.id, "judge", outcome="release", reason="x", awards=[Award("ann", "bob", 15, "EUR")])
     assert money(ledger, "fund") == {"ann": Money(60, account=-15), "bob": Money(40, account=15)}
     for award in (Award("bob", "ann", 1, "EUR"), Award("ann", "ann", 1, "EUR"), Award("ann", "bob", 0, "EUR")):
         with pytest.raises(LedgerConflict, match="an award is an amount above zero"):
-            decide(ledger.engine, opened(cases, "ann").id, "j", outcome="release", reason="x", awards=[award])
+            decide(ledger, opened(cases, "ann").id, "j", outcome="release", reason="x", awards=[award])
     foreign = Award("ann", "bob", 1, "USD")
     with pytest.raises(LedgerConflict, match="no pool in USD"):
-        decide(ledger.engine, opened(cases, "ann").id, "j", outcome="release", reason="x", awards=[foreign])
+        decide(ledger, opened(cases, "ann").id, "j", outcome="release", reason="x", awards=[foreign])
 
 
 def test_a_decision_stands_whatever_becomes_of_the_credit(ledger: Ledger, cases: Cases) -> None:
     case = opened(cases)
     ledger.post("fund", held(case, cy=40), period="2026-05")
-    decide(ledger.engine, case.id, "judge", outcome="reverse", reason="copied")
+    decide(ledger, case.id, "judge", outcome="reverse", reason="copied")
     later = euros("v2", {"ann": 70, "cy": 30})
     with pytest.raises(LedgerConflict, match="is not taken back: this pool is corrected by accounts"):
         ledger.post("fund", later, period="2026-05", replace=True)
@@ -111,16 +111,16 @@ def test_money_that_something_else_holds_stays(ledger: Ledger, cases: Cases) -> 
     holds = {"cy": [f"case {first.id}", f"case {second.id}"], "dee": [f"case {first.id}"]}
     posting = euros("v1", {"cy": 0, "dee": 0, "eve": 1}, held={"cy": 40, "dee": 30}, terms={"holds": holds})
     ledger.post("fund", posting)
-    kept = decide(ledger.engine, first.id, "judge", outcome="release", reason="x").kept
+    kept = decide(ledger, first.id, "judge", outcome="release", reason="x").kept
     assert kept == (f"fund still holds €0.40 of cy: case {second.id}",)
     assert money(ledger, "fund") == {"cy": Money(held=40), "dee": Money(30), "eve": Money(1)}
-    decide(ledger.engine, second.id, "judge", outcome="release", reason="x")
+    decide(ledger, second.id, "judge", outcome="release", reason="x")
     assert money(ledger, "fund")["cy"] == Money(40)
 
     third = opened(cases, "fay")
     terms = {"holds": {"fay": [f"case {third.id}"]}, "unpayable": ["fay"]}
     ledger.post("other", euros("v1", {"fay": 0}, held={"fay": 7}, terms=terms))
-    assert decide(ledger.engine, third.id, "judge", outcome="release", reason="x").kept == (
+    assert decide(ledger, third.id, "judge", outcome="release", reason="x").kept == (
         "other still holds €0.07 of fay: unpayable",
     )
     ledger.release("other", ["fay"])

@@ -7,8 +7,8 @@ from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table
 
 from royalty.infra.stores.chain import GENESIS
 
-revision = "5"
-down_revision = "4"
+revision = "6"
+down_revision = "5"
 
 METADATA = MetaData()
 ACTS = Table(
