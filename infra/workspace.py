@@ -12,6 +12,7 @@ from pathlib import Path
 
 from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.ledger.acts import Acts
+from royalty.infra.ledger.approvals import Approvals
 from royalty.infra.ledger.cases import Cases
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, masked
@@ -52,6 +53,7 @@ class Workspace:
     lineage: Lineage
     acts: Acts
     cases: Cases
+    approvals: Approvals
 
     def keeps(self, digests: Collection[str]) -> set[str]:
         """The digests that are stored artifacts or keys of rows."""
@@ -67,7 +69,8 @@ def open_workspace(settings: Settings) -> Workspace:
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
     ledger = Ledger(engine, notary(settings))
-    return Workspace(root, *stores, RunStore(engine), ledger, Lineage(engine), Acts(engine), Cases(engine))
+    people = Acts(engine), Cases(engine), Approvals(engine)
+    return Workspace(root, *stores, RunStore(engine), ledger, Lineage(engine), *people)
 
 
 def notary(settings: Settings) -> Notary:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from royalty.flows.cli.approval import approvals, approve, reject
 from royalty.flows.cli.audit import audit_app
 from royalty.flows.cli.case import case_app, optout_app
 from royalty.flows.cli.command import (
@@ -104,6 +105,9 @@ app.command()(detect)
 app.command()(trace)
 app.command()(payout)
 app.command()(ledger)
+app.command()(approve)
+app.command()(reject)
+app.command()(approvals)
 app.command()(doctor)
 
 

@@ -92,7 +92,7 @@ def payout(
                 raise
             typer.confirm(f"{conflict}\nPost it nevertheless?", abort=True)
             result = payout(credit, configuration, replace=True, **options)
-    _print_payout(result, as_json)
+    print_payout(result, as_json)
 
 
 def ledger(
@@ -156,7 +156,7 @@ def _print_statements(statements: Sequence[Posted]) -> None:
     print_table(list(filled), cells, whole=range(2))
 
 
-def _print_payout(result: PayoutResult, as_json: bool) -> None:
+def print_payout(result: PayoutResult, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
@@ -182,5 +182,7 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
     pool = " ".join(filter(None, (result.pool, result.period)))
     console.print(f"Pool        {pool}", markup=False)
     console.print(f"Statement   {result.statement or 'none; nothing was posted'}")
+    if result.approval is not None:
+        console.print(f"Approval    {result.approval}", markup=False)
     for file in result.files:
         console.print(f"File        {file}", soft_wrap=True, markup=False)

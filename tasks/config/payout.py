@@ -12,16 +12,19 @@ from typing import Annotated
 from babel.numbers import is_currency
 from pydantic import (
     Field,
+    PositiveInt,
     field_validator,
     model_validator,
 )
 
 from royalty.infra.ledger.change import Corrections
 from royalty.infra.ledger.money import decimals_of, formatted, major_units
+from royalty.models.payout.approval import ApprovalRules
 from royalty.models.payout.division import Negative, Terms
 from royalty.models.payout.iban import is_iban
 from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
+from royalty.models.payout.standing import Checks
 from royalty.tasks.config.base import Limit, StageConfig
 
 MOST = 2**53
@@ -69,6 +72,31 @@ class DebtorConfig(StageConfig):
         return account
 
 
+class ApprovalConfig(StageConfig):
+    """Which payouts wait for a second person; see `royalty.models.payout.approval.ApprovalRules`.
+
+    Attributes:
+        above: in units of the currency of the pool.
+    """
+
+    above: Annotated[Decimal, Field(ge=0, max_digits=18)] | None = None
+    first_payee: bool = False
+    changed_account: bool = False
+
+    @property
+    def applies(self) -> bool:
+        """Whether any payout waits."""
+        return self.above is not None or self.first_payee or self.changed_account
+
+
+class ChecksConfig(StageConfig):
+    """What is required of payees before they are paid; see `royalty.models.payout.standing.Checks`."""
+
+    identity: bool = False
+    sanctions: bool = False
+    max_age_days: PositiveInt | None = None
+
+
 class PayoutConfig(StageConfig):
     """The pool of money and the terms of its division; see `royalty.models.payout.division.Terms`.
 
@@ -98,6 +126,8 @@ class PayoutConfig(StageConfig):
         corrections: what happens when a pool and period that was paid is divided by other credit. `carry`: what was
             paid stays, and the next payouts pay or withhold the differences. `reverse`: it is taken back, and paid
             anew.
+        approval: which postings wait for a second person.
+        checks: what is required of payees; the money of others is held.
     """
 
     pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
@@ -119,6 +149,8 @@ class PayoutConfig(StageConfig):
     post: bool = False
     take_back: bool = False
     corrections: Corrections = "carry"
+    approval: ApprovalConfig = ApprovalConfig()
+    checks: ChecksConfig = ChecksConfig()
 
     @field_validator("currency")
     @classmethod
@@ -187,6 +219,16 @@ class PayoutConfig(StageConfig):
             confusable=frozenset(confusable),
             holds=holds or {},
         )
+
+    def approval_rules(self) -> ApprovalRules:
+        """The rules of approval, in minor units."""
+        above = self.approval.above
+        minor = None if above is None else int(above.scaleb(self.digits))
+        return ApprovalRules(minor, self.approval.first_payee, self.approval.changed_account)
+
+    def payee_checks(self) -> Checks:
+        """What is required of payees."""
+        return Checks(**self.checks.model_dump())
 
     def major_units(self, minor: int) -> Decimal:
         """Convert minor units to units of the currency."""

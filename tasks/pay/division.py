@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import pandas as pd
 from prefect import task
@@ -14,6 +15,7 @@ from royalty.infra.ledger.bases import credit_before
 from royalty.infra.ledger.change import TakesBack
 from royalty.infra.ledger.postings import OthersPool, Posting
 from royalty.infra.settings import settings
+from royalty.infra.stores.chain import GENESIS
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.payout.gates import relative_stderr
 from royalty.models.payout.payees import Payee, confusable, shared_accounts, unpayable
@@ -27,6 +29,7 @@ from royalty.tasks.stages.running import run_here
 
 UNNAMED = {
     "name", "period", "period_from", "payees", "debtor", "execution_date", "post", "take_back", "corrections",
+    "approval", "checks",
 }  # fmt: skip
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
 MODULES = ("royalty.tasks.pay.dividing",)
@@ -61,7 +64,7 @@ def divide(
     if divided.outputs.refusal:
         return division
     change = space.ledger.preview(
-        pool_name, _posting(divided, config, source), period=inputs.period, corrections=config.corrections
+        pool_name, posting_of(divided, config, source), period=inputs.period, corrections=config.corrections
     )
     statement = change.repeats.id if change.repeats else None
     return replace(division, change=change, statement=statement)
@@ -74,18 +77,23 @@ def post(
     *,
     payees: Mapping[str, Payee] | None = None,
     replace_paid: bool = False,
+    approved: str | None = None,
 ) -> DividedPool:
     """Post a division to the ledger; one that the terms or the ledger refuse is returned as a refusal.
 
     Args:
         payees: as for `divide`; the statement holds the digest of their accounts.
         replace_paid: take money back from contributors, and replace what the pool paid on another run's credit.
+        approved: hash of the act by which a second person approved it.
     """
     space, divided = open_workspace(settings()), division.stage
     if divided.outputs.refusal:
         return division
     try:
-        posting = _posting(divided, config, division.source)
+        head = space.acts.head()
+        acts = {"acts": head} if head != GENESIS else {}
+        acts |= {"approved": approved} if approved else {}
+        posting = posting_of(divided, config, division.source, acts)
         evidence = division_evidence(space, divided, division.source, payees)
         statement = space.ledger.post(
             divided.inputs.pool,
@@ -148,7 +156,7 @@ def _inputs(
         marginal_error=diagnostics.get("marginal_error", 0.0),
         needed=_needed(credit, table, config.limits.stderr),
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
-        holds=holds_of(space, pool_name, period, valuation, names),
+        holds=holds_of(space, pool_name, config, valuation, names, payees),
     )
 
 
@@ -160,8 +168,20 @@ def _needed(credit: Credited, table: pd.DataFrame, limit: float | None) -> int |
     return credit.outputs.certainty.needed_for(limit / stderr)
 
 
-def _posting(divided: Paid, config: PayoutConfig, source: str | None) -> Posting:
+def posting_of(
+    divided: Paid, config: PayoutConfig, source: str | None, more: Mapping[str, Any] | None = None
+) -> Posting:
+    """The posting of a division.
+
+    Args:
+        more: terms besides those of the division.
+    """
     settlements = divided.outputs.settlements
+    rules = {
+        name: section.model_dump(mode="json")
+        for name, section in (("approval", config.approval), ("checks", config.checks))
+        if section != type(section)()
+    }
     return Posting(
         valuation=divided.inputs.table,
         currency=config.currency,
@@ -172,5 +192,5 @@ def _posting(divided: Paid, config: PayoutConfig, source: str | None) -> Posting
         claims=sum(row.claims for row in settlements.values()),
         pool=config.minor_units,
         source=source,
-        terms=posted_terms(divided),
+        terms={**posted_terms(divided), **rules, **(more or {})},
     )

@@ -111,6 +111,7 @@ class DividedPool:
         statement: ID of the ledger statement that holds the division; None if it is not posted.
         unposted: why a division that was to be posted was not; empty if it was, or is a proposal.
         remarks: on what could not be shown after it was posted.
+        approval: ID of the approval by a second person that it waits for, or that was rejected; None without one.
     """
 
     stage: Paid
@@ -121,6 +122,7 @@ class DividedPool:
     unposted: str = ""
     lookalikes: list[list[str]] = field(default_factory=list)
     remarks: Sequence[str] = ()
+    approval: str | None = None
 
     @property
     def proposed(self) -> bool:
