@@ -19,7 +19,7 @@ from royalty.models.data.names import lookalikes, person_name
 from royalty.models.payout.countries import is_country
 from royalty.models.payout.iban import FORM, iban_fault, is_iban
 from royalty.models.payout.standing import COLUMNS as STANDING
-from royalty.models.payout.standing import Checks, Standing, read_standing, unmet
+from royalty.models.payout.standing import UNKNOWN, Checks, Standing, read_standing, unmet
 
 ACCOUNT_LENGTH = 34
 COLUMNS = ("contributor", "name", "payee", "currency", "country", "town", *STANDING)
@@ -44,7 +44,7 @@ class Payee:
     currency: str
     country: str = ""
     town: str = ""
-    standing: Standing = Standing()
+    standing: Standing = UNKNOWN
 
     @property
     def has_iban(self) -> bool:
@@ -108,7 +108,7 @@ def unchecked(
     Those without a payee have passed none.
     """
     standings = {name: payee.standing for name, payee in (payees or {}).items()}
-    reasons = {name: unmet(standings.get(name, Standing()), checks, today) for name in sorted(contributors)}
+    reasons = {name: unmet(standings.get(name, UNKNOWN), checks, today) for name in sorted(contributors)}
     return {name: unpassed for name, unpassed in reasons.items() if unpassed}
 
 

@@ -44,6 +44,9 @@ class Standing:
     withholding: Decimal | None = None
 
 
+UNKNOWN = Standing()
+
+
 @dataclass(frozen=True)
 class Checks:
     """What is required of payees before they are paid.

@@ -157,15 +157,15 @@ def _asked(
 
 def waiting_sentence(approval: Approval) -> str:
     """Why nothing was posted yet, and what a second person does."""
-    reasons = "; ".join(approval.request["reasons"])
-    if approval.verdict is not None:
-        by, note = approval.verdict.actor, approval.verdict.body["note"]
+    if (verdict := approval.verdict) is not None:
+        dated = verdict.created_at[:10]
         return (
-            f"nothing was posted: {by} rejected approval {approval.id} on {approval.verdict.created_at[:10]} ({note})"
+            f"nothing was posted: {verdict.actor} rejected approval {approval.id} on {dated} ({verdict.body['note']})"
         )
+    reasons = "; ".join(approval.request["reasons"])
     return (
-        f"nothing was posted yet: this payout waits for a second person, because {reasons}. To post it: `royalty approve "
-        f"{approval.id}`"
+        f"nothing was posted yet: this payout waits for a second person, because {reasons}. To post it: "
+        f"`royalty approve {approval.id}`"
     )
 
 

@@ -41,8 +41,8 @@ def check_released(config: PayoutConfig, payees: Mapping[str, Payee] | None, rel
     """
     for name, reasons in _unchecked(config, payees, release).items():
         raise InputError(
-            f"payees pass the checks of `payout.checks` before they are paid, and {name!r} has not: {', '.join(reasons)}. "
-            "Nothing was posted; update the row in `contributors.csv`"
+            f"payees pass the checks of `payout.checks` before they are paid, and {name!r} has not: "
+            f"{', '.join(reasons)}. Nothing was posted; update the row in `contributors.csv`"
         )
 
 

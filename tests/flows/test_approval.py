@@ -1,4 +1,4 @@
-"""Payouts that wait for a second person: from Python, on the command line, and in a suspended flow run of a deployment."""
+"""Payouts that wait for a second person: from Python, by commands, and in a suspended flow run of a deployment."""
 
 from __future__ import annotations
 
