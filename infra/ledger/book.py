@@ -122,4 +122,5 @@ def as_posted(page: Page, last: Mapping[str, int]) -> Posted:
         accounts={name: amounts.account for name, amounts in people.items() if amounts.account},
         reversed=-sum(line.amount_minor for line in page.lines if line.kind in REVERSED),
         evidence=row.evidence,
+        withheld={name: amounts.withheld for name, amounts in people.items() if amounts.withheld},
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.acts import append
 from royalty.infra.ledger.cases import Award, Case, Evidence, Outcome, open_case, open_cases
 from royalty.infra.ledger.change import Entry, Money, money_by_contributor
-from royalty.infra.ledger.ledger import Ledger, close_statement, entry_row, identity_of, store_policy
+from royalty.infra.ledger.ledger import Ledger, close_statement, entry_row, identity_of, released, store_policy
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import HOUSE, Head, LedgerConflict
 from royalty.infra.ledger.verification import FOLLOWED, Book, verified_pages
@@ -34,12 +35,14 @@ class Place:
         current: the division or correction that the pool follows.
         money: of the contributors of the case, in this pool.
         holds: why money is held, by contributor.
+        rates: share of payments that is withheld as tax, by contributor, as the pool was divided.
     """
 
     pool: PoolRow
     current: StatementRow
     money: dict[str, Money] = field(default_factory=dict)
     holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rates: Mapping[str, Fraction] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,10 +155,15 @@ def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[st
         if row.kind in FOLLOWED and page.pool is not None:
             places.pop(row.pool, None)
             terms = page.policy.terms if page.policy is not None else {}
-            places[row.pool] = Place(page.pool, row, holds=_holds(terms))
+            places[row.pool] = Place(page.pool, row, holds=_holds(terms), rates=_rates(terms))
     for key, place in places.items():
         place.money = money_by_contributor(lines[key])
     return {key: place for key, place in places.items() if place.money}, book
+
+
+def _rates(terms: Mapping[str, Any]) -> dict[str, Fraction]:
+    rates = {name: own.get("withholding") for name, own in terms.get("personal", {}).items()}
+    return {name: Fraction(rate) for name, rate in rates.items() if rate is not None}
 
 
 def _holds(terms: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -194,8 +202,8 @@ def _entries(
             pool = " ".join(filter(None, (place.pool.name, place.pool.period)))
             kept.append(f"{pool} still holds {formatted(rest, place.pool.currency)} of {name}: {', '.join(why)}")
         elif rest and outcome == "release":
-            moves[key]["release", name] += rest
-            moves[key]["held-release", name] -= rest
+            for move in released(name, "", rest, place.rates.get(name)):
+                moves[key][move.kind, name] += move.amount_minor
         elif rest:
             moves[key]["held-award", name] -= rest
             moves[key]["reserve-award", HOUSE] += rest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
@@ -170,11 +171,13 @@ class Ledger:
         contributors: Collection[str],
         *,
         period: str = "",
+        withholding: Mapping[str, Fraction] | None = None,
         evidence: Mapping[str, Any] | None = None,
     ) -> str:
         """Pay the money that a pool holds for these contributors; repeating a release changes nothing.
 
         Args:
+            withholding: share of a payment, in [0, 1], that is withheld as tax, by contributor.
             evidence: what the release rests on; see `royalty.infra.ledger.evidence`.
 
         Returns:
@@ -202,9 +205,9 @@ class Ledger:
                 )
             check_no_case(open_cases(session), names)
             entries = [
-                entry_row(row, Entry(kind, name, valuation, sign * held[name]))
+                entry_row(row, entry)
                 for name in names
-                for kind, sign in (("release", 1), ("held-release", -1))
+                for entry in released(name, valuation, held[name], (withholding or {}).get(name))
             ]
             return close_statement(
                 session,
@@ -390,6 +393,17 @@ class Ledger:
 
     def _book(self, session: Session, pool: str, period: str) -> Book:
         return Book.read(session, pool_key(pool, period), self.kept())
+
+
+def released(name: str, valuation: str, amount: int, rate: Fraction | None) -> list[Entry]:
+    """The entries that pay held money.
+
+    Args:
+        rate: share that is withheld as tax; rounded down, as `royalty.models.payout.division` does.
+    """
+    tax = int(amount * rate) if rate else 0
+    moves = {"release": amount - tax, "held-release": -amount, "withheld": tax}
+    return [Entry(kind, name, valuation, minor) for kind, minor in moves.items() if minor or kind == "release"]
 
 
 def identity_of(*parts: str) -> str:

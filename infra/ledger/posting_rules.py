@@ -31,13 +31,19 @@ def check_covered(posting: Posting, accounts: Mapping[str, int]) -> None:
     Raises:
         LedgerConflict: the posting spends more, or contains a negative amount.
     """
-    for kind, amounts in {"a payment": posting.amounts, "an amount held": posting.held}.items():
+    for kind, amounts in {
+        "a payment": posting.amounts,
+        "an amount held": posting.held,
+        "a tax": posting.withheld,
+    }.items():
         if negative := next((name for name, amount in amounts.items() if amount < 0), None):
             raise LedgerConflict(
                 f"a pool pays no negative amounts: {negative!r} would have {kind} of "
                 f"{formatted(amounts[negative], posting.currency)}. Nothing was posted; divide the pool again"
             )
-    spent = sum(posting.amounts.values()) + sum(posting.held.values()) + max(posting.reserve, 0)
+    spent = sum(map(sum, (posting.amounts.values(), posting.held.values(), posting.withheld.values()))) + max(
+        posting.reserve, 0
+    )
     pool, brought = posting.gross, sum(max(amount, 0) for amount in accounts.values())
     if spent > pool + brought:
         money = [formatted(amount, posting.currency) for amount in (spent, pool, brought)]
@@ -146,9 +152,12 @@ def _by_kind(entries: Iterable[AnyEntry]) -> Amounts:
 def _forms(posted: Amounts) -> tuple[Amounts, Amounts]:
     """A division as it was posted; and as dividing again after releases gives it: who was released is paid."""
     released = {name: amount for (kind, name), amount in posted.items() if kind == "release"}
-    original = {key: amount for key, amount in posted.items() if key[0] not in ("release", "held-release")}
+    taxed = {(kind, name): amount for (kind, name), amount in posted.items() if kind == "withheld" and name in released}
+    original = {
+        key: amount for key, amount in posted.items() if key[0] not in ("release", "held-release") and key not in taxed
+    }
     held = {key: amount for key, amount in original.items() if key[0] != "held" or key[1] not in released}
-    return original, held | {("payment", name): amount for name, amount in released.items()}
+    return original, held | taxed | {("payment", name): amount for name, amount in released.items()}
 
 
 def _due(money: Mapping[str, Money]) -> dict[str, int]:

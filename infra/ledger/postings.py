@@ -17,6 +17,7 @@ class OthersPool(LedgerConflict):
 
 REVERSALS = {
     "payment": "reversal",
+    "withheld": "withheld-reversal",
     "held": "held-reversal",
     "account": "account-reversal",
     "pool": "pool-reversal",
@@ -27,10 +28,11 @@ REVERSALS = {
 }
 """Kinds of entries, and the kinds that reverse them.
 
-A `payment` goes to a contributor now. `held` money waits, for example for the end of a dispute. An `account` entry is
-the change of the balance that later pools bring forward, less what the contributor owes. A `release` pays held money,
-which a `held-release` takes from there. The pool's own accounts belong to no contributor: `pool` is the amount that it
-gave, negative; `reserve` is what it kept; `claims` is the change of what contributors owe it.
+A `payment` goes to a contributor now, and what is `withheld` of it goes to a tax authority. `held` money waits, for
+example for the end of a dispute. An `account` entry is the change of the balance that later pools bring forward, less
+what the contributor owes. A `release` pays held money, which a `held-release` takes from there. The pool's own accounts
+belong to no contributor: `pool` is the amount that it gave, negative; `reserve` is what it kept; `claims` is the change
+of what contributors owe it.
 """
 
 RELEASED = {"payment": "release", "held": "held-release"}
@@ -51,6 +53,7 @@ class Posting:
         valuation: digest of the credit table that the amounts follow from.
         amounts: amount paid now, by contributor.
         held: amount held, by contributor, for example for the end of a dispute.
+        withheld: tax withheld from payments, by contributor.
         accounts: change of each contributor's account.
         reserve, claims: amount that the pool keeps, and the increase of what contributors owe it.
         pool: amount that is divided; the other amounts must sum to it. None: the sum of the other amounts.
@@ -70,6 +73,7 @@ class Posting:
     source: str | None = None
     terms: Mapping[str, Any] | None = None
     evidence: Mapping[str, Any] | None = None
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[tuple[str, str, int]]:
@@ -83,7 +87,12 @@ class Posting:
 
     @property
     def _placed(self) -> list[tuple[str, str, int]]:
-        by_kind = {"payment": self.amounts, "held": self.held, "account": self.accounts}
+        by_kind = {
+            "payment": self.amounts,
+            "held": self.held,
+            "withheld": self.withheld,
+            "account": self.accounts,
+        }
         personal = [(kind, name, amount) for kind, amounts in by_kind.items() for name, amount in amounts.items()]
         house = {"reserve": self.reserve, "claims": self.claims}
         return personal + [(kind, HOUSE, amount) for kind, amount in house.items() if amount]
@@ -106,6 +115,7 @@ class Posted:
         active: no later statement has replaced this one.
         held, accounts: minor units by contributor that this statement holds, and adds to what later payouts bring
             forward; negative is released or reversed, and owed.
+        withheld: minor units by contributor that this statement withholds as tax, net of its reversals.
         reversed: minor units of earlier payments that this statement takes back.
         evidence: digest of what it rests on; None for statements of earlier versions.
     """
@@ -129,6 +139,7 @@ class Posted:
     accounts: Mapping[str, int] = field(default_factory=dict)
     reversed: int = 0
     evidence: str | None = None
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
 
 class Head(NamedTuple):

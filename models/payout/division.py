@@ -19,6 +19,24 @@ Negative = Literal["zero", "carry", "refuse"]
 
 
 @dataclass(frozen=True)
+class Personal:
+    """Terms of one contributor, which follow from where the payee lives and from tax forms.
+
+    Attributes:
+        minimum: smallest payment in minor units; None: that of all.
+        reserve: share of each payment, in [0, 1), that stays on the account until the next pool.
+        withholding: share of each payment, in [0, 1], that is withheld as tax.
+    """
+
+    minimum: int | None = None
+    reserve: Fraction = Fraction(0)
+    withholding: Fraction = Fraction(0)
+
+
+STANDARD = Personal()
+
+
+@dataclass(frozen=True)
 class Terms:
     """The rules by which a pool is divided; by default, in proportion to positive credit.
 
@@ -33,6 +51,7 @@ class Terms:
         unpayable: contributors without a payee in the currency of the pool; their payments are held too.
         confusable: contributors whose name looks like that of another payee; likewise.
         holds: contributors whose payments are held for other reasons, and these reasons, such as `case 1f0c`.
+        personal: terms of single contributors, which replace those of all.
     """
 
     policy: PolicyName = "proportional"
@@ -44,6 +63,7 @@ class Terms:
     unpayable: frozenset[str] = frozenset()
     confusable: frozenset[str] = frozenset()
     holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    personal: Mapping[str, Personal] = field(default_factory=dict)
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
@@ -89,19 +109,20 @@ DEPARTED = "no longer in the credit table"
 class Settlement:
     """The use of a contributor's share of a pool, in minor units.
 
-    `amount`, `held`, `carried` and `taken` sum to the share plus a positive balance of the account. Only `claims` and
-    `account` can be negative.
+    `amount`, `withheld`, `held`, `carried` and `taken` sum to the share plus a positive balance of the account. Only
+    `claims` and `account` can be negative.
 
     Attributes:
         share: share of this pool, between floor and cap.
         amount: paid now.
         held: held because of a dispute or a missing payee.
-        carried: below the minimum, and kept on the account.
+        carried: below the minimum, or in the contributor's reserve, and kept on the account.
         taken: deducted to repay debt.
         claims: change of the debt to the pool.
         debt: remaining debt.
         account: change of the account balance, which is the amount carried over minus the debt.
         reasons: why the amount differs from the division by the policy alone.
+        withheld: tax withheld from the payment; `amount` is what remains.
     """
 
     share: int
@@ -113,6 +134,7 @@ class Settlement:
     debt: int
     account: int
     reasons: tuple[str, ...]
+    withheld: int = 0
 
 
 @dataclass(frozen=True)
@@ -234,8 +256,12 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
     is_held = disputed or unpayable or confusable or bool(holds)
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
-    small = not is_held and 0 < rest < terms.minimum
-    carried = rest if small else 0
+    own = terms.personal.get(name, STANDARD)
+    small = not is_held and 0 < rest < (terms.minimum if own.minimum is None else own.minimum)
+    payable = 0 if is_held or small else rest
+    reserve = int(payable * own.reserve)
+    tax = int((payable - reserve) * own.withholding)
+    carried = rest if small else reserve
     remarks = {
         "with what earlier pools carried over": account > 0 and not small,
         "less what was owed": taken > 0,
@@ -245,10 +271,12 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
         "with a name that looks like another payee's, held": confusable,
         f"{', '.join(holds)}, held": bool(holds),
         "below the minimum, carried over": small,
+        f"{float(own.reserve):.4g} of it kept in reserve": reserve > 0,
+        f"{float(own.withholding):.4g} of the payment withheld as tax": tax > 0,
     }
     return Settlement(
         share=share,
-        amount=0 if is_held or small else rest,
+        amount=payable - reserve - tax,
         held=rest if is_held else 0,
         carried=carried,
         taken=taken,
@@ -256,6 +284,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
         debt=debt,
         account=carried - debt - account,
         reasons=(*reasons, *(remark for remark, applies in remarks.items() if applies)),
+        withheld=tax,
     )
 
 

@@ -92,11 +92,11 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
     return payees
 
 
-def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], currency: str) -> frozenset[str]:
-    """Contributors without a payee that accepts this currency."""
+def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], *currencies: str) -> frozenset[str]:
+    """Contributors without a payee that accepts one of these currencies."""
     if payees is None:
         return frozenset()
-    payable = {name for name, payee in payees.items() if payee.currency in ("", currency)}
+    payable = {name for name, payee in payees.items() if payee.currency in ("", *currencies)}
     return frozenset(contributors) - payable
 
 

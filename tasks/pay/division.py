@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
@@ -24,14 +25,17 @@ from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.dividing import division_by, refused
 from royalty.tasks.pay.evidence import division_evidence, store_payees
 from royalty.tasks.pay.holds import holds_of
+from royalty.tasks.pay.personal import converted_of, personal_of
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
 from royalty.tasks.stages.running import run_here
 
 UNNAMED = {
     "name", "period", "period_from", "payees", "debtor", "execution_date", "post", "take_back", "corrections",
-    "approval", "checks",
+    "approval", "checks", "countries", "withholding", "conversion",
 }  # fmt: skip
 """Settings that do not change the division, so that the inputs of the stage leave them out."""
+RULES = ("approval", "checks", "countries", "withholding", "conversion")
+"""Of these, settings that decide who is paid when and how, so that a statement records them where they are set."""
 MODULES = ("royalty.tasks.pay.dividing",)
 """Modules with the code of the stage."""
 
@@ -120,7 +124,14 @@ def release_held(
     """Pay the amounts that a pool holds for contributors; returns the id of the statement."""
     space = open_workspace(settings())
     evidence = {"payees": store_payees(space, payees, contributors)}
-    return space.ledger.release(pool_name, contributors, period=config.period or "", evidence=evidence)
+    rates = {
+        name: Fraction(own["withholding"])
+        for name, own in personal_of(config, payees, contributors).items()
+        if "withholding" in own
+    }
+    return space.ledger.release(
+        pool_name, contributors, period=config.period or "", withholding=rates, evidence=evidence
+    )
 
 
 def is_current(paid: Paid) -> bool:
@@ -137,6 +148,7 @@ def _inputs(
     payees: Mapping[str, Payee] | None,
     source: str | None,
 ) -> PayInputs:
+    currencies = config.currency, *(config.conversion.rates if config.conversion is not None else ())
     diagnostics, period, names = credit.outputs.diagnostics, config.period or "", table["contributor"].tolist()
     valuation = credit.outputs.table
     departed = space.ledger.departed(
@@ -149,15 +161,37 @@ def _inputs(
         config=config.model_dump(mode="json", exclude=UNNAMED),
         pool=pool_name,
         period=period,
-        unpayable=sorted(unpayable(payees, names, config.currency)),
+        unpayable=sorted(unpayable(payees, names, *currencies)),
         confusable=sorted(chain.from_iterable(confusable(payees, names))),
         brought=space.ledger.accounts(pool_name, config.currency, names, period=period),
         efficiency_gap=diagnostics["efficiency_gap"],
         marginal_error=diagnostics.get("marginal_error", 0.0),
         needed=_needed(credit, table, config.limits.stderr),
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
-        holds=holds_of(space, pool_name, config, valuation, names, payees),
+        **_of_people(space, pool_name, config, valuation, names, payees),
     )
+
+
+def _of_people(
+    space: Workspace,
+    pool: str,
+    config: PayoutConfig,
+    valuation: str,
+    names: Sequence[str],
+    payees: Mapping[str, Payee] | None,
+) -> dict[str, Any]:
+    """Holds, personal terms and conversions; a pool that was divided by this valuation has those of then.
+
+    So repeating a payout changes nothing, whatever cases were opened, and whatever payees changed since.
+    """
+    posted = space.ledger.terms(pool, valuation, period=config.period or "")
+    if posted is not None:
+        return {part: posted.get(part, {}) for part in ("holds", "personal", "converted")}
+    return {
+        "holds": holds_of(space, config, names, payees),
+        "personal": personal_of(config, payees, names),
+        "converted": converted_of(config, payees, names),
+    }
 
 
 def _needed(credit: Credited, table: pd.DataFrame, limit: float | None) -> int | None:
@@ -177,20 +211,19 @@ def posting_of(
         more: terms besides those of the division.
     """
     settlements = divided.outputs.settlements
-    rules = {
-        name: section.model_dump(mode="json")
-        for name, section in (("approval", config.approval), ("checks", config.checks))
-        if section != type(section)()
-    }
+    standard = PayoutConfig()
+    rules = {name for name in RULES if getattr(config, name) != getattr(standard, name)}
+    stated = config.model_dump(mode="json", include=rules)
     return Posting(
         valuation=divided.inputs.table,
         currency=config.currency,
         amounts={name: row.amount for name, row in settlements.items()},
         held={name: row.held for name, row in settlements.items() if row.held},
+        withheld={name: row.withheld for name, row in settlements.items() if row.withheld},
         accounts={name: row.account for name, row in settlements.items() if row.account},
         reserve=divided.outputs.reserve,
         claims=sum(row.claims for row in settlements.values()),
         pool=config.minor_units,
         source=source,
-        terms={**posted_terms(divided), **rules, **(more or {})},
+        terms={**posted_terms(divided), **stated, **(more or {})},
     )

@@ -12,20 +12,9 @@ from royalty.tasks.config.payout import PayoutConfig
 
 
 def holds_of(
-    space: Workspace,
-    pool: str,
-    config: PayoutConfig,
-    valuation: str,
-    contributors: Collection[str],
-    payees: Mapping[str, Payee] | None,
+    space: Workspace, config: PayoutConfig, contributors: Collection[str], payees: Mapping[str, Payee] | None
 ) -> dict[str, list[str]]:
-    """Reasons by contributor; a pool that was divided by this valuation holds what it held then.
-
-    So repeating a payout changes nothing, whatever cases were opened or decided since.
-    """
-    posted = space.ledger.terms(pool, valuation, period=config.period or "")
-    if posted is not None:
-        return {name: list(reasons) for name, reasons in posted.get("holds", {}).items()}
+    """Why money is held now, by contributor."""
     cases = space.cases.held()
     reasons = {name: [f"case {case}" for case in cases[name]] for name in sorted(contributors) if name in cases}
     for name, unpassed in _unchecked(config, payees, contributors).items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from royalty.infra.ledger.change import PoolChange
-from royalty.models.payout.division import Settlement, Terms
+from royalty.models.payout.division import Personal, Settlement, Terms
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.stages.stage import Finished, Stage
 
@@ -32,6 +33,8 @@ class PayInputs:
         efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
             `royalty.models.payout.gates.measure_gates`.
         holds: why money is held, by contributor: open cases, and payees who have not passed the checks.
+        personal: terms of single contributors as JSON; see `royalty.models.payout.division.Personal`.
+        converted: currency and rate of payments in another currency than the pool's, by contributor.
     """
 
     table: str
@@ -48,10 +51,16 @@ class PayInputs:
     before: str | None = None
     confusable: list[str] = field(default_factory=list)
     holds: Mapping[str, list[str]] = field(default_factory=dict)
+    personal: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    converted: Mapping[str, list[str]] = field(default_factory=dict)
 
     def terms(self, config: PayoutConfig) -> Terms:
         """Terms of the division with what these inputs hold."""
-        return config.terms(self.unpayable, self.confusable, self.holds)
+        personal = {
+            name: Personal(own.get("minimum"), Fraction(own.get("reserve", 0)), Fraction(own.get("withholding", 0)))
+            for name, own in self.personal.items()
+        }
+        return config.terms(self.unpayable, self.confusable, self.holds, personal)
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,11 @@ def posted_terms(paid: Paid) -> dict[str, Any]:
     bases = {} if basis is None else {"basis": basis, "before": paid.inputs.before}
     inputs = paid.inputs
     held: dict[str, Any] = {"unpayable": inputs.unpayable}
-    held |= {name: getattr(inputs, name) for name in ("confusable", "holds") if getattr(inputs, name)}
+    held |= {
+        name: getattr(inputs, name)
+        for name in ("confusable", "holds", "personal", "converted")
+        if getattr(inputs, name)
+    }
     return {**inputs.config, **held, **bases}
 
 

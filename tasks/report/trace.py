@@ -145,7 +145,7 @@ def _correction_problem(posted: Posted, divisions: Sequence[Paid], due: Mapping[
         due: minor units by contributor, if not zero.
     """
     tables = [
-        {name: row.amount + row.held + row.account for name, row in paid.outputs.settlements.items()}
+        {name: row.amount + row.withheld + row.held + row.account for name, row in paid.outputs.settlements.items()}
         for paid in _divisions_of(posted, divisions)
     ]
     if not tables:

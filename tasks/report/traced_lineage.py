@@ -84,7 +84,7 @@ class TracedLineage:
         return [posted for posted in self.space.ledger.statements() if posted.valuation in self.artifacts]
 
     def due_after(self, posted: Posted) -> dict[str, int]:
-        """Minor units due to each contributor of a pool after a statement: paid, held and on account, if not zero.
+        """Minor units due to each contributor of a pool after a statement, if not zero: see `Money.due`.
 
         What decisions of cases moved from one to another is left out, as corrections leave it out.
         """
@@ -92,7 +92,7 @@ class TracedLineage:
         for statement in self.space.ledger.statements():
             same_pool = (statement.pool, statement.period) == (posted.pool, posted.period)
             if same_pool and statement.sequence <= posted.sequence and statement.kind != "decision":
-                for amounts in (statement.moved, statement.held, statement.accounts):
+                for amounts in (statement.moved, statement.withheld, statement.held, statement.accounts):
                     for name, amount in amounts.items():
                         due[name] += amount
         return {name: amount for name, amount in due.items() if amount}
