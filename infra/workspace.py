@@ -38,6 +38,7 @@ KEPT = {
     "payouts",
     "prefect",
     "runs",
+    "statements",
     "weights",
 }
 """Folders of a home; its other files are those of `royalty.db`."""

@@ -32,6 +32,7 @@ from royalty.flows.cli.detect import detect
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
+from royalty.flows.cli.people import balance, statement, tax
 from royalty.flows.cli.presets import presets
 from royalty.flows.cli.revalue import revalue
 from royalty.flows.cli.trace import trace
@@ -108,6 +109,9 @@ app.command()(ledger)
 app.command()(approve)
 app.command()(reject)
 app.command()(approvals)
+app.command()(balance)
+app.command()(statement)
+app.command()(tax)
 app.command()(doctor)
 
 

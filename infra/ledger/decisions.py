@@ -44,6 +44,10 @@ class Place:
     holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rates: Mapping[str, Fraction] = field(default_factory=dict)
 
+    def held(self, case: Case, name: str) -> int:
+        """Minor units of a contributor that the pool holds because of a case, whatever else holds them."""
+        return self.money[name].held if name in self.money and f"case {case.id}" in self.holds.get(name, ()) else 0
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -119,7 +123,7 @@ def decide(
 
 
 def held_by(ledger: Ledger, case: Case) -> dict[tuple[str, str, str], int]:
-    """What pools hold for the contributors of a case now: minor units by contributor, pool with period, and currency.
+    """What pools hold because of a case now: minor units by contributor, pool with period, and currency.
 
     Raises:
         LedgerBroken: the ledger does not verify.
@@ -127,10 +131,10 @@ def held_by(ledger: Ledger, case: Case) -> dict[tuple[str, str, str], int]:
     with Session(ledger.engine) as session:
         places, _ = _places(session, case, ledger.kept())
         return {
-            (name, " ".join(filter(None, (place.pool.name, place.pool.period))), place.pool.currency): money.held
+            (name, " ".join(filter(None, (place.pool.name, place.pool.period))), place.pool.currency): held
             for place in places.values()
-            for name, money in place.money.items()
-            if money.held
+            for name in case.contributors
+            if (held := place.held(case, name))
         }
 
 
@@ -188,7 +192,7 @@ def _entries(
     held: dict[tuple[str, str], int] = {}
     for key, place in places.items():
         for name in case.contributors:
-            amount = place.money[name].held if name in place.money else 0
+            amount = place.held(case, name)
             if amount > 0:
                 held[key, name] = amount
     for award in awards:
