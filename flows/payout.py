@@ -19,6 +19,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig
 from royalty.tasks.credit.estimate import Credited, find_credit
+from royalty.tasks.pay.announcing import announce_posted, announce_refused
 from royalty.tasks.pay.approvals import approve_division, approve_release, deployed_flow_run
 from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.pay.holds import check_released
@@ -116,6 +117,7 @@ def payout(
         statement = release_held(pool, terms, release, payees=payees)
         unshown = show_payments(pool, terms.period)
         posted = read_statement(statement)
+        announce_posted(posted, terms)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
@@ -188,6 +190,7 @@ def settle(
     """
     division = divide(credit, terms, pool, payees=payees, source=source)
     if division.change is None:
+        announce_refused(division, terms)
         return division
     if posting and not replace:
         division = unless_paid(division, terms)
@@ -203,5 +206,10 @@ def settle(
     if approved.unposted:
         return dataclasses.replace(division, unposted=approved.unposted, approval=approved.id)
     posted = post(division, terms, payees=payees, replace_paid=replace, approved=approved.act)
-    unshown = show_payments(pool, terms.period) if posted.statement is not None else []
+    if posted.statement is None:
+        announce_refused(posted, terms)
+        return posted
+    if division.statement is None:  # it was not posted before
+        announce_posted(read_statement(posted.statement), terms)
+    unshown = show_payments(pool, terms.period)
     return dataclasses.replace(posted, remarks=unshown)
