@@ -14,8 +14,11 @@ from royalty.infra.ledger.acts import Act, Acts
 from royalty.infra.ledger.cases import Evidence
 from royalty.infra.stores.chain import ACT_PARTS, act_hash
 
-Sign = Callable[[bytes], Mapping[str, str]]
-"""Signs a message, and says with which key and algorithm."""
+Document = Mapping[str, Any]
+Sign = Callable[[Document], Mapping[str, str]]
+"""Signs a document, and says with which key."""
+IsSigned = Callable[[Document, Mapping[str, str]], bool]
+"""Whether a signature of a document is by a key of this home."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,23 @@ def receipt(optout: OptOut, sign: Sign | None = None) -> dict[str, Any]:
     Its `hash` is the SHA-256 of the canonical JSON (sorted keys, no spaces, UTF-8) of `previous` and `act`.
 
     Args:
-        sign: signs the hash; None leaves the receipt unsigned.
+        sign: signs all the rest; None leaves the receipt unsigned.
     """
     act = optout.act
     content = {"previous": act.previous, "act": {part: getattr(act, part) for part in ACT_PARTS}}
-    signature = dict(sign(act.hash.encode())) if sign is not None else None
-    return {"royalty": "opt-out receipt", **content, "hash": act.hash, "signature": signature}
+    document = {"royalty": "opt-out receipt", **content, "hash": act.hash}
+    return {**document, "signature": dict(sign(document)) if sign is not None else None}
 
 
-def receipt_fault(document: Mapping[str, Any], acts: Acts) -> str | None:
-    """Why a receipt does not fit the acts of this home; None if it does."""
+def receipt_fault(document: Document, acts: Acts, is_signed: IsSigned) -> str | None:
+    """Why a receipt does not fit the acts and keys of this home; None if it does."""
     try:
         act, previous, stated = dict(document["act"]), document["previous"], document["hash"]
         if act_hash(act, previous) != stated:
             return "its hash does not match its content: the receipt has been changed"
+        signature, signed = document["signature"], {part: document[part] for part in document if part != "signature"}
+        if signature is not None and not is_signed(signed, signature):
+            return "its signature is not by a key of this home"
     except (KeyError, TypeError, ValueError):
         return "it is not a receipt of an opt-out"
     known = {known.hash for known in acts.all("opt-out")}

@@ -107,7 +107,15 @@ def test_a_receipt_of_an_opt_out_is_checked(space: Workspace, tmp_path: Path) ->
     assert "matches the records" in run("optout", "check", str(path))
     assert "a.png" in run("optout", "list")
     forged = tmp_path / "forged.json"
-    for text in (json.dumps({**document, "hash": "0" * 64}), "[]", "[" * 100_000, ""):
+    assert document["signature"]["algorithm"] == "Ed25519"
+    other = {**document["signature"], "value": document["signature"]["value"][::-1]}
+    for text in (
+        json.dumps({**document, "hash": "0" * 64}),
+        json.dumps({**document, "signature": other}),
+        "[]",
+        "[" * 100_000,
+        "",
+    ):
         forged.write_text(text)
         assert isinstance(command("optout", "check", str(forged)).exception, InputError)
 

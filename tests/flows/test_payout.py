@@ -88,6 +88,7 @@ def space(here: Settings, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         "royalty.tasks.pay.payment_files",
         "royalty.tasks.credit.estimate",
         "royalty.tasks.pay.identities",
+        "royalty.tasks.pay.approvals",
         "royalty.flows.payout",
     ):
         monkeypatch.setattr(f"{module}.settings", lambda: here)

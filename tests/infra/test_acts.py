@@ -10,6 +10,7 @@ from royalty.infra.ledger.acts import Acts, ActsBroken, UnknownAct
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.optouts import receipt, receipt_fault, record_optout
 from royalty.infra.stores.chain import GENESIS
+from royalty.infra.stores.keys import digest_of
 
 
 @pytest.fixture
@@ -56,11 +57,16 @@ def test_a_receipt_shows_what_was_withdrawn(acts: Acts) -> None:
     assert optout.covers(["ann", "bob"], "a.png")
     assert not optout.covers(["bob"], "a.png")
     assert not optout.covers(["ann"], "c.png")
-    signed = receipt(optout, lambda message: {"algorithm": "test", "value": message.decode()[:8]})
-    assert signed["signature"] == {"algorithm": "test", "value": optout.act.hash[:8]}
-    assert receipt_fault(signed, acts) is None
+    signed = receipt(optout, lambda document: {"key": "k", "value": digest_of(document)})
+
+    def fault(document: object) -> str | None:
+        return receipt_fault(document, acts, lambda signed, signature: signature["value"] == digest_of(signed))
+
+    assert fault(signed) is None
+    assert fault({**signed, "signature": None}) is None
+    assert "not by a key of this home" in str(fault({**signed, "signature": {"key": "k", "value": "f"}}))
+    assert "not by a key of this home" in str(fault({**signed, "royalty": "another receipt"}))
     forged = {**signed, "act": {**signed["act"], "body": {**signed["act"]["body"], "works": []}}}
-    assert "has been changed" in str(receipt_fault(forged, acts))
-    assert "not a receipt" in str(receipt_fault({}, acts))
-    other = {**signed, "previous": "f" * 64}
-    assert "has been changed" in str(receipt_fault(other, acts))
+    assert "has been changed" in str(fault(forged))
+    assert "has been changed" in str(fault({**signed, "previous": "f" * 64}))
+    assert "not a receipt" in str(fault({}))
