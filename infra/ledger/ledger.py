@@ -129,14 +129,14 @@ class Ledger:
             if current is not None and not replace:
                 check_returns(row, book, posting)
                 check_takes_nothing_back(row, current, people_of(book.money, planned))
-            entries = [_entry(row, entry) for entry in planned]
-            policy, latest = _policy(session, posting.terms), book.latest
-            return _close(
+            entries = [entry_row(row, entry) for entry in planned]
+            policy, latest = store_policy(session, posting.terms), book.latest
+            return close_statement(
                 session,
                 book,
                 row,
                 entries,
-                id=_identity(row.id, kind, book.entry_valuation(posting.valuation)),
+                id=identity_of(row.id, kind, book.entry_valuation(posting.valuation)),
                 kind=kind,
                 valuation=posting.valuation,
                 source=posting.source,
@@ -192,7 +192,7 @@ class Ledger:
             valuation = next(entry.valuation for entry in posted)
             released = {entry.contributor for entry in posted if entry.kind == "release"}
             held = {entry.contributor: entry.amount_minor for entry in posted if entry.kind == "held"}
-            identity = _identity(row.id, "release", valuation, *names)
+            identity = identity_of(row.id, "release", valuation, *names)
             if book.knows(identity):
                 return identity
             if unknown := [name for name in names if not held.get(name) or name in released]:
@@ -202,11 +202,11 @@ class Ledger:
                     f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(waiting) or 'nobody'}"
                 )
             entries = [
-                _entry(row, Entry(kind, name, valuation, sign * held[name]))
+                entry_row(row, Entry(kind, name, valuation, sign * held[name]))
                 for name in names
                 for kind, sign in (("release", 1), ("held-release", -1))
             ]
-            return _close(
+            return close_statement(
                 session,
                 book,
                 row,
@@ -234,10 +234,10 @@ class Ledger:
                 raise LedgerConflict(f"no statement has the ID {statement!r}; `royalty ledger` lists the statements")
             pool = session.get_one(PoolRow, exported.pool)
             book = Book.read(session, pool.id, self.kept())
-            identity = _identity(pool.id, "export", statement, digest_of(evidence))
+            identity = identity_of(pool.id, "export", statement, digest_of(evidence))
             if book.knows(identity):
                 return identity
-            return _close(
+            return close_statement(
                 session,
                 book,
                 pool,
@@ -382,7 +382,7 @@ class Ledger:
         return Book.read(session, pool_key(pool, period), self.kept())
 
 
-def _identity(*parts: str) -> str:
+def identity_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -405,7 +405,7 @@ def _pool(session: Session, name: str, period: str, currency: str) -> PoolRow:
     return row
 
 
-def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
+def store_policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     if terms is None:
         return None
     digest = digest_of(terms)
@@ -421,12 +421,16 @@ def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     return digest
 
 
-def _entry(pool: PoolRow, entry: Entry) -> dict[str, Any]:
+def entry_row(pool: PoolRow, entry: Entry) -> dict[str, Any]:
     return {**entry._asdict(), "pool": pool.id, "currency": pool.currency}
 
 
-def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any) -> str:
+def close_statement(
+    session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any
+) -> str:
     """Write the entries, and then the statement, which the database accepts if they sum to zero.
+
+    The book then ends with this statement, so that another one may follow.
 
     Args:
         fields: columns of the statement; those that are not given are null, and its amount 0.
@@ -440,6 +444,7 @@ def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mappin
     head = header_hash(statement, vars(pool), book.head)
     session.add(StatementRow(pool=pool.id, previous=book.head, hash=head, **statement))
     session.flush()
+    book.head, book.position = head, book.position + 1
     return str(fields["id"])
 
 
