@@ -125,6 +125,10 @@ class Notary:
         found = [Checkpoint.read(path) for path in paths]
         return max((Head(each.position, each.head, each.statement) for each in found), default=None)
 
+    def last_file(self) -> Path | None:
+        """The file of the last checkpoint."""
+        return next(iter(_files(self.folders[0])[-1:]), None)
+
     def checkpoints(self) -> list[tuple[Path, Checkpoint]]:
         """All checkpoints with their files, by position."""
         read = [(path, Checkpoint.read(path)) for folder in self.folders for path in _files(folder)]

@@ -28,7 +28,7 @@ from royalty.infra.stores.tables import CoalitionRow, EvidenceRow, MeasurementRo
 FORMAT = 1
 """Version of the layout of a pack."""
 AT_ONCE = 5_000
-"""Keys in one query."""
+"""Keys in one query, and lines in one piece of a file."""
 VERIFIER = "verify.py"
 
 
@@ -69,7 +69,8 @@ def write_pack(path: Path, ledger: Ledger, artifacts: ArtifactStore, notary: Not
         headers, shown, entries, tables, keys = list[bytes](), list[ShownStatement](), 0, dict[str, str](), set[str]()
         for page in verified_pages(session, ledger.kept()):
             lines = sorted(entry_line(line[FIRST_PART:]) for line in page.lines)
-            target.write(verifier.entry_name(page.statement.position), (line.encode() for line in lines))
+            pieces = ("".join(lines[start : start + AT_ONCE]).encode() for start in range(0, len(lines), AT_ONCE))
+            target.write(verifier.entry_name(page.statement.position), pieces)
             headers.append(_header(page))
             shown.append(_shown(page))
             entries += len(lines)
@@ -159,7 +160,7 @@ def _target(path: Path) -> Iterator[Target]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".zip":
-            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
                 yield _Zip(archive)
         else:
             partial.mkdir(mode=0o700)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.book import as_posted, last_divisions, listing, pages
+from royalty.infra.ledger.book import Movement, as_posted, last_divisions, listing, movements, pages
 from royalty.infra.ledger.cases import open_cases
 from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_of
 from royalty.infra.ledger.evidence import store_evidence
@@ -30,20 +30,22 @@ from royalty.infra.ledger.posting_rules import (
     label,
 )
 from royalty.infra.ledger.postings import RELEASED, REVERSALS, Head, LedgerConflict, Posted, Posting, Verified
-from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
+from royalty.infra.ledger.verification import Book, Summary, verified_page, verified_pages, verified_summary, verify
 from royalty.infra.ledger.witness import Witness
 from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
-from royalty.infra.stores.database import lock
+from royalty.infra.stores.database import insert_rows, lock
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import (
     CreditTableRow,
-    EntryRow,
     EvidenceRow,
     PolicyRow,
     PoolRow,
     StatementRow,
     now,
 )
+
+EntryValues = tuple[str, str, str, int, str]
+"""Values of an entry in the order of `ENTRY_PARTS`."""
 
 
 class Ledger:
@@ -132,7 +134,8 @@ class Ledger:
             if current is not None and not replace:
                 check_returns(row, book, posting)
                 check_takes_nothing_back(row, current, people_of(book.money, planned))
-            entries = [entry_row(row, entry) for entry in planned]
+            currency = row.currency
+            entries = [(name, kind, valuation, amount, currency) for kind, name, valuation, amount in planned]
             policy, latest = store_policy(session, posting.terms), book.latest
             return close_statement(
                 session,
@@ -234,7 +237,7 @@ class Ledger:
         with self.writing() as session:
             exported = session.get(StatementRow, statement)
             if exported is None:
-                raise LedgerConflict(f"no statement has the ID {statement!r}; `royalty ledger` lists the statements")
+                raise _unknown(statement)
             pool = session.get_one(PoolRow, exported.pool)
             book = Book.read(session, pool.id, self.kept())
             identity = identity_of(pool.id, "export", statement, digest_of(evidence))
@@ -372,6 +375,29 @@ class Ledger:
         with Session(self.engine) as session:
             return listing(verified_pages(session, self.kept()))
 
+    def summary(self, identity: str) -> Summary:
+        """A statement without its entries: read at once, however many there are.
+
+        Its header is verified by its own hash, which stands for the entries too; `statement` and `verify` compare them.
+
+        Raises:
+            LedgerConflict: no statement has this ID.
+            LedgerBroken: the header is not valid.
+        """
+        with Session(self.engine) as session:
+            found = verified_summary(session, identity)
+        if found is None:
+            raise _unknown(identity)
+        return found
+
+    def history(self, contributor: str) -> list[Movement]:
+        """Entries of a contributor in all pools, in the order of posting, as stored; `verify` compares them.
+
+        Read by the index of pools and contributors, so that it takes no longer in a large ledger.
+        """
+        with Session(self.engine) as session:
+            return movements(session, contributor)
+
     def statement(self, identity: str) -> Posted:
         """The statement with an ID, verified by its own hash.
 
@@ -382,14 +408,19 @@ class Ledger:
         with Session(self.engine) as session:
             page = verified_page(session, identity)
             if page is None:
-                raise LedgerConflict(f"no statement has the ID {identity!r}; `royalty ledger` lists the statements")
+                raise _unknown(identity)
             return as_posted(page, last_divisions(session.scalars(select(StatementRow))))
 
-    def verify(self) -> Verified:
-        """Verify all hashes of the chain, from its first statement, and every row that statements rest on."""
+    def verify(self, since: Head | None = None) -> Verified:
+        """Verify all hashes of the chain, from its first statement, and every row that statements rest on.
+
+        Args:
+            since: a head that was verified before and kept. Of statements up to it, the headers are verified, and their
+                entries by number and sum only.
+        """
         kept = [] if self.witness is None else self.witness.heads()
         with Session(self.engine) as session:
-            return verify(session, kept)
+            return verify(session, kept, since)
 
     def _book(self, session: Session, pool: str, period: str) -> Book:
         return Book.read(session, pool_key(pool, period), self.kept())
@@ -404,6 +435,10 @@ def released(name: str, valuation: str, amount: int, rate: Fraction | None) -> l
     tax = int(amount * rate) if rate else 0
     moves = {"release": amount - tax, "held-release": -amount, "withheld": tax}
     return [Entry(kind, name, valuation, minor) for kind, minor in moves.items() if minor or kind == "release"]
+
+
+def _unknown(identity: str) -> LedgerConflict:
+    return LedgerConflict(f"no statement has the ID {identity!r}; `royalty ledger` lists the statements")
 
 
 def identity_of(*parts: str) -> str:
@@ -445,13 +480,11 @@ def store_policy(session: Session, terms: Mapping[str, Any] | None) -> str | Non
     return digest
 
 
-def entry_row(pool: PoolRow, entry: Entry) -> dict[str, Any]:
-    return {**entry._asdict(), "pool": pool.id, "currency": pool.currency}
+def entry_row(pool: PoolRow, entry: Entry) -> EntryValues:
+    return entry.contributor, entry.kind, entry.valuation, entry.amount_minor, pool.currency
 
 
-def close_statement(
-    session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any
-) -> str:
+def close_statement(session: Session, book: Book, pool: PoolRow, entries: Sequence[EntryValues], **fields: Any) -> str:
     """Write the entries, and then the statement, which the database accepts if they sum to zero.
 
     The book then ends with this statement, so that another one may follow.
@@ -459,9 +492,9 @@ def close_statement(
     Args:
         fields: columns of the statement; those that are not given are null, and its amount 0.
     """
-    if entries:  # a correction that changes no amount has none
-        session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
-    digest, totals = body_of([entry[part] for part in ENTRY_PARTS] for entry in entries)
+    place = fields["id"], pool.id
+    insert_rows(session.connection(), "entries", ("statement", "pool", *ENTRY_PARTS), place, entries)
+    digest, totals = body_of(entries)
     statement = {"source": None, "policy": None, "amount_minor": 0, "replaces": None, "evidence": None} | fields
     statement |= {"version": VERSION, "position": book.position + 1, "created_at": now()}
     statement |= {"body": digest, "totals": totals}

@@ -23,6 +23,8 @@ VERSION = 2
 """Version of new statements."""
 HEADER = ("version", *PARTS, "evidence", "body", "totals")
 """Parts of a statement of version 2 under its hash."""
+LINES_AT_ONCE = 10_000
+"""Lines that are encoded at once."""
 ENTRY_PARTS = ("contributor", "kind", "valuation", "amount_minor", "currency")
 
 
@@ -116,13 +118,16 @@ def body_of(entries: Iterable[Sequence[Any]]) -> Body:
         lines.append(
             f"[{encode_basestring(contributor)},{quoted(kind)},{quoted(valuation)},{amount},{quoted(currency)}]\n"
         )
-        total = totals.setdefault(kind, [0, 0])
-        total[0] += 1
-        total[1] += amount
+        total = totals.get(kind)
+        if total is None:
+            totals[kind] = [1, amount]
+        else:
+            total[0] += 1
+            total[1] += amount
     lines.sort()
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode())
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        digest.update("".join(lines[start : start + LINES_AT_ONCE]).encode())
     return Body(digest.hexdigest(), dict(sorted(totals.items())))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from royalty.models.base.arrays import as_number, as_whole
 from royalty.models.base.errors import InputError, by_name
-from royalty.models.payout.apportionment import bounded_shares, largest_remainder
+from royalty.models.payout.apportionment import bounded_shares, largest_remainder, whole_weights
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
 
 Negative = Literal["zero", "carry", "refuse"]
@@ -105,7 +105,7 @@ DEPARTED = "no longer in the credit table"
 """Reason of a payment to a contributor without credit, of money that earlier pools left."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The use of a contributor's share of a pool, in minor units.
 
@@ -202,18 +202,20 @@ def divide_pool(
     # Sorted, so that equal weights are rounded in the order of credit.
     ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
-    payees = _payees(weights, terms)
+    _check_payees(weights, terms)
     low, high = int(terms.floor * pool), int(terms.cap * pool)
-    unit_value = pool / sum((weights[name] for name in payees), Fraction(0))  # minor units per unit of weight
-    bounded = bounded_shares(pool, list(weights.values()), low=low, high=high)
+    scaled = whole_weights(list(weights.values()))
+    whole = sum(weight for weight in scaled if weight > 0)  # the pool divided by this is the value of a unit of weight
+    shares = bounded_shares(pool, scaled, low=low, high=high)
+    at_cap, at_floor = shares.equals(high), shares.equals(low)
     settlements = {}
-    for (name, weight), exact_share, share in zip(weights.items(), bounded, largest_remainder(bounded), strict=True):
-        reasons = []
-        if exact_share == high < unit_value * weight:
+    for index, (name, share) in enumerate(zip(weights, largest_remainder(shares), strict=True)):
+        reasons, weight = [], scaled[index]
+        if at_cap[index] and pool * weight > high * whole:
             reasons.append("lowered to the cap")
-        if exact_share == low > unit_value * weight and name in payees:
+        if at_floor[index] and 0 < pool * weight < low * whole:
             reasons.append("raised to the floor")
-        new_debt = int(-weight * unit_value) if weight < 0 and terms.negative == "carry" else 0
+        new_debt = -weight * pool // whole if weight < 0 and terms.negative == "carry" else 0
         settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
     for name in departed:
         settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
@@ -251,12 +253,13 @@ def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
 
 
 def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
-    disputed, unpayable, confusable = (name in names for names in (terms.disputed, terms.unpayable, terms.confusable))
-    holds = terms.holds.get(name, ())
+    disputed, unpayable, confusable = name in terms.disputed, name in terms.unpayable, name in terms.confusable
+    holds, own = terms.holds.get(name, ()), terms.personal.get(name, STANDARD)
     is_held = disputed or unpayable or confusable or bool(holds)
+    if own is STANDARD and not (account or new_debt or is_held or 0 < share < terms.minimum):
+        return Settlement(share, share, 0, 0, 0, 0, 0, 0, tuple(reasons))
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
-    own = terms.personal.get(name, STANDARD)
     small = not is_held and 0 < rest < (terms.minimum if own.minimum is None else own.minimum)
     payable = 0 if is_held or small else rest
     reserve = int(payable * own.reserve)
@@ -309,24 +312,23 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Seq
         )
 
 
-def _payees(weights: Mapping[str, Fraction], terms: Terms) -> set[str]:
-    """The contributors with positive weight."""
-    negative = [name for name, weight in weights.items() if weight < 0]
+def _check_payees(weights: Mapping[str, Fraction], terms: Terms) -> None:
+    """Check that some weight is positive, none is negative if that is refused, and the pool suffices for the floor."""
+    negative = [name for name, weight in weights.items() if weight.numerator < 0]
     if negative and terms.negative == "refuse":
         raise InputError(
             f"the terms refuse negative credit, and that of {', '.join(negative)} is negative; check their images, or "
             "choose `negative: zero` or `negative: carry`"
         )
-    payees = {name for name, weight in weights.items() if weight > 0}
+    payees = sum(weight.numerator > 0 for weight in weights.values())
     if not payees:
         raise InputError(
             f"the policy {terms.policy!r} pays for positive credit, and none of the {len(weights)} contributors has any"
             f"{' that is certain' if terms.policy == 'lower-bound' else ''}; measure more coalitions, or train the "
             "generator longer, before paying"
         )
-    if terms.floor * len(payees) > 1:
+    if terms.floor * payees > 1:
         raise InputError(
-            f"every paid contributor receives the floor, and {len(payees)} times {float(terms.floor):.4g} is more than "
-            f"the pool; lower it to {1 / len(payees):.4g} or less"
+            f"every paid contributor receives the floor, and {payees} times {float(terms.floor):.4g} is more than "
+            f"the pool; lower it to {1 / payees:.4g} or less"
         )
-    return payees
