@@ -15,6 +15,7 @@ from royalty.infra.ledger.optouts import OptOut
 from royalty.infra.settings import settings
 from royalty.infra.tracking.events import emit
 from royalty.infra.workspace import check_home, open_workspace
+from royalty.models.payout.approval import same_person
 from royalty.tasks.pay.cases import (
     check_release,
     checked_contributors,
@@ -134,8 +135,16 @@ def decide_case(
     unit = currency or (currency_of(space, known) if awards else "")
     amounts = [parse_award(text, known, unit) for text in awards]
     files = store_evidence(space, evidence)
-    actor = by or settings().actor
-    decided = decide(space.ledger, known.id, actor, outcome=outcome, reason=reason, awards=amounts, evidence=files)
+    decided = decide(
+        space.ledger,
+        known.id,
+        by or settings().actor,
+        outcome=outcome,
+        reason=reason,
+        awards=amounts,
+        evidence=files,
+        same=same_person,
+    )
     notes, written = list(decided.kept), [str(write_case(space, decided.case))]
     for identity in decided.statements:
         posted = space.ledger.statement(identity)

@@ -116,6 +116,7 @@ def ledger(
     problems += [why for head in heads if (why := unexpected(head, statements[: verified.statements]))]
     problems += notary(settings()).problems()
     problems += copy_problems(space.root / "payouts", space.ledger, statements)
+    problems += space.acts.problems()
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
         document["problems"] = problems

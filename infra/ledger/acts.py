@@ -17,7 +17,7 @@ from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.stores.chain import ACT_PARTS, GENESIS, act_hash
 from royalty.infra.stores.database import lock
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import ActRow, now
+from royalty.infra.stores.tables import ActRow, PolicyRow, StatementRow, now
 
 Subject = Literal["case", "opt-out", "approval"]
 
@@ -150,3 +150,23 @@ class Acts:
         """See `head_of`."""
         with Session(self.engine) as session:
             return head_of(session)
+
+    def problems(self) -> list[str]:
+        """Sentences about acts that are not valid, and about statements that were posted after acts that are gone."""
+        with Session(self.engine) as session:
+            try:
+                heads = {act.hash for act in read_acts(session)}
+            except ActsBroken as broken:
+                return [str(broken)]
+            rows = session.execute(
+                select(StatementRow.id, PolicyRow.terms)
+                .join(PolicyRow, PolicyRow.digest == StatementRow.policy)
+                .order_by(StatementRow.position)
+            )
+            named = [(identity, terms.get(part)) for identity, terms in rows for part in ("acts", "approved", "opened")]
+        return [
+            f"statement {identity} was posted after an act with the hash {head[:12]}, and no act has it: acts were "
+            "rewritten or removed since"
+            for identity, head in named
+            if head is not None and head not in heads
+        ]

@@ -5,8 +5,9 @@ A decision is a statement of each pool whose money it moves, and an act of the c
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -36,6 +37,7 @@ class Place:
         money: of the contributors of the case, in this pool.
         holds: why money is held, by contributor.
         rates: share of payments that is withheld as tax, by contributor, as the pool was divided.
+        approved: whether the pool was divided by rules of approval.
     """
 
     pool: PoolRow
@@ -43,6 +45,7 @@ class Place:
     money: dict[str, Money] = field(default_factory=dict)
     holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rates: Mapping[str, Fraction] = field(default_factory=dict)
+    approved: bool = False
 
     def held(self, case: Case, name: str) -> int:
         """Minor units of a contributor that the pool holds because of a case, whatever else holds them."""
@@ -71,6 +74,7 @@ def decide(
     reason: str,
     awards: Sequence[Award] = (),
     evidence: Sequence[Evidence] = (),
+    same: Callable[[str, str], bool] = operator.eq,
 ) -> Decided:
     """Decide an open case, and move the money that it alone holds.
 
@@ -80,10 +84,12 @@ def decide(
     Args:
         reference: ID of the case.
         reason: of the decision, in words.
+        same: whether two names are those of one person.
 
     Raises:
         LedgerConflict: the case is unknown or decided; an award is not from a contributor of the case to somebody else,
-            or no pool in its currency ever had money of its giver.
+            or no pool in its currency ever had money of its giver; or a pool has rules of approval, and who decides is
+            who opened the case.
         LedgerBroken: the ledger does not verify.
     """
     with ledger.writing() as session:
@@ -93,6 +99,11 @@ def decide(
         places, book = _places(session, case, ledger.kept())
         kept: list[str] = []
         entries = _entries(case, places, outcome, awards, others, kept)
+        if same(actor, case.acts[0].actor) and any(places[key].approved for key in entries):
+            raise LedgerConflict(
+                f"money of a pool with rules of approval is moved by two people, and {actor!r} opened case {case.id}. "
+                "Nothing was posted; somebody else decides it (`--by NAME`, or ROYALTY_ACTOR)"
+            )
         posted = []
         for key, moves in entries.items():
             place = places[key]
@@ -159,7 +170,9 @@ def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[st
         if row.kind in FOLLOWED and page.pool is not None:
             places.pop(row.pool, None)
             terms = page.policy.terms if page.policy is not None else {}
-            places[row.pool] = Place(page.pool, row, holds=_holds(terms), rates=_rates(terms))
+            places[row.pool] = Place(
+                page.pool, row, holds=_holds(terms), rates=_rates(terms), approved="approval" in terms
+            )
     for key, place in places.items():
         place.money = money_by_contributor(lines[key])
     return {key: place for key, place in places.items() if place.money}, book

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from fractions import Fraction
 
 import pytest
+from sqlalchemy import text
 
+from royalty.infra.ledger.acts import Acts
 from royalty.infra.ledger.cases import Award, Case, Cases
 from royalty.infra.ledger.change import Money
 from royalty.infra.ledger.decisions import decide, held_by
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerConflict
+from royalty.infra.stores.tables import Base
 from tests.ledgers import euros
 
 
@@ -125,3 +129,41 @@ def test_money_that_something_else_holds_stays(ledger: Ledger, cases: Cases) -> 
     )
     ledger.release("other", ["fay"])
     assert money(ledger, "other") == {"fay": Money(7)}
+
+
+def test_two_people_decide_where_payouts_are_approved(ledger: Ledger, cases: Cases) -> None:
+    case = opened(cases)
+    terms = {"holds": {"cy": [f"case {case.id}"]}, "approval": {"above": "1.00"}}
+    ledger.post("fund", euros("v1", {"cy": 0}, held={"cy": 40}, terms=terms))
+    with pytest.raises(LedgerConflict, match="moved by two people, and 'clerk' opened"):
+        decide(ledger, case.id, "clerk", outcome="release", reason="x")
+    assert cases.case(case.id).is_open
+    decide(ledger, case.id, "judge", outcome="release", reason="x")
+    assert money(ledger, "fund") == {"cy": Money(40)}
+
+
+def test_tax_is_withheld_from_what_is_released(ledger: Ledger, cases: Cases) -> None:
+    case = opened(cases)
+    terms = {"holds": {"cy": [f"case {case.id}"]}, "personal": {"cy": {"withholding": "3/20"}}}
+    ledger.post("fund", euros("v1", {"cy": 0}, held={"cy": 99}, terms=terms))
+    decide(ledger, case.id, "judge", outcome="release", reason="x")
+    assert (ledger.balance("fund"), ledger.balance("fund", "withheld")) == ({"cy": 85}, {"cy": 14})
+    ledger.post("other", euros("v1", {"cy": 0}, held={"cy": 99}))
+    ledger.release("other", ["cy"], withholding={"cy": Fraction(3, 20)})
+    assert (ledger.balance("other"), ledger.balance("other", "withheld")) == ({"cy": 85}, {"cy": 14})
+    ledger.post("other", euros("v1", {"cy": 0}, held={"cy": 99}))
+    ledger.post("other", euros("v1", {"cy": 85}, withheld={"cy": 14}))
+    with pytest.raises(LedgerConflict, match="a pool pays a valuation once"):
+        ledger.post("other", euros("v1", {"cy": 99}))
+
+
+def test_statements_show_that_acts_were_removed(ledger: Ledger, cases: Cases) -> None:
+    case = opened(cases)
+    acts = Acts(ledger.engine)
+    ledger.post("fund", euros("v1", {"ann": 1}, terms={"acts": acts.head()}))
+    assert acts.problems() == []
+    with ledger.engine.begin() as connection:  # by the owner of the database, who can drop triggers
+        connection.execute(text("DROP TABLE acts"))
+        Base.metadata.tables["acts"].create(connection)
+    assert "was posted after an act" in acts.problems()[0]
+    assert case.acts[0].hash[:12] in acts.problems()[0]
