@@ -9,6 +9,7 @@ import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import Listing
+from royalty.models.data.teams import people
 
 Covers = Callable[[Sequence[str], str], bool]
 """Whether an image of these contributors, with this file name, is withdrawn."""
@@ -25,14 +26,12 @@ def without_withdrawn(listing: Listing, optouts: Sequence[Covers]) -> tuple[List
     """
     if not optouts:
         return listing, {}
-    withdrawn = np.array(
-        [any(covers(entry.contributors, entry.file_name) for covers in optouts) for entry in listing.entries], bool
-    )
+    owners = [people(entry.contributors) for entry in listing.entries]
+    files = [entry.file_name for entry in listing.entries]
+    withdrawn = np.array([any(covers(*image) for covers in optouts) for image in zip(owners, files, strict=True)], bool)
     if not withdrawn.any():
         return listing, {}
-    counts = Counter(
-        name for entry, gone in zip(listing.entries, withdrawn, strict=True) if gone for name in entry.contributors
-    )
+    counts = Counter(name for names, gone in zip(owners, withdrawn, strict=True) if gone for name in names)
     if withdrawn.all():
         raise InputError(
             f"{listing.origin}: images that were withdrawn are not trained on, and all {len(listing)} are; add images "

@@ -12,8 +12,10 @@ from typing import Literal
 
 from royalty.models.base.arrays import as_number, as_whole
 from royalty.models.base.errors import InputError, by_name
+from royalty.models.data.teams import people
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder, whole_weights
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
+from royalty.models.payout.teams import shares_of_people
 
 Negative = Literal["zero", "carry", "refuse"]
 
@@ -101,6 +103,8 @@ NEGATIVE: dict[Negative, str] = {
 }
 
 
+CO_AUTHOR = "from works with co-authors"
+"""Reason of a payment to a member of a team who has no works alone."""
 DEPARTED = "no longer in the credit table"
 """Reason of a payment to a contributor without credit, of money that earlier pools left."""
 
@@ -147,10 +151,12 @@ class Division:
         settlements: the settlement of each contributor, highest credit first. Shares have the order of the policy's
             weights; equal weights are rounded in the order of credit. Then those without credit, by name.
         reserve: not assigned to a contributor: the excess above the cap, and repaid debt.
+        teams: shares of co-authors' teams, which the settlements of their members contain.
     """
 
     settlements: dict[str, Settlement]
     reserve: int
+    teams: dict[str, int] = field(default_factory=dict)
 
 
 def divide_pool(
@@ -197,7 +203,8 @@ def divide_pool(
     _check_kinds(credits, terms)
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
     table = {name: _as_credit(credit, name) for name, credit in credits.items()}
-    departed = sorted(name for name, account in brought.items() if account > 0 and name not in table)
+    known = set(people(table))
+    departed = sorted(name for name, account in brought.items() if account > 0 and name not in known)
     _check(pool, table, terms, departed)
     # Sorted, so that equal weights are rounded in the order of credit.
     ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
@@ -208,19 +215,25 @@ def divide_pool(
     whole = sum(weight for weight in scaled if weight > 0)  # the pool divided by this is the value of a unit of weight
     shares = bounded_shares(pool, scaled, low=low, high=high)
     at_cap, at_floor = shares.equals(high), shares.equals(low)
-    settlements = {}
+    whole_shares, debts, reasons_of = dict[str, int](), dict[str, int](), dict[str, list[str]]()
     for index, (name, share) in enumerate(zip(weights, largest_remainder(shares), strict=True)):
         reasons, weight = [], scaled[index]
         if at_cap[index] and pool * weight > high * whole:
             reasons.append("lowered to the cap")
         if at_floor[index] and 0 < pool * weight < low * whole:
             reasons.append("raised to the floor")
-        new_debt = -weight * pool // whole if weight < 0 and terms.negative == "carry" else 0
-        settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
+        whole_shares[name], reasons_of[name] = share, reasons
+        debts[name] = -weight * pool // whole if weight < 0 and terms.negative == "carry" else 0
+    own, own_debts = shares_of_people(whole_shares), shares_of_people(debts)
+    settlements = {
+        name: _settle(share, own_debts[name], brought.get(name, 0), name, terms, reasons_of.get(name, [CO_AUTHOR]))
+        for name, share in own.items()
+    }
     for name in departed:
         settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
-    return Division(settlements, reserve=pool - assigned)
+    teams = {name: share for name, share in whole_shares.items() if name not in settlements}
+    return Division(settlements, reserve=pool - assigned, teams=teams)
 
 
 def _check_kinds(credits: object, terms: object) -> None:
@@ -305,7 +318,7 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Seq
             f"floor and cap are shares of the pool, the floor not above the cap; got {float(terms.floor):.4g} and "
             f"{float(terms.cap):.4g}. Correct them"
         )
-    if unknown := sorted(terms.disputed - credits.keys() - set(departed)):
+    if unknown := sorted(terms.disputed - set(people(credits)) - set(departed)):
         raise InputError(
             "disputed contributors must have credit in the pool, or money left from earlier ones, and "
             f"{', '.join(map(repr, unknown))} has none; there are {', '.join([*credits, *departed])}"

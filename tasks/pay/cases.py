@@ -18,6 +18,7 @@ from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.names import person_name
+from royalty.models.data.teams import people
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.payment_files import ExportName, check_export
 from royalty.tasks.pay.statements import terms_of_run, write_payout
@@ -71,7 +72,7 @@ def _known_contributors(space: Workspace) -> set[str]:
     """Everybody whom the latest credit of a run or a statement names."""
     from royalty.tasks.credit.estimate import credited_contributors
 
-    known = credited_contributors(space)
+    known = set(people(credited_contributors(space)))
     for posted in space.ledger.statements():
         known |= {*posted.paid, *posted.held, *posted.accounts}
     return known
@@ -119,7 +120,7 @@ def parse_award(text: str, case: Case, currency: str) -> Award:
 
 def case_rows(cases: Sequence[Case], contributors: Collection[str]) -> tuple[CaseRow, ...]:
     """The cases about any of these contributors, as pages list them."""
-    own = [case for case in cases if not {*case.contributors}.isdisjoint(contributors)]
+    own = [case for case in cases if not {*case.contributors}.isdisjoint(people(contributors))]
     return tuple(CaseRow.of(case, case.state(today())) for case in own)
 
 

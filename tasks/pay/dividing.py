@@ -13,6 +13,7 @@ from royalty.infra.ledger.money import decimals_of
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
+from royalty.models.data.teams import members
 from royalty.models.payout.conversion import converted as convert
 from royalty.models.payout.division import Division, Settlement, divide_pool
 from royalty.models.payout.gates import GATES, breaches, measure_gates
@@ -46,12 +47,25 @@ def division_by(
             division = _divide(table, credits, inputs, config)
         except InputError as error:  # a refusal in the outputs: the report shows the credit, then the flow fails
             return refused(space.artifacts, table, config, str(error))
-        rows = settled(shown, config, division.settlements, inputs.converted)
+        settlements = {**division.settlements, **_of_teams(division)}
+        rows = settled(shown, config, settlements, inputs.converted)
         gone = departed(table, config, division.settlements, inputs.converted)
         outputs = _outputs(space.artifacts, None, division.settlements, division.reserve, rows, gone)
         return replace(outputs, basis=basis, tiers=tiers(credits) if config.policy == "equal-tiers" else [])
 
     return compute
+
+
+def _of_teams(division: Division) -> dict[str, Settlement]:
+    """For teams, a row with their share; the amounts are those of their members."""
+    return {
+        team: Settlement(share, 0, 0, 0, 0, 0, 0, 0, (f"divided among {_weighted(team)}",))
+        for team, share in division.teams.items()
+    }
+
+
+def _weighted(team: str) -> str:
+    return ", ".join(f"{name} ({weight})" for name, weight in members(team).items())
 
 
 def refused(artifacts: ArtifactStore, table: pd.DataFrame, config: PayoutConfig, reason: str) -> PayOutputs:

@@ -18,6 +18,7 @@ from royalty.infra.ledger.postings import OthersPool, Posting
 from royalty.infra.settings import settings
 from royalty.infra.stores.chain import GENESIS
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.data.teams import people
 from royalty.models.payout.gates import relative_stderr
 from royalty.models.payout.payees import Payee, confusable, shared_accounts, unpayable
 from royalty.tasks.config.payout import PayoutConfig
@@ -61,7 +62,7 @@ def divide(
     inputs = _inputs(space, credit, table, config, pool_name, payees, source)
     before = None if inputs.before is None else load_table(space, inputs.before)
     divided = run_here(PAY, inputs, division_by(table, before, inputs, config))
-    names = table["contributor"].tolist()
+    names = people(table["contributor"])
     division = DividedPool(
         divided, shared_accounts(payees, names), source, None, None, lookalikes=confusable(payees, names)
     )
@@ -149,7 +150,7 @@ def _inputs(
     source: str | None,
 ) -> PayInputs:
     currencies = config.currency, *(config.conversion.rates if config.conversion is not None else ())
-    diagnostics, period, names = credit.outputs.diagnostics, config.period or "", table["contributor"].tolist()
+    diagnostics, period, names = credit.outputs.diagnostics, config.period or "", people(table["contributor"])
     valuation = credit.outputs.table
     departed = space.ledger.departed(
         pool_name, config.currency, names, period=period, source=source, valuation=valuation

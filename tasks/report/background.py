@@ -15,6 +15,7 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
+from royalty.models.data.teams import people
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.listed import about_of, files_of
 from royalty.tasks.items.stages import MATCH, VALUE
@@ -80,7 +81,7 @@ class Background:
             earlier=_earlier_run(space, name, stages),
             files=files_of(space.artifacts, listed) if listed else {},
             about=about_of(space.artifacts, listed, train.ids) if listed else {},
-            cases=[case for case in space.cases.all() if {*case.contributors} & {*train.contributors}],
+            cases=[case for case in space.cases.all() if {*case.contributors} & {*people(train.contributors)}],
         )
 
     @property

@@ -139,3 +139,15 @@ def test_withdrawn_images_are_not_trained_on(space: Workspace, tmp_path: Path) -
         run("optout", "add", "--contributor", name, "--reason", "all")
     with pytest.raises(InputError, match="images that were withdrawn are not trained on"):
         ingest.fn(source, 0)
+
+
+def test_co_authors_are_paid_by_their_weights(space: Workspace) -> None:
+    credited(space, "team", {"ann:2;bob:1": 3.0, "bob": 1.0})
+    result = pay("team", {"pool": "10.00", "name": "team", "disputed": ["ann"]})
+    assert [(row["contributor"], row["amount"], row["reason"]) for row in result.rows] == [
+        ("ann:2;bob:1", "0.00", "divided among ann (2), bob (1)"),
+        ("bob", "5.00", ""),
+    ]
+    assert [(row["contributor"], row["held"]) for row in result.departed] == [("ann", "5.00")]
+    assert space.ledger.balance("team") == {"ann": 0, "bob": 500}
+    assert pay("team", {"pool": "10.00", "name": "team", "disputed": ["ann"]}).statement == result.statement
