@@ -35,6 +35,11 @@ class Workspace:
     ledger: Ledger
     lineage: Lineage
 
+    def has_files_of(self, key: str) -> bool:
+        """Whether all files that a stage made, by its key, are in this home."""
+        made = [edge.child for edge in self.lineage.children([key]) if edge.run == key]
+        return self.keeps(made) == set(made)
+
     def keeps(self, digests: Collection[str]) -> set[str]:
         """The digests that are stored artifacts or keys of rows."""
         artifacts = {digest for digest in digests if self.artifacts.path(digest).exists()}
