@@ -56,6 +56,11 @@ class Workspace:
     cases: Cases
     approvals: Approvals
 
+    def has_files_of(self, key: str) -> bool:
+        """Whether all files that a stage made, by its key, are in this home."""
+        made = [edge.child for edge in self.lineage.children([key]) if edge.run == key]
+        return self.keeps(made) == set(made)
+
     def keeps(self, digests: Collection[str]) -> set[str]:
         """The digests that are stored artifacts or keys of rows."""
         artifacts = {digest for digest in digests if self.artifacts.path(digest).exists()}

@@ -29,12 +29,13 @@ def export_pack(
 ) -> None:
     """Write the ledger with what it rests on, its signatures, a page, and a script that verifies all of it."""
     from royalty.infra.audit.pack import write_pack
+    from royalty.infra.pages.audit import render_audit
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import notary, open_workspace
 
     space = open_workspace(settings())
-    packed = write_pack(path, space.ledger, space.artifacts, notary(settings()))
+    packed = write_pack(path, space.ledger, space.artifacts, notary(settings()), render_audit)
     if as_json:
         sys.stdout.write(json.dumps(asdict(packed)) + "\n")
         return

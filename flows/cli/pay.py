@@ -15,6 +15,7 @@ from royalty.flows.cli.command import AcceptUncertainty, AsJson, working
 
 if TYPE_CHECKING:
     from royalty.flows.payout import PayoutResult
+    from royalty.infra.ledger.ledger import Ledger
     from royalty.infra.ledger.postings import Posted
 
 
@@ -100,18 +101,34 @@ def ledger(
         list[str] | None,
         typer.Option(help="Head that was kept elsewhere: 64 digits, or the file of a checkpoint; may be repeated."),
     ] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of a checkpoint that was verified: of entries before it, only number and sums are verified."
+        ),
+    ] = None,
+    statement: Annotated[
+        str | None, typer.Option(help="Show the totals of this statement only; its header is verified.")
+    ] = None,
+    contributor: Annotated[
+        str | None, typer.Option(help="Show the entries of this contributor only, as they are stored.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
-    from royalty.infra.audit.checkpoints import parse_expected, unexpected
+    from royalty.infra.audit.checkpoints import Checkpoint, parse_expected, unexpected
     from royalty.infra.ledger.copies import copy_problems
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import notary, open_workspace
 
     heads = [parse_expected(head) for head in expect or ()]
+    trusted = None if since is None else Checkpoint.read(since).as_head
     space = open_workspace(settings())
-    statements, verified = space.ledger.statements(), space.ledger.verify()
+    if statement is not None or contributor is not None:
+        _print_part(space.ledger, statement, contributor, as_json)
+        return
+    statements, verified = space.ledger.statements(), space.ledger.verify(trusted)
     problems = [verified.problem] if verified.broken is not None else []
     problems += [why for head in heads if (why := unexpected(head, statements[: verified.statements]))]
     problems += notary(settings()).problems()
@@ -128,6 +145,30 @@ def ledger(
         sys.stderr.write(f"royalty: {problem}\n")
     if problems:
         raise typer.Exit(1)
+
+
+def _print_part(ledger: Ledger, statement: str | None, contributor: str | None, as_json: bool) -> None:
+    """Print the totals of a statement, the entries of a contributor, or both."""
+    from royalty.infra.ledger.money import formatted
+    from royalty.infra.pages.terminal import print_table
+
+    summary = None if statement is None else ledger.summary(statement)
+    history = [] if contributor is None else ledger.history(contributor)
+    if as_json:
+        document = {"statement": summary and asdict(summary), "entries": [row._asdict() for row in history]}
+        sys.stdout.write(json.dumps(document) + "\n")
+        return
+    if summary is not None:
+        totals = [(kind, count, formatted(total, summary.currency)) for kind, (count, total) in summary.totals.items()]
+        print_table(("Kind", "Entries", "Total"), totals, whole=range(3))
+    if contributor is not None:
+        columns = ("Posted", "Statement", "Pool", "Kind", "Amount")
+        cells = [
+            (row.date, row.statement, " ".join(filter(None, (row.pool, row.period))), row.kind, money)
+            for row in history
+            for money in [formatted(row.amount_minor, row.currency)]
+        ]
+        print_table(columns, cells, whole=range(len(columns)))
 
 
 def _print_statements(statements: Sequence[Posted]) -> None:

@@ -47,6 +47,10 @@ class Checkpoint:
         """What the key signs."""
         return {name: value for name, value in asdict(self).items() if name != "signature"}
 
+    @property
+    def as_head(self) -> Head:
+        return Head(self.position, self.head, self.statement)
+
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
         """Read a file.
@@ -122,8 +126,7 @@ class Notary:
     def latest(self) -> Head | None:
         """The head in the last checkpoint of each folder, whichever is further; None if there is none."""
         paths = [path for folder in self.folders for path in _files(folder)[-1:]]
-        found = [Checkpoint.read(path) for path in paths]
-        return max((Head(each.position, each.head, each.statement) for each in found), default=None)
+        return max((Checkpoint.read(path).as_head for path in paths), default=None)
 
     def last_file(self) -> Path | None:
         """The file of the last checkpoint."""
@@ -136,7 +139,7 @@ class Notary:
 
     def heads(self) -> list[Head]:
         """The heads of all checkpoints."""
-        return [Head(each.position, each.head, each.statement) for _, each in self.checkpoints()]
+        return [each.as_head for _, each in self.checkpoints()]
 
     def publish(self, heads: Iterable[Head]) -> None:
         """Sign a checkpoint for each head and write it; one that is there stays.

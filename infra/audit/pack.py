@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from royalty.infra.ledger.book import CASH, Page
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.verification import FIRST_PART, verified_pages
-from royalty.infra.pages.audit import AuditPage, ShownStatement, render_audit
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.stores.chain import HEADER, PARTS, entry_line
 from royalty.infra.stores.keys import canonical
@@ -49,17 +48,54 @@ class Packed:
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ShownStatement:
+    """A statement as the page of a pack shows it.
+
+    Attributes:
+        amounts: by title, in the currency of the pool; empty text for zero.
+    """
+
+    position: int
+    id: str
+    date: str
+    pool: str
+    kind: str
+    amounts: Mapping[str, str]
+    hash: str
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """What the page of a pack shows.
+
+    Attributes:
+        head: hash of the last statement.
+        checkpoints: number of statements, time and key of each signed checkpoint.
+        missing: digests of tables that are not in the pack.
+    """
+
+    head: str
+    entries: int
+    statements: tuple[ShownStatement, ...]
+    checkpoints: tuple[tuple[int, str, str], ...]
+    missing: tuple[str, ...]
+
+
 class Target(Protocol):
     """A place that takes files."""
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None: ...
 
 
-def write_pack(path: Path, ledger: Ledger, artifacts: ArtifactStore, notary: Notary) -> Packed:
+def write_pack(
+    path: Path, ledger: Ledger, artifacts: ArtifactStore, notary: Notary, render: Callable[[AuditPage], str]
+) -> Packed:
     """Write the pack of a ledger, which is verified meanwhile.
 
     Args:
         path: a new folder, or a new file whose name ends with `.zip`.
+        render: makes the HTML page of the pack.
 
     Raises:
         LedgerBroken: the ledger does not verify.
@@ -87,7 +123,7 @@ def write_pack(path: Path, ledger: Ledger, artifacts: ArtifactStore, notary: Not
         head = shown[-1].hash if shown else verifier.GENESIS
         keys_shown = [(checkpoint.position, checkpoint.time, checkpoint.key) for _, checkpoint in notary.checkpoints()]
         about = AuditPage(head, entries, tuple(shown), tuple(keys_shown), tuple(missing))
-        target.write("index.html", [render_audit(about).encode()])
+        target.write("index.html", [render(about).encode()])
         target.write(VERIFIER, [Path(verifier.__file__).read_bytes()])
         target.write("pack.json", [canonical({"format": FORMAT, "statements": len(headers)}).encode()])
     return Packed(str(path), len(headers), entries, head, tuple(missing))

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.duplicates import near_owners
 from royalty.models.payout.division import Terms, divide_pool
 from royalty.models.payout.policies import Credit
+from royalty.models.payout.splits import combined_shares
 from royalty.models.valuation.shapley import estimate_shapley
+
+DIVIDED = 100
+"""Most contributors for whom the pool is divided anew for each."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,15 @@ def overlaps(images: np.ndarray, membership: np.ndarray, min_share: float = 0.5)
     Returns:
         Columns of both contributors and the share, sorted.
     """
-    near, counts, pairs = near_owners(images, membership), membership.sum(axis=0), []
-    for larger in range(membership.shape[1]):
-        for smaller in range(membership.shape[1]):
-            if (counts[smaller], smaller) < (counts[larger], larger):
-                share = float(near[membership[:, smaller], larger].mean())
-                if share >= min_share:
-                    pairs.append((min(larger, smaller), max(larger, smaller), share))
+    near, counts = near_owners(images, membership), membership.sum(axis=0)
+    shared = csr_array(membership.T.astype(np.float32)) @ csr_array(near.astype(np.float32))
+    smaller, larger = shared.nonzero()
+    counted = (counts[smaller] < counts[larger]) | ((counts[smaller] == counts[larger]) & (smaller > larger))
+    pairs = []
+    for small, large in zip(smaller[counted].tolist(), larger[counted].tolist(), strict=True):
+        share = float(shared[small, large] / counts[small])
+        if share >= min_share:
+            pairs.append((min(large, small), max(large, small), share))
     return sorted(pairs)
 
 
@@ -82,12 +90,20 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
 
     Each identity gets half of the credit, which is exact for additive games and approximate for games with
     interactions. Any change of the share is due to the terms: floors, caps and tiers apply per contributor.
-    Contributors whose split the terms do not allow are left out.
+    Contributors whose split the terms do not allow are left out. Up to `DIVIDED` contributors, the pool is divided anew
+    for each; more are computed together, as `royalty.models.payout.splits` describes.
 
     Args:
         terms: both identities are disputed if the contributor is.
     """
     undivided = divide_pool(pool, credits, terms).settlements
+    if len(credits) > DIVIDED:
+        shares = dict(zip(credits, combined_shares(pool, credits, terms).tolist(), strict=True))
+        return [
+            SplitIdentity(name, undivided[name].share, round(share))
+            for name, share in shares.items()
+            if credits[name].value > 0 and isfinite(share)
+        ]
     splits = []
     for name, credit in credits.items():
         if credit.value <= 0:

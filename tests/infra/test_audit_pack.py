@@ -18,6 +18,7 @@ from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.audit.pack import Packed, write_pack
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerBroken
+from royalty.infra.pages.audit import render_audit
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.stores.database import open_database
@@ -37,7 +38,7 @@ class Books:
     folder: Path
 
     def pack(self, name: str = "pack") -> Packed:
-        return write_pack(self.folder / name, self.ledger, self.artifacts, self.notary)
+        return write_pack(self.folder / name, self.ledger, self.artifacts, self.notary, render_audit)
 
 
 @pytest.fixture
