@@ -61,13 +61,16 @@ def approvals(
 ) -> None:
     """List the payouts that waited or wait for a second person, and why."""
     from royalty.infra.pages.approval import ApprovalPage
-    from royalty.infra.pages.terminal import print_table
+    from royalty.infra.pages.terminal import console, print_table
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
 
     listed = [each for each in open_workspace(settings()).approvals.all() if each.verdict is None or not waiting]
     if as_json:
         sys.stdout.write(json.dumps([{**asdict(each), "state": each.state} for each in listed]) + "\n")
+        return
+    if not listed:
+        console.print("There are no approvals.")
         return
     cells = [
         (each.id, each.state, page.pool, page.total, ", ".join(each.requested_by), "; ".join(each.request["reasons"]))

@@ -103,12 +103,15 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the cases, with their states and deadlines."""
-    from royalty.infra.pages.terminal import print_table
+    from royalty.infra.pages.terminal import console, print_table
     from royalty.tasks.pay.cases import today
 
     cases = [case for case in _space().cases.all() if case.is_open or not open_only]
     if as_json:
         sys.stdout.write(json.dumps([_document(case) for case in cases]) + "\n")
+        return
+    if not cases:
+        console.print("There are no cases.")
         return
     cells = [
         (
@@ -167,11 +170,14 @@ def add(
 def list_optouts(as_json: AsJson = False) -> None:
     """List what was withdrawn."""
     from royalty.infra.ledger.optouts import optouts
-    from royalty.infra.pages.terminal import print_table
+    from royalty.infra.pages.terminal import console, print_table
 
     known = optouts(_space().acts)
     if as_json:
         sys.stdout.write(json.dumps([asdict(optout) for optout in known]) + "\n")
+        return
+    if not known:
+        console.print("There are no opt-outs.")
         return
     cells = [_optout_cells(optout) for optout in known]
     print_table(("Opt-out", "Recorded", "Contributor", "Works", "Reason"), cells, whole=range(2))

@@ -26,12 +26,15 @@ def balance(
     """Show what each contributor has earned, been paid, and is still due, in every currency."""
     from royalty.infra.ledger.balances import accounts_of
     from royalty.infra.ledger.money import formatted
-    from royalty.infra.pages.terminal import print_table
+    from royalty.infra.pages.terminal import console, print_table
 
     balances = accounts_of(_space().ledger, contributor).balances()
     if as_json:
         rows = [{"contributor": name, "currency": unit, **asdict(own)} for (name, unit), own in balances.items()]
         sys.stdout.write(json.dumps(rows) + "\n")
+        return
+    if not balances:
+        console.print("No statement of the ledger names anybody, or this contributor.")
         return
     parts = ["earned", "paid", "withheld", "held", "unclaimed", "carried", "owed"]
     shown = [part for part in parts if any(getattr(own, part) for own in balances.values())]

@@ -143,7 +143,7 @@ def test_on_the_command_line(royalty: Run, tmp_path: Path, environment: dict[str
     done = royalty("approve", identity, "--json", ROYALTY_ACTOR="boss")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["statement"]
-    assert royalty("approvals", "--waiting").stdout == ""
+    assert royalty("approvals", "--waiting").stdout == "There are no approvals.\n"
     other = royalty("reject", identity, "--note", "late", ROYALTY_ACTOR="boss")
     assert "given or refused once" in other.stderr
 
