@@ -179,7 +179,7 @@ def _facts(payee: Payee) -> list[tuple[str, str]]:
     standing = payee.standing
     form = " of ".join(filter(None, (standing.tax_form, standing.tax_form_date)))
     checks = [
-        " of ".join(filter(None, (f"{name} {status}", dated)))
+        " on ".join(filter(None, (f"{name} {status}", dated)))
         for name, status, dated in (
             ("identity", standing.identity, standing.identity_date),
             ("sanctions status", standing.sanctions, standing.sanctions_date),
