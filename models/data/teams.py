@@ -51,8 +51,9 @@ def members(contributor: str) -> dict[str, int]:
     """Members of a team and their weights; a person is the only member."""
     if SEPARATOR not in contributor:
         return {contributor: 1}
-    parts = (part.rpartition(":") for part in contributor.split(SEPARATOR))
-    return {name: int(weight) for name, _, weight in parts}
+    parts = [WEIGHTED.fullmatch(part) for part in contributor.split(SEPARATOR)]
+    weights = {part["name"]: int(part["weight"]) for part in parts if part}
+    return weights if len(weights) == len(parts) else {contributor: 1}
 
 
 def people(contributors: Iterable[str]) -> list[str]:

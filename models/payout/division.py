@@ -151,12 +151,12 @@ class Division:
         settlements: the settlement of each contributor, highest credit first. Shares have the order of the policy's
             weights; equal weights are rounded in the order of credit. Then those without credit, by name.
         reserve: not assigned to a contributor: the excess above the cap, and repaid debt.
-        teams: shares of co-authors' teams, which the settlements of their members contain.
+        shares: share of each contributor with credit, in which those of teams are not yet divided among their members.
     """
 
     settlements: dict[str, Settlement]
     reserve: int
-    teams: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, int] = field(default_factory=dict)
 
 
 def divide_pool(
@@ -232,8 +232,7 @@ def divide_pool(
     for name in departed:
         settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
-    teams = {name: share for name, share in whole_shares.items() if name not in settlements}
-    return Division(settlements, reserve=pool - assigned, teams=teams)
+    return Division(settlements, reserve=pool - assigned, shares=whole_shares)
 
 
 def _check_kinds(credits: object, terms: object) -> None:

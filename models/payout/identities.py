@@ -96,11 +96,11 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
     Args:
         terms: both identities are disputed if the contributor is.
     """
-    undivided = divide_pool(pool, credits, terms).settlements
+    undivided = divide_pool(pool, credits, terms).shares
     if len(credits) > DIVIDED:
         shares = dict(zip(credits, combined_shares(pool, credits, terms).tolist(), strict=True))
         return [
-            SplitIdentity(name, undivided[name].share, round(share))
+            SplitIdentity(name, undivided[name], round(share))
             for name, share in shares.items()
             if credits[name].value > 0 and isfinite(share)
         ]
@@ -112,12 +112,10 @@ def split(pool: int, credits: Mapping[str, Credit], terms: Terms) -> list[SplitI
         twins = (f"{name} (1)", f"{name} (2)")
         others = {other: credits[other] for other in credits if other != name}
         try:
-            rows = divide_pool(
-                pool, {**others, **dict.fromkeys(twins, half)}, _split_terms(terms, name, twins)
-            ).settlements
+            rows = divide_pool(pool, {**others, **dict.fromkeys(twins, half)}, _split_terms(terms, name, twins)).shares
         except InputError:  # for example, the floor is too high for one more contributor
             continue
-        splits.append(SplitIdentity(name, undivided[name].share, sum(rows[twin].share for twin in twins)))
+        splits.append(SplitIdentity(name, undivided[name], sum(rows[twin] for twin in twins)))
     return splits
 
 

@@ -60,7 +60,8 @@ def _of_teams(division: Division) -> dict[str, Settlement]:
     """For teams, a row with their share; the amounts are those of their members."""
     return {
         team: Settlement(share, 0, 0, 0, 0, 0, 0, 0, (f"divided among {_weighted(team)}",))
-        for team, share in division.teams.items()
+        for team, share in division.shares.items()
+        if team not in division.settlements
     }
 
 
