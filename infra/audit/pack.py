@@ -180,9 +180,10 @@ def _write_signatures(target: Target, notary: Notary) -> None:
 
 
 def _rows(session: Session, keys: list[str]) -> Iterator[bytes]:
+    kinds: tuple[type[Any], ...] = (StageRow, CoalitionRow, MeasurementRow)
     for start in range(0, len(keys), AT_ONCE):
         some = keys[start : start + AT_ONCE]
-        for kind in (StageRow, CoalitionRow, MeasurementRow):
+        for kind in kinds:
             for row in session.scalars(select(kind).where(kind.key.in_(some)).order_by(kind.key)):
                 yield canonical([row.key, row_content(row)]).encode() + b"\n"
 
