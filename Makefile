@@ -45,7 +45,7 @@ types: $(VENV)/.installed-dev
 $(VENV)/.installed: pyproject.toml requirements.lock
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[cpu]'
-	$(VENV)/bin/python -m royalty.infra.servers.loopback
+	$(VENV)/bin/python -m royalty.infra.servers.templates
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

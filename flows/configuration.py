@@ -19,6 +19,7 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource
@@ -158,6 +159,11 @@ def as_detect_config(config: DetectConfig | Mapping[str, Any] | str | Path) -> D
     return config if isinstance(config, DetectConfig) else _loaded(config, load_detect_config)
 
 
+def as_distance_config(config: DistanceConfig | Mapping[str, Any] | str | Path) -> DistanceConfig:
+    """Convert settings or the path of a file to the configuration of a distance; see `as_credit_config`."""
+    return config if isinstance(config, DistanceConfig) else _loaded(config, load_distance_config)
+
+
 def as_gmvaluator_config(config: GMValuatorConfig | Mapping[str, Any] | str | Path) -> GMValuatorConfig:
     """Convert settings or the path of a file to the configuration of a match; see `as_credit_config`."""
     return config if isinstance(config, GMValuatorConfig) else _loaded(config, load_gmvaluator_config)
@@ -245,6 +251,11 @@ def load_value_config(file: Path | None, overrides: Mapping[str, Any]) -> ValueC
 def load_detect_config(file: Path | None, overrides: Mapping[str, Any]) -> DetectConfig:
     """Load the configuration of a detection of faulty items; see `load_value_config`."""
     return _validated(DetectConfig, _merged(file, overrides), str(file or "the command line"))
+
+
+def load_distance_config(file: Path | None, overrides: Mapping[str, Any]) -> DistanceConfig:
+    """Load the configuration of a distance of two sets; see `load_value_config`."""
+    return _validated(DistanceConfig, _merged(file, overrides), str(file or "the command line"))
 
 
 def load_gmvaluator_config(file: Path | None, overrides: Mapping[str, Any]) -> GMValuatorConfig:

@@ -58,7 +58,7 @@ def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None)
     check_out(out)
     check_home(settings().root)
     check_weights(config.encoding.entries)
-    sides = read_sides(config)
+    sides = read_sides(config.train, config.val, config.encoding, config.seed)
     detected = detect_all(config, sides)
     published = write_detected(config, sides, detected, out)
     return DetectResult(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar, get_type_hints
 
-from royalty.tasks.report.prefect_artifacts import show_mistake
+from royalty.flows.configuration import ConfigError
+from royalty.infra.errors import Refusal, UserError
+from royalty.models.base.errors import InputError
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -16,28 +19,17 @@ Result = TypeVar("Result")
 
 def user_can_fix(error: BaseException) -> bool:
     """Whether an error's message says what a user has to change."""
-    from sqlalchemy.exc import DatabaseError
-
-    from royalty.flows.configuration import ConfigError
-    from royalty.infra.ledger.postings import LedgerConflict
-    from royalty.infra.processes.workers import ProcessFailed
-    from royalty.infra.stores.artifacts import StoreError
-    from royalty.infra.stores.runstore import ConfigConflict
-    from royalty.models.base.errors import InputError
-
-    return isinstance(
-        error, ConfigError | DatabaseError | StoreError | LedgerConflict | ProcessFailed | ConfigConflict | InputError
+    databases = sys.modules.get("sqlalchemy.exc")  # not imported: none of its errors can have been raised
+    return (
+        is_refusal(error)
+        or isinstance(error, UserError)
+        or (databases is not None and isinstance(error, databases.DatabaseError))
     )
 
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a person has to correct or to agree to something, and nothing broke."""
-    from royalty.flows.configuration import ConfigError
-    from royalty.infra.ledger.postings import LedgerConflict
-    from royalty.infra.stores.runstore import ConfigConflict
-    from royalty.models.base.errors import InputError
-
-    return isinstance(error, ConfigError | LedgerConflict | ConfigConflict | InputError)
+    return isinstance(error, ConfigError | InputError | Refusal)
 
 
 def explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -49,6 +41,9 @@ def explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
             return function(*args, **kwargs)
         except Exception as error:
             if user_can_fix(error):
+                # Imports Prefect, for which a refused configuration does not wait.
+                from royalty.tasks.report.prefect_artifacts import show_mistake
+
                 show_mistake(str(error), refused=is_refusal(error))
             raise
 

@@ -18,7 +18,7 @@ from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
-from royalty.tasks.config.detecting import DetectConfig
+from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.reading import alike, embed, read, train_encoder
 from royalty.tasks.items.stages import Sides, Valued
@@ -73,7 +73,7 @@ def value(
     check_home(settings().root)
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
-    sides = read_sides(config)
+    sides = read_sides(config.train, config.val, config.encoding, config.seed)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
     published = write_values(config, sides, valued, out)
     return ValueResult(
@@ -86,13 +86,12 @@ def value(
     )
 
 
-def read_sides(config: ValueConfig | DetectConfig) -> Sides:
+def read_sides(train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int) -> Sides:
     """Read the items of both sides, and embed their images."""
-    encoding = config.encoding
-    train, val = alike(*(read(path, encoding.size).outputs for path in (config.train, config.val)))
+    train, val = alike(*(read(path, encoding.size).outputs for path in (train_path, val_path)))
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items)
-    model = train_encoder(val, encoding, config.seed).outputs.model if encoding.trained_here else ""
+    model = train_encoder(val, encoding, seed).outputs.model if encoding.trained_here else ""
     embed(train, encoding.encoder, model)
     return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder)
 

@@ -3,7 +3,8 @@
 Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
-`detect_items` finds faulty items; `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
+`detect_items` finds faulty items, and `set_distance` compares two sets of items;
+`divide_pool` divides money by credit. Functions with a configuration: `load_config`,
 `run`, `revalue`, `payout` and `trace`, like the commands of the same names. Higher is always more valuable.
 
 Names are imported on first use, so that `import royalty` loads no other library.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from royalty.models.valuation.lava import lava_values
     from royalty.models.valuation.sava import sava_values
     from royalty.models.valuation.semivalues import exact_shapley
+    from royalty.models.valuation.set_distance import set_distance
     from royalty.models.valuation.shapley import estimate_shapley
 
     __version__: str
@@ -51,6 +53,7 @@ __all__ = [
     "run",
     "sample_coalitions",
     "sava_values",
+    "set_distance",
     "trace",
 ]
 
@@ -72,6 +75,7 @@ _MODULES = {
     "run": "royalty.flows.api",
     "sample_coalitions": "royalty.models.valuation.coalitions",
     "sava_values": "royalty.models.valuation.sava",
+    "set_distance": "royalty.models.valuation.set_distance",
     "trace": "royalty.flows.api",
 }
 """The module that defines each public name."""

@@ -77,6 +77,10 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
+    def scheme(self, name: str) -> None:
+        """Prefer colours, `light` or `dark`."""
+        self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
     def run(self, script: str) -> Any:
         """The value of an expression; a promise's when it is settled."""
         answer = self._send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)

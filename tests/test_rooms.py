@@ -124,3 +124,14 @@ def test_no_worker_waits_for_libraries_it_does_not_use(module: str, unused: set[
 def test_a_run_with_nothing_to_do_waits_for_no_torch() -> None:
     heavy = {"torch", "diffusers", "mlflow", "faiss"}
     run_python(f"import sys, royalty.flows.credit\nassert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)")
+
+
+def test_a_refused_configuration_waits_for_no_libraries() -> None:
+    heavy = {"prefect", "mlflow", "sqlalchemy", "pandas", "pyarrow", "scipy", "torch"}
+    run_python(
+        "import sys; sys.argv = ['royalty', 'run', '--config', 'missing.yaml']\n"
+        "from royalty.flows.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: assert ended.code == 1\n"
+        f"assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    )

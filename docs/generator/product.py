@@ -8,6 +8,7 @@ from royalty.flows.configuration import (
     load_criteria_config,
     load_detect_config,
     load_detection_config,
+    load_distance_config,
     load_gmvaluator_config,
     load_payout_config,
     load_value_config,
@@ -18,6 +19,7 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.config.generator_base import AddedConfig
 from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
@@ -32,6 +34,7 @@ __all__ = [
     "CriteriaConfig",
     "DetectConfig",
     "DetectionConfig",
+    "DistanceConfig",
     "GMValuatorConfig",
     "Settings",
     "StageConfig",
@@ -41,6 +44,7 @@ __all__ = [
     "load_criteria_config",
     "load_detect_config",
     "load_detection_config",
+    "load_distance_config",
     "load_gmvaluator_config",
     "load_payout_config",
     "load_value_config",

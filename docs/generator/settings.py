@@ -15,6 +15,7 @@ from product import (
     CriteriaConfig,
     DetectConfig,
     DetectionConfig,
+    DistanceConfig,
     GMValuatorConfig,
     StageConfig,
     ValueConfig,
@@ -50,6 +51,10 @@ Relative paths are looked up from the file's own folder. An unknown key is an er
 """
 
 DETECT = """## `royalty detect`
+
+"""
+
+DISTANCE = """## `royalty distance`
 
 """
 
@@ -95,6 +100,8 @@ def settings_pages() -> dict[str, str]:
         + section(value, "value", ValueConfig, 3)
         + DETECT
         + section(value, "detect", DetectConfig, 3)
+        + DISTANCE
+        + section(value, "distance", DistanceConfig, 3)
         + MATCH
         + section(value, "gmvaluator", GMValuatorConfig, 3),
         evaluation: HEAD

@@ -27,6 +27,7 @@ from royalty.flows.cli.command import (
     working,
 )
 from royalty.flows.cli.detect import detect
+from royalty.flows.cli.distance import distance
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
@@ -98,6 +99,7 @@ app.command()(presets)
 app.command()(revalue)
 app.command()(value)
 app.command()(detect)
+app.command()(distance)
 app.command()(trace)
 app.command()(payout)
 app.command()(ledger)

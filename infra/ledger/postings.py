@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from royalty.infra.errors import Refusal
 
-class LedgerConflict(ValueError):
+
+class LedgerConflict(Refusal, ValueError):
     """A posting contradicts what the ledger holds."""
 
 

@@ -35,8 +35,8 @@ document.addEventListener("click", event => {
   window.scrollTo(0, 0);
 });
 """
-POLICY = "style-src 'unsafe-inline'"
-"""The end of the pages' content security policy, which allows no script."""
+POLICY = "script-src "
+"""The part of the pages' content security policy to which a script is added."""
 
 REFERENCES = re.compile(r'\b(id|aria-labelledby|aria-describedby)="([^"]+)"')
 LINKS = re.compile(r'href="([^"#:]+\.html)"')
@@ -49,7 +49,7 @@ def combined(pages: Mapping[str, str]) -> str:
         pages: HTML files by their paths, `report.html` and `index.html` among them.
     """
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    head = pages[REPORT].partition("</style>")[0].replace(POLICY, f"{POLICY}; script-src 'sha256-{digest}'", 1)
+    head = pages[REPORT].partition("</style>")[0].replace(POLICY, f"{POLICY}'sha256-{digest}' ", 1)
     links = " ".join(f'<a href="#{_anchor(path)}">{escape(title)}</a>' for path, title in TITLES.items())
     navigation = f'<nav class="pages" aria-label="Pages">{links}</nav>'
     ordered = {REPORT: pages[REPORT], **pages}

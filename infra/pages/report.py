@@ -63,17 +63,43 @@ class ModelRow:
 
 
 @dataclass(frozen=True)
+class SourceRow:
+    """A training image that contributes to a generated one.
+
+    Attributes:
+        image: PNG bytes.
+        names: its contributors.
+        share: of the generated image's value.
+        about: its caption, license and date, where its source states them.
+    """
+
+    image: bytes
+    names: tuple[str, ...]
+    share: float
+    about: str
+
+
+@dataclass(frozen=True)
 class MatchRow:
     """A generated image, and the training images that contribute to it.
 
     Attributes:
-        image, strip: PNG bytes of the image, and of the training images of highest score, side by side.
-        names: contributors with their shares of the image's value, largest first.
+        image: PNG bytes.
+        asked: the label or prompt that the generator was told; empty if it was told nothing.
+        sources: the training images of highest score, highest first.
+        names: some contributors with their shares of the image's value, largest first.
     """
 
     image: bytes
-    strip: bytes
+    asked: str
+    sources: tuple[SourceRow, ...]
     names: tuple[tuple[str, float], ...]
+
+    @property
+    def others(self) -> float:
+        """The share of the contributors who are not named; 0 if it is below a thousandth."""
+        rest = 1 - sum(share for _, share in self.names)
+        return rest if rest >= 0.001 else 0.0
 
 
 @dataclass(frozen=True)
@@ -209,6 +235,9 @@ class Picture:
     enlarged: bool
 
 
+SCRIPT = "page.js"
+
+
 def template_digest() -> str:
     """SHA-256 of the templates and styles of the pages."""
     templates = sorted(files("royalty.infra.pages").joinpath("templates").iterdir(), key=lambda entry: entry.name)
@@ -216,7 +245,11 @@ def template_digest() -> str:
 
 
 def environment() -> Environment:
-    """The template environment: all values are escaped, and undefined values raise errors."""
+    """The template environment: all values are escaped, and undefined values raise errors.
+
+    Templates have `script`, by which readers search, sort and group rows and enlarge pictures, and `script_source`, by
+    which the content security policy of a page allows this script and no other.
+    """
     templates = Environment(
         loader=PackageLoader("royalty.infra.pages"),
         autoescape=True,
@@ -224,6 +257,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = files("royalty.infra.pages").joinpath("templates", SCRIPT).read_text(encoding="utf-8")
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    templates.globals |= {"script": script, "script_source": f"'sha256-{digest}'"}
     templates.filters |= {"number": _number, "percent": _percent, "date": _date, "picture": _picture}
     return templates
 
@@ -271,10 +307,10 @@ def _date(text: str) -> str:
 
 
 def _picture(png: bytes, width: int, height: int) -> Picture:
-    """The image scaled to fit a box; it is enlarged only by whole factors."""
+    """The image scaled by a whole factor, or by one over a whole number, so that it fits a box."""
     png_width, png_height = struct.unpack(">II", png[16:24])  # of the IHDR chunk, which is always first
     factor = min(width / png_width, height / png_height)
-    factor = floor(factor) if factor >= 1 else factor
+    factor = floor(factor) if factor >= 1 else 1 / ceil(1 / factor)
     return Picture(
         uri="data:image/png;base64," + b64encode(png).decode("ascii"),
         width=max(1, round(png_width * factor)),

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
+from royalty.infra.errors import UserError
 from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
 from royalty.infra.stores.artifacts import StoreError
 
@@ -33,7 +34,7 @@ atexit.register(_stopped.set)  # before multiprocessing, at its own exit, kills 
 Result = TypeVar("Result")
 
 
-class ProcessFailed(RuntimeError):
+class ProcessFailed(UserError, RuntimeError):
     """The process raised, died or ran out of time."""
 
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 
 from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import StoreError, write_whole
+from royalty.infra.stores.templates import template
 
 STARTUP_SECONDS = 120
 SHUTDOWN_SECONDS = 10
-
-# Prefect creates its database with about a hundred migrations, in 20 seconds of one core. This is a copy, empty.
-TEMPLATE = Path(sys.prefix) / "var" / "royalty" / f"prefect-{version('prefect')}.db"
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -130,8 +124,9 @@ def prefect_server(settings: Settings, *, schedules: bool = True, password: str 
     """
     port = free_port()
     database = settings.root / "prefect" / "prefect.db"
-    if TEMPLATE.exists() and not database.exists():
-        write_whole(database, TEMPLATE.read_bytes())
+    empty = template("prefect")
+    if empty.exists() and not database.exists():
+        write_whole(database, empty.read_bytes())
     log = settings.root / "prefect" / "server.log"
     environment = {"PREFECT_SERVER_API_AUTH_STRING": password} if password else {}
     return guarded_prefect(port, log, {**environment, **({} if schedules else WITHOUT_SCHEDULES)})
@@ -176,24 +171,3 @@ def module(name: str, *arguments: str) -> list[str]:
 def loopback_hosts(port: int) -> str:
     """Host names that a browser may use for a local server, separated by commas; all others are rejected."""
     return f"{HOST}:{port},localhost:{port}"
-
-
-def main() -> None:
-    """`python -m royalty.infra.servers.loopback`: create the empty Prefect database that is copied to new homes."""
-    if TEMPLATE.exists():
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder))
-        configure(settings)
-        server = prefect_server(settings)
-        server.wait_until_ready()
-        server.stop()
-        copy = Path(folder) / "copy.db"
-        built = settings.root / "prefect" / "prefect.db"
-        with closing(sqlite3.connect(built)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
-        write_whole(TEMPLATE, copy.read_bytes())
-
-
-if __name__ == "__main__":
-    main()

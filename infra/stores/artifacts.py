@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from royalty.infra.errors import UserError
 
-class StoreError(OSError):
+
+class StoreError(UserError, OSError):
     """A store cannot be used; the message gives the rule, the cause and the remedy."""
 
 

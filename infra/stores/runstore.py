@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from royalty.infra.errors import Refusal
 from royalty.infra.stores import tables
 from royalty.infra.stores.keys import code_commit
 from royalty.infra.stores.lineage import Edge, content_of
@@ -22,7 +23,7 @@ MOST_KEYS = 10_000
 """Keys in one query; databases limit the number of parameters."""
 
 
-class ConfigConflict(ValueError):
+class ConfigConflict(Refusal, ValueError):
     """A run name is already bound to another configuration."""
 
 

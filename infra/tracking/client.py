@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFL
 from PIL import Image
 
 from royalty.infra.settings import Settings
+from royalty.infra.stores.templates import template
 from royalty.infra.tracking.entities import curve_of, dataset_input, metrics_of, milliseconds
 from royalty.infra.tracking.records import DatasetRecord, FinishedRun, ModelRecord, Payment, Period
 from royalty.infra.tracking.source import user
@@ -326,6 +329,17 @@ def _build_database(path: Path) -> None:
         return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as folder:
         built = Path(folder, path.name)
-        MlflowClient(tracking_uri=f"sqlite:///{built}")
+        if template("mlflow").exists():
+            shutil.copyfile(template("mlflow"), built)
+        else:
+            create_database(built)
         with suppress(FileExistsError):
             path.hardlink_to(built)
+
+
+def create_database(path: Path) -> None:
+    """Create an empty database with MLflow's migrations."""
+    MlflowClient(tracking_uri=f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        # MLflow makes a default experiment again wherever it finds none; this one names the current folder.
+        connection.execute("delete from experiments")

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import Literal
 
+Estimator = Literal["constrained", "unbiased", "mixed", "game", "auto"]
+Sizes = Literal["shapley", "leverage"]
+
 Representation = Literal["features", "principal", "probabilities", "both"]
 
 SchedulerName = Literal["ddim", "dpm-solver++", "pndm", "unipc"]
 
 ImportanceName = Literal["magnitude", "taylor", "random"]
 PruningScope = Literal["layer", "global"]
+
+Others = Literal["leave-out", "one-contributor"]
 
 CorruptionName = Literal[
     "flipped-labels",

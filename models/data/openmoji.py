@@ -13,15 +13,13 @@ from datetime import date
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
+from royalty.models.base.choices import Others
 from royalty.models.base.errors import NAMED, InputError, Refusals
 from royalty.models.data.drawings import Drawings
 from royalty.models.data.listing import Entry, Listing, contributors_of
 from royalty.models.data.svg import check_renderer, check_svg
 from royalty.models.data.tarball import read_tarball
-
-Others = Literal["leave-out", "one-contributor"]
 
 OTHERS = "others"
 """The one contributor of all who have too few drawings to be named."""

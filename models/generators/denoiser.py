@@ -284,6 +284,9 @@ class Denoiser(ABC):
                 progress(size)
         return np.concatenate(images)
 
+    def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(label_names[: self.architecture.classes])
+
     def _predict(self, net: Any, latent: Tensor, time: Tensor, labels: Tensor) -> Tensor:
         """The net's prediction for a batch, with classifier-free guidance if it is conditional (Ho & Salimans 2022)."""
         classes, weight = self.architecture.classes, self.architecture.guidance

@@ -187,6 +187,13 @@ class Generator(Protocol):
             progress: called with the number of images done since the last call.
         """
 
+    def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        """The labels or prompts that `sample` generates images for, in turn; empty if the model is told nothing.
+
+        Args:
+            label_names: of the labels that the model was trained with.
+        """
+
     def prune(
         self,
         ratio: float,

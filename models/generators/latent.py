@@ -88,6 +88,9 @@ class LatentGenerator(nn.Module, ABC):
         bottom, right = FRAME - self.shape[1] - top, FRAME - self.shape[2] - left
         return nn.functional.pad(scaled(images, self.device), (left, right, top, bottom), value=-1.0)
 
+    def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        return ()
+
     @torch.inference_mode()
     def sample(
         self,

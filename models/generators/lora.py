@@ -237,6 +237,9 @@ class LoRA:
         """Train the models one after the other in the pipeline that they share."""
         return fit_one_by_one(models, sets, **training)
 
+    def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        return self.adaptation.prompts
+
     @torch.inference_mode()
     def sample(
         self,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from math import comb
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from royalty.models.base.arrays import as_seed, as_whole
+from royalty.models.base.choices import Sizes
 from royalty.models.base.errors import InputError, by_name
-
-Sizes = Literal["shapley", "leverage"]
 
 CANDIDATES = 8
 """Random coalitions of a size from which the most informative is chosen; more gain little."""

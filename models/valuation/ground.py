@@ -6,7 +6,7 @@ transport distance between the features of all training items of label y and of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -158,19 +158,19 @@ def survey(
     check_told_apart(sample)
     first, second = (torch.from_numpy(side - centre).double() for side in (sample, features[val_rows]))
     feature_distances: np.ndarray = torch.cdist(first, second).numpy()
-    spread = _deviation(feature_distances)
+    spread = deviation(feature_distances)
     distances = np.zeros((1, 1))
     if known is not None and options.label_weight > 0:
         val_samples = [features[_sample(labels == label, CLASS_SAMPLE, seen.generator)] for label in known]
-        with _one_thread():
-            distances = _label_distances(seen.samples(known), val_samples, spread, options, centre, device)
+        with one_thread():
+            distances = label_distances(seen.samples(known), val_samples, spread, options, centre, device)
     elif known is not None:
         distances = np.zeros((len(known), len(known)))
     cost = options.feature_weight * feature_distances
     if known is not None and labels is not None and sample_labels is not None:
         rows, columns = np.searchsorted(known, sample_labels), np.searchsorted(known, labels[val_rows])
         cost = cost + options.label_weight * distances[np.ix_(rows, columns)]
-    scale = _deviation(cost)
+    scale = deviation(cost)
     return Ground(options, scale, options.epsilon * scale, centre, known, distances, seen.items)
 
 
@@ -224,15 +224,21 @@ class _Seen:
         self._kept[label] = kept
 
 
-def _label_distances(
-    train: list[np.ndarray | None],
-    val: list[np.ndarray],
+def label_distances(
+    train: Sequence[np.ndarray | None],
+    val: Sequence[np.ndarray],
     spread: float,
     options: Options,
     centre: np.ndarray,
     device: torch.device | None,
 ) -> np.ndarray:
-    """Debiased distances, `(training labels, validation labels)`; zero for labels without training items."""
+    """Debiased distances of labels, `(training labels, validation labels)`, at least 0.
+
+    Args:
+        train, val: features of the items of each label; of training, None for labels without items, whose row is zero.
+        spread: standard deviation of the feature distances, which the entropy is a fraction of.
+        centre: see `PointCost`.
+    """
 
     def transport(first: np.ndarray, second: np.ndarray) -> float:
         cost = PointCost(first, second, centre=centre, scale=spread, device=device)
@@ -259,13 +265,13 @@ def _sample(members: np.ndarray, most: int, generator: np.random.Generator) -> n
     return rows if len(rows) <= most else np.sort(generator.choice(rows, most, replace=False))
 
 
-def _deviation(cost: np.ndarray) -> float:
+def deviation(cost: np.ndarray) -> float:
     """Standard deviation; if it is zero, the mean absolute value; if that is zero too, one."""
     return float(cost.std()) or float(np.abs(cost).mean()) or 1.0
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Use one thread: for transports of a few hundred points, threads cost more than they save."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
+from royalty.models.base.choices import Estimator
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.coalitions import size_weights
 from royalty.models.valuation.interacting import fit_game_credit, fit_interacting, observe
 from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
 from royalty.models.valuation.repeats import Repeats, average_repeats
-
-Estimator = Literal["constrained", "unbiased", "mixed", "game", "auto"]
 
 GAIN = 2.0
 """Standard errors by which `game` must predict better than `mixed`."""

@@ -13,12 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerName
+from royalty.models.base.choices import Estimator, ImportanceName, PruningScope, SchedulerName, Sizes
 from royalty.models.base.errors import by_name
 from royalty.models.generators.training import Method, Training
 from royalty.models.properties.registry import chosen_property
-from royalty.models.valuation.coalitions import Sizes
-from royalty.models.valuation.shapley import Estimator
 from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
 from royalty.tasks.config.generator_base import GeneratorBase
 from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorConfig, kind_of

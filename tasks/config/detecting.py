@@ -8,13 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from royalty.tasks.config.base import RunName, StageConfig
-from royalty.tasks.config.encoding import EncodingConfig
-
-
-class DetectEncoding(EncodingConfig):
-    """How images become vectors; classifiers of labels are trained during detection, and are no part of them."""
-
-    representation: Literal["features", "principal"] = "features"
+from royalty.tasks.config.encoding import FeatureEncoding
 
 
 class DetectSettings(StageConfig):
@@ -24,7 +18,7 @@ class DetectSettings(StageConfig):
         unseen_label: a training label that validation lacks is an error, or gives the lowest score (`worst`).
     """
 
-    encoding: DetectEncoding = DetectEncoding()
+    encoding: FeatureEncoding = FeatureEncoding()
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1
     by_class: bool = True
     neighbours: Annotated[int, Field(ge=1)] = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -39,3 +39,9 @@ class EncodingConfig(StageConfig):
     def entries(self) -> tuple[Entry, ...]:
         """The encoder, unless it is trained here; it may need weights, and features depend on its code."""
         return entries_of((self.encoder, ENCODERS))
+
+
+class FeatureEncoding(EncodingConfig):
+    """How images become vectors that do not depend on labels, except through an encoder trained on them."""
+
+    representation: Literal["features", "principal"] = "features"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from royalty.models.data.columns import Columns
-from royalty.models.data.openmoji import Others
+from royalty.models.base.choices import Others
 from royalty.tasks.config.base import Digits, Share, StageConfig
+
+if TYPE_CHECKING:
+    from royalty.models.data.columns import Columns
 
 
 class HeldOut(StageConfig):
@@ -135,6 +137,8 @@ class ColumnSource(LicensedSource):
     @property
     def columns(self) -> Columns:
         """The names of the columns."""
+        from royalty.models.data.columns import Columns  # imports Parquet; configurations are read without it
+
         return Columns(self.image, self.contributor, self.label, self.text, self.license, self.names)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -86,8 +86,14 @@ def items_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[
 def about_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[str, str]:
     """Caption, license and date of each item in a line, by id; without items that have none of them."""
     columns = columns_of(artifacts, listed, ids)
-    lines = zip(*(columns[name] for name in ABOUT if name in columns), strict=True)
-    return {identity: " · ".join(filter(None, line)) for identity, line in zip(ids, lines, strict=False) if any(line)}
+    lines = lines_about(columns, range(len(ids)))
+    return {identity: line for identity, line in zip(ids, lines, strict=True) if line}
+
+
+def lines_about(columns: Mapping[str, Sequence[str]], rows: Iterable[int]) -> Iterator[str]:
+    """Caption, license and date of items in a line each; empty for items that have none of them."""
+    stated = [columns[name] for name in ABOUT if name in columns]
+    return (" · ".join(filter(None, (column[row] for column in stated))) for row in rows)
 
 
 def _joined(column: str, values: Iterable[str]) -> str:

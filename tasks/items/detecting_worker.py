@@ -30,12 +30,12 @@ def detect(inputs: DetectItemsInputs, context: StageContext) -> DetectItemsOutpu
     """Detect faulty items."""
     torch.set_num_threads(os.cpu_count() or 1)
     began, settings = time.perf_counter(), DetectSettings.model_validate(inputs.config)
-    sides = open_sides(context.artifacts, settings, inputs.sides)
+    sides = open_sides(context.artifacts, inputs.sides, unseen_label=settings.unseen_label)
     if sides.train_labels is None or sides.val_labels is None:
         check_labels(sides.train.labels, len(sides.train), "training")
         check_labels(sides.val.labels, len(sides.val), "validation")
         raise InputError("detection needs labels on both sides; add them")
-    train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
+    train, val = represented(context.embeddings, sides, settings.encoding.representation, inputs.sides.encoder)
     found = detect_items(
         train,
         sides.train_labels,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.models.base.choices import Representation
 from royalty.models.encoders.representation import represent
-from royalty.tasks.config.detecting import DetectSettings
-from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.sides import OpenSides
 
 
 def represented(
-    embeddings: EmbeddingStore, sides: OpenSides, settings: ValueSettings | DetectSettings, encoder: str
+    embeddings: EmbeddingStore, sides: OpenSides, representation: Representation, encoder: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of the known training items and of validation, `(items, dimensions)` each.
 
@@ -22,4 +21,4 @@ def represented(
     """
     train, val = (features_of(embeddings, items, encoder) for items in (sides.train, sides.val))
     train = train if sides.known.all() else train[sides.known]
-    return represent(train, val, sides.val_labels, settings.encoding.representation) if encoder else (train, val)
+    return represent(train, val, sides.val_labels, representation) if encoder else (train, val)

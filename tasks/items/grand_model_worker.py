@@ -16,7 +16,7 @@ from royalty.tasks.credit.listed import columns_of
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
 from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
-from royalty.tasks.items.stored_items import keep_items
+from royalty.tasks.items.stored_items import ASKED, keep_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
 
@@ -39,7 +39,10 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         names, sources = columns.pop("file_name"), columns.pop("source")
         columns.pop("label", None)  # the set has it
         known = replace(known, file_names=names if any(names) else None, sources=sources, described=columns)
-    train, generated = (keep_items(artifacts, items).items for items in (known, Items.of_images(made)))
+    pictured = Items.of_images(made)
+    if asked := model.asked(data.label_names):
+        pictured = replace(pictured, described={ASKED: tuple(asked[place % len(asked)] for place in range(len(made)))})
+    train, generated = (keep_items(artifacts, items).items for items in (known, pictured))
     quiet = replace(context, advance=unseen)
     keys = [embed(EmbedInputs(side, inputs.matching.encoder, ""), quiet).encoder for side in (train, generated)]
     matched = match(MatchInputs(train, inputs.matching, generated=generated, encoder=keys[-1]), context)

@@ -8,15 +8,19 @@ import numpy as np
 import pandas as pd
 
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.report import Matches, MatchRow
+from royalty.infra.pages.report import Matches, MatchRow, SourceRow
 from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.data.listing import SEPARATOR
 from royalty.models.judging.criteria import rank_agreement
 from royalty.models.valuation.items import contributor_values
+from royalty.tasks.credit.listed import lines_about
 from royalty.tasks.items.stages import MatchOutputs
-from royalty.tasks.items.stored_items import load_contributions, load_items, load_values
+from royalty.tasks.items.stored_items import ASKED, load_contributions, load_items, load_values
 
 IMAGES_SHOWN, NEIGHBOURS_SHOWN, CONTRIBUTORS_NAMED = 12, 8, 3
 """Number of generated images shown, of training images next to each, and of contributors named for each."""
+SOURCES_SHOWN = 6
+"""Number of training images next to a generated one in the report, where each has a text."""
 
 
 def pictures(
@@ -57,8 +61,23 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
         by_name = contributor_values(scores["score"].to_numpy(), owners)
         total = sum(by_name.values()) or 1.0
         ranked = sorted(((name, value / total) for name, value in by_name.items()), key=lambda pair: -pair[1])
-        picture, strip = sheet(generated.images[[image]], 1), sheet(items.images[neighbours], NEIGHBOURS_SHOWN)
-        rows.append(MatchRow(picture, strip, tuple(ranked[:CONTRIBUTORS_NAMED])))
+        sources = neighbours[:SOURCES_SHOWN].tolist()
+        rows.append(
+            MatchRow(
+                image=sheet(generated.images[[image]], 1),
+                asked=generated.described[ASKED][image] if ASKED in generated.described else "",
+                sources=tuple(
+                    SourceRow(
+                        image=sheet(items.images[[row]], 1),
+                        names=tuple(items.contributors[row].split(SEPARATOR)),
+                        share=float(scores.loc[scores["item"] == row, "score"].iloc[0]) / total,
+                        about=about,
+                    )
+                    for row, about in zip(sources, lines_about(items.described, sources), strict=True)
+                ),
+                names=tuple(ranked[:CONTRIBUTORS_NAMED]),
+            )
+        )
     total = sum(matched.contributors.values()) or 1.0
     shares = tuple((name, matched.contributors.get(name, 0.0) / total) for name, _ in credits)
     values, credit = np.array([share for _, share in shares]), np.array([value for _, value in credits])

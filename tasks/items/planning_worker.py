@@ -26,8 +26,8 @@ def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
     torch.set_num_threads(os.cpu_count() or 1)
     start, artifacts = time.perf_counter(), context.artifacts
     settings = ValueSettings.model_validate(inputs.config)
-    sides = open_sides(artifacts, settings, inputs.sides)
-    train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
+    sides = open_sides(artifacts, inputs.sides, unseen_label=settings.unseen_label)
+    train, val = represented(context.embeddings, sides, settings.encoding.representation, inputs.sides.encoder)
     if inputs.kept.plan:
         planned, unchanged = _extended(artifacts, settings, inputs, sides)
     else:
@@ -58,7 +58,9 @@ def _extended(
     artifacts: ArtifactStore, settings: ValueSettings, inputs: PlanInputs, sides: OpenSides
 ) -> tuple[Plan, int]:
     """The earlier plan, extended to the present training items, and the number of unchanged shares, which are first."""
-    earlier_sides = open_sides(artifacts, settings, replace(inputs.sides, train=inputs.kept.train))
+    earlier_sides = open_sides(
+        artifacts, replace(inputs.sides, train=inputs.kept.train), unseen_label=settings.unseen_label
+    )
     earlier_plan = Plan.from_bytes(artifacts.get(inputs.kept.plan))
     if sides.train_labels is not None and earlier_plan.ground.labels is not None:
         check_unseen(sides.train_labels, np.asarray(earlier_plan.ground.labels))

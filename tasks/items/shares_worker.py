@@ -65,6 +65,6 @@ def join_shares(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
     agreed = BatchTransport.from_bytes(artifacts.get(inputs.agreement))
     values = join(Plan.from_bytes(artifacts.get(inputs.plan)), agreed, valued)
     values = replace(values, diagnostics={**values.diagnostics, "batches_kept": inputs.kept})
-    sides = open_sides(artifacts, ValueSettings.model_validate(inputs.config), inputs.sides)
+    sides = open_sides(artifacts, inputs.sides, unseen_label=ValueSettings.model_validate(inputs.config).unseen_label)
     context.advance(1)
     return keep_values(artifacts, sides, values, time.perf_counter() - began)

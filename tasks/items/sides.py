@@ -13,8 +13,6 @@ from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items, numbered
 from royalty.models.valuation.items import ItemValues, with_lowest
-from royalty.tasks.config.detecting import DetectSettings
-from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.stages import Sides, ValueOutputs
 from royalty.tasks.items.stored_items import load_items
 
@@ -48,16 +46,19 @@ class OpenSides:
         return [f"{identity} {label}" for identity, label, known in rows if known]
 
 
-def open_sides(artifacts: ArtifactStore, settings: ValueSettings | DetectSettings, sides: Sides) -> OpenSides:
+def open_sides(artifacts: ArtifactStore, sides: Sides, *, unseen_label: str = "error") -> OpenSides:
     """Map the items of both sides, and number their labels.
 
+    Args:
+        unseen_label: `worst` sets training items aside whose label validation lacks.
+
     Raises:
-        InputError: no training item has a label that validation has.
+        InputError: they are set aside, and no training item is left.
     """
     train, val = load_items(artifacts, sides.train), load_items(artifacts, sides.val)
     known = np.ones(len(train), dtype=bool)
     labels, val_labels = numbered(train.labels, val.labels)
-    if labels is not None and val_labels is not None and settings.unseen_label == "worst":
+    if labels is not None and val_labels is not None and unseen_label == "worst":
         known = np.isin(labels, val_labels)
         if not known.any():
             raise InputError(

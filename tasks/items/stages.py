@@ -182,6 +182,38 @@ class DetectItemsOutputs:
 
 
 @dataclass(frozen=True)
+class DistanceInputs:
+    """Settings of a distance (`royalty.tasks.config.distance.DistanceSettings`), and the items of both sets.
+
+    `sides.train` are the items whose parts are computed, and `sides.val` those they are compared with.
+    """
+
+    config: Mapping[str, Any]
+    sides: Sides
+
+
+@dataclass(frozen=True)
+class DistanceOutputs:
+    """The distance of two sets; see `royalty.models.valuation.set_distance.SetDistance`.
+
+    Attributes:
+        table: digest of the table of parts (Parquet), in the order of the items of the first set.
+        contributors: number of items and part of each contributor of the first set, farthest first; None if the items
+            have no contributors.
+    """
+
+    distance: float
+    chance: float | None
+    typical: float
+    share: float
+    items: int
+    table: str
+    contributors: list[dict[str, Any]] | None
+    diagnostics: dict[str, Any]
+    busy_seconds: float
+
+
+@dataclass(frozen=True)
 class Kept:
     """The earlier plan that a valuation extends; empty for a new valuation.
 
@@ -329,6 +361,7 @@ TRAIN_ENCODER = Stage("train-encoder", EncoderInputs, EncoderOutputs)
 EMBED = Stage("embed", EmbedInputs, EmbedOutputs)
 VALUE = Stage("value", ValueInputs, ValueOutputs)
 DETECT_ITEMS = Stage("detect-items", DetectItemsInputs, DetectItemsOutputs)
+MEASURE_DISTANCE = Stage("measure-distance", DistanceInputs, DistanceOutputs)
 PLAN_SHARES = Stage("plan-shares", PlanInputs, PlanOutputs)
 SOLVE_SHARE = Stage("solve-share", SolveInputs, SolveOutputs)
 AGREE_SHARES = Stage("agree-shares", AgreeInputs, AgreeOutputs)
@@ -341,6 +374,7 @@ EncoderTrained = Finished[EncoderInputs, EncoderOutputs]
 Embedded = Finished[EmbedInputs, EmbedOutputs]
 Valued = Finished[ValueInputs, ValueOutputs]
 ItemsDetected = Finished[DetectItemsInputs, DetectItemsOutputs]
+DistanceMeasured = Finished[DistanceInputs, DistanceOutputs]
 Planned = Finished[PlanInputs, PlanOutputs]
 Solved = Finished[SolveInputs, SolveOutputs]
 Agreed = Finished[AgreeInputs, AgreeOutputs]

@@ -13,6 +13,9 @@ from royalty.models.base.serialization import open_packed, packed_pieces
 from royalty.models.data.labelled import Items
 from royalty.tasks.items.stages import ItemsOutputs
 
+ASKED = "asked"
+"""The column of generated images with the label or prompt that each was generated for."""
+
 
 def keep_items(artifacts: ArtifactStore, items: Items) -> ItemsOutputs:
     """Store items, and describe them."""

@@ -23,8 +23,8 @@ def value(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
     """Value all items by LAVA or KNN-Shapley."""
     torch.set_num_threads(os.cpu_count() or 1)
     began, settings = time.perf_counter(), ValueSettings.model_validate(inputs.config)
-    sides = open_sides(context.artifacts, settings, inputs.sides)
-    train, val = represented(context.embeddings, sides, settings, inputs.sides.encoder)
+    sides = open_sides(context.artifacts, inputs.sides, unseen_label=settings.unseen_label)
+    train, val = represented(context.embeddings, sides, settings.encoding.representation, inputs.sides.encoder)
     if settings.method == "knn-shapley":
         if sides.train_labels is None or sides.val_labels is None:
             raise InputError("KNN-Shapley needs labels, and the items have none; use `lava` or `sava`")

@@ -37,7 +37,7 @@ from royalty.tasks.report.notes import (
 )
 from royalty.tasks.report.stages import RunStages
 
-STRIP = 12
+STRIP = 8
 """Number of training images that the report shows for each contributor."""
 LABELS = 100
 """Most labels of which the report shows an image."""

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.docs.blocks import ROOT
 
 
@@ -26,6 +28,7 @@ def test_every_example_is_tested() -> None:
     assert {file.stem for file in (ROOT / "examples").glob("*.py")} == tested
 
 
+@pytest.mark.slow
 def test_noisy_images_are_worth_less() -> None:
     said = output_of("value_noisy_images")
     found = re.search(r"in ([\d.]+)% of pairs", said)
@@ -33,6 +36,7 @@ def test_noisy_images_are_worth_less() -> None:
     assert float(found[1]) > 80  # by chance: 50
 
 
+@pytest.mark.slow
 def test_random_labels_earn_less_than_right_ones() -> None:
     said = output_of("credit_your_own_utility")
     credits = {int(who): float(credit) for who, credit in re.findall(r"contributor (\d): ([+-][\d.]+)", said)}
@@ -41,6 +45,7 @@ def test_random_labels_earn_less_than_right_ones() -> None:
     assert credits[8] > credits[0]
 
 
+@pytest.mark.slow
 def test_contributors_of_the_same_classes_substitute_each_other() -> None:
     output = output_of("who_substitutes_whom")
     pairs = set(re.findall(r"contributors (\d) and (\d) substitute", output))

@@ -22,6 +22,7 @@ from tests.watching import Watch, watching
 CONFIG = CreditConfig.model_validate({**yaml.safe_load(SMALL), "name": "watched"})
 
 
+@pytest.mark.slow
 def test_a_run_and_its_revaluation(watch: Watch, tmp_path: Path, prefect_url: str) -> None:
     from royalty.flows.credit import credit
     from royalty.flows.revalue import revalue

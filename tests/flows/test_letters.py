@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def space(run: tuple[Path, CreditResult], monkeypatch: pytest.MonkeyPatch) -> Wo
     return open_workspace(settings())
 
 
+@pytest.mark.slow
 def test_designers_are_credited_and_what_was_left_out_is_said(run: tuple[Path, CreditResult]) -> None:
     _, result = run
     assert sorted(row["contributor"] for row in result.rows) == list(DESIGNERS)
@@ -88,6 +90,10 @@ def test_the_report_shows_an_alphabet_of_everybodys_model(run: tuple[Path, Credi
     assert 0 <= legible <= 1
     for label in "ABC":
         assert f'alt="Generated image of {label}"' in report
+        assert f"Generated for <strong><bdi>{label}</bdi></strong>" in report, "figures of images and their sources"
+    assert re.search(r"<bdi>[ABC] in Test W\d · OFL-1.1</bdi>", report), (
+        "a caption of a training image, and its license"
+    )
     assert f"reads {legible:.1%}" in " ".join(report.split())
 
 
@@ -97,6 +103,7 @@ def test_captions_and_licenses_are_on_contributor_pages_and_in_tables(run: tuple
     assert " · OFL-1.1" in pages
 
 
+@pytest.mark.slow
 def test_an_item_is_traced_to_its_font(space: Workspace) -> None:
     (row,) = space.runs.stages(INGEST.name)
     train = open_set(space.artifacts.verified(row.outputs["train"]))

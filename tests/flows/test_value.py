@@ -129,6 +129,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
     assert watch.stages >= {"train-encoder", "embed"}
 
 
+@pytest.mark.slow
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"

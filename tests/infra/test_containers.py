@@ -104,6 +104,7 @@ def test_the_databases_are_those_that_the_servers_name() -> None:
     assert COMPOSE["services"]["postgres"]["environment"]["POSTGRES_DB"] == "postgres", "what it makes of itself"
 
 
+@pytest.mark.slow
 def test_a_worker_makes_of_the_kubernetes_template_a_job_with_a_gpu(prefect_url: str) -> None:
     configuration = configured(KubernetesWorkerJobConfiguration, "kubernetes", prefect_url, env={"GREETING": "hello"})
     job = configuration.job_manifest
@@ -119,6 +120,7 @@ def test_a_worker_makes_of_the_kubernetes_template_a_job_with_a_gpu(prefect_url:
     assert pod["securityContext"]["runAsUser"] == 10001
 
 
+@pytest.mark.slow
 def test_a_worker_makes_of_the_docker_template_a_container_with_a_gpu(prefect_url: str) -> None:
     configuration = configured(DockerWorkerJobConfiguration, "docker", prefect_url, env={"GREETING": "hello"})
     assert configuration.container_create_kwargs is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from royalty.infra.pages.contributors import (
     file_of,
     render_pages,
 )
-from royalty.infra.pages.report import Report, render_report
+from royalty.infra.pages.report import ContributorRow, Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
 from tests.infra.test_report import PAIRED, PICTURE, SUBSTITUTES, report, shown  # noqa: F401  a fixture
@@ -138,6 +139,106 @@ def test_pages_are_whole_accessible_and_run_nothing(browser: Browser, pages: dic
                 assert len(picture.convert("L").getcolors() or ()) > 10, "a page that shows nothing has one colour"
             if width == WIDTHS[1] or not file.startswith("contributors"):
                 assert browser.accessibility() == [], (file, width)
+
+
+SCRIPTS = ("Ana Núñez", "محمد بن موسى", "王小明", "Ελένη", "Żaneta", "דוד", "สมชาย", "Ann & <Bob>", "éric")
+TEXTS = "(rows => [...document.querySelectorAll(rows)].map(row => row.innerText.trim()))"
+VISIBLE = f"{TEXTS}('main tbody[data-rows] > tr > th')"
+
+
+def crowd(report: Report, count: int) -> list[ContributorRow]:  # noqa: F811
+    """Contributors with names of many scripts, in the order of credit: some above zero, some not told, some below."""
+    rows = []
+    for index in range(count):
+        credit = 1.2 - 2 * index / count
+        name = f"{SCRIPTS[index % len(SCRIPTS)]} {index}"
+        bounds = {"ci_low": credit - 0.3, "ci_high": credit + 0.3, "rank_best": index + 1, "rank_worst": index + 3}
+        rows.append(replace(report.rows[0], name=name, credit=credit, items=1000 - index, **bounds))
+    return rows
+
+
+@pytest.mark.parametrize("count", [27, 121])
+def test_many_contributors_are_found_sorted_and_grouped_in_the_page(
+    browser: Browser,
+    report: Report,  # noqa: F811
+    tmp_path: Path,
+    count: int,
+) -> None:
+    rows = crowd(report, count)
+    composed = [ContributorPage(row, count, "", None, (), (), None, None, None) for row in rows]
+    names = [row.name for row in rows]
+    pages = {"report.html": render_report(replace(report, rows=tuple(rows))), **rendered(composed, report)}
+    (tmp_path / "contributors").mkdir()
+    for file, html in pages.items():
+        (tmp_path / file).write_text(html, encoding="utf-8")
+    for file, width in product(("report.html", "index.html"), WIDTHS):
+        browser.resize(width)
+        browser.open((tmp_path / file).as_uri())
+        assert browser.run("document.documentElement.scrollWidth") <= width, (file, width)
+    browser.open((tmp_path / "index.html").as_uri())  # on a narrow page
+    assert browser.run(VISIBLE) == names
+    browser.run("choose = (list, value) => { list.value = value; list.dispatchEvent(new Event('change')) }; 0")
+    browser.run("type = text => { const box = document.querySelector('[type=search]'); box.value = text;"
+                "box.dispatchEvent(new Event('input')) }; 0")  # fmt: skip
+    browser.run("type('мой'); 0")
+    assert browser.run(VISIBLE) == []
+    browser.run("type('ÉRIC'); 0")
+    assert browser.run(VISIBLE) == [name for name in names if name.startswith("éric")]
+    assert browser.run("document.querySelector('[role=status]').innerText") == f"{count // 9} of {count}"
+    browser.run("type(''); choose(document.querySelectorAll('.tools select')[0], '3'); 0")
+    assert browser.run(VISIBLE) == names, "most images first"
+    browser.resize(WIDTHS[0])
+    browser.run("document.querySelectorAll('thead button')[3].click()")
+    assert browser.run(VISIBLE) == names[::-1]
+    assert browser.run("document.querySelectorAll('thead th')[3].ariaSort") == "ascending"
+    browser.run("document.querySelectorAll('thead button')[0].click()")
+    assert set(browser.run(VISIBLE)) == set(names)
+    assert browser.run(VISIBLE) != names[::-1]
+    browser.run("choose(document.querySelectorAll('.tools select')[1], 'group'); 0")
+    told = sum(row.told_from_nobody for row in rows)
+    titles = browser.run(f"{TEXTS}('tr.group')")
+    assert f"Cannot be told from nobody\u2019s credit ({count - told})" in titles
+    assert len(titles) == 3
+    assert sum(int(title.rpartition("(")[2][:-1]) for title in titles) == count
+    browser.open((tmp_path / "report.html").as_uri())
+    assert browser.run(f"{TEXTS}('.chart li:not(.group) .name')") == names
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_tools_are_accessible(browser: Browser, report: Report, tmp_path: Path, scheme: str) -> None:  # noqa: F811
+    rows = crowd(report, 15)
+    composed = [ContributorPage(row, 15, "", None, (), (), None, None, None) for row in rows]
+    pages = {"report.html": render_report(replace(report, rows=tuple(rows))), **rendered(composed, report)}
+    browser.scheme(scheme)
+    for file, width in product(("report.html", "index.html"), WIDTHS):
+        (tmp_path / file).write_text(pages[file], encoding="utf-8")
+        browser.resize(width)
+        browser.open((tmp_path / file).as_uri())
+        browser.run("for (const list of document.querySelectorAll('.tools label:last-of-type select'))"
+                    "{ list.value = 'group'; list.dispatchEvent(new Event('change')) }; 0")  # fmt: skip
+        assert browser.run("document.querySelectorAll('.group').length") >= 3
+        assert browser.accessibility() == [], (file, width)
+    browser.scheme("light")
+
+
+def test_few_contributors_need_no_tools(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(pages["report.html"], encoding="utf-8")
+    browser.open((tmp_path / "report.html").as_uri())
+    assert browser.run("document.querySelectorAll('.tools, thead button').length") == 0
+
+
+def test_pictures_open_large_and_close(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(pages["report.html"], encoding="utf-8")
+    browser.resize(WIDTHS[0])
+    browser.open((tmp_path / "report.html").as_uri())
+    small = browser.run("document.querySelector('.sheet img').width")
+    browser.run("document.querySelector('.sheet .opens').click()")
+    large = browser.run("document.querySelector('dialog[open] img').getBoundingClientRect().width")
+    assert large >= 2 * small or large + 26 > 0.95 * WIDTHS[0] - small
+    assert large % 26 == 0, "a whole multiple"
+    assert browser.accessibility() == []
+    browser.run("document.querySelector('dialog button').click()")
+    assert browser.run("document.querySelector('dialog')") is None
 
 
 def test_the_index_leads_to_every_page(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:

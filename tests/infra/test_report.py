@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+from base64 import b64encode
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from royalty.infra.pages.interactions import Interactions, PairRow
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.report import Alphabet, ContributorRow, Matches, MatchRow, ModelRow, Report, render_report
+from royalty.infra.pages.report import (
+    Alphabet,
+    ContributorRow,
+    Matches,
+    MatchRow,
+    ModelRow,
+    Report,
+    SourceRow,
+    environment,
+    render_report,
+)
 
 PICTURE = sheet(np.arange(3 * 64, dtype=np.uint8).reshape(3, 1, 8, 8), 12)
+SOURCE = SourceRow(PICTURE, ("<b>ann</b>", "محمد"), 0.3, "A in <b>Roboto</b>, OFL-1.1")
 
 
 @pytest.fixture
@@ -53,7 +68,7 @@ def report() -> Report:
         generated=PICTURE,
         matches=Matches(
             images=256,
-            shown=(MatchRow(PICTURE, PICTURE, (("<b>ann</b>", 0.6), ("bob", 0.25))),),
+            shown=(MatchRow(PICTURE, "<i>A</i>", (SOURCE,) * 3, (("<b>ann</b>", 0.6), ("bob", 0.25))),),
             shares=(("ann", 0.61), ("<script>alert(2)</script>", 0.3), ("cy", 0.09)),
             agreement=0.42,
             diagnostics=(("Effectively", "13.4"),),
@@ -137,7 +152,12 @@ class Tags(HTMLParser):
 def test_names_are_escaped_and_nothing_runs_or_loads(report: Report) -> None:
     html = render_report(report)
     tags = Tags(html).seen
-    assert not [tag for tag, _ in tags if tag in {"script", "iframe", "link", "object", "form"}]
+    assert not [tag for tag, _ in tags if tag in {"iframe", "link", "object", "form"}]
+    assert [attributes for tag, attributes in tags if tag == "script"] == [{}]
+    (policy,) = [attributes["content"] for _, attributes in tags if "http-equiv" in attributes]
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
     addresses = [value for _, attributes in tags for name, value in attributes.items() if name in {"src", "srcset"}]
     assert addresses
@@ -186,11 +206,34 @@ def test_a_refused_payout_is_said_in_place_of_a_statement(report: Report) -> Non
     assert "refused</caption>" in html
 
 
-def test_sheet_is_as_wide_as_its_images() -> None:
-    import io
-
-    from PIL import Image
-
+def test_sheet_is_as_wide_as_its_images_and_shows_the_page_between_them() -> None:
     assert Image.open(io.BytesIO(PICTURE)).size == (3 * 9 - 1, 8)
-    colour = sheet(np.zeros((5, 3, 4, 4), np.uint8), 2)
-    assert Image.open(io.BytesIO(colour)).size == (9, 14)
+    colour = np.asarray(Image.open(io.BytesIO(sheet(np.full((3, 3, 4, 4), 7, np.uint8), 2))))
+    assert colour.shape == (9, 9, 4)
+    assert (colour[:4, :4] == (7, 7, 7, 255)).all()
+    assert not colour[4].any(), "between rows"
+    assert not colour[:, 4].any(), "between columns"
+    assert not colour[5:, 5:].any(), "the place of a fourth image"
+
+
+@pytest.mark.parametrize(
+    ("side", "box", "expected"), [(8, 40, 40), (16, 40, 32), (32, 40, 32), (48, 40, 24), (256, 40, 37), (40, 40, 40)]
+)
+def test_pictures_have_their_own_size_or_a_whole_multiple_or_fraction_of_it(side: int, box: int, expected: int) -> None:
+    picture = environment().filters["picture"](sheet(np.zeros((1, 1, side, side), np.uint8), 1), 4096, box)
+    assert (picture.width, picture.height) == (expected, expected)
+    assert picture.enlarged == (expected >= side)
+
+
+def test_a_generated_image_its_label_and_its_sources_are_one_figure(report: Report) -> None:
+    (figure,) = re.findall(r"<li><figure>.*?</figure></li>", render_report(report), re.DOTALL)
+    assert figure.count("<img") == 4
+    text = shown(figure)
+    assert (
+        "Generated for &lt;i&gt;A&lt;/i&gt;. Its value goes to &lt;b&gt;ann&lt;/b&gt; 60.0%, bob 25.0%, and 15.0% to"
+        in text
+    )
+    assert text.count("&lt;b&gt;ann&lt;/b&gt;, محمدA in &lt;b&gt;Roboto&lt;/b&gt;, OFL-1.1 30.0%") == 3
+    row = replace(report.matches.shown[0], asked="", names=(("ann", 1.0),))
+    untold = shown(render_report(replace(report, matches=replace(report.matches, shown=(row,)))))
+    assert "Generated. Its value goes to ann 100.0%." in untold

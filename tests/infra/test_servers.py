@@ -163,6 +163,7 @@ def test_prefects_page_shows_runs(served: dict[str, Server]) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_mlflows_page_shows_experiments(served: dict[str, Server]) -> None:
     MlflowClient(served["mlflow"].url).create_experiment("amber harvest")
     with Browser() as browser:
@@ -184,6 +185,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("server", ["prefect", "mlflow"])
+@pytest.mark.slow
 def test_pages_of_other_sites_are_refused(served: dict[str, Server], server: str) -> None:
     url = served[server].url
     read, (written, payload) = url + READ[server], WRITTEN[server]
@@ -201,12 +203,14 @@ def test_pages_of_other_sites_are_refused(served: dict[str, Server], server: str
     assert ask(url)[1]["X-Frame-Options"] or "frame-ancestors 'none'" in ask(url)[1]["Content-Security-Policy"]
 
 
+@pytest.mark.slow
 def test_what_pages_of_other_sites_sent_is_nowhere(served: dict[str, Server]) -> None:
     with SyncPrefectClient(f"{served['prefect'].url}/api") as client:
         assert [one.name for one in client.read_flows() if one.name == "planted"] == []
     assert MlflowClient(served["mlflow"].url).get_experiment_by_name("planted") is None
 
 
+@pytest.mark.slow
 def test_events_and_logs_are_sent_to_own_pages_alone(served: dict[str, Server]) -> None:
     url = served["prefect"].url.replace("http://", "ws://")
     for path in ("/api/events/out", "/api/events/in", "/api/logs/out"):

@@ -116,6 +116,13 @@ def test_colour_and_three_levels() -> None:
     assert model.sample(2, seed=0, steps=2).shape == (2, 3, 16, 16)
 
 
+def test_a_model_says_what_its_images_are_generated_for() -> None:
+    plain = Architecture(8, 1, (8, 16), 1)
+    assert DDPM.build(plain, seed=0).asked(["cat", "dog"]) == ()
+    conditional = Architecture(8, 1, (8, 16), 1, classes=2)
+    assert DDPM.build(conditional, seed=0).asked(["cat", "dog", "never trained on"]) == ("cat", "dog")
+
+
 def test_untrained_forgets_everything_but_the_shape(images: np.ndarray) -> None:
     model = DDPM.build(SMALL, seed=0)
     prune(model.unet, 0.3)

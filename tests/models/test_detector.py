@@ -93,6 +93,7 @@ def test_labels_far_apart_have_calibrated_p_values_too() -> None:
     assert 4 / 9 - 3 * deviation < np.mean(p) < 1 / 2 + 3 * deviation  # probabilities of 1 would tie, and give p = 1
 
 
+@pytest.mark.statistical
 def test_a_clean_set_has_flagged_items_at_most_at_the_rate(clean_results: list[DetectedItems]) -> None:
     plain = [found_by(blobs(seed), by_class=False) for seed in range(20)]
     for results in (clean_results, plain):

@@ -96,6 +96,7 @@ def test_interactions_of_two_cancel_in_pairs_and_of_three_are_approached(sizes: 
 
 
 @pytest.mark.parametrize("estimator", ["constrained", "mixed", "auto"])
+@pytest.mark.statistical
 def test_intervals_hold_the_truth_as_often_as_they_say(estimator: str) -> None:
     worth, held = np.linspace(-1, 1, 8), []
     for trial in range(120):

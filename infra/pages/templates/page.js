@@ -1,0 +1,106 @@
+"use strict";
+// Readers search, sort and group rows, and enlarge pictures. Without scripts, all rows and pictures are there.
+const FEW = 12;  // rows that need no tools
+
+const make = (tag, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+
+// The rows of a list or table body, in the order that the page was written in.
+function tools(rows) {
+  const all = [...rows.children];
+  if (all.length <= FEW) return;
+  const subject = rows.dataset.rows;
+  const search = make("input", { type: "search", autocomplete: "off" });
+  const grouping = make("select", {}, make("option", { value: "" }, "not grouped"));
+  for (const [key, title] of [["group", "by certainty"], ["initial", "by first letter"]]) {
+    grouping.append(make("option", { value: key }, title));
+  }
+  const count = make("span", { role: "status" });
+  const bar = make("div", { className: "tools" },
+    make("label", {}, `Find ${subject} `, search), make("label", {}, "Group ", grouping), count);
+  let order = all;
+
+  const key = row => grouping.value === "group" ? row.dataset.group
+    : row.dataset.name.trim().charAt(0).toLocaleUpperCase() || "#";
+  function show() {
+    const wanted = search.value.trim().toLocaleLowerCase();
+    const shown = order.filter(row => row.dataset.name.toLocaleLowerCase().includes(wanted));
+    const groups = new Map();
+    for (const row of shown) {
+      const title = grouping.value ? key(row) : "";
+      groups.set(title, [...(groups.get(title) || []), row]);
+    }
+    const titles = [...groups.keys()];
+    if (grouping.value === "initial") titles.sort((a, b) => a.localeCompare(b));
+    rows.replaceChildren(...titles.flatMap(title => [...(title ? [heading(title, groups.get(title).length)] : []),
+      ...groups.get(title)]));
+    count.textContent = shown.length === all.length ? `${all.length} in all` : `${shown.length} of ${all.length}`;
+  }
+  function heading(title, members) {
+    const text = `${title} (${members})`;
+    if (rows.tagName !== "TBODY") return make("li", { className: "group" }, text);
+    const cell = make("th", { colSpan: all[0].cells.length, scope: "rowgroup" }, text);
+    return make("tr", { className: "group" }, cell);
+  }
+
+  const table = rows.closest("table");
+  if (table) sortable(table, bar, sorted => { order = sorted(all); show(); });
+  (table || rows.closest("figure")).before(bar);
+  search.addEventListener("input", show);
+  grouping.addEventListener("change", show);
+  show();
+}
+
+// Headers become buttons that sort by their column: numbers descending at first, and names ascending. A narrow page has
+// no headers; a list of them takes their place.
+function sortable(table, bar, sort) {
+  const headers = [...table.tHead.rows[0].cells];
+  const list = make("select", {}, make("option", { value: "" }, "as listed"));
+  list.append(...headers.map((header, column) => make("option", { value: column }, header.textContent)));
+  list.addEventListener("change", () => {
+    if (list.value === "") return sort(all => all);
+    headers[list.value].removeAttribute("aria-sort");
+    headers[list.value].querySelector("button").click();
+  });
+  bar.firstChild.after(make("label", { className: "narrow" }, "Sort ", list));
+  headers.forEach((header, column) => {
+    const button = make("button", { type: "button" }, ...header.childNodes);
+    header.append(button);
+    button.addEventListener("click", () => {
+      const before = header.getAttribute("aria-sort");
+      const up = before ? before === "descending" : column === 0;
+      for (const other of headers) other.removeAttribute("aria-sort");
+      header.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const value = row => row.cells[column].dataset.value ?? row.dataset.name;
+      const compare = column === 0 ? (a, b) => value(a).localeCompare(value(b)) : (a, b) => value(a) - value(b);
+      sort(all => [...all].sort((a, b) => up ? compare(a, b) : compare(b, a)));
+    });
+  });
+}
+
+// A picture opens at the largest whole multiple of its own size that fits the window, or at its own size to scroll in.
+function opens(image) {
+  const button = make("button", { type: "button", className: "opens", title: "Enlarge" });
+  image.before(button);
+  button.append(image);
+  button.addEventListener("click", () => {
+    const fits = Math.min(innerWidth * 0.95 / image.naturalWidth, innerHeight * 0.95 / image.naturalHeight);
+    const factor = Math.max(1, Math.floor(fits), Math.ceil(2 * image.width / image.naturalWidth));
+    const large = make("img", { src: image.src, alt: image.alt, className: "pixels", width: factor * image.naturalWidth });
+    const close = make("button", { type: "button" }, "Close");
+    const dialog = make("dialog", { className: "large" }, make("p", {}, close), large);
+    dialog.setAttribute("aria-label", image.alt);
+    dialog.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll("[data-rows]").forEach(tools);
+  document.querySelectorAll("img[data-opens]").forEach(opens);
+});

@@ -1,0 +1,69 @@
+"""Measure the distance of two sets, and publish it with the parts of items and contributors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.workers import Deferred
+from royalty.infra.tracking.records import DatasetRecord
+from royalty.infra.workspace import Workspace
+from royalty.tasks.config.distance import DistanceConfig
+from royalty.tasks.items.stages import MEASURE_DISTANCE, DistanceInputs, DistanceMeasured, Sides
+from royalty.tasks.items.stored_items import load_values
+from royalty.tasks.stages.publishing import (
+    Contents,
+    Published,
+    PublishInputs,
+    PublishOutputs,
+    PublishStage,
+    numbers,
+    publish,
+)
+from royalty.tasks.stages.running import run_in_worker
+
+if TYPE_CHECKING:
+    from royalty.tasks.items import distance_worker
+else:
+    distance_worker = Deferred("royalty.tasks.items.distance_worker")
+
+WRITE_DISTANCE = PublishStage("write-distance", PublishInputs, PublishOutputs)
+
+
+@task(cache_policy=NO_CACHE)
+def measure_distance(config: DistanceConfig, sides: Sides) -> DistanceMeasured:
+    """Measure the distance in one process."""
+    inputs = DistanceInputs(config.settings.model_dump(mode="json"), sides)
+    return run_in_worker(MEASURE_DISTANCE, inputs, distance_worker.measure, title="Measure distance", total=1)
+
+
+@task(cache_policy=NO_CACHE)
+def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasured) -> Published:
+    """Publish `parts.parquet`, and `contributors.csv` where the items have contributors."""
+    outputs = measured.outputs
+
+    def make(space: Workspace) -> Contents:
+        return Contents(
+            note=f"The first set is {outputs.distance:.4g} from the second, {outputs.share:.1%} of the mean distance "
+            "of two of their items. `parts.parquet` has the part of each item; the parts sum to the distance.",
+            metrics=numbers(
+                {"distance": outputs.distance, "chance": outputs.chance, "typical": outputs.typical}
+                | outputs.diagnostics
+            ),
+            tables={} if outputs.contributors is None else {"contributors": pd.DataFrame(outputs.contributors)},
+            shown={"parts": load_values(space.artifacts, outputs.table)},
+            files={"parts.parquet": space.artifacts.get(outputs.table)},
+            datasets=[
+                DatasetRecord(role, digest, {"items": digest})
+                for role, digest in (("first", sides.train), ("second", sides.val))
+            ],
+            tags={"royalty.parts": outputs.table},
+        )
+
+    params = config.settings.model_dump(mode="json", exclude={"encoding"})
+    params |= {f"encoding.{key}": value for key, value in config.encoding.model_dump(mode="json").items()}
+    inputs = PublishInputs(config.name, config.name, {"distance": measured.key}, params)
+    return publish(WRITE_DISTANCE, inputs, make)
