@@ -103,6 +103,5 @@ def rotate_key(
 
     notary_ = notary(settings())
     succession = notary_.ring.succeed(None if lost else notary_.signer, load_key(str(new)))
-    console.print(
-        f"Key         {succession.new} replaces {succession.old}; set ROYALTY_SIGNING_KEY to {new}", markup=False
-    )
+    said = f"Key         {succession.new} replaces {succession.old}; set ROYALTY_SIGNING_KEY to {new}"
+    console.print(said, soft_wrap=True, markup=False)

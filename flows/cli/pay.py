@@ -159,7 +159,9 @@ def _print_part(ledger: Ledger, statement: str | None, contributor: str | None, 
         sys.stdout.write(json.dumps(document) + "\n")
         return
     if summary is not None:
-        totals = [(kind, count, formatted(total, summary.currency)) for kind, (count, total) in summary.totals.items()]
+        totals = [
+            (kind, f"{count:,}", formatted(total, summary.currency)) for kind, (count, total) in summary.totals.items()
+        ]
         print_table(("Kind", "Entries", "Total"), totals, whole=range(3))
     if contributor is not None:
         columns = ("Posted", "Statement", "Pool", "Kind", "Amount")

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from royalty.infra.audit.signing import KeyRing, Signer, is_signed, load_key, new_key
+from royalty.infra.audit.signing import KeyIsThere, KeyRing, Signer, is_signed, load_key, new_key
 from royalty.infra.audit.timestamps import TimestampRefused, timestamp
 from royalty.infra.ledger.postings import Head, Posted
 from royalty.infra.stores.artifacts import StoreError, write_whole
@@ -107,7 +107,10 @@ class Notary:
                 "new key with `royalty audit rotate --lost NEW`"
             )
         else:
-            signer = new_key(default)
+            try:
+                signer = new_key(default)
+            except KeyIsThere:  # another process has just written it
+                signer = load_key(str(default))
         self.ring.admit(signer)
         return signer
 

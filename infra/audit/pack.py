@@ -147,7 +147,7 @@ def _shown(page: Page) -> ShownStatement:
     for kind, amount in ((line.kind, line.amount_minor) for line in page.lines):
         sums[kind] = sums.get(kind, 0) + amount
     currency = page.pool.currency if page.pool is not None else "XXX"
-    moved = {"Pool": row.amount_minor, "Paid": sum(sums.get(kind, 0) for kind in CASH), "Held": sums.get("held", 0)}
+    moved = {"Amount": row.amount_minor, "Paid": sum(sums.get(kind, 0) for kind in CASH), "Held": sums.get("held", 0)}
     amounts = {title: formatted(amount, currency) if amount else "" for title, amount in moved.items()}
     pool = " ".join(filter(None, (page.pool.name, page.pool.period))) if page.pool is not None else row.pool
     return ShownStatement(row.position, row.id, row.created_at[:10], pool, row.kind, amounts, row.hash)
@@ -180,9 +180,10 @@ def _write_signatures(target: Target, notary: Notary) -> None:
 
 
 def _rows(session: Session, keys: list[str]) -> Iterator[bytes]:
+    kinds: tuple[type[Any], ...] = (StageRow, CoalitionRow, MeasurementRow)
     for start in range(0, len(keys), AT_ONCE):
         some = keys[start : start + AT_ONCE]
-        for kind in (StageRow, CoalitionRow, MeasurementRow):
+        for kind in kinds:
             for row in session.scalars(select(kind).where(kind.key.in_(some)).order_by(kind.key)):
                 yield canonical([row.key, row_content(row)]).encode() + b"\n"
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PEM = "-----BEGIN"
+
+
+class KeyIsThere(StoreError):
+    """A new key would replace another one."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ def new_key(path: Path) -> Signer:
     """Write a new private key, readable for its owner only.
 
     Raises:
-        StoreError: the file is there already, or cannot be written.
+        KeyIsThere: the file is there already.
+        StoreError: it cannot be written.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -90,10 +96,13 @@ def new_key(path: Path) -> Signer:
     payload = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as stream:  # of mode 0600
             stream.write(payload)
+            stream.flush()
+            os.fsync(stream.fileno())
+            os.link(stream.name, path)  # whole or not at all, and never in the place of another key
     except FileExistsError:
-        raise StoreError(f"a new key is written to a new file, and {path} is there; name another file") from None
+        raise KeyIsThere(f"a new key is written to a new file, and {path} is there; name another file") from None
     except OSError as error:
         raise StoreError(f"cannot write the key {path}: {error.strerror}; name a file in a writable folder") from error
     return Signer.from_private(private)

@@ -117,7 +117,8 @@ class Verifier:
             return f"its position is {statement['position']}, but the next position is {position}"
         if record["previous"] != previous:
             return "its previous hash is not that of the statement before it"
-        body, totals, entries = hashlib.sha256(), dict[str, list[int]](), []
+        body, totals = hashlib.sha256(), dict[str, list[int]]()
+        entries: list[Any] = []
         for line in self.pack.lines(entry_name(position)):
             body.update(line)
             entry = json.loads(line)
@@ -184,7 +185,7 @@ class Verifier:
         publics = {key_id(text): text for text in texts}
         names = [name for name in self.pack.names("checkpoints") if name.endswith(".json")]
         read = sorted((json.loads(self.pack.read(name)) for name in names), key=lambda row: row["position"])
-        used = []
+        used: list[str] = []
         for row in read:
             place, document = row["position"], {key: value for key, value in row.items() if key != "signature"}
             if heads.get(place) != row["head"]:
@@ -199,7 +200,7 @@ class Verifier:
 
     def succession(self, used: list[str], publics: dict[str, str], trusted: list[str]) -> None:
         """Every key that signed is trusted, or was signed by the one before."""
-        handed = set()
+        handed: set[tuple[str, str]] = set()
         name = "keys/successions.json"
         for row in json.loads(self.pack.read(name)) if name in self.pack.names("keys") else ():
             document = {key: row[key] for key in ("old", "new", "time")}
@@ -255,8 +256,9 @@ def signed(document: Any, signature: str, public: str) -> bool:
     except ImportError:
         return signed_by_openssl(payload, raw, public)
     try:
-        load_pem_public_key(public.encode()).verify(raw, payload)  # type: ignore[union-attr, call-arg]
-    except (InvalidSignature, ValueError, TypeError):
+        key: Any = load_pem_public_key(public.encode())
+        key.verify(raw, payload)
+    except (InvalidSignature, ValueError, TypeError, AttributeError):  # also a key that is none of Ed25519
         return False
     return True
 

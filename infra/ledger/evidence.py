@@ -34,7 +34,8 @@ from royalty.infra.stores.tables import (
     StatementRow,
 )
 
-ROWS: tuple[type[StageRow | CoalitionRow | MeasurementRow], ...] = (StageRow, CoalitionRow, MeasurementRow)
+ROWS: tuple[type[Any], ...] = (StageRow, CoalitionRow, MeasurementRow)
+"""Tables of the run store whose rows have a key."""
 
 
 def store_evidence(session: Session, content: Mapping[str, Any] | None) -> str | None:
@@ -102,7 +103,7 @@ def _changed_rows(session: Session, contents: Mapping[str, str]) -> Iterator[Pro
             yield Problem(noun, key, "it was removed from the run store after it was written")
         elif contents[key] != content:
             yield Problem(noun, key, "it was changed in the run store after it was written")
-    recorded_since = session.scalar(select(func.min(OriginRow.created_at)))
+    recorded_since: str | None = session.scalar(select(func.min(OriginRow.created_at)))
     for kind in ROWS if recorded_since is not None else ():
         for key in session.scalars(select(kind.key).where(kind.created_at > recorded_since).order_by(kind.key)):
             if key not in origins:

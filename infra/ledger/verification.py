@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.change import Money, money_by_contributor
+from royalty.infra.ledger.evidence import evidence_problem
 from royalty.infra.ledger.postings import AWARDS, REVERSALS, Head, LedgerBroken, Verified
 from royalty.infra.ledger.stray_rows import Problem, stray_row
 from royalty.infra.stores.chain import (
@@ -78,8 +79,6 @@ def verify(session: Session, kept: Iterable[Head] = (), since: Head | None = Non
     Amounts and their order are verified by the chain of hashes. Then every row that a statement's evidence names is
     compared with its digest there, and every row of the run store with its digest when it was written.
     """
-    from royalty.infra.ledger.evidence import evidence_problem
-
     head, valid, posted = GENESIS, 0, list[StatementRow]()
     try:
         for page in verified_pages(session, kept, since):

@@ -217,7 +217,8 @@ def divide_pool(
     at_cap, at_floor = shares.equals(high), shares.equals(low)
     whole_shares, debts, reasons_of = dict[str, int](), dict[str, int](), dict[str, list[str]]()
     for index, (name, share) in enumerate(zip(weights, largest_remainder(shares), strict=True)):
-        reasons, weight = [], scaled[index]
+        weight = scaled[index]
+        reasons: list[str] = []
         if at_cap[index] and pool * weight > high * whole:
             reasons.append("lowered to the cap")
         if at_floor[index] and 0 < pool * weight < low * whole:

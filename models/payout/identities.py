@@ -38,27 +38,29 @@ class SplitIdentity:
     combined: int
 
 
-def overlaps(images: np.ndarray, membership: np.ndarray, min_share: float = 0.5) -> list[tuple[int, int, float]]:
+def overlaps(
+    images: np.ndarray, membership: np.ndarray | csr_array, min_share: float = 0.5
+) -> list[tuple[int, int, float]]:
     """Pairs of contributors with images in common, exact copies or near copies.
 
     Args:
         images: uint8, `(items, channels, height, width)`, without exact copies.
-        membership: bool, `(items, contributors)`; an image with exact copies is one item of several contributors.
+        membership: bool, `(items, contributors)`; an image with exact copies is one item of several contributors. An
+            array of scipy for many contributors.
         min_share: smallest share of common images, relative to the contributor with fewer images.
 
     Returns:
         Columns of both contributors and the share, sorted.
     """
-    near, counts = near_owners(images, membership), membership.sum(axis=0)
-    shared = csr_array(membership.T.astype(np.float32)) @ csr_array(near.astype(np.float32))
-    smaller, larger = shared.nonzero()
-    counted = (counts[smaller] < counts[larger]) | ((counts[smaller] == counts[larger]) & (smaller > larger))
-    pairs = []
-    for small, large in zip(smaller[counted].tolist(), larger[counted].tolist(), strict=True):
-        share = float(shared[small, large] / counts[small])
-        if share >= min_share:
-            pairs.append((min(large, small), max(large, small), share))
-    return sorted(pairs)
+    owned = csr_array(membership).astype(np.float32)
+    counts = np.asarray(owned.sum(axis=0))
+    shared = (owned.T @ near_owners(images, membership).astype(np.float32)).tocoo()
+    smaller, larger = shared.coords
+    share = shared.data.astype(np.float64) / counts[smaller]
+    counted = (counts[smaller] < counts[larger]) | ((counts[smaller] == counts[larger]) & (smaller < larger))
+    counted &= share >= min_share
+    pairs = np.stack([smaller, larger])[:, counted]
+    return sorted(zip(*np.sort(pairs, axis=0).tolist(), share[counted].tolist(), strict=True))
 
 
 def merge(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, pair: tuple[int, int]) -> float | None:

@@ -24,8 +24,10 @@ def division_evidence(space: Workspace, paid: Paid, run: str | None, payees: Pay
     Raises:
         LedgerConflict: a row behind the credit was changed after it was written.
     """
-    upstream = space.lineage.upstream([paid.key])
-    nodes = {paid.key, *upstream}
+    table = paid.inputs.table
+    makers = _makers(space, table, run)
+    upstream = space.lineage.upstream([paid.key, *makers])
+    nodes = {paid.key, *makers, *upstream}
     rows, origins = space.runs.contents(nodes), space.lineage.origins(nodes)
     if changed := sorted(key for key, origin in origins.items() if rows.get(key) != origin.content):
         raise LedgerConflict(
@@ -33,8 +35,6 @@ def division_evidence(space: Workspace, paid: Paid, run: str | None, payees: Pay
             "credit rests on, was changed after it was written. Restore the database from a backup, and make no "
             "payment from this one"
         )
-    table = paid.inputs.table
-    makers = {edge.parent for edge in space.lineage.parents([table]) if edge.run == edge.parent}
     config = None if run is None else space.runs.config(run)
     return {
         "run": None if config is None else {"name": run, "config": digest_of(config)},
@@ -44,6 +44,14 @@ def division_evidence(space: Workspace, paid: Paid, run: str | None, payees: Pay
         "rows": dict(sorted(rows.items())),
         "files": {digest: edge.role for digest, edge in sorted(upstream.items()) if digest not in rows},
     }
+
+
+def _makers(space: Workspace, table: str, run: str | None) -> set[str]:
+    """Keys of the stages whose output a credit table is: by lineage, and by the credit that is recorded for the run."""
+    makers = {edge.parent for edge in space.lineage.parents([table]) if edge.run == edge.parent}
+    credited = None if run is None else space.ledger.credit_of(run)
+    stage = None if credited is None else space.runs.stage(credited[1])
+    return makers | ({stage.key} if stage is not None and stage.outputs.get("table") == table else set())
 
 
 def export_evidence(space: Workspace, posted: Posted, payees: Payees, exports: Mapping[str, str]) -> dict[str, Any]:

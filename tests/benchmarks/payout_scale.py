@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
+from scipy.sparse import csr_array, eye_array
 from sqlalchemy.orm import Session
 
 from royalty.infra.audit.checkpoints import Notary
@@ -37,7 +39,7 @@ from royalty.infra.stores.chain import pool_key
 from royalty.infra.stores.database import lock, open_database
 from royalty.infra.stores.tables import PoolRow
 from royalty.models.payout.division import Division, Terms, divide_pool
-from royalty.models.payout.identities import split
+from royalty.models.payout.identities import overlaps, split
 from royalty.models.payout.policies import Credit
 
 MILLION = 1_000_000
@@ -49,8 +51,9 @@ BOUNDS = {
     "read a person": (0.05, "s"),
     "verify 60 periods by a checkpoint": (60.0, "s"),
     "splits of everybody": (600.0, "s"),
+    "images in common": (600.0, "s"),
 }
-"""What is bounded, for a million contributors, of whom a tenth are in each period; the last is a minute for 100,000."""
+"""What is bounded for a million contributors, a tenth of them in each period; the last two are a minute for 100,000."""
 FIXED = ("peak memory", "read a statement", "read a person")
 """Bounds that hold whatever the number of contributors is."""
 LEAST = 1.0
@@ -137,8 +140,15 @@ def periods(ledger: Ledger, _notary: Notary, _folder: Path, number: int) -> dict
 
 
 def identities(_ledger: Ledger, _notary: Notary, _folder: Path, number: int) -> dict[str, float]:
-    """What everybody would get by splitting into two, with tiers."""
+    """What everybody would get by splitting into two, with tiers; and who has images in common, of one image each."""
     seconds: dict[str, float] = {}
+    images = np.random.default_rng(0).integers(0, 256, (number, 1, 8, 8), dtype=np.uint8)
+    images[: number // 100] = images[number // 2 : number // 2 + number // 100]
+    with timed(seconds, "images in common"):
+        pairs = overlaps(images, csr_array(eye_array(number, dtype=bool)))
+    if len(pairs) != number // 100:
+        raise SystemExit(f"{number // 100} pairs have an image in common, found {len(pairs)}")
+    del images
     credits = credits_of(number)
     with timed(seconds, "splits of everybody"):
         split(100 * number, credits, Terms(policy="equal-tiers"))

@@ -162,6 +162,20 @@ def test_a_ledger_rewritten_with_all_that_its_owner_has_is_noticed_by_one_kept_c
         assert "PROBLEM" in found.stdout
 
 
+def test_checkpoints_of_the_ledger_before_it_was_rewritten_are_noticed_in_a_pack(books: Books, tmp_path: Path) -> None:
+    books.pack("before")
+    rewrite(books.ledger, "=cmd", "zoë")
+    shutil.rmtree(books.notary.root)
+    books.ledger.witness = books.notary = Notary(tmp_path / "audit")
+    books.pack("after")
+    for folder in ("checkpoints", "keys"):
+        shutil.rmtree(tmp_path / "after" / folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "before" / folder, tmp_path / "after" / folder)
+    problems = verifier.verify(tmp_path / "after").problems
+    rewritten = [f"the ledger does not have the head of checkpoint {place}: it was rewritten" for place in (1, 2, 3)]
+    assert [problem for problem in problems if "checkpoint" in problem] == rewritten
+
+
 def test_payments_that_differ_from_the_payout_table_are_noticed(books: Books) -> None:
     rewrite(books.ledger, "=cmd", "zoë", 1)
     shutil.rmtree(books.notary.root)

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -165,6 +166,13 @@ def test_a_key_comes_as_text_and_what_is_none_is_one_error(tmp_path: Path) -> No
         with pytest.raises(StoreError, match=r"Ed25519 key in PEM.*royalty audit key") as refused:
             load_key(key)
         assert "no key" not in str(refused.value)
+
+
+def test_processes_that_sign_first_at_once_have_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: Notary(tmp_path / "audit").signer.id, range(8)))
+    assert len(keys) == 1
+    assert sorted(path.name for path in (tmp_path / "audit").iterdir()) == ["keys", "signing.pem"]
 
 
 def test_what_cannot_be_signed_or_written_is_known_before_anything_is_posted(tmp_path: Path) -> None:
