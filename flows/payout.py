@@ -11,14 +11,18 @@ from prefect import flow
 
 from royalty.flows.configuration import as_payout_config
 from royalty.flows.mistakes import explained
+from royalty.flows.verdict import wait_for_verdict
 from royalty.infra.ledger.change import PoolChange, TakesBack
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
 from royalty.models.payout.payees import Payee
-from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig
 from royalty.tasks.credit.estimate import Credited, find_credit
+from royalty.tasks.pay.announcing import announce_posted, announce_refused
+from royalty.tasks.pay.approvals import approve_division, approve_release, deployed_flow_run
 from royalty.tasks.pay.division import divide, post, release_held
+from royalty.tasks.pay.holds import check_released
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.payment_files import ExportName, check_export, other_payments
@@ -47,6 +51,8 @@ class PayoutResult:
         notes: contributors whose amount differs from what the policy alone gives, and other remarks to review.
         checks: what the payout would be if two contributors were one person, or one were two.
         files: paths of the files written.
+        approval: ID under which a second person approves the payout or rejected it; None if nobody is asked, or it is
+            approved.
     """
 
     run: str
@@ -60,6 +66,7 @@ class PayoutResult:
     notes: list[str]
     checks: list[str]
     files: list[str]
+    approval: str | None = None
 
 
 @flow(name="payout", flow_run_name="payout {credit}")
@@ -103,9 +110,16 @@ def payout(
     payees = load_payees(terms, source)
     check_export(export, terms, payees, release)
     if release:
-        statement = release_held(pool, terms, release)
+        check_released(terms, payees, release)
+        approved = approve_release(run, pool, terms, payees, release, export, run_terms.approval)
+        if approved.unposted:
+            return PayoutResult(
+                run, pool, terms.period, terms.currency, None, None, [], [], [approved.unposted], [], [], approved.id
+            )
+        statement = release_held(pool, terms, release, payees=payees)
         unshown = shown(pool, terms.period)
         posted = read_statement(statement)
+        announce_posted(posted, terms)
         paid = [
             {"contributor": name, "amount": f"{terms.major_units(amount):f}"} for name, amount in posted.paid.items()
         ]
@@ -113,7 +127,18 @@ def payout(
         notes += unshown
         show_statement(run, statement, files)
         return PayoutResult(run, pool, terms.period, terms.currency, statement, None, paid, [], notes, [], files)
-    division = settle(credited, terms, pool, payees=payees, source=run, posting=not dry_run, replace=replace)
+    division = settle(
+        credited,
+        terms,
+        pool,
+        payees=payees,
+        source=run,
+        posting=not dry_run,
+        replace=replace,
+        export=export,
+        agreed=run_terms.approval,
+        suspends=True,
+    )
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
         raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
@@ -139,6 +164,7 @@ def payout(
         notes=notes,
         checks=check_identities(run, credited, terms),
         files=files,
+        approval=division.approval,
     )
 
 
@@ -151,6 +177,9 @@ def settle(
     source: str,
     posting: bool,
     replace: bool = False,
+    export: ExportName | None = None,
+    agreed: ApprovalConfig | None = None,
+    suspends: bool = False,
 ) -> DividedPool:
     """Divide a pool, show what posting the division changes, and then post it, or only propose it.
 
@@ -159,9 +188,13 @@ def settle(
     Args:
         terms: with their period.
         posting: post the division; otherwise it is a proposal.
+        export: format of payment files that are written once a second person has approved the payout.
+        agreed: rules of approval of the run, which other terms may only replace with an approval.
+        suspends: the flow run of a deployment waits for a second person; other calls return a proposal.
     """
     division = divide(credit, terms, pool, payees=payees, source=source)
     if division.change is None:
+        announce_refused(division, terms)
         return division
     if posting and not replace:
         division = unless_paid(division, terms)
@@ -169,8 +202,20 @@ def settle(
     show_change(source, division, posting=posting)
     if not posting:
         return division
-    posted = post(division, terms, replace_paid=replace)
-    unshown = shown(pool, terms.period) if posted.statement is not None else []
+    call = {"credit": source, "config": terms.model_dump(mode="json"), "replace": replace, "export": export}
+    approved = approve_division(pool, terms, payees, division, call, agreed)
+    if approved.waiting and suspends and deployed_flow_run() is not None:
+        wait_for_verdict(approved)
+        approved = approve_division(pool, terms, payees, division, call, agreed)
+    if approved.unposted:
+        return dataclasses.replace(division, unposted=approved.unposted, approval=approved.id)
+    posted = post(division, terms, payees=payees, replace_paid=replace, approved=approved.act)
+    if posted.statement is None:
+        announce_refused(posted, terms)
+        return posted
+    if division.statement is None:  # it was not posted before
+        announce_posted(read_statement(posted.statement), terms)
+    unshown = shown(pool, terms.period)
     return dataclasses.replace(posted, remarks=unshown)
 
 

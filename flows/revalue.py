@@ -28,6 +28,7 @@ from royalty.tasks.credit.anchor import load_anchor
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan
 from royalty.tasks.credit.training import needs_labels
+from royalty.tasks.pay.announcing import announce_moved
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.periods import in_period
 from royalty.tasks.report.prefect_artifacts import show_summary
@@ -97,7 +98,9 @@ def revalue(
         result = value(config, prepare(config, anew=True), [], accept_uncertainty)
     else:
         result = value(config, game, anchor_notes(config.name, data), accept_uncertainty)
-    return _with_summary(config, Revaluation(change, moved_between(last.rows, result.rows), result, result.rows, ""))
+    moved = moved_between(last.rows, result.rows)
+    announce_moved(config.name, moved)
+    return _with_summary(config, Revaluation(change, moved, result, result.rows, ""))
 
 
 def _pay(config: CreditConfig, last: LastRun) -> None:

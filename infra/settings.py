@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DASK_SCHEMES = ("tcp://", "tls://")
@@ -17,6 +18,14 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 
 def cores() -> int:
     return os.cpu_count() or 1
+
+
+def user() -> str:
+    """Name of the user of this process, or its number if the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number
+        return str(os.getuid())
 
 
 def gpus() -> int:
@@ -45,6 +54,11 @@ class Settings(BaseSettings):
             them; by default events have no personal data.
         workers: number of processes that measure coalitions at once; by default one for each GPU, or for each core if
             there is no GPU.
+        actor: who acts in cases, opt-outs and approvals; by default the user of this process.
+        signing_key: private key that signs checkpoints of the ledger, as PEM or as the path of its file; by default one
+            that is written to `home`.
+        checkpoints: another folder that each checkpoint is written to, best where who owns the database cannot write.
+        timestamp_url: address of a time-stamping authority (RFC 3161); by default none is asked.
         runner: task runner that starts these processes: `threads`, a local `dask` or `ray` cluster, or the address of
             a running cluster, `tcp://` or `tls://` of a Dask scheduler or `ray://` of a Ray head.
     """
@@ -60,7 +74,11 @@ class Settings(BaseSettings):
     openlineage_owner: str = ""
     openlineage_contributors: bool = False
     workers: PositiveInt = Field(default_factory=lambda: gpus() or cores())
+    actor: str = Field(default_factory=user)
     runner: str = "threads"
+    signing_key: SecretStr = SecretStr("")
+    checkpoints: Path | None = None
+    timestamp_url: str = ""
 
     @field_validator("runner")
     @classmethod

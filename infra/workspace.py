@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.ledger.acts import Acts
+from royalty.infra.ledger.approvals import Approvals
+from royalty.infra.ledger.cases import Cases
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, masked
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
@@ -22,8 +26,8 @@ FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
 
 KEPT = {
-    "artifacts", "attribution", "checkpoints", "embeddings", "indexes", "locks", "mlflow", "payouts", "prefect",
-    "runs", "weights",
+    "approvals", "artifacts", "attribution", "audit", "cases", "checkpoints", "embeddings", "indexes", "locks",
+    "mlflow", "optouts", "payouts", "prefect", "runs", "statements", "weights",
 }  # fmt: skip
 """Folders of a home; its other files are those of `royalty.db`."""
 
@@ -36,6 +40,14 @@ class Workspace:
     runs: RunStore
     ledger: Ledger
     lineage: Lineage
+    acts: Acts
+    cases: Cases
+    approvals: Approvals
+
+    def has_files_of(self, key: str) -> bool:
+        """Whether all files that a stage made, by its key, are in this home."""
+        made = [edge.child for edge in self.lineage.children([key]) if edge.run == key]
+        return self.keeps(made) == set(made)
 
     def keeps(self, digests: Collection[str]) -> set[str]:
         """The digests that are stored artifacts or keys of rows."""
@@ -50,7 +62,20 @@ def open_workspace(settings: Settings) -> Workspace:
     make_home(root)
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
-    return Workspace(root, *stores, RunStore(engine), Ledger(engine), Lineage(engine))
+    ledger = Ledger(engine, notary(settings))
+    people = Acts(engine), Cases(engine), Approvals(engine)
+    return Workspace(root, *stores, RunStore(engine), ledger, Lineage(engine), *people)
+
+
+def notary(settings: Settings) -> Notary:
+    """What signs and keeps checkpoints of the ledger of these settings."""
+    key, elsewhere = settings.signing_key.get_secret_value(), settings.checkpoints
+    return Notary(
+        settings.root / "audit",
+        key,
+        None if elsewhere is None else elsewhere.expanduser().absolute(),
+        settings.timestamp_url,
+    )
 
 
 def place_of(settings: Settings) -> str:

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from royalty.flows.cli.approval import approvals, approve, reject
 from royalty.flows.cli.attribution import attribute, find, index_app, keys_app, serve
+from royalty.flows.cli.audit import audit_app
+from royalty.flows.cli.case import case_app, optout_app
 from royalty.flows.cli.command import (
     AcceptUncertainty,
     AsJson,
@@ -31,6 +34,7 @@ from royalty.flows.cli.distance import distance
 from royalty.flows.cli.doctor import doctor
 from royalty.flows.cli.evaluate import evaluate_app
 from royalty.flows.cli.pay import ledger, payout
+from royalty.flows.cli.people import balance, statement, tax
 from royalty.flows.cli.presets import presets
 from royalty.flows.cli.revalue import revalue
 from royalty.flows.cli.trace import trace
@@ -46,6 +50,9 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(weights_app, name="weights")
 app.add_typer(index_app, name="index")
 app.add_typer(keys_app, name="keys")
+app.add_typer(case_app, name="case")
+app.add_typer(optout_app, name="optout")
+app.add_typer(audit_app, name="audit")
 
 
 def _print_version(requested: bool) -> None:
@@ -107,6 +114,12 @@ app.command()(serve)
 app.command()(trace)
 app.command()(payout)
 app.command()(ledger)
+app.command()(approve)
+app.command()(reject)
+app.command()(approvals)
+app.command()(balance)
+app.command()(statement)
+app.command()(tax)
 app.command()(doctor)
 
 

@@ -16,6 +16,7 @@ from royalty.flows.cli.command import AcceptUncertainty, AsJson, working
 
 if TYPE_CHECKING:
     from royalty.flows.payout import PayoutResult
+    from royalty.infra.ledger.ledger import Ledger
     from royalty.infra.ledger.postings import Posted
 
 
@@ -109,26 +110,84 @@ def payout(
                 raise
             typer.confirm(f"{conflict}\nPost it nevertheless?", abort=True)
             result = pay(replace=True)
-    _print_payout(result, as_json)
+    print_payout(result, as_json)
 
 
-def ledger(as_json: AsJson = False) -> None:
+def ledger(
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(help="Head that was kept elsewhere: 64 digits, or the file of a checkpoint; may be repeated."),
+    ] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of a checkpoint that was verified: of entries before it, only number and sums are verified."
+        ),
+    ] = None,
+    statement: Annotated[
+        str | None, typer.Option(help="Show the totals of this statement only; its header is verified.")
+    ] = None,
+    contributor: Annotated[
+        str | None, typer.Option(help="Show the entries of this contributor only, as they are stored.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
+    from royalty.infra.audit.checkpoints import Checkpoint, parse_expected, unexpected
+    from royalty.infra.ledger.copies import copy_problems
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
-    from royalty.infra.workspace import open_workspace
+    from royalty.infra.workspace import notary, open_workspace
 
-    book = open_workspace(settings()).ledger
-    statements, verified = book.statements(), book.verify()
+    heads = [parse_expected(head) for head in expect or ()]
+    trusted = None if since is None else Checkpoint.read(since).as_head
+    space = open_workspace(settings())
+    if statement is not None or contributor is not None:
+        _print_part(space.ledger, statement, contributor, as_json)
+        return
+    statements, verified = space.ledger.statements(), space.ledger.verify(trusted)
+    problems = [verified.problem] if verified.broken is not None else []
+    problems += [why for head in heads if (why := unexpected(head, statements[: verified.statements]))]
+    problems += notary(settings()).problems()
+    problems += copy_problems(space.root / "payouts", space.ledger, statements)
+    problems += space.acts.problems()
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
+        document["problems"] = problems
         sys.stdout.write(json.dumps(document) + "\n")
     else:
         _print_statements(statements)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
-    if verified.broken is not None:
-        sys.stderr.write(f"royalty: {verified.problem}\n")
+    for problem in problems:
+        sys.stderr.write(f"royalty: {problem}\n")
+    if problems:
         raise typer.Exit(1)
+
+
+def _print_part(ledger: Ledger, statement: str | None, contributor: str | None, as_json: bool) -> None:
+    """Print the totals of a statement, the entries of a contributor, or both."""
+    from royalty.infra.ledger.money import formatted
+    from royalty.infra.pages.terminal import print_table
+
+    summary = None if statement is None else ledger.summary(statement)
+    history = [] if contributor is None else ledger.history(contributor)
+    if as_json:
+        document = {"statement": summary and asdict(summary), "entries": [row._asdict() for row in history]}
+        sys.stdout.write(json.dumps(document) + "\n")
+        return
+    if summary is not None:
+        totals = [
+            (kind, f"{count:,}", formatted(total, summary.currency)) for kind, (count, total) in summary.totals.items()
+        ]
+        print_table(("Kind", "Entries", "Total"), totals, whole=range(3))
+    if contributor is not None:
+        columns = ("Posted", "Statement", "Pool", "Kind", "Amount")
+        cells = [
+            (row.date, row.statement, " ".join(filter(None, (row.pool, row.period))), row.kind, money)
+            for row in history
+            for money in [formatted(row.amount_minor, row.currency)]
+        ]
+        print_table(columns, cells, whole=range(len(columns)))
 
 
 def _print_statements(statements: Sequence[Posted]) -> None:
@@ -158,7 +217,7 @@ def _print_statements(statements: Sequence[Posted]) -> None:
     print_table(list(filled), cells, whole=range(2))
 
 
-def _print_payout(result: PayoutResult, as_json: bool) -> None:
+def print_payout(result: PayoutResult, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
@@ -184,5 +243,7 @@ def _print_payout(result: PayoutResult, as_json: bool) -> None:
     pool = " ".join(filter(None, (result.pool, result.period)))
     console.print(f"Pool        {pool}", markup=False)
     console.print(f"Statement   {result.statement or 'none; nothing was posted'}")
+    if result.approval is not None:
+        console.print(f"Approval    {result.approval}", markup=False)
     for file in result.files:
         console.print(f"File        {file}", soft_wrap=True, markup=False)

@@ -24,7 +24,9 @@ def credit_before(ledger: Ledger, pool: str, valuation: str, *, period: str = ""
         LedgerBroken: the ledger does not verify.
     """
     with Session(ledger.engine) as session:
-        pages = [page for page in verified_pages(session) if page.statement.kind in ("division", "correction")]
+        pages = [
+            page for page in verified_pages(session, ledger.kept()) if page.statement.kind in ("division", "correction")
+        ]
         divisions = [page for page in pages if page.pool is not None and page.pool.name == pool]
         here = [page for page in divisions if page.pool is not None and page.pool.period == period]
         if here and here[-1].statement.valuation == valuation:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Row, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.change import money_by_contributor
@@ -15,6 +16,7 @@ from royalty.infra.ledger.postings import HOUSE, REVERSALS, Posted
 from royalty.infra.stores.tables import EntryRow, PolicyRow, PoolRow, StatementRow
 
 ROWS_AT_ONCE = 10_000
+KEYS_AT_ONCE = 5_000
 REVERSED = (REVERSALS["payment"], REVERSALS["release"])
 CASH = ("payment", "release", *REVERSED)
 """Kinds of entries that pay money out, or take it back."""
@@ -23,6 +25,7 @@ CASH = ("payment", "release", *REVERSED)
 class Line(NamedTuple):
     """An entry of a statement; its fields are columns of `royalty.infra.stores.tables.EntryRow`."""
 
+    statement: str
     id: int
     pool: str
     contributor: str
@@ -46,8 +49,12 @@ class Page:
     lines: Sequence[Line]
 
 
-def pages(session: Session, *conditions: ColumnElement[bool]) -> Iterator[Page]:
+def pages(session: Session, *conditions: ColumnElement[bool], entries_after: int = 0) -> Iterator[Page]:
     """Yield the statements in the order of their positions, as stored, without verification.
+
+    Args:
+        conditions: on statements.
+        entries_after: position up to which pages have no lines, except those of statements of version 1.
 
     Statements posted while this reads are left out, so no transaction is needed: the rows that a statement refers to
     are written before it, and read after it.
@@ -58,25 +65,54 @@ def pages(session: Session, *conditions: ColumnElement[bool]) -> Iterator[Page]:
     pools = {pool.id: pool for pool in session.scalars(select(PoolRow))}
     policies = {policy.digest: policy for policy in session.scalars(select(PolicyRow))}
     last = statements[-1].position if statements else 0
-    rows = session.execute(
-        select(EntryRow.statement, *(getattr(EntryRow, part) for part in Line._fields))
-        .join(StatementRow, StatementRow.id == EntryRow.statement)
-        .where(*conditions, StatementRow.position <= last)
-        .order_by(StatementRow.position, StatementRow.id, EntryRow.id)
+    entry, statement = EntryRow.__table__.c, StatementRow.__table__.c
+    rows = session.connection().execute(  # without the session, which would take as long again for each row
+        select(*(entry[part] for part in Line._fields))
+        .join(StatementRow.__table__, statement.id == entry.statement)
+        .where(*conditions, statement.position <= last)
+        .where(or_(statement.position > entries_after, statement.version == 1))
+        .order_by(statement.position, entry.id)
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
-    groups = groupby(rows, key=_statement_of)
+    groups = groupby(rows, key=itemgetter(0))
     identity, group = next(groups, ("", iter(())))
-    for statement in statements:
+    for page in statements:
         lines: list[Line] = []
-        if identity == statement.id:
-            lines = [Line(*row[1:]) for row in group]
+        if identity == page.id:
+            lines = list(map(Line._make, group))
             identity, group = next(groups, ("", iter(())))
-        yield Page(statement, pools.get(statement.pool), policies.get(statement.policy or ""), lines)
+        yield Page(page, pools.get(page.pool), policies.get(page.policy or ""), lines)
 
 
-def _statement_of(row: Row[Any]) -> Any:
-    return row[0]
+class Movement(NamedTuple):
+    """An entry of a contributor, with its statement and pool."""
+
+    position: int
+    statement: str
+    date: str
+    pool: str
+    period: str
+    kind: str
+    amount_minor: int
+    currency: str
+
+
+def movements(session: Session, contributor: str) -> list[Movement]:
+    """Entries of a contributor, in the order of posting."""
+    pools = {pool.id: pool for pool in session.scalars(select(PoolRow))}
+    entry, statement = EntryRow.__table__.c, StatementRow.__table__.c
+    found, keys = list[tuple[int, Movement]](), list(pools)
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        # Pools are named, because the index of entries begins with them.
+        own = (entry.pool.in_(keys[start : start + KEYS_AT_ONCE]), entry.contributor == contributor)
+        columns = (entry.id, statement.position, statement.id, statement.created_at, entry.pool)
+        query = select(*columns, entry.kind, entry.amount_minor, entry.currency).join(
+            StatementRow.__table__, statement.id == entry.statement
+        )
+        for number, position, identity, at, pool, *rest in session.connection().execute(query.where(*own)):
+            place = pools[pool]
+            found.append((number, Movement(position, identity, at[:10], place.name, place.period, *rest)))
+    return [movement for _, movement in sorted(found)]
 
 
 def last_divisions(rows: Iterable[StatementRow]) -> dict[str, int]:
@@ -121,4 +157,6 @@ def as_posted(page: Page, last: Mapping[str, int]) -> Posted:
         held={name: amounts.held for name, amounts in people.items() if amounts.held},
         accounts={name: amounts.account for name, amounts in people.items() if amounts.account},
         reversed=-sum(line.amount_minor for line in page.lines if line.kind in REVERSED),
+        evidence=row.evidence,
+        withheld={name: amounts.withheld for name, amounts in people.items() if amounts.withheld},
     )

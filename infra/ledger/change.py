@@ -21,7 +21,13 @@ class Entry(NamedTuple):
     amount_minor: int
 
 
-BASE = {"release": "payment", "held-release": "held"}
+BASE = {
+    "release": "payment",
+    "held-release": "held",
+    "award": "account",
+    "held-award": "held",
+    "reserve-award": "reserve",
+}
 """Kinds of entries that move money within a pool, and the kind whose total they change."""
 
 TOTALS = {
@@ -30,6 +36,7 @@ TOTALS = {
     "account": "on accounts",
     "reserve": "kept in reserve",
     "claims": "owed to the pool",
+    "withheld": "withheld as tax",
 }
 """Kinds of entries, and how their totals are called. They sum to the pool."""
 
@@ -43,6 +50,7 @@ class Money:
         held: waiting, for example for the end of a dispute.
         account: left for later payouts; negative is owed.
         reserve, claims: of the pool: what it keeps, and what it is owed.
+        withheld: withheld from payments as tax.
     """
 
     paid: int = 0
@@ -50,18 +58,19 @@ class Money:
     account: int = 0
     reserve: int = 0
     claims: int = 0
+    withheld: int = 0
 
     @property
     def due(self) -> int:
-        """All that belongs to a contributor: paid, held and on account."""
-        return self.paid + self.held + self.account
+        """All that belongs to a contributor: paid, withheld as tax, held and on account."""
+        return self.paid + self.withheld + self.held + self.account
 
     def __add__(self, other: Money) -> Money:
         return Money(*(mine + theirs for mine, theirs in zip(self.parts, other.parts, strict=True)))
 
     @property
     def parts(self) -> tuple[int, ...]:
-        return self.paid, self.held, self.account, self.reserve, self.claims
+        return self.paid, self.held, self.account, self.reserve, self.claims, self.withheld
 
 
 @dataclass(frozen=True)

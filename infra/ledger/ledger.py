@@ -7,39 +7,61 @@ statements that do not, and any change of existing rows (`royalty.infra.stores.m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.book import as_posted, last_divisions, listing, pages
+from royalty.infra.ledger.book import listing, pages
+from royalty.infra.ledger.cases import open_cases
 from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_of
+from royalty.infra.ledger.evidence import store_evidence
 from royalty.infra.ledger.planning import change_of, plan_entries
 from royalty.infra.ledger.posting_rules import (
     check_covered,
+    check_no_case,
     check_returns,
     check_same,
     check_source,
     check_takes_nothing_back,
     label,
 )
-from royalty.infra.ledger.postings import RELEASED, REVERSALS, LedgerConflict, Posted, Posting, Verified
-from royalty.infra.ledger.verification import Book, verified_page, verified_pages, verify
-from royalty.infra.stores.chain import pool_key, statement_hash
-from royalty.infra.stores.database import lock
+from royalty.infra.ledger.postings import LedgerConflict, Posting
+from royalty.infra.ledger.reading import LedgerReader, latest_credit, unknown_statement
+from royalty.infra.ledger.verification import Book
+from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
+from royalty.infra.stores.database import insert_rows, lock
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import CreditTableRow, EntryRow, PolicyRow, PoolRow, StatementRow, now
+from royalty.infra.stores.tables import (
+    CreditTableRow,
+    PolicyRow,
+    PoolRow,
+    StatementRow,
+    now,
+)
+
+EntryValues = tuple[str, str, str, int, str]
+"""Values of an entry in the order of `ENTRY_PARTS`."""
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """Statements by pool and period. A pool pays one valuation at a time: a later one reverses the earlier in full.
 
     Statements are ordered by their position in the chain; a clock that goes back affects only the recorded times.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that excludes other postings; the heads of all new statements are kept after it."""
+        if self.witness is not None:
+            self.witness.prepare()
+        with Session(self.engine) as session, session.begin():
+            lock(session.connection())
+            yield session
+        if self.witness is not None:
+            self.witness.publish(self.heads(after=self.witness.latest()))
 
     def post(
         self,
@@ -71,9 +93,8 @@ class Ledger:
                 accounts changed since the division was computed; more is paid than the pool and these accounts hold.
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            book = Book.read(session, pool_key(pool, period))
+        with self.writing() as session:
+            book = self._book(session, pool, period)
             row = _pool(session, pool, period, posting.currency)
             known, current = book.by(posting.valuation), book.current
             if known is not None:
@@ -92,20 +113,22 @@ class Ledger:
             if current is not None and not replace:
                 check_returns(row, book, posting)
                 check_takes_nothing_back(row, current, people_of(book.money, planned))
-            entries = [_entry(row, entry) for entry in planned]
-            policy, latest = _policy(session, posting.terms), book.latest
-            return _close(
+            currency = row.currency
+            entries = [(name, kind, valuation, amount, currency) for kind, name, valuation, amount in planned]
+            policy, latest = store_policy(session, posting.terms), book.latest
+            return close_statement(
                 session,
                 book,
                 row,
                 entries,
-                id=_identity(row.id, kind, book.entry_valuation(posting.valuation)),
+                id=identity_of(row.id, kind, book.entry_valuation(posting.valuation)),
                 kind=kind,
                 valuation=posting.valuation,
                 source=posting.source,
                 policy=policy,
                 amount_minor=posting.gross if kind == "division" else 0,
                 replaces=latest.id if latest is not None and kind == "division" else None,
+                evidence=store_evidence(session, posting.evidence),
             )
 
     def preview(
@@ -118,48 +141,57 @@ class Ledger:
             LedgerBroken: the ledger does not verify.
         """
         with Session(self.engine) as session:
-            book = Book.read(session, pool_key(pool, period))
+            book = self._book(session, pool, period)
             row, known = session.get(PoolRow, pool_key(pool, period)), book.by(posting.valuation)
             if row is not None and known is not None:
                 check_same(row, book, known, posting)
             return change_of(book, posting, corrections, pool=pool, period=period, statements=listing(pages(session)))
 
-    def release(self, pool: str, contributors: Collection[str], *, period: str = "") -> str:
+    def release(
+        self,
+        pool: str,
+        contributors: Collection[str],
+        *,
+        period: str = "",
+        withholding: Mapping[str, Fraction] | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> str:
         """Pay the money that a pool holds for these contributors; repeating a release changes nothing.
+
+        Args:
+            withholding: share of a payment, in [0, 1], that is withheld as tax, by contributor.
+            evidence: what the release rests on; see `royalty.infra.ledger.evidence`.
 
         Returns:
             The ID of the statement.
 
         Raises:
-            LedgerConflict: the pool has not been divided, or holds nothing for one of them.
+            LedgerConflict: the pool has not been divided, or holds nothing for one of them; or an open case holds it.
             LedgerBroken: the ledger does not verify.
         """
         names = sorted(set(contributors))
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            book = Book.read(session, pool_key(pool, period))
+        with self.writing() as session:
+            book = self._book(session, pool, period)
             row, latest = session.get(PoolRow, pool_key(pool, period)), book.latest
             if row is None or latest is None:
                 raise LedgerConflict(f"only a divided pool has held money, and {pool!r} was not divided; pay it first")
-            posted = book.posted(latest)
-            valuation = next(entry.valuation for entry in posted)
-            released = {entry.contributor for entry in posted if entry.kind == "release"}
-            held = {entry.contributor: entry.amount_minor for entry in posted if entry.kind == "held"}
-            identity = _identity(row.id, "release", valuation, *names)
+            valuation = next(entry.valuation for entry in book.posted(latest))
+            identity = identity_of(row.id, "release", valuation, *names)
             if book.knows(identity):
                 return identity
-            if unknown := [name for name in names if not held.get(name) or name in released]:
-                waiting = [name for name, amount in held.items() if amount and name not in released]
+            held = {name: money.held for name, money in book.money.items() if money.held > 0}
+            if unknown := [name for name in names if name not in held]:
                 raise LedgerConflict(
                     f"only held money can be released: {label(row)} holds nothing for "
-                    f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(waiting) or 'nobody'}"
+                    f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(held) or 'nobody'}"
                 )
+            check_no_case(open_cases(session), names)
             entries = [
-                _entry(row, Entry(kind, name, valuation, sign * held[name]))
+                entry_row(row, entry)
                 for name in names
-                for kind, sign in (("release", 1), ("held-release", -1))
+                for entry in released(name, valuation, held[name], (withholding or {}).get(name))
             ]
-            return _close(
+            return close_statement(
                 session,
                 book,
                 row,
@@ -168,118 +200,61 @@ class Ledger:
                 kind="release",
                 valuation=latest.valuation,
                 source=latest.source,
-                policy=None,
-                amount_minor=0,
-                replaces=None,
+                evidence=store_evidence(session, evidence),
             )
 
-    def balance(self, pool: str, kind: str = "payment", *, period: str = "") -> dict[str, int]:
-        """Sum of the entries of a kind for each contributor of a pool, in minor units, net of reversals.
-
-        Args:
-            kind: `payment`, `held`, `account`, or a kind of the pool's own accounts.
-
-        Raises:
-            LedgerBroken: the ledger does not verify.
-        """
-        kinds = [kind] + ([RELEASED[kind]] if kind in RELEASED else [])
-        kinds += [REVERSALS[entry_kind] for entry_kind in kinds]
-        with Session(self.engine) as session:
-            return Book.read(session, pool_key(pool, period)).sums(kinds)
-
-    def accounts(self, pool: str, currency: str, contributors: Collection[str], *, period: str = "") -> dict[str, int]:
-        """Balances that a pool brings forward: minor units that earlier pools left on accounts; negative is owed.
-
-        A posted pool brings forward the same balances as when it was posted, so that dividing it again gives the same.
+    def record_export(self, statement: str, evidence: Mapping[str, Any]) -> str:
+        """Record the payment files of a statement in the chain; repeating a record changes nothing.
 
         Returns:
-            Balances of these contributors that are not zero.
+            The ID of the record, a statement of kind `export` without entries.
 
         Raises:
+            LedgerConflict: no statement has this ID.
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session:
-            return Book.read(session, pool_key(pool, period)).brought(currency, contributors)
-
-    def departed(
-        self,
-        pool: str,
-        currency: str,
-        contributors: Collection[str],
-        *,
-        period: str = "",
-        source: str | None = None,
-        valuation: str = "",
-    ) -> list[str]:
-        """Contributors who are not among these, and to whom earlier pools of this name or run left money.
-
-        Args:
-            source: the run that the credit comes from.
-            valuation: digest of the credit table. A pool that was divided by it pays the same people as then.
-
-        Raises:
-            LedgerBroken: the ledger does not verify.
-        """
-        with Session(self.engine) as session:
-            book = Book.read(session, pool_key(pool, period))
-            return book.departed(pool, currency, contributors, source, valuation)
+        with self.writing() as session:
+            exported = session.get(StatementRow, statement)
+            if exported is None:
+                raise unknown_statement(statement)
+            pool = session.get_one(PoolRow, exported.pool)
+            book = Book.read(session, pool.id, self.kept())
+            identity = identity_of(pool.id, "export", statement, digest_of(evidence))
+            if book.knows(identity):
+                return identity
+            return close_statement(
+                session,
+                book,
+                pool,
+                [],
+                id=identity,
+                kind="export",
+                valuation=exported.valuation,
+                source=exported.source,
+                evidence=store_evidence(session, evidence),
+            )
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
         """Record the credit table of a run, unless it already is the run's latest."""
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
-            latest = session.scalars(_credit_of(run)).first()
+            latest = session.scalars(latest_credit(run)).first()
             if latest is None or (latest.stage, latest.digest) != (stage, digest):
                 session.add(CreditTableRow(run=run, stage=stage, digest=digest))
 
-    def credit_of(self, wanted: str) -> tuple[str, str] | None:
-        """Find the latest credit by run name, or a credit table by its digest; return the run and the stage's key."""
-        with Session(self.engine) as session:
-            row = session.scalars(_credit_of(wanted)).first()
-            if row is None and len(wanted) >= 8:
-                by_digest = select(CreditTableRow).where(CreditTableRow.digest.startswith(wanted, autoescape=True))
-                row = session.scalars(by_digest.order_by(CreditTableRow.id.desc())).first()
-            return None if row is None else (row.run, row.stage)
 
-    def credited_runs(self) -> list[str]:
-        """Names of the runs that have credit."""
-        with Session(self.engine) as session:
-            return list(session.scalars(select(CreditTableRow.run).distinct().order_by(CreditTableRow.run)))
+def released(name: str, valuation: str, amount: int, rate: Fraction | None) -> list[Entry]:
+    """The entries that pay held money.
 
-    def statements(self) -> list[Posted]:
-        """All statements, in the order of posting, as stored; `verify` checks them."""
-        with Session(self.engine) as session:
-            return listing(pages(session))
-
-    def verified_statements(self) -> list[Posted]:
-        """All statements, in the order of posting.
-
-        Raises:
-            LedgerBroken: the ledger does not verify.
-        """
-        with Session(self.engine) as session:
-            return listing(verified_pages(session))
-
-    def statement(self, identity: str) -> Posted:
-        """The statement with an ID, verified by its own hash.
-
-        Raises:
-            LedgerConflict: no statement has this ID.
-            LedgerBroken: the statement does not verify.
-        """
-        with Session(self.engine) as session:
-            page = verified_page(session, identity)
-            if page is None:
-                raise LedgerConflict(f"no statement has the ID {identity!r}; `royalty ledger` lists the statements")
-            return as_posted(page, last_divisions(session.scalars(select(StatementRow))))
-
-    def verify(self) -> Verified:
-        """Verify all hashes of the chain, from its first statement, and look for entries without a statement."""
-        with Session(self.engine) as session:
-            return verify(session)
+    Args:
+        rate: share that is withheld as tax; rounded down, as `royalty.models.payout.division` does.
+    """
+    tax = int(amount * rate) if rate else 0
+    moves = {"release": amount - tax, "held-release": -amount, "withheld": tax}
+    return [Entry(kind, name, valuation, minor) for kind, minor in moves.items() if minor or kind == "release"]
 
 
-def _identity(*parts: str) -> str:
+def identity_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -302,7 +277,7 @@ def _pool(session: Session, name: str, period: str, currency: str) -> PoolRow:
     return row
 
 
-def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
+def store_policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     if terms is None:
         return None
     digest = digest_of(terms)
@@ -318,21 +293,26 @@ def _policy(session: Session, terms: Mapping[str, Any] | None) -> str | None:
     return digest
 
 
-def _entry(pool: PoolRow, entry: Entry) -> dict[str, Any]:
-    return {**entry._asdict(), "pool": pool.id, "currency": pool.currency}
+def entry_row(pool: PoolRow, entry: Entry) -> EntryValues:
+    return entry.contributor, entry.kind, entry.valuation, entry.amount_minor, pool.currency
 
 
-def _close(session: Session, book: Book, pool: PoolRow, entries: Sequence[Mapping[str, Any]], **fields: Any) -> str:
-    """Write the entries, and then the statement, which the database accepts if they sum to zero."""
-    statement = {**fields, "position": book.position + 1, "created_at": now()}
-    if entries:  # a correction that changes no amount has none
-        session.execute(insert(EntryRow), [{"statement": fields["id"], **entry} for entry in entries])
-    pool_fields = {part: getattr(pool, part) for part in ("name", "period", "currency")}
-    digest = statement_hash(statement, pool_fields, entries, book.head)
-    session.add(StatementRow(pool=pool.id, previous=book.head, hash=digest, **statement))
+def close_statement(session: Session, book: Book, pool: PoolRow, entries: Sequence[EntryValues], **fields: Any) -> str:
+    """Write the entries, and then the statement, which the database accepts if they sum to zero.
+
+    The book then ends with this statement, so that another one may follow.
+
+    Args:
+        fields: columns of the statement; those that are not given are null, and its amount 0.
+    """
+    place = fields["id"], pool.id
+    insert_rows(session.connection(), "entries", ("statement", "pool", *ENTRY_PARTS), place, entries)
+    digest, totals = body_of(entries)
+    statement = {"source": None, "policy": None, "amount_minor": 0, "replaces": None, "evidence": None} | fields
+    statement |= {"version": VERSION, "position": book.position + 1, "created_at": now()}
+    statement |= {"body": digest, "totals": totals}
+    head = header_hash(statement, vars(pool), book.head)
+    session.add(StatementRow(pool=pool.id, previous=book.head, hash=head, **statement))
     session.flush()
+    book.head, book.position = head, book.position + 1
     return str(fields["id"])
-
-
-def _credit_of(run: str) -> Any:
-    return select(CreditTableRow).where(CreditTableRow.run == run).order_by(CreditTableRow.id.desc())

@@ -13,7 +13,7 @@ from royalty.infra.ledger.change import (
     people_of,
     total,
 )
-from royalty.infra.ledger.postings import HOUSE, REVERSALS, Posted, Posting
+from royalty.infra.ledger.postings import HOUSE, REVERSALS, LedgerConflict, Posted, Posting
 from royalty.infra.ledger.verification import Book
 
 
@@ -23,6 +23,9 @@ def plan_entries(book: Book, posting: Posting, corrections: Corrections) -> tupl
     A pool that was not divided yet is divided. Otherwise `reverse` reverses all that the last division moved, with its
     releases and corrections, and divides anew. `carry` moves the differences of what is due to each contributor to
     their accounts: later payouts pay them on top of their pool, or withhold them.
+
+    Raises:
+        LedgerConflict: a division that the decision of a case moved money of would be reversed.
     """
     valuation = book.entry_valuation(posting.valuation)
     entries = [Entry(kind, name, valuation, amount) for kind, name, amount in posting.entries]
@@ -30,6 +33,11 @@ def plan_entries(book: Book, posting: Posting, corrections: Corrections) -> tupl
         return "division", entries
     if corrections == "carry":
         return "correction", _correction(book, entries, valuation)
+    if book.decided:
+        raise LedgerConflict(
+            "what a decision of a case moved is not taken back: this pool is corrected by accounts. Set "
+            "`payout.corrections: carry`"
+        )
     reversals = [
         Entry(REVERSALS[line.kind], line.contributor, line.valuation, -line.amount_minor) for line in book.active
     ]
@@ -42,7 +50,7 @@ def _correction(book: Book, division: Sequence[Entry], valuation: str) -> list[E
     The pool advances what contributors get, and is owed what they lose: when a later payout withholds a debt, the
     advance is back.
     """
-    before, wanted, none = book.money, money_by_contributor(division), Money()
+    before, wanted, none = book.divided, money_by_contributor(division), Money()
     names = [name for name in dict.fromkeys([*wanted, *before]) if name != HOUSE]
     differences = {name: wanted.get(name, none).due - before.get(name, none).due for name in names}
     gains = sum(amount for amount in differences.values() if amount > 0)
@@ -78,7 +86,7 @@ def change_of(
             for statement in statements
             if statement.valuation == posting.valuation
             and statement.active
-            and statement.kind != "release"
+            and statement.kind not in ("release", "decision", "export")
             and (statement.pool, statement.period) != (pool, period)
         ),
         returns=book.replaced(posting.valuation) is not None,

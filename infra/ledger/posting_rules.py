@@ -31,13 +31,19 @@ def check_covered(posting: Posting, accounts: Mapping[str, int]) -> None:
     Raises:
         LedgerConflict: the posting spends more, or contains a negative amount.
     """
-    for kind, amounts in {"a payment": posting.amounts, "an amount held": posting.held}.items():
+    for kind, amounts in {
+        "a payment": posting.amounts,
+        "an amount held": posting.held,
+        "a tax": posting.withheld,
+    }.items():
         if negative := next((name for name, amount in amounts.items() if amount < 0), None):
             raise LedgerConflict(
                 f"a pool pays no negative amounts: {negative!r} would have {kind} of "
                 f"{formatted(amounts[negative], posting.currency)}. Nothing was posted; divide the pool again"
             )
-    spent = sum(posting.amounts.values()) + sum(posting.held.values()) + max(posting.reserve, 0)
+    spent = sum(map(sum, (posting.amounts.values(), posting.held.values(), posting.withheld.values()))) + max(
+        posting.reserve, 0
+    )
     pool, brought = posting.gross, sum(max(amount, 0) for amount in accounts.values())
     if spent > pool + brought:
         money = [formatted(amount, posting.currency) for amount in (spent, pool, brought)]
@@ -107,7 +113,7 @@ def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting)
     requested = _by_kind(_entries(posting))
     if known.kind == "correction":  # it moved what was due, whatever had been paid before
         posted: Amounts = {("payment", name): money.paid for name, money in book.money.items()}
-        same = _due(book.money) == _due(money_by_contributor(_entries(posting)))
+        same = _due(book.divided) == _due(money_by_contributor(_entries(posting)))
     else:
         posted = _by_kind(book.posted(known))
         same = requested in _forms(posted)
@@ -118,6 +124,20 @@ def check_same(pool: PoolRow, book: Book, known: StatementRow, posting: Posting)
             f"{formatted(_total(requested), posting.currency)}, or holds or carries over another amount. Name another "
             "pool (`payout.name`), or release held money (`royalty payout --release`)."
         )
+
+
+def check_no_case(open_cases: Mapping[str, Iterable[str]], contributors: Iterable[str]) -> None:
+    """Check that no open case holds the money of these contributors.
+
+    Raises:
+        LedgerConflict: one does.
+    """
+    for name in contributors:
+        for case in open_cases.get(name, ()):
+            raise LedgerConflict(
+                f"money in an open case waits for its decision: case {case} holds that of {name!r}. Nothing was "
+                f"posted; decide it (`royalty case decide {case}`)"
+            )
 
 
 def _entries(posting: Posting) -> list[Entry]:
@@ -132,9 +152,12 @@ def _by_kind(entries: Iterable[AnyEntry]) -> Amounts:
 def _forms(posted: Amounts) -> tuple[Amounts, Amounts]:
     """A division as it was posted; and as dividing again after releases gives it: who was released is paid."""
     released = {name: amount for (kind, name), amount in posted.items() if kind == "release"}
-    original = {key: amount for key, amount in posted.items() if key[0] not in ("release", "held-release")}
+    taxed = {(kind, name): amount for (kind, name), amount in posted.items() if kind == "withheld" and name in released}
+    original = {
+        key: amount for key, amount in posted.items() if key[0] not in ("release", "held-release") and key not in taxed
+    }
     held = {key: amount for key, amount in original.items() if key[0] != "held" or key[1] not in released}
-    return original, held | {("payment", name): amount for name, amount in released.items()}
+    return original, held | taxed | {("payment", name): amount for name, amount in released.items()}
 
 
 def _due(money: Mapping[str, Money]) -> dict[str, int]:

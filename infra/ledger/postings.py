@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from royalty.infra.errors import Refusal
 
@@ -19,6 +19,7 @@ class OthersPool(LedgerConflict):
 
 REVERSALS = {
     "payment": "reversal",
+    "withheld": "withheld-reversal",
     "held": "held-reversal",
     "account": "account-reversal",
     "pool": "pool-reversal",
@@ -29,13 +30,19 @@ REVERSALS = {
 }
 """Kinds of entries, and the kinds that reverse them.
 
-A `payment` goes to a contributor now. `held` money waits, for example for the end of a dispute. An `account` entry is
-the change of the balance that later pools bring forward, less what the contributor owes. A `release` pays held money,
-which a `held-release` takes from there. The pool's own accounts belong to no contributor: `pool` is the amount that it
-gave, negative; `reserve` is what it kept; `claims` is the change of what contributors owe it.
+A `payment` goes to a contributor now, and what is `withheld` of it goes to a tax authority. `held` money waits, for
+example for the end of a dispute. An `account` entry is the change of the balance that later pools bring forward, less
+what the contributor owes. A `release` pays held money, which a `held-release` takes from there. The pool's own accounts
+belong to no contributor: `pool` is the amount that it gave, negative; `reserve` is what it kept; `claims` is the change
+of what contributors owe it.
 """
 
 RELEASED = {"payment": "release", "held": "held-release"}
+AWARDS = ("award", "held-award", "reserve-award")
+"""Kinds of entries by which the decision of a case moves money: on accounts, out of what is held, and to the reserve.
+
+They stand whatever becomes of the credit, so that corrections leave them out.
+"""
 HOUSE = ""
 """The contributor of the pool's own accounts."""
 
@@ -48,11 +55,13 @@ class Posting:
         valuation: digest of the credit table that the amounts follow from.
         amounts: amount paid now, by contributor.
         held: amount held, by contributor, for example for the end of a dispute.
+        withheld: tax withheld from payments, by contributor.
         accounts: change of each contributor's account.
         reserve, claims: amount that the pool keeps, and the increase of what contributors owe it.
         pool: amount that is divided; the other amounts must sum to it. None: the sum of the other amounts.
         source: the run that the credit comes from.
         terms: terms of the division.
+        evidence: what the division rests on; see `royalty.infra.ledger.evidence`.
     """
 
     valuation: str
@@ -65,6 +74,8 @@ class Posting:
     pool: int | None = None
     source: str | None = None
     terms: Mapping[str, Any] | None = None
+    evidence: Mapping[str, Any] | None = None
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def entries(self) -> list[tuple[str, str, int]]:
@@ -78,7 +89,12 @@ class Posting:
 
     @property
     def _placed(self) -> list[tuple[str, str, int]]:
-        by_kind = {"payment": self.amounts, "held": self.held, "account": self.accounts}
+        by_kind = {
+            "payment": self.amounts,
+            "held": self.held,
+            "withheld": self.withheld,
+            "account": self.accounts,
+        }
         personal = [(kind, name, amount) for kind, amounts in by_kind.items() for name, amount in amounts.items()]
         house = {"reserve": self.reserve, "claims": self.claims}
         return personal + [(kind, HOUSE, amount) for kind, amount in house.items() if amount]
@@ -90,7 +106,8 @@ class Posted:
 
     Attributes:
         pool, period: name and period of the pool.
-        kind: `division`; `release` of held money; or `correction` of a division by accounts, which pays nothing now.
+        kind: `division`; `release` of held money; `correction` of a division by accounts, which pays nothing now; or
+            `export` of payment files, which moves nothing.
         valuation: digest of the credit table.
         sequence: position in the chain of all statements.
         amount: amount of the pool, in minor units.
@@ -100,7 +117,9 @@ class Posted:
         active: no later statement has replaced this one.
         held, accounts: minor units by contributor that this statement holds, and adds to what later payouts bring
             forward; negative is released or reversed, and owed.
+        withheld: minor units by contributor that this statement withholds as tax, net of its reversals.
         reversed: minor units of earlier payments that this statement takes back.
+        evidence: digest of what it rests on; None for statements of earlier versions.
     """
 
     id: str
@@ -121,6 +140,20 @@ class Posted:
     held: Mapping[str, int] = field(default_factory=dict)
     accounts: Mapping[str, int] = field(default_factory=dict)
     reversed: int = 0
+    evidence: str | None = None
+    withheld: Mapping[str, int] = field(default_factory=dict)
+
+
+class Head(NamedTuple):
+    """The hash of a statement, which stands for all statements up to its position."""
+
+    position: int
+    head: str
+    statement: str
+
+    def concerns(self, contributor: str) -> bool:
+        """Whether the statement names a contributor."""
+        return any(contributor in amounts for amounts in (self.paid, self.moved, self.held, self.accounts))
 
 
 @dataclass(frozen=True)
@@ -130,9 +163,10 @@ class Verified:
     Attributes:
         statements: number of valid statements, from the first.
         head: hash of the last valid statement; a copy kept elsewhere shows later that no statement was removed.
-        broken: ID of the first invalid statement; None if all are valid and every entry belongs to one.
-        why: why the statement is invalid.
+        broken: ID of the first invalid statement or row; None if all are valid and every row belongs to one.
+        why: why it is invalid.
         entry: the first entry that names a missing statement; `broken` is then the ID of that statement.
+        noun: what `broken` identifies.
     """
 
     statements: int
@@ -140,11 +174,12 @@ class Verified:
     broken: str | None
     why: str | None
     entry: int | None = None
+    noun: str = "statement"
 
     @property
     def problem(self) -> str:
-        """The invalid statement and the reason, as a sentence; empty if there is none."""
-        return "" if self.broken is None else f"statement {self.broken} is not valid: {self.why}"
+        """What is invalid and the reason, as a sentence; empty if there is nothing."""
+        return "" if self.broken is None else f"{self.noun} {self.broken} is not valid: {self.why}"
 
 
 class LedgerBroken(LedgerConflict):

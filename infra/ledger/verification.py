@@ -3,71 +3,149 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.book import Line, Page, pages
 from royalty.infra.ledger.change import Money, money_by_contributor
-from royalty.infra.ledger.postings import REVERSALS, LedgerBroken, Verified
-from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, PARTS, pool_key, returned, statement_hash
+from royalty.infra.ledger.evidence import evidence_problem
+from royalty.infra.ledger.postings import AWARDS, REVERSALS, Head, LedgerBroken, Verified
+from royalty.infra.ledger.stray_rows import Problem, stray_row
+from royalty.infra.stores.chain import (
+    ENTRY_PARTS,
+    GENESIS,
+    HEADER,
+    PARTS,
+    VERSION,
+    body_of,
+    header_hash,
+    pool_key,
+    returned,
+    statement_hash,
+)
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.tables import EntryRow, StatementRow
+from royalty.infra.stores.tables import EntryRow, PolicyRow, PoolRow, StatementRow
 
 FOLLOWED = ("division", "correction")
 """Kinds of statements after which a pool follows their valuation."""
-ACCOUNT_KINDS = ("account", REVERSALS["account"])
+ACCOUNT_KINDS = ("account", REVERSALS["account"], "award")
 
 
-def verified_pages(session: Session) -> Iterator[Page]:
+def verified_pages(session: Session, kept: Iterable[Head] = (), since: Head | None = None) -> Iterator[Page]:
     """Yield all statements in order, each after it was verified.
 
+    Args:
+        kept: heads that were kept elsewhere, which the ledger has to continue.
+        since: a head that was verified before. Pages up to it have no lines, and their entries are not hashed.
+
     Raises:
-        LedgerBroken: a statement is not valid; or, after the last one, an entry belongs to no statement. Pages yielded
+        LedgerBroken: a statement is not valid; or, after the last one, a row belongs to no statement. Pages yielded
             before must then not be used.
     """
-    head, valid = GENESIS, 0
-    for page in pages(session):
-        why = fault(page, position=valid + 1, previous=head)
+    head, valid, version = GENESIS, 0, 1
+    expected = {each.position: each for each in ([*kept] if since is None else [*kept, since])}
+    skipped = 0 if since is None else since.position
+    for page in pages(session, entries_after=skipped):
+        row = page.statement
+        totals = row.totals if row.position <= skipped and row.version > 1 else None
+        why = fault(page, position=valid + 1, previous=head, version=version, totals=totals)
+        if why is None and row.position in expected and expected[row.position].head != row.hash:
+            why = REWRITTEN
         if why is not None:
-            raise LedgerBroken(Verified(valid, head, broken=page.statement.id, why=why))
+            raise LedgerBroken(Verified(valid, head, broken=row.id, why=why))
         yield page
-        head, valid = page.statement.hash, valid + 1
-    stray = session.execute(
-        select(
-            EntryRow.id,
-            EntryRow.statement,
-            EntryRow.kind,
-            EntryRow.contributor,
-            EntryRow.amount_minor,
-            EntryRow.currency,
-        )
-        .outerjoin(StatementRow, StatementRow.id == EntryRow.statement)
-        .where(StatementRow.id.is_(None))
-        .order_by(EntryRow.id)
-        .limit(1)
-    ).first()
-    if stray is not None:
-        number, statement, kind, contributor, amount, currency = stray
-        why = (
-            f"entry {number} names it (kind {kind!r}, contributor {contributor!r}, {amount} minor units of {currency})"
-            ", but there is no such statement"
-        )
-        raise LedgerBroken(Verified(valid, head, broken=str(statement), why=why, entry=number))
+        head, valid, version = row.hash, valid + 1, row.version
+    if expected and max(expected) > valid:
+        missing = expected[max(expected)]
+        raise LedgerBroken(Verified(valid, head, broken=missing.statement, why=f"{CUT}; the ledger has {valid}"))
+    if (stray := stray_row(session)) is not None:
+        raise LedgerBroken(stray.found(valid, head))
 
 
-def verify(session: Session) -> Verified:
-    """Verify the whole ledger."""
-    head, valid = GENESIS, 0
+REWRITTEN = "its hash is not that of the checkpoint that was signed for it, so that the ledger was rewritten since"
+CUT = "a checkpoint was signed for it, and its statement is not there"
+
+
+def verify(session: Session, kept: Iterable[Head] = (), since: Head | None = None) -> Verified:
+    """Verify the whole ledger, and all rows that its statements rest on.
+
+    Args:
+        kept, since: as for `verified_pages`. Numbers and sums of entries up to `since` are compared with the headers.
+
+    Amounts and their order are verified by the chain of hashes. Then every row that a statement's evidence names is
+    compared with its digest there, and every row of the run store with its digest when it was written.
+    """
+    head, valid, posted = GENESIS, 0, list[StatementRow]()
     try:
-        for page in verified_pages(session):
+        for page in verified_pages(session, kept, since):
             head, valid = page.statement.hash, page.statement.position
+            posted.append(page.statement)
     except LedgerBroken as broken:
         return broken.verified
-    return Verified(valid, head, broken=None, why=None)
+    problem = _other_totals(session, posted, since) or evidence_problem(session, posted)
+    return Verified(valid, head, broken=None, why=None) if problem is None else problem.found(valid, head)
+
+
+def _other_totals(session: Session, statements: Iterable[StatementRow], since: Head | None) -> Problem | None:
+    """A statement up to a position whose entries are other in number or sum than its header says."""
+    if since is None:
+        return None
+    entry, sums = EntryRow.__table__.c, defaultdict[str, dict[str, list[int]]](dict)
+    query = select(entry.statement, entry.kind, func.count(), func.sum(entry.amount_minor))
+    for statement, kind, number, total in session.connection().execute(query.group_by(entry.statement, entry.kind)):
+        sums[statement][kind] = [number, int(total)]
+    for row in statements:
+        if row.version > 1 and row.position <= since.position and sums[row.id] != row.totals:
+            return Problem("statement", row.id, "the number or sum of its entries is not what its header says")
+    return None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A statement without its entries.
+
+    Attributes:
+        totals: number of entries, and sum of their minor units, by kind.
+    """
+
+    id: str
+    position: int
+    pool: str
+    period: str
+    kind: str
+    date: str
+    currency: str
+    totals: dict[str, list[int]]
+    hash: str
+
+
+def verified_summary(session: Session, identity: str) -> Summary | None:
+    """The header of a statement, verified by its own hash; None if there is none.
+
+    Raises:
+        LedgerBroken: the header is not valid.
+    """
+    row = session.get(StatementRow, identity)
+    if row is None:
+        return None
+    if row.version == 1:
+        page = verified_page(session, identity)
+    else:
+        terms = session.get(PolicyRow, row.policy) if row.policy is not None else None
+        page = Page(row, session.get(PoolRow, row.pool), terms, ())
+        why = fault(page, position=row.position, previous=row.previous, version=row.version, totals=row.totals)
+        if why is not None:
+            raise LedgerBroken(Verified(row.position - 1, row.previous, broken=identity, why=why))
+    pool = page.pool if page is not None else None
+    if page is None or pool is None:
+        return None
+    totals = row.totals if row.totals is not None else body_of(line[FIRST_PART:] for line in page.lines).totals
+    place = (row.id, row.position, pool.name, pool.period, row.kind, row.created_at[:10], pool.currency)
+    return Summary(*place, totals, row.hash)
 
 
 def verified_page(session: Session, identity: str) -> Page | None:
@@ -103,16 +181,19 @@ class Book:
     position: int = 0
 
     @classmethod
-    def read(cls, session: Session, pool: str) -> Book:
+    def read(cls, session: Session, pool: str, kept: Iterable[Head] = ()) -> Book:
         """Read the statements of a pool, by its key, and verify the whole ledger.
 
         All amounts returned later come from the rows verified here; none is read again.
+
+        Args:
+            kept: as for `verified_pages`.
 
         Raises:
             LedgerBroken: the ledger does not verify.
         """
         book = cls()
-        for page in verified_pages(session):
+        for page in verified_pages(session, kept):
             book.head, book.position = page.statement.hash, page.statement.position
             if page.statement.pool == pool:
                 book.pages.append(page)
@@ -162,6 +243,23 @@ class Book:
         """The money of each contributor in this pool, and of the pool itself."""
         return money_by_contributor(line for page in self.pages for line in page.lines)
 
+    @property
+    def divided(self) -> dict[str, Money]:
+        """The same by the pool's divisions and corrections alone, without decisions of cases."""
+        lines = (line for page in self.pages for line in page.lines)
+        return money_by_contributor(line for line in lines if line.kind not in AWARDS)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the decision of a case moved money of the pool."""
+        return any(line.kind in AWARDS for page in self.pages for line in page.lines)
+
+    def terms(self, valuation: str) -> Mapping[str, Any] | None:
+        """The terms of the division or correction that the pool follows, if it is by this valuation and has terms."""
+        current = self.by(valuation)
+        page = next((page for page in self.pages if current is not None and page.statement is current), None)
+        return page.policy.terms if page is not None and page.policy is not None else None
+
     def departed(
         self, pool: str, currency: str, contributors: Collection[str], source: str | None, valuation: str
     ) -> list[str]:
@@ -201,35 +299,58 @@ class Book:
         return {name: amount for name, amount in balances.items() if amount and name in contributors}
 
 
-def fault(page: Page, *, position: int, previous: str) -> str | None:
+def fault(
+    page: Page, *, position: int, previous: str, version: int = 1, totals: Mapping[str, Any] | None = None
+) -> str | None:
     """Why a statement is not valid; None if it is valid.
 
     Args:
         position, previous: the position and previous hash that follow from the statement before it.
+        version: smallest version that it may have: that of the statement before it.
+        totals: of its header, if the page has no lines, so that only the header is verified.
     """
     row, pool = page.statement, page.pool
+    if not version <= row.version <= VERSION:
+        return f"its version is {row.version}, and a statement in its place has a version from {version} to {VERSION}"
     if row.position != position:
         return f"its position is {row.position}, but the next position is {position}"
     if row.previous != previous:
         return "its previous hash is not that of the statement before it"
-    if pool is None or pool.id != pool_key(pool.name, pool.period) or _hash(page, previous) != row.hash:
+    if pool is None or pool.id != pool_key(pool.name, pool.period) or _hash(page, previous, totals) != row.hash:
         return "its hash does not match its content: it, its pool or its entries have been changed"
     if stray := next((line for line in page.lines if line.pool != row.pool), None):
         return f"its entry {stray.id} belongs to another pool"
-    if sum(line.amount_minor for line in page.lines):
+    amounts = (line.amount_minor for line in page.lines) if totals is None else (total for _, total in totals.values())
+    if sum(amounts):
         return "its entries do not sum to zero"
     if row.policy is not None and (page.policy is None or digest_of(page.policy.terms) != row.policy):
         return "the terms of its division have been changed"
     return None
 
 
-def _hash(page: Page, previous: str) -> str | None:
-    """Hash of a statement's content; None for values that cannot be hashed, such as bytes that SQLite accepted."""
-    lines = [_columns(line, ENTRY_PARTS) for line in page.lines]
+def _hash(page: Page, previous: str, totals: Mapping[str, Any] | None) -> str | None:
+    """Hash of a statement's content; None if its header does not fit its entries, or values cannot be hashed.
+
+    SQLite accepts any value in any column, such as bytes for a name.
+    """
+    row, pool = page.statement, vars(page.pool)
     try:
-        return statement_hash(_columns(page.statement, PARTS), vars(page.pool), lines, previous)
-    except TypeError:
+        if row.version == 1:
+            lines = [_columns(line, ENTRY_PARTS) for line in page.lines]
+            unhashed = (row.evidence, row.body, row.totals) != (None, None, None)
+            return None if unhashed else statement_hash(_columns(row, PARTS), pool, lines, previous)
+        if totals is None:
+            body = body_of(line[FIRST_PART:] for line in page.lines)
+            same = (row.body, row.totals) == (body.digest, body.totals)
+        else:
+            same = row.totals == totals
+        return header_hash(_columns(row, HEADER), pool, previous) if same else None
+    except (TypeError, UnicodeEncodeError):
         return None
+
+
+FIRST_PART = Line._fields.index(ENTRY_PARTS[0])
+"""Where the parts of an entry that are hashed begin; the last columns of a line are these, in this order."""
 
 
 def _columns(row: Any, parts: Iterable[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.report import Axis, ContributorRow, decimals_of, environment
 
@@ -79,6 +80,7 @@ class ContributorPage:
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
             value; None if no earlier run credits this contributor.
         pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
+        cases: disputes about money of this contributor.
     """
 
     row: ContributorRow
@@ -93,6 +95,7 @@ class ContributorPage:
     proposed: bool = False
     received: str = ""
     pairs: tuple[PairRow, ...] | None = None
+    cases: tuple[CaseRow, ...] = ()
 
 
 def file_of(name: str) -> str:

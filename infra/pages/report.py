@@ -13,6 +13,7 @@ from math import ceil, floor, log10
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.interactions import Interactions
 
@@ -178,6 +179,7 @@ class Report:
         timings: stage, wall seconds, compute seconds (training, sampling, measuring), reused.
         identifiers: names of records, and their IDs or digests.
         interactions: pairs who are surely substitutes or complements; None in runs of earlier versions.
+        cases: disputes about money of contributors.
     """
 
     title: str
@@ -214,6 +216,7 @@ class Report:
     alphabet: Alphabet | None = None
     interactions: Interactions | None = None
     payments: tuple[PaymentRow, ...] = ()
+    cases: tuple[CaseRow, ...] = ()
 
 
 @dataclass(frozen=True)

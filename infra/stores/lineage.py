@@ -90,9 +90,14 @@ def stage_edges(
 
 def content_of(row: tables.StageRow | tables.CoalitionRow | tables.MeasurementRow) -> str:
     """Digest of all columns of a row except `created_at`."""
+    return digest_of(row_content(row))
+
+
+def row_content(row: tables.StageRow | tables.CoalitionRow | tables.MeasurementRow) -> dict[str, Any]:
+    """All columns of a row except `created_at`, as a database returns them: every key is a string."""
     columns = [column.name for column in row.__table__.columns if column.name != "created_at"]
-    content = {name: getattr(row, name) for name in columns}
-    return digest_of(json.loads(json.dumps(content)))  # as a database returns it: every key is a string
+    content: dict[str, Any] = json.loads(json.dumps({name: getattr(row, name) for name in columns}))
+    return content
 
 
 def closure(starts: Iterable[str], step: Callable[[Collection[str]], Iterable[Edge]], up: bool) -> dict[str, Edge]:

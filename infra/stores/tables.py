@@ -140,6 +140,16 @@ class PolicyRow(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
+class EvidenceRow(Base):
+    """What a statement rests on: digests of rows, files and payees, keyed by the digest of all of it."""
+
+    __tablename__ = "evidence"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[dict[str, Any]]
+    created_at: Mapped[str] = mapped_column(default=now)
+
+
 class StatementRow(Base):
     """One division of a pool by one valuation, or a release of held money; written after its entries.
 
@@ -148,6 +158,9 @@ class StatementRow(Base):
         source: the run that the credit comes from.
         replaces: the division whose entries this one reverses.
         previous, hash: hash of the previous statement, and of this one; see `royalty.infra.stores.chain`.
+        version: version of the hash. Statements of version 1 have no evidence, body and totals.
+        evidence: digest of what the division rests on; null if it was posted without.
+        body, totals: digest of the entries; number and sum of them by kind.
     """
 
     __tablename__ = "statements"
@@ -164,6 +177,10 @@ class StatementRow(Base):
     previous: Mapped[str]
     hash: Mapped[str]
     created_at: Mapped[str]
+    version: Mapped[int] = mapped_column(default=1)
+    evidence: Mapped[str | None]
+    body: Mapped[str | None]
+    totals: Mapped[dict[str, Any] | None]
 
 
 class EntryRow(Base):
@@ -187,3 +204,26 @@ class EntryRow(Base):
     kind: Mapped[str]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
+
+
+class ActRow(Base):
+    """What a person did in a case, an opt-out or an approval; see `royalty.infra.ledger.acts`.
+
+    Attributes:
+        position: position in the chain of all acts.
+        reference: ID of the case, opt-out or approval.
+        body: what the act says.
+        previous, hash: hash of the previous act, and of this one; see `royalty.infra.stores.chain`.
+    """
+
+    __tablename__ = "acts"
+
+    position: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    reference: Mapped[str]
+    kind: Mapped[str]
+    actor: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    previous: Mapped[str]
+    hash: Mapped[str]
+    created_at: Mapped[str]

@@ -190,15 +190,18 @@ class Tracking:
         """Set the description of a run, in Markdown."""
         self.client.set_tag(run, MLFLOW_RUN_NOTE, note)
 
-    def show_payment(self, table: str, payment: Payment) -> None:
+    def show_payment(self, table: str, payment: Payment, checkpoint: Path | None = None) -> None:
         """Update the description and the tags of the runs that found a credit table.
 
         Args:
             table: digest of the credit table.
+            checkpoint: file of the last checkpoint of the ledger, which is logged in the folder `ledger`.
         """
         for run in self.client.search_runs([self._experiment(self.RUNS)], f"tags.`{CREDIT_TAG}` = '{table}'"):
             note = payment.within(run.data.tags.get(MLFLOW_RUN_NOTE, ""))
             self.tag(run.info.run_id, {**payment.tags, MLFLOW_RUN_NOTE: note})
+            if checkpoint is not None:
+                self.client.log_artifact(run.info.run_id, str(checkpoint), "ledger")
 
     def tag(self, run: str, tags: Mapping[str, str]) -> None:
         self.client.log_batch(run, tags=[RunTag(name, value) for name, value in tags.items()])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+from scipy.sparse import csr_array, triu
+from scipy.spatial import KDTree
 
 NEAR = 0.02
 """Largest root mean square difference of near duplicates, as a fraction of the pixel range."""
@@ -10,52 +14,52 @@ NEAR = 0.02
 GRID = 4
 """Blocks per side whose means are compared first."""
 
+DIRECTIONS = 8
+"""Main directions of the block means, in which the tree finds neighbours."""
+
 ROWS = 1024
 NUMBERS = 32_000_000
-"""Pixels held in memory at a time."""
+"""Numbers held in memory at a time."""
 
 
-def near_owners(images: np.ndarray, membership: np.ndarray, places: np.ndarray | None = None) -> np.ndarray:
+def near_owners(images: np.ndarray, membership: np.ndarray | csr_array, places: np.ndarray | None = None) -> csr_array:
     """The contributors of each item and of its near duplicates: bool, `(items, contributors)`.
 
     No pair is missed. The distance of two images is at least the distance of their block means weighted by the root of
-    the block size (Jensen), and so at least that of their means. Only items that are near by mean, and then by blocks,
-    are compared in full. Rotated, mirrored, cropped or brightened copies are not near.
+    the block size (Jensen), and so at least that of any projection of these. A tree of the projections on their main
+    directions finds the pairs that can be near; only those are compared by blocks, and then in full. Rotated, mirrored,
+    cropped or brightened copies are not near.
 
     Args:
         images: uint8, `(any number, channels, height, width)`; may be a memory map.
-        membership: bool, `(items, contributors)`.
+        membership: bool, `(items, contributors)`; an array of scipy for many contributors.
         places: positions of the items in `images`, `(items,)`; None: all, in order.
     """
-    places = np.arange(len(membership)) if places is None else places
+    owned = csr_array(membership).astype(np.float32)
+    owned.sort_indices()
+    places = np.arange(owned.shape[0]) if places is None else places
     pixels = int(np.prod(images.shape[1:]))
     reach = NEAR * np.sqrt(pixels)  # as a Euclidean distance
-    means = _blocks(images, places, 1).mean(axis=1)
-    order = np.argsort(means, kind="stable")
-    places, means = places[order], means[order]
     blocks = _blocks(images, places, GRID)  # (items, blocks)
     blocks -= blocks.mean(axis=0)
-    _, owners = np.unique(membership[order], axis=0, return_inverse=True)
-    near_members, members = membership[order], membership[order].astype(np.float32)
-    rows = max(1, min(ROWS, NUMBERS // pixels))
-    for start in range(0, len(places), rows):
-        chunk = np.arange(start, min(start + rows, len(places)))
-        end = int(np.searchsorted(means, means[chunk[-1]] + reach / np.sqrt(images.shape[1]) + 1e-3, side="right"))
-        for first in range(start, end, 4 * ROWS):
-            others = np.arange(first, min(first + 4 * ROWS, end))
-            candidates = _within(blocks[chunk], blocks[others], reach) & (owners[chunk, None] != owners[others])
-            left, right = chunk[candidates.any(axis=1)], others[candidates.any(axis=0)]
-            for part in np.array_split(right, -(-len(right) * pixels // NUMBERS) or 1):
-                if len(left) and len(part):
-                    near = _within(_flat(images, places[left]), _flat(images, places[part]), reach).astype(np.float32)
-                    near_members[left] |= near @ members[part] > 0
-                    near_members[part] |= near.T @ members[left] > 0
-    unsorted = np.empty_like(near_members)
-    unsorted[order] = near_members
-    return unsorted
+    _, axes = np.linalg.eigh(blocks.T @ blocks)
+    directions = (blocks @ axes[:, -DIRECTIONS:]).astype(np.float64)  # (items, directions)
+    tree, owners = KDTree(directions), _owner_groups(owned)
+    pairs: list[np.ndarray] = []
+    for start in range(0, len(places), ROWS):
+        chunk = np.arange(start, min(start + ROWS, len(places)))
+        found = tree.query_ball_point(directions[chunk], reach * (1 + 1e-6) + 1e-6)
+        left = np.repeat(chunk, [len(others) for others in found])
+        right = np.fromiter((other for others in found for other in others), np.int64, len(left))
+        several = (left < right) & (owners[left] != owners[right])
+        pairs += _near_pairs(images, places, blocks, left[several], right[several], reach)
+    left, right = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.int64)
+    near = csr_array((np.ones(len(left), np.float32), (left, right)), shape=(len(places), len(places)))
+    reached = owned + near @ owned + near.T @ owned
+    return csr_array(reached > 0)
 
 
-def near_copies(near: np.ndarray, membership: np.ndarray) -> list[tuple[int, int, int]]:
+def near_copies(near: csr_array, membership: np.ndarray | csr_array) -> list[tuple[int, int, int]]:
     """Pairs of contributors with images that are near but not exact duplicates, and their number, largest first.
 
     Args:
@@ -65,10 +69,36 @@ def near_copies(near: np.ndarray, membership: np.ndarray) -> list[tuple[int, int
     Returns:
         The columns of both contributors, and the smaller of their numbers of images with a near duplicate of the other.
     """
-    counts = membership.T.astype(np.int64) @ (near & ~membership)  # (contributors, contributors)
-    lesser = np.triu(np.minimum(counts, counts.T), k=1)
-    pairs = [(int(first), int(second), int(lesser[first, second])) for first, second in np.argwhere(lesser)]
-    return sorted(pairs, key=lambda pair: (-pair[2], pair))
+    owned = csr_array(membership).astype(np.int64)
+    counts = owned.T @ (near.astype(np.int64) - owned)  # (contributors, contributors)
+    lesser = triu(counts.minimum(counts.T), k=1).tocoo()
+    pairs = zip(lesser.row.tolist(), lesser.col.tolist(), lesser.data.tolist(), strict=True)
+    return sorted((pair for pair in pairs if pair[2]), key=lambda pair: (-pair[2], pair))
+
+
+def _owner_groups(owned: csr_array) -> np.ndarray:
+    """A number for each item, equal for items of the same contributors, `(items,)`."""
+    groups: dict[bytes, int] = {}
+    rows = (owned.indices[start:end].tobytes() for start, end in pairwise(owned.indptr))
+    return np.array([groups.setdefault(row, len(groups)) for row in rows], dtype=np.int64)
+
+
+def _near_pairs(
+    images: np.ndarray, places: np.ndarray, blocks: np.ndarray, left: np.ndarray, right: np.ndarray, reach: float
+) -> list[np.ndarray]:
+    """The pairs that are near among candidates, as arrays `(2, pairs)`."""
+    pairs, pixels = [], int(np.prod(images.shape[1:]))
+    for start in range(0, len(left), max(1, NUMBERS // blocks.shape[1])):
+        some = slice(start, start + max(1, NUMBERS // blocks.shape[1]))
+        can_be = np.square(blocks[left[some]] - blocks[right[some]]).sum(axis=1) <= reach**2 * (1 + 1e-4) + 1e-6
+        first, second = left[some][can_be], right[some][can_be]
+        rows = max(1, NUMBERS // pixels)
+        for begin in range(0, len(first), rows):
+            one, other = first[begin : begin + rows], second[begin : begin + rows]
+            apart = _flat(images, places[one]) - _flat(images, places[other])
+            near = np.square(apart).sum(axis=1) <= reach**2 * (1 + 1e-6)
+            pairs.append(np.stack([one[near], other[near]]))
+    return pairs
 
 
 def _blocks(images: np.ndarray, places: np.ndarray, grid: int) -> np.ndarray:
@@ -89,11 +119,3 @@ def _blocks(images: np.ndarray, places: np.ndarray, grid: int) -> np.ndarray:
 def _flat(images: np.ndarray, places: np.ndarray) -> np.ndarray:
     flat: np.ndarray = images[places].reshape(len(places), -1).astype(np.float32) / 255
     return flat
-
-
-def _within(left: np.ndarray, right: np.ndarray, reach: float) -> np.ndarray:
-    """Pairs with a distance of at most `reach`, bool, `(left, right)`; within rounding, pairs count as near."""
-    squares = np.square(left).sum(axis=1)[:, None] + np.square(right).sum(axis=1)
-    squared_distances = squares - 2 * left @ right.T
-    within: np.ndarray = squared_distances <= reach**2 + 1e-6 * squares
-    return within

@@ -27,6 +27,7 @@ from royalty.models.data.listing import (
     inside,
 )
 from royalty.models.data.names import person_name
+from royalty.models.data.teams import people
 
 METADATA = "metadata.csv"
 KINDS = (METADATA, "metadata.jsonl", "metadata.parquet")
@@ -61,7 +62,7 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
     listing = Listing(str(metadata), tuple(entries), Files(tuple(files)))
     if credited:
         check_credited(listing, labels=labels, texts=texts)
-        _check_contributors(folder, metadata, {name for entry in entries for name in entry.contributors})
+        _check_contributors(folder, metadata, set(people(name for entry in entries for name in entry.contributors)))
     return listing
 
 

@@ -22,11 +22,13 @@ class Licensed:
     Attributes:
         left_out: number of images left out, by license; "" stands for an unknown license.
         without: contributors of whose images none is left, sorted.
+        withdrawn: number of images left out by contributor, because one of their contributors withdrew them.
     """
 
     listing: Listing
     left_out: dict[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    withdrawn: dict[str, int] = field(default_factory=dict)
 
 
 def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool) -> Licensed:

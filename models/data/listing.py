@@ -15,6 +15,7 @@ import numpy as np
 
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.names import person_name
+from royalty.models.data.teams import team_of
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
@@ -188,7 +189,7 @@ def _check_entry(entry: Entry, *, labels: bool, some_labels: bool, texts: bool) 
 
 
 def contributors_of(where: str, written: object) -> tuple[str, ...]:
-    """The contributors in a cell: a text with names separated by `;`, or a list.
+    """The contributors in a cell: a text with names separated by `;`, or a list; with weights, one team.
 
     Raises:
         InputError: a name occurs twice, or has a character that is not seen.
@@ -201,6 +202,8 @@ def contributors_of(where: str, written: object) -> tuple[str, ...]:
             f"{where}: a contributor is a name, and {str(written)[:80]!r} has other things in it; correct it"
         )
     names = tuple(name for part in parts if (name := person_name(where, as_text(part))))
+    if (team := team_of(where, names)) is not None:
+        return (team,)
     if len(set(names)) < len(names):
         raise InputError(f"{where}: contributor listed twice in {as_text(written)!r}; list each once")
     return names

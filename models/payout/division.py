@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
@@ -12,11 +12,31 @@ from typing import Literal, get_args
 
 from royalty.models.base.arrays import as_number, as_whole
 from royalty.models.base.errors import InputError, by_name
-from royalty.models.payout.apportionment import bounded_shares, largest_remainder
+from royalty.models.data.teams import people
+from royalty.models.payout.apportionment import bounded_shares, largest_remainder, whole_weights
 from royalty.models.payout.equal import EqualBy, equal_parts
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
+from royalty.models.payout.teams import shares_of_people
 
 Negative = Literal["zero", "carry", "refuse"]
+
+
+@dataclass(frozen=True)
+class Personal:
+    """Terms of one contributor, which follow from where the payee lives and from tax forms.
+
+    Attributes:
+        minimum: smallest payment in minor units; None: that of all.
+        reserve: share of each payment, in [0, 1), that stays on the account until the next pool.
+        withholding: share of each payment, in [0, 1], that is withheld as tax.
+    """
+
+    minimum: int | None = None
+    reserve: Fraction = Fraction(0)
+    withholding: Fraction = Fraction(0)
+
+
+STANDARD = Personal()
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,8 @@ class Terms:
         equal_share: fraction of the pool, in [0, 1], that is divided equally, whatever the credit; the policy divides
             the rest.
         equal_by: whether that fraction is equal for each contributor, or for each image.
+        holds: contributors whose payments are held for other reasons, and these reasons, such as `case 1f0c`.
+        personal: terms of single contributors, which replace those of all.
     """
 
     policy: PolicyName = "proportional"
@@ -48,6 +70,8 @@ class Terms:
     confusable: frozenset[str] = frozenset()
     equal_share: Fraction = Fraction(0)
     equal_by: EqualBy = "contributor"
+    holds: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    personal: Mapping[str, Personal] = field(default_factory=dict)
 
     def description(self, money: Callable[[int], str]) -> str:
         """The sentences that a report prints about the terms; `money` formats minor units."""
@@ -74,6 +98,9 @@ class Terms:
             sentences.append(f"Without a payee in this currency and held: {', '.join(sorted(self.unpayable))}.")
         if self.confusable:
             sentences.append(f"With a name that looks like another's and held: {', '.join(sorted(self.confusable))}.")
+        if self.holds:
+            held = "; ".join(f"{name} ({', '.join(reasons)})" for name, reasons in sorted(self.holds.items()))
+            sentences.append(f"Held until it is settled: {held}.")
         sentences.append(
             "Amounts are rounded to the smallest unit of the currency by the largest remainder method, so that they "
             "sum to the pool exactly."
@@ -89,27 +116,30 @@ NEGATIVE: dict[Negative, str] = {
 }
 
 
+CO_AUTHOR = "from works with co-authors"
+"""Reason of a payment to a member of a team who has no works alone."""
 DEPARTED = "no longer in the credit table"
 """Reason of a payment to a contributor without credit, of money that earlier pools left."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The use of a contributor's share of a pool, in minor units.
 
-    `amount`, `held`, `carried` and `taken` sum to the share plus a positive balance of the account. Only `claims` and
-    `account` can be negative.
+    `amount`, `withheld`, `held`, `carried` and `taken` sum to the share plus a positive balance of the account. Only
+    `claims` and `account` can be negative.
 
     Attributes:
         share: share of this pool, between floor and cap.
         amount: paid now.
         held: held because of a dispute or a missing payee.
-        carried: below the minimum, and kept on the account.
+        carried: below the minimum, or in the contributor's reserve, and kept on the account.
         taken: deducted to repay debt.
         claims: change of the debt to the pool.
         debt: remaining debt.
         account: change of the account balance, which is the amount carried over minus the debt.
         reasons: why the amount differs from the division by the policy alone.
+        withheld: tax withheld from the payment; `amount` is what remains.
     """
 
     share: int
@@ -121,6 +151,7 @@ class Settlement:
     debt: int
     account: int
     reasons: tuple[str, ...]
+    withheld: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,10 +164,12 @@ class Division:
         settlements: the settlement of each contributor, highest credit first. Shares have the order of the policy's
             weights; equal weights are rounded in the order of credit. Then those without credit, by name.
         reserve: not assigned to a contributor: the excess above the cap, and repaid debt.
+        shares: share of each contributor with credit, in which those of teams are not yet divided among their members.
     """
 
     settlements: dict[str, Settlement]
     reserve: int
+    shares: dict[str, int] = field(default_factory=dict)
 
 
 def divide_pool(
@@ -187,33 +220,42 @@ def divide_pool(
     _check_kinds(credits, terms)
     brought = {name: as_whole(account, f"brought[{name!r}]") for name, account in (brought or {}).items()}
     table = {name: _as_credit(credit, name) for name, credit in credits.items()}
-    departed = sorted(name for name, account in brought.items() if account > 0 and name not in table)
+    known = set(people(table))
+    departed = sorted(name for name, account in brought.items() if account > 0 and name not in known)
     _check(pool, table, terms, departed)
     # Sorted, so that equal weights are rounded in the order of credit.
     ranked = dict(sorted(table.items(), key=lambda item: -item[1].value))
     weights = POLICIES[terms.policy].weigh(ranked)
-    equal_share = Fraction(terms.equal_share)
-    merit = sum((weight for weight in weights.values() if weight > 0), Fraction(0))
+    scaled = whole_weights(list(weights.values()))
+    merit = sum(weight for weight in scaled if weight > 0)
     _check_weights(weights, terms, merit)
-    per_weight = (1 - equal_share) / merit if merit else Fraction(0)  # fraction of the pool per unit of weight
-    equal = equal_parts(equal_share, list(weights), terms.equal_by, images)
-    wanted = {name: equal[name] + per_weight * max(weight, Fraction(0)) for name, weight in weights.items()}
-    _check_floor(sum(part > 0 for part in wanted.values()), terms)
+    wanted = _wanted(scaled, merit, list(weights), terms, images)
+    whole = sum(wanted)  # the pool divided by this is the value of a unit
+    _check_floor(sum(part > 0 for part in wanted), terms)
     low, high = int(terms.floor * pool), int(terms.cap * pool)
-    bounded = bounded_shares(pool, list(wanted.values()), low=low, high=high)
-    settlements = {}
-    for (name, weight), exact_share, share in zip(weights.items(), bounded, largest_remainder(bounded), strict=True):
-        reasons = []
-        if exact_share == high < pool * wanted[name]:
+    shares = bounded_shares(pool, wanted, low=low, high=high)
+    at_cap, at_floor = shares.equals(high), shares.equals(low)
+    by_credit = 1 - Fraction(terms.equal_share)
+    whole_shares, debts, reasons_of = dict[str, int](), dict[str, int](), dict[str, list[str]]()
+    for index, (name, share) in enumerate(zip(weights, largest_remainder(shares), strict=True)):
+        weight, part = scaled[index], wanted[index]
+        reasons: list[str] = []
+        if at_cap[index] and pool * part > high * whole:
             reasons.append("lowered to the cap")
-        if exact_share == low > pool * wanted[name] and wanted[name] > 0:
+        if at_floor[index] and 0 < pool * part < low * whole:
             reasons.append("raised to the floor")
-        new_debt = int(-weight * per_weight * pool) if weight < 0 and terms.negative == "carry" else 0
-        settlements[name] = _settle(share, new_debt, brought.get(name, 0), name, terms, reasons)
+        whole_shares[name], reasons_of[name] = share, reasons
+        owes = weight < 0 and terms.negative == "carry" and merit > 0
+        debts[name] = -weight * pool * by_credit.numerator // (merit * by_credit.denominator) if owes else 0
+    own, own_debts = shares_of_people(whole_shares), shares_of_people(debts)
+    settlements = {
+        name: _settle(share, own_debts[name], brought.get(name, 0), name, terms, reasons_of.get(name, [CO_AUTHOR]))
+        for name, share in own.items()
+    }
     for name in departed:
         settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
-    return Division(settlements, reserve=pool - assigned)
+    return Division(settlements, reserve=pool - assigned, shares=whole_shares)
 
 
 def _check_kinds(credits: object, terms: object) -> None:
@@ -247,12 +289,18 @@ def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
 
 
 def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
-    disputed, unpayable, confusable = (name in names for names in (terms.disputed, terms.unpayable, terms.confusable))
-    is_held = disputed or unpayable or confusable
+    disputed, unpayable, confusable = name in terms.disputed, name in terms.unpayable, name in terms.confusable
+    holds, own = terms.holds.get(name, ()), terms.personal.get(name, STANDARD)
+    is_held = disputed or unpayable or confusable or bool(holds)
+    if own is STANDARD and not (account or new_debt or is_held or 0 < share < terms.minimum):
+        return Settlement(share, share, 0, 0, 0, 0, 0, 0, tuple(reasons))
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
-    small = not is_held and 0 < rest < terms.minimum
-    carried = rest if small else 0
+    small = not is_held and 0 < rest < (terms.minimum if own.minimum is None else own.minimum)
+    payable = 0 if is_held or small else rest
+    reserve = int(payable * own.reserve)
+    tax = int((payable - reserve) * own.withholding)
+    carried = rest if small else reserve
     remarks = {
         "with what earlier pools carried over": account > 0 and not small,
         "less what was owed": taken > 0,
@@ -260,11 +308,14 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
         "in dispute, held": disputed,
         "without a payee in this currency, held": unpayable,
         "with a name that looks like another payee's, held": confusable,
+        f"{', '.join(holds)}, held": bool(holds),
         "below the minimum, carried over": small,
+        f"{float(own.reserve):.4g} of it kept in reserve": reserve > 0,
+        f"{float(own.withholding):.4g} of the payment withheld as tax": tax > 0,
     }
     return Settlement(
         share=share,
-        amount=0 if is_held or small else rest,
+        amount=payable - reserve - tax,
         held=rest if is_held else 0,
         carried=carried,
         taken=taken,
@@ -272,6 +323,7 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
         debt=debt,
         account=carried - debt - account,
         reasons=(*reasons, *(remark for remark, applies in remarks.items() if applies)),
+        withheld=tax,
     )
 
 
@@ -293,16 +345,29 @@ def _check(pool: int, credits: Mapping[str, Credit], terms: Terms, departed: Seq
             f"floor and cap are shares of the pool, the floor not above the cap; got {float(terms.floor):.4g} and "
             f"{float(terms.cap):.4g}. Correct them"
         )
-    if unknown := sorted(terms.disputed - credits.keys() - set(departed)):
+    if unknown := sorted(terms.disputed - set(people(credits)) - set(departed)):
         raise InputError(
             "disputed contributors must have credit in the pool, or money left from earlier ones, and "
             f"{', '.join(map(repr, unknown))} has none; there are {', '.join([*credits, *departed])}"
         )
 
 
-def _check_weights(weights: Mapping[str, Fraction], terms: Terms, merit: Fraction) -> None:
+def _wanted(
+    weights: Sequence[int], merit: int, names: Sequence[str], terms: Terms, images: Mapping[str, int] | None
+) -> list[int]:
+    """What each is to receive without bounds, in any unit: equal parts, and the rest by positive weight."""
+    positive = [max(weight, 0) for weight in weights]
+    equal = Fraction(terms.equal_share)
+    if not equal:
+        return positive
+    by_head = equal_parts(equal, names, terms.equal_by, images)
+    per_weight = (1 - equal) / merit if merit else Fraction(0)
+    return whole_weights([by_head[name] + per_weight * part for name, part in zip(names, positive, strict=True)])
+
+
+def _check_weights(weights: Mapping[str, Fraction], terms: Terms, merit: int) -> None:
     """Check that the policy has somebody to pay, and nobody whom the terms refuse."""
-    negative = [name for name, weight in weights.items() if weight < 0]
+    negative = [name for name, weight in weights.items() if weight.numerator < 0]
     if negative and terms.negative == "refuse":
         raise InputError(
             f"the terms refuse negative credit, and that of {', '.join(negative)} is negative; check their images, or "

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.duplicates import near_owners
 from royalty.models.payout.division import Terms, divide_pool
 from royalty.models.payout.policies import Credit
+from royalty.models.payout.splits import closed_form, combined_shares
 from royalty.models.valuation.shapley import estimate_shapley
+
+DIVIDED = 100
+"""Most contributors for whom the pool is divided anew for each."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +38,29 @@ class SplitIdentity:
     combined: int
 
 
-def overlaps(images: np.ndarray, membership: np.ndarray, min_share: float = 0.5) -> list[tuple[int, int, float]]:
+def overlaps(
+    images: np.ndarray, membership: np.ndarray | csr_array, min_share: float = 0.5
+) -> list[tuple[int, int, float]]:
     """Pairs of contributors with images in common, exact copies or near copies.
 
     Args:
         images: uint8, `(items, channels, height, width)`, without exact copies.
-        membership: bool, `(items, contributors)`; an image with exact copies is one item of several contributors.
+        membership: bool, `(items, contributors)`; an image with exact copies is one item of several contributors. An
+            array of scipy for many contributors.
         min_share: smallest share of common images, relative to the contributor with fewer images.
 
     Returns:
         Columns of both contributors and the share, sorted.
     """
-    near, counts, pairs = near_owners(images, membership), membership.sum(axis=0), []
-    for larger in range(membership.shape[1]):
-        for smaller in range(membership.shape[1]):
-            if (counts[smaller], smaller) < (counts[larger], larger):
-                share = float(near[membership[:, smaller], larger].mean())
-                if share >= min_share:
-                    pairs.append((min(larger, smaller), max(larger, smaller), share))
-    return sorted(pairs)
+    owned = csr_array(membership).astype(np.float32)
+    counts = np.asarray(owned.sum(axis=0))
+    shared = (owned.T @ near_owners(images, membership).astype(np.float32)).tocoo()
+    smaller, larger = shared.coords
+    share = shared.data.astype(np.float64) / counts[smaller]
+    counted = (counts[smaller] < counts[larger]) | ((counts[smaller] == counts[larger]) & (smaller < larger))
+    counted &= share >= min_share
+    pairs = np.stack([smaller, larger])[:, counted]
+    return sorted(zip(*np.sort(pairs, axis=0).tolist(), share[counted].tolist(), strict=True))
 
 
 def merge(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, pair: tuple[int, int]) -> float | None:
@@ -133,16 +143,25 @@ def split(
     interactions, and an interval as wide as before: the noise of a measurement does not shrink with the credit. Any
     change of the share is due to the terms: floors, caps and tiers apply to each contributor, and the policy
     `lower-bound` subtracts the width of the interval twice. Contributors whose split the terms do not allow are left
-    out.
+    out. Up to `DIVIDED` contributors, the pool is divided anew for each; more are computed together, as
+    `royalty.models.payout.splits` describes, if the terms allow it, and else for those of highest credit alone.
 
     Args:
         terms: both identities are disputed if the contributor is.
         images: number of images of each contributor, which two identities divide.
     """
-    undivided = divide_pool(pool, credits, terms, images=images).settlements
+    undivided = divide_pool(pool, credits, terms, images=images).shares
+    if len(credits) > DIVIDED and closed_form(terms):
+        shares = dict(zip(credits, combined_shares(pool, credits, terms).tolist(), strict=True))
+        return [
+            SplitIdentity(name, undivided[name], round(share))
+            for name, share in shares.items()
+            if credits[name].value > 0 and isfinite(share)
+        ]
     splits = []
+    highest = sorted(credits, key=lambda name: -credits[name].value)[:DIVIDED]
     for name, credit in credits.items():
-        if credit.value <= 0:
+        if credit.value <= 0 or name not in highest:
             continue
         shift = credit.value / 2
         half = Credit(credit.value - shift, credit.low - shift, credit.high - shift, credit.error)
@@ -154,10 +173,10 @@ def split(
         try:
             rows = divide_pool(
                 pool, {**others, **dict.fromkeys(twins, half)}, _split_terms(terms, name, twins), images=divided
-            ).settlements
+            ).shares
         except InputError:  # for example, the floor is too high for one more contributor
             continue
-        splits.append(SplitIdentity(name, undivided[name].share, sum(rows[twin].share for twin in twins)))
+        splits.append(SplitIdentity(name, undivided[name], sum(rows[twin] for twin in twins)))
     return splits
 
 

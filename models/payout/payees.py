@@ -1,6 +1,6 @@
 """Payees: the accounts of contributors, from the columns of `contributors.csv`.
 
-These are `payee`, and optionally `currency`, `name`, `country` and `town`.
+These are `payee`, and optionally `currency`, `name`, `country`, `town` and those of `royalty.models.payout.standing`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from royalty.models.base.errors import InputError
@@ -17,9 +18,11 @@ from royalty.models.data.listing import check_columns
 from royalty.models.data.names import lookalikes, person_name
 from royalty.models.payout.countries import is_country
 from royalty.models.payout.iban import FORM, iban_fault, is_iban
+from royalty.models.payout.standing import COLUMNS as STANDING
+from royalty.models.payout.standing import UNKNOWN, Checks, Standing, read_standing, unmet
 
 ACCOUNT_LENGTH = 34
-COLUMNS = ("contributor", "name", "payee", "currency", "country", "town")
+COLUMNS = ("contributor", "name", "payee", "currency", "country", "town", *STANDING)
 OTHER_NAMES = ("iban", "account", "bank account")
 """What people call the column `payee`."""
 
@@ -33,6 +36,7 @@ class Payee:
         account: an IBAN without spaces, or another identifier of at most 34 characters.
         currency: the currency of the account; empty: any.
         country, town: where the payee lives: two letters of ISO 3166-1, and a name; empty: not known.
+        standing: identity and sanctions checks, and tax status.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Payee:
     currency: str
     country: str = ""
     town: str = ""
+    standing: Standing = UNKNOWN
 
     @property
     def has_iban(self) -> bool:
@@ -82,16 +87,29 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
                 currency=currency,
                 country=_country(row.get("country", ""), where),
                 town=row.get("town", "").strip(),
+                standing=read_standing(row, where),
             )
     return payees
 
 
-def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], currency: str) -> frozenset[str]:
-    """Contributors without a payee that accepts this currency."""
+def unpayable(payees: Mapping[str, Payee] | None, contributors: Collection[str], *currencies: str) -> frozenset[str]:
+    """Contributors without a payee that accepts one of these currencies."""
     if payees is None:
         return frozenset()
-    payable = {name for name, payee in payees.items() if payee.currency in ("", currency)}
+    payable = {name for name, payee in payees.items() if payee.currency in ("", *currencies)}
     return frozenset(contributors) - payable
+
+
+def unchecked(
+    payees: Mapping[str, Payee] | None, contributors: Collection[str], checks: Checks, today: date
+) -> dict[str, list[str]]:
+    """Why contributors may not be paid yet, by name: checks that their payee has not passed.
+
+    Those without a payee have passed none.
+    """
+    standings = {name: payee.standing for name, payee in (payees or {}).items()}
+    reasons = {name: unmet(standings.get(name, UNKNOWN), checks, today) for name in sorted(contributors)}
+    return {name: unpassed for name, unpassed in reasons.items() if unpassed}
 
 
 def shared_accounts(payees: Mapping[str, Payee] | None, contributors: Collection[str]) -> list[list[str]]:

@@ -45,18 +45,23 @@ def rank_ranges(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.nd
     Args:
         low, high: `(contributors,)`, the ends of the intervals.
     """
-    above = _above(low, high)
-    return [
-        RankRange(1 + int(better), len(above) - int(worse))
-        for better, worse in zip(above.sum(axis=0), above.sum(axis=1), strict=True)
-    ]
+    above, below = _counts(low, high)
+    contributors = len(above)
+    return [RankRange(1 + better, contributors - worse) for better, worse in zip(above, below, strict=True)]
 
 
 def pairs_told_apart(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> int:
     """Number of pairs of contributors whose intervals do not overlap."""
-    return int(_above(low, high).sum())
+    return sum(_counts(low, high)[0])
 
 
-def _above(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Whether the contributor of the row is surely above that of the column."""
-    return np.asarray(surely_above(np.asarray(low, float)[:, None], np.asarray(high, float)[None, :]))
+def _counts(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray) -> tuple[list[int], list[int]]:
+    """For each contributor, how many are surely above and how many surely below; by sorting, not by pairs.
+
+    A contributor is surely above another whose interval ends before theirs begins; see `surely_above`.
+    """
+    lows, highs = np.asarray(low, float), np.asarray(high, float)
+    known = ~(np.isnan(lows) | np.isnan(highs))  # nobody is told apart by an interval that is not known
+    above = known.sum() - np.searchsorted(np.sort(lows[known]), highs, side="right")
+    below = np.searchsorted(np.sort(highs[known]), lows, side="left")
+    return np.where(known, above, 0).tolist(), np.where(known, below, 0).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -12,17 +12,21 @@ from typing import Annotated
 from babel.numbers import is_currency
 from pydantic import (
     Field,
+    PositiveInt,
     field_validator,
     model_validator,
 )
 
 from royalty.infra.ledger.change import Corrections
 from royalty.infra.ledger.money import decimals_of, formatted, major_units
-from royalty.models.payout.division import Negative, Terms
+from royalty.models.payout.approval import ApprovalRules
+from royalty.models.payout.countries import is_country
+from royalty.models.payout.division import Negative, Personal, Terms
 from royalty.models.payout.equal import EqualBy
 from royalty.models.payout.iban import is_iban
 from royalty.models.payout.periods import PeriodRule
 from royalty.models.payout.policies import PolicyName
+from royalty.models.payout.standing import Checks
 from royalty.models.payout.usage import Unattributable
 from royalty.tasks.config.base import Limit, StageConfig
 
@@ -99,6 +103,76 @@ class UseConfig(StageConfig):
         )
 
 
+class ApprovalConfig(StageConfig):
+    """Which payouts wait for a second person; see `royalty.models.payout.approval.ApprovalRules`.
+
+    Attributes:
+        above: in units of the currency of the pool.
+    """
+
+    above: Annotated[Decimal, Field(ge=0, max_digits=18)] | None = None
+    first_payee: bool = False
+    changed_account: bool = False
+
+    @property
+    def applies(self) -> bool:
+        """Whether any payout waits."""
+        return self.above is not None or self.first_payee or self.changed_account
+
+
+class ChecksConfig(StageConfig):
+    """What is required of payees before they are paid; see `royalty.models.payout.standing.Checks`."""
+
+    identity: bool = False
+    sanctions: bool = False
+    max_age_days: PositiveInt | None = None
+
+
+class CountryConfig(StageConfig):
+    """Terms for payees who live in a country.
+
+    Attributes:
+        minimum: smallest payment, in units of the currency of the pool; by default that of all.
+        reserve: share of each payment that stays on the account until the next pool.
+    """
+
+    minimum: Annotated[Decimal, Field(ge=0, max_digits=18)] | None = None
+    reserve: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
+
+
+class WithholdingConfig(StageConfig):
+    """Percent of payments that is withheld as tax, for payees whose row in `contributors.csv` says nothing else.
+
+    Attributes:
+        rate: for payees who gave a tax form.
+        without_form: for those who gave none.
+    """
+
+    rate: Annotated[Decimal, Field(ge=0, le=100)] = Decimal(0)
+    without_form: Annotated[Decimal, Field(ge=0, le=100)] = Decimal(0)
+
+
+class ConversionConfig(StageConfig):
+    """Exchange rates, for payees whose account is in another currency than the pool.
+
+    Attributes:
+        date: day of the rates.
+        source: who states them, such as `ECB`.
+        rates: units of a currency for one unit of the currency of the pool.
+    """
+
+    date: date
+    source: Annotated[str, Field(min_length=1, max_length=64)]
+    rates: dict[str, Annotated[Decimal, Field(gt=0)]]
+
+    @field_validator("rates")
+    @classmethod
+    def _known_currencies(cls, rates: dict[str, Decimal]) -> dict[str, Decimal]:
+        if unknown := [currency for currency in rates if not is_currency(currency)]:
+            raise ValueError(f"a currency is an ISO 4217 code such as USD; got {', '.join(unknown)}")
+        return rates
+
+
 class PayoutConfig(StageConfig):
     """The pool of money and the terms of its division; see `royalty.models.payout.division.Terms`.
 
@@ -131,6 +205,11 @@ class PayoutConfig(StageConfig):
         corrections: what happens when a pool and period that was paid is divided by other credit. `carry`: what was
             paid stays, and the next payouts pay or withhold the differences. `reverse`: it is taken back, and paid
             anew.
+        approval: which postings wait for a second person.
+        checks: what is required of payees; the money of others is held.
+        countries: terms for payees by the country that they live in, as two letters.
+        withholding: tax that is withheld from payments.
+        conversion: exchange rates; without them, money is held for payees whose account is in another currency.
     """
 
     pool: Annotated[Decimal, Field(ge=0, max_digits=18)] = Decimal("1000.00")
@@ -156,6 +235,12 @@ class PayoutConfig(StageConfig):
     corrections: Corrections = "carry"
     use: UseConfig | None = None
 
+    approval: ApprovalConfig = ApprovalConfig()
+    checks: ChecksConfig = ChecksConfig()
+    countries: dict[str, CountryConfig] = Field(default_factory=dict)
+    withholding: WithholdingConfig = WithholdingConfig()
+    conversion: ConversionConfig | None = None
+
     @field_validator("currency")
     @classmethod
     def _known_currency(cls, currency: str) -> str:
@@ -163,9 +248,19 @@ class PayoutConfig(StageConfig):
             raise ValueError("a currency is an ISO 4217 code such as EUR")
         return currency
 
+    @field_validator("countries")
+    @classmethod
+    def _known_countries(cls, countries: dict[str, CountryConfig]) -> dict[str, CountryConfig]:
+        if unknown := [code for code in countries if not is_country(code)]:
+            raise ValueError(f"a country has two letters of ISO 3166-1, such as CH; got {', '.join(unknown)}")
+        return countries
+
     @model_validator(mode="after")
     def _whole_minor_units(self) -> PayoutConfig:
-        for title, amount in (("pool", self.pool), ("minimum payment", self.minimum)):
+        for title, amount in (
+            ("pool", self.pool),
+            *(("minimum payment", least) for least in (self.minimum, *self._minimums)),
+        ):
             if amount != amount.quantize(Decimal(1).scaleb(-self.digits)):
                 raise ValueError(
                     f"a {title} is a whole number of the smallest units of {self.currency}, which has {self.digits} "
@@ -185,6 +280,10 @@ class PayoutConfig(StageConfig):
         return self
 
     @property
+    def _minimums(self) -> list[Decimal]:
+        return [country.minimum for country in self.countries.values() if country.minimum is not None]
+
+    @property
     def digits(self) -> int:
         """Decimals of the currency."""
         return decimals_of(self.currency)
@@ -199,12 +298,20 @@ class PayoutConfig(StageConfig):
         limits = self.limits.model_copy(update={"stderr": None})
         return self.model_copy(update={"limits": limits}) if accepted else self
 
-    def terms(self, unpayable: Collection[str] = (), confusable: Collection[str] = ()) -> Terms:
+    def terms(
+        self,
+        unpayable: Collection[str] = (),
+        confusable: Collection[str] = (),
+        holds: Mapping[str, Sequence[str]] | None = None,
+        personal: Mapping[str, Personal] | None = None,
+    ) -> Terms:
         """Terms of the division.
 
         Args:
             unpayable, confusable: contributors without a payee in the currency of the pool, and those whose name looks
                 like that of another payee.
+            holds: other reasons for which money is held, by contributor.
+            personal: terms of single contributors.
         """
         return Terms(
             policy=self.policy,
@@ -217,7 +324,19 @@ class PayoutConfig(StageConfig):
             disputed=frozenset(self.disputed),
             unpayable=frozenset(unpayable),
             confusable=frozenset(confusable),
+            holds=holds or {},
+            personal=personal or {},
         )
+
+    def approval_rules(self) -> ApprovalRules:
+        """The rules of approval, in minor units."""
+        above = self.approval.above
+        minor = None if above is None else int(above.scaleb(self.digits))
+        return ApprovalRules(minor, self.approval.first_payee, self.approval.changed_account)
+
+    def payee_checks(self) -> Checks:
+        """What is required of payees."""
+        return Checks(**self.checks.model_dump())
 
     def major_units(self, minor: int) -> Decimal:
         """Convert minor units to units of the currency."""

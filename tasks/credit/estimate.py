@@ -298,6 +298,17 @@ def record_credit(run: str, credit: Credited) -> None:
     open_workspace(settings()).ledger.record_credit(run, credit.key, credit.outputs.table)
 
 
+def credited_contributors(space: Workspace) -> set[str]:
+    """Everybody in the latest credit table of any run, as far as these tables are in this home."""
+    names: set[str] = set()
+    for run in space.ledger.credited_runs():
+        stage = space.ledger.credit_of(run)
+        credit = CREDIT.kept(space, stage[1]) if stage is not None else None
+        if credit is not None and space.artifacts.path(credit.outputs.table).exists():
+            names |= set(load_table(space, credit.outputs.table)["contributor"])
+    return names
+
+
 @task(name="find credit", cache_policy=NO_CACHE)
 def find_credit(run_or_table: str) -> tuple[str, Credited]:
     """Find a run and its credit, by the name of the run or the digest of the credit table.

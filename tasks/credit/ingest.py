@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.ledger.optouts import optouts
 from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
-from royalty.infra.workspace import Workspace
+from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.artbench import artbench_images
 from royalty.models.data.celeba import celeba_images
@@ -25,6 +26,7 @@ from royalty.models.data.items import Splits
 from royalty.models.data.licenses import Licensed, licensed
 from royalty.models.data.listing import check_credited
 from royalty.models.data.openmoji import openmoji_drawings
+from royalty.models.data.optouts import Covers, without_withdrawn
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
     ArtbenchSource,
@@ -91,11 +93,14 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
 
 
 def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, public: list[str]) -> Ingested:
-    usable = list_source(source, seed, labels=labels, texts=texts)
-    listing = usable.listing
+    withdrawals = [optout.covers for optout in optouts(open_workspace(settings()).acts)]
+    usable = list_source(source, seed, labels=labels, texts=texts, withdrawals=withdrawals)
+    listing, withdrawn = usable.listing, usable.withdrawn
     reading: dict[str, Any] = {"size": source.size, "held_out": source.held_out.model_dump()}
     if usable.left_out:
         reading["left_out"] = {"licenses": usable.left_out, "contributors": usable.without}
+    if withdrawn:
+        reading["withdrawn"] = withdrawn
     provenance = listing.provenance(source.place)
     inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance), public=public)
 
@@ -123,6 +128,7 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, publ
             years=listing.years(),
             left_out=usable.left_out,
             without_images=list(usable.without),
+            withdrawn=withdrawn,
             listed=keep_listed(space.artifacts, read.ids, provenance, owners, listing.described()),
         )
 
@@ -153,8 +159,10 @@ def _set_apart(outputs: IngestOutputs, public: list[str]) -> IngestOutputs:
     return replace(outputs, public=public)
 
 
-def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> Licensed:
-    """List the images of a source that have an allowed license, and check that they can be credited.
+def list_source(
+    source: FileSource, seed: int, *, labels: bool, texts: bool, withdrawals: Sequence[Covers] = ()
+) -> Licensed:
+    """List the images of a source that have an allowed license and were not withdrawn, and check them for credit.
 
     Raises:
         InputError: an image or its row cannot be used; the message has the file, the row and the remedy.
@@ -179,8 +187,9 @@ def list_source(source: FileSource, seed: int, *, labels: bool, texts: bool) -> 
             chosen = source.model_dump(include={"size", "least", "others", "skin_tones", "until"})
             listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
-    check_credited(usable.listing, labels=labels, texts=texts)
-    return usable
+    kept, withdrawn = without_withdrawn(usable.listing, withdrawals)
+    check_credited(kept, labels=labels, texts=texts)
+    return replace(usable, listing=kept, withdrawn=withdrawn)
 
 
 def _outputs(

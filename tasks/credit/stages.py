@@ -54,6 +54,7 @@ class IngestOutputs:
         years: number of images by the year in which they were made; "" stands for an unknown date.
         left_out: number of images that were left out because of their licence, by licence.
         without_images: contributors who have no image for that reason.
+        withdrawn: number of images that were left out by contributor, because they were withdrawn.
         label_names: names of the labels, in the order in which a conditional generator makes them.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
@@ -80,6 +81,7 @@ class IngestOutputs:
     references: int | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     without_images: list[str] = field(default_factory=list)
+    withdrawn: dict[str, int] = field(default_factory=dict)
     label_names: list[str] = field(default_factory=list)
     public: list[str] = field(default_factory=list)
 

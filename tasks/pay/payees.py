@@ -8,6 +8,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import CONTRIBUTORS
+from royalty.models.data.teams import people
 from royalty.models.payout.payees import Payee, read_payees
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, FolderSource
@@ -22,6 +23,7 @@ def check_terms(payout: PayoutConfig, contributors: Sequence[str], run: str) -> 
     Raises:
         InputError: a dispute of nobody, or a floor that the pool does not suffice for if all contributors earn.
     """
+    contributors = people(contributors)
     unknown = sorted(set(payout.disputed) - set(contributors))
     if unknown:
         pool = {"pool": payout.name or run, "period": payout.period or "", "source": run}

@@ -19,6 +19,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.ledger.money import decimals_of
 from royalty.infra.ledger.pain001 import (
     CURRENCY,
     LARGEST,
@@ -37,6 +38,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.business_days import is_business_day, next_business_day
+from royalty.models.payout.conversion import converted
 from royalty.models.payout.iban import OUTSIDE_EEA, is_in_sepa
 from royalty.models.payout.payees import Payee, unpayable
 from royalty.tasks.config.payout import DebtorConfig, PayoutConfig
@@ -167,9 +169,15 @@ def _divided(
     due = sorted((contributor, minor) for contributor, minor in gets.items() if minor > 0)
     for index, (contributor, minor) in enumerate(due, start=1):
         amount, text = config.major_units(minor), f"{subject}: {contributor}"
-        payee = payees.get(contributor, Payee(contributor, "", ""))
-        if reason := _unreachable(payee, amount, config.debtor):
-            row = (contributor, payee.name, payee.account, f"{amount:f}", config.currency, text, reason)
+        payee, currency = payees.get(contributor, Payee(contributor, "", "")), config.currency
+        reason = _unreachable(payee, amount, config.debtor)
+        rates = config.conversion.rates if config.conversion is not None else {}
+        if payee.currency not in ("", currency) and payee.currency in rates:
+            rate, dated = rates[payee.currency], config.conversion
+            reason = f"it is paid in {payee.currency}: {amount:f} {currency} at {rate}, {dated.source} of {dated.date}"
+            amount, currency = converted(amount, rate, decimals_of(payee.currency)), payee.currency
+        if reason:
+            row = (contributor, payee.name, payee.account, f"{amount:f}", currency, text, reason)
             others.append(OtherPayment(*row))
         else:
             identity, address = f"{statement}-{index}", _address(payee.country, payee.town)

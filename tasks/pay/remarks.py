@@ -19,7 +19,7 @@ def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
     sentences = {}
     gone = {row["contributor"] for row in paid.departed}
     for name, row in paid.settlements.items():
-        unpaid = {"held": row.held, "carried over": row.carried, "owed": row.debt}
+        unpaid = {"held": row.held, "withheld as tax": row.withheld, "carried over": row.carried, "owed": row.debt}
         unpaid |= {"paid": row.amount} if name in gone else {}  # no table of credit shows it
         amounts = [f"{config.formatted(amount)} {state}" for state, amount in unpaid.items() if amount]
         if row.reasons:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from royalty.infra.ledger.change import PoolChange
-from royalty.models.payout.division import Settlement
+from royalty.models.payout.division import Personal, Settlement, Terms
+from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.stages.stage import Finished, Stage
 
 
@@ -31,6 +33,9 @@ class PayInputs:
         withheld: minor units of the pool that the terms of use keep.
         efficiency_gap, marginal_error: diagnostics of the credit, for the gates; see
             `royalty.models.payout.gates.measure_gates`.
+        holds: why money is held, by contributor: open cases, and payees who have not passed the checks.
+        personal: terms of single contributors as JSON; see `royalty.models.payout.division.Personal`.
+        converted: currency and rate of payments in another currency than the pool's, by contributor.
     """
 
     table: str
@@ -47,6 +52,17 @@ class PayInputs:
     before: str | None = None
     confusable: list[str] = field(default_factory=list)
     withheld: int = 0
+    holds: Mapping[str, list[str]] = field(default_factory=dict)
+    personal: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    converted: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def terms(self, config: PayoutConfig) -> Terms:
+        """Terms of the division with what these inputs hold."""
+        personal = {
+            name: Personal(own.get("minimum"), Fraction(own.get("reserve", 0)), Fraction(own.get("withholding", 0)))
+            for name, own in self.personal.items()
+        }
+        return config.terms(self.unpayable, self.confusable, self.holds, personal)
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,12 @@ def posted_terms(paid: Paid) -> dict[str, Any]:
     basis = paid.outputs.basis
     bases = {} if basis is None else {"basis": basis, "before": paid.inputs.before}
     inputs = paid.inputs
-    held = {"unpayable": inputs.unpayable, **({"confusable": inputs.confusable} if inputs.confusable else {})}
+    held: dict[str, Any] = {"unpayable": inputs.unpayable}
+    held |= {
+        name: getattr(inputs, name)
+        for name in ("confusable", "holds", "personal", "converted")
+        if getattr(inputs, name)
+    }
     return {**inputs.config, **held, **bases}
 
 
@@ -105,6 +126,7 @@ class DividedPool:
         statement: ID of the ledger statement that holds the division; None if it is not posted.
         unposted: why a division that was to be posted was not; empty if it was, or is a proposal.
         remarks: on what could not be shown after it was posted.
+        approval: ID of the approval by a second person that it waits for, or that was rejected; None without one.
     """
 
     stage: Paid
@@ -115,6 +137,7 @@ class DividedPool:
     unposted: str = ""
     lookalikes: list[list[str]] = field(default_factory=list)
     remarks: Sequence[str] = ()
+    approval: str | None = None
 
     @property
     def inputs(self) -> PayInputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, Source
+from royalty.tasks.pay.evidence import check_payees, export_evidence
 from royalty.tasks.pay.payment_files import OTHERS, TRANSFERS, ExportName, payment_files
 
 
@@ -53,8 +55,12 @@ def write_payout(
 
     Returns:
         Paths of the files, and remarks on payments that are not in the file for the bank.
+
+    Raises:
+        InputError: payment files are to be written, and an account has changed since the statement was posted.
     """
-    folder = open_workspace(settings()).root / "payouts" / posted.id
+    space = open_workspace(settings())
+    folder = space.root / "payouts" / posted.id
     table, parquet = pd.DataFrame(list(rows)), io.BytesIO()
     table.to_parquet(parquet, index=False)
     payloads = {
@@ -64,8 +70,12 @@ def write_payout(
     }
     remarks: list[str] = []
     if export is not None:
+        check_payees(space, posted, payees)
         files, remarks = payment_files(posted, config, payees, export)
         payloads |= files
+        digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in files.items()}
+        if digests:  # recorded first: a file that the ledger does not know would be taken for a forged one
+            space.ledger.record_export(posted.id, export_evidence(space, posted, payees, digests))
         for stale in {TRANSFERS, OTHERS} - set(files):  # of an earlier export, whose payments are in the other file now
             (folder / stale).unlink(missing_ok=True)
     for name, payload in payloads.items():

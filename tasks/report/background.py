@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from royalty.infra.ledger.cases import Case
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
+from royalty.models.data.teams import people
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.listed import about_of, files_of
 from royalty.tasks.items.stages import MATCH, VALUE
@@ -57,6 +59,7 @@ class Background:
         earlier: the run that changes are shown against; None if there is none.
         files: file names by contributor and item id; empty if the images have none.
         about: caption, license and date by item id; empty if the images have none.
+        cases: cases about a contributor of this run.
     """
 
     train: ImageSet
@@ -65,6 +68,7 @@ class Background:
     earlier: EarlierRun | None
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
+    cases: Sequence[Case] = ()
 
     @classmethod
     def read(cls, space: Workspace, name: str, stages: RunStages) -> Background:
@@ -77,6 +81,7 @@ class Background:
             earlier=_earlier_run(space, name, stages),
             files=files_of(space.artifacts, listed) if listed else {},
             about=about_of(space.artifacts, listed, train.ids) if listed else {},
+            cases=[case for case in space.cases.all() if {*case.contributors} & {*people(train.contributors)}],
         )
 
     @property
@@ -86,6 +91,7 @@ class Background:
             "earlier": self.earlier.key if self.earlier else None,
             "valuations": [valuation.digest for valuation in self.valuations],
             "statements": [asdict(posted) for posted in self.statements],
+            "cases": [case.acts[-1].hash for case in self.cases],
         }
 
 
@@ -109,9 +115,7 @@ def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
     table = stages.credit.outputs.table
     pools = {(posted.pool, posted.period) for posted in statements if posted.valuation == table}
     return [
-        posted
-        for posted in statements
-        if (posted.pool, posted.period) in pools or names & {*posted.paid, *posted.held, *posted.accounts}
+        posted for posted in statements if (posted.pool, posted.period) in pools or any(map(posted.concerns, names))
     ]
 
 

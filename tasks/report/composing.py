@@ -15,13 +15,13 @@ from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import Alphabet, ContributorRow, ModelRow, Report
 from royalty.infra.workspace import Workspace
 from royalty.models.data.items import ImageSet
-from royalty.models.payout.division import Settlement
 from royalty.models.properties.registry import chosen_property
 from royalty.models.valuation.sure_pairs import SurePairs
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.stages import MeasureOutputs
+from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
 from royalty.tasks.pay.headline import headline
 from royalty.tasks.pay.stages import PayOutputs
@@ -92,12 +92,13 @@ def compose_report(
         coalition_model=COALITION_MODELS[config.coalitions.method],
         interval_covers=interval_sources(config),
         confidence=config.credit.confidence,
-        rows=_rows(ranked(table), train, payout, paid.settlements, data.held_out),
+        rows=_rows(ranked(table), train, payout, paid, data.held_out),
         models=_models(stages),
         step_images=config.sampling.images,
         generated=_generated(space, measure),
         alphabet=_alphabet(space, stages),
         interactions=pair_section(credit.interactions),
+        cases=case_rows(space.cases.all(), data.contributors),
         matches=match_section(space.artifacts, stages.match.outputs, credits),
         paid=_paid(payout, paid),
         pool=payout.formatted(payout.minor_units),
@@ -124,14 +125,15 @@ def _rows(
     table: pd.DataFrame,
     train: ImageSet,
     payout: PayoutConfig,
-    settlements: Mapping[str, Settlement],
+    paid: PayOutputs,
     held_out: Mapping[str, int],
 ) -> tuple[ContributorRow, ...]:
-    rows = []
+    rows, shares = [], {row["contributor"]: row["share"] for row in paid.rows}
     for row in table.to_dict("records"):
         member = train.contributors.index(row["contributor"])
         items = np.flatnonzero(train.membership[:, member])[:STRIP]
-        settlement = settlements.get(row["contributor"])  # None if the payout was refused
+        settlement = paid.settlements.get(row["contributor"])  # None for a team, or if the payout was refused
+        share = shares.get(row["contributor"]) or 0.0
         rows.append(
             ContributorRow(
                 name=row["contributor"],
@@ -140,8 +142,8 @@ def _rows(
                 stderr=row["stderr"],
                 ci_low=row["ci_low"],
                 ci_high=row["ci_high"],
-                share=settlement.share / payout.minor_units if settlement and payout.minor_units else 0.0,
-                amount=payout.formatted(settlement.amount) if settlement else "none",
+                share=share,
+                amount=payout.formatted(settlement.amount) if settlement else "to its authors" if share else "none",
                 strip=sheet(train.images[items], STRIP),
                 held_out=held_out.get(row["contributor"]),
                 rank_best=row["rank_best"],

@@ -15,6 +15,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
 from royalty.tasks.report.background import Background, EarlierRun, Valuation
 from royalty.tasks.report.stages import RunStages
@@ -58,6 +59,7 @@ def compose_pages(
                 since=earlier.created_at if earlier and then else None,
                 changes=changes,
                 pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
+                cases=case_rows(background.cases, [row.name]),
             )
         )
     return pages

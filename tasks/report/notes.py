@@ -84,6 +84,9 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if data.left_out:
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.left_out.items()]
         yield f"Images left out because of their license: {_shortened(counts, NAMED)}."
+    if data.withdrawn:
+        counts = [f"{name} ({count})" for name, count in data.withdrawn.items()]
+        yield f"Images that were withdrawn are not trained on: {_shortened(counts, NAMED)}."
     if data.without_images:
         yield (
             "Contributors of whose images none has an allowed license, so that they are not credited: "
@@ -138,7 +141,7 @@ def policy_sentences(division: DividedPool, payout: PayoutConfig, table: pd.Data
     Args:
         table: the credit table.
     """
-    yield payout.terms(division.inputs.unpayable, division.inputs.confusable).description(payout.formatted)
+    yield division.inputs.terms(payout).description(payout.formatted)
     yield tier_sentence(division.outputs.tiers)
     yield parts_sentence(table, division.outputs, payout)
     stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))

@@ -12,7 +12,7 @@ from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.report import PaymentRow
 from royalty.infra.settings import settings
 from royalty.infra.tracking.records import Payment
-from royalty.infra.workspace import Workspace, open_workspace
+from royalty.infra.workspace import Workspace, notary, open_workspace
 from royalty.tasks.report.stages import TRACK
 from royalty.tasks.report.text import escaped
 
@@ -21,14 +21,16 @@ from royalty.tasks.report.text import escaped
 def show_payments(pool: str, period: str | None) -> list[str]:
     """Update the MLflow runs of every credit table that a pool was divided by, after a posting.
 
-    The posting stands, whether or not MLflow can be reached.
+    They also get the last signed checkpoint of the ledger, which a time-stamping authority stamps if one is set. The
+    posting stands, whether or not MLflow and the authority can be reached.
 
     Returns:
-        A remark if a run could not be updated.
+        Remarks if a run could not be updated, or a checkpoint was not stamped.
     """
-    space = open_workspace(settings())
+    space, keeper = open_workspace(settings()), notary(settings())
+    remarks = keeper.stamp()
     if not space.runs.stages(TRACK.name):  # nothing is logged, and MLflow takes seconds to import
-        return []
+        return remarks
     from mlflow.exceptions import MlflowException
 
     from royalty.infra.tracking.client import open_tracking
@@ -37,10 +39,10 @@ def show_payments(pool: str, period: str | None) -> list[str]:
     tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
     try:
         for table in sorted(tables):
-            open_tracking(settings()).show_payment(table, payment_of(statements, table))
+            open_tracking(settings()).show_payment(table, payment_of(statements, table), keeper.last_file())
     except MlflowException as error:
-        return [f"MLflow does not show this payment yet: {error}. Repeat the command when MLflow can be reached"]
-    return []
+        remarks.append(f"MLflow does not show this payment yet: {error}. Repeat the command when MLflow can be reached")
+    return remarks
 
 
 def payment(space: Workspace, table: str, refusal: str | None) -> Payment:
@@ -57,7 +59,7 @@ def payment(space: Workspace, table: str, refusal: str | None) -> Payment:
 
 def payment_of(statements: Sequence[Posted], table: str) -> Payment:
     """What statements say about a credit table."""
-    own = [posted for posted in statements if posted.valuation == table]
+    own = [posted for posted in statements if posted.valuation == table and posted.kind != "export"]
     if not own:
         return Payment("proposed", "proposed; nothing is paid.")
     active = [posted for posted in own if _stands(posted, statements)]
@@ -104,6 +106,7 @@ def _what(posted: Posted, *, of_pool: str = "", shown: Callable[[str], str] = st
     return {
         "division": f"{formatted(posted.amount, posted.currency)}{of_pool} divided, and {moved} paid",
         "correction": f"the accounts of {len(posted.accounts)} contributor(s){of_pool} corrected",
+        "decision": f"money{of_pool} moved by the decision of a case",
         "release": f"{moved} released to {', '.join(map(shown, posted.paid))}",
     }[posted.kind]
 

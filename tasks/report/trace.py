@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from royalty.infra.ledger.cases import Case
+from royalty.infra.ledger.copies import problems_of_copy
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.trace import State, Step, Trace
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
@@ -26,6 +28,7 @@ from royalty.tasks.report.traced_lineage import TracedLineage, hashed, mlflow_ur
 
 ORDER = (
     "Payout statement",
+    "Payment files",
     "Policy",
     "Payout table",
     "Report",
@@ -80,17 +83,26 @@ def trace_target(space: Workspace, asked: str, target: TraceTarget) -> Trace:
 
 
 def _statements(lineage: TracedLineage) -> Iterator[Step]:
-    """Payout statements of the ledger, compared with the payout tables."""
+    """Payout statements of the ledger, compared with the payout tables, their evidence and their copies."""
     for posted in lineage.statements:
+        if posted.kind == "export":
+            yield _export(lineage, posted)
+            continue
         rows = [row for row in lineage.named(PAY.name) if row.inputs["table"] == posted.valuation]
         divisions = [readable(PAY, row) for row in rows]
         comparable = [division for division in divisions if division is not None]
-        if posted.kind == "correction":
+        if posted.kind == "decision":
+            problem = _decision_problem(posted, lineage.space.cases.all())
+        elif posted.kind == "correction":
             problem = _correction_problem(posted, comparable, lineage.due_after(posted))
         else:
             problem = _amounts_problem(posted, comparable)
         # An unreadable row may be the division that this statement pays, so a mismatch proves nothing.
         undecided = problem is not None and None in divisions
+        if problem is None or undecided:
+            copies = problems_of_copy(lineage.space.root / "payouts", lineage.space.ledger, posted)
+            beside = lineage.evidence_problem(posted) or next(iter(copies), None)
+            problem, undecided = beside or problem, undecided and beside is None
         reversal = "" if posted.active else ", reversed by a later statement"
         money = PayoutConfig(pool=Decimal(0), currency=posted.currency).formatted
         facts = (
@@ -103,6 +115,19 @@ def _statements(lineage: TracedLineage) -> Iterator[Step]:
             yield Step("Payout statement", posted.id, "recorded", (*facts, ("Payout table", EARLIER[1])))
         else:
             yield Step("Payout statement", posted.id, "changed" if problem else "verified", facts, problem)
+
+
+def _decision_problem(posted: Posted, cases: Sequence[Case]) -> str | None:
+    """Look for the case that decided what this statement moves; None if there is one."""
+    decisions = [case.decision.body["statements"] for case in cases if case.decision is not None]
+    return None if any(posted.id in ids for ids in decisions) else "no case has this decision"
+
+
+def _export(lineage: TracedLineage, posted: Posted) -> Step:
+    """Payment files of a statement, as they were recorded."""
+    evidence = lineage.space.ledger.evidence_of(posted.evidence or "") or {}
+    facts = [("Statement", str(evidence.get("statement", ""))), *evidence.get("exports", {}).items()]
+    return Step("Payment files", posted.id, "recorded", (*facts, ("Written", posted.created_at[:10])))
 
 
 def _amounts_problem(posted: Posted, divisions: Sequence[Paid]) -> str | None:
@@ -126,7 +151,7 @@ def _correction_problem(posted: Posted, divisions: Sequence[Paid], due: Mapping[
         due: minor units by contributor, if not zero.
     """
     tables = [
-        {name: row.amount + row.held + row.account for name, row in paid.outputs.settlements.items()}
+        {name: row.amount + row.withheld + row.held + row.account for name, row in paid.outputs.settlements.items()}
         for paid in _divisions_of(posted, divisions)
     ]
     if not tables:
@@ -155,7 +180,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
             "recorded",
             (
                 ("Pool", f"{paid.inputs.pool}, {config.formatted(config.minor_units)}"),
-                ("Terms", config.terms(paid.inputs.unpayable, paid.inputs.confusable).description(config.formatted)),
+                ("Terms", paid.inputs.terms(config).description(config.formatted)),
                 *((("Use", config.use.description),) if config.use else ()),
                 *((("Refused", refusal),) if refusal else ()),
             ),

@@ -84,12 +84,15 @@ class TracedLineage:
         return [posted for posted in self.space.ledger.statements() if posted.valuation in self.artifacts]
 
     def due_after(self, posted: Posted) -> dict[str, int]:
-        """Minor units due to each contributor of a pool after a statement: paid, held and on account, if not zero."""
+        """Minor units due to each contributor of a pool after a statement, if not zero: see `Money.due`.
+
+        What decisions of cases moved from one to another is left out, as corrections leave it out.
+        """
         due: dict[str, int] = defaultdict(int)
         for statement in self.space.ledger.statements():
             same_pool = (statement.pool, statement.period) == (posted.pool, posted.period)
-            if same_pool and statement.sequence <= posted.sequence:
-                for amounts in (statement.moved, statement.held, statement.accounts):
+            if same_pool and statement.sequence <= posted.sequence and statement.kind != "decision":
+                for amounts in (statement.moved, statement.withheld, statement.held, statement.accounts):
                     for name, amount in amounts.items():
                         due[name] += amount
         return {name: amount for name, amount in due.items() if amount}
@@ -109,6 +112,14 @@ class TracedLineage:
         if origin is None or origin.content == self.contents[key]:
             return None
         return "its row in the run store was changed after it was written"
+
+    def evidence_problem(self, posted: Posted) -> str | None:
+        """Compare the rows that a statement rests on with the digests under its hash; None if all are as they were."""
+        evidence = self.space.ledger.evidence_of(posted.evidence) if posted.evidence else None
+        rows: dict[str, str] = dict((evidence or {}).get("rows", {}))
+        now = self.space.runs.contents(rows)
+        changed = next((key for key, digest in rows.items() if now.get(key) != digest), None)
+        return None if changed is None else f"the row {changed} of the run store, which it rests on, has changed"
 
     def provenance(self, key: str) -> dict[str, Any]:
         """Commit, flow run and MLflow run of a row, as keyword arguments of `Step`."""

@@ -100,12 +100,21 @@ def run_stage(
     space = open_workspace(settings())
     code = tuple(modules)
     key = stage.key(inputs, code)
-    if (finished := stage.kept(space, key)) is not None:
+    if (finished := _whole(space, stage, key)) is not None:
         return finished
     with alone(space.root / "locks" / (stage.name if one_by_one else key)):
-        if (finished := stage.kept(space, key)) is not None:  # another flow may have finished it meanwhile
+        if (finished := _whole(space, stage, key)) is not None:  # another flow may have finished it meanwhile
             return finished
         return _compute(space, stage, key, inputs, compute, code[0])
+
+
+def _whole(space: Workspace, stage: Stage[Inputs, Outputs], key: str) -> Finished[Inputs, Outputs] | None:
+    """The record of a key, if the files that it made are in this home.
+
+    They are not if the database is shared with another home, or files were deleted: the stage then makes them again.
+    """
+    finished = stage.kept(space, key)
+    return finished if finished is not None and space.has_files_of(key) else None
 
 
 def _compute(

@@ -147,7 +147,7 @@ def test_who_is_released_is_paid_by_the_same_rules(space: Workspace, pay: Pay) -
     pay(without)
     with pytest.raises(InputError, match=r"these have none in EUR: zoë"):
         pay(without, release=[ZOE])
-    assert [statement.kind for statement in space.ledger.statements()] == ["division"]
+    assert [statement.kind for statement in space.ledger.statements()] == ["division", "export"]
     released = pay({**ACCOUNTS, ZOE: ("Zoë", "BR9700360305000010009795493P1", "")}, release=[ZOE])
     assert [Path(file).name for file in released.files][-1] == "other-payments.csv"
     (row,) = table(released.files[-1])
@@ -158,16 +158,44 @@ def test_who_is_released_is_paid_by_the_same_rules(space: Workspace, pay: Pay) -
 
 
 def test_a_file_of_an_earlier_export_is_removed_when_its_payments_go_elsewhere(pay: Pay) -> None:
-    first = pay({**ACCOUNTS, ZOE: ("Zoë", "FR1420041010050500013M02606", "")})
+    accounts = {name: GENEVA for name in NAMES}
+    first = pay(accounts, debtor=PAYER)
     folder = Path(first.files[0]).parent
-    assert texts(str(folder / "pain001.xml"), "InstdAmt") == ["50.00", "16.67"]
-    assert texts(str(folder / "pain001.xml"), "EndToEndId") == [f"{first.statement}-{index}" for index in (1, 2)]
-    pay({name: ("", "acc-7", "") for name in NAMES})
+    assert texts(str(folder / "pain001.xml"), "InstdAmt") == ["50.00", "16.67", "33.33"]
+    assert texts(str(folder / "pain001.xml"), "EndToEndId") == [f"{first.statement}-{index}" for index in (1, 2, 3)]
+    pay(accounts, debtor=DEBTOR)
     assert not (folder / "pain001.xml").exists()
     assert len(table(str(folder / "other-payments.csv"))) == 3
-    latin = {name: ("Ann", "FR1420041010050500013M02606", "") for name in NAMES}
-    assert [Path(file).name for file in pay(latin).files][-1] == "pain001.xml"
+    assert [Path(file).name for file in pay(accounts, debtor=PAYER).files][-1] == "pain001.xml"
     assert not (folder / "other-payments.csv").exists()
+
+
+def test_an_account_that_changed_after_posting_is_not_paid_by_the_same_statement(space: Workspace, pay: Pay) -> None:
+    first = pay(export=None)
+    folder = Path(first.files[0]).parent
+    taken = {**ACCOUNTS, FORMULA: ("Ann & Söhne", "DE89370400440532013000", "EUR")}
+    for accounts in (taken, {**ACCOUNTS, UNREADABLE: ("Another", "GB29NWBK60161331926819", "EUR")}):
+        with pytest.raises(
+            InputError, match=r"the payees of statement .* and these have changed since: .*Restore the row"
+        ):
+            pay(accounts)
+        assert not (folder / "pain001.xml").exists()
+    pay()
+    before = (folder / "pain001.xml").read_bytes()
+    with pytest.raises(InputError, match="have changed since"):
+        pay(taken)
+    assert (folder / "pain001.xml").read_bytes() == before
+    assert [statement.kind for statement in space.ledger.statements()] == ["division", "export"]
+    june = pay(taken, given={"period": "2026-06"})
+    assert b"DE89370400440532013000" in Path(june.files[-2]).read_bytes()
+
+
+def test_payees_who_came_after_posting_by_name_are_kept_from_the_first_file_on(space: Workspace, pay: Pay) -> None:
+    pay(None, export=None)
+    pay()
+    with pytest.raises(InputError, match="have changed since"):
+        pay({**ACCOUNTS, FORMULA: ("Ann", "DE89370400440532013000", "EUR")})
+    assert space.ledger.verify().broken is None
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def space(here: Settings, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         "royalty.tasks.pay.payment_files",
         "royalty.tasks.credit.estimate",
         "royalty.tasks.pay.identities",
+        "royalty.tasks.pay.approvals",
         "royalty.flows.payout",
     ):
         monkeypatch.setattr(f"{module}.settings", lambda: here)
@@ -152,7 +153,8 @@ def test_paid_once_held_released_and_exported(space: Workspace, pay: Pay, tmp_pa
         assert sorted(amount.text or "" for amount in document.findall(".//{*}InstdAmt")) == sorted(amounts)
     assert result.rows == [{"contributor": "zoë", "amount": "16.67"}]
     assert ledger.balance("show", period="2026-05")["zoë"] == 1667
-    assert [(one.kind, one.active) for one in ledger.statements()] == [("division", True), ("release", True)]
+    kinds = ["division", "export", "release", "export"]
+    assert [(one.kind, one.active) for one in ledger.statements()] == [(kind, True) for kind in kinds]
 
 
 def test_who_has_no_payee_waits_and_who_shares_one_is_named(pay: Pay, tmp_path: Path) -> None:

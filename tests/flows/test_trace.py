@@ -47,6 +47,7 @@ from royalty.tasks.report.trace_id import identify
 from royalty.tasks.stages.publishing import Published
 from royalty.tasks.stages.stage import Finished, Stage
 from tests.conftest import Run
+from tests.ledgers import without_triggers
 from tests.published import untraceable
 from tests.tracing import Home, made_up
 
@@ -148,6 +149,7 @@ def test_what_changed_is_named_and_nothing_else(home: Home) -> None:
 
 
 def test_a_utility_that_was_changed_in_the_database_is_found(home: Home) -> None:
+    without_triggers(home.space.runs.engine, "measurements")
     with Session(home.space.runs.engine) as session, session.begin():
         one = tables.MeasurementRow.coalition == home.plans[2].key
         session.execute(update(tables.MeasurementRow).values(utility=9.0).where(one))

@@ -117,6 +117,7 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     assert f"`chmod go= {home}`" in found["permissions"].says
 
     with closing(sqlite3.connect(home / "royalty.db")) as database:
+        database.execute("drop trigger stages_no_delete")
         database.execute("delete from stages")
         database.commit()
     monkeypatch.setenv("PREFECT_API_URL", f"{late}/api")

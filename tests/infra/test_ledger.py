@@ -17,6 +17,7 @@ from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerConflict, Posting
 from royalty.infra.stores.chain import GENESIS
 from royalty.infra.stores.database import open_database
+from royalty.infra.stores.runstore import RunStore, StageRecord
 from royalty.infra.stores.tables import EntryRow, StatementRow
 from tests.ledgers import euros
 
@@ -25,6 +26,7 @@ TABLES = ("pools", "policies", "credit_tables", "statements", "entries")
 
 def filled(ledger: Ledger) -> None:
     """A row in every table."""
+    RunStore(ledger.engine).record_stage(StageRecord("credit", "stage", {}, {"table": "v1" * 32}, 0.0))
     ledger.record_credit("digits", "stage", "v1" * 32)
     ledger.post("may", euros("v1", {"ann": 60, "bob": 40}, terms={"policy": "proportional"}, source="digits"))
 

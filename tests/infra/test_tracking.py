@@ -10,8 +10,8 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.tracking.addresses import artifact_page, described_run
-from royalty.infra.tracking.client import Tracking, open_tracking, used_tag
-from royalty.infra.tracking.records import DatasetRecord, ModelRecord, Period
+from royalty.infra.tracking.client import CREDIT_TAG, Tracking, open_tracking, used_tag
+from royalty.infra.tracking.records import DatasetRecord, ModelRecord, Payment, Period
 from royalty.infra.tracking.source import source_tags
 from royalty.tasks.report.coalition_runs import coalition_name, coalition_run
 from royalty.tasks.report.text import escaped
@@ -182,3 +182,13 @@ def test_metrics_of_a_model_name_the_data_that_they_come_from(tracking: Tracking
 def test_markdown_shows_names_as_they_are() -> None:
     assert escaped("<script>*[x](y)*") == r"\<script\>\*\[x\]\(y\)\*"
     assert escaped("Zoë 王") == "Zoë 王"
+
+
+def test_the_last_checkpoint_of_the_ledger_is_logged_with_the_payment(tracking: Tracking, tmp_path: Path) -> None:
+    runs = tracking._experiment(Tracking.RUNS)
+    paid, other = (tracking.client.create_run(runs, tags={CREDIT_TAG: table}).info.run_id for table in ("a", "b"))
+    checkpoint = tmp_path / "00000001.json"
+    checkpoint.write_text("{}")
+    tracking.show_payment("a", Payment("paid", "paid."), checkpoint)
+    assert [file.path for file in tracking.client.list_artifacts(paid, "ledger")] == ["ledger/00000001.json"]
+    assert tracking.client.list_artifacts(other, "ledger") == []

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.sparse import csr_array
 
 from royalty.models.data import duplicates
 from royalty.models.data.duplicates import NEAR, near_copies, near_owners
@@ -27,7 +28,9 @@ def test_all_pairs_that_are_near_and_no_others(rows: int, numbers: int, monkeypa
     apart = (shown[:, None].astype(float) - shown[None]) / 255
     near = np.sqrt(np.square(apart).mean(axis=(2, 3, 4))) <= NEAR
     assert 5 < near[:60, 60:].sum() < 55
-    np.testing.assert_array_equal(near_owners(shown, membership), near @ membership)
+    np.testing.assert_array_equal(near_owners(shown, membership).toarray(), near @ membership)
+    sparse = near_owners(shown, csr_array(membership))
+    np.testing.assert_array_equal(sparse.toarray(), near @ membership)
 
 
 def test_a_digit_that_was_compressed_again_and_one_that_was_not() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from royalty.models.payout.division import Terms
-from royalty.models.payout.identities import merge, overlaps, refit_split, split
-from royalty.models.payout.policies import Credit
+from royalty.models.payout.division import Terms, divide_pool
+from royalty.models.payout.identities import DIVIDED, merge, overlaps, refit_split, split
+from royalty.models.payout.policies import POLICIES, Credit, PolicyName
+from royalty.models.payout.splits import closed_form, combined_shares
 from royalty.models.valuation.semivalues import exact_shapley
 
 GENERATOR = np.random.default_rng(0)
@@ -80,3 +84,54 @@ def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> N
     images = {"a": 3, "b": 2, "c": 1, "d": 4}
     counted = split(1000, credits, Terms(equal_share=Fraction(1, 2), equal_by="image"), images)
     assert all(abs(row.combined - row.undivided) <= 1 for row in counted), "a part by image does not"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    table=st.lists(st.tuples(st.integers(-4, 12), st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=24),
+    policy=st.sampled_from(["proportional", "lower-bound", "equal-tiers"]),
+)
+def test_shares_of_all_splits_together_are_those_of_one_after_the_other(
+    table: list[tuple[int, int, int]], policy: PolicyName
+) -> None:
+    credits = {f"c{i}": Credit(value, value - down, value + up) for i, (value, down, up) in enumerate(table)}
+    assume(any(float(weight) > 0 for weight in POLICIES[policy].weigh(credits).values()))
+    pool, terms = 10**6, Terms(policy=policy)
+    expected = {row.name: row.combined for row in split(pool, credits, terms)}
+    together = dict(zip(credits, combined_shares(pool, credits, terms), strict=True))
+    assert {name: share for name, share in together.items() if credits[name].value > 0} == pytest.approx(
+        expected, abs=2.01
+    )
+
+
+@pytest.mark.parametrize("policy", ["proportional", "lower-bound", "equal-tiers"])
+@pytest.mark.parametrize("bounds", [{"floor": Fraction(1, 500)}, {"cap": Fraction(1, 100)}])
+def test_with_bounds_they_are_nearly_so(policy: PolicyName, bounds: dict[str, Fraction]) -> None:
+    draw = np.random.default_rng(3)
+    credits = {f"c{i}": Credit(v, v - w, v + w) for i, (v, w) in enumerate(draw.gamma(2, 1, (150, 2)).tolist())}
+    pool, terms = 10**6, Terms(policy=policy, **bounds)
+    together = dict(zip(credits, combined_shares(pool, credits, terms), strict=True))
+    some = list(credits)[::30]
+    for name in some:
+        value = credits[name]
+        shift = value.value / 2
+        half = Credit(value.value - shift, value.low - shift, value.high - shift)
+        others = {other: credit for other, credit in credits.items() if other != name}
+        rows = divide_pool(pool, {**others, "one": half, "two": half}, terms).settlements
+        assert together[name] == pytest.approx(rows["one"].share + rows["two"].share, rel=0.02, abs=4)
+
+
+def test_many_splits_take_the_time_of_a_few_sorts() -> None:
+    draw = np.random.default_rng(0)
+    credits = {f"c{i}": Credit(v, v - w, v + w) for i, (v, w) in enumerate(draw.gamma(2, 1, (3000, 2)).tolist())}
+    for policy in POLICIES:
+        start = time.process_time()
+        terms = Terms(policy=policy)
+        rows = split(10**8, credits, terms)
+        assert len(rows) == (3000 if closed_form(terms) else DIVIDED)
+        assert time.process_time() - start < 2, "dividing anew for each takes minutes"
+
+
+def test_the_pool_that_is_too_small_for_one_more_floor_has_no_splits() -> None:
+    credits = {f"c{i}": Credit(1, 1, 1) for i in range(125)}
+    assert split(10**6, credits, Terms(floor=Fraction(1, 125))) == []

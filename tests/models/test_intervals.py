@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from royalty.models.valuation.intervals import RankRange, pairs_told_apart, rank_ranges, told_apart
+from royalty.models.valuation.intervals import RankRange, pairs_told_apart, rank_ranges, surely_above, told_apart
 
 ends = st.tuples(st.integers(-50, 50), st.integers(0, 30)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 tables = st.lists(ends, min_size=1, max_size=12)
@@ -64,3 +64,13 @@ def test_ranks_have_no_unit_and_no_order(table: list[tuple[int, int]], scale: in
 def test_who_is_told_apart_never_shares_a_rank(certain: bool) -> None:
     rows = ranges([(0, 1), (2, 3)] if certain else [(0, 2), (1, 3)])
     assert (rows[0].best > rows[1].worst) is certain
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 4)), max_size=12))
+def test_counts_by_sorting_are_those_of_all_pairs(intervals: list[tuple[int, int]]) -> None:
+    low = np.array([start for start, _ in intervals], float)
+    high = np.array([start + width for start, width in intervals], float)
+    above = np.asarray(surely_above(low[:, None], high[None, :]), bool).reshape(len(low), len(low))
+    expected = [(1 + int(above[:, i].sum()), len(low) - int(above[i].sum())) for i in range(len(low))]
+    assert [(row.best, row.worst) for row in rank_ranges(low, high)] == expected
+    assert pairs_told_apart(low, high) == above.sum()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from royalty.models.base.errors import InputError
-from royalty.models.payout.apportionment import bounded_shares, largest_remainder
+from royalty.models.payout.apportionment import Shares, bounded_shares, largest_remainder, whole_weights
 from royalty.models.payout.division import Division, Terms, divide_pool
 from royalty.models.payout.policies import POLICIES, Credit, reliability, tiers
 
@@ -134,16 +134,16 @@ def test_defaults_are_in_proportion_to_positive_credit(table: dict[str, Credit],
 
 @settings(max_examples=100, deadline=None)
 @given(
-    weights=st.lists(st.integers(1, 1000).map(Fraction), min_size=1, max_size=8),
+    weights=st.lists(st.integers(1, 1000), min_size=1, max_size=8),
     low=st.integers(0, 100),
     span=st.integers(0, 500),
     spare=st.integers(0, 2000),
 )
 def test_bounded_shares_are_those_of_one_scale_found_by_bisection(
-    weights: list[Fraction], low: int, span: int, spare: int
+    weights: list[int], low: int, span: int, spare: int
 ) -> None:
     high, total = low + span, low * len(weights) + spare
-    shares = bounded_shares(total, weights, low=low, high=high)
+    shares = bounded_shares(total, weights, low=low, high=high).exact
     if high * len(weights) <= total:
         assert shares == [high] * len(weights)
         return
@@ -159,9 +159,15 @@ def test_bounded_shares_are_those_of_one_scale_found_by_bisection(
 
 
 def test_largest_remainder_prefers_large_remainders_then_large_shares_then_the_earlier() -> None:
-    assert largest_remainder([Fraction(6, 5), Fraction(19, 5)]) == [1, 4]
-    assert largest_remainder([Fraction(1, 2), Fraction(5, 2), Fraction(1, 2), Fraction(1, 2)]) == [1, 3, 0, 0]
-    assert largest_remainder([]) == []
+    assert largest_remainder(Shares([6, 19], 5)) == [1, 4]
+    assert largest_remainder(Shares([1, 5, 1, 1], 2)) == [1, 3, 0, 0]
+    assert largest_remainder(Shares([], 1)) == []
+
+
+@given(st.lists(st.fractions() | st.floats(allow_nan=False, allow_infinity=False).map(Fraction), max_size=6))
+def test_whole_weights_keep_their_proportions(weights: list[Fraction]) -> None:
+    pairs = list(zip(weights, whole_weights(weights), strict=True))
+    assert all(first * right == second * left for first, left in pairs for second, right in pairs)
 
 
 def test_known_divisions() -> None:

@@ -1,0 +1,316 @@
+"""Verify an audit pack of a Royalty ledger. This file needs Python 3.11 or later, and nothing of Royalty.
+
+    python -I verify.py                        # the pack that this file is in
+    python -I verify.py PACK.zip --expect HEAD --key KEY.pem
+
+PACK is a folder or a zip file. HEAD is the hash of a statement that you kept, or the file of a checkpoint; get it in
+another way than the pack. KEY is the public key that you trust. Signatures need the package `cryptography`, or
+OpenSSL 3. The exit code is 0 if everything holds, 1 if anything does not, and 2 if the pack cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+GENESIS = "0" * 64
+PARTS = ("id", "position", "kind", "valuation", "source", "policy", "amount_minor", "replaces", "created_at")
+HEADER = ("version", *PARTS, "evidence", "body", "totals")
+MOST = 20
+"""Problems that are printed."""
+
+
+class Unreadable(Exception):
+    """The pack is not one, or a file of it is missing."""
+
+
+class Pack:
+    """The files of a folder or a zip file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.archive = None if path.is_dir() else zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise Unreadable(f"{path} is no folder and no zip file: {error}") from error
+
+    def names(self, folder: str) -> list[str]:
+        if self.archive is not None:
+            return sorted(name for name in self.archive.namelist() if name.startswith(f"{folder}/"))
+        return sorted(f"{folder}/{path.name}" for path in (self.path / folder).glob("*"))
+
+    def open(self, name: str) -> IO[bytes]:
+        try:
+            return (self.path / name).open("rb") if self.archive is None else self.archive.open(name)
+        except (OSError, KeyError) as error:
+            raise Unreadable(f"{name} is missing in {self.path}") from error
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as stream:
+            return stream.read()
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        with self.open(name) as stream:
+            yield from stream
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces, as the ledger hashes it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def entry_name(position: int) -> str:
+    return f"entries/{position:08}.jsonl"
+
+
+class Verifier:
+    """Reads a pack once, and collects what does not hold."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self.problems: list[str] = []
+        self.heads: list[tuple[int, str]] = []  # position and hash of each valid statement
+        self.notes: list[str] = []
+        self.entries = 0
+
+    def run(self, expected: Iterable[str] = (), trusted: Iterable[Path] = ()) -> None:
+        rows = {key: digest_of(content) for key, content in map(json.loads, self.pack.lines("rows.jsonl"))}
+        self.chain(rows)
+        self.checkpoints(trusted)
+        for head in expected:
+            self.expect(head)
+
+    def chain(self, rows: dict[str, str]) -> None:
+        """Every statement, in order; the first that does not hold ends the chain."""
+        previous = GENESIS
+        for position, line in enumerate(self.pack.lines("statements.jsonl"), start=1):
+            record = json.loads(line)
+            statement = record["statement"]
+            why = self.fault(record, position, previous)
+            if why is not None:
+                self.problems.append(f"statement {statement.get('id')} is not valid: {why}")
+                return
+            previous = record["hash"]
+            self.heads.append((position, previous))
+            if statement.get("evidence"):
+                self.evidence(statement, rows)
+
+    def fault(self, record: dict[str, Any], position: int, previous: str) -> str | None:
+        statement, pool = record["statement"], record["pool"]
+        if statement["position"] != position:
+            return f"its position is {statement['position']}, but the next position is {position}"
+        if record["previous"] != previous:
+            return "its previous hash is not that of the statement before it"
+        body, totals = hashlib.sha256(), dict[str, list[int]]()
+        entries: list[Any] = []
+        for line in self.pack.lines(entry_name(position)):
+            body.update(line)
+            entry = json.loads(line)
+            total = totals.setdefault(entry[1], [0, 0])
+            total[0] += 1
+            total[1] += entry[3]
+            if statement["version"] == 1:
+                entries.append(entry)
+        self.entries += sum(count for count, _ in totals.values())
+        content = {"previous": previous, "pool": {part: pool[part] for part in ("name", "period", "currency")}}
+        if statement["version"] == 1:
+            content |= {"statement": {part: statement[part] for part in PARTS}, "entries": sorted(entries)}
+        else:
+            content |= {"statement": {part: statement[part] for part in HEADER}}
+            if (statement["body"], statement["totals"]) != (body.hexdigest(), totals):
+                return "its entries are not those that its header names"
+        if digest_of(content) != record["hash"]:
+            return "its hash does not match its content"
+        if sum(amount for _, amount in totals.values()):
+            return "its entries do not sum to zero"
+        policy = statement["policy"]
+        if policy is not None and hashlib.sha256(self.pack.read(f"policies/{policy}.json")).hexdigest() != policy:
+            return "the terms of its division have been changed"
+        return None
+
+    def evidence(self, statement: dict[str, Any], rows: dict[str, str]) -> None:
+        """What a statement rests on: rows of the run store, and the tables in the pack."""
+        digest, identity = statement["evidence"], statement["id"]
+        payload = self.pack.read(f"evidence/{digest}.json")
+        if hashlib.sha256(payload).hexdigest() != digest:
+            self.problems.append(f"the evidence of statement {identity} has been changed")
+            return
+        content = json.loads(payload)
+        for key, recorded in content.get("rows", {}).items():
+            if rows.get(key) != recorded:
+                self.problems.append(f"the row {key}, which statement {identity} rests on, is missing or changed")
+        tables = {"credit table": (content.get("credit") or {}).get("table")}
+        tables["payout table"] = (content.get("division") or {}).get("payout")
+        kept = {name.split("/")[1].split(".")[0]: name for name in self.pack.names("tables")}
+        for title, table in tables.items():
+            if table in kept:
+                payload = self.pack.read(kept[table])
+                if hashlib.sha256(payload).hexdigest() != table:
+                    self.problems.append(f"the {title} of statement {identity} has been changed")
+                elif title == "payout table" and statement["kind"] == "division":
+                    self.amounts(statement, payload)
+            elif table is not None:
+                self.notes.append(f"the {title} of statement {identity} is not in this pack; its digest is {table}")
+
+    def amounts(self, statement: dict[str, Any], table: bytes) -> None:
+        """Compare the payments of a division with its payout table."""
+        csv.field_size_limit(sys.maxsize)
+        rows = csv.DictReader(io.StringIO(table.decode("utf-8-sig"), newline=""))
+        paid = sorted((row["contributor"], int(row["amount"].replace(".", ""))) for row in rows)
+        entries = map(json.loads, self.pack.lines(entry_name(statement["position"])))
+        posted = sorted((cell(name), amount) for name, kind, _, amount, _ in entries if kind == "payment")
+        if posted != paid:
+            self.problems.append(f"the payments of statement {statement['id']} differ from its payout table")
+
+    def checkpoints(self, trusted: Iterable[Path]) -> None:
+        """Signatures, the succession of keys, and that the chain has each head."""
+        heads = dict(self.heads)
+        texts = [self.pack.read(name).decode() for name in self.pack.names("keys") if name.endswith(".pem")]
+        publics = {key_id(text): text for text in texts}
+        names = [name for name in self.pack.names("checkpoints") if name.endswith(".json")]
+        read = sorted((json.loads(self.pack.read(name)) for name in names), key=lambda row: row["position"])
+        used: list[str] = []
+        for row in read:
+            place, document = row["position"], {key: value for key, value in row.items() if key != "signature"}
+            if heads.get(place) != row["head"]:
+                self.problems.append(f"the ledger does not have the head of checkpoint {place}: it was rewritten")
+            if row["key"] not in publics or not signed(document, row["signature"], publics[row["key"]]):
+                self.problems.append(f"the signature of checkpoint {place} does not fit")
+            elif row["key"] not in used:
+                used.append(row["key"])
+        if not read:
+            self.notes.append("there are no checkpoints in this pack")
+        self.succession(used, publics, [path.read_text() for path in trusted])
+
+    def succession(self, used: list[str], publics: dict[str, str], trusted: list[str]) -> None:
+        """Every key that signed is trusted, or was signed by the one before."""
+        handed: set[tuple[str, str]] = set()
+        name = "keys/successions.json"
+        for row in json.loads(self.pack.read(name)) if name in self.pack.names("keys") else ():
+            document = {key: row[key] for key in ("old", "new", "time")}
+            if row["signature"] and row["old"] in publics and signed(document, row["signature"], publics[row["old"]]):
+                handed.add((row["old"], row["new"]))
+        good = {key_id(text) for text in trusted}
+        for index, key in enumerate(used):
+            if key not in good and (index == 0 or (used[index - 1], key) not in handed):
+                if index or trusted:
+                    self.problems.append(f"the key {key} signed checkpoints, and no trusted key signed it")
+                else:
+                    self.notes.append(
+                        f"the first key, {key}, is that of this pack: compare it with one you trust (--key)"
+                    )
+            good.add(key)
+
+    def expect(self, head: str) -> None:
+        """Look for a head that was kept elsewhere."""
+        position = None
+        if Path(head).is_file():
+            row = json.loads(Path(head).read_bytes())
+            head, position = row["head"], row["position"]
+        place = next((place for place, known in self.heads if known == head), None)
+        if place is None or position not in (None, place):
+            self.problems.append(f"the expected head {head} is not in this ledger: it was rewritten, or cut short")
+        else:
+            self.notes.append(f"the expected head is that of statement {place}")
+
+
+def cell(name: str) -> str:
+    """A name as a payout table has it: an apostrophe before it if a spreadsheet would take it for a formula."""
+    if not name.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return name
+    try:
+        float(name)
+    except ValueError:
+        return f"'{name}"
+    return name
+
+
+def key_id(public: str) -> str:
+    """First 16 digits of the SHA-256 of a public key in PEM."""
+    body = "".join(line for line in public.splitlines() if line and not line.startswith("-"))
+    return hashlib.sha256(base64.b64decode(body)).hexdigest()[:16]
+
+
+def signed(document: Any, signature: str, public: str) -> bool:
+    """Whether an Ed25519 signature fits, by `cryptography` or by OpenSSL."""
+    payload, raw = canonical(document), base64.b64decode(signature)
+    try:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ImportError:
+        return signed_by_openssl(payload, raw, public)
+    try:
+        key: Any = load_pem_public_key(public.encode())
+        key.verify(raw, payload)
+    except (InvalidSignature, ValueError, TypeError, AttributeError):  # also a key that is none of Ed25519
+        return False
+    return True
+
+
+def signed_by_openssl(payload: bytes, signature: bytes, public: str) -> bool:
+    if shutil.which("openssl") is None:
+        raise Unreadable("signatures need the package `cryptography`, or OpenSSL 3; install one of them")
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"payload": payload, "signature": signature, "public": public.encode()}
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content)
+        command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "public", "-rawin", "-in", "payload"]
+        return subprocess.run([*command, "-sigfile", "signature"], cwd=folder, capture_output=True).returncode == 0
+
+
+def verify(path: Path, expected: Iterable[str] = (), trusted: Iterable[Path] = ()) -> Verifier:
+    """Verify a pack.
+
+    Args:
+        expected: hashes, or files of checkpoints, that the ledger has to contain.
+        trusted: files of trusted public keys.
+
+    Raises:
+        Unreadable: it is no pack, or a file of it is missing or no longer readable.
+    """
+    verifier = Verifier(Pack(path))
+    try:
+        verifier.run(expected, trusted)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError) as error:
+        raise Unreadable(f"{path} is not as a pack was written: {type(error).__name__} {error}") from error
+    return verifier
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pack", nargs="?", type=Path, default=Path(__file__).resolve().parent)
+    parser.add_argument("--expect", action="append", default=[], metavar="HEAD")
+    parser.add_argument("--key", action="append", default=[], type=Path, metavar="KEY")
+    chosen = parser.parse_args(arguments)
+    try:
+        found = verify(chosen.pack, chosen.expect, chosen.key)
+    except Unreadable as error:
+        print(f"cannot verify: {error}", file=sys.stderr)
+        return 2
+    for note in found.notes[:MOST]:
+        print(f"note: {note}")
+    for problem in found.problems[:MOST]:
+        print(f"PROBLEM: {problem}")
+    head = found.heads[-1][1] if found.heads else GENESIS
+    print(f"{len(found.heads)} statements and {found.entries} entries hold; head {head}")
+    return 1 if found.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

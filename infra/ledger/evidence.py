@@ -1,0 +1,133 @@
+"""What a statement rests on: under its hash by digest, and compared with the database when the ledger is verified.
+
+The evidence of a division has these parts:
+
+- `run`: name of the run, and digest of its configuration;
+- `credit`, `division`: keys of the stages, and digests of the credit table and of the payout table;
+- `payees`: digest of the accounts that are paid; null if contributors are paid by name;
+- `rows`: digest by key of each row of the run store behind the credit, such as coalitions and their measurements;
+- `files`: role by digest of each file behind it, such as images and models.
+
+That of an export has `payees` and `exports`, the digests of the payment files by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from royalty.infra.ledger.postings import LedgerConflict
+from royalty.infra.ledger.stray_rows import Problem
+from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.lineage import content_of
+from royalty.infra.stores.tables import (
+    CoalitionRow,
+    CreditTableRow,
+    EvidenceRow,
+    MeasurementRow,
+    OriginRow,
+    RunRow,
+    StageRow,
+    StatementRow,
+)
+
+ROWS: tuple[type[Any], ...] = (StageRow, CoalitionRow, MeasurementRow)
+"""Tables of the run store whose rows have a key."""
+
+
+def store_evidence(session: Session, content: Mapping[str, Any] | None) -> str | None:
+    """Write evidence unless it is there, and return its digest.
+
+    Raises:
+        LedgerConflict: a row with this digest has other content.
+    """
+    if content is None:
+        return None
+    digest = digest_of(content)
+    known = session.get(EvidenceRow, digest)
+    if known is None:
+        session.add(EvidenceRow(digest=digest, content=dict(content)))
+        session.flush()
+    elif digest_of(known.content) != digest:
+        raise LedgerConflict(
+            f"the key of evidence is its hash, but the evidence {digest[:12]} has changed. The database was changed by "
+            "hand: restore it from a backup, and make no payment from this one"
+        )
+    return digest
+
+
+def evidence_problem(session: Session, statements: Sequence[StatementRow]) -> Problem | None:
+    """The first row that contradicts the evidence of statements, or what was recorded when it was written.
+
+    Args:
+        statements: with valid hashes.
+    """
+    return next(_problems(session, statements), None)
+
+
+def _problems(session: Session, statements: Sequence[StatementRow]) -> Iterator[Problem]:
+    contents = _contents(session)
+    configurations = {row.name: digest_of(row.config) for row in session.scalars(select(RunRow))}
+    first = {row.evidence: row.id for row in reversed(statements) if row.evidence is not None}
+    for digest, statement in reversed(first.items()):
+        evidence = session.get(EvidenceRow, digest)
+        if evidence is None or digest_of(evidence.content) != digest:
+            yield Problem("statement", statement, "the evidence that it rests on has been changed or removed")
+            continue
+        content = evidence.content
+        for key, recorded in content.get("rows", {}).items():
+            if contents.get(key) != recorded:
+                state = "changed" if key in contents else "removed"
+                yield Problem("statement", statement, f"the row {key} of the run store, which it rests on, was {state}")
+        run = content.get("run")
+        if run is not None and configurations.get(run["name"]) != run["config"]:
+            yield Problem("statement", statement, f"the configuration of the run {run['name']!r} was changed")
+    yield from _changed_rows(session, contents)
+    yield from _unfounded_credit(session)
+
+
+def _contents(session: Session) -> dict[str, str]:
+    """Digest of every row of the run store as it is now, by key."""
+    return {row.key: content_of(row) for kind in ROWS for row in session.scalars(select(kind))}
+
+
+def _changed_rows(session: Session, contents: Mapping[str, str]) -> Iterator[Problem]:
+    """Rows that differ from what was recorded with them. Versions before the first record wrote rows without one."""
+    noun, origins = "row", dict[str, str]()
+    for key, content in session.execute(select(OriginRow.run, OriginRow.content).order_by(OriginRow.run)):
+        origins[key] = content
+        if key not in contents:
+            yield Problem(noun, key, "it was removed from the run store after it was written")
+        elif contents[key] != content:
+            yield Problem(noun, key, "it was changed in the run store after it was written")
+    recorded_since: str | None = session.scalar(select(func.min(OriginRow.created_at)))
+    for kind in ROWS if recorded_since is not None else ():
+        for key in session.scalars(select(kind.key).where(kind.created_at > recorded_since).order_by(kind.key)):
+            if key not in origins:
+                yield Problem(noun, key, "nothing was recorded with it, so no flow wrote it to the run store")
+
+
+def _unfounded_credit(session: Session) -> Iterator[Problem]:
+    """Credit of runs that is not the output of a finished stage."""
+    outputs = {row.key: row.outputs for row in session.scalars(select(StageRow))}
+    for row in session.scalars(select(CreditTableRow).order_by(CreditTableRow.id)):
+        if row.digest not in _texts(outputs.get(row.stage)):
+            why = (
+                f"it names the table {row.digest} for the run {row.run!r}, which is no output of the stage {row.stage}"
+            )
+            yield Problem("credit", str(row.id), why)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a nested value."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value

@@ -1,0 +1,41 @@
+"""The page of a payout that waits for a second person: who asked, why it waits, who is paid how much, the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from royalty.infra.ledger.approvals import Approval
+from royalty.infra.ledger.money import formatted
+from royalty.infra.pages.report import environment
+
+SHOWN = 200
+"""Most contributors whose amounts the page lists."""
+
+
+@dataclass(frozen=True)
+class ApprovalPage:
+    """Content of the page."""
+
+    approval: Approval
+
+    @property
+    def pool(self) -> str:
+        request = self.approval.request
+        return " ".join(filter(None, (request["pool"], request["period"])))
+
+    @property
+    def total(self) -> str:
+        request = self.approval.request
+        return formatted(sum(request["gets"].values()), request["currency"])
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Contributors with their amounts, highest first."""
+        request = self.approval.request
+        ranked = sorted(request["gets"].items(), key=lambda row: (-row[1], row[0]))
+        return [(name, formatted(amount, request["currency"])) for name, amount in ranked[:SHOWN]]
+
+
+def render_approval(page: ApprovalPage) -> str:
+    """Render the page as one HTML file without external resources."""
+    return environment().get_template("approval.html.j2").render(page=page, approval=page.approval)

@@ -1,0 +1,129 @@
+"""What is known of a payee beside the account: identity and sanctions checks, and tax status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Literal, get_args
+
+from royalty.models.base.errors import InputError
+
+Identity = Literal["", "verified", "pending", "failed"]
+Sanctions = Literal["", "clear", "pending", "hit"]
+TaxForm = Literal["", "W-9", "W-8BEN", "W-8BEN-E", "W-8ECI", "W-8EXP", "W-8IMY"]
+COLUMNS = (
+    "identity", "identity_date", "sanctions", "sanctions_date", "check_reference",
+    "tax_form", "tax_form_date", "tax_id", "withholding",
+)  # fmt: skip
+"""Columns of `contributors.csv` that state this."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What checks by a provider and forms say of a payee; empty: not known.
+
+    Attributes:
+        identity, identity_date: result of the check of the payee's identity, and its date, YYYY-MM-DD.
+        sanctions, sanctions_date: result of the search of sanctions lists, and its date.
+        reference: the provider's reference to these checks.
+        tax_form, tax_form_date: the form that the payee gave, and the date of its signature.
+        tax_id: number of the payee at a tax authority.
+        withholding: percent of payments that is withheld as tax, in [0, 100]; None: by the terms of the payout.
+    """
+
+    identity: Identity = ""
+    identity_date: str = ""
+    sanctions: Sanctions = ""
+    sanctions_date: str = ""
+    reference: str = ""
+    tax_form: TaxForm = ""
+    tax_form_date: str = ""
+    tax_id: str = ""
+    withholding: Decimal | None = None
+
+
+UNKNOWN = Standing()
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What is required of payees before they are paid.
+
+    Attributes:
+        identity, sanctions: whether the identity must be verified, and the sanctions lists searched without a hit.
+        max_age_days: days after which a check counts no more; None: never.
+    """
+
+    identity: bool = False
+    sanctions: bool = False
+    max_age_days: int | None = None
+
+
+def read_standing(row: Mapping[str, str], where: str) -> Standing:
+    """Read the columns of a row; those that the table has not are empty.
+
+    Raises:
+        InputError: a status is unknown, a date is none, or a rate is not within 0 and 100.
+    """
+
+    def one_of(column: str, allowed: object, change: Callable[[str], str]) -> str:
+        text = change(row.get(column, "").strip())
+        known = [value for value in get_args(allowed) if value]
+        if text and text not in known:
+            raise InputError(f"{where}: `{column}` is {', '.join(known)} or empty, got {row[column]!r}; correct it")
+        return text
+
+    def day(column: str) -> str:
+        text = row.get(column, "").strip()
+        try:
+            return date.fromisoformat(text).isoformat() if text else ""
+        except ValueError:
+            raise InputError(f"{where}: `{column}` is a date, YYYY-MM-DD, got {text!r}; correct it") from None
+
+    form = one_of("tax_form", TaxForm, lambda text: text.upper().replace(" ", "-").replace("W9", "W-9"))
+    values = {
+        "identity": one_of("identity", Identity, str.lower),
+        "sanctions": one_of("sanctions", Sanctions, str.lower),
+        "tax_form": form,
+    }
+    texts = {"reference": "check_reference", "tax_id": "tax_id"}
+    return Standing(
+        **values,  # type: ignore[arg-type]  checked above
+        **{name: row.get(column, "").strip() for name, column in texts.items()},
+        **{column: day(column) for column in ("identity_date", "sanctions_date", "tax_form_date")},
+        withholding=_percent(row.get("withholding", "").strip(), where),
+    )
+
+
+def _percent(text: str, where: str) -> Decimal | None:
+    try:
+        rate = Decimal(text.removesuffix("%").strip()) if text else None
+    except InvalidOperation:
+        rate = Decimal("nan")
+    if rate is not None and not (rate.is_finite() and 0 <= rate <= 100):
+        raise InputError(f"{where}: `withholding` is a percentage from 0 to 100, got {text!r}; correct it")
+    return rate
+
+
+def unmet(standing: Standing, checks: Checks, today: date) -> list[str]:
+    """Which checks a payee has not passed, in words; empty if the payee may be paid.
+
+    Args:
+        today: by which the age of checks is measured.
+    """
+    reasons = []
+    for required, name, status, passed, checked in (
+        (checks.identity, "identity", standing.identity, "verified", standing.identity_date),
+        (checks.sanctions, "sanctions status", standing.sanctions, "clear", standing.sanctions_date),
+    ):
+        # A hit and a failed check hold money even where no check is required.
+        if status != passed and (required or status in ("failed", "hit")):
+            reasons.append(f"{name} {status or 'not known'}")
+        elif required and checks.max_age_days is not None:
+            age = (today - date.fromisoformat(checked)).days if checked else None
+            if age is None or age > checks.max_age_days:
+                dated = "without a date" if age is None else f"{age} days old"
+                reasons.append(f"{name} check {dated}, of at most {checks.max_age_days}")
+    return reasons

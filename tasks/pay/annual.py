@@ -1,0 +1,196 @@
+"""Annual statements of contributors, and totals for tax authorities, from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+
+from royalty.infra.ledger.balances import Accounts, Movement, accounts_of
+from royalty.infra.ledger.money import decimals_of, major_units
+from royalty.infra.pages.annual import AnnualStatement, CurrencyYear, annual_message, annual_text, render_annual
+from royalty.infra.pages.cells import csv_bytes
+from royalty.infra.pages.contributors import file_of
+from royalty.infra.pages.pdf import print_pdf
+from royalty.infra.stores.artifacts import write_whole
+from royalty.infra.workspace import Workspace
+from royalty.models.base.errors import InputError
+from royalty.models.payout.conversion import converted
+from royalty.models.payout.payees import Payee
+
+LEAST_ROYALTIES = Decimal("10.00")
+"""US dollars of royalties in a year from which a payer files form 1099-MISC (instructions of the form, box 2)."""
+FIRST_YEAR, LAST_YEAR = 2000, 2999
+Payees = Mapping[str, Payee] | None
+
+
+def annual_statement(space: Workspace, contributor: str, year: int, payees: Payees, payer: str) -> AnnualStatement:
+    """The statement of a contributor for a calendar year (UTC), in every currency.
+
+    Raises:
+        InputError: no statement of the ledger names the contributor.
+    """
+    check_year(year)
+    accounts = accounts_of(space.ledger, contributor)
+    if not accounts.movements:
+        raise InputError(
+            f"an annual statement is of somebody who has money in the ledger, and {contributor!r} has none"
+        )
+    payee = (payees or {}).get(contributor, Payee(contributor, "", ""))
+    years = [_year(accounts, contributor, currency, year) for _, currency in sorted(accounts.movements)]
+    return AnnualStatement(
+        contributor=contributor,
+        name=payee.name,
+        year=year,
+        payer=payer,
+        facts=tuple((title, text) for title, text in _facts(payee) if text),
+        currencies=tuple(each for each in years if each.movements or each.closing != type(each.closing)()),
+        head=space.ledger.verify().head,
+        created_at=datetime.now(UTC).isoformat(timespec="minutes"),
+    )
+
+
+def write_annual(space: Workspace, statement: AnnualStatement, *, pdf: bool) -> list[Path]:
+    """Write a statement to `statements/YEAR` in the home: as a page, as text, as a message, and optionally as PDF."""
+    folder = space.root / "statements" / str(statement.year)
+    page = folder / Path(file_of(statement.contributor)).name
+    payloads = {
+        page: render_annual(statement).encode(),
+        page.with_suffix(".txt"): annual_text(statement).encode(),
+        page.with_suffix(".eml"): annual_message(statement),
+    }
+    for path, payload in payloads.items():
+        write_whole(path, payload)
+    if not pdf:
+        return list(payloads)
+    print_pdf(page, page.with_suffix(".pdf"))
+    return [*payloads, page.with_suffix(".pdf")]
+
+
+def form_1099_misc(space: Workspace, year: int, payees: Payees) -> bytes:
+    """Totals for form 1099-MISC as CSV: royalties (box 2) and federal tax withheld (box 4), in US dollars.
+
+    It has the payees with a W-9 who got at least 10 dollars, and everybody without a form from whom tax was withheld.
+    """
+    check_year(year)
+    rows = []
+    for (contributor, currency), moves in sorted(accounts_of(space.ledger).movements.items()):
+        payee = (payees or {}).get(contributor, Payee(contributor, "", ""))
+        paid = _in_year(moves, year)
+        gross, tax = (major_units(sum(amounts), currency) for amounts in zip(*paid, strict=True)) if paid else (0, 0)
+        form = payee.standing.tax_form
+        if currency == "USD" and ((form == "W-9" and gross >= LEAST_ROYALTIES) or (not form and tax)):
+            rows.append(
+                {
+                    "contributor": contributor,
+                    "recipient_name": payee.name,
+                    "recipient_tin": payee.standing.tax_id,
+                    "tax_form": form or "none",
+                    "tax_form_date": payee.standing.tax_form_date,
+                    "box_2_royalties": f"{gross:f}",
+                    "box_4_federal_income_tax_withheld": f"{tax:f}",
+                }
+            )
+    columns = ["contributor", "recipient_name", "recipient_tin", "tax_form", "tax_form_date", "box_2_royalties",
+               "box_4_federal_income_tax_withheld"]  # fmt: skip
+    return csv_bytes(pd.DataFrame(rows, columns=columns))
+
+
+def dac7(space: Workspace, year: int, payees: Payees) -> bytes:
+    """Totals for DAC7 (EU directive 2021/514) as CSV: consideration, payments and tax withheld, by quarter.
+
+    It has everybody who was paid in the year, a row for each currency.
+    """
+    check_year(year)
+    rows = []
+    for (contributor, currency), moves in sorted(accounts_of(space.ledger).movements.items()):
+        payee = (payees or {}).get(contributor, Payee(contributor, "", ""))
+        row = {
+            "contributor": contributor,
+            "seller_name": payee.name,
+            "country": payee.country,
+            "tin": payee.standing.tax_id,
+            "account": payee.account,
+            "currency": currency,
+        }
+        paid_at_all = False
+        for quarter in range(1, 5):
+            months = range(3 * quarter - 2, 3 * quarter + 1)
+            paid = [amounts for month in months for amounts in _in_year(moves, year, month)]
+            gross, tax = (sum(amounts) for amounts in zip(*paid, strict=True)) if paid else (0, 0)
+            paid_at_all |= bool(paid)
+            row[f"consideration_q{quarter}"] = f"{major_units(gross, currency):f}"
+            row[f"activities_q{quarter}"] = str(len(paid))
+            row[f"taxes_q{quarter}"] = f"{major_units(tax, currency):f}"
+        if paid_at_all:
+            rows.append(row)
+    quarters = [f"{part}_q{quarter}" for quarter in range(1, 5) for part in ("consideration", "activities", "taxes")]
+    columns = ["contributor", "seller_name", "country", "tin", "account", "currency", *quarters]
+    return csv_bytes(pd.DataFrame(rows, columns=columns))
+
+
+FORMS = {"1099-misc": form_1099_misc, "dac7": dac7}
+
+
+def check_year(year: int) -> None:
+    """Check that a number is a year.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise InputError(f"a year is a number such as 2026, got {year}; correct it")
+
+
+def _in_year(moves: list[Movement], year: int, month: int | None = None) -> list[tuple[int, int]]:
+    """Gross payment and tax of each statement that paid in a year, or in a month of it, in minor units."""
+    start = f"{year}-" if month is None else f"{year}-{month:02}-"
+    return [
+        (move.money.paid + move.money.withheld, move.money.withheld)
+        for move in moves
+        if move.day.startswith(start) and (move.money.paid or move.money.withheld)
+    ]
+
+
+def _year(accounts: Accounts, contributor: str, currency: str, year: int) -> CurrencyYear:
+    moves = [move for move in accounts.movements[contributor, currency] if move.day.startswith(f"{year}-")]
+    paid = [(move, *move.converted) for move in moves if move.converted is not None]
+    return CurrencyYear(
+        currency=currency,
+        opening=accounts.balance(contributor, currency, before=f"{year}"),
+        closing=accounts.balance(contributor, currency, before=f"{year + 1}"),
+        movements=tuple(moves),
+        converted=tuple(
+            (
+                move.day,
+                converted(major_units(move.money.paid, currency), Decimal(rate), decimals_of(unit)),
+                unit,
+                rate,
+            )
+            for move, unit, rate in paid
+        ),
+    )
+
+
+def _facts(payee: Payee) -> list[tuple[str, str]]:
+    standing = payee.standing
+    form = " of ".join(filter(None, (standing.tax_form, standing.tax_form_date)))
+    checks = [
+        " on ".join(filter(None, (f"{name} {status}", dated)))
+        for name, status, dated in (
+            ("identity", standing.identity, standing.identity_date),
+            ("sanctions status", standing.sanctions, standing.sanctions_date),
+        )
+        if status
+    ]
+    hidden = f"ends with {payee.account[-4:]}" if len(payee.account) > 8 else payee.account
+    return [
+        ("Account", hidden),
+        ("Country", payee.country),
+        ("Tax form", form),
+        ("Tax number", f"ends with {standing.tax_id[-4:]}" if len(standing.tax_id) > 4 else standing.tax_id),
+        ("Checks", ", ".join(checks)),
+    ]

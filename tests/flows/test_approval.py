@@ -1,0 +1,198 @@
+"""Payouts that wait for a second person: from Python, by commands, and in a suspended flow run of a deployment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
+
+import royalty.flows.approval
+from royalty.flows.payout import payout
+from royalty.infra.ledger.postings import LedgerConflict
+from royalty.infra.settings import settings
+from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
+from tests.conftest import Run
+from tests.in_process import forget_homes, own_home
+from tests.paying import credited, pay, paying_home
+
+RULES = {"above": "50.00", "first_payee": True, "changed_account": True}
+TERMS = {"pool": "100.00", "name": "fund", "approval": RULES}
+CREDIT = {"ann": 3.0, "bob": 1.0}
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    monkeypatch.setenv("ROYALTY_ACTOR", "clerk")
+    with paying_home(tmp_path / "home") as space, monkeypatch.context() as patch:
+        patch.setattr(royalty.flows.approval, "payout", payout.fn)
+        credited(space, "show", CREDIT)
+        yield space
+
+
+def approve(identity: str | None, by: str = "boss", **more: str) -> Any:
+    return royalty.flows.approval.approve.fn(str(identity), by=by, **more)
+
+
+def test_a_payout_waits_and_a_second_person_posts_it(space: Workspace) -> None:
+    first, again = pay("show", TERMS), pay("show", TERMS)
+    assert (first.statement, first.files, space.ledger.statements()) == (None, [], [])
+    assert first.approval == again.approval
+    assert "because it pays €100.00, which is above €50.00; it pays for the first time ann, bob" in first.notes[0]
+    (waiting,) = space.approvals.all()
+    assert (waiting.state, waiting.requested_by) == ("waiting", ["clerk"])
+    page = (space.root / "approvals" / f"{waiting.id}.html").read_text()
+    for text in ("€75.00", "€25.00", "royalty approve", "which is above €50.00"):
+        assert text in page
+    with pytest.raises(LedgerConflict, match="approved by a second person, and 'CLERK ' asked for"):
+        approve(first.approval, by="CLERK ")
+    approval, result = approve(first.approval, note="checked")
+    assert result.statement == space.ledger.statements()[0].id
+    assert [row["amount"] for row in result.rows] == ["75.00", "25.00"]
+    terms = space.ledger.terms("fund", space.ledger.statements()[0].valuation)
+    assert terms is not None
+    assert terms["approved"] == approval.verdict.hash
+    with pytest.raises(LedgerConflict, match="given or refused once"):
+        approve(first.approval)
+    assert pay("show", TERMS).statement == result.statement, "repeating it asks nobody"
+
+
+def test_a_rejected_payout_is_not_posted(space: Workspace) -> None:
+    waiting = pay("show", TERMS).approval
+    royalty.flows.approval.reject.fn(str(waiting), "wrong month", by="boss")
+    result = pay("show", TERMS)
+    assert result.approval == waiting
+    assert "boss rejected approval" in result.notes[0]
+    assert "wrong month" in result.notes[0]
+    assert space.ledger.statements() == []
+
+
+def payees(tmp_path: Path, **accounts: str) -> dict[str, Any]:
+    rows = "".join(f"{name},{account}\n" for name, account in accounts.items())
+    (tmp_path / "payees.csv").write_text("contributor,payee\n" + rows)
+    return {"payees": str(tmp_path / "payees.csv")}
+
+
+def test_an_approval_is_of_these_accounts_and_amounts(space: Workspace, tmp_path: Path) -> None:
+    only_accounts = {**TERMS, "approval": {"changed_account": True}, "period": "1"}
+    assert pay("show", {**only_accounts, **payees(tmp_path, ann="a-1", bob="b-1")}).statement is not None
+    june = {**only_accounts, "period": "2"}
+    result = pay("show", {**june, **payees(tmp_path, ann="a-2", bob="b-1")})
+    assert "into another account than the last time ann" in result.notes[0]
+    payees(tmp_path, ann="a-3", bob="b-1")  # after the request, by whoever can write the file
+    _, posted = approve(result.approval)
+    assert posted.statement is None
+    assert posted.approval != result.approval
+    payees(tmp_path, ann="a-2", bob="b-1")
+    assert pay("show", {**june, **payees(tmp_path, ann="a-2", bob="b-1")}).statement is not None
+
+
+def test_rules_are_not_left_out_by_the_first_person(space: Workspace) -> None:
+    approve(pay("show", TERMS).approval)
+    for rules in ({}, {"above": "1000.00"}):
+        result = pay("show", {**TERMS, "period": "later", "approval": rules})
+        assert "its rules of approval are not those that the pool was last divided by" in result.notes[0]
+        assert result.statement is None
+    credited(space, "strict", CREDIT, TERMS)
+    assert pay("strict", {"pool": "10.00", "name": "other"}).statement is None, "the run has rules"
+
+
+def test_releases_wait_too_and_checks_hold_money(space: Workspace, tmp_path: Path) -> None:
+    terms = {**TERMS, "approval": {"above": "80.00"}, "checks": {"identity": True, "sanctions": True}}
+    header = "contributor,payee,identity,identity_date,sanctions,sanctions_date,check_reference\n"
+    (tmp_path / "p.csv").write_text(
+        f"{header}ann,a-1,verified,2026-01-01,hit,2026-01-01,K-7\nbob,b-1,verified,,clear,,\n"
+    )
+    terms |= {"payees": str(tmp_path / "p.csv")}
+    result = pay("show", terms)
+    assert [(row["amount"], row["held"]) for row in result.rows] == [("0.00", "75.00"), ("25.00", "0.00")]
+    assert result.notes == ["ann: sanctions status hit, held; €75.00 held"]
+    with pytest.raises(InputError, match=r"'ann' has not: sanctions status hit\. Nothing was posted"):
+        pay("show", terms, release=["ann"])
+    (tmp_path / "p.csv").write_text(
+        f"{header}ann,a-1,verified,2026-01-01,clear,2026-02-01,K-8\nbob,b-1,verified,,clear,,\n"
+    )
+    assert pay("show", terms).statement == result.statement
+    lower = {**terms, "approval": {"above": "50.00"}}
+    waiting = pay("show", lower, release=["ann"])
+    assert waiting.statement is None
+    _, released = approve(waiting.approval)
+    assert released.rows == [{"contributor": "ann", "amount": "75.00"}]
+
+
+@pytest.mark.cli
+def test_on_the_command_line(royalty: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    forget_homes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROYALTY_HOME", environment["ROYALTY_HOME"])
+        credited(open_workspace(settings()), "show", CREDIT)
+    (tmp_path / "terms.yaml").write_text(json.dumps({**TERMS, "policy": "proportional"}))
+    asked = royalty("payout", "--credit", "show", "--policy", "terms.yaml", "--json", ROYALTY_ACTOR="clerk")
+    assert asked.returncode == 0, asked.stderr
+    identity = json.loads(asked.stdout)["approval"]
+    assert identity in royalty("approvals", "--waiting").stdout
+    same = royalty("approve", identity, ROYALTY_ACTOR="clerk")
+    assert (same.returncode, "a second person" in same.stderr) == (1, True), same.stderr
+    done = royalty("approve", identity, "--json", ROYALTY_ACTOR="boss")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["statement"]
+    assert royalty("approvals", "--waiting").stdout == "There are no approvals.\n"
+    other = royalty("reject", identity, "--note", "late", ROYALTY_ACTOR="boss")
+    assert "given or refused once" in other.stderr
+
+
+@pytest.fixture
+def served(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPrefectClient]:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_url)
+    monkeypatch.setenv("ROYALTY_ACTOR", "clerk")
+    with own_home(tmp_path / "home", prefect_url), SyncPrefectClient(prefect_url) as client:
+        credited(open_workspace(settings()), "show", CREDIT)
+        yield client
+
+
+@pytest.mark.cli
+@pytest.mark.parametrize("verdict", ["page", "command", "reject", "first person"])
+def test_a_suspended_flow_run_goes_on(served: SyncPrefectClient, verdict: str) -> None:
+    deployment = served.create_deployment(served.create_flow_from_name("payout"), name=f"waits {verdict}")
+    config = {**TERMS, "policy": "proportional", "limits": {"stderr": None}}
+    parameters = {"credit": "show", "config": config}
+    created = served.create_flow_run_from_deployment(deployment, parameters=parameters, state=Scheduled())
+
+    def run() -> FlowRun:
+        """As a worker does, whenever the run is scheduled."""
+        with suppress(Pause):  # on which a worker ends the process
+            run_flow(payout, flow_run=served.read_flow_run(created.id), parameters=parameters, return_type="state")
+        return served.read_flow_run(created.id)
+
+    suspended = run()
+    assert suspended.state is not None
+    assert suspended.state.name == "Suspended"
+    space = open_workspace(settings())
+    (approval,) = space.approvals.all()
+    assert approval.request["flow_run"] == str(created.id)
+    if verdict in ("page", "first person"):  # what the form on the page of the flow run sends
+        by = "boss" if verdict == "page" else "clerk"
+        served.resume_flow_run(created.id, run_input={"approve": True, "by": by, "note": ""})
+    elif verdict == "command":
+        assert royalty.flows.approval.approve.fn(approval.id, by="boss")[1] is None
+    else:
+        royalty.flows.approval.reject.fn(approval.id, "no", by="boss")
+    ended = run()
+    assert ended.state is not None
+    posted = space.ledger.statements()
+    if verdict == "first person":
+        assert ended.state.is_failed()
+        assert "approved by a second person" in str(ended.state.message)
+    else:
+        assert ended.state.is_completed(), ended.state
+    assert len(posted) == (verdict in ("page", "command"))
+    assert space.approvals.all()[0].state == {"reject": "rejected", "first person": "waiting"}.get(verdict, "approved")

@@ -1,0 +1,72 @@
+"""Acts, on both databases: chained, only added to, and verified whenever they are read."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from royalty.infra.ledger.acts import Acts, ActsBroken, UnknownAct
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.ledger.optouts import receipt, receipt_fault, record_optout
+from royalty.infra.stores.chain import GENESIS
+from royalty.infra.stores.keys import digest_of
+
+
+@pytest.fixture
+def acts(ledger: Ledger) -> Acts:
+    return Acts(ledger.engine)
+
+
+def test_each_act_holds_the_hash_of_the_one_before(acts: Acts) -> None:
+    assert acts.head() == GENESIS
+    first = acts.record("case", "opened", "ann", {"reason": "copies"})
+    second = acts.record("case", "message", "bob", {"text": "名前"}, reference=first.reference)
+    assert (first.position, first.previous, second.previous) == (1, GENESIS, first.hash)
+    assert acts.head() == second.hash
+    assert acts.of("case", first.reference[:6]) == [first, second]
+    assert acts.all("opt-out") == []
+    for wrong in ("", "zzzzzzzz"):
+        with pytest.raises(UnknownAct, match=f"there are {first.reference}"):
+            acts.of("case", wrong)
+
+
+@pytest.mark.parametrize("change", ["UPDATE acts SET actor = 'eve'", "DELETE FROM acts"])
+def test_the_database_refuses_changes_and_notices_them(acts: Acts, change: str) -> None:
+    for number in range(3):
+        acts.record("case", "opened", "ann", {"number": number})
+    changed = f"{change} WHERE position = 2"
+    with acts.engine.connect() as connection, pytest.raises(IntegrityError, match="only added"):
+        connection.execute(text(changed))
+    forged = "INSERT INTO acts SELECT 9, subject, reference, kind, actor, body, previous, 'f', created_at FROM acts"
+    with acts.engine.connect() as connection, pytest.raises(IntegrityError, match="follows the last one"):
+        connection.execute(text(f"{forged} WHERE position = 1"))
+    on = " ON acts" if acts.engine.dialect.name == "postgresql" else ""
+    with acts.engine.begin() as connection:  # by the owner of the database, who can drop triggers
+        for trigger in ("acts_no_update", "acts_no_delete") if not on else ("acts_no_update",):
+            connection.execute(text(f"DROP TRIGGER {trigger}{on}"))
+        connection.execute(text(changed))
+    with pytest.raises(ActsBroken, match=r"but act 2 .* has been changed"):
+        acts.all()
+    with pytest.raises(ActsBroken):
+        acts.record("case", "opened", "ann", {})
+
+
+def test_a_receipt_shows_what_was_withdrawn(acts: Acts) -> None:
+    optout = record_optout(acts, "clerk", "ann", ["b.png", "a.png"], "moved to another agency")
+    assert optout.covers(["ann", "bob"], "a.png")
+    assert not optout.covers(["bob"], "a.png")
+    assert not optout.covers(["ann"], "c.png")
+    signed = receipt(optout, lambda document: {"key": "k", "value": digest_of(document)})
+
+    def fault(document: object) -> str | None:
+        return receipt_fault(document, acts, lambda signed, signature: signature["value"] == digest_of(signed))
+
+    assert fault(signed) is None
+    assert fault({**signed, "signature": None}) is None
+    assert "not by a key of this home" in str(fault({**signed, "signature": {"key": "k", "value": "f"}}))
+    assert "not by a key of this home" in str(fault({**signed, "royalty": "another receipt"}))
+    forged = {**signed, "act": {**signed["act"], "body": {**signed["act"]["body"], "works": []}}}
+    assert "has been changed" in str(fault(forged))
+    assert "has been changed" in str(fault({**signed, "previous": "f" * 64}))
+    assert "not a receipt" in str(fault({}))

@@ -1,0 +1,213 @@
+"""Audit packs: verified by a Python that has nothing of the product, and by whom any rewritten row is noticed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from royalty.infra.audit import verifier
+from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.audit.pack import Packed, write_pack
+from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.ledger.postings import LedgerBroken
+from royalty.infra.pages.audit import render_audit
+from royalty.infra.pages.cells import csv_bytes
+from royalty.infra.stores.artifacts import ArtifactStore, StoreError
+from royalty.infra.stores.database import open_database
+from royalty.infra.stores.runstore import RunStore, StageRecord
+from tests.ledgers import before_evidence, euros, rewrite
+
+NAMES = {"=cmd": 600, "zoë": 400, "-5": 0}
+
+
+@dataclass
+class Books:
+    """A ledger with its files, and how to pack it."""
+
+    ledger: Ledger
+    notary: Notary
+    artifacts: ArtifactStore
+    folder: Path
+
+    def pack(self, name: str = "pack") -> Packed:
+        return write_pack(self.folder / name, self.ledger, self.artifacts, self.notary, render_audit)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Books:
+    engine, notary = open_database(f"sqlite:///{tmp_path / 'royalty.db'}"), Notary(tmp_path / "audit")
+    books = Books(Ledger(engine, notary), notary, ArtifactStore(tmp_path / "artifacts"), tmp_path)
+    table = books.artifacts.put(b"a credit table")
+    rows = [{"contributor": name, "amount": f"{amount / 100:.2f}"} for name, amount in NAMES.items()]
+    payout = books.artifacts.put(csv_bytes(pd.DataFrame(rows)))
+    runs = RunStore(engine)
+    runs.record_stage(StageRecord("credit", "credit-key", {"share": 0.1}, {"table": table}, 1.0))
+    evidence = {
+        "credit": {"table": table, "stages": ["credit-key"]},
+        "division": {"stage": "pay-key", "payout": payout},
+        "rows": runs.contents(["credit-key"]),
+    }
+    terms = {"policy": "proportional", "cap": "1"}
+    books.ledger.post("may", euros(table, NAMES, evidence=evidence, terms=terms, source="digits"))
+    books.ledger.post("june", euros("v2", {"zoë": 10}, held={"=cmd": 5}), replace=True)
+    books.ledger.release("june", ["=cmd"])
+    return books
+
+
+def bare(pack: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a pack's own script by a Python without installed packages, environment and current folder."""
+    script = pack / "verify.py" if pack.is_dir() else pack.with_name("verify.py")
+    command = [sys._base_executable, "-I", "-S", str(script), str(pack), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=pack.parent)
+
+
+def test_the_script_verifies_the_pack_without_the_product(books: Books) -> None:
+    packed = books.pack()
+    probe = [sys._base_executable, "-I", "-S", "-c", "import royalty"]
+    assert subprocess.run(probe, capture_output=True).returncode == 1, "the product is not there"
+    source = (books.folder / "pack/verify.py").read_text()
+    assert "royalty" not in [line.split()[1].split(".")[0] for line in source.splitlines() if line.startswith("from ")]
+    found = bare(books.folder / "pack", "--expect", packed.head)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f"3 statements and {packed.entries} entries hold; head {packed.head}" in found.stdout
+    assert "the expected head is that of statement 3" in found.stdout
+    public = next((books.folder / "pack/keys").glob("*.pem"))
+    assert bare(books.folder / "pack", "--key", str(public)).returncode == 0
+    statements = {row.sequence: row.hash for row in books.ledger.statements()}
+    assert dict(verifier.verify(books.folder / "pack").heads) == statements
+
+
+def test_a_zip_file_is_as_good(books: Books) -> None:
+    packed = books.pack("pack.zip")
+    with zipfile.ZipFile(books.folder / "pack.zip") as archive:
+        (books.folder / "verify.py").write_bytes(archive.read("verify.py"))
+        page = archive.read("index.html").decode()
+    found = bare(books.folder / "pack.zip", "--expect", packed.head)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert packed.head in page
+    assert "€10.00" in page
+    with pytest.raises(StoreError, match="is there; name another one"):
+        books.pack("pack.zip")
+
+
+CHECKED = ("statements.jsonl", "rows.jsonl", "entries", "policies", "evidence", "tables", "checkpoints", "keys")
+
+
+def test_any_byte_that_is_changed_is_noticed(books: Books) -> None:
+    books.pack()
+    pack, draw = books.folder / "pack", random.Random(0)
+    files = [path for path in pack.rglob("*") if path.is_file() and path.relative_to(pack).parts[0] in CHECKED]
+    assert {path.relative_to(pack).parts[0] for path in files} == set(CHECKED)
+    for path in files:
+        payload = path.read_bytes()
+        for _ in range(12 if payload else 0):
+            place = draw.randrange(len(payload))
+            changed = bytearray(payload)
+            changed[place] ^= 1 << draw.randrange(7)
+            path.write_bytes(changed)
+            try:
+                problems = verifier.verify(pack).problems
+            except verifier.Unreadable:
+                continue
+            assert problems or is_layout(path, payload, place), (path, place, payload[place : place + 20])
+        path.write_bytes(payload)
+    for path in files:
+        payload = path.read_bytes()
+        path.unlink()
+        try:
+            found = verifier.verify(pack)
+            assert found.problems or found.notes, path
+        except verifier.Unreadable:
+            pass
+        path.write_bytes(payload)
+    assert verifier.verify(pack).problems == []
+
+
+def is_layout(path: Path, payload: bytes, place: int) -> bool:
+    """Whether a byte says nothing: a key's file has lines around the key, whose last letters have unused bits."""
+    start = payload.index(b"\n") + 1
+    return path.suffix == ".pem" and not start <= place < payload.index(b"\n", start) - 2
+
+
+def test_a_ledger_rewritten_with_all_that_its_owner_has_is_noticed_by_one_kept_checkpoint(
+    books: Books, tmp_path: Path
+) -> None:
+    """The owner of database and home moves money, chains it anew, and signs it all with a key of their own."""
+    kept, public = tmp_path / "kept.json", tmp_path / "trusted.pem"
+    shutil.copy(books.notary.checkpoints()[0][0], kept)
+    public.write_text(books.notary.signer.public)
+    rewrite(books.ledger, "=cmd", "zoë")
+    with pytest.raises(LedgerBroken, match="was rewritten since"):
+        books.pack("refused")
+    assert not (tmp_path / "refused").exists()
+    shutil.rmtree(books.notary.root)
+    books.notary = Notary(tmp_path / "audit")
+    books.ledger.witness = books.notary
+    for table in books.folder.glob("artifacts/*/*"):  # left out of the pack, as the payout table would tell
+        table.unlink()
+    books.ledger.post("july", euros("v3", {"zoë": 1}))
+    books.pack()
+    assert bare(tmp_path / "pack").returncode == 0, "it agrees with itself"
+    for arguments in (("--expect", str(kept)), ("--key", str(public))):
+        found = bare(tmp_path / "pack", *arguments)
+        assert found.returncode == 1
+        assert "PROBLEM" in found.stdout
+
+
+def test_checkpoints_of_the_ledger_before_it_was_rewritten_are_noticed_in_a_pack(books: Books, tmp_path: Path) -> None:
+    books.pack("before")
+    rewrite(books.ledger, "=cmd", "zoë")
+    shutil.rmtree(books.notary.root)
+    books.ledger.witness = books.notary = Notary(tmp_path / "audit")
+    books.pack("after")
+    for folder in ("checkpoints", "keys"):
+        shutil.rmtree(tmp_path / "after" / folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "before" / folder, tmp_path / "after" / folder)
+    problems = verifier.verify(tmp_path / "after").problems
+    rewritten = [f"the ledger does not have the head of checkpoint {place}: it was rewritten" for place in (1, 2, 3)]
+    assert [problem for problem in problems if "checkpoint" in problem] == rewritten
+
+
+def test_payments_that_differ_from_the_payout_table_are_noticed(books: Books) -> None:
+    rewrite(books.ledger, "=cmd", "zoë", 1)
+    shutil.rmtree(books.notary.root)
+    books.ledger.witness = books.notary = Notary(books.folder / "audit")
+    books.pack()
+    assert verifier.verify(books.folder / "pack").problems == [
+        f"the payments of statement {books.ledger.statements()[0].id} differ from its payout table"
+    ]
+
+
+def test_statements_of_the_version_before_are_packed_and_verified(books: Books) -> None:
+    before_evidence(books.ledger.engine)
+    shutil.rmtree(books.notary.root)
+    books.ledger = Ledger(open_database(str(books.ledger.engine.url)), Notary(books.folder / "audit"))
+    books.ledger.post("july", euros("v3", {"zoë": 1}))
+    packed = books.pack("old")
+    assert verifier.verify(books.folder / "old", [packed.head]).problems == []
+    entries = books.folder / "old/entries/00000001.jsonl"
+    entries.write_text(entries.read_text().replace("600", "601").replace("-1000", "-1001"))
+    assert "its hash does not match" in verifier.verify(books.folder / "old").problems[0]
+
+
+@pytest.mark.parametrize("name", ["nothing", "file", "folder"])
+def test_what_is_no_pack_is_one_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(verifier.Unreadable):
+        verifier.verify(tmp_path / name)
+    assert verifier.main([str(tmp_path / name)]) == 2
+
+
+def test_rows_that_grew_since_do_not_matter(books: Books) -> None:
+    RunStore(books.ledger.engine).record_stage(StageRecord("later", "k", {}, {}, 1.0))
+    books.pack()
+    assert verifier.verify(books.folder / "pack").problems == []
