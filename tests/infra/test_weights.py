@@ -137,7 +137,7 @@ def test_every_entry_says_where_it_comes_from() -> None:
     for name, source in SOURCES.items():
         assert source.use, name
         assert source.licence, name
-        assert all(file.url.startswith("https://") for file in source.files), name
+        assert all(file.url.startswith(("https://", "package:")) for file in source.files), name
 
 
 def test_the_command_line_lists_and_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
