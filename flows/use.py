@@ -14,7 +14,7 @@ from royalty.infra.ledger.change import TakesBack
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
-from royalty.tasks.config.payout import PayoutConfig, UseConfig
+from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig, UseConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.credit.estimate import Credited, find_credit
 from royalty.tasks.pay.payees import load_payees
@@ -54,13 +54,20 @@ def payout_by_use(
     """
     check_home(settings().root)
     run: str | None = None
+    agreed: ApprovalConfig | None = None
     credited: Credited | None = None
     source: EmbeddedSource | FileSource | None = None
     terms = PayoutConfig() if config is None else as_payout_config(config)
     if credit is not None:
         run, credited = find_credit(credit)
         source, run_terms = terms_of_run(run)
+        agreed = run_terms.approval
         terms = run_terms if config is None else terms
+    if not dry_run and any(rules is not None and rules.applies for rules in (terms.approval, agreed)):
+        raise InputError(
+            "payouts by use cannot wait for a second person yet, and the terms ask for one (`payout.approval`). Pay by "
+            "credit alone, or agree on other terms"
+        )
     terms = in_period(terms.accepting_uncertainty(accept_uncertainty))
     if not terms.period:
         raise InputError("use is counted in a period, and the terms have none; set `period`, such as 2026-05")

@@ -63,8 +63,8 @@ def open_workspace(settings: Settings) -> Workspace:
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
     ledger = Ledger(engine, notary(settings))
-    people = Acts(engine), Cases(engine), Approvals(engine)
-    return Workspace(root, *stores, RunStore(engine), ledger, Lineage(engine), *people)
+    runs, lineage = RunStore(engine), Lineage(engine)
+    return Workspace(root, *stores, runs, ledger, lineage, Acts(engine), Cases(engine), Approvals(engine))
 
 
 def notary(settings: Settings) -> Notary:

@@ -102,7 +102,13 @@ def append(
     acts = list(read_acts(session))
     last = acts[-1] if acts else None
     position, previous = (last.position + 1, last.hash) if last else (1, GENESIS)
-    content = {"subject": subject, "kind": kind, "actor": actor, "body": dict(body), "created_at": now()}
+    content: dict[str, Any] = {
+        "subject": subject,
+        "kind": kind,
+        "actor": actor,
+        "body": dict(body),
+        "created_at": now(),
+    }
     content |= {"position": position, "reference": reference or digest_of([previous, content])[:12]}
     act = Act(**content, previous=previous, hash=act_hash(content, previous))
     session.add(ActRow(**vars(act)))

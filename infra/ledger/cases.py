@@ -70,9 +70,15 @@ class Case:
     def of(cls, acts: Sequence[Act]) -> Case:
         """The case of these acts, of which the first opened it."""
         first = acts[0].body
-        named = {part: tuple(first[part]) for part in ("contributors", "works")}
-        texts = {part: str(first[part]) for part in ("claimant", "reason", "deadline")}
-        return cls(id=acts[0].reference, acts=tuple(acts), **named, **texts)
+        return cls(
+            id=acts[0].reference,
+            claimant=str(first["claimant"]),
+            contributors=tuple(first["contributors"]),
+            works=tuple(first["works"]),
+            reason=str(first["reason"]),
+            deadline=str(first["deadline"]),
+            acts=tuple(acts),
+        )
 
     @property
     def decision(self) -> Act | None:

@@ -143,6 +143,10 @@ class Posted:
     evidence: str | None = None
     withheld: Mapping[str, int] = field(default_factory=dict)
 
+    def concerns(self, contributor: str) -> bool:
+        """Whether the statement names a contributor."""
+        return any(contributor in amounts for amounts in (self.paid, self.moved, self.held, self.accounts))
+
 
 class Head(NamedTuple):
     """The hash of a statement, which stands for all statements up to its position."""
@@ -150,10 +154,6 @@ class Head(NamedTuple):
     position: int
     head: str
     statement: str
-
-    def concerns(self, contributor: str) -> bool:
-        """Whether the statement names a contributor."""
-        return any(contributor in amounts for amounts in (self.paid, self.moved, self.held, self.accounts))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ def resume(flow_run: str, answer: Mapping[str, Any]) -> bool:
     Returns:
         False if no server is set, or the server has no such flow run, or it is not suspended.
     """
+    from prefect import flow_runs
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
-    from prefect.flow_runs import resume_flow_run
     from prefect.settings import PREFECT_API_URL
 
     if not PREFECT_API_URL.value():
@@ -27,5 +27,6 @@ def resume(flow_run: str, answer: Mapping[str, Any]) -> bool:
             return False
     if state is None or not state.is_paused():
         return False
-    resume_flow_run(UUID(flow_run), run_input=dict(answer), _sync=True)  # type: ignore[call-arg]  by its dispatcher
+    dispatched: Any = flow_runs.resume_flow_run  # its dispatcher takes `_sync`, which the types do not know
+    dispatched(UUID(flow_run), run_input=dict(answer), _sync=True)
     return True

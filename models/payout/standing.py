@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from royalty.models.base.errors import InputError
 
@@ -83,16 +83,17 @@ def read_standing(row: Mapping[str, str], where: str) -> Standing:
             raise InputError(f"{where}: `{column}` is a date, YYYY-MM-DD, got {text!r}; correct it") from None
 
     form = one_of("tax_form", TaxForm, lambda text: text.upper().replace(" ", "-").replace("W9", "W-9"))
-    values = {
-        "identity": one_of("identity", Identity, str.lower),
-        "sanctions": one_of("sanctions", Sanctions, str.lower),
-        "tax_form": form,
-    }
-    texts = {"reference": "check_reference", "tax_id": "tax_id"}
+    texts = {name: row.get(name, "").strip() for name in ("check_reference", "tax_id")}
+    dates = {name: day(name) for name in ("identity_date", "sanctions_date", "tax_form_date")}
     return Standing(
-        **values,  # type: ignore[arg-type]  checked above
-        **{name: row.get(column, "").strip() for name, column in texts.items()},
-        **{column: day(column) for column in ("identity_date", "sanctions_date", "tax_form_date")},
+        identity=cast(Identity, one_of("identity", Identity, str.lower)),
+        identity_date=dates["identity_date"],
+        sanctions=cast(Sanctions, one_of("sanctions", Sanctions, str.lower)),
+        sanctions_date=dates["sanctions_date"],
+        reference=texts["check_reference"],
+        tax_form=cast(TaxForm, form),
+        tax_form_date=dates["tax_form_date"],
+        tax_id=texts["tax_id"],
         withholding=_percent(row.get("withholding", "").strip(), where),
     )
 

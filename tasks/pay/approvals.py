@@ -149,7 +149,11 @@ def _asked(
     approval = space.approvals.request(settings().actor, content, body)
     write_approval(space, approval)
     if approval.verdict is None:
-        facts = {"pool": pool, "period": terms.period or "", "amount": terms.formatted(sum(body["gets"].values()))}
+        facts = {
+            "pool": pool,
+            "period": terms.period or "",
+            "amount": terms.formatted(sum(gets[name] for name in receiving)),
+        }
         resource = f"royalty.approval.{approval.id}"
         emit("royalty.approval.requested", resource, f"approval {approval.id}", facts | {"people": len(receiving)})
     return approval

@@ -171,9 +171,9 @@ def _divided(
         amount, text = config.major_units(minor), f"{subject}: {contributor}"
         payee, currency = payees.get(contributor, Payee(contributor, "", "")), config.currency
         reason = _unreachable(payee, amount, config.debtor)
-        rates = config.conversion.rates if config.conversion is not None else {}
-        if payee.currency not in ("", currency) and payee.currency in rates:
-            rate, dated = rates[payee.currency], config.conversion
+        dated = config.conversion
+        if dated is not None and payee.currency not in ("", currency) and payee.currency in dated.rates:
+            rate = dated.rates[payee.currency]
             reason = f"it is paid in {payee.currency}: {amount:f} {currency} at {rate}, {dated.source} of {dated.date}"
             amount, currency = converted(amount, rate, decimals_of(payee.currency)), payee.currency
         if reason:
