@@ -198,7 +198,7 @@ def _models(annotation: Any) -> Iterator[type[StageConfig]]:
 def _choices(model: type[StageConfig]) -> tuple[str, tuple[str, ...]]:
     """The key that chooses a model among several, with its values; empty if there is nothing to choose."""
     chosen = ((key, get_args(model.model_fields[key].annotation)) for key in KINDS if key in model.model_fields)
-    return next(chosen, ("", ()))
+    return next(((key, values) for key, values in chosen if values), ("", ()))  # a plain text chooses nothing
 
 
 def _variant(model: type[StageConfig]) -> str:

@@ -56,7 +56,8 @@ def test_tiers_are_counted_and_named() -> None:
 
 
 def test_a_credit_table_is_the_same_after_there_and_back() -> None:
-    table = pd.DataFrame({"contributor": ["b", "a"], "credit": [2.0, 1.0], "ci_low": [1.0, 0.5], "ci_high": [3.0, 2.0]})
+    ends = {"ci_low": [1.0, 0.5], "ci_high": [3.0, 2.0], "stderr": [0.5, 0.4]}
+    table = pd.DataFrame({"contributor": ["b", "a"], "credit": [2.0, 1.0], **ends})
     assert table_of(credits_of(table)).equals(table)
     assert table_of(dict(reversed(credits_of(table).items()))).equals(table)
 

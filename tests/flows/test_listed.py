@@ -106,6 +106,7 @@ def test_a_pilot_that_is_the_whole_measuring_says_so_before_it(
 
     class Plan:
         members = ("ann",)
+        drawn = None
 
     monkeypatch.setattr(crediting, "prepare", lambda _config: crediting.Game(None, None, None, None, None))
     monkeypatch.setattr(crediting, "settle_images", lambda *_: Config)
