@@ -20,8 +20,8 @@ from royalty.models.payout.policies import Credit
 from royalty.models.payout.splits import closed_form, combined_shares
 from royalty.models.valuation.shapley import estimate_shapley
 
-DIVIDED = 100
-"""Most contributors for whom the pool is divided anew for each."""
+DIVIDED, HIGHEST = 100, 10
+"""Most contributors for whom the pool is divided anew for each; and for how many of more, if no closed form holds."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def split(
     change of the share is due to the terms: floors, caps and tiers apply to each contributor, and the policy
     `lower-bound` subtracts the width of the interval twice. Contributors whose split the terms do not allow are left
     out. Up to `DIVIDED` contributors, the pool is divided anew for each; more are computed together, as
-    `royalty.models.payout.splits` describes, if the terms allow it, and else for those of highest credit alone.
+    `royalty.models.payout.splits` describes, if the terms allow it, and else only for the `HIGHEST` of most credit.
 
     Args:
         terms: both identities are disputed if the contributor is.
@@ -159,9 +159,11 @@ def split(
             if credits[name].value > 0 and isfinite(share)
         ]
     splits = []
-    highest = sorted(credits, key=lambda name: -credits[name].value)[:DIVIDED]
+    divided_anew = sorted(credits, key=lambda name: -credits[name].value)
+    if len(credits) > DIVIDED:
+        divided_anew = divided_anew[:HIGHEST]
     for name, credit in credits.items():
-        if credit.value <= 0 or name not in highest:
+        if credit.value <= 0 or name not in divided_anew:
             continue
         shift = credit.value / 2
         half = Credit(credit.value - shift, credit.low - shift, credit.high - shift, credit.error)

@@ -33,7 +33,7 @@ def combined_shares(pool: int, credits: Mapping[str, Credit], terms: Terms) -> n
 
     Returns:
         A share for each contributor, in the order of the credits; 0 without positive credit; nan if the pool does not
-        suffice for one more floor.
+        suffice for one more floor, or nobody has a positive weight after the split.
     """
     weights = np.array([float(weight) for weight in POLICIES[terms.policy].weigh(credits).values()])
     positive = np.array([credit.value > 0 for credit in credits.values()])
@@ -58,7 +58,8 @@ def combined_shares(pool: int, credits: Mapping[str, Credit], terms: Terms) -> n
     added = twins - own - others
     moving = weights[free].sum() - np.where(free, weights, 0.0) + np.where(twins_free, 2 * halves, 0.0)
     change = np.divide(-added, moving, out=np.zeros_like(moving), where=moving > 0)
-    return 2 * bounded(halves, scale + change)
+    left = np.maximum(weights, 0.0).sum() - np.maximum(weights, 0.0) + 2 * halves
+    return np.where(positive & (left <= 0), np.nan, 2 * bounded(halves, scale + change))
 
 
 def _half_weights(credits: Sequence[Credit], policy: PolicyName) -> np.ndarray:

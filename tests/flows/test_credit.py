@@ -286,8 +286,9 @@ def test_folder_of_pngs(royalty: Run, prefect_url: str, tmp_path: Path) -> None:
 TASKS = {
     "read images", "try base model", "train classifier", "train base model", "prune and recover", "prepare MLflow",
     "measure base and pruned model", "draw coalitions", "plan coalitions", "measure coalitions", "estimate precision",
-    "estimate credit", "record credit", "count images", "divide the pool", "show what a posting changes", "match images (GMValuator)",
-    "sample models of nobody and everybody", "log to MLflow", "check split identities", "write report",
+    "estimate credit", "record credit", "count images", "divide the pool", "show what a posting changes",
+    "match images (GMValuator)", "sample models of nobody and everybody", "log to MLflow", "check split identities",
+    "write report",
 }  # fmt: skip
 """Names of the tasks of a run that pays nobody, on Prefect's page."""
 
