@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -227,6 +228,7 @@ def test_the_database_writes_no_statement_beside_a_forged_entry(ledger: Ledger, 
         last = dict(connection.execute(text("SELECT * FROM statements WHERE position = 2")).mappings().one())
     added = {**last, "id": "new", "pool": first["pool"], "position": 3, "previous": last["hash"], "hash": "h"}
     added |= {"kind": "release", "replaces": None}
+    added = {column: json.dumps(value) if isinstance(value, dict) else value for column, value in added.items()}
     command = f"INSERT INTO statements ({', '.join(added)}) VALUES ({', '.join(':' + column for column in added)})"
     with pytest.raises(IntegrityError, match="every entry is of a statement"), ledger.engine.begin() as connection:
         connection.execute(text(command), added)

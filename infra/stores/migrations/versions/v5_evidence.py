@@ -16,6 +16,11 @@ MESSAGE = "the run store is append-only"
 
 
 def upgrade() -> None:
+    connection = op.get_bind()
+    if connection.dialect.name == "postgresql":
+        # Rows that earlier migrations of this transaction wrote are checked at its end; a table that waits for such a
+        # check cannot be altered.
+        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
     for column in (
         Column("version", Integer, nullable=False, server_default="1"),
         Column("evidence", String, nullable=True),
@@ -29,7 +34,6 @@ def upgrade() -> None:
         Column("content", JSON, nullable=False),
         Column("created_at", String, nullable=False),
     )
-    connection = op.get_bind()
     commands = _sqlite() if connection.dialect.name == "sqlite" else _postgresql()
     for command in commands:
         connection.exec_driver_sql(command)
