@@ -180,6 +180,7 @@ def settle(
     export: ExportName | None = None,
     agreed: ApprovalConfig | None = None,
     suspends: bool = False,
+    waits: bool = True,
 ) -> DividedPool:
     """Divide a pool, show what posting the division changes, and then post it, or only propose it.
 
@@ -190,6 +191,7 @@ def settle(
         posting: post the division; otherwise it is a proposal.
         export: format of payment files that are written once a second person has approved the payout.
         agreed: rules of approval of the run, which other terms may only replace with an approval.
+        waits: a posting that needs a second person can wait; if not, it is refused.
         suspends: the flow run of a deployment waits for a second person; other calls return a proposal.
     """
     division = divide(credit, terms, pool, payees=payees, source=source)
@@ -203,6 +205,7 @@ def settle(
     if not posting:
         return division
     call = {"credit": source, "config": terms.model_dump(mode="json"), "replace": replace, "export": export}
+    call = call if waits else {}
     approved = approve_division(pool, terms, payees, division, call, agreed)
     if approved.waiting and suspends and deployed_flow_run() is not None:
         wait_for_verdict(approved)

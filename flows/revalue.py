@@ -19,6 +19,7 @@ from royalty.flows.naming import named
 from royalty.flows.payout import settle
 from royalty.flows.runner import RUNNER
 from royalty.infra.pages.summary import Change, Moved, markdown
+from royalty.infra.processes.progress import announce
 from royalty.infra.processes.workers import preload
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, open_workspace
@@ -113,6 +114,8 @@ def _pay(config: CreditConfig, last: LastRun) -> None:
     )
     if paid.outputs.refusal:
         raise InputError(f"nothing changed, and nothing was paid: {paid.outputs.refusal}")
+    if paid.unposted:
+        announce(paid.unposted)
 
 
 def _last_plans(config: CreditConfig, last: LastRun) -> list[CoalitionPlan] | None:

@@ -63,11 +63,6 @@ def payout_by_use(
         source, run_terms = terms_of_run(run)
         agreed = run_terms.approval
         terms = run_terms if config is None else terms
-    if not dry_run and any(rules is not None and rules.applies for rules in (terms.approval, agreed)):
-        raise InputError(
-            "payouts by use cannot wait for a second person yet, and the terms ask for one (`payout.approval`). Pay by "
-            "credit alone, or agree on other terms"
-        )
     terms = in_period(terms.accepting_uncertainty(accept_uncertainty))
     if not terms.period:
         raise InputError("use is counted in a period, and the terms have none; set `period`, such as 2026-05")
@@ -80,7 +75,17 @@ def payout_by_use(
     used = read_usage(usage, model, version, terms.period or "", credited)
     joined = join_use(used, credited, terms)
     terms = divided_by
-    division = settle(joined, terms, pool, payees=payees, source=of, posting=not dry_run, replace=replace)
+    division = settle(
+        joined,
+        terms,
+        pool,
+        payees=payees,
+        source=of,
+        posting=not dry_run,
+        replace=replace,
+        agreed=agreed,
+        waits=False,
+    )
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
         raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)

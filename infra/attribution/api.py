@@ -322,7 +322,7 @@ def create_app(
     def read_attribution(attribution: str, key: Reading) -> AttributionAnswer:
         """An attribution that was logged before."""
         logged = log.get(attribution)
-        if logged is None:
+        if logged is None or logged.client != key.name:  # those of other clients are not there
             raise Refused(404, f"no attribution has the id {attribution!r}; ids are those of the field `attribution`")
         return AttributionAnswer.model_validate(logged.answer)
 

@@ -176,6 +176,8 @@ def _write_signatures(target: Target, notary: Notary) -> None:
             if file.exists() and file.parent == notary.folders[0]:
                 target.write(f"checkpoints/{file.name}", [file.read_bytes()])
     for key in sorted(notary.ring.folder.glob("*")):
+        if key.name != "successions.json" and b"BEGIN PUBLIC KEY" not in key.read_bytes():
+            continue  # whatever else somebody put there, such as a private key
         target.write(f"keys/{key.name}", [key.read_bytes()])
 
 

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +237,7 @@ class KeyRing:
         for row in self.successions:
             if row.signature and row.old in publics and is_signed(row.document, row.signature, publics[row.old]):
                 handed.add((row.old, row.new))
-        order = list(dict.fromkeys(used))
+        order = [key for key, _ in groupby(used)]
         return [
             f"the key {new} signed after {old}, which did not sign it as its successor"
             for old, new in pairwise(order)

@@ -192,11 +192,16 @@ class Verifier:
                 self.problems.append(f"the ledger does not have the head of checkpoint {place}: it was rewritten")
             if row["key"] not in publics or not signed(document, row["signature"], publics[row["key"]]):
                 self.problems.append(f"the signature of checkpoint {place} does not fit")
-            elif row["key"] not in used:
+            elif not used or used[-1] != row["key"]:
                 used.append(row["key"])
-        if not read:
-            self.notes.append("there are no checkpoints in this pack")
-        self.succession(used, publics, [path.read_text() for path in trusted])
+        keys = [path.read_text() for path in trusted]
+        if not read or read[-1]["position"] < len(self.heads):
+            unsigned = "the last statements are signed by no checkpoint of this pack"
+            (self.problems if keys else self.notes).append(unsigned)
+        places = {row["position"] for row in read}
+        if gaps := sorted(set(range(min(places, default=0), max(places, default=0))) - places):
+            self.notes.append(f"{len(gaps)} checkpoints are not in this pack, the first of them {gaps[0]}")
+        self.succession(used, publics, keys)
 
     def succession(self, used: list[str], publics: dict[str, str], trusted: list[str]) -> None:
         """Every key that signed is trusted, or was signed by the one before."""
@@ -208,7 +213,8 @@ class Verifier:
                 handed.add((row["old"], row["new"]))
         good = {key_id(text) for text in trusted}
         for index, key in enumerate(used):
-            if key not in good and (index == 0 or (used[index - 1], key) not in handed):
+            excused = key in good and key not in used[:index]  # a key that was replaced signs no more
+            if not excused and (index == 0 or (used[index - 1], key) not in handed):
                 if index or trusted:
                     self.problems.append(f"the key {key} signed checkpoints, and no trusted key signed it")
                 else:

@@ -77,6 +77,10 @@ class Approvals:
             except UnknownAct:
                 acts = []
             known = _grouped(acts)
+            if known and any(act.body.get("content", dict(content)) != dict(content) for act in acts[:1]):
+                raise LedgerConflict(
+                    f"an approval stands for one posting, and {reference} is of another one; rename the pool"
+                )
             if known and (known[0].verdict is not None or _asked(acts, actor, body)):
                 return known[0]
             acts.append(append(session, "approval", reference, "requested", actor, body))

@@ -51,7 +51,7 @@ def reasons_to_wait(
         reasons.append(f"it pays for the first time {_named(first)}")
     if rules.changed_account and (changed := sorted(paid.keys() & set(moved))):
         reasons.append(f"it pays into another account than the last time {_named(changed)}")
-    if loosened and paid:
+    if loosened:
         reasons.append("its rules of approval are not those that the pool was last divided by")
     return reasons
 
@@ -62,7 +62,8 @@ def same_person(one: str, other: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+    folded = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")  # that nobody sees
 
 
 def _named(names: Sequence[str]) -> str:

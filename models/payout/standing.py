@@ -124,7 +124,7 @@ def unmet(standing: Standing, checks: Checks, today: date) -> list[str]:
             reasons.append(f"{name} {status or 'not known'}")
         elif required and checks.max_age_days is not None:
             age = (today - date.fromisoformat(checked)).days if checked else None
-            if age is None or age > checks.max_age_days:
+            if age is None or not 0 <= age <= checks.max_age_days:
                 dated = "without a date" if age is None else f"{age} days old"
                 reasons.append(f"{name} check {dated}, of at most {checks.max_age_days}")
     return reasons

@@ -73,7 +73,8 @@ def write_annual(space: Workspace, statement: AnnualStatement, *, pdf: bool) -> 
 def form_1099_misc(space: Workspace, year: int, payees: Payees) -> bytes:
     """Totals for form 1099-MISC as CSV: royalties (box 2) and federal tax withheld (box 4), in US dollars.
 
-    It has the payees with a W-9 who got at least 10 dollars, and everybody without a form from whom tax was withheld.
+    It has the payees with a W-9 who got at least 10 dollars, and everybody with a W-9, or without a form, from whom tax
+    was withheld.
     """
     check_year(year)
     rows = []
@@ -82,7 +83,7 @@ def form_1099_misc(space: Workspace, year: int, payees: Payees) -> bytes:
         paid = _in_year(moves, year)
         gross, tax = (major_units(sum(amounts), currency) for amounts in zip(*paid, strict=True)) if paid else (0, 0)
         form = payee.standing.tax_form
-        if currency == "USD" and ((form == "W-9" and gross >= LEAST_ROYALTIES) or (not form and tax)):
+        if currency == "USD" and ((form == "W-9" and gross >= LEAST_ROYALTIES) or (form in ("", "W-9") and tax)):
             rows.append(
                 {
                     "contributor": contributor,

@@ -18,11 +18,13 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.events import emit
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
 from royalty.models.payout.approval import reasons_to_wait, same_person
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig
 from royalty.tasks.pay.division import posting_of
 from royalty.tasks.pay.payment_files import ExportName
+from royalty.tasks.pay.personal import converted_of
 from royalty.tasks.pay.stages import DividedPool
 
 Payees = Mapping[str, Payee] | None
@@ -65,7 +67,7 @@ def approve_division(
     """Find out whether the posting of a division may go on, and ask a second person if need be.
 
     Args:
-        call: arguments of the flow `payout`, which posts it once it is approved.
+        call: arguments of the flow `payout`, which posts it once it is approved; empty: it cannot wait.
         agreed: rules of approval of the run.
     """
     if division.change is None or division.change.repeats is not None:
@@ -73,7 +75,16 @@ def approve_division(
     gets = {row.contributor: row.gets for row in division.change.people}
     posting = posting_of(division.stage, terms, division.source)
     entries = [entry for entry in posting.entries if entry[2]]
-    return Approved.of(_asked(pool, terms, payees, gets, entries, call, agreed))
+    inputs, change = division.stage.inputs, division.change
+    basis = {
+        "kind": change.kind,
+        "valuation": inputs.table,
+        "source": division.source,
+        "replaces": None if change.replaces is None else change.replaces.id,
+        "changes": gets,
+        "converted": {name: list(inputs.converted[name]) for name in sorted(inputs.converted)},
+    }
+    return Approved.of(_asked(pool, terms, payees, gets, entries, basis, call, agreed))
 
 
 @task(name="ask for approval of a release", cache_policy=NO_CACHE)
@@ -90,8 +101,20 @@ def approve_release(
     held = open_workspace(settings()).ledger.balance(pool, "held", period=terms.period or "")
     gets = {name: held.get(name, 0) for name in release}
     entries = [("release", name, amount) for name, amount in gets.items() if amount]
+    divided = [posted.id for posted in _statements_of(pool, terms) if posted.kind != "release"]
+    basis = {
+        "kind": "release",
+        "follows": divided[-1] if divided else None,
+        "changes": gets,
+        "converted": {name: list(rate) for name, rate in converted_of(terms, payees, release).items()},
+    }
     call = {"credit": run, "config": terms.model_dump(mode="json"), "release": sorted(release), "export": export}
-    return Approved.of(_asked(pool, terms, payees, gets, entries, call, agreed))
+    return Approved.of(_asked(pool, terms, payees, gets, entries, basis, call, agreed))
+
+
+def _statements_of(pool: str, terms: PayoutConfig) -> list[Posted]:
+    statements = open_workspace(settings()).ledger.verified_statements()
+    return [posted for posted in statements if (posted.pool, posted.period) == (pool, terms.period or "")]
 
 
 def _asked(
@@ -100,6 +123,7 @@ def _asked(
     payees: Payees,
     gets: Mapping[str, int],
     entries: Collection[tuple[str, str, int]],
+    basis: Mapping[str, Any],
     call: Mapping[str, Any],
     agreed: ApprovalConfig | None,
 ) -> Approval | None:
@@ -108,6 +132,7 @@ def _asked(
     Args:
         gets: minor units that each contributor is paid by the posting.
         entries: kind, contributor and minor units of everything that it would write.
+        basis: what the posting follows from, and what it replaces.
         call: arguments of the flow `payout`, which posts it once it is approved.
         agreed: rules of approval of the run.
 
@@ -127,21 +152,28 @@ def _asked(
     )
     if not reasons:
         return None
+    if not call:
+        raise InputError(
+            f"payouts by use cannot wait for a second person yet, and this one would, because {'; '.join(reasons)}. "
+            "Nothing was posted; pay by credit alone, or agree on other terms"
+        )
     receiving = sorted(name for name, amount in gets.items() if amount > 0)
-    accounts = {name: payees[name].account for name in receiving if name in payees} if payees is not None else {}
+    known = {name: payees[name] for name in receiving if name in payees} if payees is not None else {}
     content = {
+        **basis,
         "pool": pool,
         "period": terms.period or "",
         "currency": terms.currency,
         "entries": sorted([kind, name, amount] for kind, name, amount in entries),
-        "accounts": accounts,
+        "payees": {name: [payee.name, payee.account, payee.currency] for name, payee in known.items()},
         "terms": terms.approval.model_dump(mode="json"),
     }
     body = {
         "pool": pool,
         "period": terms.period or "",
         "currency": terms.currency,
-        "gets": {name: gets[name] for name in receiving},
+        "gets": {name: amount for name, amount in gets.items() if amount},
+        "content": content,
         "reasons": reasons,
         "call": dict(call),
         "flow_run": deployed_flow_run(),
@@ -179,6 +211,8 @@ def decide_approval(reference: str, actor: str, *, approve: bool, note: str) -> 
     Raises:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
+    if not actor.strip():
+        raise InputError("who approves or rejects has a name; give `--by NAME`, or set ROYALTY_ACTOR")
     space = open_workspace(settings())
     decided = space.approvals.decide(reference, actor, approve=approve, note=note, same=same_person)
     write_approval(space, decided)

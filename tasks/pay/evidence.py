@@ -11,6 +11,8 @@ from royalty.infra.stores.keys import canonical, digest_of
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.payees import Payee
+from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.pay.personal import converted_of
 from royalty.tasks.pay.stages import Paid
 
 Payees = Mapping[str, Payee] | None
@@ -111,3 +113,22 @@ def _posted_payees(space: Workspace, posted: Posted) -> str | None:
 
 def _fields(payee: Payee) -> list[str]:
     return [payee.name, payee.account, payee.currency, payee.country, payee.town]
+
+
+def check_rates(space: Workspace, posted: Posted, config: PayoutConfig, payees: Payees) -> None:
+    """Check that payments in other currencies have the exchange rates that the pool was divided with.
+
+    Raises:
+        InputError: a rate has changed since.
+    """
+    terms = space.ledger.terms(posted.pool, posted.valuation, period=posted.period)
+    if terms is None:
+        return
+    paid = [name for name, amount in posted.moved.items() if amount > 0]
+    before, now = terms.get("converted", {}), converted_of(config, payees, paid)
+    changed = [name for name in paid if list(before.get(name, ())) != now.get(name, [])]
+    if changed:
+        raise InputError(
+            f"the exchange rates of statement {posted.id} are those that its pool was divided with, and those of "
+            f"{', '.join(changed[:NAMED])} have changed since. No file was written. Restore `payout.conversion`"
+        )

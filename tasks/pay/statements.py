@@ -22,7 +22,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, Source
-from royalty.tasks.pay.evidence import check_payees, export_evidence
+from royalty.tasks.pay.evidence import check_payees, check_rates, export_evidence
 from royalty.tasks.pay.payment_files import OTHERS, TRANSFERS, ExportName, payment_files
 
 
@@ -57,7 +57,8 @@ def write_payout(
         Paths of the files, and remarks on payments that are not in the file for the bank.
 
     Raises:
-        InputError: payment files are to be written, and an account has changed since the statement was posted.
+        InputError: payment files are to be written, and an account or an exchange rate has changed since the statement
+            was posted.
     """
     space = open_workspace(settings())
     folder = space.root / "payouts" / posted.id
@@ -71,6 +72,7 @@ def write_payout(
     remarks: list[str] = []
     if export is not None:
         check_payees(space, posted, payees)
+        check_rates(space, posted, config, payees)
         files, remarks = payment_files(posted, config, payees, export)
         payloads |= files
         digests = {name: hashlib.sha256(payload).hexdigest() for name, payload in files.items()}
