@@ -199,8 +199,8 @@ class Verifier:
             unsigned = "the last statements are signed by no checkpoint of this pack"
             (self.problems if keys else self.notes).append(unsigned)
         places = {row["position"] for row in read}
-        if gaps := sorted(set(range(min(places, default=0), max(places, default=0))) - places):
-            self.notes.append(f"{len(gaps)} checkpoints are not in this pack, the first of them {gaps[0]}")
+        if gaps := sorted(set(range(1, max(places, default=0))) - places):
+            self.notes.append(f"{len(gaps)} statements have no checkpoint in this pack, first the one at {gaps[0]}")
         self.succession(used, publics, keys)
 
     def succession(self, used: list[str], publics: dict[str, str], trusted: list[str]) -> None:
