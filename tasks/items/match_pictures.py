@@ -82,6 +82,7 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
     shares = tuple((name, matched.contributors.get(name, 0.0) / total) for name, _ in credits)
     values, credit = np.array([share for _, share in shares]), np.array([value for _, value in credits])
     diagnostics = matched.diagnostics
+    temperature = diagnostics.get("temperature")  # matches of earlier versions lack it
     return Matches(
         images=matched.generated,
         shown=tuple(rows),
@@ -92,7 +93,7 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
                 "Effective number of training images that share a generated image",
                 f"{diagnostics['effective_neighbours']:.1f}",
             ),
-            ("Temperature of the shares", f"{diagnostics['temperature']:.3g}"),
+            *((("Temperature of the shares", f"{temperature:.3g}"),) if temperature is not None else ()),
             ("Value lost to generated images of low quality", f"{diagnostics['quality_lost']:.0%}"),
             ("Fraction of the nearest images that the index finds", f"{diagnostics['recall']:.1%}"),
             ("Training images that contribute to no generated image", str(diagnostics["zero_items"])),

@@ -284,7 +284,7 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
     )
     credit = CREDIT.finished(credit_record("credit", keys, outputs))
     monkeypatch.setattr("royalty.tasks.pay.identities.settings", lambda: Settings(home=tmp_path))
-    _, found = check_identities.fn("show", credit, PayoutConfig())
+    *_, found = check_identities.fn("show", credit, PayoutConfig())
     assert found == (
         "a and b have 100% of the smaller set of images in common, exactly or nearly. Sum of their credits: +6.000. "
         "Credit as one contributor: +6.000."
