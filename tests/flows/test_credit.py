@@ -94,7 +94,7 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(
     home = credited.copy_to(tmp_path)
     start = processor_seconds()
     result = result_of(installed("run", "--config", str(config), "--json"))
-    assert processor_seconds() - start < 20
+    assert processor_seconds() - start < 30
     assert result["measured"] == 0
     assert result["reused"] == len(coalition_rows(home)) == 8
     assert all(timing["reused"] for timing in result["timings"])

@@ -5,7 +5,6 @@ The tests of other flows watch them as they run: those that take `watch`.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from royalty.infra.processes.workers import Reference
+from royalty.models.payout.apportionment import Shares
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit import coalition_models
 from tests.conftest import SMALL
@@ -44,7 +44,7 @@ def test_code_that_no_key_covers_is_seen(tmp_path: Path, prefect_url: str, monke
     fit = coalition_models.coalition_models
 
     def with_hidden(*arguments: Any) -> Any:
-        hidden([Fraction(1)])
+        hidden(Shares([1], 1))
         library("EUR")
         return fit(*arguments)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -189,7 +190,9 @@ def test_a_full_disk_is_one_error_and_loses_nothing(tmp_path: Path, bytes_: int)
 def test_a_killed_writer_loses_nothing_and_leaves_nothing_to_the_next(tmp_path: Path) -> None:
     store, _ = built(tmp_path)
     before, found = files_of(store.folder), answers(store, features_of(5))
-    killed = subprocess.run([sys.executable, "-c", KILLED, store.folder], cwd=Path(__file__).parents[2])
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    killed = subprocess.run([sys.executable, "-c", KILLED, store.folder], cwd=root, env=environment)
     assert killed.returncode == -signal.SIGKILL
     left = set(files_of(store.folder)) - set(before)
     assert left  # what it had written so far
