@@ -15,6 +15,8 @@ from royalty.models.base.arrays import as_number, as_vector
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.shapley import ShapleyEstimate
 
+DEPENDENT = 1e-9  # of the largest singular value: below it columns depend on each other, but for rounding
+
 
 def faithful_shapley(
     counts: ArrayLike,
@@ -72,7 +74,7 @@ def faithful_shapley(
     basis = np.linalg.svd(np.ones((1, n_groups)))[2][1:].T  # (n, n - 1)
     design = np.column_stack([fractions @ basis, _of_size(size)])
     response = values - null - total * (fractions @ share)
-    solution, _, rank, _ = np.linalg.lstsq(design, response, rcond=None)
+    solution, _, rank, _ = np.linalg.lstsq(design, response, rcond=DEPENDENT)
     if rank < design.shape[1]:
         raise InputError(
             "the sets of images do not tell the contributors apart: their fractions are dependent. Draw more sets"
@@ -104,10 +106,15 @@ def least_sets(n_groups: int) -> int:
 
 
 def _of_size(size: np.ndarray) -> np.ndarray:
-    """Terms of the fraction of all images in a set, `(sets, terms)`: a jump, and bends that vanish at both ends."""
+    """Terms of the fraction of all images in a set, `(sets, terms)`: a jump, and bends that vanish at both ends.
+
+    Few images have few sizes, between which the terms depend on each other: as many come back as do not.
+    """
     bend, side = size * (1 - size), 2 * size - 1
     root = np.sqrt(bend)
-    return np.column_stack([np.ones(len(size)), bend, bend * side, root, root * side])
+    terms = np.column_stack([np.ones(len(size)), bend, bend * side, root, root * side])
+    spanned, strengths, _ = np.linalg.svd(terms, full_matrices=False)
+    return spanned[:, strengths > DEPENDENT * strengths[0]]
 
 
 def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confidence: float) -> None:
