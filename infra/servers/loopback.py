@@ -39,20 +39,25 @@ QUIET = {
 """Environment of both libraries: no telemetry, and no output besides that of the job."""
 
 WITHOUT_SCHEDULES = {
-    f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
-    for service in (
-        "CANCELLATION_CLEANUP",
-        "CLEANUP_RECONCILER",
-        "DB_VACUUM",
-        "FOREMAN",
-        "LATE_RUNS",
-        "PAUSE_EXPIRATIONS",
-        "REPOSSESSOR",
-        "SCHEDULER",
-        "TRIGGERS",
-    )
+    **{
+        f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+        for service in (
+            "CANCELLATION_CLEANUP",
+            "CLEANUP_RECONCILER",
+            "DB_VACUUM",
+            "FOREMAN",
+            "LATE_RUNS",
+            "PAUSE_EXPIRATIONS",
+            "REPOSSESSOR",
+            "SCHEDULER",
+            "TRIGGERS",
+        )
+    },
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # which imports integrations too
 }
-"""Environment of a server for a single job: its services for schedules would only use processor time."""
+"""Environment of a server for a single job: services for schedules, and types of blocks, for which every integration is
+imported, would only use processor time."""
 
 
 def configure(settings: Settings) -> None:

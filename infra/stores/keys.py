@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
@@ -30,7 +30,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-@lru_cache
+@cache
 def code_version(*modules: str) -> str:
     """Digest of all code that these modules can run (see `modules_run_by`), and of the versions of its libraries.
 
@@ -41,7 +41,7 @@ def code_version(*modules: str) -> str:
     return digest_of({"sources": sources, "libraries": _versions(libraries_run_by(*modules))})
 
 
-@lru_cache
+@cache
 def modules_run_by(*modules: str) -> frozenset[str]:
     """These modules and all modules that they import, directly or not and anywhere in the file, except libraries.
 
@@ -69,7 +69,7 @@ def libraries_run_by(*modules: str) -> frozenset[str]:
     return frozenset(imported).union(*(BEHIND.get(library, ()) for library in imported))
 
 
-@lru_cache
+@cache
 def code_commit() -> str:
     """The git commit of this package, marked if files differ from it; without git, the package's version."""
     here = Path(__file__).parent
@@ -90,7 +90,7 @@ class _Module:
     libraries: tuple[str, ...]
 
 
-@lru_cache
+@cache
 def _module(name: str) -> _Module:
     origin = _origin(name)
     if origin is None:
@@ -161,13 +161,13 @@ def _project_modules(imported: str) -> Iterator[str]:
             yield imported
 
 
-@lru_cache
+@cache
 def _is_library(top: str) -> bool:
     spec = find_spec(top)
     return spec is None or spec.origin is None or _installed(spec.origin)
 
 
-@lru_cache
+@cache
 def _origin(name: str) -> str | None:
     """The source file of a module, or None, found without importing the packages that contain it.
 
@@ -200,7 +200,9 @@ wherever that one is imported."""
 
 OTHER_NAMES = {
     "PIL": ("pillow",),
+    "dateutil": ("python-dateutil",),
     "faiss": ("faiss-cpu", "faiss-gpu-cu12"),
+    "openlineage": ("openlineage-python",),
     "sklearn": ("scikit-learn",),
     "yaml": ("pyyaml",),
 }
@@ -212,11 +214,11 @@ def _versions(libraries: Iterable[str]) -> dict[str, list[str]]:
     return {library: _version(library) for library in libraries}
 
 
-@lru_cache
+@cache
 def _version(library: str) -> list[str]:
     names = OTHER_NAMES.get(library, (library,))
     versions = [installed for name in names if (installed := _installed_version(name))]
-    if not versions:  # reads the files of every installed package, which takes a second
+    if not versions and find_spec(library) is not None:  # reads the files of every package, which takes a second
         packages = _distributions().get(library, ())
         versions = [installed for name in packages if (installed := _installed_version(name))]
     return sorted(set(versions))
@@ -229,6 +231,6 @@ def _installed_version(package: str) -> str | None:
         return None
 
 
-@lru_cache
+@cache
 def _distributions() -> dict[str, list[str]]:
     return dict(packages_distributions())
