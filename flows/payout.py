@@ -22,7 +22,7 @@ from royalty.tasks.credit.estimate import Credited, find_credit
 from royalty.tasks.pay.announcing import announce_posted, announce_refused
 from royalty.tasks.pay.approvals import approve_division, approve_release, deployed_flow_run
 from royalty.tasks.pay.division import divide, post, release_held
-from royalty.tasks.pay.holds import check_released
+from royalty.tasks.pay.holds import check_release_terms, check_released
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.payment_files import ExportName, check_export, other_payments
@@ -111,6 +111,7 @@ def payout(
     check_export(export, terms, payees, release)
     if release:
         check_released(terms, payees, release)
+        check_release_terms(pool, terms)
         approved = approve_release(run, pool, terms, payees, release, export, run_terms.approval)
         if approved.unposted:
             return PayoutResult(
@@ -139,6 +140,26 @@ def payout(
         agreed=run_terms.approval,
         suspends=True,
     )
+    result = paid_out(division, terms, run, pool, payees=payees, export=export, dry_run=dry_run)
+    return dataclasses.replace(result, checks=check_identities(run, credited, terms))
+
+
+def paid_out(
+    division: DividedPool,
+    terms: PayoutConfig,
+    run: str,
+    pool: str,
+    *,
+    payees: Mapping[str, Payee] | None,
+    export: ExportName | None,
+    dry_run: bool,
+) -> PayoutResult:
+    """The result of a division that was settled; its files are written if it is posted.
+
+    Raises:
+        InputError: the division was refused.
+        TakesBack: it was, and takes money back.
+    """
     if division.outputs.refusal:
         reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
         raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
@@ -162,7 +183,7 @@ def payout(
         rows=rows,
         departed=division.outputs.departed,
         notes=notes,
-        checks=check_identities(run, credited, terms),
+        checks=[],
         files=files,
         approval=division.approval,
     )

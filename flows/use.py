@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,7 @@ from prefect import flow
 
 from royalty.flows.configuration import as_payout_config
 from royalty.flows.mistakes import explained
-from royalty.flows.payout import PayoutResult, settle
-from royalty.infra.ledger.change import TakesBack
+from royalty.flows.payout import PayoutResult, paid_out, settle
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
@@ -18,10 +18,9 @@ from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig, UseConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.credit.estimate import Credited, find_credit
 from royalty.tasks.pay.payees import load_payees
-from royalty.tasks.pay.payment_files import ExportName, check_export, other_payments
+from royalty.tasks.pay.payment_files import ExportName, check_export
 from royalty.tasks.pay.periods import in_period
-from royalty.tasks.pay.remarks import remarks
-from royalty.tasks.pay.statements import read_statement, terms_of_run, write_payout
+from royalty.tasks.pay.statements import terms_of_run
 from royalty.tasks.pay.usage import by_use, join_use, read_usage
 
 
@@ -86,34 +85,11 @@ def payout_by_use(
         agreed=agreed,
         waits=False,
     )
-    if division.outputs.refusal:
-        reason = f"nothing was paid from the pool {pool!r}: {division.outputs.refusal}"
-        raise TakesBack(reason) if division.change and division.change.needs_agreement else InputError(reason)
-    files = list[str]()
-    notes = [*([division.unposted] if division.unposted else []), *remarks(division, terms), *division.remarks]
+    result = paid_out(division, terms, of, pool, payees=payees, export=export, dry_run=dry_run)
     counted = used.outputs
-    notes.append(
+    use = (
         f"{counted.generations} generations in {terms.period}, {counted.attributed} of them attributed; "
         f"{joined.outputs.unattributed:.1%} of their revenue is not attributable and goes to "
         f"`{terms.use.unattributable if terms.use else ''}`"
     )
-    if dry_run and division.change is not None:
-        notes += other_payments({row.contributor: row.gets for row in division.change.people}, terms, payees, export)
-    rows = division.outputs.rows
-    if division.statement is not None and not dry_run:
-        written = [*rows, *division.outputs.departed]
-        files, unbanked = write_payout(read_statement(division.statement), written, terms, payees, export)
-        notes += unbanked
-    return PayoutResult(
-        run=of,
-        pool=pool,
-        period=terms.period,
-        currency=terms.currency,
-        statement=division.statement,
-        change=division.change,
-        rows=rows,
-        departed=division.outputs.departed,
-        notes=notes,
-        checks=[],
-        files=files,
-    )
+    return dataclasses.replace(result, notes=[*result.notes, use])
