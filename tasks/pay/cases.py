@@ -19,6 +19,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.names import person_name
 from royalty.models.data.teams import people
+from royalty.tasks.pay.holds import check_released
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.payment_files import ExportName, check_export
 from royalty.tasks.pay.statements import terms_of_run, write_payout
@@ -153,13 +154,16 @@ def currency_of(space: Workspace, case: Case) -> str:
 
 
 def check_release(space: Workspace, case: Case, outcome: Outcome, export: ExportName | None) -> None:
-    """Check, before a decision, that the payment files of what it releases can be written."""
-    if outcome != "release" or export is None:
+    """Check, before a decision, that those whom it pays passed the checks, and that payment files can be written."""
+    if outcome != "release":
         return
     for posted in _divisions_holding(space, case):
         source, terms = terms_of_run.fn(posted.source or posted.pool)
         terms = terms.model_copy(update={"currency": posted.currency})
-        check_export.fn(export, terms, load_payees(terms, source), set(case.contributors) & set(posted.held))
+        payees, released = load_payees(terms, source), sorted(set(case.contributors) & set(posted.held))
+        check_released(terms, payees, released)
+        if export is not None:
+            check_export.fn(export, terms, payees, released)
 
 
 def _divisions_holding(space: Workspace, case: Case) -> list[Posted]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from royalty.infra.workspace import Workspace
+from royalty.infra.settings import settings
+from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.payees import Payee, unchecked
 from royalty.tasks.config.payout import PayoutConfig
@@ -39,3 +40,25 @@ def _unchecked(
     config: PayoutConfig, payees: Mapping[str, Payee] | None, contributors: Collection[str]
 ) -> dict[str, list[str]]:
     return unchecked(payees, contributors, config.payee_checks(), datetime.now(UTC).date())
+
+
+def check_release_terms(pool: str, config: PayoutConfig) -> None:
+    """Check that held money is released by the terms that its pool was divided by.
+
+    Raises:
+        InputError: checks of payees, or taxes, are others.
+    """
+    ledger = open_workspace(settings()).ledger
+    place = (pool, config.period or "")
+    divided = [each for each in ledger.verified_statements() if (each.pool, each.period) == place and each.policy]
+    posted = ledger.terms(pool, divided[-1].valuation, period=place[1]) if divided else None
+    if posted is None:
+        return
+    now, usual = config.model_dump(mode="json"), PayoutConfig().model_dump(mode="json")
+    changed = [name for name in ("checks", "withholding") if posted.get(name, usual[name]) != now[name]]
+    if changed:
+        raise InputError(
+            f"held money is released by the terms that its pool was divided by, and "
+            f"{' and '.join(f'`payout.{name}`' for name in changed)} differ. Nothing was posted; give those terms "
+            "(`--policy`)"
+        )

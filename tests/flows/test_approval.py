@@ -122,6 +122,9 @@ def test_releases_wait_too_and_checks_hold_money(space: Workspace, tmp_path: Pat
         f"{header}ann,a-1,verified,2026-01-01,clear,2026-02-01,K-8\nbob,b-1,verified,,clear,,\n"
     )
     assert pay("show", terms).statement == result.statement
+    for changed in ({"checks": {}}, {"withholding": {"rate": 5}}):
+        with pytest.raises(InputError, match=f"`payout.{next(iter(changed))}`"):
+            pay("show", {**terms, **changed}, release=["ann"])
     lower = {**terms, "approval": {"above": "50.00"}}
     waiting = pay("show", lower, release=["ann"])
     assert waiting.statement is None
