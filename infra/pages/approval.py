@@ -29,11 +29,20 @@ class ApprovalPage:
         return formatted(sum(request["gets"].values()), request["currency"])
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
-        """Contributors with their amounts, highest first."""
+    def paid(self) -> int:
+        """Number of contributors who get money."""
+        return sum(amount > 0 for amount in self.approval.request["gets"].values())
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Contributors with their accounts and amounts, highest first; negative amounts are taken back."""
         request = self.approval.request
-        ranked = sorted(request["gets"].items(), key=lambda row: (-row[1], row[0]))
-        return [(name, formatted(amount, request["currency"])) for name, amount in ranked[:SHOWN]]
+        payees = request.get("content", {}).get("payees", {})
+        ranked = sorted(request["gets"].items(), key=lambda row: (-row[1], row[0]))[:SHOWN]
+        return [
+            (name, payees[name][1] if name in payees else "", formatted(amount, request["currency"]))
+            for name, amount in ranked
+        ]
 
 
 def render_approval(page: ApprovalPage) -> str:
