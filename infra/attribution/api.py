@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Res
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from royalty.infra.attribution.keys import Key, KeyFile, RateLimit
@@ -66,6 +66,13 @@ class AttributionRequest(BaseModel):
         if (self.embedding is None) != (self.encoder is None):
             raise ValueError("an `embedding` needs the name of its `encoder`, and an `image` needs none")
         return self
+
+    @field_validator("time")
+    @classmethod
+    def _of_a_year(cls, time: datetime) -> datetime:
+        if not 1 < time.year < 9999:  # in another time zone it might be of no year
+            raise ValueError("a `time` is of the years 2 to 9998")
+        return time
 
     @property
     def at(self) -> str:

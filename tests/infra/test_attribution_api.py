@@ -176,6 +176,7 @@ def test_an_index_that_changes_is_searched_anew(service: Service) -> None:
         ({"image": "aaaa"}, 400, "and not both"),
         ({"embedding": None, "encoder": None, "image": "aaaa"}, 400, "has features and no encoder"),
         ({"time": "2026-05-03T14:00:00"}, 400, "`time`"),
+        ({"time": "0001-01-01T00:00:00+01:00"}, 400, "`time`"),
         ({"id": ""}, 400, "`id`"),
         ({"revenue": "-1"}, 400, "`revenue`"),
         ({"extra": 1}, 400, "`extra`"),
