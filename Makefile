@@ -53,7 +53,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-all: $(VENV)/.installed-dev
-	$(PIP) --editable '.[dev,ray]'
+	$(PIP) --editable '.[dev,geomloss,ray]'
 	touch $@
 
 clean:

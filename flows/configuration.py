@@ -24,6 +24,7 @@ from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.memorization import MemorizationConfig
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.config.selection import SelectConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource
 from royalty.tasks.config.values import ValueConfig
 
@@ -166,6 +167,11 @@ def as_distance_config(config: DistanceConfig | Mapping[str, Any] | str | Path) 
     return config if isinstance(config, DistanceConfig) else _loaded(config, load_distance_config)
 
 
+def as_select_config(config: SelectConfig | Mapping[str, Any] | str | Path) -> SelectConfig:
+    """Convert settings or the path of a file to the configuration of a selection; see `as_credit_config`."""
+    return config if isinstance(config, SelectConfig) else _loaded(config, load_select_config)
+
+
 def as_gmvaluator_config(config: GMValuatorConfig | Mapping[str, Any] | str | Path) -> GMValuatorConfig:
     """Convert settings or the path of a file to the configuration of a match; see `as_credit_config`."""
     return config if isinstance(config, GMValuatorConfig) else _loaded(config, load_gmvaluator_config)
@@ -263,6 +269,11 @@ def load_detect_config(file: Path | None, overrides: Mapping[str, Any]) -> Detec
 def load_distance_config(file: Path | None, overrides: Mapping[str, Any]) -> DistanceConfig:
     """Load the configuration of a distance of two sets; see `load_value_config`."""
     return _validated(DistanceConfig, _merged(file, overrides), str(file or "the command line"))
+
+
+def load_select_config(file: Path | None, overrides: Mapping[str, Any]) -> SelectConfig:
+    """Load the configuration of a selection of items; see `load_value_config`."""
+    return _validated(SelectConfig, _merged(file, overrides), str(file or "the command line"))
 
 
 def load_gmvaluator_config(file: Path | None, overrides: Mapping[str, Any]) -> GMValuatorConfig:

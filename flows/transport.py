@@ -25,6 +25,7 @@ from royalty.tasks.items.stages import Sides, Valued
 from royalty.tasks.items.valuing import (
     agree_shares,
     check_incremental,
+    check_solver,
     join_shares,
     plan_shares,
     solve_share,
@@ -73,6 +74,7 @@ def value(
     check_home(settings().root)
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
+    check_solver(config)
     sides = read_sides(config.train, config.val, config.encoding, config.seed)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
     published = write_values(config, sides, valued, out)

@@ -4,7 +4,8 @@ Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley`
 `estimate_semivalues` Banzhaf and Beta values, and `faithful_shapley` credit that no second name changes;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
-`detect_items` finds faulty items, and `set_distance` compares two sets of items;
+`detect_items` finds faulty items, `select_items` selects items within a budget, and `set_distance` compares two sets;
+`LavaValuer`, `SavaValuer` and `Detector` are estimators with scikit-learn's interface;
 `divide_pool` divides money by credit. Functions with a configuration: `load_config`,
 `run`, `revalue`, `payout` and `trace`, like the commands of the same names. Higher is always more valuable.
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from royalty.models.payout.policies import Credit
     from royalty.models.valuation.coalitions import sample_coalitions
     from royalty.models.valuation.detector import detect_items
+    from royalty.models.valuation.estimators import Detector, LavaValuer, SavaValuer
     from royalty.models.valuation.faithful import faithful_shapley
     from royalty.models.valuation.game import fit_game
     from royalty.models.valuation.gmvaluator import gmvaluator_values
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
     from royalty.models.valuation.sava import sava_values
+    from royalty.models.valuation.selection import select_items
     from royalty.models.valuation.semivalue_estimates import estimate_semivalues
     from royalty.models.valuation.semivalues import exact_shapley
     from royalty.models.valuation.set_distance import set_distance
@@ -40,7 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Credit",
+    "Detector",
     "InputError",
+    "LavaValuer",
+    "SavaValuer",
     "Terms",
     "__version__",
     "detect_items",
@@ -60,13 +66,17 @@ __all__ = [
     "sample_coalitions",
     "sample_image_sets",
     "sava_values",
+    "select_items",
     "set_distance",
     "trace",
 ]
 
 _MODULES = {
     "Credit": "royalty.models.payout.policies",
+    "Detector": "royalty.models.valuation.estimators",
     "InputError": "royalty.models.base.errors",
+    "LavaValuer": "royalty.models.valuation.estimators",
+    "SavaValuer": "royalty.models.valuation.estimators",
     "Terms": "royalty.models.payout.division",
     "detect_items": "royalty.models.valuation.detector",
     "divide_pool": "royalty.models.payout.division",
@@ -85,6 +95,7 @@ _MODULES = {
     "sample_coalitions": "royalty.models.valuation.coalitions",
     "sample_image_sets": "royalty.models.valuation.image_sets",
     "sava_values": "royalty.models.valuation.sava",
+    "select_items": "royalty.models.valuation.selection",
     "set_distance": "royalty.models.valuation.set_distance",
     "trace": "royalty.flows.api",
 }

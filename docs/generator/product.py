@@ -13,6 +13,7 @@ from royalty.flows.configuration import (
     load_index_config,
     load_memorization_config,
     load_payout_config,
+    load_select_config,
     load_value_config,
 )
 from royalty.infra.settings import Settings
@@ -27,6 +28,7 @@ from royalty.tasks.config.generator_base import AddedConfig
 from royalty.tasks.config.generators import RUNS as DEFAULTS_BY_KIND
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.memorization import MemorizationConfig
+from royalty.tasks.config.selection import SelectConfig
 from royalty.tasks.config.values import ValueConfig
 
 load_config = royalty.load_config
@@ -39,6 +41,7 @@ __all__ = [
     "DetectConfig",
     "DetectionConfig",
     "DistanceConfig",
+    "SelectConfig",
     "GMValuatorConfig",
     "MemorizationConfig",
     "IndexConfig",
@@ -51,6 +54,7 @@ __all__ = [
     "load_detect_config",
     "load_detection_config",
     "load_distance_config",
+    "load_select_config",
     "load_gmvaluator_config",
     "load_memorization_config",
     "load_index_config",

@@ -19,6 +19,7 @@ from product import (
     GMValuatorConfig,
     IndexConfig,
     MemorizationConfig,
+    SelectConfig,
     StageConfig,
     ValueConfig,
 )
@@ -57,6 +58,10 @@ DETECT = """## `royalty detect`
 """
 
 DISTANCE = """## `royalty distance`
+
+"""
+
+SELECT = """## `royalty select`
 
 """
 
@@ -112,6 +117,8 @@ def settings_pages() -> dict[str, str]:
         + section(value, "detect", DetectConfig, 3)
         + DISTANCE
         + section(value, "distance", DistanceConfig, 3)
+        + SELECT
+        + section(value, "select", SelectConfig, 3)
         + MATCH
         + section(value, "gmvaluator", GMValuatorConfig, 3)
         + INDEX

@@ -37,6 +37,7 @@ from royalty.flows.cli.pay import ledger, payout
 from royalty.flows.cli.people import balance, statement, tax
 from royalty.flows.cli.presets import presets
 from royalty.flows.cli.revalue import revalue
+from royalty.flows.cli.select import select
 from royalty.flows.cli.trace import trace
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
@@ -108,6 +109,7 @@ app.command()(revalue)
 app.command()(value)
 app.command()(detect)
 app.command()(distance)
+app.command()(select)
 app.command()(attribute)
 app.command()(find)
 app.command()(serve)

@@ -18,6 +18,8 @@ SchedulerName = Literal["ddim", "dpm-solver++", "pndm", "unipc"]
 ImportanceName = Literal["magnitude", "taylor", "random"]
 PruningScope = Literal["layer", "global"]
 
+SolverName = Literal["royalty", "geomloss"]
+
 Others = Literal["leave-out", "one-contributor"]
 
 CorruptionName = Literal[

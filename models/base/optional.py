@@ -1,10 +1,28 @@
-"""Import libraries without the optional packages that they import if installed."""
+"""Packages that may be missing: those of an extra, and those that libraries import if they are installed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+
+from royalty.models.base.errors import InputError
+
+
+def check_installed(package: str, extra: str, asked_by: str) -> None:
+    """Check that the package of an extra is installed.
+
+    Args:
+        asked_by: the setting that needs it, for the message.
+
+    Raises:
+        InputError: it is not; the message names the extra.
+    """
+    if find_spec(package) is None:
+        raise InputError(
+            f"{asked_by} needs the package {package}, which is not installed; run `pip install 'royalty[{extra}]'`"
+        )
 
 
 @contextmanager

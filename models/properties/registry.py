@@ -1,14 +1,16 @@
 """The global model properties that can be credited, by name; importing this file does not import torch.
 
 A property is chosen as `name`, `name@network` for another network than the first on offer, or `package.module:function`
-for a function of the user's own. To add a property, write its builder in a file of this folder, and its entry below.
+for a function of the user's own. Some take settings, as in `name(setting=0.5)@network`. To add a property, write its
+builder in a file of this folder, and its entry below.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from royalty.models.base.errors import InputError, by_name
@@ -19,6 +21,7 @@ from royalty.models.encoders.registry import ENCODERS
 if TYPE_CHECKING:
     from royalty.models.properties.property import Context, Property
 
+WRITTEN = re.compile(r"(?P<name>[^@()]*)(\((?P<settings>[^()]*)\))?(@(?P<network>.*))?")
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 OWN_CLASSIFIER = "classifier"
@@ -46,6 +49,8 @@ class Known:
         networks: what it can be measured by, with the weights and the module of each; the first is the default.
         compares: whether it depends on the reference images.
         references: fewest reference images that it compares with.
+        settings: names of the numbers that the builder takes by keyword; all have defaults, and are above 0.
+        package: what must be installed for it, which is also the name of the extra; "" for none.
     """
 
     title: str
@@ -54,6 +59,8 @@ class Known:
     networks: Mapping[str, Entry]
     compares: bool = False
     references: int = 0
+    settings: tuple[str, ...] = ()
+    package: str = ""
 
     @property
     def network(self) -> str:
@@ -63,14 +70,16 @@ class Known:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A property and the network that measures it."""
+    """A property, the network that measures it, and its settings."""
 
     known: Known
     network: str
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        return self.known.title + (f", by {self.network}" if self.network != self.known.network else "")
+        settings = "".join(f", {name} {number:g}" for name, number in self.settings.items())
+        return self.known.title + settings + (f", by {self.network}" if self.network != self.known.network else "")
 
     @property
     def needs_labels(self) -> bool:
@@ -93,7 +102,7 @@ class Chosen:
         Raises:
             InputError: its network, enough reference images or the user's function are not to be had.
         """
-        built: Property = load(self.known.builder)(context, self.network)
+        built: Property = load(self.known.builder)(context, self.network, **self.settings)
         return built
 
 
@@ -133,6 +142,18 @@ PROPERTIES: Mapping[str, Known] = {
         ENCODERS,
         compares=True,
         references=2,
+    ),
+    "sinkhorn": Known(
+        "Sinkhorn divergence, negated",
+        "How alike the generated images and real ones that the generator never saw are in the features of a network, "
+        "by what it costs to move the ones to the others: 0 when both are the same, below 0 otherwise. Fewer images "
+        "give lower numbers, so it compares models by equal numbers of images only.",
+        "royalty.models.properties.sinkhorn:build",
+        ENCODERS,
+        compares=True,
+        references=2,
+        settings=("blur", "reach"),
+        package="geomloss",
     ),
     "precision": Known(
         "precision",
@@ -187,16 +208,37 @@ def chosen_property(written: str) -> Chosen:
     """What a configuration's `property` stands for; a user's function is not imported yet.
 
     Raises:
-        InputError: no property or no network of it has this name, or it is no import path.
+        InputError: no property or no network of it has this name, it has no such setting, or it is no import path.
     """
     if ":" in written:
         return _own_function(written)
-    name, at, network = written.partition("@")
+    parts = WRITTEN.fullmatch(written)
+    if parts is None:
+        raise InputError(
+            f"a property is written `NAME`, `NAME@NETWORK` or `NAME(SETTING=0.5)@NETWORK`, got {written!r}"
+        )
+    name, network = parts["name"], parts["network"]
     known = by_name(name, PROPERTIES, "property")
-    if not at:
-        return Chosen(known, known.network)
-    by_name(network, known.networks, f"network for {name}")
-    return Chosen(known, network)
+    if network is not None:
+        by_name(network, known.networks, f"network for {name}")
+    return Chosen(known, known.network if network is None else network, _settings(name, known, parts["settings"]))
+
+
+def _settings(name: str, known: Known, written: str | None) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for part in [] if written is None else written.split(","):
+        setting, _, text = (piece.strip() for piece in part.partition("="))
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if setting not in known.settings or setting in numbers or not 0 < number < math.inf:
+            raise InputError(
+                f"settings of `{name}` are {', '.join(known.settings) or 'none'}, each a number above 0, such as "
+                f"`sinkhorn(reach=2)`; got {part.strip()!r}"
+            )
+        numbers[setting] = number
+    return numbers
 
 
 def _own_function(path: str) -> Chosen:

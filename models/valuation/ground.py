@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from royalty.models.base.arrays import as_number
 from royalty.models.base.checks import check_features, check_finite, check_labels, check_told_apart, check_unseen
+from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
+from royalty.models.base.optional import check_installed
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.transport import PointCost, solve_transport
 
@@ -40,7 +42,7 @@ class Options:
     """The settings of a transport; see `royalty.models.valuation.lava.lava_values`.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value out of range, or a solver that is not installed.
     """
 
     label_weight: float
@@ -48,8 +50,13 @@ class Options:
     epsilon: float
     tolerance: float
     max_iterations: int
+    solver: SolverName = "royalty"
 
     def __post_init__(self) -> None:
+        if self.solver not in get_args(SolverName):
+            raise InputError(f"`solver` is one of {', '.join(get_args(SolverName))}; got {self.solver!r}. Leave it out")
+        if self.solver == "geomloss":
+            check_installed("geomloss", "geomloss", "`solver: geomloss`")
         for name in ("label_weight", "feature_weight", "epsilon", "tolerance", "max_iterations"):
             as_number(getattr(self, name), name)
         for name in ("epsilon", "tolerance", "feature_weight", "max_iterations"):

@@ -15,7 +15,9 @@ import torch
 from numpy.typing import ArrayLike
 
 from royalty.models.base.arrays import as_features, as_labels
+from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.geomloss_transport import solve_by_geomloss
 from royalty.models.valuation.ground import Batch, Ground, Options, chunks, survey
 from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.transport import Transport, solve_transport
@@ -34,6 +36,7 @@ def lava_values(
     epsilon: float = 0.1,
     tolerance: float = 1e-3,
     max_iterations: int = MAX_ITERATIONS,
+    solver: SolverName = "royalty",
     device: torch.device | str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ItemValues:
@@ -53,6 +56,8 @@ def lava_values(
             each item with more validation items.
         tolerance: largest marginal error, which is the fraction of the mass in the wrong place, in (0, 2).
         max_iterations: largest number of passes over the cost.
+        solver: `royalty`, or `geomloss` for the transport between both sides by the package of that name, which needs
+            the cost matrix in memory and takes many more passes; label distances are computed as always.
         device: where the cost is computed, such as `"cuda"`; the CPU by default.
         progress: called with 1 after each pass over the cost.
 
@@ -61,7 +66,8 @@ def lava_values(
         `iterations`, `distance` (cost of the coupling), `epsilon` as used, `scale`, `label_distances`.
 
     Raises:
-        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range.
+        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range; a solver that
+            is not installed.
         NotConverged: the tolerance was not reached.
 
     Examples:
@@ -75,7 +81,7 @@ def lava_values(
         >>> result.diagnostics["marginal_error"] <= 1e-3
         True
     """
-    options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
+    options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations, solver)
     train = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
     ground, transport = _solve(train, val, options, None if device is None else torch.device(device), progress)
@@ -186,7 +192,8 @@ def _solve(
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Ground, Transport]:
     ground = survey(chunks(*train), val, options, device=device)
-    transport = solve_transport(
+    solve = solve_by_geomloss if options.solver == "geomloss" else solve_transport
+    transport = solve(
         ground.cost(train, val, device),
         np.full(len(train[0]), 1 / len(train[0])),
         np.full(len(val[0]), 1 / len(val[0])),

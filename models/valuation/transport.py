@@ -137,24 +137,9 @@ def solve_transport(
         if progress is not None:
             progress(1)
         dual = float(a @ sweep.source + b @ g)
-        columns = sweep.flow.sum(dim=0)
-        error = float((columns - b).abs().sum())
-        # The potential of a column that receives no mass moves by the largest finite step, and is corrected later.
-        ratio = columns.clamp_min(torch.finfo(kind).tiny) / b
-        between = _between(sweep.flow, ratio, b, cost.target_groups, ROUNDING * torch.finfo(kind).eps)
-        drift = current * float(between.max() - between.min())
+        ratio, between, error, drift = _defects(cost, sweep.flow, b, current, kind)
         if current == epsilon and error <= tolerance and drift <= tolerance * cost.scale:
-            shift = g.mean()
-            return Transport(
-                source=(sweep.source + shift).numpy(),
-                target=(g - shift).numpy(),
-                distance=sweep.distance,
-                dual=dual,
-                marginal_error=error,
-                drift=drift,
-                iterations=iterations,
-                flow=sweep.flow.numpy(),
-            )
+            return _transport(sweep, g, dual, error, drift, iterations)
         step = current * (between[cost.target_groups] - ratio.log())
         step -= step.mean()
         g = mixing.next(g, step, dual) if current == epsilon else g + step
@@ -168,6 +153,22 @@ def solve_transport(
         f"{error:.2g}, and groups drift by {drift / cost.scale:.2g} of the scale. "
         "Allow more passes (`max_iterations`), raise the tolerance or epsilon, or give float64 features"
     )
+
+
+def transport_of(
+    cost: Cost, source_weights: np.ndarray, target_weights: np.ndarray, target: np.ndarray, epsilon: float
+) -> Transport:
+    """The transport that a potential of the targets gives, with its marginal error and drift; one pass.
+
+    Args:
+        target: `(m,)`, by any solver; weights and epsilon as for `solve_transport`.
+    """
+    kind = cost.offsets.dtype
+    arrays = source_weights, target_weights, target
+    a, b, g = (torch.as_tensor(array, dtype=torch.float64) for array in arrays)
+    sweep = _sweep(cost, a, b, g, epsilon, kind)
+    _, _, error, drift = _defects(cost, sweep.flow, b, epsilon, kind)
+    return _transport(sweep, g, float(a @ sweep.source + b @ g), error, drift, 1)
 
 
 def source_potential(
@@ -192,6 +193,31 @@ class _Sweep:
     source: Tensor
     flow: Tensor
     distance: float
+
+
+def _transport(sweep: _Sweep, g: Tensor, dual: float, error: float, drift: float, iterations: int) -> Transport:
+    shift = g.mean()
+    return Transport(
+        source=(sweep.source + shift).numpy(),
+        target=(g - shift).numpy(),
+        distance=sweep.distance,
+        dual=dual,
+        marginal_error=error,
+        drift=drift,
+        iterations=iterations,
+        flow=sweep.flow.numpy(),
+    )
+
+
+def _defects(
+    cost: Cost, flow: Tensor, b: Tensor, epsilon: float, kind: torch.dtype
+) -> tuple[Tensor, Tensor, float, float]:
+    """The mass of each column by the prescribed one, the step between groups, the marginal error, and the drift."""
+    columns = flow.sum(dim=0)
+    # The potential of a column that receives no mass moves by the largest finite step, and is corrected later.
+    ratio = columns.clamp_min(torch.finfo(kind).tiny) / b
+    between = _between(flow, ratio, b, cost.target_groups, ROUNDING * torch.finfo(kind).eps)
+    return ratio, between, float((columns - b).abs().sum()), epsilon * float(between.max() - between.min())
 
 
 def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: torch.dtype) -> _Sweep:

@@ -35,7 +35,9 @@ def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
     methods: dict[Looking, ValuationMethod] = {
         "detector": lambda *sides: ItemValues(detect_items(*sides, seed=seed).scores, {}),
         "class-shares": lambda *sides: ItemValues(share_values(sides[1], sides[3]), {}),
-        "lava": lambda *sides: lava_values(*sides, **weights, max_iterations=valuing.max_iterations),
+        "lava": lambda *sides: lava_values(
+            *sides, **weights, max_iterations=valuing.max_iterations, solver=valuing.solver
+        ),
         "sava": lambda *sides: sava_values(
             *sides,
             **weights,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from royalty.models.base.choices import SolverName
 from royalty.tasks.config.base import Rate, RunName, StageConfig
 from royalty.tasks.config.encoding import EncodingConfig
 
@@ -21,8 +22,9 @@ class Valuing(StageConfig):
     """Settings of the methods.
 
     Attributes:
-        label_weight, feature_weight, epsilon, tolerance, max_iterations: optimal transport; see
-            `royalty.models.valuation.lava.lava_values`.
+        label_weight, feature_weight, epsilon, tolerance, max_iterations, solver: optimal transport; see
+            `royalty.models.valuation.lava.lava_values`. SAVA, which solves many small transports, has no choice of
+            solver.
         batch_size, stratify: batches of SAVA; see `royalty.models.valuation.sava.sava_values`.
         neighbours: neighbours of KNN-Shapley.
     """
@@ -32,6 +34,7 @@ class Valuing(StageConfig):
     epsilon: Rate = 0.1
     tolerance: Annotated[float, Field(gt=0, lt=2)] = 1e-3
     max_iterations: Annotated[int, Field(ge=1)] = 500
+    solver: SolverName = "royalty"
     batch_size: Annotated[int, Field(ge=1)] = 1024
     stratify: bool = True
     neighbours: Annotated[int, Field(ge=1)] = 5
@@ -41,7 +44,9 @@ class Valuing(StageConfig):
         """Options of optimal transport."""
         from royalty.models.valuation.ground import Options  # imports torch, which takes seconds
 
-        return Options(self.label_weight, self.feature_weight, self.epsilon, self.tolerance, self.max_iterations)
+        return Options(
+            self.label_weight, self.feature_weight, self.epsilon, self.tolerance, self.max_iterations, self.solver
+        )
 
 
 class ValueSettings(StageConfig):

@@ -13,6 +13,7 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.checkpoints import Checkpoint
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
+from royalty.models.base.optional import check_installed
 from royalty.models.generators.kinds import module_of
 from royalty.models.generators.pipelines import autoencoder_in, check_pipeline, side_multiple
 from royalty.models.properties.registry import chosen_property
@@ -53,13 +54,15 @@ else:
 
 
 def check_property(property_: str) -> None:
-    """Check, before any training, that the weights or the function of a property are available.
+    """Check, before any training, that the weights, the package or the function of a property are available.
 
     Raises:
-        InputError: the user's function cannot be imported or called.
+        InputError: the user's function cannot be imported or called, or a package is not installed.
         WeightsError: weights are missing; the message has the command that fetches them.
     """
     chosen = chosen_property(property_)
+    if package := chosen.known.package:
+        check_installed(package, package, f"`property: {property_}`")
     weights = WeightsStore(settings().weights_root)
     for name in chosen.weights:
         weights.locate(name)

@@ -12,6 +12,7 @@ from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.base.optional import check_installed
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import (
     AGREE_SHARES,
@@ -117,6 +118,18 @@ def check_incremental(config: ValueConfig, incremental: bool) -> None:
             f"`--incremental` extends an earlier valuation; there is none by SAVA named {config.name!r} in "
             f"{space.root}. Value once without it, or give the name of one (`--name`)"
         )
+
+
+def check_solver(config: ValueConfig) -> None:
+    """Check, before any work, that the solver is installed, and is one of the method."""
+    if config.valuing.solver == "royalty":
+        return
+    if config.method != "lava":
+        raise InputError(
+            f"`valuing.solver: {config.valuing.solver}` solves the transport of LAVA; {config.method} has none. Leave "
+            "it out, or use `lava`"
+        )
+    check_installed("geomloss", "geomloss", "`valuing.solver: geomloss`")
 
 
 def _anchor(config: ValueConfig) -> str:
