@@ -80,6 +80,7 @@ def test_designers_are_credited_and_what_was_left_out_is_said(run: tuple[Path, C
     assert "none has an allowed license, so that they are not credited: Dee." in report
 
 
+@pytest.mark.slow
 def test_the_report_shows_an_alphabet_of_everybodys_model(run: tuple[Path, CreditResult], space: Workspace) -> None:
     report = (Path(run[1].folder) / "report.html").read_text()
     (row,) = space.runs.stages(SAMPLES.name)
@@ -97,6 +98,7 @@ def test_the_report_shows_an_alphabet_of_everybodys_model(run: tuple[Path, Credi
     assert f"reads {legible:.1%}" in " ".join(report.split())
 
 
+@pytest.mark.slow
 def test_captions_and_licenses_are_on_contributor_pages_and_in_tables(run: tuple[Path, CreditResult]) -> None:
     pages = "".join(page.read_text() for page in (Path(run[1].folder) / "contributors").glob("*.html"))
     assert " in Test W" in pages
@@ -117,6 +119,7 @@ def test_an_item_is_traced_to_its_font(space: Workspace) -> None:
     assert facts["Listed in"] == f"fonts/{facts['File']}, {facts['Label']!r}"
 
 
+@pytest.mark.slow
 def test_mlflow_has_licenses_and_captions(run: tuple[Path, CreditResult]) -> None:
     folder, result = run
     client = MlflowClient(f"sqlite:///{folder}/home/mlflow/mlflow.db")
@@ -146,6 +149,7 @@ def test_a_license_that_is_not_allowed_is_an_error_with_counts(tmp_path: Path) -
     assert list_source(allowed, 0, labels=True, texts=True).without == ("Dee",)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_left_out_images_are_part_of_what_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))

@@ -81,6 +81,7 @@ def test_a_pool_follows_the_log(royalty: Run, tmp_path: Path) -> None:
     assert result_of(royalty("ledger", "--json"))["verified"]["statements"] == 2
 
 
+@pytest.mark.slow
 def test_bad_terms_and_logs_are_one_error(royalty: Run, tmp_path: Path) -> None:
     built(tmp_path / "home")
     (tmp_path / "terms.yaml").write_text(USE_ONLY)
@@ -105,6 +106,7 @@ def test_bad_terms_and_logs_are_one_error(royalty: Run, tmp_path: Path) -> None:
     assert result_of(royalty("ledger", "--json"))["statements"] == []
 
 
+@pytest.mark.slow
 def test_credit_and_use_share_a_pool(credited: Credited, royalty: Run, tmp_path: Path) -> None:
     credited.copy_to(tmp_path)
     by_credit = result_of(royalty("payout", "--credit", "small", "--pool", "100", "--name", "credit", "--json"))

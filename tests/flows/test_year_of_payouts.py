@@ -231,6 +231,7 @@ def year(space: Workspace, folder: Path, seed: int, *, kills: bool) -> None:
     assert space.ledger.verify().broken is None
 
 
+@pytest.mark.slow
 def test_a_year_equals_the_spreadsheet_to_the_cent(space: Workspace, tmp_path: Path) -> None:
     year(space, tmp_path, 1, kills=True)
 
