@@ -65,6 +65,7 @@ encoder: pixels
 classifier: 20
 tracin: {checkpoints: 2, draws: 1}
 noisy: 0.1
+halved: "1"  # nearest to what so little training makes
 retrainings: 2
 """
 
