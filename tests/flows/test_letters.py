@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,12 +63,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> tuple[Pat
 
 
 @pytest.fixture
-def space(run: tuple[Path, CreditResult], monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def space(run: tuple[Path, CreditResult], prefect_url: str) -> Iterator[Workspace]:
     """The workspace of the run."""
-    monkeypatch.setenv("ROYALTY_HOME", str(run[0] / "home"))
-    settings.cache_clear()
-    open_workspace.cache_clear()
-    return open_workspace(settings())
+    with own_home(run[0] / "home", prefect_url):
+        yield open_workspace(settings())
 
 
 @pytest.mark.slow
