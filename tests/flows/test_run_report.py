@@ -186,7 +186,7 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
 
 def states(folder: Path) -> set[tuple[str, str]]:
     """What the rows of `payout.csv` say: state, and statement."""
-    rows = pd.read_csv(folder / "payout.csv", keep_default_na=False)
+    rows = pd.read_csv(folder / "payout.csv", dtype=str, keep_default_na=False)
     return set(zip(rows["state"], rows["statement"], strict=True))
 
 
