@@ -224,7 +224,7 @@ def serve(
 def add_key(
     name: Annotated[str, typer.Argument(help="Name of the client.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do: attribute, read or metrics; may be repeated.")
+        list[str] | None, typer.Option(help="What it may do: attribute, read, audit or metrics; may be repeated.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Requests a second, on average.", min=0.001)] = 50.0,
     burst: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 100,

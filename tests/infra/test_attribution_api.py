@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,6 +240,62 @@ def test_long_bodies_and_other_hosts_are_refused(service: Service) -> None:
     assert service.client.post("/v1/attributions", content=pieces()).status_code == 413
     for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
         assert service.client.get("/v1/totals", headers=headers).status_code == 403
+
+
+def asked(service: Service, headers: dict[str, str], pieces: list[bytes]) -> tuple[int, int]:
+    """Status of a POST whose body arrives in pieces, and how many of them were read."""
+    remaining, statuses = list(pieces), list[int]()
+
+    async def receive() -> dict[str, Any]:
+        piece = remaining.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(remaining)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    known = {"host": "127.0.0.1:8750", "content-type": "application/json", **headers}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/attributions", "raw_path": b"/v1/attributions", "root_path": "", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in known.items()],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8750),
+    }  # fmt: skip
+    asyncio.run(service.app(scope, receive, send))
+    (status,) = statuses
+    return status, len(pieces) - len(remaining)
+
+
+def test_nothing_of_a_body_is_read_before_its_length_and_its_key_are_checked(service: Service) -> None:
+    key = {"authorization": service.client.headers["Authorization"]}
+    reader = {"authorization": service.with_key("reader", "read").headers["Authorization"]}
+    idle = {"authorization": service.with_key("idle", "attribute", rate=0.1, burst=1).headers["Authorization"]}
+    body = json.dumps(request("one")).encode()
+    assert asked(service, key, [body]) == (200, 1)
+    assert asked(service, {}, [body]) == (401, 0)
+    assert asked(service, {"authorization": "Bearer wrong"}, [body]) == (401, 0)
+    assert asked(service, reader, [body]) == (403, 0)
+    assert asked(service, idle, [body]) == (200, 1)
+    assert asked(service, idle, [body]) == (429, 0)
+    assert asked(service, {**key, "content-length": "100001"}, [body]) == (413, 0)
+    assert asked(service, {**key, "content-length": "-1"}, [body]) == (413, 0)
+    assert asked(service, key, [b"x" * 30_000] * 20) == (413, 4)  # the fourth exceeds the limit
+    assert asked(service, {**key, "content-length": "5"}, [b"x" * 60_000] * 3) == (413, 2)
+
+
+def test_totals_of_other_clients_need_the_scope_audit(service: Service) -> None:
+    other = service.with_key("other", "attribute", "read")
+    auditor = service.with_key("auditor", "audit")
+    logged = service.client.post("/v1/attributions", json=request("one", prompt="a secret")).json()
+    other.post("/v1/attributions", json=request("two", prompt="an a"))
+    assert [row["group"] for row in other.get("/v1/totals?by=prompt").json()] == ["an a"]
+    assert [row["group"] for row in other.get("/v1/totals?by=client").json()] == ["other"]
+    assert {row["group"] for row in auditor.get("/v1/totals?by=client").json()} == {"studio", "other"}
+    assert {row["group"] for row in auditor.get("/v1/totals?by=prompt").json()} == {"a secret", "an a"}
+    address = f"/v1/attributions/{logged['attribution']}"
+    assert other.get(address).status_code == 404
+    assert auditor.get(address).json() == logged
+    assert auditor.post("/v1/attributions", json=request("three")).status_code == 403
 
 
 def test_totals(service: Service) -> None:
