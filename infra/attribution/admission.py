@@ -99,7 +99,7 @@ class Permitted:
 
 
 class KeyedRoute(APIRoute):
-    """A route that checks keys before it reads the body; FastAPI resolves dependencies after it has read and parsed it."""
+    """A route that checks keys before it reads the body; FastAPI alone resolves dependencies after it."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         answer = super().get_route_handler()

@@ -88,7 +88,8 @@ class ItemShare(BaseModel):
     Attributes:
         share: in (0, 1]; all shares of a generated image sum to 1.
         distance: of the directions of the embeddings, in [0, 2].
-        license, file_name, contributors: as the source states them.
+        license, file_name, date, contributors: as the source states them.
+        copies: near copies of it in the index, which share its place; it is the earliest of them.
     """
 
     id: str
@@ -97,6 +98,8 @@ class ItemShare(BaseModel):
     contributors: list[str]
     license: str
     file_name: str
+    date: str = ""
+    copies: int = 0
 
 
 class AttributionAnswer(BaseModel):

@@ -2,8 +2,8 @@
 
 One SQLite file. Each row is on disk when `append` returns (`synchronous=FULL`), so that a process that is killed loses
 nothing that it answered. A row's hash covers the row and the hash before it, as the statements of the ledger do. The
-head, position and hash of the last row, is kept beside the rows, so that last rows that are gone are noticed; payouts by
-use keep it in the ledger (`LogHead`), where whoever can rewrite this file cannot follow.
+head, position and hash of the last row, is kept beside the rows, so that last rows that are gone are noticed. Payouts
+by use keep it in the ledger (`LogHead`), where whoever can rewrite this file cannot follow.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ create table if not exists behind (
     share real not null,
     primary key (item, position)
 ) without rowid;
-create table if not exists head (one integer primary key check (one = 1), position integer not null, hash text not null);
+create table if not exists head (
+    one integer primary key check (one = 1),
+    position integer not null,
+    hash text not null
+);
 insert or ignore into head values (1, 0, '');
 create index if not exists attributions_at on attributions (at, model);
 create trigger if not exists attributions_keep before update on attributions

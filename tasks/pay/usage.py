@@ -76,7 +76,9 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
     if source == LOG:
         if problem := log_problem(open_workspace(settings())):
             raise InputError(f"use is paid by a log that was only added to, and {problem}; restore it from a backup")
-        rows, digest, last = of_log(usage_log().between(first.isoformat(), after.isoformat(), model=model, version=version))
+        rows, digest, last = of_log(
+            usage_log().between(first.isoformat(), after.isoformat(), model=model, version=version)
+        )
         inputs = UsageInputs(digest, model, period)
         if not rows:
             raise InputError(

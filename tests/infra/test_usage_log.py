@@ -76,7 +76,7 @@ def test_last_rows_that_are_gone_are_noticed(tmp_path: Path, with_head: bool) ->
         assert log.problem(kept[:2]) is None
     else:
         assert "ends at position 2, and its head is at 4: last rows are gone" in (log.problem() or "")
-        with pytest.raises(StoreError, match="attributions are added to a whole log, and .* restore it"):
+        with pytest.raises(StoreError, match=r"attributions are added to a whole log, and .* restore it"):
             append(log, "4")
         assert log.count() == 2
 
