@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -13,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from royalty.infra.attribution.api import AttributionRequest, create_app, recorded
@@ -23,8 +28,8 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
-from royalty.tasks.attribution.description import Description
-from tests.indexed import built, features_of
+from royalty.tasks.attribution.description import Description, code_of
+from tests.indexed import built, description, features_of, table_of
 
 ADDRESS = "http://127.0.0.1:8750"
 
@@ -190,6 +195,50 @@ def test_bad_input_is_one_error_and_is_not_logged(
     assert answer.status_code == status
     assert detail in answer.json()["detail"]
     assert service.log.count() == 0
+
+
+def pictured(home: Path, encoder_key: str) -> ShardStore:
+    """An index of pictures of 8 by 8 pixels in greyscale."""
+    store = ShardStore(index_folder(home, "pictures", "1"))
+    store.folder.mkdir(parents=True)
+    about = description(
+        model="pictures", encoder="pixels", shape=(1, 8, 8), encoder_key=encoder_key, code=code_of("pixels")
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), np.uint8)
+    index.build(store, pixels.reshape(30, 64) / 127.5 - 1, table_of(30), about, images=pixels)
+    return store
+
+
+def large() -> bytes:
+    """A PNG that states 100 megapixels in its head."""
+    Image.new("L", (8, 8)).save(file := io.BytesIO(), "PNG")
+    head = b"IHDR" + struct.pack(">II", 10_000, 10_000) + file.getvalue()[24:29]
+    return file.getvalue()[:12] + head + struct.pack(">I", zlib.crc32(head)) + file.getvalue()[33:]
+
+
+@pytest.mark.parametrize(
+    ("image", "detail"),
+    [
+        ("no base64!", "`image` is the base64 of an image file, and this is none"),
+        ("", "is an empty file"),
+        (base64.b64encode(b"no image").decode(), "cannot be read as an image"),
+        (base64.b64encode(large()).decode(), "unpacks to more than 64,000,000 pixels"),
+    ],
+)
+def test_bad_images_are_one_error_and_are_not_logged(tmp_path: Path, image: str, detail: str) -> None:
+    pictured(tmp_path, "pixels@1x8")
+    service = Service(tmp_path)
+    asked = request("one", model="pictures", embedding=None, encoder=None, image=image)
+    answer = service.client.post("/v1/attributions", json=asked)
+    assert answer.status_code == 400
+    assert detail in answer.json()["detail"]
+    assert service.log.count() == 0
+
+
+def test_an_index_by_other_weights_is_refused_by_name(tmp_path: Path) -> None:
+    pictured(tmp_path, "pixels@1x9")
+    with pytest.raises(StoreError, match=r"built it, pixels@1x9, and the installed one is pixels@1x8: its weights or"):
+        Service(tmp_path)
 
 
 def test_infinite_and_broken_json(service: Service) -> None:
