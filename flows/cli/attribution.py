@@ -241,10 +241,17 @@ def find(
         if not work["contained"]:
             console.print(f"An image that was not trained on is as close to one with probability {work['p_value']:.2g}")
         rows = [
-            (item["id"][:16], f"{item['distance']:.3f}", ", ".join(item["contributors"]), item["file_name"])
+            (
+                item["id"][:16],
+                f"{item['distance']:.3f}",
+                ", ".join(item["contributors"]),
+                item["date"],
+                item["file_name"],
+                "" if item["earliest"] == item["id"] else item["earliest"][:16],
+            )
             for item in work["nearest"]
         ]
-        print_table(("Nearest", "Distance", "Contributor", "File"), rows, whole=range(1))
+        print_table(("Nearest", "Distance", "Contributor", "Date", "File", "Copy of"), rows, whole=range(1))
         rows = [(row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]]
         if rows:
             print_table(("Output", "Day", "Share", "Prompt"), rows, whole=range(1))

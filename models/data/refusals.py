@@ -22,7 +22,7 @@ class Credentialed:
         manifests: number of images with a manifest.
         refused: number of images whose manifest refuses training, by contributor; they are left out, or counted only.
         without: contributors of whose images none is left, sorted.
-        tampered: where the images are whose manifest does not fit them.
+        tampered: names, or places, of the images whose manifest does not fit them.
     """
 
     listing: Listing
@@ -56,7 +56,7 @@ def credentialed(listing: Listing, refusing: Refusing, *, progress: Progress | N
         manifests += 1
         allowed[place] = not credentials.refuses_training
         if credentials.state == "tampered":
-            tampered.append(entries[place].where)
+            tampered.append(entries[place].file_name or f"image {place}")
         elif credentials.creators:
             entries[place] = replace(entries[place], creator=", ".join(credentials.creators))
     read = replace(listing, entries=tuple(entries))

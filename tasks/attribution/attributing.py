@@ -79,8 +79,9 @@ class ServedIndex:
         about = Description.of(manifest)
         check_code(about, folder)
         parts = store.open(manifest)
-        vectors, every = (opened(store, manifest, parts, copies=copies) for copies in (False, True))
         originals = store.earliest(manifest)
+        every = opened(store, manifest, parts, copies=True)
+        vectors = every if originals is None else opened(store, manifest, parts)
         members = None if originals is None else Members(originals)
         far = far_distance(np.array(about.nearest), about.far_rate) if about.nearest else np.inf
         name = f"{about.model} {about.version}, change {manifest.generation}"
@@ -264,11 +265,6 @@ class Attributor:
                     "send the image"
                 )
             return np.array(request.embedding, dtype=np.float32)
-        if not about.encoder:
-            raise InputError(
-                f"the index of {about.model} has features and no encoder, so that images cannot be embedded; send an "
-                "embedding"
-            )
         try:
             payload = base64.b64decode(request.image or "", validate=True)
         except (binascii.Error, ValueError):
@@ -279,10 +275,16 @@ class Attributor:
         """Features of an image file, by the encoder of an index.
 
         Raises:
-            InputError: it cannot be read as an image, or has too many pixels; or it has colour, and the index none.
+            InputError: it cannot be read as an image, or has too many pixels; or it has colour, and the index none; or
+                the index is of features.
         """
         from royalty.models.data.decoding import MODES, decode  # only images need these libraries
 
+        if not index.about.encoder:
+            raise InputError(
+                f"the index of {index.about.model} has features and no encoder, so that images cannot be embedded; "
+                "send an embedding"
+            )
         channels, size, _ = index.about.shape
         mode, _, square = decode(where, payload, size)
         pixels = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)

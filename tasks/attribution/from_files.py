@@ -78,12 +78,15 @@ def find_works(images: Sequence[Path], model: str | None, version: str | None) -
                 "p_value": memorization_p_value(closeness(places), np.array(index.about.closeness)),
                 "nearest": [
                     {
-                        **item,
-                        "contributors": item.pop("contributor").split(SEPARATOR),
-                        "distance": float(apart),
+                        "id": item["id"],
+                        "distance": apart,
+                        "contributors": item["contributor"].split(SEPARATOR),
+                        "license": item["license"],
+                        "file_name": item["file_name"],
+                        "date": item["date"],
                         "earliest": earliest,
                     }
-                    for item, apart, earliest in zip(near, distances.tolist(), originals, strict=False)
+                    for item, apart, earliest in zip(near, distances[: len(near)].tolist(), originals, strict=True)
                 ],
                 "outputs": [
                     {"attribution": row.id, "time": row.at, "prompt": row.prompt, "share": share}

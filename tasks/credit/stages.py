@@ -58,7 +58,7 @@ class IngestOutputs:
         manifests: number of images with Content Credentials, if they were read.
         refused: number of images whose manifest refuses training, by contributor.
         refused_left_out: whether these were left out.
-        tampered: where the images are whose manifest does not fit them.
+        tampered: names, or places, of the images whose manifest does not fit them.
         label_names: names of the labels, in the order in which a conditional generator makes them.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
