@@ -252,9 +252,11 @@ def find(
             for item in work["nearest"]
         ]
         print_table(("Nearest", "Distance", "Contributor", "Date", "File", "Copy of"), rows, whole=range(1))
-        rows = [(row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]]
-        if rows:
-            print_table(("Output", "Day", "Share", "Prompt"), rows, whole=range(1))
+        if work["outputs"]:
+            outputs = [
+                (row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]
+            ]
+            print_table(("Output", "Day", "Share", "Prompt"), outputs, whole=range(1))
 
 
 def serve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -101,11 +101,11 @@ class Permitted:
 class KeyedRoute(APIRoute):
     """A route that checks keys before it reads the body; FastAPI alone resolves dependencies after it."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
         permissions = [found.call for found in self.dependant.dependencies if isinstance(found.call, Permitted)]
 
-        async def admitted(request: Request) -> Any:
+        async def admitted(request: Request) -> Response:
             for permission in permissions:
                 permission.admit(request)
             return await answer(request)

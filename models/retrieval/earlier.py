@@ -117,10 +117,11 @@ def compare(
         present: ascending numbers of the items that were not removed; all of `fresh` are.
         progress: called with the number of items done since the last call.
     """
+    if not len(fresh):
+        return compared
     numbers, scores = compared.numbers.copy(), compared.similarity.copy()
-    hashes = np.concatenate([_hashes(rows(part)) for part in _blocks(present)]) if len(fresh) else None
+    hashes = np.concatenate([_hashes(rows(part)) for part in _blocks(present)])
     for part in _blocks(fresh):
-        assert hashes is not None
         found = np.full((len(part), COMPARED), NONE, np.int32)
         found[:, :NEAREST] = nearest(part)
         mirrored = _hashes(rows(part)[:, :, ::-1])

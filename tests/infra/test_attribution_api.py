@@ -205,7 +205,7 @@ def pictured(home: Path, encoder_key: str) -> ShardStore:
         model="pictures", encoder="pixels", shape=(1, 8, 8), encoder_key=encoder_key, code=code_of("pixels")
     )
     pixels = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), np.uint8)
-    index.build(store, pixels.reshape(30, 64) / 127.5 - 1, table_of(30), about, images=pixels)
+    index.build(store, pixels.reshape(30, 64) / 255, table_of(30), about, images=pixels)
     return store
 
 
@@ -310,7 +310,11 @@ def asked(service: Service, headers: dict[str, str], pieces: list[bytes]) -> tup
         "headers": [(name.encode(), value.encode()) for name, value in known.items()],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8750),
     }  # fmt: skip
-    asyncio.run(service.app(scope, receive, send))
+
+    async def exchange() -> None:
+        await service.app(scope, receive, send)
+
+    asyncio.run(exchange())
     (status,) = statuses
     return status, len(pieces) - len(remaining)
 
