@@ -138,6 +138,7 @@ def ledger(
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import notary, open_workspace
+    from royalty.tasks.pay.usage_log import log_problem
 
     heads = [parse_expected(head) for head in expect or ()]
     trusted = None if since is None else Checkpoint.read(since).as_head
@@ -151,6 +152,7 @@ def ledger(
     problems += notary(settings()).problems()
     problems += copy_problems(space.root / "payouts", space.ledger, statements)
     problems += space.acts.problems()
+    problems += [problem] if (problem := log_problem(space)) else []
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
         document["problems"] = problems
