@@ -197,7 +197,7 @@ def garbled(file: Path) -> Path:
         (save_bitmaps, "holds bitmaps instead of outlines; name a static font"),
         (save_variable, "is variable: it holds a range of faces; name a static font"),
         (save_symbols, "holds symbols, which stand for no Unicode characters"),
-        (save_endless, r"read as a font \(ValueError: it maps 4,294,967,296 characters, of which Unicode"),
+        (save_endless, r"cannot be read as a font \(ValueError: it maps 4,294,967,296 characters"),
         (save_overlapping, r"cannot be read as a font \(ValueError: it maps 524,288,000 characters"),
         (save_compressed, r"cannot be read as a font \(ValueError: it is a compressed font of the format woff"),
         (lambda file: save_font(file, "AB", names={"designer": "Ann"}), "has all `characters`, and this one lacks 'C'"),
