@@ -152,8 +152,8 @@ def attribute(
     if len({sign_into is None, key is None, certificate is None}) > 1 or (prompt and sign_into is None):
         raise ConfigError("images are signed by `--sign-into FOLDER --key FILE --certificate FILE`; give all or none")
     configured()
-    from royalty.flows.attribution import Signing
     from royalty.flows.attribution import attribute as attributed
+    from royalty.tasks.attribution.credentials import Signing
 
     signing = None
     if sign_into is not None and key is not None and certificate is not None:
