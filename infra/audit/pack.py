@@ -20,7 +20,7 @@ from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.verification import FIRST_PART, verified_pages
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
-from royalty.infra.stores.chain import ACT_PARTS, HEADER, PARTS, entry_line
+from royalty.infra.stores.chain import ACT_PARTS, HEADER, PARTS, entry_lines
 from royalty.infra.stores.keys import canonical
 from royalty.infra.stores.lineage import row_content
 from royalty.infra.stores.tables import CoalitionRow, EvidenceRow, MeasurementRow, PolicyRow, StageRow
@@ -113,7 +113,7 @@ def write_pack(
     with _target(path) as target, Session(ledger.engine) as session:
         headers, shown, entries, tables, keys = list[bytes](), list[ShownStatement](), 0, dict[str, str](), set[str]()
         for page in verified_pages(session, ledger.kept()):
-            lines = sorted(entry_line(line[FIRST_PART:]) for line in page.lines)
+            lines, _ = entry_lines(line[FIRST_PART:] for line in page.lines)
             pieces = ("".join(lines[start : start + AT_ONCE]).encode() for start in range(0, len(lines), AT_ONCE))
             target.write(verifier.entry_name(page.statement.position), pieces)
             headers.append(_header(page))

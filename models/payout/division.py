@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Literal, get_args
 
 from royalty.models.base.arrays import as_number, as_whole
+from royalty.models.base.collecting import uncollected
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.data.teams import people
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder, whole_weights
@@ -172,6 +173,7 @@ class Division:
     shares: dict[str, int] = field(default_factory=dict)
 
 
+@uncollected()
 def divide_pool(
     pool: int,
     credits: Mapping[str, Credit | Sequence[float]],
@@ -238,9 +240,9 @@ def divide_pool(
     by_credit = 1 - Fraction(terms.equal_share)
     whole_shares = dict(zip(weights, largest_remainder(shares), strict=True))
     debts, reasons_of = dict[str, int](), dict[str, tuple[str, ...]]()
+    reasons: tuple[str, ...]
     for index, name in enumerate(weights):
-        weight, part = scaled[index], wanted[index]
-        reasons: tuple[str, ...] = ()
+        weight, part, reasons = scaled[index], wanted[index], ()
         if at_cap[index] and pool * part > high * whole:
             reasons += ("lowered to the cap",)
         if at_floor[index] and 0 < pool * part < low * whole:
@@ -249,12 +251,23 @@ def divide_pool(
         if weight < 0 and terms.negative == "carry" and merit > 0:
             debts[name] = -weight * pool * by_credit.numerator // (merit * by_credit.denominator)
     own, own_debts = shares_of_people(whole_shares), shares_of_people(debts)
-    settlements = {
-        name: _settle(
-            share, own_debts.get(name, 0), brought.get(name, 0), name, terms, reasons_of.get(name, (CO_AUTHOR,))
-        )
-        for name, share in own.items()
+    special = {
+        *brought,
+        *own_debts,
+        *terms.disputed,
+        *terms.unpayable,
+        *terms.confusable,
+        *terms.holds,
+        *terms.personal,
     }
+    settlements: dict[str, Settlement] = {}
+    for name, share in own.items():
+        reasons = reasons_of.get(name, (CO_AUTHOR,))
+        if name in special or 0 < share < terms.minimum:
+            debt, account = own_debts.get(name, 0), brought.get(name, 0)
+            settlements[name] = _settle(share, debt, account, name, terms, reasons)
+        else:
+            settlements[name] = Settlement(share, share, 0, 0, 0, 0, 0, 0, reasons)
     for name in departed:
         settlements[name] = _settle(0, 0, brought[name], name, terms, (DEPARTED,))
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
@@ -295,8 +308,6 @@ def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, re
     disputed, unpayable, confusable = name in terms.disputed, name in terms.unpayable, name in terms.confusable
     holds, own = terms.holds.get(name, ()), terms.personal.get(name, STANDARD)
     is_held = disputed or unpayable or confusable or bool(holds)
-    if own is STANDARD and not (account or new_debt or is_held or 0 < share < terms.minimum):
-        return Settlement(share, share, 0, 0, 0, 0, 0, 0, reasons)
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
     small = not is_held and 0 < rest < (terms.minimum if own.minimum is None else own.minimum)

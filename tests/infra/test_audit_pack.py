@@ -229,7 +229,7 @@ def test_approvals_and_decisions_are_in_the_pack_and_compared(books: Books) -> N
     terms = {"holds": {"bob": [f"case {case.id}"]}, "approved": approved(books, "july", DIVIDED)}
     ledger.post("july", euros("v1", {"zoë": 10}, held={"bob": 5}, terms=terms))
     decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=[Award("bob", "zoë", 3, "EUR")])
-    ledger.post("august", euros("v1", {"zoë": 1}, held={"bob": 7}))
+    ledger.post("august", euros("v1", {"yan": 1}, held={"bob": 7}))
     ledger.release("august", ["bob"], approved=approved(books, "august", [["release", "bob", 7]]))
     packed = books.pack()
     found = verifier.verify(books.folder / "pack", [packed.acts_head])

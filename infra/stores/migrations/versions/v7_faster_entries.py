@@ -17,8 +17,9 @@ down_revision = "6"
 def upgrade() -> None:
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
+        condition = f"instr(NEW.valuation, '@') > 0 AND {ELSEWHERE}"
         connection.exec_driver_sql("DROP TRIGGER IF EXISTS entries_return")
         connection.exec_driver_sql(
-            f"CREATE TRIGGER entries_return BEFORE INSERT ON entries WHEN instr(NEW.valuation, '@') > 0 AND {ELSEWHERE} "
+            f"CREATE TRIGGER entries_return BEFORE INSERT ON entries WHEN {condition} "
             f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
         )
