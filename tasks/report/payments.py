@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from prefect import task
@@ -11,10 +13,15 @@ from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.report import PaymentRow
 from royalty.infra.settings import settings
+from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.tracking.records import Payment
 from royalty.infra.workspace import Workspace, notary, open_workspace
 from royalty.tasks.report.stages import TRACK
 from royalty.tasks.report.text import escaped
+
+SHOWN = "show payments"
+"""Name of the stage that is recorded once MLflow shows the payments of a pool."""
 
 
 @task(name="show payments in MLflow", cache_policy=NO_CACHE)
@@ -29,17 +36,28 @@ def show_payments(pool: str, period: str | None) -> list[str]:
     """
     space, keeper = open_workspace(settings()), notary(settings())
     remarks = keeper.stamp()
-    if not space.runs.stages(TRACK.name):  # nothing is logged, and MLflow takes seconds to import
+    if not space.runs.stages(TRACK.name):  # nothing is logged
+        return remarks
+    statements = space.ledger.statements()
+    tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
+    payments, checkpoint = {table: payment_of(statements, table) for table in sorted(tables)}, keeper.last_file()
+    shown = {
+        "mlflow": settings().tracking_uri,
+        "payments": {table: dataclasses.asdict(payment) for table, payment in payments.items()},
+        "checkpoint": checkpoint and checkpoint.name,
+    }
+    key = digest_of(shown)
+    if space.runs.stage(key) is not None:  # MLflow takes seconds to import
         return remarks
     from mlflow.exceptions import MlflowException
 
     from royalty.infra.tracking.client import open_tracking
 
-    statements = space.ledger.statements()
-    tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
+    start = time.perf_counter()
     try:
-        for table in sorted(tables):
-            open_tracking(settings()).show_payment(table, payment_of(statements, table), keeper.last_file())
+        for table, payment in payments.items():
+            open_tracking(settings()).show_payment(table, payment, checkpoint)
+        space.runs.record_stage(StageRecord(SHOWN, key, shown, {}, time.perf_counter() - start))
     except MlflowException as error:
         remarks.append(f"MLflow does not show this payment yet: {error}. Repeat the command when MLflow can be reached")
     return remarks

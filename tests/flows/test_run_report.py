@@ -128,6 +128,8 @@ def test_mlflow_shows_what_was_paid_later_released_and_replaced(home: Home, monk
         raise MlflowException("no answer")
 
     monkeypatch.setattr("royalty.infra.tracking.client.Tracking.show_payment", unreachable)
+    assert show_payments.fn("fund", "2026-05") == [], "what is shown is not shown again"
+    ledger.post("fund", euros("of a third run", {"ann": 60}), period="2026-05", replace=True)
     (remark,) = show_payments.fn("fund", "2026-05")
     assert remark.startswith("MLflow does not show this payment yet: no answer. Repeat the command")
 
