@@ -14,6 +14,7 @@ from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
+from royalty.tasks.attribution.credentials import Signing
 from royalty.tasks.attribution.indexing import add_items, build_items, described
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.reading import embed, read
@@ -27,6 +28,7 @@ class IndexResult:
 
     Attributes:
         items, removed: items that can be found, and items that were removed and whose files are still there.
+        copies: items that are near copies of an earlier one, and share its place.
         contributors: their number.
         folder: of its files.
         bytes: size of its files.
@@ -37,6 +39,7 @@ class IndexResult:
     version: str
     items: int
     removed: int
+    copies: int
     contributors: int
     encoder: str
     folder: str
@@ -90,24 +93,47 @@ def _embedded(source: Path, size: int, encoder: str) -> tuple[ItemsOutputs, str]
 
 
 def attribute(
-    images: Sequence[Path], model: str | None, version: str | None, picture: Path | None = None
+    images: Sequence[Path],
+    model: str | None,
+    version: str | None,
+    picture: Path | None = None,
+    signing: Signing | None = None,
 ) -> list[dict[str, Any]]:
     """Attribute image files as the service does, without its log; starts no server.
 
     Args:
         model, version: of the index; None if there is only one.
         picture: also draw each image beside the training images behind it, as a PNG file.
+        signing: also write copies of the images with a C2PA manifest that has the attribution as an assertion.
 
     Returns:
-        For each image its file, and the fields of the service's answer.
+        For each image its file, and the fields of the service's answer; with `signing`, also the file that is `signed`.
 
     Raises:
-        InputError: no such index, or several and none is named; an image that cannot be read.
+        InputError: no such index, or several and none is named; an image that cannot be read or signed.
         StoreError: other code or weights built the index.
     """
     from royalty.tasks.attribution.from_files import attribute_files
 
-    return attribute_files(images, model, version, picture)
+    return attribute_files(images, model, version, picture, signing)
+
+
+def credentials(images: Sequence[Path], anchors: Path | None = None) -> list[dict[str, Any]]:
+    """Read the Content Credentials of images, offline.
+
+    Args:
+        anchors: file with certificates (PEM) of authorities whose signatures are trusted; None: nobody's.
+
+    Returns:
+        For each image its file and `state`: `none`, `valid`, `trusted` or `tampered`; and unless it is `none`, the
+        other fields of `royalty.models.data.credentials.Credentials`.
+
+    Raises:
+        InputError: a file cannot be read; or one has a manifest, and c2pa-python is not installed.
+    """
+    from royalty.tasks.attribution.credentials import read_credentials
+
+    return read_credentials(images, anchors)
 
 
 def find(images: Sequence[Path], model: str | None, version: str | None) -> list[dict[str, Any]]:
@@ -118,7 +144,8 @@ def find(images: Sequence[Path], model: str | None, version: str | None) -> list
 
     Returns:
         For each image its file; whether it is `contained`, with the same features; the `p_value` of an image that was
-        not trained on and is as close; the `nearest` training images; and logged `outputs` that these stand behind.
+        not trained on and is as close; the `nearest` training images, each with the `earliest` of its near
+        copies; and logged `outputs` that these stand behind.
 
     Raises:
         InputError, StoreError: as for `attribute`.

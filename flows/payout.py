@@ -117,7 +117,7 @@ def payout(
             return PayoutResult(
                 run, pool, terms.period, terms.currency, None, None, [], [], [approved.unposted], [], [], approved.id
             )
-        statement = release_held(pool, terms, release, payees=payees)
+        statement = release_held(pool, terms, release, payees=payees, approved=approved.act)
         unshown = shown(pool, terms.period)
         posted = read_statement(statement)
         announce_posted(posted, terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -94,5 +95,44 @@ def save_bitmaps(file: Path) -> Path:
     font = TTFont(save_font(file, names={"designer": "Ann"}))
     for table in ("glyf", "loca"):
         del font[table]
+    font.save(file)
+    return file
+
+
+def save_endless(file: Path) -> Path:
+    """A font of a kilobyte whose map of characters says to map 4 billion of them."""
+    from fontTools.ttLib import TTFont
+    from fontTools.ttLib.tables.DefaultTable import DefaultTable
+
+    font = TTFont(save_font(file, names={"designer": "Ann"}))
+    table = DefaultTable("cmap")
+    one_group = struct.pack(">HHLLL3L", 12, 0, 28, 0, 1, 0, 2**32 - 1, 0)
+    table.data = struct.pack(">HHHHL", 0, 1, 3, 10, 12) + one_group
+    font["cmap"] = table
+    font.save(file)
+    return file
+
+
+def save_overlapping(file: Path) -> Path:
+    """A font each of whose 8,000 segments of characters maps all of them again, half a billion in all."""
+    from fontTools.ttLib import TTFont
+    from fontTools.ttLib.tables.DefaultTable import DefaultTable
+
+    font, segments = TTFont(save_font(file, names={"designer": "Ann"})), 8_000
+    table = DefaultTable("cmap")
+    head = struct.pack(">HHHHHHH", 4, 16 + 8 * segments, 0, 2 * segments, 0, 0, 0)
+    last, first, rest = b"\xff\xff" * segments, b"\0\0" * segments, b"\0\0" * 2 * segments
+    table.data = struct.pack(">HHHHL", 0, 1, 3, 1, 12) + head + last + b"\0\0" + first + rest
+    font["cmap"] = table
+    font.save(file)
+    return file
+
+
+def save_compressed(file: Path) -> Path:
+    """A font as it is sent to browsers, with the ending of another format."""
+    from fontTools.ttLib import TTFont
+
+    font = TTFont(save_font(file, names={"designer": "Ann"}))
+    font.flavor = "woff"
     font.save(file)
     return file

@@ -101,6 +101,7 @@ def test_files_have_one_reason_to_exist() -> None:
     assert not [name for name in FILES if name.endswith("utils")]
 
 
+@pytest.mark.slow
 def test_numerics_and_workers_import_no_orchestration() -> None:
     modules = [f"royalty.{name}" for name in FILES if name.startswith("models.") or name in WORKERS]
     run_python(
@@ -109,6 +110,7 @@ def test_numerics_and_workers_import_no_orchestration() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "unused"),
     [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from royalty.flows.cli.approval import approvals, approve, reject
-from royalty.flows.cli.attribution import attribute, find, index_app, keys_app, serve
+from royalty.flows.cli.attribution import attribute, credentials, find, index_app, keys_app, serve
 from royalty.flows.cli.audit import audit_app
 from royalty.flows.cli.case import case_app, optout_app
 from royalty.flows.cli.command import (
@@ -112,6 +112,7 @@ app.command()(distance)
 app.command()(select)
 app.command()(attribute)
 app.command()(find)
+app.command()(credentials)
 app.command()(serve)
 app.command()(trace)
 app.command()(payout)

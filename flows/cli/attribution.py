@@ -136,15 +136,29 @@ def attribute(
     picture: Annotated[
         Path | None, typer.Option(help="PNG file for a picture of each image beside the training images behind it.")
     ] = None,
+    sign_into: Annotated[
+        Path | None,
+        typer.Option(help="Folder for copies that are signed with the attribution (C2PA)."),
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key to sign with (PEM, without a password).")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate of the key, and those above it (PEM).")] = None,
+    prompt: Annotated[str, typer.Option(help="What the images were generated from; named in the credential.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show which contributors and training images stand behind generated images."""
+    from royalty.flows.configuration import ConfigError
     from royalty.infra.servers.session import configured
 
+    if len({sign_into is None, key is None, certificate is None}) > 1 or (prompt and sign_into is None):
+        raise ConfigError("images are signed by `--sign-into FOLDER --key FILE --certificate FILE`; give all or none")
     configured()
     from royalty.flows.attribution import attribute as attributed
+    from royalty.tasks.attribution.credentials import Signing
 
-    answers = attributed(images, model, version, picture)
+    signing = None
+    if sign_into is not None and key is not None and certificate is not None:
+        signing = Signing(sign_into, key, certificate, prompt)
+    answers = attributed(images, model, version, picture, signing)
     if as_json:
         sys.stdout.write(json.dumps(answers) + "\n")
         return
@@ -166,6 +180,41 @@ def attribute(
         print_table(("Training image", "Share", "Distance", "Contributor", "License", "File"), rows, whole=range(1))
     if picture is not None:
         console.print(f"Picture     {picture}", soft_wrap=True)
+    if sign_into is not None:
+        console.print(f"Signed      {len(answers)} images in {sign_into}", soft_wrap=True)
+
+
+def credentials(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    anchors: Annotated[
+        Path | None, typer.Option(help="Certificates of authorities whose signatures are trusted (PEM).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the Content Credentials of images; exit with 1 if one was tampered with."""
+    from royalty.flows.attribution import credentials as read
+
+    rows = read(images, anchors)
+    if as_json:
+        sys.stdout.write(json.dumps(rows) + "\n")
+    else:
+        from royalty.infra.pages.terminal import print_table
+
+        cells = [
+            (
+                row["file"],
+                row["state"],
+                row.get("signer", ""),
+                ", ".join(row.get("creators", ())),
+                "refused" if row.get("refuses_training") else "",
+            )
+            for row in rows
+        ]
+        print_table(("File", "State", "Signed by", "Creators", "Training"), cells, whole=range(1))
+    if tampered := [row for row in rows if row["state"] == "tampered"]:
+        for row in tampered:
+            sys.stderr.write(f"royalty: {row['file']} does not fit its manifest: {', '.join(row['problems'])}\n")
+        raise typer.Exit(1)
 
 
 def find(
@@ -192,13 +241,22 @@ def find(
         if not work["contained"]:
             console.print(f"An image that was not trained on is as close to one with probability {work['p_value']:.2g}")
         rows = [
-            (item["id"][:16], f"{item['distance']:.3f}", ", ".join(item["contributors"]), item["file_name"])
+            (
+                item["id"][:16],
+                f"{item['distance']:.3f}",
+                ", ".join(item["contributors"]),
+                item["date"],
+                item["file_name"],
+                "" if item["earliest"] == item["id"] else item["earliest"][:16],
+            )
             for item in work["nearest"]
         ]
-        print_table(("Nearest", "Distance", "Contributor", "File"), rows, whole=range(1))
-        rows = [(row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]]
-        if rows:
-            print_table(("Output", "Day", "Share", "Prompt"), rows, whole=range(1))
+        print_table(("Nearest", "Distance", "Contributor", "Date", "File", "Copy of"), rows, whole=range(1))
+        if work["outputs"]:
+            outputs = [
+                (row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]
+            ]
+            print_table(("Output", "Day", "Share", "Prompt"), outputs, whole=range(1))
 
 
 def serve(
@@ -224,7 +282,7 @@ def serve(
 def add_key(
     name: Annotated[str, typer.Argument(help="Name of the client.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do: attribute, read or metrics; may be repeated.")
+        list[str] | None, typer.Option(help="What it may do: attribute, read, audit or metrics; may be repeated.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Requests a second, on average.", min=0.001)] = 50.0,
     burst: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 100,
@@ -272,6 +330,8 @@ def _print_index(result: IndexResult, as_json: bool) -> None:
     removed = f", {result.removed} removed and still on disk" if result.removed else ""
     console.print(f"Index       {result.model} {result.version}: {result.items} items{removed}")
     console.print(f"            of {result.contributors} contributors, by {result.encoder}")
+    if result.copies:
+        console.print(f"Copies      {result.copies} items share the place of an earlier one")
     if result.far is not None:
         console.print(f"Far         images more than {result.far:.3f} from all items are not attributed")
     console.print(f"Files       {result.folder}, {result.bytes / 1e6:.1f} MB", soft_wrap=True)

@@ -40,8 +40,9 @@ def export_pack(
         sys.stdout.write(json.dumps(asdict(packed)) + "\n")
         return
     console.print(f"Pack        {packed.path}", soft_wrap=True, markup=False)
-    console.print(f"Contents    {packed.statements} statements, {packed.entries} entries")
+    console.print(f"Contents    {packed.statements} statements, {packed.entries} entries, {packed.acts} acts")
     console.print(f"Head        {packed.head}")
+    console.print(f"Acts        {packed.acts_head}")
     for digest in packed.missing:
         console.print(f"Missing     table {digest} is not in this home")
 
@@ -65,12 +66,12 @@ def verify_pack(
     except Unreadable as error:
         raise StoreError(f"cannot verify the audit pack: {error}. Export it again") from error
     if as_json:
-        document = {"statements": len(found.heads), "entries": found.entries, "notes": found.notes}
-        sys.stdout.write(json.dumps({**document, "problems": found.problems}) + "\n")
+        document = {"statements": len(found.heads), "entries": found.entries, "acts": len(found.acts)}
+        sys.stdout.write(json.dumps({**document, "notes": found.notes, "problems": found.problems}) + "\n")
     else:
         for note in found.notes:
             console.print(f"Note        {note}", soft_wrap=True, markup=False)
-        console.print(f"Verified    {len(found.heads)} statements and {found.entries} entries")
+        console.print(f"Verified    {len(found.heads)} statements, {found.entries} entries and {len(found.acts)} acts")
     for problem in found.problems:
         sys.stderr.write(f"royalty: {problem}\n")
     if found.problems:

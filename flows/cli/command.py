@@ -99,7 +99,7 @@ def print_result(result: CreditResult, payout: PayoutConfig, as_json: bool) -> N
     busy = sum(timing.busy for timing in result.timings)
     print_timing([timing.as_row() for timing in result.timings], busy, time.perf_counter() - STARTED)
     for note in result.notes:
-        console.print(note)
+        console.print(note, markup=False)
     console.print(f"Coalitions  {result.measured} measured, {result.reused} reused")
     console.print(f"Report      {result.folder}/report.html", soft_wrap=True)
     print_run(result.mlflow_run)

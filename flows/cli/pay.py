@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -138,6 +138,7 @@ def ledger(
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
     from royalty.infra.workspace import notary, open_workspace
+    from royalty.tasks.pay.usage_log import log_problem
 
     heads = [parse_expected(head) for head in expect or ()]
     trusted = None if since is None else Checkpoint.read(since).as_head
@@ -151,6 +152,7 @@ def ledger(
     problems += notary(settings()).problems()
     problems += copy_problems(space.root / "payouts", space.ledger, statements)
     problems += space.acts.problems()
+    problems += [problem] if (problem := log_problem(space)) else []
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}
         document["problems"] = problems
@@ -191,30 +193,30 @@ def _print_part(ledger: Ledger, statement: str | None, contributor: str | None, 
 
 
 def _print_statements(statements: Sequence[Posted]) -> None:
-    """Print a row for each statement; columns that would be empty in every row are left out."""
+    """Print a row for each statement. In a narrow terminal words wrap, and no ID, date or amount is cut."""
     from royalty.infra.ledger.money import formatted
     from royalty.infra.pages.terminal import print_table
 
-    columns: dict[str, Callable[[Posted], str | int]] = {
-        "Statement": lambda row: row.id,
-        "Posted": lambda row: row.created_at[:10],
-        "Pool": lambda row: " ".join(filter(None, (row.pool, row.period))),
-        "Kind": lambda row: row.kind if row.active else f"{row.kind}, replaced",
-        "Run": lambda row: "" if row.source in (None, row.pool) else str(row.source),
-        "Paid": lambda row: sum(row.paid.values()),
-        "Held": lambda row: sum(row.held.values()),
-        "Accounts": lambda row: sum(row.accounts.values()),
-        "Taken back": lambda row: row.reversed,
+    amounts: dict[str, Callable[[Posted], int]] = {
+        "paid": lambda row: sum(row.paid.values()),
+        "held": lambda row: sum(row.held.values()),
+        "on accounts": lambda row: sum(row.accounts.values()),
+        "taken back": lambda row: row.reversed,
     }
-    filled = {title: cell for title, cell in columns.items() if any(cell(row) for row in statements)}
 
-    def text(cell: str | int, row: Posted) -> str:
-        if isinstance(cell, str):
-            return cell
-        return formatted(cell, row.currency) if cell else ""
+    def what(row: Posted) -> Iterator[str]:
+        yield " ".join(filter(None, (row.pool, row.period)))
+        yield row.kind if row.active else f"{row.kind}, replaced"
+        if row.source not in (None, row.pool):
+            yield f"by the credit of {row.source}"
 
-    cells = [[text(cell(row), row) for cell in filled.values()] for row in statements]
-    print_table(list(filled), cells, whole=range(2))
+    def money(row: Posted) -> Iterator[str]:
+        for title, amount in amounts.items():
+            if minor := amount(row):
+                yield f"{title} {formatted(minor, row.currency)}"
+
+    cells = [(row.id, row.created_at[:10], "\n".join(what(row)), "\n".join(money(row))) for row in statements]
+    print_table(("Statement", "Posted", "Pool", "Amounts"), cells, whole=(0, 1, 3), words=(2,))
 
 
 def print_payout(result: PayoutResult, as_json: bool) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from royalty.infra.attribution.admission import BodyLimit, Gate, KeyedRoute, Permitted
 from royalty.infra.attribution.keys import Key, KeyFile, RateLimit
-from royalty.infra.attribution.keys import Scope as Permission
-from royalty.infra.attribution.usage_log import Logged, OtherBody, UsageLog, identity_of, same
+from royalty.infra.attribution.usage_log import By, Logged, OtherBody, UsageLog, identity_of, same
 from royalty.infra.servers.guard import Guard
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.keys import digest_of
@@ -89,7 +88,8 @@ class ItemShare(BaseModel):
     Attributes:
         share: in (0, 1]; all shares of a generated image sum to 1.
         distance: of the directions of the embeddings, in [0, 2].
-        license, file_name, contributors: as the source states them.
+        license, file_name, date, contributors: as the source states them.
+        copies: near copies of it in the index, which share its place; it is the earliest of them.
     """
 
     id: str
@@ -98,6 +98,8 @@ class ItemShare(BaseModel):
     contributors: list[str]
     license: str
     file_name: str
+    date: str = ""
+    copies: int = 0
 
 
 class AttributionAnswer(BaseModel):
@@ -180,78 +182,6 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class BodyLimit:
-    """Refuses requests whose body is longer than a limit, also if they do not say its length."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        body, more = bytearray(), True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return None
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self.most:
-                detail = f"a request has at most {self.most:,} bytes, and this one has more; send a smaller image"
-                return await JSONResponse({"detail": detail}, 413)(scope, receive, send)
-        sent = False
-
-        async def whole() -> Message:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": bytes(body), "more_body": False}
-
-        return await self.app(scope, whole, send)
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Whose requests are answered, and how many of them."""
-
-    keys: KeyFile
-    limit: RateLimit
-
-    def check(self, authorization: str, scope: Permission) -> Key:
-        """The key of a request; takes one request of its rate.
-
-        Raises:
-            HTTPException: there is no such key, it has not the scope, or its rate is used up.
-        """
-        kind, _, secret = authorization.partition(" ")
-        key = self.keys.find(secret.strip()) if kind.lower() == "bearer" else None
-        if key is None:
-            raise HTTPException(
-                401, "a request needs a key, in `Authorization: Bearer KEY`", {"WWW-Authenticate": "Bearer"}
-            )
-        if scope not in key.scopes:
-            raise HTTPException(403, f"this needs a key with the scope `{scope}`; this one has {', '.join(key.scopes)}")
-        if (seconds := self.limit.wait(key)) > 0:
-            raise HTTPException(
-                429,
-                f"this key has {key.rate:g} requests a second; try again in {seconds:.3g} s",
-                {"Retry-After": str(max(1, round(seconds)))},
-            )
-        return key
-
-
-@dataclass(frozen=True)
-class Permitted:
-    """A dependency of routes: the key of a request, if it has a scope."""
-
-    scope: Permission
-
-    def __call__(self, request: Request, authorization: Annotated[str, Header(description="`Bearer KEY`")] = "") -> Key:
-        gate: Gate = request.app.state.gate
-        return gate.check(authorization, self.scope)
-
-
 Attributing = Annotated[Key, Depends(Permitted("attribute"))]
 Reading = Annotated[Key, Depends(Permitted("read"))]
 Measuring = Annotated[Key, Depends(Permitted("metrics"))]
@@ -314,6 +244,8 @@ def create_app(
     metrics = Metrics(sizes)
 
     app.state.gate = Gate(keys, limit or RateLimit())
+    app.router.route_class = KeyedRoute
+    app.add_middleware(BodyLimit, most=most)
 
     @app.post("/v1/attributions")
     def attribute_image(request: AttributionRequest, response: Response, key: Attributing) -> AttributionAnswer:
@@ -329,22 +261,24 @@ def create_app(
     def read_attribution(attribution: str, key: Reading) -> AttributionAnswer:
         """An attribution that was logged before."""
         logged = log.get(attribution)
-        if logged is None or logged.client != key.name:  # those of other clients are not there
+        if logged is None or not (logged.client == key.name or key.may("audit")):  # those of others are not there
             raise Refused(404, f"no attribution has the id {attribution!r}; ids are those of the field `attribution`")
         return AttributionAnswer.model_validate(logged.answer)
 
     @app.get("/v1/totals")
     def read_totals(
         key: Reading,
-        by: Literal["contributor", "prompt", "model", "period"] = "contributor",
+        by: By = "contributor",
         begin: Annotated[
             str, Query(alias="from", description="first day, such as 2026-05-01", pattern=DAY)
         ] = "0001-01-01",
         end: Annotated[str, Query(alias="to", description="the day after the last", pattern=DAY)] = "9999-12-31",
         model: str | None = None,
     ) -> list[Total]:
-        """Generations and shares by contributor, prompt, model or month of a time, highest first."""
-        rows = log.totals(by, begin=begin, end=end, model=model)
+        """Generations and shares by contributor, prompt, model, month of a time or client, highest first: of this
+        client, or of all clients for a key with the scope `audit`."""
+        client = None if key.may("audit") else key.name
+        rows = log.totals(by, begin=begin, end=end, model=model, client=client)
         return [Total(group=row[by], generations=row["generations"], share=row["share"]) for row in rows]
 
     @app.get("/metrics", response_class=Response)
@@ -382,7 +316,7 @@ def create_app(
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse({"detail": "; ".join(_problems(error.errors()))}, 400)
 
-    return Guard(BodyLimit(app, most), hosts)
+    return Guard(app, hosts)
 
 
 def _problems(errors: Sequence[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from royalty.infra.processes.locks import alone
 from royalty.infra.stores.artifacts import StoreError, write_whole
 
-Scope = Literal["attribute", "read", "metrics"]
+Scope = Literal["attribute", "read", "audit", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 NAME = re.compile(r"[\w][\w.-]{0,63}")
 
@@ -28,7 +28,8 @@ class Key:
     Attributes:
         name: name of the client; its ids of generations are its own.
         digest: SHA-256 of the key. Keys are random, so that a slow hash would protect nothing.
-        scopes: `attribute` images, `read` attributions and totals, read the `metrics`.
+        scopes: `attribute` images, `read` attributions and totals of its own generations, `audit` those of all clients,
+            read the `metrics`.
         rate: requests a second, on average.
         burst: requests at once.
     """
@@ -38,6 +39,10 @@ class Key:
     scopes: tuple[Scope, ...]
     rate: float
     burst: int
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key has a scope; who audits all clients reads."""
+        return scope in self.scopes or (scope == "read" and "audit" in self.scopes)
 
 
 class KeyFile:

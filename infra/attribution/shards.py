@@ -3,7 +3,9 @@
     folder/index.json            the manifest, replaced whole
     folder/codebook-DIGEST       what codes are made by
     folder/removed-DIGEST        numbers of removed items
-    folder/shard-NUMBER/         vectors, lists (codes) and items.arrow of a shard
+    folder/compared-DIGEST       what each item was compared with to find near copies
+    folder/earliest-DIGEST       number of the earliest near copy of each item
+    folder/shard-NUMBER/         vectors, thumbnails, lists (codes) and items.arrow of a shard
 
 A writer adds files, and then replaces the manifest, which is the commit: a crash, a full disk or an error before it
 leaves the index as it was, and the next writer deletes what is not in the manifest. Readers map the files that their
@@ -33,10 +35,14 @@ from royalty.infra.processes.locks import alone
 from royalty.infra.stores.artifacts import StoreError, write_whole
 
 MANIFEST = "index.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of files."""
-VECTORS, LISTS, ITEMS = "vectors", "lists", "items.arrow"
+VECTORS, LISTS, ITEMS, THUMBNAILS = "vectors", "lists", "items.arrow", "thumbnails"
+PAYLOADS = ("codebook", "removed", "compared", "earliest")
+"""Files that a manifest names by their digests."""
 STORED = np.dtype("<f2")
+SIDE = 32
+"""Of a thumbnail, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Manifest:
     Attributes:
         description: what the index is of, by whom it was built, and with which settings; JSON.
         dimensions: length of a vector.
-        codebook, removed: digests; None if there is no such file.
+        codebook, removed, compared, earliest: digests; None if there is no such file.
         generation: number of commits.
     """
 
@@ -63,6 +69,8 @@ class Manifest:
     dimensions: int
     codebook: str | None = None
     removed: str | None = None
+    compared: str | None = None
+    earliest: str | None = None
     shards: tuple[ShardFiles, ...] = ()
     generation: int = 0
     format: int = FORMAT
@@ -81,11 +89,13 @@ class OpenShard:
         vectors: float16, `(items, dimensions)`, read from disk on access.
         lists: a faiss index whose lists stay on disk; None without a codebook.
         items: a row for each item.
+        thumbnails: uint8, `(items, 32, 32)`, read from disk on access; None without images.
     """
 
     vectors: np.ndarray
     lists: Any
     items: pa.Table
+    thumbnails: np.ndarray | None = None
     _map: mmap.mmap | None = field(default=None, repr=False)
 
     def release(self) -> None:
@@ -132,6 +142,15 @@ class ShardStore:
 
     def codebook(self, manifest: Manifest) -> bytes | None:
         return None if manifest.codebook is None else self._payload("codebook", manifest.codebook)
+
+    def compared(self, manifest: Manifest) -> bytes | None:
+        return None if manifest.compared is None else self._payload("compared", manifest.compared)
+
+    def earliest(self, manifest: Manifest) -> np.ndarray | None:
+        """The number of the earliest near copy of each item, int64; None if near copies are not grouped."""
+        if manifest.earliest is None:
+            return None
+        return np.frombuffer(self._payload("earliest", manifest.earliest), "<i4").astype(np.int64)
 
     def removed(self, manifest: Manifest) -> np.ndarray:
         """Ascending numbers of removed items, int64."""
@@ -192,11 +211,7 @@ class ShardStore:
             for shard in manifest.shards
             for name, (size, _) in shard.files.items()
         ]
-        named += [
-            (self.folder / f"{kind}-{digest}", None)
-            for kind, digest in (("codebook", manifest.codebook), ("removed", manifest.removed))
-            if digest
-        ]
+        named += [(self.folder / f"{kind}-{digest}", None) for kind in PAYLOADS if (digest := getattr(manifest, kind))]
         for file, size in named:
             if not file.is_file() or (size is not None and file.stat().st_size != size):
                 raise StoreError(f"the index needs {file} whole, and it is missing or cut off; build the index again")
@@ -210,7 +225,10 @@ class ShardStore:
         lists = _mapped_lists(folder / LISTS) if LISTS in shard.files else None
         with pa.memory_map(str(folder / ITEMS)) as source:
             items = pa.ipc.open_file(source).read_all()
-        return OpenShard(vectors, lists, items, mapped)
+        small = None
+        if THUMBNAILS in shard.files:
+            small = np.memmap(folder / THUMBNAILS, np.uint8, "r").reshape(shard.items, SIDE, SIDE)
+        return OpenShard(vectors, lists, items, small, mapped)
 
 
 class Writer:
@@ -221,7 +239,7 @@ class Writer:
         self.folder = store.folder
 
     def keep(self, kind: str, payload: bytes) -> str:
-        """Write a codebook or the numbers of removed items, and return its digest."""
+        """Write a payload of one of the kinds of `PAYLOADS`, and return its digest."""
         digest = hashlib.sha256(payload).hexdigest()
         write_whole(self.folder / f"{kind}-{digest}", payload)
         return digest
@@ -231,6 +249,7 @@ class Writer:
         blocks: Iterable[np.ndarray],
         items: pa.Table,
         encode: Callable[[Iterable[np.ndarray]], Any] | None,
+        thumbnails: Iterable[np.ndarray] | None = None,
     ) -> ShardFiles:
         """Write a shard; it counts once a manifest names it.
 
@@ -238,6 +257,7 @@ class Writer:
             blocks: vectors, float16, `(n, dimensions)` each, together a row for each item.
             items: a row of metadata for each item.
             encode: from blocks of vectors, which it reads once and to their end, to lists; None writes no lists.
+            thumbnails: uint8, `(n, 32, 32)` each, together a row for each item; None writes none.
         """
         temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
         with (temporary / VECTORS).open("wb") as stream:
@@ -249,6 +269,9 @@ class Writer:
             sink.write_table(items.combine_chunks())
         if lists is not None:
             _write_lists(lists, temporary / LISTS)
+        if thumbnails is not None:
+            with (temporary / THUMBNAILS).open("wb") as stream:
+                stream.writelines(np.ascontiguousarray(block).data for block in thumbnails)
         files = {}
         for file in sorted(temporary.iterdir()):
             with file.open("rb+") as stream:
@@ -273,9 +296,10 @@ class Writer:
             except StoreError:  # of a damaged index nothing is deleted; whoever opens it is told
                 return
             kept = {shard.name for shard in manifest.shards}
-            kept |= {f"codebook-{manifest.codebook}", f"removed-{manifest.removed}"}
+            kept |= {f"{kind}-{getattr(manifest, kind)}" for kind in PAYLOADS}
+        written = (".partial-", "shard-", *(f"{kind}-" for kind in PAYLOADS))
         for path in self.folder.iterdir():
-            if path.name not in kept and path.name.startswith((".partial-", "shard-", "codebook-", "removed-")):
+            if path.name not in kept and path.name.startswith(written):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

@@ -1,7 +1,9 @@
 """The log of attributions: rows are added before they are answered, and never changed.
 
 One SQLite file. Each row is on disk when `append` returns (`synchronous=FULL`), so that a process that is killed loses
-nothing that it answered. A row's hash covers the row and the hash before it, as the statements of the ledger do.
+nothing that it answered. A row's hash covers the row and the hash before it, as the statements of the ledger do. The
+head, position and hash of the last row, is kept beside the rows, so that last rows that are gone are noticed. Payouts
+by use keep it in the ledger (`LogHead`), where whoever can rewrite this file cannot follow.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, Literal
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.keys import canonical
 
-By = Literal["contributor", "prompt", "model", "period"]
+By = Literal["contributor", "prompt", "model", "period", "client"]
 
 SCHEMA = """
 create table if not exists attributions (
@@ -50,6 +52,12 @@ create table if not exists behind (
     share real not null,
     primary key (item, position)
 ) without rowid;
+create table if not exists head (
+    one integer primary key check (one = 1),
+    position integer not null,
+    hash text not null
+);
+insert or ignore into head values (1, 0, '');
 create index if not exists attributions_at on attributions (at, model);
 create trigger if not exists attributions_keep before update on attributions
     begin select raise(abort, 'the log of attributions is only added to'); end;
@@ -70,7 +78,16 @@ GROUPS = {
     "prompt": "attributions.prompt",
     "model": "attributions.model || ' ' || attributions.version",
     "period": "substr(attributions.at, 1, 7)",
+    "client": "attributions.client",
 }
+
+
+@dataclass(frozen=True, order=True)
+class LogHead:
+    """Where the log ended: position and hash of a row. The hash is over all rows up to it."""
+
+    position: int
+    hash: str
 
 
 class OtherBody(ValueError):
@@ -152,16 +169,14 @@ class UsageLog:
 
         Raises:
             OtherBody: the client's id belongs to another request.
-            StoreError: the disk is full, or the file cannot be written; nothing was added.
+            StoreError: the disk is full, the file cannot be written, or its last rows are gone; nothing was added.
         """
         with self._transaction() as connection:
             known = next(self._rows("client = ? and caller = ?", client, caller), None)
             if known is not None:
                 return same(known, body)
-            row = connection.execute(
-                "select position, hash from attributions order by position desc limit 1"
-            ).fetchone()
-            position, previous = (row[0] + 1, row[1]) if row else (1, "")
+            head = self._head()
+            position, previous = head.position + 1, head.hash
             fields = {
                 "id": identity_of(client, caller), "client": client, "caller": caller, "body": body, "at": at,
                 "model": model, "version": version, "prompt": prompt, "revenue": revenue,
@@ -175,14 +190,18 @@ class UsageLog:
             connection.executemany("insert into shares values (?, ?, ?)", shares)
             items = [(item["id"], position, item["share"]) for item in answer.get("items", ())]
             connection.executemany("insert into behind values (?, ?, ?)", items)
+            connection.execute("update head set position = ?, hash = ?", [position, logged["hash"]])
         kept = {name: logged[name] for name in Logged.__dataclass_fields__}
         return Logged(**{**kept, "answer": json.loads(logged["answer"])})
 
-    def totals(self, by: By, *, begin: str = "", end: str = "~", model: str | None = None) -> list[dict[str, Any]]:
+    def totals(
+        self, by: By, *, begin: str = "", end: str = "~", model: str | None = None, client: str | None = None
+    ) -> list[dict[str, Any]]:
         """Sums over the generations of a time, highest first.
 
         Args:
             by: what is summed over; `period` is the month.
+            model, client: of these generations only.
 
         Returns:
             For each group: its name, the number of generations, and the sum of shares. By contributor, a generation
@@ -190,8 +209,9 @@ class UsageLog:
         """
         group = GROUPS[by]
         where, values = "at >= ? and at < ?", [begin, end]
-        if model is not None:
-            where, values = f"{where} and model = ?", [*values, model]
+        for column, value in (("model", model), ("client", client)):
+            if value is not None:
+                where, values = f"{where} and {column} = ?", [*values, value]
         rows = self._connection.execute(
             f"select {group}, count(distinct attributions.position), coalesce(sum(shares.share), 0) from attributions "
             f"{'' if by == 'contributor' else 'left '}join shares on shares.position = attributions.position "
@@ -210,17 +230,65 @@ class UsageLog:
     def count(self) -> int:
         return int(self._connection.execute("select count(*) from attributions").fetchone()[0])
 
-    def problem(self) -> str | None:
-        """Verify all hashes; returns what does not fit, or None."""
-        previous = ""
+    def problem(self, kept: Iterable[LogHead] = ()) -> str | None:
+        """Verify all hashes, the sums that are kept beside the rows, and that no last row is gone.
+
+        Args:
+            kept: where the log ended earlier, as it was kept elsewhere.
+
+        Returns:
+            What does not fit, or None.
+        """
+        with self._unchanging():
+            return self._problem(kept)
+
+    def _problem(self, kept: Iterable[LogHead]) -> str | None:
+        previous, position, expected = "", 0, dict[int, set[str]]()
+        for head in kept:
+            expected.setdefault(head.position, set()).add(head.hash)
         names = [*(name for name in Logged.__dataclass_fields__ if name != "hash"), "previous", "hash"]
         for row in self._connection.execute(f"select {', '.join(names)} from attributions order by position"):
             logged = dict(zip(names, row, strict=True))
             said = logged.pop("hash")
-            if logged["previous"] != previous or _hash(logged) != said:
+            changed = logged["previous"] != previous or logged["position"] != position + 1 or _hash(logged) != said
+            if changed or self._shares(logged["position"]) != json.loads(logged["answer"])["contributors"]:
                 return f"attribution {logged['id']} at position {logged['position']} of {self.file} has changed"
-            previous = said
-        return None
+            previous, position = said, logged["position"]
+            if expected.get(position, {said}) != {said}:
+                return f"{self.file} was rewritten: a payout was made by another row at position {position}"
+        last = max([position, *expected])
+        if last > position:
+            return f"{self.file} ends at position {position}, and a payout was made by the row at position {last}"
+        return self._cut(LogHead(position, previous))
+
+    def _cut(self, end: LogHead) -> str | None:
+        head = self._kept_head()
+        if end == head:
+            return None
+        return f"{self.file} ends at position {end.position}, and its head is at {head.position}: last rows are gone"
+
+    def _kept_head(self) -> LogHead:
+        row = self._connection.execute("select position, hash from head").fetchone()
+        return LogHead(*row) if row else LogHead(0, "")
+
+    def _head(self) -> LogHead:
+        """Where the log ends.
+
+        Raises:
+            StoreError: its last rows are gone.
+        """
+        row = self._connection.execute(
+            "select position, hash from attributions order by position desc limit 1"
+        ).fetchone()
+        end = LogHead(*row) if row else LogHead(0, "")
+        if problem := self._cut(end):
+            raise StoreError(f"attributions are added to a whole log, and {problem}; restore it from a backup")
+        return end
+
+    def _shares(self, position: int) -> dict[str, float]:
+        return dict(
+            self._connection.execute("select contributor, share from shares where position = ?", [position]).fetchall()
+        )
 
     def _rows(self, where: str, *values: Any) -> Iterator[Logged]:
         names = list(Logged.__dataclass_fields__)
@@ -240,6 +308,15 @@ class UsageLog:
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=full")
         return connection
+
+    @contextmanager
+    def _unchanging(self) -> Iterator[None]:
+        """Reads in this block see one state of the log, while others add to it."""
+        self._connection.execute("begin")
+        try:
+            yield
+        finally:
+            self._connection.execute("commit")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

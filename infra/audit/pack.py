@@ -14,17 +14,18 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.audit import verifier
 from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.ledger.acts import Act, read_acts
 from royalty.infra.ledger.book import CASH, Page
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.verification import FIRST_PART, verified_pages
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
-from royalty.infra.stores.chain import HEADER, PARTS, entry_line
+from royalty.infra.stores.chain import ACT_PARTS, HEADER, PARTS, entry_lines
 from royalty.infra.stores.keys import canonical
 from royalty.infra.stores.lineage import row_content
 from royalty.infra.stores.tables import CoalitionRow, EvidenceRow, MeasurementRow, PolicyRow, StageRow
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a pack."""
 AT_ONCE = 5_000
 """Keys in one query, and lines in one piece of a file."""
@@ -39,6 +40,8 @@ class Packed:
         statements, entries: how many it holds.
         head: hash of the last statement.
         missing: digests of tables that are not in this home, so not in the pack.
+        acts: how many it holds, of cases, opt-outs and approvals.
+        acts_head: hash of the last act.
     """
 
     path: str
@@ -46,6 +49,8 @@ class Packed:
     entries: int
     head: str
     missing: tuple[str, ...]
+    acts: int
+    acts_head: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class AuditPage:
 
     Attributes:
         head: hash of the last statement.
+        acts, acts_head: number of acts, and hash of the last.
         checkpoints: number of statements, time and key of each signed checkpoint.
         missing: digests of tables that are not in the pack.
     """
@@ -80,6 +86,8 @@ class AuditPage:
     statements: tuple[ShownStatement, ...]
     checkpoints: tuple[tuple[int, str, str], ...]
     missing: tuple[str, ...]
+    acts: int
+    acts_head: str
 
 
 class Target(Protocol):
@@ -99,18 +107,22 @@ def write_pack(
 
     Raises:
         LedgerBroken: the ledger does not verify.
+        ActsBroken: the acts do not.
         StoreError: the path is there already, or cannot be written.
     """
     with _target(path) as target, Session(ledger.engine) as session:
         headers, shown, entries, tables, keys = list[bytes](), list[ShownStatement](), 0, dict[str, str](), set[str]()
         for page in verified_pages(session, ledger.kept()):
-            lines = sorted(entry_line(line[FIRST_PART:]) for line in page.lines)
+            lines, _ = entry_lines(line[FIRST_PART:] for line in page.lines)
             pieces = ("".join(lines[start : start + AT_ONCE]).encode() for start in range(0, len(lines), AT_ONCE))
             target.write(verifier.entry_name(page.statement.position), pieces)
             headers.append(_header(page))
             shown.append(_shown(page))
             entries += len(lines)
         target.write("statements.jsonl", headers)
+        acts = list(read_acts(session))  # after the statements, which name acts that were written before them
+        acts_head = acts[-1].hash if acts else verifier.GENESIS
+        target.write("acts.jsonl", map(_act, acts))
         for policy in session.scalars(select(PolicyRow)):
             target.write(f"policies/{policy.digest}.json", [canonical(policy.terms).encode()])
         for evidence in session.scalars(select(EvidenceRow)):
@@ -122,11 +134,11 @@ def write_pack(
         _write_signatures(target, notary)
         head = shown[-1].hash if shown else verifier.GENESIS
         keys_shown = [(checkpoint.position, checkpoint.time, checkpoint.key) for _, checkpoint in notary.checkpoints()]
-        about = AuditPage(head, entries, tuple(shown), tuple(keys_shown), tuple(missing))
+        about = AuditPage(head, entries, tuple(shown), tuple(keys_shown), tuple(missing), len(acts), acts_head)
         target.write("index.html", [render(about).encode()])
         target.write(VERIFIER, [Path(verifier.__file__).read_bytes()])
         target.write("pack.json", [canonical({"format": FORMAT, "statements": len(headers)}).encode()])
-    return Packed(str(path), len(headers), entries, head, tuple(missing))
+    return Packed(str(path), len(headers), entries, head, tuple(missing), len(acts), acts_head)
 
 
 def _header(page: Page) -> bytes:
@@ -139,6 +151,11 @@ def _header(page: Page) -> bytes:
         "hash": row.hash,
     }
     return canonical(record).encode() + b"\n"
+
+
+def _act(act: Act) -> bytes:
+    content = {part: getattr(act, part) for part in ACT_PARTS}
+    return canonical({"act": content, "previous": act.previous, "hash": act.hash}).encode() + b"\n"
 
 
 def _shown(page: Page) -> ShownStatement:

@@ -3,8 +3,8 @@
     python -I verify.py                        # the pack that this file is in
     python -I verify.py PACK.zip --expect HEAD --key KEY.pem
 
-PACK is a folder or a zip file. HEAD is the hash of a statement that you kept, or the file of a checkpoint; get it in
-another way than the pack. KEY is the public key that you trust. Signatures need the package `cryptography`, or
+PACK is a folder or a zip file. HEAD is the hash of a statement or act that you kept, or the file of a checkpoint; get
+it in another way than the pack. KEY is the public key that you trust. Signatures need the package `cryptography`, or
 OpenSSL 3. The exit code is 0 if everything holds, 1 if anything does not, and 2 if the pack cannot be read.
 """
 
@@ -28,6 +28,11 @@ from typing import IO, Any
 GENESIS = "0" * 64
 PARTS = ("id", "position", "kind", "valuation", "source", "policy", "amount_minor", "replaces", "created_at")
 HEADER = ("version", *PARTS, "evidence", "body", "totals")
+ACT_PARTS = ("position", "subject", "reference", "kind", "actor", "body", "created_at")
+NAMED = {"acts": None, "approved": "approved", "opened": "opened", "decided": "decided"}
+"""Terms of a statement that hold the hash of an act, and the kind of the act; None: of any kind."""
+POOL = {"pool": "name", "period": "period", "currency": "currency"}
+"""Parts of an approval's content that say which pool it is of, and what the pool calls them."""
 MOST = 20
 """Problems that are printed."""
 
@@ -50,6 +55,9 @@ class Pack:
         if self.archive is not None:
             return sorted(name for name in self.archive.namelist() if name.startswith(f"{folder}/"))
         return sorted(f"{folder}/{path.name}" for path in (self.path / folder).glob("*"))
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists() if self.archive is None else name in self.archive.namelist()
 
     def open(self, name: str) -> IO[bytes]:
         try:
@@ -88,17 +96,35 @@ class Verifier:
         self.heads: list[tuple[int, str]] = []  # position and hash of each valid statement
         self.notes: list[str] = []
         self.entries = 0
+        self.acts: dict[str, Any] = {}  # by hash, in their order
 
     def run(self, expected: Iterable[str] = (), trusted: Iterable[Path] = ()) -> None:
         rows = {key: digest_of(content) for key, content in map(json.loads, self.pack.lines("rows.jsonl"))}
+        self.chain_of_acts()
         self.chain(rows)
         self.checkpoints(trusted)
         for head in expected:
             self.expect(head)
 
+    def chain_of_acts(self) -> None:
+        """What people did in cases, opt-outs and approvals, in order; the first that does not hold ends the chain."""
+        if not self.pack.has("acts.jsonl"):
+            self.notes.append("this pack has no acts: it was written by an earlier version, or they were removed")
+            return
+        previous = GENESIS
+        for position, line in enumerate(self.pack.lines("acts.jsonl"), start=1):
+            record = json.loads(line)
+            act = {part: record["act"][part] for part in ACT_PARTS}
+            valid = digest_of({"previous": previous, "act": act}) == record["hash"]
+            if not valid or (act["position"], record["previous"]) != (position, previous):
+                self.problems.append(f"act {position} is not valid: it was changed, or one before it is missing")
+                return
+            previous = record["hash"]
+            self.acts[previous] = act
+
     def chain(self, rows: dict[str, str]) -> None:
         """Every statement, in order; the first that does not hold ends the chain."""
-        previous = GENESIS
+        previous, anchored = GENESIS, 0
         for position, line in enumerate(self.pack.lines("statements.jsonl"), start=1):
             record = json.loads(line)
             statement = record["statement"]
@@ -110,6 +136,55 @@ class Verifier:
             self.heads.append((position, previous))
             if statement.get("evidence"):
                 self.evidence(statement, rows)
+            if statement["policy"]:
+                anchored = max(anchored, self.named_acts(record))
+        if later := len(self.acts) - anchored:
+            last = list(self.acts)[-1]
+            self.notes.append(f"the last {later} acts are under the hash of no statement; that of the last is {last}")
+
+    def named_acts(self, record: dict[str, Any]) -> int:
+        """The acts that the terms of a statement name; returns the position of the last of them."""
+        statement, last = record["statement"], 0
+        terms = json.loads(self.pack.read(f"policies/{statement['policy']}.json"))
+        for term, kind in NAMED.items():
+            if terms.get(term) is None:
+                continue
+            act = self.acts.get(terms[term])
+            if act is None or kind not in (None, act["kind"]):
+                self.problems.append(
+                    f"statement {statement['id']} names an act ({term}) that is not in this pack: {terms[term]}"
+                )
+                continue
+            last = max(last, act["position"])
+            if term == "approved" and (why := self.unapproved(record, act)):
+                self.problems.append(f"statement {statement['id']} is not what was approved: {why}")
+            if term == "decided" and statement["id"] not in act["body"]["statements"]:
+                self.problems.append(f"statement {statement['id']} is none that the decision of its case names")
+        return last
+
+    def unapproved(self, record: dict[str, Any], approved: dict[str, Any]) -> str | None:
+        """Why an approval is not one of a statement by a second person; None if it is."""
+        statement, reference = record["statement"], approved["reference"]
+        own = [act for act in self.acts.values() if (act["subject"], act["reference"]) == ("approval", reference)]
+        asked = [act for act in own if act["kind"] == "requested" and act["position"] < approved["position"]]
+        if not asked:
+            return "nobody asked for its approval"
+        content = asked[0]["body"]["content"]
+        if any(digest_of(act["body"]["content"])[:12] != reference for act in asked):
+            return "its approval is of other content than its ID says"
+        if approved["actor"].strip().casefold() in [act["actor"].strip().casefold() for act in asked]:
+            return "its approval is by a person who asked for it"
+        if any(content[part] != record["pool"][title] for part, title in POOL.items()):
+            return "its approval is of another pool"
+        entries = [json.loads(line) for line in self.pack.lines(entry_name(statement["position"]))]
+        if statement["kind"] == "release":
+            moved = [["release", name, -amount] for name, kind, _, amount, _ in entries if kind == "held-release"]
+        elif statement["kind"] == "division":
+            new = [row for row in entries if not row[1].endswith("reversal")]
+            moved = [[kind, name, amount] for name, kind, _, amount, _ in new if amount]
+        else:
+            return None  # a correction moves differences on accounts, and its approval has the division that is due
+        return None if sorted(moved) == content["entries"] else "its approval has other amounts"
 
     def fault(self, record: dict[str, Any], position: int, previous: str) -> str | None:
         statement, pool = record["statement"], record["pool"]
@@ -230,7 +305,9 @@ class Verifier:
             row = json.loads(Path(head).read_bytes())
             head, position = row["head"], row["position"]
         place = next((place for place, known in self.heads if known == head), None)
-        if place is None or position not in (None, place):
+        if head in self.acts and position is None:
+            self.notes.append(f"the expected head is that of act {self.acts[head]['position']}")
+        elif place is None or position not in (None, place):
             self.problems.append(f"the expected head {head} is not in this ledger: it was rewritten, or cut short")
         else:
             self.notes.append(f"the expected head is that of statement {place}")
@@ -315,6 +392,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"PROBLEM: {problem}")
     head = found.heads[-1][1] if found.heads else GENESIS
     print(f"{len(found.heads)} statements and {found.entries} entries hold; head {head}")
+    print(f"{len(found.acts)} acts hold; the hash of the last is {next(reversed(found.acts), GENESIS)}")
     return 1 if found.problems else 0
 
 

@@ -20,6 +20,8 @@ from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import ActRow, PolicyRow, StatementRow, now
 
 Subject = Literal["case", "opt-out", "approval"]
+NAMED = ("acts", "approved", "opened", "decided")
+"""Terms of a statement that hold the hash of an act."""
 
 
 class ActsBroken(LedgerConflict):
@@ -169,7 +171,7 @@ class Acts:
                 .join(PolicyRow, PolicyRow.digest == StatementRow.policy)
                 .order_by(StatementRow.position)
             )
-            named = [(identity, terms.get(part)) for identity, terms in rows for part in ("acts", "approved", "opened")]
+            named = [(identity, terms.get(part)) for identity, terms in rows for part in NAMED]
         return [
             f"statement {identity} was posted after an act with the hash {head[:12]}, and no act has it: acts were "
             "rewritten or removed since"

@@ -1,6 +1,7 @@
 """The decision of a case: what it holds is released or returned to the pools' reserve, and awards go to others.
 
-A decision is a statement of each pool whose money it moves, and an act of the case; both are written, or neither.
+A decision is an act of the case, and a statement of each pool whose money it moves, which holds the hash of the act.
+All are written, or none.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def decide(
 ) -> Decided:
     """Decide an open case, and move the money that it alone holds.
 
-    Awards are taken from held money of their giver, oldest pool first, and then from the giver's account in the latest
-    pool, from which later payouts withhold it. The rest of what is held follows the outcome.
+    Awards are taken from held money of their giver, oldest pool first, and then from what the giver has on account.
+    They cannot exceed both: takers are paid with the next pool, and debts of givers pay nobody. The rest of what is
+    held follows the outcome.
 
     Args:
         reference: ID of the case.
@@ -88,8 +90,8 @@ def decide(
 
     Raises:
         LedgerConflict: the case is unknown or decided; an award is not from a contributor of the case to somebody else,
-            or no pool in its currency ever had money of its giver; or a pool has rules of approval, and who decides is
-            who opened the case.
+            or awards exceed what their giver has; or a pool has rules of approval, and who decides is who opened the
+            case.
         LedgerBroken: the ledger does not verify.
     """
     with ledger.writing() as session:
@@ -97,6 +99,7 @@ def decide(
         _check_awards(case, awards)
         others = {name: [other for other in ids if other != case.id] for name, ids in open_cases(session).items()}
         places, book = _places(session, case, ledger.kept())
+        _check_covered(case, awards, places, book)
         kept: list[str] = []
         entries = _entries(case, places, outcome, awards, others, kept)
         if same(actor, case.acts[0].actor) and any(places[key].approved for key in entries):
@@ -104,33 +107,31 @@ def decide(
                 f"money of a pool with rules of approval is moved by two people, and {actor!r} opened case {case.id}. "
                 "Nothing was posted; somebody else decides it (`--by NAME`, or ROYALTY_ACTOR)"
             )
-        posted = []
-        for key, moves in entries.items():
-            place = places[key]
-            rows = [entry_row(place.pool, move) for move in moves]
-            identity = identity_of(key, "decision", case.id)
-            close_statement(
-                session,
-                book,
-                place.pool,
-                rows,
-                id=identity,
-                kind="decision",
-                valuation=place.current.valuation,
-                source=place.current.source,
-                policy=store_policy(session, {"case": case.id, "opened": case.acts[0].hash}),
-            )
-            posted.append(identity)
+        posted = {key: identity_of(key, "decision", case.id) for key in entries}
         body: dict[str, Any] = {
             "outcome": outcome,
             "reason": reason,
             "awards": [asdict(award) for award in awards],
             "evidence": [asdict(file) for file in evidence],
-            "statements": posted,
+            "statements": list(posted.values()),
             "kept": kept,
         }
         act = append(session, "case", case.id, "decided", actor, body)
-        return Decided(Case.of([*case.acts, act]), tuple(posted), tuple(kept))
+        terms = {"case": case.id, "opened": case.acts[0].hash, "decided": act.hash}
+        for key, moves in entries.items():
+            place = places[key]
+            close_statement(
+                session,
+                book,
+                place.pool,
+                [entry_row(place.pool, move) for move in moves],
+                id=posted[key],
+                kind="decision",
+                valuation=place.current.valuation,
+                source=place.current.source,
+                policy=store_policy(session, terms),
+            )
+        return Decided(Case.of([*case.acts, act]), tuple(posted.values()), tuple(kept))
 
 
 def held_by(ledger: Ledger, case: Case) -> dict[tuple[str, str, str], int]:
@@ -159,13 +160,39 @@ def _check_awards(case: Case, awards: Sequence[Award]) -> None:
             )
 
 
+def _check_covered(case: Case, awards: Sequence[Award], places: Mapping[str, Place], book: Book) -> None:
+    """Check that the awards of each giver and currency are in what the case holds and in what is on account.
+
+    Raises:
+        LedgerConflict: they are not.
+    """
+    given: dict[tuple[str, str], int] = defaultdict(int)
+    for award in awards:
+        given[award.currency, award.giver] += award.minor
+    for (currency, giver), wanted in given.items():
+        held = sum(place.held(case, giver) for place in places.values() if place.pool.currency == currency)
+        account = max(book.accounts[currency, giver], 0)
+        if wanted > held + account:
+            money = [formatted(amount, currency) for amount in (wanted, held, account)]
+            raise LedgerConflict(
+                f"awards are paid from money that their giver has: {money[0]} would be taken from {giver!r}, of whom "
+                f"case {case.id} holds {money[1]}, and who has {money[2]} on account. Nothing was posted; award at "
+                f"most {formatted(held + account, currency)}"
+            )
+
+
 def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[str, Place], Book]:
-    """The pools with money of the case's contributors, in the order of their last divisions, and the chain's head."""
+    """The pools with money of the case's contributors, in the order of their last divisions.
+
+    Returns:
+        The pools; and the head of the chain, with balances of all accounts.
+    """
     book, places = Book(), dict[str, Place]()
     lines: dict[str, list[Any]] = defaultdict(list)
     for page in verified_pages(session, kept):
         row = page.statement
         book.head, book.position = row.hash, row.position
+        book.add_accounts(page)
         lines[row.pool] += [line for line in page.lines if line.contributor in case.contributors]
         if row.kind in FOLLOWED and page.pool is not None:
             places.pop(row.pool, None)
@@ -246,11 +273,6 @@ def _give(
         for key, place in places.items()
         if place.pool.currency == award.currency and award.giver in place.money
     ]  # fmt: skip
-    if not pools:
-        raise LedgerConflict(
-            f"an award is paid from money of its giver, and no pool in {award.currency} has had any of "
-            f"{award.giver!r}; choose another currency"
-        )
     rest = award.minor
     for key in pools:
         taken = min(rest, held.get((key, award.giver), 0))

@@ -155,12 +155,14 @@ class Ledger(LedgerReader):
         period: str = "",
         withholding: Mapping[str, Fraction] | None = None,
         evidence: Mapping[str, Any] | None = None,
+        approved: str | None = None,
     ) -> str:
         """Pay the money that a pool holds for these contributors; repeating a release changes nothing.
 
         Args:
             withholding: share of a payment, in [0, 1], that is withheld as tax, by contributor.
             evidence: what the release rests on; see `royalty.infra.ledger.evidence`.
+            approved: hash of the act by which a second person approved it.
 
         Returns:
             The ID of the statement.
@@ -200,6 +202,7 @@ class Ledger(LedgerReader):
                 kind="release",
                 valuation=latest.valuation,
                 source=latest.source,
+                policy=store_policy(session, {"approved": approved} if approved else None),
                 evidence=store_evidence(session, evidence),
             )
 

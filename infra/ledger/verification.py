@@ -198,12 +198,16 @@ class Book:
             if page.statement.pool == pool:
                 book.pages.append(page)
             elif not book.pages:
-                for line in page.lines:
-                    if line.kind in ACCOUNT_KINDS:
-                        book.accounts[line.currency, line.contributor] += line.amount_minor
-                        name = page.pool.name if page.pool is not None else ""
-                        book.related[line.contributor] |= {("pool", name), ("run", page.statement.source)}
+                book.add_accounts(page)
         return book
+
+    def add_accounts(self, page: Page) -> None:
+        """Add what a page moves on accounts."""
+        for line in page.lines:
+            if line.kind in ACCOUNT_KINDS:
+                self.accounts[line.currency, line.contributor] += line.amount_minor
+                name = page.pool.name if page.pool is not None else ""
+                self.related[line.contributor] |= {("pool", name), ("run", page.statement.source)}
 
     @property
     def latest(self) -> StatementRow | None:

@@ -67,18 +67,27 @@ def received(title: str) -> Iterator[Advance]:
         yield advance
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: range = range(0)) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[int] = (), words: Sequence[int] = ()
+) -> None:
     """Print rows in the given order; the first column is left-aligned, the others right-aligned.
 
     Args:
         whole: columns whose cells are never wrapped, such as IDs and amounts.
+        words: columns that are left-aligned, too.
     """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=index in whole)
+        widest = max(len(line) for text in (column, *(row[index] for row in rows)) for line in text.split("\n"))
+        table.add_column(
+            column,
+            justify="right" if index and index not in words else "left",
+            no_wrap=index in whole,
+            min_width=widest if index in whole else None,
+        )
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
+    console.print(table, crop=False)  # a line may be longer than the terminal, but no amount is cut
 
 
 def print_announcement(announcement: PoolChange | str) -> None:

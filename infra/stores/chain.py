@@ -110,6 +110,22 @@ def body_of(entries: Iterable[Sequence[Any]]) -> Body:
         TypeError: an amount is not a whole number, or a text is not one.
         UnicodeEncodeError: a text has half a character of UTF-16.
     """
+    lines, totals = entry_lines(entries)
+    digest = hashlib.sha256()
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        digest.update("".join(lines[start : start + LINES_AT_ONCE]).encode())
+    return Body(digest.hexdigest(), dict(sorted(totals.items())))
+
+
+def entry_lines(entries: Iterable[Sequence[Any]]) -> tuple[list[str], dict[str, list[int]]]:
+    """Entries as canonical JSON, one in a line, sorted, as the digest of a body has them; and their totals by kind.
+
+    Args:
+        entries: values in the order of `ENTRY_PARTS`.
+
+    Raises:
+        TypeError: an amount is not a whole number, or a text is not one.
+    """
     lines, totals = list[str](), dict[str, list[int]]()
     quoted = lru_cache(maxsize=64)(encode_basestring)  # kinds, valuations and currencies are few
     for contributor, kind, valuation, amount, currency in entries:
@@ -125,14 +141,4 @@ def body_of(entries: Iterable[Sequence[Any]]) -> Body:
             total[0] += 1
             total[1] += amount
     lines.sort()
-    digest = hashlib.sha256()
-    for start in range(0, len(lines), LINES_AT_ONCE):
-        digest.update("".join(lines[start : start + LINES_AT_ONCE]).encode())
-    return Body(digest.hexdigest(), dict(sorted(totals.items())))
-
-
-def entry_line(entry: Sequence[Any]) -> str:
-    """An entry as canonical JSON in a line, as the digest of a body has it."""
-    contributor, kind, valuation, amount, currency = entry
-    texts = [encode_basestring(text) for text in (contributor, kind, valuation, currency)]
-    return f"[{texts[0]},{texts[1]},{texts[2]},{amount},{texts[3]}]\n"
+    return lines, totals

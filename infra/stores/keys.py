@@ -194,9 +194,9 @@ def _installed(origin: str) -> bool:
     )
 
 
-BEHIND = {"matplotlib": ("PIL",), "pandas": ("pyarrow",), "transformers": ("accelerate",)}
-"""Libraries that another one calls to write pictures, to hold and write tables and to save models: their versions count
-wherever that one is imported."""
+BEHIND = {"matplotlib": ("PIL",), "pandas": ("pyarrow",), "sklearn": ("scipy",), "transformers": ("accelerate",)}
+"""Libraries that another one calls to write pictures, to hold and write tables, to cluster and to save models: their
+versions count wherever that one is imported."""
 
 OTHER_NAMES = {
     "PIL": ("pillow",),

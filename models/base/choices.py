@@ -32,5 +32,8 @@ CorruptionName = Literal[
     "poison-frogs",
 ]
 
+Refusing = Literal["ignore", "count", "leave-out", "error"]
+"""What becomes of images that refuse training: manifests are not read, or they are counted, left out, or an error."""
+
 Division = Literal["earliest", "equal"]
 """Who of a group of copies gets its value: the earliest member all of it, or every member the same."""

@@ -32,6 +32,7 @@ from royalty.models.data.teams import people
 METADATA = "metadata.csv"
 KINDS = (METADATA, "metadata.jsonl", "metadata.parquet")
 CONTRIBUTORS = "contributors.csv"
+SHOWN = 8
 
 Record = Mapping[str, Any]
 
@@ -139,8 +140,10 @@ def _check_contributors(folder: Path, metadata: Path, known: set[str]) -> None:
             raise InputError(
                 f"{path}, row {line}: contributor {name!r} has no image in {metadata}; add one or drop the row"
             )
-    for name in sorted(known - listed.keys()):
-        raise InputError(f"{path}: contributor {name!r} of {metadata} is missing; add a row")
+    if missing := sorted(known - listed.keys()):
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        names = ", ".join(map(repr, missing[:SHOWN])) + more
+        raise InputError(f"{path}: no row for {names} of {metadata}; add a row for each contributor")
 
 
 def read_records(metadata: Path, needed: set[str]) -> list[tuple[int, Record]]:

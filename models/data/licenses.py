@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,21 @@ class Licensed:
         left_out: number of images left out, by license; "" stands for an unknown license.
         without: contributors of whose images none is left, sorted.
         withdrawn: number of images left out by contributor, because one of their contributors withdrew them.
+        manifests, refused, tampered: see `royalty.models.data.refusals.Credentialed`.
     """
 
     listing: Listing
     left_out: dict[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     withdrawn: dict[str, int] = field(default_factory=dict)
+    manifests: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    tampered: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """What their Content Credentials say, as JSON can hold it."""
+        return {"manifests": self.manifests, "refused": self.refused, "tampered": list(self.tampered)}
 
 
 def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool) -> Licensed:

@@ -50,6 +50,7 @@ class Entry:
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
         style: of the face that a character is drawn in; empty for other images.
         date: day on which the image was made, such as `2018-12-31`; empty if unknown.
+        creator: whom the Content Credentials of the image name; empty if they are not read, or name nobody.
     """
 
     where: str
@@ -60,9 +61,10 @@ class Entry:
     file_name: str = ""
     style: str = ""
     date: str = ""
+    creator: str = ""
 
 
-DESCRIBED = ("label", "text", "license", "style", "date")
+DESCRIBED = ("label", "text", "license", "style", "date", "creator")
 """What people are shown of an image beside its contributors and its file."""
 
 
@@ -89,9 +91,10 @@ class Listing:
         """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            described = [getattr(entry, name) for name in DESCRIBED if name != "date"]
+            described = [getattr(entry, name) for name in DESCRIBED if name not in ("date", "creator")]
             dated = [entry.date] if entry.date else []  # a listing without dates keeps its digest
-            metadata = [entry.contributors, *described, *dated]
+            created = [{"creator": entry.creator}] if entry.creator else []
+            metadata = [entry.contributors, *described, *dated, *created]
             digest.update(json.dumps(metadata).encode() + b"\n")
         if self.labels:
             digest.update(json.dumps(self.labels).encode())

@@ -31,7 +31,8 @@ def read_tarball(
 
     Raises:
         InputError: the archive is missing or damaged, unpacks to more than the limits, or has a member that is a link,
-            a device or outside of the archive's folder.
+            a device, outside of the archive's folder, or sparse: the holes of a sparse file count in no stream, and
+            would be filled in memory.
     """
     found: dict[str, bytes] = {}
     try:
@@ -59,8 +60,8 @@ def _check(archive: Path, member: tarfile.TarInfo) -> None:
         raise InputError(
             f"{archive}: files of an archive lie in its folder, and {member.name!r} leaves it; download it again"
         )
-    if not (member.isfile() or member.isdir()):
-        kind = "a link" if member.issym() or member.islnk() else "a device"
+    if not (member.isfile() or member.isdir()) or member.issparse():
+        kind = "a link" if member.issym() or member.islnk() else "a sparse file" if member.issparse() else "a device"
         raise InputError(
             f"{archive}: an archive holds files and folders, and {member.name!r} is {kind}; download it again"
         )

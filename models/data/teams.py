@@ -58,4 +58,10 @@ def members(contributor: str) -> dict[str, int]:
 
 def people(contributors: Iterable[str]) -> list[str]:
     """Everybody who is a contributor or a member of a team, each once, in the order of the contributors."""
-    return list(dict.fromkeys(name for contributor in contributors for name in members(contributor)))
+    names: dict[str, None] = {}
+    for contributor in contributors:
+        if SEPARATOR in contributor:
+            names.update(dict.fromkeys(members(contributor)))
+        else:
+            names[contributor] = None
+    return list(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ LICENSES = (
 )
 """Parts of the statements in fonts, and the SPDX identifiers of the licenses that they state."""
 
+CODES = 0x110000
+"""Code points of Unicode."""
 STATED = 80
 """Most characters of the statement of an unknown license that are kept."""
 OUTLINES = ("glyf", "CFF ", "CFF2")
@@ -84,6 +87,7 @@ def read_typeface(file: Path, characters: Sequence[str], designers: Mapping[str,
     """
     try:
         with TTFont(file, lazy=True) as font:
+            _check_size(font)
             tables, mapped = set(font.keys()), font.getBestCmap()
             names = {number: font["name"].getDebugName(number) or "" for number in NAMES} if "name" in font else {}
     except Exception as error:  # noqa: BLE001  a damaged font may raise any exception
@@ -138,6 +142,38 @@ def draw(file: Path, character: str, layout: Layout, size: int) -> np.ndarray:
     font = _font(file, layout.em * side)
     ImageDraw.Draw(canvas).text((start, layout.baseline * side), character, fill="white", font=font, anchor="ls")
     return np.asarray(canvas.reduce(fine))
+
+
+def _check_size(font: TTFont) -> None:
+    """Check, before tables are unpacked, that a file of kilobytes does not become gigabytes.
+
+    Raises:
+        ValueError: it would, or its map of characters is damaged.
+    """
+    if font.flavor:
+        raise ValueError(f"it is a compressed font of the format {font.flavor}")
+    if "cmap" not in font:
+        return
+    table = font.reader["cmap"]
+    for (start,) in struct.iter_unpack(">4xL", table[4 : 4 + 8 * struct.unpack_from(">H", table, 2)[0]]):
+        codes = _mapped_codes(table, start)
+        if codes > CODES:
+            raise ValueError(f"it maps {codes:,} characters, of which Unicode has {CODES:,}")
+
+
+def _mapped_codes(table: bytes, start: int) -> int:
+    """How many codes a map of characters says to map, by its segments (OpenType specification, `cmap`)."""
+    kind, segments = struct.unpack_from(">H4xH", table, start)
+    if kind == 4:
+        count = segments // 2
+        last = np.frombuffer(table, ">u2", count, start + 14)
+        first = np.frombuffer(table, ">u2", count, start + 16 + 2 * count)
+    elif kind in (12, 13):
+        (count,) = struct.unpack_from(">L", table, start + 12)
+        first, last, _ = np.frombuffer(table, ">u4", 3 * count, start + 16).reshape(-1, 3).T
+    else:
+        return 0  # of a fixed, small size, or not read
+    return int((last.astype(np.int64) - first + 1).clip(0).sum())
 
 
 def _check_kind(file: Path, tables: Collection[str], mapped: Mapping[int, str] | None) -> None:

@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Literal, get_args
 
 from royalty.models.base.arrays import as_number, as_whole
+from royalty.models.base.collecting import uncollected
 from royalty.models.base.errors import InputError, by_name
 from royalty.models.data.teams import people
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder, whole_weights
@@ -172,6 +173,7 @@ class Division:
     shares: dict[str, int] = field(default_factory=dict)
 
 
+@uncollected()
 def divide_pool(
     pool: int,
     credits: Mapping[str, Credit | Sequence[float]],
@@ -236,24 +238,38 @@ def divide_pool(
     shares = bounded_shares(pool, wanted, low=low, high=high)
     at_cap, at_floor = shares.equals(high), shares.equals(low)
     by_credit = 1 - Fraction(terms.equal_share)
-    whole_shares, debts, reasons_of = dict[str, int](), dict[str, int](), dict[str, list[str]]()
-    for index, (name, share) in enumerate(zip(weights, largest_remainder(shares), strict=True)):
-        weight, part = scaled[index], wanted[index]
-        reasons: list[str] = []
+    whole_shares = dict(zip(weights, largest_remainder(shares), strict=True))
+    debts, reasons_of = dict[str, int](), dict[str, tuple[str, ...]]()
+    reasons: tuple[str, ...]
+    for index, name in enumerate(weights):
+        weight, part, reasons = scaled[index], wanted[index], ()
         if at_cap[index] and pool * part > high * whole:
-            reasons.append("lowered to the cap")
+            reasons += ("lowered to the cap",)
         if at_floor[index] and 0 < pool * part < low * whole:
-            reasons.append("raised to the floor")
-        whole_shares[name], reasons_of[name] = share, reasons
-        owes = weight < 0 and terms.negative == "carry" and merit > 0
-        debts[name] = -weight * pool * by_credit.numerator // (merit * by_credit.denominator) if owes else 0
+            reasons += ("raised to the floor",)
+        reasons_of[name] = reasons
+        if weight < 0 and terms.negative == "carry" and merit > 0:
+            debts[name] = -weight * pool * by_credit.numerator // (merit * by_credit.denominator)
     own, own_debts = shares_of_people(whole_shares), shares_of_people(debts)
-    settlements = {
-        name: _settle(share, own_debts[name], brought.get(name, 0), name, terms, reasons_of.get(name, [CO_AUTHOR]))
-        for name, share in own.items()
+    special = {
+        *brought,
+        *own_debts,
+        *terms.disputed,
+        *terms.unpayable,
+        *terms.confusable,
+        *terms.holds,
+        *terms.personal,
     }
+    settlements: dict[str, Settlement] = {}
+    for name, share in own.items():
+        reasons = reasons_of.get(name, (CO_AUTHOR,))
+        if name in special or 0 < share < terms.minimum:
+            debt, account = own_debts.get(name, 0), brought.get(name, 0)
+            settlements[name] = _settle(share, debt, account, name, terms, reasons)
+        else:
+            settlements[name] = Settlement(share, share, 0, 0, 0, 0, 0, 0, reasons)
     for name in departed:
-        settlements[name] = _settle(0, 0, brought[name], name, terms, [DEPARTED])
+        settlements[name] = _settle(0, 0, brought[name], name, terms, (DEPARTED,))
     assigned = sum(settlement.share - settlement.taken for settlement in settlements.values())
     return Division(settlements, reserve=pool - assigned, shares=whole_shares)
 
@@ -288,12 +304,10 @@ def _as_credit(credit: Credit | Sequence[float], name: str) -> Credit:
     return Credit(*(as_number(number, f"credits[{name!r}]") for number in (value, low, high)))
 
 
-def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: list[str]) -> Settlement:
+def _settle(share: int, new_debt: int, account: int, name: str, terms: Terms, reasons: tuple[str, ...]) -> Settlement:
     disputed, unpayable, confusable = name in terms.disputed, name in terms.unpayable, name in terms.confusable
     holds, own = terms.holds.get(name, ()), terms.personal.get(name, STANDARD)
     is_held = disputed or unpayable or confusable or bool(holds)
-    if own is STANDARD and not (account or new_debt or is_held or 0 < share < terms.minimum):
-        return Settlement(share, share, 0, 0, 0, 0, 0, 0, tuple(reasons))
     earned, owed = share + max(account, 0), new_debt + max(-account, 0)
     taken, rest, debt = min(owed, earned), max(earned - owed, 0), max(owed - earned, 0)
     small = not is_held and 0 < rest < (terms.minimum if own.minimum is None else own.minimum)

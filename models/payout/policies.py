@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 from statistics import fmean, variance
 from typing import Literal
 
@@ -65,17 +66,24 @@ def equal_tiers(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
     """The sum of positive credit in the tier divided by its size; without positive credit, the mean credit."""
     weights: dict[str, Fraction] = {}
     for tier in tiers(credits):
-        values = [Fraction(credits[name].value) for name in tier]
-        total = sum((value for value in values if value > 0), Fraction(0)) or sum(values, Fraction(0))
+        values = [credits[name].value for name in tier]
+        total = _exact_sum([value for value in values if value > 0]) or _exact_sum(values)
         weights |= dict.fromkeys(tier, total / len(tier))
     return {name: weights[name] for name in credits}
+
+
+def _exact_sum(values: Sequence[float]) -> Fraction:
+    """The sum without rounding, over one denominator: fractions that are added one by one are reduced each time."""
+    ratios = [value.as_integer_ratio() for value in values]
+    common = lcm(*{denominator for _, denominator in ratios})
+    return Fraction(sum(numerator * (common // denominator) for numerator, denominator in ratios), common)
 
 
 def by_reliability(credits: Mapping[str, Credit]) -> dict[str, Fraction]:
     """The mean credit, plus the deviation from it times the reliability of the credits."""
     kept = Fraction(reliability(credits))
     values = {name: Fraction(credit.value) for name, credit in credits.items()}
-    mean = sum(values.values(), Fraction(0)) / max(len(values), 1)
+    mean = _exact_sum([credit.value for credit in credits.values()]) / max(len(values), 1)
     return {name: mean + kept * (value - mean) for name, value in values.items()}
 
 
@@ -102,8 +110,7 @@ def tiers(credits: Mapping[str, Credit]) -> list[list[str]]:
     """
     groups: list[list[str]] = []
     common = (0.0, 0.0)  # of the intervals of the tier; nobody in it is told apart from whoever overlaps with this
-    for name in sorted(credits, key=lambda name: (-credits[name].value, -credits[name].high)):
-        credit = credits[name]
+    for name, credit in sorted(credits.items(), key=lambda item: (-item[1].value, -item[1].high)):
         if groups and not told_apart((credit.low, credit.high), common):
             groups[-1].append(name)
             common = max(common[0], credit.low), min(common[1], credit.high)

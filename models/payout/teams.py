@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from royalty.models.data.teams import members
+from royalty.models.data.teams import SEPARATOR, members
 from royalty.models.payout.apportionment import bounded_shares, largest_remainder
 
 
@@ -23,6 +23,9 @@ def shares_of_people(shares: Mapping[str, int]) -> dict[str, int]:
     """
     totals: dict[str, int] = {}
     for contributor, share in shares.items():
+        if SEPARATOR not in contributor:
+            totals[contributor] = totals.get(contributor, 0) + share
+            continue
         weights = members(contributor)
         parts = largest_remainder(bounded_shares(share, list(weights.values()), low=0, high=share))
         for name, part in zip(weights, parts if len(weights) > 1 else [share], strict=True):

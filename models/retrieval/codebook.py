@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import faiss
@@ -137,18 +138,23 @@ class Probe:
     distances: np.ndarray
 
 
-def scan(lists: Lists, probe: Probe, count: int, removed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def scan(
+    lists: Lists, probe: Probe, count: int, removed: np.ndarray | None, *, before: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The items of the probed lists whose codes are nearest to a query, on one thread, so that it is repeatable.
 
     Args:
         lists: of `Codebook.filled`, perhaps mapped from disk.
         removed: bits of item numbers that are skipped, of `bits_of`; None: none.
+        before: skip also the items from this number on; None: no others.
 
     Returns:
         Approximate squared distances, float32, and numbers of items, int64; at most `count`.
     """
     library: Any = faiss
-    kept = {} if removed is None else {"sel": library.IDSelectorNot(library.IDSelectorBitmap(removed))}
+    selectors = [] if removed is None else [library.IDSelectorNot(library.IDSelectorBitmap(removed))]
+    selectors += [] if before is None else [library.IDSelectorRange(0, before)]
+    kept = {"sel": reduce(library.IDSelectorAnd, selectors)} if selectors else {}
     parameters = library.SearchParametersIVF(nprobe=probe.nearest.shape[1], **kept)
     distances, numbers = np.empty(count, np.float32), np.empty(count, np.int64)
     arrays = probe.nearest, probe.distances, distances, numbers

@@ -105,12 +105,51 @@ class Vectors:
             numbers = self._compared(unit, k)
         return self._ranked(unit, numbers, k)
 
-    def _candidates(self, unit: np.ndarray, wanted: int, probes: int | None) -> np.ndarray:
+    def nearest_earlier(self, numbers: np.ndarray, k: int) -> np.ndarray:
+        """The k items before each item that are nearest to it, int64, `(numbers, k)`; -1 where there are fewer.
+
+        Args:
+            numbers: ascending numbers of items.
+        """
+        if self.codebook is None:
+            return self._compared_with_earlier(numbers, k)
+        found = np.full((len(numbers), k), -1, np.int64)
+        for place, number in enumerate(numbers.tolist()):
+            shard = next(shard for shard in reversed(self.shards) if shard.first <= number)
+            unit = shard.vectors[number - shard.first].astype(np.float32)
+            candidates = self._candidates(unit, FEWEST_CANDIDATES, None, before=number)
+            near = self._ranked(unit, candidates, k)[1]
+            found[place, : len(near)] = near
+        return found
+
+    def _compared_with_earlier(self, numbers: np.ndarray, k: int) -> np.ndarray:
+        """The same by comparing items with all earlier ones."""
+        own = np.concatenate([shard.vectors[_inside(numbers, shard)] for shard in self.shards]).astype(np.float32)
+        best_apart = np.full((len(numbers), k), np.inf, np.float32)
+        best = np.full((len(numbers), k), -1, np.int64)
+        for shard in self.shards:
+            for start in range(0, len(shard.vectors), BLOCK):
+                others = np.arange(start, min(start + BLOCK, len(shard.vectors))) + shard.first
+                if others[0] >= numbers[-1]:
+                    break
+                vectors = shard.vectors[start : start + BLOCK].astype(np.float32)
+                apart = np.square(own).sum(1)[:, None] + np.square(vectors).sum(1) - 2 * own @ vectors.T
+                hidden = np.isin(others, self.removed, assume_unique=True)
+                apart[hidden[None] | (others >= numbers[:, None])] = np.inf
+                apart = np.concatenate([best_apart, apart], axis=1)
+                rows = np.concatenate([best, np.broadcast_to(others, (len(numbers), len(others)))], axis=1)
+                order = np.argsort(apart, axis=1, kind="stable")[:, :k]
+                best_apart, best = (np.take_along_axis(array, order, axis=1) for array in (apart, rows))
+        return np.where(np.isfinite(best_apart), best, -1)
+
+    def _candidates(self, unit: np.ndarray, wanted: int, probes: int | None, before: int | None = None) -> np.ndarray:
         """Numbers of the items whose codes are nearest; none without a codebook."""
         if self.codebook is None:
             return np.empty(0, np.int64)
         probe = self.codebook.probe(unit, probes or self.codebook.probes)
-        parts = [scan(shard.lists, probe, wanted, self.removed_bits) for shard in self.shards if shard.lists]
+        parts = [
+            scan(shard.lists, probe, wanted, self.removed_bits, before=before) for shard in self.shards if shard.lists
+        ]
         apart = np.concatenate([distances for distances, _ in parts])
         numbers = np.concatenate([found for _, found in parts])
         nearest: np.ndarray = numbers[np.lexsort((numbers, apart))[:wanted]]
@@ -140,6 +179,12 @@ class Vectors:
                 apart[begin:end] = _squared(unit, shard.vectors[numbers[begin:end] - shard.first])
         order = np.lexsort((numbers, apart))[:k]
         return np.sqrt(apart[order], dtype=np.float64), numbers[order]
+
+
+def _inside(numbers: np.ndarray, shard: Shard) -> np.ndarray:
+    """Rows of a shard that have one of these numbers."""
+    rows: np.ndarray = numbers[(numbers >= shard.first) & (numbers < shard.first + len(shard.vectors))] - shard.first
+    return rows
 
 
 def stored(features: np.ndarray, title: str) -> np.ndarray:

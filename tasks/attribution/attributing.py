@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from royalty.models.valuation.attribution import (
     far_distance,
     memorization_p_value,
 )
+from royalty.tasks.attribution.copies import Members
 from royalty.tasks.attribution.description import Description, code_of
 from royalty.tasks.attribution.index import opened
 
@@ -46,7 +47,11 @@ class ServedIndex:
     """An index of one manifest, mapped.
 
     Attributes:
-        generation: digest that names the index in answers.
+        vectors: of the items that have a place of their own: of near copies, the earliest.
+        every: of all items.
+        originals: number of the earliest near copy of each item; None if they are not grouped.
+        members: the groups of near copies; None if they are not grouped.
+        name: of the index in answers.
         far: distance beyond which an image is not attributed.
     """
 
@@ -55,6 +60,9 @@ class ServedIndex:
     about: Description
     parts: Sequence[OpenShard]
     vectors: Vectors
+    every: Vectors
+    originals: np.ndarray | None
+    members: Members | None
     far: float
     name: str
     queries: int = 0
@@ -71,10 +79,13 @@ class ServedIndex:
         about = Description.of(manifest)
         check_code(about, folder)
         parts = store.open(manifest)
-        vectors = opened(store, manifest, parts)
+        originals = store.earliest(manifest)
+        every = opened(store, manifest, parts, copies=True)
+        vectors = every if originals is None else opened(store, manifest, parts)
+        members = None if originals is None else Members(originals)
         far = far_distance(np.array(about.nearest), about.far_rate) if about.nearest else np.inf
         name = f"{about.model} {about.version}, change {manifest.generation}"
-        return cls(store, manifest, about, parts, vectors, far, name)
+        return cls(store, manifest, about, parts, vectors, every, originals, members, far, name)
 
     def rows(self, numbers: np.ndarray) -> pa.Table:
         """Metadata of items, in the order of their numbers."""
@@ -89,12 +100,41 @@ class ServedIndex:
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances and numbers of the nearest items: those that share an image, and those that closeness needs."""
-        found = self.vectors.nearest(features, max(self.about.k, COMPARED + 1))
+        return self._found(self.vectors, features)
+
+    def earliest(self, numbers: np.ndarray) -> np.ndarray:
+        """The numbers of the earliest near copies of items."""
+        return numbers if self.originals is None else self.originals[numbers]
+
+    def nearest_of_all(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same with near copies."""
+        return self._found(self.every, features)
+
+    def sharing(self, numbers: np.ndarray, shares: np.ndarray) -> list[SharingItem]:
+        """The items that have the shares of places: the earliest of near copies, or all of them alike."""
+        sharing = []
+        for place, (number, share) in enumerate(zip(numbers.tolist(), shares.tolist(), strict=True)):
+            group = np.array([number]) if self.members is None else self.members.of(number)
+            owners = [number] if self.about.division == "earliest" else group.tolist()
+            sharing += [SharingItem(owner, place, share / len(owners), len(group) - 1) for owner in owners]
+        return sharing
+
+    def _found(self, vectors: Vectors, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = vectors.nearest(features, max(self.about.k, COMPARED + 1))
         self.queries += 1
         if self.queries % RELEASED == 0:
             for part in self.parts:
                 part.release()
         return found
+
+
+class SharingItem(NamedTuple):
+    """An item with a share: its number, its place among the nearest, and the number of its near copies."""
+
+    number: int
+    place: int
+    share: float
+    copies: int
 
 
 def check_code(about: Description, folder: Path) -> None:
@@ -160,7 +200,7 @@ class Attributor:
 
     def sizes(self) -> dict[tuple[str, str], int]:
         """Items of the opened indexes, by model and version."""
-        return {name: index.vectors.count for name, (_, index) in self._opened.items()}
+        return {name: index.every.count for name, (_, index) in self._opened.items()}
 
     def __call__(self, request: AttributionRequest) -> AttributionAnswer:
         """Attribute a generated image.
@@ -181,21 +221,24 @@ class Attributor:
         self, index: ServedIndex, request: AttributionRequest, distances: np.ndarray, numbers: np.ndarray
     ) -> AttributionAnswer:
         about = index.about
-        sharing = slice(about.k)
-        divided = attribution(distances[sharing], temperature=about.temperature, far=index.far)
-        rows = index.rows(numbers[sharing]).to_pylist()
-        shares = {} if divided.far else contributor_shares(divided.shares, [row["contributor"] for row in rows])
+        divided = attribution(distances[: about.k], temperature=about.temperature, far=index.far)
+        sharing = index.sharing(numbers[: about.k], divided.shares)
+        rows = index.rows(np.array([owner.number for owner in sharing])).to_pylist()
+        parts = np.array([owner.share for owner in sharing])
+        shares = {} if divided.far else contributor_shares(parts, [row["contributor"] for row in rows])
         listed = [
             ItemShare(
                 id=row["id"],
-                share=share,
-                distance=distance,
+                share=owner.share,
+                distance=float(distances[owner.place]),
                 contributors=row["contributor"].split(SEPARATOR),
                 license=row["license"],
                 file_name=row["file_name"],
+                date=row["date"],
+                copies=owner.copies,
             )
-            for row, share, distance in zip(rows, divided.shares.tolist(), distances[sharing].tolist(), strict=True)
-            if share >= SHOWN and not divided.far
+            for row, owner in zip(rows, sharing, strict=True)
+            if owner.share >= SHOWN and not divided.far
         ]
         return AttributionAnswer(
             attribution="",
@@ -222,11 +265,6 @@ class Attributor:
                     "send the image"
                 )
             return np.array(request.embedding, dtype=np.float32)
-        if not about.encoder:
-            raise InputError(
-                f"the index of {about.model} has features and no encoder, so that images cannot be embedded; send an "
-                "embedding"
-            )
         try:
             payload = base64.b64decode(request.image or "", validate=True)
         except (binascii.Error, ValueError):
@@ -237,10 +275,16 @@ class Attributor:
         """Features of an image file, by the encoder of an index.
 
         Raises:
-            InputError: it cannot be read as an image, or has too many pixels; or it has colour, and the index none.
+            InputError: it cannot be read as an image, or has too many pixels; or it has colour, and the index none; or
+                the index is of features.
         """
         from royalty.models.data.decoding import MODES, decode  # only images need these libraries
 
+        if not index.about.encoder:
+            raise InputError(
+                f"the index of {index.about.model} has features and no encoder, so that images cannot be embedded; "
+                "send an embedding"
+            )
         channels, size, _ = index.about.shape
         mode, _, square = decode(where, payload, size)
         pixels = square.reshape(size, size, MODES[mode]).transpose(2, 0, 1)

@@ -16,7 +16,9 @@ from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE
+from royalty.models.valuation.copies import earliest_members
 from royalty.tasks.config.attribution import IndexConfig
+from royalty.tasks.items.days import days_of_text
 
 COLUMNS = ("id", "contributor", "license", "file_name", "date")
 """Metadata of an item."""
@@ -35,6 +37,7 @@ class Description:
         k, temperature, far_rate: see `royalty.tasks.config.attribution.IndexConfig`.
         nearest, closeness: of sampled items to the other items, ascending: the distance of the nearest, and how close
             it is; see `royalty.models.valuation.attribution.closeness`.
+        copies, division: see `IndexConfig`.
         contributors: all names, sorted.
         items: digests of the stored items that it was built from, for pictures.
     """
@@ -51,6 +54,8 @@ class Description:
     k: int = 100
     temperature: float = 0.1
     far_rate: float = 0.01
+    copies: str = "grouped"
+    division: str = "earliest"
     nearest: tuple[float, ...] = ()
     closeness: tuple[float, ...] = ()
     contributors: tuple[str, ...] = ()
@@ -83,8 +88,15 @@ class Description:
             k=config.k,
             temperature=config.temperature,
             far_rate=config.far_rate,
+            copies=config.copies,
+            division=config.division,
             items=(items,) if items else (),
         )
+
+    @property
+    def keeps_earliest(self) -> bool:
+        """Whether who had an image first has its whole value; copies of features are unknown."""
+        return bool(self.shape) and self.copies == "grouped" and self.division == "earliest"
 
 
 def code_of(encoder: str) -> str:
@@ -120,9 +132,19 @@ def table_of(items: Items) -> pa.Table:
     return pa.table({name: pa.array(list(columns[name]), pa.string()) for name in COLUMNS})
 
 
-def distinct(items: pa.Table) -> tuple[np.ndarray, pa.Table]:
-    """Rows of the first item of each id, and these items, with the contributors of all items of that id."""
+def distinct(items: pa.Table, *, earliest: bool) -> tuple[np.ndarray, pa.Table]:
+    """One row for each id, and these items.
+
+    Args:
+        earliest: the item of the earliest date, and of equal dates the first, keeps its contributors alone; otherwise
+            the first one has the contributors of all items of that id.
+    """
     ids = items["id"].to_numpy()
+    if earliest:
+        kept = earliest_members(
+            np.unique(ids.astype(str), return_inverse=True)[1], days_of_text(items["date"].to_pylist())
+        )
+        return kept, items if len(kept) == len(ids) else items.take(pa.array(kept))
     unique, first, position = np.unique(ids.astype(str), return_index=True, return_inverse=True)
     if len(unique) == len(ids):
         return np.arange(len(ids)), items

@@ -17,7 +17,10 @@ from royalty.infra.stores.weights import WeightsStore
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.decoding import MODES, decode
+from royalty.models.data.listing import SEPARATOR
+from royalty.models.valuation.attribution import closeness, memorization_p_value
 from royalty.tasks.attribution.attributing import Attributor, served_folders
+from royalty.tasks.attribution.credentials import Signing, read_bytes, sign_outputs
 from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.items.stored_items import load_items
 
@@ -29,20 +32,28 @@ NEIGHBOURS_SHOWN = 8
 
 
 def attribute_files(
-    images: Sequence[Path], model: str | None, version: str | None, picture: Path | None = None
+    images: Sequence[Path],
+    model: str | None,
+    version: str | None,
+    picture: Path | None = None,
+    signing: Signing | None = None,
 ) -> list[dict[str, Any]]:
     """See `royalty.flows.attribution.attribute`."""
     attributor = open_attributor([] if model is None else [model])
     name, number = _chosen(attributor, version)
-    payloads = [_read(path) for path in images]
+    payloads = [read_bytes(path, "image") for path in images]
     answers = [
         answer_of(attributor, payload, str(path), name, number) for path, payload in zip(images, payloads, strict=True)
     ]
     if picture is not None:
         write_whole(picture, _picture(attributor, name, number, payloads, answers))
+    rows = [answer.model_dump(mode="json", exclude={"attribution", "id"}, exclude_none=True) for answer in answers]
+    files: Sequence[Path] = []
+    if signing is not None:
+        files = sign_outputs(list(zip(images, payloads, strict=True)), rows, signing)
     return [
-        {"file": str(path), **answer.model_dump(exclude={"attribution", "id"}, exclude_none=True)}
-        for path, answer in zip(images, answers, strict=True)
+        {"file": str(path), **row, **({"signed": str(files[place])} if files else {})}
+        for place, (path, row) in enumerate(zip(images, rows, strict=True))
     ]
 
 
@@ -52,16 +63,31 @@ def find_works(images: Sequence[Path], model: str | None, version: str | None) -
     name, number = _chosen(attributor, version)
     log, found = usage_log(), []
     for path in images:
-        answer = answer_of(attributor, _read(path), str(path), name, number)
-        near = [item for item in answer.items if item.distance <= answer.nearest + SAME] if answer.attributable else []
-        outputs = {row.id: (row, share) for item in near for row, share in log.behind(item.id)}
+        index = attributor.index(name, number)
+        features = attributor.embedded(index, read_bytes(path, "image"), str(path))
+        distances, numbers = index.nearest_of_all(features)
+        near = index.rows(numbers[distances <= distances[0] + SAME]).to_pylist()
+        originals = index.rows(index.earliest(numbers[: len(near)]))["id"].to_pylist()
+        places = np.concatenate([distances[:1], index.nearest(features)[0][1:]])
+        outputs = {row.id: (row, share) for item in dict.fromkeys(originals) for row, share in log.behind(item)}
         found.append(
             {
                 "file": str(path),
-                "index": answer.index,
-                "contained": answer.nearest <= SAME,
-                "p_value": answer.memorization_p_value,
-                "nearest": [item.model_dump() for item in near],
+                "index": index.name,
+                "contained": bool(distances[0] <= SAME),
+                "p_value": memorization_p_value(closeness(places), np.array(index.about.closeness)),
+                "nearest": [
+                    {
+                        "id": item["id"],
+                        "distance": apart,
+                        "contributors": item["contributor"].split(SEPARATOR),
+                        "license": item["license"],
+                        "file_name": item["file_name"],
+                        "date": item["date"],
+                        "earliest": earliest,
+                    }
+                    for item, apart, earliest in zip(near, distances[: len(near)].tolist(), originals, strict=True)
+                ],
                 "outputs": [
                     {"attribution": row.id, "time": row.at, "prompt": row.prompt, "share": share}
                     for row, share in sorted(outputs.values(), key=lambda output: -output[1])
@@ -116,13 +142,6 @@ def _chosen(attributor: Attributor, version: str | None) -> tuple[str, str]:
             f"are: {known}"
         )
     return found[0]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the image {path}: {error.strerror}; give the path of an image file") from error
 
 
 def _picture(

@@ -15,8 +15,10 @@ from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.retrieval.codebook import LEAST, Codebook, sampled
+from royalty.models.retrieval.earlier import thumbnails
 from royalty.models.retrieval.search import Shard, Vectors, stored
 from royalty.models.valuation.attribution import COMPARED, closeness
+from royalty.tasks.attribution.copies import grouped, renumbered
 from royalty.tasks.attribution.description import Description, distinct
 
 ROWS = 8_192
@@ -38,15 +40,18 @@ def build(
     items: pa.Table,
     about: Description,
     *,
+    images: np.ndarray | None = None,
     shard: int = SHARD,
     progress: Progress | None = None,
 ) -> Manifest:
     """Build an index, in place of the one that is there.
 
-    Items with the same id become one; see `royalty.tasks.attribution.description.distinct`.
+    Items with the same id become one; see `royalty.tasks.attribution.description.distinct`. Near copies are found if
+    there are images and `about.copies` is `grouped`.
 
     Args:
         features: floating point, `(items, dimensions)`, perhaps mapped from a file.
+        images: uint8, `(items, 1 or 3, height, width)`; None for features.
         items: result of `table_of`.
         shard: most items of a shard.
 
@@ -56,24 +61,32 @@ def build(
     """
     if not len(items):
         raise InputError("an index has at least one item, and there is none; give training images")
-    rows, items = distinct(items)
+    rows, items = distinct(items, earliest=about.keeps_earliest)
     features = features if len(rows) == len(features) else features[rows]
+    small = None if images is None or about.copies == "separate" else thumbnails(images[rows])
     with store.writing() as writer:
         codebook = None
         if len(features) >= LEAST:
             codebook, about = _learned(writer, features, about)
         digest = None if codebook is None else writer.keep("codebook", codebook.to_bytes())
-        files = _write(writer, features, items, codebook, first=0, shard=shard, progress=progress)
-        manifest = Manifest(asdict(about), features.shape[1], digest, None, tuple(files))
-        return writer.commit(_calibrated(store, manifest))
+        files = _write(writer, features, items, codebook, first=0, shard=shard, small=small, progress=progress)
+        manifest = Manifest(asdict(about), features.shape[1], digest, shards=tuple(files))
+        return _committed(writer, manifest, np.arange(len(items)))
 
 
 def add(
-    store: ShardStore, features: np.ndarray, items: pa.Table, *, stored_as: str = "", progress: Progress | None = None
+    store: ShardStore,
+    features: np.ndarray,
+    items: pa.Table,
+    *,
+    images: np.ndarray | None = None,
+    stored_as: str = "",
+    progress: Progress | None = None,
 ) -> Manifest:
     """Add items; those that the index has already stay as they are.
 
     Args:
+        images: as for `build`.
         stored_as: digest of the stored items, for pictures.
 
     Raises:
@@ -82,7 +95,8 @@ def add(
     """
     with store.writing() as writer:
         manifest = store.manifest()
-        rows, items = distinct(items)
+        about = Description.of(manifest)
+        rows, items = distinct(items, earliest=about.keeps_earliest)
         if features.ndim != 2 or features.shape[1] != manifest.dimensions:
             raise InputError(
                 f"the items of an index have {manifest.dimensions} features, and the new ones have shape "
@@ -93,12 +107,13 @@ def add(
             return manifest
         features, items = features[rows[fresh]], items.take(fresh)
         codebook = _codebook(store, manifest)
-        files = _write(writer, features, items, codebook, first=manifest.rows, shard=SHARD, progress=progress)
-        about = Description.of(manifest)
+        first = manifest.rows
+        small = None if images is None or about.copies == "separate" else thumbnails(images[rows[fresh]])
+        files = _write(writer, features, items, codebook, first=first, shard=SHARD, small=small, progress=progress)
         sources = dict.fromkeys((*about.items, *((stored_as,) if stored_as else ())))
         description = asdict(replace(about, items=tuple(sources)))
         changed = replace(manifest, shards=(*manifest.shards, *files), description=description)
-        return writer.commit(_calibrated(store, changed))
+        return _committed(writer, changed, np.arange(first, changed.rows))
 
 
 def remove(store: ShardStore, *, ids: Collection[str] = (), contributor: str | None = None) -> Manifest:
@@ -137,7 +152,7 @@ def remove(store: ShardStore, *, ids: Collection[str] = (), contributor: str | N
                 "an index has at least one item, and this would remove the last; delete its folder instead"
             )
         digest = writer.keep("removed", removed.astype("<i8").tobytes())
-        return writer.commit(_calibrated(store, replace(manifest, removed=digest)))
+        return _committed(writer, replace(manifest, removed=digest), chosen)
 
 
 def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | None = None) -> Manifest:
@@ -154,7 +169,9 @@ def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | No
         about = Description.of(manifest)
         parts = store.open(manifest)
         kept = np.setdiff1d(np.arange(manifest.rows), store.removed(manifest), assume_unique=True)
-        rows = _Kept(parts, kept)
+        rows = _Kept([part.vectors for part in parts], kept)
+        images = [part.thumbnails for part in parts if part.thumbnails is not None]
+        small = _Kept(images, kept) if images else None
         items = pa.concat_tables([part.items for part in parts]).combine_chunks().take(pa.array(kept))
         codebook, digest = _codebook(store, manifest), manifest.codebook
         ratio = len(kept) / about.learned_for if about.learned_for else 0.0
@@ -163,30 +180,43 @@ def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | No
             if len(kept) >= LEAST:
                 codebook, about = _learned(writer, rows, about)
                 digest = writer.keep("codebook", codebook.to_bytes())
-        files = _write(writer, rows, items, codebook, first=0, shard=SHARD, progress=progress)
-        changed = Manifest(asdict(about), manifest.dimensions, digest, None, tuple(files), manifest.generation)
-        return writer.commit(_calibrated(store, changed))
+        files = _write(writer, rows, items, codebook, first=0, shard=SHARD, small=small, progress=progress)
+        compared = renumbered(writer, store, manifest, kept)
+        built = Manifest(asdict(about), manifest.dimensions, digest, compared=compared, shards=tuple(files))
+        return _committed(writer, replace(built, generation=manifest.generation), np.empty(0, np.int64))
 
 
-def opened(store: ShardStore, manifest: Manifest, parts: Sequence[OpenShard]) -> Vectors:
-    """The vectors of mapped shards, for searching."""
+def opened(store: ShardStore, manifest: Manifest, parts: Sequence[OpenShard], *, copies: bool = False) -> Vectors:
+    """The vectors of mapped shards, for searching.
+
+    Args:
+        copies: also find near copies of earlier items, which have no place of their own among the nearest.
+    """
+    hidden, earliest = store.removed(manifest), None if copies else store.earliest(manifest)
+    if earliest is not None:
+        hidden = np.union1d(hidden, np.flatnonzero(earliest != np.arange(len(earliest))))
+    return Vectors.of(shards_of(parts), _codebook(store, manifest), hidden)
+
+
+def shards_of(parts: Sequence[OpenShard]) -> list[Shard]:
+    """The shards with the numbers of their first items."""
     shards, first = [], 0
     for part in parts:
         shards.append(Shard(part.vectors, first, part.lists))
         first += len(part.vectors)
-    return Vectors.of(shards, _codebook(store, manifest), store.removed(manifest))
+    return shards
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """Rows of several mapped shards, read on access."""
+    """Rows of the arrays of several mapped shards, read on access."""
 
-    parts: Sequence[OpenShard]
+    parts: Sequence[np.ndarray]
     kept: np.ndarray
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.kept), self.parts[0].vectors.shape[1]
+    def shape(self) -> tuple[int, ...]:
+        return len(self.kept), *self.parts[0].shape[1:]
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -194,11 +224,22 @@ class _Kept:
     def __getitem__(self, rows: Any) -> np.ndarray:
         numbers, first, blocks = self.kept[rows], 0, []
         for part in self.parts:  # numbers ascend, so the blocks are in their order
-            inside = numbers[(numbers >= first) & (numbers < first + len(part.vectors))] - first
-            blocks.append(part.vectors[inside])
-            first += len(part.vectors)
+            inside = numbers[(numbers >= first) & (numbers < first + len(part))] - first
+            blocks.append(part[inside])
+            first += len(part)
         joined: np.ndarray = np.concatenate(blocks)
         return joined
+
+
+def _committed(writer: Writer, manifest: Manifest, changed: np.ndarray) -> Manifest:
+    """Commit items that are written, after near copies among them were found, and their distances measured.
+
+    Args:
+        changed: ascending numbers of the items that were added or removed.
+    """
+    store = writer.store
+    every = opened(store, manifest, store.open(manifest), copies=True)
+    return writer.commit(_calibrated(store, grouped(writer, store, manifest, every, changed)))
 
 
 def _learned(writer: Writer, features: Any, about: Description) -> tuple[Codebook, Description]:
@@ -219,6 +260,7 @@ def _write(
     *,
     first: int,
     shard: int,
+    small: Any = None,
     progress: Progress | None,
 ) -> list[ShardFiles]:
     def blocks(begin: int, end: int) -> Iterator[np.ndarray]:
@@ -235,9 +277,9 @@ def _write(
         def encode(vectors: Iterable[np.ndarray], number: int = number) -> Any:
             return None if codebook is None else codebook.filled(vectors, first=number)
 
-        files.append(
-            writer.add_shard(blocks(begin, end), items.slice(begin, end - begin), encode if codebook else None)
-        )
+        seen = None if small is None else (small[start : min(start + ROWS, end)] for start in range(begin, end, ROWS))
+        part = items.slice(begin, end - begin)
+        files.append(writer.add_shard(blocks(begin, end), part, encode if codebook else None, seen))
     return files
 
 
@@ -256,9 +298,10 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
     parts = store.open(manifest)
     vectors = opened(store, manifest, parts)
     about = Description.of(manifest)
-    kept = np.setdiff1d(np.arange(manifest.rows), vectors.removed, assume_unique=True)
-    sample = np.random.default_rng(about.seed).choice(kept, min(CALIBRATED, len(kept)), replace=False)
-    apart = [_to_others(vectors, number) for number in sample.tolist()] if len(kept) > 1 else []
+    slots = np.setdiff1d(np.arange(manifest.rows), vectors.removed, assume_unique=True)
+    sample = np.random.default_rng(about.seed).choice(slots, min(CALIBRATED, len(slots)), replace=False)
+    apart = [_to_others(vectors, number) for number in sample.tolist()] if len(slots) > 1 else []
+    kept = np.setdiff1d(np.arange(manifest.rows), store.removed(manifest), assume_unique=True)
     names: set[str] = set()
     first = 0
     for part in parts:

@@ -38,7 +38,7 @@ def build_items(config: IndexConfig, items: ItemsOutputs, encoder: str) -> dict[
     with progress("Index", len(loaded)) as advance:
         about = Description.by(config, encoder, items.shape, items.items)
         features = features_of(space.embeddings, loaded, encoder)
-        manifest = index.build(store, features, table_of(loaded), about, progress=advance)
+        manifest = index.build(store, features, table_of(loaded), about, images=loaded.images, progress=advance)
     return summary(store, manifest)
 
 
@@ -49,7 +49,9 @@ def add_items(model: str, version: str, items: ItemsOutputs, encoder: str) -> di
     loaded = load_items(space.artifacts, items.items)
     features = features_of(space.embeddings, loaded, encoder)
     with progress("Index", len(loaded)) as advance:
-        manifest = index.add(store, features, table_of(loaded), stored_as=items.items, progress=advance)
+        manifest = index.add(
+            store, features, table_of(loaded), images=loaded.images, stored_as=items.items, progress=advance
+        )
     return summary(store, manifest)
 
 
@@ -90,11 +92,13 @@ def verify(model: str, version: str) -> None:
 def summary(store: ShardStore, manifest: Manifest) -> dict[str, Any]:
     """The fields of `royalty.flows.attribution.IndexResult`."""
     about, removed = Description.of(manifest), len(store.removed(manifest))
+    earliest = store.earliest(manifest)
     return {
         "model": about.model,
         "version": about.version,
         "items": manifest.rows - removed,
         "removed": removed,
+        "copies": 0 if earliest is None else int((earliest != np.arange(len(earliest))).sum()),
         "contributors": len(about.contributors),
         "encoder": about.encoder_key,
         "folder": str(store.folder),

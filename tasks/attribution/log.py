@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.settings import settings
 
 
+def log_file() -> Path:
+    return settings().root / "attribution" / "log.db"
+
+
 def usage_log() -> UsageLog:
     """The log, which is made if it is not there."""
-    return UsageLog(settings().root / "attribution" / "log.db")
+    return UsageLog(log_file())

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from royalty.models.base.choices import Division
 from royalty.models.base.registry import Entry, entries_of
 from royalty.models.encoders.registry import ENCODERS
 from royalty.tasks.config.base import Rate, RunName, StageConfig
@@ -28,6 +29,9 @@ class IndexConfig(StageConfig):
         temperature: temperature of the shares, in units of the distance of the embedding, in [0, 2].
         far_rate: fraction of images like the training images that count as unattributable; it sets the distance beyond
             which a generated image is not attributed.
+        copies: near copies share one place among the `k` nearest, at the distance of the earliest of them (`grouped`),
+            or each has its own (`separate`). Features have no images to compare, so they are always separate.
+        division: who of a group of copies has its share: its `earliest` member, or all members the same (`equal`).
         code: code of the vectors in the index, for sets of 20,000 images or more.
     """
 
@@ -39,6 +43,8 @@ class IndexConfig(StageConfig):
     k: Annotated[int, Field(ge=1, le=10_000)] = 100
     temperature: Rate = 0.1
     far_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    copies: Literal["grouped", "separate"] = "grouped"
+    division: Division = "earliest"
     code: Code = "SQ8"
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from royalty.models.base.choices import Others
+from royalty.models.base.choices import Others, Refusing
 from royalty.tasks.config.base import Digits, Share, StageConfig
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ class Licences(StageConfig):
     others: Literal["error", "leave-out"] = "error"
 
 
+class Credentials(StageConfig):
+    """What the Content Credentials (C2PA) of images are read for; see `royalty.models.data.refusals`.
+
+    Attributes:
+        refused: what becomes of images that refuse training (`cawg.training-mining`). Anything but `ignore` reads the
+            manifests.
+    """
+
+    refused: Refusing = "ignore"
+
+
 Side = Annotated[int, Field(ge=8, le=256, multiple_of=4)]
 
 
@@ -85,6 +96,11 @@ class ImageSource(StageConfig):
         """The licenses that the images may have; a source that states none allows all."""
         return Licences()
 
+    @property
+    def manifests(self) -> Credentials:
+        """What the manifests of the images are read for."""
+        return Credentials()
+
 
 class PlacedSource(ImageSource):
     """Settings of sources that are one folder or one file.
@@ -104,10 +120,15 @@ class LicensedSource(PlacedSource):
     """Settings of sources that state a license for each image."""
 
     licences: Licences = Licences()
+    credentials: Credentials = Credentials()
 
     @property
     def allowed(self) -> Licences:
         return self.licences
+
+    @property
+    def manifests(self) -> Credentials:
+        return self.credentials
 
 
 class FolderSource(LicensedSource):

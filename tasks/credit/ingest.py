@@ -24,14 +24,16 @@ from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.items import Splits
 from royalty.models.data.licenses import Licensed, licensed
-from royalty.models.data.listing import check_credited
+from royalty.models.data.listing import Listing, check_credited
 from royalty.models.data.openmoji import openmoji_drawings
 from royalty.models.data.optouts import Covers, without_withdrawn
+from royalty.models.data.refusals import Credentialed, credentialed
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
     ArtbenchSource,
     CelebaSource,
     CifarSource,
+    Credentials,
     DatasetSource,
     DigitsSource,
     EmbeddedSource,
@@ -96,11 +98,14 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, publ
     withdrawals = [optout.covers for optout in optouts(open_workspace(settings()).acts)]
     usable = list_source(source, seed, labels=labels, texts=texts, withdrawals=withdrawals)
     listing, withdrawn = usable.listing, usable.withdrawn
+    leave_out = source.manifests.refused == "leave-out"
     reading: dict[str, Any] = {"size": source.size, "held_out": source.held_out.model_dump()}
     if usable.left_out:
         reading["left_out"] = {"licenses": usable.left_out, "contributors": usable.without}
     if withdrawn:
         reading["withdrawn"] = withdrawn
+    if usable.manifests:
+        reading["manifests"] = {**usable.read, "leave_out": leave_out}
     provenance = listing.provenance(source.place)
     inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance), public=public)
 
@@ -129,6 +134,8 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, publ
             left_out=usable.left_out,
             without_images=list(usable.without),
             withdrawn=withdrawn,
+            **usable.read,
+            refused_left_out=leave_out and bool(usable.refused),
             listed=keep_listed(space.artifacts, read.ids, provenance, owners, listing.described()),
         )
 
@@ -188,8 +195,24 @@ def list_source(
             listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
     kept, withdrawn = without_withdrawn(usable.listing, withdrawals)
-    check_credited(kept, labels=labels, texts=texts)
-    return replace(usable, listing=kept, withdrawn=withdrawn)
+    stated = _credentialed(kept, source.manifests)
+    check_credited(stated.listing, labels=labels, texts=texts)
+    return replace(
+        usable,
+        listing=stated.listing,
+        without=tuple(sorted({*usable.without, *stated.without})),
+        withdrawn=withdrawn,
+        manifests=stated.manifests,
+        refused=stated.refused,
+        tampered=stated.tampered,
+    )
+
+
+def _credentialed(listing: Listing, manifests: Credentials) -> Credentialed:
+    if manifests.refused == "ignore":
+        return Credentialed(listing)
+    with progress("Read manifests", len(listing)) as advance:
+        return credentialed(listing, manifests.refused, progress=advance)
 
 
 def _outputs(

@@ -55,6 +55,10 @@ class IngestOutputs:
         left_out: number of images that were left out because of their licence, by licence.
         without_images: contributors who have no image for that reason.
         withdrawn: number of images that were left out by contributor, because they were withdrawn.
+        manifests: number of images with Content Credentials, if they were read.
+        refused: number of images whose manifest refuses training, by contributor.
+        refused_left_out: whether these were left out.
+        tampered: names, or places, of the images whose manifest does not fit them.
         label_names: names of the labels, in the order in which a conditional generator makes them.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
@@ -82,6 +86,10 @@ class IngestOutputs:
     left_out: dict[str, int] = field(default_factory=dict)
     without_images: list[str] = field(default_factory=list)
     withdrawn: dict[str, int] = field(default_factory=dict)
+    manifests: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    refused_left_out: bool = False
+    tampered: list[str] = field(default_factory=list)
     label_names: list[str] = field(default_factory=list)
     public: list[str] = field(default_factory=list)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from royalty.models.data.labelled import Items
@@ -15,8 +17,12 @@ def days_of(items: Items) -> np.ndarray | None:
     dates = items.described.get("date")
     if dates is None:
         return None
-    days = [_day(date) for date in dates]
-    return np.array(days)
+    return days_of_text(dates)
+
+
+def days_of_text(dates: Iterable[str]) -> np.ndarray:
+    """The same of texts, of which any may be empty."""
+    return np.array([_day(date) for date in dates], dtype=np.float64)
 
 
 def _day(date: str) -> float:

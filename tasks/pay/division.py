@@ -123,8 +123,13 @@ def release_held(
     contributors: Sequence[str],
     *,
     payees: Mapping[str, Payee] | None = None,
+    approved: str | None = None,
 ) -> str:
-    """Pay the amounts that a pool holds for contributors; returns the id of the statement."""
+    """Pay the amounts that a pool holds for contributors; returns the id of the statement.
+
+    Args:
+        approved: hash of the act by which a second person approved it.
+    """
     space = open_workspace(settings())
     evidence = {"payees": store_payees(space, payees, contributors)}
     rates = {
@@ -133,7 +138,12 @@ def release_held(
         if "withholding" in own
     }
     return space.ledger.release(
-        pool_name, contributors, period=config.period or "", withholding=rates, evidence=evidence
+        pool_name,
+        contributors,
+        period=config.period or "",
+        withholding=rates,
+        evidence=evidence,
+        approved=approved,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
+from royalty.infra.ledger.verification import FOLLOWED
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
@@ -50,7 +51,8 @@ def check_release_terms(pool: str, config: PayoutConfig) -> None:
     """
     ledger = open_workspace(settings()).ledger
     place = (pool, config.period or "")
-    divided = [each for each in ledger.verified_statements() if (each.pool, each.period) == place and each.policy]
+    statements = (each for each in ledger.verified_statements() if (each.pool, each.period) == place)
+    divided = [each for each in statements if each.kind in FOLLOWED]
     posted = ledger.terms(pool, divided[-1].valuation, period=place[1]) if divided else None
     if posted is None:
         return

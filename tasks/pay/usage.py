@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.attribution.usage_log import LogHead
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
@@ -31,6 +32,7 @@ from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.config.payout import PayoutConfig, UseConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.credits import credits_of
+from royalty.tasks.pay.usage_log import log_problem
 from royalty.tasks.pay.usage_reading import ByImage, of_file, of_log, packed
 from royalty.tasks.pay.usage_reading import Used as UsedRow
 from royalty.tasks.pay.usage_stages import (
@@ -49,6 +51,8 @@ from royalty.tasks.stages.running import run_here
 LOG = "log"
 """The source of use that is the service's log."""
 
+NO_LOG = LogHead(0, "")
+
 SHOWN = 5
 """Generations that a trace shows of a contributor."""
 
@@ -62,18 +66,19 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
         credit: whoever has credit may stand behind a generation, besides the contributors of the index.
 
     Raises:
-        InputError: see `of_file`; or the log has nothing of this model and period.
-        StoreError: the log has been changed.
+        InputError: see `of_file`; or the log has nothing of this model and period, or was changed or cut.
+        StoreError: the log cannot be read.
     """
     first, after = days_of(period)
     contributors = (
         [] if credit is None else load_table(open_workspace(settings()), credit.outputs.table)["contributor"].tolist()
     )
     if source == LOG:
-        log = usage_log()
-        if problem := log.problem():
+        if problem := log_problem(open_workspace(settings())):
             raise InputError(f"use is paid by a log that was only added to, and {problem}; restore it from a backup")
-        rows, digest = of_log(log.between(first.isoformat(), after.isoformat(), model=model, version=version))
+        rows, digest, last = of_log(
+            usage_log().between(first.isoformat(), after.isoformat(), model=model, version=version)
+        )
         inputs = UsageInputs(digest, model, period)
         if not rows:
             raise InputError(
@@ -90,7 +95,7 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
                 f"the use of a period is `log`, or a CSV or Parquet file; cannot read {source}: {error.strerror}"
             ) from error
         attributor, names, index = _attributor(model, version)
-        rows = of_file(path, first, after, names + contributors, ByImage(attributor, model, version))
+        rows, last = of_file(path, first, after, names + contributors, ByImage(attributor, model, version)), NO_LOG
         inputs = UsageInputs(digest, model, period, index)
 
     def compute(space: Workspace) -> UsageOutputs:
@@ -99,6 +104,8 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
             generations=len(rows),
             attributed=sum(bool(row.shares) for row in rows),
             revenue=f"{sum((Decimal(1) if row.revenue is None else row.revenue for row in rows), Decimal(0)):f}",
+            log_position=last.position,
+            log_hash=last.hash,
         )
 
     return run_here(USAGE, inputs, compute)

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from royalty.infra.attribution.usage_log import Logged
+from royalty.infra.attribution.usage_log import Logged, LogHead
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.listing import SEPARATOR
 
@@ -51,15 +51,16 @@ class Used:
     items: Sequence[tuple[str, float, str]]
 
 
-def of_log(rows: Iterator[Logged]) -> tuple[list[Used], str]:
-    """Generations of the service's log, and a digest of its rows."""
-    digest, used = hashlib.sha256(), []
+def of_log(rows: Iterator[Logged]) -> tuple[list[Used], str, LogHead]:
+    """Generations of the service's log, a digest of its rows, and the last of them."""
+    digest, used, last = hashlib.sha256(), [], LogHead(0, "")
     for row in rows:
         digest.update(row.hash.encode())
         items = [(item["id"], item["share"], SEPARATOR.join(item["contributors"])) for item in row.answer["items"]]
         revenue = None if row.revenue is None else Decimal(row.revenue)
         used.append(Used(f"{row.client}/{row.caller}", row.at, revenue, row.shares, items))
-    return used, digest.hexdigest()
+        last = LogHead(row.position, row.hash)
+    return used, digest.hexdigest(), last
 
 
 def of_file(path: Path, first: date, after: date, known: Sequence[str], attributor: ByImage) -> list[Used]:

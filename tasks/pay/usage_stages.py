@@ -31,12 +31,16 @@ class UsageOutputs:
             their shares, and the training images behind it.
         generations, attributed: number of all, and of those with a training image that is near enough.
         revenue: sum of what they earned, or their number if nothing is said of it.
+        log_position, log_hash: the last of these rows of the log. The hash is over all rows up to it, so that the
+            statement that pays by them shows whether the log was rewritten or cut since; 0 and "" for a file.
     """
 
     usage: str
     generations: int
     attributed: int
     revenue: str
+    log_position: int = 0
+    log_hash: str = ""
 
 
 Usage = Finished[UsageInputs, UsageOutputs]

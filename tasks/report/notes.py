@@ -87,9 +87,20 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if data.withdrawn:
         counts = [f"{name} ({count})" for name, count in data.withdrawn.items()]
         yield f"Images that were withdrawn are not trained on: {_shortened(counts, NAMED)}."
+    if data.manifests:
+        yield f"{data.manifests} images have Content Credentials."
+    if data.refused:
+        counts = [f"{name} ({count})" for name, count in data.refused.items()]
+        done = "are left out" if data.refused_left_out else "are trained on all the same"
+        yield f"Images whose Content Credentials refuse training {done}: {_shortened(counts, NAMED)}."
+    if data.tampered:
+        yield (
+            f"The Content Credentials of {len(data.tampered)} images do not fit them, so that the images or the "
+            f"manifests were changed: {_shortened(data.tampered, NAMED)}."
+        )
     if data.without_images:
         yield (
-            "Contributors of whose images none has an allowed license, so that they are not credited: "
+            "Contributors of whose images none may be used, so that they are not credited: "
             f"{_shortened(data.without_images, NAMED)}."
         )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import HistoryRow
@@ -23,6 +25,8 @@ from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.payments import payment_rows, pool_of
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import REPORT, TRACK, Reported
+
+PAYOUT = "payout.csv"
 
 
 @task(name="show payments on the pages", cache_policy=NO_CACHE)
@@ -81,6 +85,14 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
     return Contents(report, tuple(pages))
 
 
+def payout_table(division: Paid, statements: Sequence[Posted]) -> bytes:
+    """The division as CSV. Every row says whether it is proposed, posted or refused, and by which statement."""
+    outputs, holds = division.outputs, statement_of(statements, division)
+    state = "refused" if outputs.refusal else "proposed" if holds is None else "posted"
+    rows = pd.DataFrame([*outputs.rows, *outputs.departed])
+    return csv_bytes(rows.assign(state=state, statement=holds.id if holds else ""))
+
+
 def statement_of(statements: Sequence[Posted], division: Paid) -> Posted | None:
     """The last statement in force that posted a division: the same credit, pool and amounts, in whichever period."""
     amounts = {name: row.amount for name, row in division.outputs.settlements.items()}
@@ -105,8 +117,9 @@ def _latest(space: Workspace) -> dict[str, Reported]:
 def _write_again(space: Workspace, name: str, reported: Reported, division: Paid, statements: Sequence[Posted]) -> None:
     contents = Contents.from_bytes(space.artifacts.get(reported.outputs.contents))
     pages = with_payments(space, contents, division, statements).render()
-    for file, html in pages.items():
-        write_whole(space.root / "runs" / name / file, html.encode())
+    table = {PAYOUT: payout_table(division, statements)}
+    for file, payload in {**table, **{file: html.encode() for file, html in pages.items()}}.items():
+        write_whole(space.root / "runs" / name / file, payload)
     track = TRACK.kept(space, reported.inputs.stages[TRACK.name])
     if track is None:
         return
@@ -115,7 +128,7 @@ def _write_again(space: Workspace, name: str, reported: Reported, division: Paid
     from royalty.infra.tracking.client import open_tracking
 
     try:
-        open_tracking(settings()).files(track.outputs.run, {REPORT_PAGE: combined(pages).encode()})
+        open_tracking(settings()).files(track.outputs.run, table | {REPORT_PAGE: combined(pages).encode()})
     except MlflowException as error:
         raise StoreError(f"MLflow did not take them ({error})") from error
 

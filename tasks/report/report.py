@@ -18,7 +18,7 @@ from royalty.tasks.report.background import Background
 from royalty.tasks.report.composing import Remarks, compose_report
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import compose_pages
-from royalty.tasks.report.payment_pages import with_payments
+from royalty.tasks.report.payment_pages import PAYOUT, payout_table, with_payments
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
 from royalty.tasks.stages.running import run_here
@@ -44,6 +44,7 @@ def write_report(
     space = open_workspace(settings())
     background = Background.read(space, name, stages)
     inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), background.context)
+    tables = _tables(space, stages) | {PAYOUT: payout_table(stages.pay.stage, background.statements)}
 
     def compute(space: Workspace) -> ReportOutputs:
         from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
@@ -55,14 +56,14 @@ def write_report(
         pages = {file: space.artifacts.put(html.encode()) for file, html in shown.render().items()}
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
         together = combined({file: space.artifacts.get(digest).decode() for file, digest in pages.items()})
-        tracking.files(run, _tables(space, stages) | {REPORT_PAGE: together.encode()})
+        tracking.files(run, tables | {REPORT_PAGE: together.encode()})
         tracking.finish(run)
         return ReportOutputs(pages[REPORT_PAGE], pages, space.artifacts.put(contents.to_bytes()))
 
     written = run_here(REPORT, inputs, compute)
     folder = space.root / "runs" / name
     pages = {file: space.artifacts.get(digest) for file, digest in written.outputs.pages.items()}
-    for file, payload in {**_tables(space, stages), **pages}.items():
+    for file, payload in {**tables, **pages}.items():
         write_whole(folder / file, payload)
     show_in_prefect(name, config.payout, stages.pay, folder, stages.logged_run)
     return WrittenReport(str(folder), written)
@@ -71,7 +72,6 @@ def write_report(
 def _tables(space: Workspace, stages: RunStages) -> dict[str, bytes]:
     tables = {
         "credit.parquet": stages.credit.outputs.table,
-        "payout.csv": stages.pay.outputs.payout,
         "values.parquet": stages.match.outputs.table,
         "contributions.parquet": stages.match.outputs.contributions,
     }

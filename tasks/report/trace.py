@@ -21,7 +21,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import CREDIT, CreditOutputs
 from royalty.tasks.credit.stages import CLASSIFIER, INGEST, PRUNE, TRAIN, IngestOutputs
 from royalty.tasks.pay.stages import PAY, Paid
-from royalty.tasks.pay.usage_stages import USAGE, USE, GenerationBehind, UseOutputs
+from royalty.tasks.pay.usage_stages import USAGE, USE, GenerationBehind, UsageOutputs, UseOutputs
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.trace_id import TraceTarget, title_of
 from royalty.tasks.report.traced_lineage import TracedLineage, hashed, mlflow_url
@@ -262,7 +262,14 @@ def _usage_facts(row: StageRecord) -> Facts:
         ("Use", f"of {usage.inputs.model} in {usage.inputs.period}"),
         ("Generations", f"{usage.outputs.generations}, {usage.outputs.attributed} of them attributed"),
         ("Revenue", usage.outputs.revenue),
+        *_log_facts(usage.outputs),
     )
+
+
+def _log_facts(usage: UsageOutputs) -> Facts:
+    if not usage.log_position:
+        return ()
+    return (("Log", f"its last row is at position {usage.log_position}, {usage.log_hash}"),)
 
 
 def _use_facts(use: UseOutputs) -> Facts:

@@ -54,6 +54,7 @@ COLUMNS = {
     "license": "License",
     "style": "Style",
     "date": "Date",
+    "creator": "Creator",
 }
 """Titles of the columns of a listing."""
 

@@ -14,11 +14,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
+from sqlalchemy.orm import Session
 
 import royalty.flows.approval
 from royalty.flows.payout import payout
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.settings import settings
+from royalty.infra.stores.tables import PolicyRow
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from tests.conftest import Run
@@ -128,8 +130,29 @@ def test_releases_wait_too_and_checks_hold_money(space: Workspace, tmp_path: Pat
     lower = {**terms, "approval": {"above": "50.00"}}
     waiting = pay("show", lower, release=["ann"])
     assert waiting.statement is None
-    _, released = approve(waiting.approval)
+    approval, released = approve(waiting.approval)
     assert released.rows == [{"contributor": "ann", "amount": "75.00"}]
+    posted = space.ledger.statement(released.statement)
+    with Session(space.ledger.engine) as session:
+        assert session.get_one(PolicyRow, posted.policy).terms == {"approved": approval.verdict.hash}
+    assert space.acts.problems() == []
+
+
+def test_an_approved_release_leaves_the_terms_of_its_pool_as_they_are(space: Workspace, tmp_path: Path) -> None:
+    def checked(**identity: str) -> dict[str, Any]:
+        rows = "".join(f"{name},{name}-1,{status}\n" for name, status in identity.items())
+        (tmp_path / "p.csv").write_text("contributor,payee,identity\n" + rows)
+        rules = {"approval": {"above": "10.00"}, "checks": {"identity": True}}
+        return {**TERMS, **rules, "payees": str(tmp_path / "p.csv")}
+
+    terms = checked(ann="pending", bob="pending")
+    pay("show", terms)
+    credited(space, "show", {"ann": 1.0, "bob": 3.0})
+    pay("show", terms, replace=True)
+    approve(pay("show", checked(ann="verified", bob="pending"), release=["ann"]).approval)
+    assert [posted.kind for posted in space.ledger.statements()] == ["division", "correction", "release"]
+    with pytest.raises(InputError, match=r"`payout\.checks`"):
+        pay("show", {**terms, "checks": {}}, release=["bob"])
 
 
 @pytest.mark.cli

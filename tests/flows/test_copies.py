@@ -23,6 +23,7 @@ def save(folder: Path, images: np.ndarray, first: int = 0) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_who_had_it_first_is_paid_and_shown(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     images = scenes(30)
     original = Image.fromarray(images[4].transpose(1, 2, 0))

@@ -136,6 +136,7 @@ def test_credits_reports_pays_and_tracks_then_reuses_everything(
     assert refused.stderr.count("\n") < 6
 
 
+@pytest.mark.slow
 def test_a_refused_payout_hides_no_credit_and_a_flag_pays_it(
     credited: Credited, royalty: Run, config: Path, tmp_path: Path
 ) -> None:
@@ -259,6 +260,7 @@ def test_killed_and_interrupted_run_goes_on_where_it_was(
     assert both[0]["mlflow_run"] == both[1]["mlflow_run"]
 
 
+@pytest.mark.slow
 def test_folder_of_pngs(royalty: Run, prefect_url: str, tmp_path: Path) -> None:
     """A user's own images: three people's digits, one image brought by two of them, and some nearly."""
     people = ["zoë", "=cmd", "<b>bob</b>"]

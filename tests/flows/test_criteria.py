@@ -65,6 +65,7 @@ encoder: pixels
 classifier: 20
 tracin: {checkpoints: 2, draws: 1}
 noisy: 0.1
+halved: "1"  # nearest to what so little training makes
 retrainings: 2
 """
 
@@ -140,6 +141,7 @@ def test_noise_is_planted_in_the_stated_items(context: StageContext) -> None:
     assert np.flatnonzero(renamed).tolist() == planted.planted
 
 
+@pytest.mark.slow
 def test_every_generator_is_trained_kept_and_sampled(context: StageContext) -> None:
     source, models = keep(context, np.repeat([0, 1], 10)), {}
     for generator in GENERATORS:
@@ -157,6 +159,7 @@ def test_every_generator_is_trained_kept_and_sampled(context: StageContext) -> N
     assert neighbours_of(context.artifacts, traced.contributions, 20).shape == (20, 4)
 
 
+@pytest.mark.slow
 def test_a_classifier_names_classes_as_the_training_set_does(context: StageContext) -> None:
     plain = half_dark()
     labels = np.repeat(["dark", "light"], 30)

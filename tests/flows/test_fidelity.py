@@ -82,6 +82,7 @@ def test_the_sentence_says_what_was_compared() -> None:
 def test_a_run_retrains_compares_and_corrects(royalty: Run, tmp_path: Path) -> None:
     # Six contributors have 62 coalitions, of which 20 are measured: credit is not exact.
     config = SMALL.replace("contributors: 3", "contributors: 6").replace("count: 12", "count: 20")
+    config = config.replace("steps: 60", "steps: 200")  # retrained models are better than none
     terms = "payout: {post: true, equal_share: 0.25, policy: by-reliability, limits: {stderr: null}}"
     config = config.replace("payout: {post: true, limits: {stderr: null}}", terms)
     (tmp_path / "few.yaml").write_text(f"{config}fidelity: {{retrain: 10}}\n")

@@ -95,6 +95,7 @@ class Counting:
         return np.full(len(images), 0.5, np.float32)
 
 
+@pytest.mark.slow
 def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
     rng = np.random.default_rng(0)
@@ -172,6 +173,7 @@ def test_greyscale_becomes_colour_where_the_other_side_has_it(
     assert [side.items for side in reading.alike(*sides)] == expected
 
 
+@pytest.mark.slow
 def test_what_cannot_be_matched_is_refused_in_one_line(royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 4)
     (tmp_path / "nothing").mkdir()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.console import Console
 from sqlalchemy import text
 from typer.testing import CliRunner
 
@@ -46,6 +48,25 @@ def test_one_statement_and_one_person_are_shown_without_the_rest(space: Workspac
     assert (printed.exit_code, "€10.00" in printed.output, "fund 2026-06" in printed.output) == (0, True, True)
     assert isinstance(command("ledger", "--statement", "nothing").exception, LedgerConflict)
     assert json.loads(command("ledger", "--contributor", "nobody", "--json").stdout)["entries"] == []
+
+
+def test_no_id_date_or_amount_is_cut_in_a_narrow_terminal(
+    space: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = "photographs-of-the-museum-and-its-friends"
+    held = euros("v3", {"ann": 123_456_789}, held={"bob": 98_765_432})
+    division = space.ledger.post(pool, replace(held, source="another run"), period="2026-05")
+    space.ledger.post(pool, euros("v4", {"ann": 123_456_700, "bob": 98_765_521}), period="2026-05", replace=True)
+    monkeypatch.setattr("royalty.infra.pages.terminal.console", Console(width=80, highlight=False))
+    lines = command("ledger").output.splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(" ".join(lines).split())
+    for statement in space.ledger.statements():
+        assert statement.id in words
+    for amount in ("paid €1,234,567.89", "held €987,654.32", "taken back €1,234,567.89", "another run"):
+        assert amount in words, amount
+    assert any(division in line and "€1,234,567.89" in line for line in lines)
+    assert "…" not in words
 
 
 def test_a_header_that_was_changed_is_not_shown(space: Workspace, command: Command) -> None:

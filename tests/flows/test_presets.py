@@ -145,6 +145,7 @@ def test_every_preset_can_be_built(preset: str, tmp_path: Path) -> None:
     assert budget.gigabytes > 20e-9 * outline.parameters
 
 
+@pytest.mark.slow
 def test_the_list_says_what_each_takes(royalty: Run) -> None:
     done = royalty("presets", "--json")
     assert done.returncode == 0, done.stderr

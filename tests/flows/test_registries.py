@@ -69,6 +69,7 @@ def test_a_run_with_all_of_them_and_its_keys(tmp_path: Path, prefect_url: str, m
     assert result.measured == 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("added")
 def test_keys_of_stages_that_value_items(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from royalty.flows.detection import detection

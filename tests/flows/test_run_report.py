@@ -145,11 +145,13 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
         return " ".join(text.split())
 
     assert "this is a proposal, and nothing is posted" in page("report.html")
+    assert states(folder) == {("proposed", "")}
     assert "€500.00 is proposed and not paid yet: 50.0% of the pool of €1,000.00" in page(file_of("ann"))
     table, amounts = stages.credit.outputs.table, {"ann": 50_000, "bob": 50_000}
     other = ledger.post("may", euros(table, {"ann": 60}, held={"bob": 40}), period="2026-04")
     assert show_on_pages.fn("may", "2026-04") == []
     assert "this division is a proposal. The credit was paid on other terms" in page("report.html")
+    assert states(folder) == {("proposed", "")}
     assert "€0.60 is paid by this credit on other terms" in page(file_of("ann"))
     assert re.search(r"may of 2026-04 \S.* division \+1.00 €0.40 held active", page(file_of("bob")))
     before = page("report.html")
@@ -168,6 +170,8 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
     assert other in page("report.html")
     client, run = open_tracking(here).client, stages.logged_run.outputs.run
     assert division in Path(client.download_artifacts(run, "report.html")).read_text(encoding="utf-8")
+    assert states(folder) == {("posted", division)}
+    assert states(Path(client.download_artifacts(run, "payout.csv")).parent) == {("posted", division)}
     ledger.post("may", euros("of another run", amounts), period="2026-05", replace=True)
     show_on_pages.fn("may", "2026-05")
     assert "reversed and replaced on" in page("report.html")
@@ -178,6 +182,12 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
     (remark,) = show_on_pages.fn("may", "2026-05")
     assert "the pages of the run 'june' do not show this payment yet" in remark
     assert "`royalty run` writes them again" in remark
+
+
+def states(folder: Path) -> set[tuple[str, str]]:
+    """What the rows of `payout.csv` say: state, and statement."""
+    rows = pd.read_csv(folder / "payout.csv", dtype=str, keep_default_na=False)
+    return set(zip(rows["state"], rows["statement"], strict=True))
 
 
 def unpaid(home: Home) -> Home:
@@ -244,7 +254,9 @@ def test_the_pages_are_written_and_the_images_are_opened_once(home: Home, monkey
         assert text in page, text
     for person in ("ann", "bob"):
         assert "€500.00" in (folder / file_of(person)).read_text(encoding="utf-8")
-    assert (folder / "payout.csv").read_bytes() == home.space.artifacts.get(stages.pay.outputs.payout)
+    assert states(folder) == {("posted", home.statement)}
+    amounts = pd.read_csv(folder / "payout.csv", dtype={"amount": str}).set_index("contributor")["amount"].to_dict()
+    assert amounts == {row["contributor"]: row["amount"] for row in stages.pay.outputs.rows}
     again = reported(home, stages)
     assert again.stage.reused
     assert again.stage.outputs == written.stage.outputs

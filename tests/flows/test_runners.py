@@ -91,6 +91,7 @@ def worker_of(runner: str) -> Iterator[Callable[[Sequence[str]], list[str]]]:
             ray.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "runner",
     ["threads", pytest.param("dask", marks=pytest.mark.cluster), pytest.param("ray", marks=pytest.mark.cluster)],
@@ -123,6 +124,7 @@ def test_what_another_flow_is_at_is_left_to_it_or_waited_for(home: Path) -> None
     assert list((home / "locks").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_flow_was_at_is_taken_over_at_once(home: Path) -> None:
     program = f"from {__name__} import *; coalitions.worker = Deferred({STAND_IN!r}); measure(['waits', 'second'])"
     # Once a worker was started, children of this process do not look for modules in the current folder.

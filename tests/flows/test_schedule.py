@@ -1,7 +1,9 @@
-"""A year of scheduled runs, revaluations and payouts on a Prefect server, each at the date it was scheduled for."""
+"""A year of the tutorial "Pay every month" on a Prefect server: its files, and the dates of its schedules."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Scheduled
 
 from royalty.flows.credit import credit
@@ -23,12 +26,20 @@ from royalty.flows.payout import payout
 from royalty.flows.revalue import revalue
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
+from royalty.tasks.config.payout import PayoutConfig
 from tests.conftest import FOLDER, save_digits
+from tests.docs.blocks import ROOT, blocks_of
 from tests.in_process import own_home
 
+TUTORIAL = ROOT / "docs" / "pages" / "tutorials" / "monthly.md"
+MINE, MONTHLY, CHANGED = (yaml.safe_load(block.text) for block in blocks_of(TUTORIAL) if block.language == "yaml")
+DEPLOYED = {entry["name"]: entry for entry in CHANGED}
+"""What the tutorial changes of `prefect.yaml`."""
+FLOWS: dict[str, Flow[..., Any]] = {"credit": credit, "revalue": revalue, "payout": payout}
+
 PEOPLE = ("ann", "bob", "cy", "dee")
-CONFIG = FOLDER.replace("payout: {post: true, limits: {stderr: null}}\n", "") + "name: mine\npayout: {pool: 120.00}\n"
-TERMS = {"pool": "120.00", "period_from": "previous-month", "limits": {"stderr": None}}
+SMALL = yaml.safe_load(FOLDER) | MINE | {"data": {**MINE["data"], "size": 8}}
+"""The configuration of the tutorial, with a model that trains in seconds."""
 YEAR = [(2025, 12), *((2026, month) for month in range(1, 12))]
 
 
@@ -38,12 +49,14 @@ class Scheduler:
     def __init__(self, client: SyncPrefectClient) -> None:
         self.client = client
         self.deployments = {}
-        for flow in (credit, revalue, payout):
+        for flow in FLOWS.values():
             identity = client.create_flow_from_name(flow.name)
             self.deployments[flow.name] = client.create_deployment(identity, name="scheduled")
 
-    def run(self, flow: Flow[..., Any], at: datetime, **parameters: Any) -> FlowRun:
-        """Create a run of a deployment that was scheduled for a date, and run it to its end."""
+    def run(self, name: str, since: datetime) -> FlowRun:
+        """Create the run of a deployment that its schedule has next, and run it to its end."""
+        flow, parameters, (schedule,) = FLOWS[name], DEPLOYED[name]["parameters"], DEPLOYED[name]["schedules"]
+        (at,) = asyncio.run(CronSchedule(**schedule).get_dates(1, start=since))
         created = self.client.create_flow_run_from_deployment(
             self.deployments[flow.name], parameters=parameters, state=Scheduled(scheduled_time=at)
         )
@@ -62,10 +75,23 @@ def folder(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) ->
     """A home, and a folder with images and a configuration that deployments name by a relative path."""
     monkeypatch.setenv("ROYALTY_FOLDER", str(tmp_path))
     monkeypatch.setenv("PREFECT_API_URL", prefect_url)
-    (tmp_path / "mine.yaml").write_text(CONFIG)
-    (tmp_path / "monthly.yaml").write_text(yaml.safe_dump(TERMS))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(SMALL))
+    (tmp_path / "monthly.yaml").write_text(yaml.safe_dump(MONTHLY | {"limits": {"stderr": None}}))
     with own_home(tmp_path / "home", prefect_url):
         yield tmp_path
+
+
+def test_the_tutorial_changes_deployments_that_there_are() -> None:
+    given = {entry["name"]: entry for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+    assert set(DEPLOYED) == set(FLOWS)
+    for name, entry in DEPLOYED.items():
+        assert given[name]["entrypoint"] == f"royalty.flows.{name}.{name}"
+        assert set(entry["parameters"]) == set(given[name]["parameters"])
+        assert set(entry["parameters"]) <= set(inspect.signature(FLOWS[name].fn).parameters)
+        (schedule,), (shipped,) = entry["schedules"], given[name]["schedules"]
+        assert {**schedule, "active": False} == shipped, "the tutorial switches it on"
+    assert DEPLOYED["payout"]["parameters"]["credit"] == MINE["name"]
+    assert PayoutConfig.model_validate(MONTHLY).period_from == "previous-month"
 
 
 @pytest.mark.slow
@@ -79,9 +105,9 @@ def test_a_year_of_schedules(folder: Path, prefect_url: str) -> None:
             if number in (3, 7):  # a drawer brings other images
                 Image.open(files[number]).transpose(Image.Transpose.ROTATE_180).save(files[number])
             runs = [
-                scheduler.run(payout, datetime(year, month, 1, 6, tzinfo=UTC), credit="mine", config="monthly.yaml"),
-                scheduler.run(revalue, datetime(year, month, 3, 4, tzinfo=UTC), config="mine.yaml"),
-                scheduler.run(credit, datetime(year, month, 4, 3, tzinfo=UTC), config="mine.yaml"),
+                scheduler.run("payout", datetime(year, month, 1, tzinfo=UTC)),
+                scheduler.run("revalue", datetime(year, month, 3, tzinfo=UTC)),
+                scheduler.run("credit", datetime(year, month, 4, tzinfo=UTC)),
             ]
             states = [run.state for run in runs]
             if number == 0:  # nothing is credited yet: payout and revaluation say so in one line
@@ -98,10 +124,10 @@ def test_a_year_of_schedules(folder: Path, prefect_url: str) -> None:
         posted = open_workspace(settings()).ledger.statements()
         assert [statement.period for statement in posted] == [f"{year}-{month:02}" for year, month in YEAR[:-1]]
         assert {statement.kind for statement in posted} == {"division"}
-        assert {statement.amount for statement in posted} == {12_000}
+        assert {statement.amount for statement in posted} == {100_000}
         assert len(set(tables)) == 3, "each change of images was credited once, and kept by the run after it"
 
-        late = scheduler.run(payout, datetime(2026, 1, 2, tzinfo=UTC), credit="mine", config="monthly.yaml")
+        late = scheduler.run("payout", datetime(2026, 1, 1, tzinfo=UTC))
         assert late.state is not None
         assert late.state.is_completed()
         assert "2025-12 was paid on" in scheduler.artifacts(late)["change-mine"]
@@ -109,7 +135,7 @@ def test_a_year_of_schedules(folder: Path, prefect_url: str) -> None:
         assert open_workspace(settings()).ledger.statements() == posted
 
         shutil.move(folder / "images", folder / "elsewhere")
-        lost = scheduler.run(credit, datetime(2026, 11, 5, tzinfo=UTC), config="mine.yaml")
+        lost = scheduler.run("credit", datetime(2026, 11, 5, tzinfo=UTC))
         assert lost.state is not None
         assert lost.state.is_failed()
         assert str(folder / "images") in str(lost.state.message)

@@ -77,6 +77,7 @@ def valued(context: StageContext, sides: Sides, planned: PlanOutputs) -> ValueOu
     )
 
 
+@pytest.mark.slow
 def test_shares_give_to_the_last_digit_what_one_process_gives(context: StageContext, one_thread: None) -> None:
     sides = kept_sides(context, digits(150, 0), digits(60, 1))
     train, val = (load_items(context.artifacts, digest) for digest in (sides.train, sides.val))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,28 @@ def test_a_pool_follows_the_log(royalty: Run, tmp_path: Path) -> None:
     assert "% of the pool by studio/" in steps["Credit and use"][name]
     assert ", from 0000000000000" in steps["Credit and use"][name]
 
+    log = tmp_path / "home" / "attribution" / "log.db"
+    with closing(sqlite3.connect(log)) as connection:  # with the head, as whoever owns the disk can
+        assert "position 30, " in steps["Use of the period"]["Log"]
+        head = connection.execute("select position, hash from head").fetchone()
+        gone = {
+            table: connection.execute(f"select * from {table} where position > 20").fetchall()
+            for table in ("attributions", "shares", "behind")
+        }
+        for table in gone:
+            connection.execute(f"drop trigger {table}_stay")
+            connection.execute(f"delete from {table} where position > 20")
+        connection.execute("update head set (position, hash) = (select 20, hash from attributions where position = 20)")
+        connection.commit()
+    cut = "ends at position 20, and a payout was made by the row at position 30"
+    for refused in (royalty("payout", *TERMS, "--json"), royalty("ledger")):
+        assert refused.returncode == 1
+        assert cut in refused.stderr
+    with closing(sqlite3.connect(log)) as connection:
+        for table, rows in gone.items():
+            connection.executemany(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", rows)
+        connection.execute("update head set position = ?, hash = ?", head)
+        connection.commit()
     log_of(tmp_path / "home", range(30, 40))
     refused = royalty("payout", *TERMS, "--json")
     assert refused.returncode == 1
@@ -81,6 +105,7 @@ def test_a_pool_follows_the_log(royalty: Run, tmp_path: Path) -> None:
     assert result_of(royalty("ledger", "--json"))["verified"]["statements"] == 2
 
 
+@pytest.mark.slow
 def test_bad_terms_and_logs_are_one_error(royalty: Run, tmp_path: Path) -> None:
     built(tmp_path / "home")
     (tmp_path / "terms.yaml").write_text(USE_ONLY)
@@ -105,6 +130,7 @@ def test_bad_terms_and_logs_are_one_error(royalty: Run, tmp_path: Path) -> None:
     assert result_of(royalty("ledger", "--json"))["statements"] == []
 
 
+@pytest.mark.slow
 def test_credit_and_use_share_a_pool(credited: Credited, royalty: Run, tmp_path: Path) -> None:
     credited.copy_to(tmp_path)
     by_credit = result_of(royalty("payout", "--credit", "small", "--pool", "100", "--name", "credit", "--json"))

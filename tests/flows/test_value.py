@@ -26,6 +26,7 @@ def save_arrays(folder: Path) -> tuple[str, str]:
     return "train.npz", "val.npz"
 
 
+@pytest.mark.slow
 def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     found = {}
@@ -108,6 +109,7 @@ def first_share(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.concatenate(Batching(5, True, 0).rows(len(features), labels)[:16])
 
 
+@pytest.mark.slow
 def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 10)
     (tmp_path / "v.yaml").write_text("train: images\nval: images\nencoding: {encoder: pixels, size: 8}\n")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import io
 import json
 import shutil
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from royalty.infra.attribution.api import AttributionRequest, create_app, recorded
@@ -22,8 +28,8 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
-from royalty.tasks.attribution.description import Description
-from tests.indexed import built, features_of
+from royalty.tasks.attribution.description import Description, code_of
+from tests.indexed import built, description, features_of, table_of
 
 ADDRESS = "http://127.0.0.1:8750"
 
@@ -191,6 +197,50 @@ def test_bad_input_is_one_error_and_is_not_logged(
     assert service.log.count() == 0
 
 
+def pictured(home: Path, encoder_key: str) -> ShardStore:
+    """An index of pictures of 8 by 8 pixels in greyscale."""
+    store = ShardStore(index_folder(home, "pictures", "1"))
+    store.folder.mkdir(parents=True)
+    about = description(
+        model="pictures", encoder="pixels", shape=(1, 8, 8), encoder_key=encoder_key, code=code_of("pixels")
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), np.uint8)
+    index.build(store, pixels.reshape(30, 64) / 255, table_of(30), about, images=pixels)
+    return store
+
+
+def large() -> bytes:
+    """A PNG that states 100 megapixels in its head."""
+    Image.new("L", (8, 8)).save(file := io.BytesIO(), "PNG")
+    head = b"IHDR" + struct.pack(">II", 10_000, 10_000) + file.getvalue()[24:29]
+    return file.getvalue()[:12] + head + struct.pack(">I", zlib.crc32(head)) + file.getvalue()[33:]
+
+
+@pytest.mark.parametrize(
+    ("image", "detail"),
+    [
+        ("no base64!", "`image` is the base64 of an image file, and this is none"),
+        ("", "is an empty file"),
+        (base64.b64encode(b"no image").decode(), "cannot be read as an image"),
+        (base64.b64encode(large()).decode(), "unpacks to more than 64,000,000 pixels"),
+    ],
+)
+def test_bad_images_are_one_error_and_are_not_logged(tmp_path: Path, image: str, detail: str) -> None:
+    pictured(tmp_path, "pixels@1x8")
+    service = Service(tmp_path)
+    asked = request("one", model="pictures", embedding=None, encoder=None, image=image)
+    answer = service.client.post("/v1/attributions", json=asked)
+    assert answer.status_code == 400
+    assert detail in answer.json()["detail"]
+    assert service.log.count() == 0
+
+
+def test_an_index_by_other_weights_is_refused_by_name(tmp_path: Path) -> None:
+    pictured(tmp_path, "pixels@1x9")
+    with pytest.raises(StoreError, match=r"built it, pixels@1x9, and the installed one is pixels@1x8: its weights or"):
+        Service(tmp_path)
+
+
 def test_infinite_and_broken_json(service: Service) -> None:
     for content in (b"{", b"[1, 2", json.dumps(request("one", embedding=[float("inf")] * 16)).encode()):
         answer = service.client.post("/v1/attributions", content=content, headers={"Content-Type": "application/json"})
@@ -239,6 +289,66 @@ def test_long_bodies_and_other_hosts_are_refused(service: Service) -> None:
     assert service.client.post("/v1/attributions", content=pieces()).status_code == 413
     for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
         assert service.client.get("/v1/totals", headers=headers).status_code == 403
+
+
+def asked(service: Service, headers: dict[str, str], pieces: list[bytes]) -> tuple[int, int]:
+    """Status of a POST whose body arrives in pieces, and how many of them were read."""
+    remaining, statuses = list(pieces), list[int]()
+
+    async def receive() -> dict[str, Any]:
+        piece = remaining.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(remaining)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    known = {"host": "127.0.0.1:8750", "content-type": "application/json", **headers}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/attributions", "raw_path": b"/v1/attributions", "root_path": "", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in known.items()],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8750),
+    }  # fmt: skip
+
+    async def exchange() -> None:
+        await service.app(scope, receive, send)
+
+    asyncio.run(exchange())
+    (status,) = statuses
+    return status, len(pieces) - len(remaining)
+
+
+def test_nothing_of_a_body_is_read_before_its_length_and_its_key_are_checked(service: Service) -> None:
+    key = {"authorization": service.client.headers["Authorization"]}
+    reader = {"authorization": service.with_key("reader", "read").headers["Authorization"]}
+    idle = {"authorization": service.with_key("idle", "attribute", rate=0.1, burst=1).headers["Authorization"]}
+    body = json.dumps(request("one")).encode()
+    assert asked(service, key, [body]) == (200, 1)
+    assert asked(service, {}, [body]) == (401, 0)
+    assert asked(service, {"authorization": "Bearer wrong"}, [body]) == (401, 0)
+    assert asked(service, reader, [body]) == (403, 0)
+    assert asked(service, idle, [body]) == (200, 1)
+    assert asked(service, idle, [body]) == (429, 0)
+    assert asked(service, {**key, "content-length": "100001"}, [body]) == (413, 0)
+    assert asked(service, {**key, "content-length": "-1"}, [body]) == (413, 0)
+    assert asked(service, key, [b"x" * 30_000] * 20) == (413, 4)  # the fourth exceeds the limit
+    assert asked(service, {**key, "content-length": "5"}, [b"x" * 60_000] * 3) == (413, 2)
+
+
+def test_totals_of_other_clients_need_the_scope_audit(service: Service) -> None:
+    other = service.with_key("other", "attribute", "read")
+    auditor = service.with_key("auditor", "audit")
+    logged = service.client.post("/v1/attributions", json=request("one", prompt="a secret")).json()
+    other.post("/v1/attributions", json=request("two", prompt="an a"))
+    assert [row["group"] for row in other.get("/v1/totals?by=prompt").json()] == ["an a"]
+    assert [row["group"] for row in other.get("/v1/totals?by=client").json()] == ["other"]
+    assert {row["group"] for row in auditor.get("/v1/totals?by=client").json()} == {"studio", "other"}
+    assert {row["group"] for row in auditor.get("/v1/totals?by=prompt").json()} == {"a secret", "an a"}
+    address = f"/v1/attributions/{logged['attribution']}"
+    assert other.get(address).status_code == 404
+    assert auditor.get(address).json() == logged
+    assert auditor.post("/v1/attributions", json=request("three")).status_code == 403
 
 
 def test_totals(service: Service) -> None:

@@ -16,6 +16,10 @@ import pytest
 from royalty.infra.audit import verifier
 from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.audit.pack import Packed, write_pack
+from royalty.infra.ledger.acts import Acts
+from royalty.infra.ledger.approvals import Approvals
+from royalty.infra.ledger.cases import Award, Cases
+from royalty.infra.ledger.decisions import decide
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerBroken
 from royalty.infra.pages.audit import render_audit
@@ -59,6 +63,7 @@ def books(tmp_path: Path) -> Books:
     books.ledger.post("may", euros(table, NAMES, evidence=evidence, terms=terms, source="digits"))
     books.ledger.post("june", euros("v2", {"zoë": 10}, held={"=cmd": 5}), replace=True)
     books.ledger.release("june", ["=cmd"])
+    Cases(engine).open("clerk", claimant="Agency", contributors=["zoë"], reason="copies")
     return books
 
 
@@ -98,7 +103,8 @@ def test_a_zip_file_is_as_good(books: Books) -> None:
         books.pack("pack.zip")
 
 
-CHECKED = ("statements.jsonl", "rows.jsonl", "entries", "policies", "evidence", "tables", "checkpoints", "keys")
+LINES = ("statements.jsonl", "rows.jsonl", "acts.jsonl")
+CHECKED = (*LINES, "entries", "policies", "evidence", "tables", "checkpoints", "keys")
 
 
 def test_any_byte_that_is_changed_is_noticed(books: Books) -> None:
@@ -199,6 +205,63 @@ def test_statements_of_the_version_before_are_packed_and_verified(books: Books) 
     entries = books.folder / "old/entries/00000001.jsonl"
     entries.write_text(entries.read_text().replace("600", "601").replace("-1000", "-1001"))
     assert "its hash does not match" in verifier.verify(books.folder / "old").problems[0]
+
+
+def approved(books: Books, pool: str, entries: list[list[object]], by: str = "boss") -> str:
+    """Hash of the act by which a second person approves entries of a pool, which a clerk asked for."""
+    content = {"pool": pool, "period": "", "currency": "EUR", "entries": sorted(entries, key=str)}
+    engine = books.ledger.engine
+    approvals = Approvals(engine)
+    asked = approvals.request("clerk", content, {"content": content, "reasons": ["it is large"]})
+    if by.strip() == "clerk":  # which the product refuses
+        return Acts(engine).record("approval", "approved", by, {"note": ""}, asked.id).hash
+    verdict = approvals.decide(asked.id, by, approve=True, note="", same=str.__eq__).verdict
+    assert verdict is not None
+    return verdict.hash
+
+
+DIVIDED: list[list[object]] = [["held", "bob", 5], ["payment", "zoë", 10], ["pool", "", -15]]
+
+
+def test_approvals_and_decisions_are_in_the_pack_and_compared(books: Books) -> None:
+    ledger, engine = books.ledger, books.ledger.engine
+    case = Cases(engine).open("clerk", claimant="Agency", contributors=["bob"], reason="copies")
+    terms = {"holds": {"bob": [f"case {case.id}"]}, "approved": approved(books, "july", DIVIDED)}
+    ledger.post("july", euros("v1", {"zoë": 10}, held={"bob": 5}, terms=terms))
+    decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=[Award("bob", "zoë", 3, "EUR")])
+    ledger.post("august", euros("v1", {"yan": 1}, held={"bob": 7}))
+    ledger.release("august", ["bob"], approved=approved(books, "august", [["release", "bob", 7]]))
+    packed = books.pack()
+    found = verifier.verify(books.folder / "pack", [packed.acts_head])
+    assert (found.problems, len(found.acts), packed.acts) == ([], 7, 7)
+    assert "the expected head is that of act 7" in found.notes
+    assert f"7 acts hold; the hash of the last is {packed.acts_head}" in bare(books.folder / "pack").stdout
+    acts = books.folder / "pack/acts.jsonl"
+    lines = acts.read_text().splitlines(keepends=True)
+    acts.write_text("".join(lines[:-1]))
+    (cut,) = verifier.verify(books.folder / "pack").problems
+    assert "names an act (approved) that is not in this pack" in cut
+    acts.unlink()
+    assert len(verifier.verify(books.folder / "pack").problems) == 4, "two approvals, and two acts of a case"
+
+
+@pytest.mark.parametrize(
+    ("pool", "entries", "by", "why"),
+    [
+        ("july", [["payment", "zoë", 9]], "boss", "other amounts"),
+        ("other", DIVIDED, "boss", "another pool"),
+        ("july", DIVIDED, "clerk ", "by a person who asked for it"),
+    ],
+)
+def test_an_approval_of_something_else_is_noticed(
+    books: Books, pool: str, entries: list[list[object]], by: str, why: str
+) -> None:
+    terms = {"approved": approved(books, pool, entries, by)}
+    books.ledger.post("july", euros("v1", {"zoë": 10}, held={"bob": 5}, terms=terms))
+    books.pack()
+    (problem,) = verifier.verify(books.folder / "pack").problems
+    assert "is not what was approved" in problem
+    assert why in problem
 
 
 @pytest.mark.parametrize("name", ["nothing", "file", "folder"])

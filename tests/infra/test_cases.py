@@ -87,14 +87,42 @@ def test_a_reversal_returns_money_and_awards_come_first(ledger: Ledger, cases: C
 def test_what_is_not_held_is_awarded_from_the_account(ledger: Ledger, cases: Cases) -> None:
     case = opened(cases, "ann")
     ledger.post("fund", euros("v1", {"ann": 60, "bob": 40}))
+    ledger.post("later", euros("v1", {"bob": 5}, accounts={"ann": 20}))
     decide(ledger, case.id, "judge", outcome="release", reason="x", awards=[Award("ann", "bob", 15, "EUR")])
-    assert money(ledger, "fund") == {"ann": Money(60, account=-15), "bob": Money(40, account=15)}
+    assert money(ledger, "later") == {"ann": Money(account=5), "bob": Money(5, account=15)}
+    assert ledger.accounts("next", "EUR", ["ann", "bob"]) == {"ann": 5, "bob": 15}
     for award in (Award("bob", "ann", 1, "EUR"), Award("ann", "ann", 1, "EUR"), Award("ann", "bob", 0, "EUR")):
         with pytest.raises(LedgerConflict, match="an award is an amount above zero"):
             decide(ledger, opened(cases, "ann").id, "j", outcome="release", reason="x", awards=[award])
-    foreign = Award("ann", "bob", 1, "USD")
-    with pytest.raises(LedgerConflict, match="no pool in USD"):
-        decide(ledger, opened(cases, "ann").id, "j", outcome="release", reason="x", awards=[foreign])
+
+
+def test_no_more_is_awarded_than_the_giver_has(ledger: Ledger, cases: Cases) -> None:
+    """Or else takers would be paid, with the next pool, what no pool and no account contains."""
+    case = opened(cases, "cy")
+    ledger.post("fund", held(case, cy=40), period="2026-05")
+    ledger.post("fund", euros("v1", {"ann": 60, "cy": 0}, accounts={"cy": 7}), period="2026-06")
+    before = len(ledger.statements())
+    too_much = {
+        "one award": [Award("cy", "ann", 48, "EUR")],
+        "awards together": [Award("cy", "ann", 40, "EUR"), Award("cy", "dee", 8, "EUR")],
+        "nothing in this currency": [Award("cy", "ann", 1, "USD")],
+    }
+    for awards in too_much.values():
+        with pytest.raises(LedgerConflict, match="awards are paid from money that their giver has"):
+            decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=awards)
+    with pytest.raises(LedgerConflict, match=r"€0\.48 .* holds €0\.40, and who has €0\.07 .* award at most €0\.47"):
+        decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=too_much["one award"])
+    assert (len(ledger.statements()), cases.case(case.id).is_open) == (before, True), "nothing was posted"
+    decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=[Award("cy", "ann", 47, "EUR")])
+    accounts = ledger.accounts("fund", "EUR", ["ann", "cy"], period="2026-07")
+    assert accounts == {"ann": 47}
+    with pytest.raises(LedgerConflict, match="a pool pays no more than it and its contributors' accounts contain"):
+        ledger.post("fund", euros("v2", {"ann": 148}, pool=100), period="2026-07", brought=accounts)
+    owing = opened(cases, "cy")
+    ledger.post("other", euros("v1", {"eve": 1}, accounts={"cy": -30}, claims=30))
+    ledger.post("other", held(owing, cy=40), period="2026-06", brought={"ann": 47, "cy": -30})
+    with pytest.raises(LedgerConflict, match=r"€0\.00 on account\. .* at most €0\.40"):
+        decide(ledger, owing.id, "judge", outcome="release", reason="x", awards=[Award("cy", "ann", 41, "EUR")])
 
 
 def test_a_decision_stands_whatever_becomes_of_the_credit(ledger: Ledger, cases: Cases) -> None:

@@ -188,7 +188,7 @@ def crowd(report: Report, count: int) -> list[ContributorRow]:  # noqa: F811
     return rows
 
 
-@pytest.mark.parametrize("count", [27, 121])
+@pytest.mark.parametrize("count", [27, pytest.param(121, marks=pytest.mark.slow)])
 def test_many_contributors_are_found_sorted_and_grouped_in_the_page(
     browser: Browser,
     report: Report,  # noqa: F811
@@ -235,7 +235,7 @@ def test_many_contributors_are_found_sorted_and_grouped_in_the_page(
     assert browser.run(f"{TEXTS}('.chart li:not(.group) .name')") == names
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("scheme", [pytest.param("dark", marks=pytest.mark.slow), "light"])
 def test_tools_are_accessible(browser: Browser, report: Report, tmp_path: Path, scheme: str) -> None:  # noqa: F811
     rows = crowd(report, 15)
     composed = [ContributorPage(row, 15, "", None, (), (), None, None, None) for row in rows]

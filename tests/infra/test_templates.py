@@ -21,6 +21,7 @@ def columns(database: Path) -> set[tuple[str, str, str]]:
         return set(connection.execute(listed).fetchall())
 
 
+@pytest.mark.slow
 def test_a_home_from_a_copy_is_like_one_that_mlflow_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "installed"))
     made = open_tracking(Settings(home=tmp_path / "made"))  # there is nothing to copy yet

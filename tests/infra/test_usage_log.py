@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from royalty.infra.attribution.usage_log import Logged, OtherBody, UsageLog
+from royalty.infra.attribution.usage_log import Logged, LogHead, OtherBody, UsageLog
 from royalty.infra.stores.artifacts import StoreError
 
 
@@ -55,6 +55,42 @@ def test_rows_are_never_changed(tmp_path: Path) -> None:
     assert "at position 2" in (log.problem() or "")
 
 
+@pytest.mark.parametrize("with_head", [False, True])
+def test_last_rows_that_are_gone_are_noticed(tmp_path: Path, with_head: bool) -> None:
+    log = UsageLog(tmp_path / "log.db")
+    kept = [LogHead(row.position, row.hash) for row in (append(log, str(number)) for number in range(4))]
+    assert log.problem(kept) is None
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        for table in ("attributions", "shares"):
+            connection.execute(f"drop trigger {table}_stay")
+            connection.execute(f"delete from {table} where position > 2")
+        if with_head:  # whoever owns the file can do this too
+            connection.execute("update head set position = 2, hash = ?", [kept[1].hash])
+        connection.commit()
+    if with_head:
+        assert log.problem() is None
+        assert "ends at position 2, and a payout was made by the row at position 4" in (log.problem(kept) or "")
+        append(log, "4")
+        append(log, "5")
+        assert "was rewritten: a payout was made by another row at position 4" in (log.problem(kept[3:]) or "")
+        assert log.problem(kept[:2]) is None
+    else:
+        assert "ends at position 2, and its head is at 4: last rows are gone" in (log.problem() or "")
+        with pytest.raises(StoreError, match=r"attributions are added to a whole log, and .* restore it"):
+            append(log, "4")
+        assert log.count() == 2
+
+
+def test_sums_that_differ_from_answers_are_noticed(tmp_path: Path) -> None:
+    log = UsageLog(tmp_path / "log.db")
+    append(log, "one")
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.execute("drop trigger shares_keep")
+        connection.execute("update shares set share = 1 - share")
+        connection.commit()
+    assert "at position 1" in (log.problem() or "")
+
+
 def test_totals(tmp_path: Path) -> None:
     log = UsageLog(tmp_path / "log.db")
     append(log, "1")
@@ -70,9 +106,16 @@ def test_totals(tmp_path: Path) -> None:
     ]
     assert [row["prompt"] for row in log.totals("prompt", end="2026-06-01")] == ["a b", "an a"]
     assert log.totals("model", model="none") == []
+    append(log, "1", client="other", shares={"Ada": 1.0})
+    assert log.totals("client") == [
+        {"client": "studio", "generations": 3, "share": 2.0},
+        {"client": "other", "generations": 1, "share": 1.0},
+    ]
+    assert log.totals("contributor", client="other") == [{"contributor": "Ada", "generations": 1, "share": 1.0}]
     assert [logged.caller for logged in log.between("2026-05-01", "2026-06-01", model="letters", version="1")] == [
         "1",
         "2",
+        "1",
     ]
     assert list(log.between("2026-05-01", "2026-06-01", model="letters", version="2")) == []
 

@@ -134,7 +134,7 @@ def contributors(names: str) -> Callable[[Path], None]:
         (append("5.png,ann;ann,x"), r"row 14: contributor listed twice"),
         (rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,ann,y\n"), r"at least 2 contributors, and there is 1 \(ann\)"),
         (contributors("ann bob carol"), r"contributors\.csv, row 4: contributor 'carol' has no image"),
-        (contributors("ann"), r"contributors\.csv: contributor 'bob' .* is missing; add a row"),
+        (contributors("ann"), r"contributors\.csv: no row for 'bob' of .*; add a row for each contributor"),
         (append("x" * 300 + ".png,ann,x"), r"row 14: cannot open 'x+' \(File name too long\)"),
         (
             rewrite(HEADER.encode() + b"0.png,ann,x\n1.png,bob,x\n2.png,bob,x\n"),

@@ -15,7 +15,15 @@ from royalty.models.data.decoding import decode_images
 from royalty.models.data.fonts import FontFile, font_files, font_images
 from royalty.models.data.listing import Listing
 from royalty.models.data.typefaces import license_of
-from tests.fonts import save_bitmaps, save_font, save_symbols, save_variable
+from tests.fonts import (
+    save_bitmaps,
+    save_compressed,
+    save_endless,
+    save_font,
+    save_overlapping,
+    save_symbols,
+    save_variable,
+)
 
 OFL = "This Font Software is licensed under the SIL Open Font License, Version 1.1."
 
@@ -189,6 +197,9 @@ def garbled(file: Path) -> Path:
         (save_bitmaps, "holds bitmaps instead of outlines; name a static font"),
         (save_variable, "is variable: it holds a range of faces; name a static font"),
         (save_symbols, "holds symbols, which stand for no Unicode characters"),
+        (save_endless, r"cannot be read as a font \(ValueError: it maps 4,294,967,296 characters"),
+        (save_overlapping, r"cannot be read as a font \(ValueError: it maps 524,288,000 characters"),
+        (save_compressed, r"cannot be read as a font \(ValueError: it is a compressed font of the format woff"),
         (lambda file: save_font(file, "AB", names={"designer": "Ann"}), "has all `characters`, and this one lacks 'C'"),
         (lambda file: save_font(file, blank="B", names={"designer": "Ann"}), "'B' is blank in this font"),
     ],

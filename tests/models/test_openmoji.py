@@ -257,6 +257,22 @@ def test_an_archive_that_unpacks_to_more_than_it_may_is_refused_before_it_is_in_
         read_tarball(many, lambda _: True, most_members=10)
 
 
+def test_a_file_of_holes_is_refused_before_they_are_filled(tmp_path: Path) -> None:
+    """Its header promises 512 MiB, of which the archive holds one block; a header of tar's format of 1988."""
+    block = tarfile.BLOCKSIZE
+    header = tarfile.TarInfo("package/color/svg/1F600.svg")
+    header.size, header.type = block, tarfile.GNUTYPE_SPARSE
+    written = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    written[386:410] = b"%011o\0%011o\0" % (0, block)  # where the one block lies, and how long it is
+    written[483:495] = b"%011o\0" % 2**29  # the length with all holes
+    written[148:156] = b" " * 8
+    written[148:156] = b"%06o\0 " % sum(written)
+    holes = tmp_path / "holes.tgz"
+    holes.write_bytes(gzip.compress(bytes(written) + bytes(3 * block)))
+    with pytest.raises(InputError, match=r"'package/color/svg/1F600.svg' is a sparse file; download it again"):
+        openmoji_drawings(holes)
+
+
 def test_missing_packages_name_the_extra(monkeypatch: pytest.MonkeyPatch, archive: Path) -> None:
     def without(package: str) -> Iterator[None]:
         real = openmoji.find_spec

@@ -1,0 +1,77 @@
+"""Images whose Content Credentials refuse training, or do not fit the image any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from royalty.models.base.choices import Refusing
+from royalty.models.base.errors import InputError
+from royalty.models.base.progress import Progress
+from royalty.models.data.credentials import credentials_of
+from royalty.models.data.listing import Listing
+
+
+@dataclass(frozen=True)
+class Credentialed:
+    """The images of a listing, with the creators that their manifests name.
+
+    Attributes:
+        manifests: number of images with a manifest.
+        refused: number of images whose manifest refuses training, by contributor; they are left out, or counted only.
+        without: contributors of whose images none is left, sorted.
+        tampered: names, or places, of the images whose manifest does not fit them.
+    """
+
+    listing: Listing
+    manifests: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    tampered: tuple[str, ...] = ()
+
+
+def credentialed(listing: Listing, refusing: Refusing, *, progress: Progress | None = None) -> Credentialed:
+    """Read the manifests of images.
+
+    A manifest that was tampered with names no creator; if it refuses training, that still counts.
+
+    Args:
+        progress: called with the number of images read since the last call.
+
+    Raises:
+        InputError: images refuse training and `refusing` is `error`; no image is left; or a manifest cannot be read
+            without its package.
+    """
+    if refusing == "ignore":
+        return Credentialed(listing)
+    entries, allowed, manifests, tampered = list(listing.entries), np.ones(len(listing), dtype=bool), 0, []
+    for place, cell in enumerate(listing.reader.cells(0, len(listing))):
+        credentials = credentials_of(cell) if isinstance(cell, bytes) else None
+        if progress is not None:
+            progress(1)
+        if credentials is None:
+            continue
+        manifests += 1
+        allowed[place] = not credentials.refuses_training
+        if credentials.state == "tampered":
+            tampered.append(entries[place].file_name or f"image {place}")
+        elif credentials.creators:
+            entries[place] = replace(entries[place], creator=", ".join(credentials.creators))
+    read = replace(listing, entries=tuple(entries))
+    others = [entry for entry, allows in zip(entries, allowed, strict=True) if not allows]
+    refused = dict(sorted(Counter(name for entry in others for name in entry.contributors).items()))
+    if not others or refusing == "count":
+        return Credentialed(read, manifests, refused, (), tuple(tampered))
+    rule = f"{listing.origin}: {len(others)} of {len(listing)} images have Content Credentials that refuse training"
+    if refusing == "error":
+        raise InputError(
+            f"{rule}, such as {others[0].where}. Leave them out with `credentials: {{refused: leave-out}}`, or ask "
+            "their creators"
+        )
+    if not allowed.any():
+        raise InputError(f"{rule}, and no image is left; ask their creators")
+    kept = read.take(np.flatnonzero(allowed))
+    remaining = {name for entry in kept.entries for name in entry.contributors}
+    return Credentialed(kept, manifests, refused, tuple(sorted(refused.keys() - remaining)), tuple(tampered))
