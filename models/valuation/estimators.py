@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from royalty.models.base.arrays import as_features, as_labels
 from royalty.models.base.checks import check_finite, check_labels
+from royalty.models.base.errors import InputError
 from royalty.models.valuation.detector import DetectedItems, detect_items
 from royalty.models.valuation.lava import MAX_ITERATIONS, lava_values
 from royalty.models.valuation.sava import sava_values
@@ -180,6 +181,8 @@ class Detector(_FittedToClean):
 
     def _detected(self, X: ArrayLike, y: ArrayLike) -> DetectedItems:
         check_is_fitted(self)
+        if self.labels_ is None:
+            raise InputError("faults are found by labels, and the detector was fitted without; fit it with `y`")
         arguments: dict[str, Any] = self.get_params()
         self.detected_ = detect_items(X, y, self.features_, self.labels_, **arguments)
         return self.detected_
