@@ -74,7 +74,7 @@ def print_table(
 
     Args:
         whole: columns whose cells are never wrapped, such as IDs and amounts.
-        words: columns that are left-aligned, too.
+        words: columns that are left-aligned, too, and whose long words are broken rather than cut.
     """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
@@ -83,6 +83,7 @@ def print_table(
             column,
             justify="right" if index and index not in words else "left",
             no_wrap=index in whole,
+            overflow="fold" if index in words else "ellipsis",
             min_width=widest if index in whole else None,
         )
     for row in rows:

@@ -116,4 +116,4 @@ def test_a_pack_of_this_home_is_verified(space: Workspace, command: Command, tmp
     exported = command("audit", "export", tmp_path / "pack")
     assert (exported.exit_code, "2 statements, 6 entries" in exported.output) == (0, True)
     verified = command("audit", "verify", tmp_path / "pack", "--expect", space.ledger.statements()[0].hash)
-    assert (verified.exit_code, "2 statements and 6 entries" in verified.output) == (0, True)
+    assert (verified.exit_code, "2 statements, 6 entries" in verified.output) == (0, True)
