@@ -251,15 +251,8 @@ def divide_pool(
         if weight < 0 and terms.negative == "carry" and merit > 0:
             debts[name] = -weight * pool * by_credit.numerator // (merit * by_credit.denominator)
     own, own_debts = shares_of_people(whole_shares), shares_of_people(debts)
-    special = {
-        *brought,
-        *own_debts,
-        *terms.disputed,
-        *terms.unpayable,
-        *terms.confusable,
-        *terms.holds,
-        *terms.personal,
-    }
+    named = terms.disputed, terms.unpayable, terms.confusable, terms.holds, terms.personal
+    special = {*brought, *own_debts}.union(*named)
     settlements: dict[str, Settlement] = {}
     for name, share in own.items():
         reasons = reasons_of.get(name, (CO_AUTHOR,))

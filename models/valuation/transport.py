@@ -29,12 +29,10 @@ import torch
 from torch import Tensor
 
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.mixing import Mixing
 
 TILE, GPU_TILE = 2**20, 2**24
 """Entries of a tile: enough rows for a fast matrix product, and the bound on memory."""
-
-MEMORY = 8
-"""Number of passes mixed; more gain little."""
 
 NEWTON = 6
 """Newton steps on the coupling of groups after each pass."""
@@ -129,7 +127,7 @@ def solve_transport(
     a, b = (torch.as_tensor(weights, dtype=torch.float64) for weights in (source_weights, target_weights))
     g = torch.zeros_like(b) if start is None else torch.as_tensor(start, dtype=torch.float64)
     stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
-    mixing = _Mixing(8 * torch.finfo(kind).eps * cost.scale)
+    mixing = Mixing(8 * torch.finfo(kind).eps * cost.scale)
     iterations, error, drift = 0, np.inf, np.inf
     for current in islice(chain(stages, repeat(epsilon)), max_iterations):
         sweep = _sweep(cost, a, b, g, current, kind)
@@ -275,49 +273,6 @@ def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: floa
         longest = float(step.abs().max())
         shift = shift + step * (FARTHEST / longest if longest > FARTHEST else 1.0)
     return shift - shift.mean()
-
-
-class _Mixing:
-    """Anderson mixing (type II) of an iteration that never lowers the dual value.
-
-    If an extrapolated point lowers the value, the plain iteration continues from the previous point, and the memory is
-    cleared.
-
-    Args:
-        slack: decrease of the value that is attributed to rounding.
-    """
-
-    def __init__(self, slack: float) -> None:
-        self.slack = slack
-        self.steps: list[Tensor] = []
-        self.points: list[Tensor] = []
-        self.dual = -np.inf
-        self.plain: Tensor | None = None
-
-    def next(self, point: Tensor, step: Tensor, dual: float) -> Tensor:
-        """The next point.
-
-        Args:
-            point: the current point.
-            step: the step of the plain iteration from it.
-            dual: the dual value of the current point.
-        """
-        if self.plain is not None and not dual >= self.dual - self.slack:
-            plain, self.plain, self.steps, self.points = self.plain, None, [], []
-            return plain
-        self.dual, self.plain = dual, point + step
-        self.steps = [*self.steps, step][-MEMORY:]
-        self.points = [*self.points, self.plain][-MEMORY:]
-        if len(self.steps) == 1:
-            return self.plain
-        steps = torch.stack(self.steps).diff(dim=0)  # (memory, m)
-        points = torch.stack(self.points).diff(dim=0)
-        gram = steps @ steps.T
-        # All steps are equal at the precision of the cost, and if there is a single target.
-        ridge = 1e-10 * gram.trace() + torch.finfo(gram.dtype).tiny
-        gram += ridge * torch.eye(len(gram), dtype=gram.dtype)
-        mixed: Tensor = self.plain - torch.linalg.solve(gram, steps @ step) @ points
-        return mixed
 
 
 def _falling(epsilon: float, start: float) -> list[float]:

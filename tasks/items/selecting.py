@@ -12,7 +12,8 @@ from royalty.infra.processes.workers import Deferred
 from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.selection import SelectConfig
-from royalty.tasks.items.stages import SELECT_ITEMS, Selected, SelectInputs, Sides
+from royalty.tasks.items.selecting_stages import SELECT_ITEMS, Selected, SelectInputs
+from royalty.tasks.items.stages import Sides
 from royalty.tasks.items.stored_items import load_values
 from royalty.tasks.items.writing import copy_table
 from royalty.tasks.stages.publishing import (

@@ -13,8 +13,8 @@ from royalty.models.valuation.near_copies import near_copy_groups
 from royalty.models.valuation.selection import select_items
 from royalty.tasks.config.selection import SelectSettings
 from royalty.tasks.items.features import represented
+from royalty.tasks.items.selecting_stages import SelectInputs, SelectOutputs
 from royalty.tasks.items.sides import open_sides
-from royalty.tasks.items.stages import SelectInputs, SelectOutputs
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
 

@@ -216,32 +216,6 @@ class DistanceOutputs:
 
 
 @dataclass(frozen=True)
-class SelectInputs:
-    """Settings of a selection (`royalty.tasks.config.selection.SelectSettings`), and the items of both sides."""
-
-    config: Mapping[str, Any]
-    sides: Sides
-
-
-@dataclass(frozen=True)
-class SelectOutputs:
-    """A selection of training items; see `royalty.models.valuation.selection.SelectedItems`.
-
-    Attributes:
-        table: digest of the table of selected items (Parquet), in the order of selection.
-        items: number of items selected from.
-        labels: number of selected items by label; None without labels.
-    """
-
-    table: str
-    items: int
-    selected: int
-    labels: dict[str, int] | None
-    diagnostics: dict[str, Any]
-    busy_seconds: float
-
-
-@dataclass(frozen=True)
 class Kept:
     """The earlier plan that a valuation extends; empty for a new valuation.
 
@@ -393,7 +367,6 @@ EMBED = Stage("embed", EmbedInputs, EmbedOutputs)
 VALUE = Stage("value", ValueInputs, ValueOutputs)
 DETECT_ITEMS = Stage("detect-items", DetectItemsInputs, DetectItemsOutputs)
 MEASURE_DISTANCE = Stage("measure-distance", DistanceInputs, DistanceOutputs)
-SELECT_ITEMS = Stage("select-items", SelectInputs, SelectOutputs)
 PLAN_SHARES = Stage("plan-shares", PlanInputs, PlanOutputs)
 SOLVE_SHARE = Stage("solve-share", SolveInputs, SolveOutputs)
 AGREE_SHARES = Stage("agree-shares", AgreeInputs, AgreeOutputs)
@@ -407,7 +380,6 @@ Embedded = Finished[EmbedInputs, EmbedOutputs]
 Valued = Finished[ValueInputs, ValueOutputs]
 ItemsDetected = Finished[DetectItemsInputs, DetectItemsOutputs]
 DistanceMeasured = Finished[DistanceInputs, DistanceOutputs]
-Selected = Finished[SelectInputs, SelectOutputs]
 Planned = Finished[PlanInputs, PlanOutputs]
 Solved = Finished[SolveInputs, SolveOutputs]
 Agreed = Finished[AgreeInputs, AgreeOutputs]

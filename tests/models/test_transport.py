@@ -7,7 +7,7 @@ import ot
 import pytest
 
 from royalty.models.base.errors import InputError
-from royalty.models.valuation import transport
+from royalty.models.valuation import mixing, transport
 from royalty.models.valuation.transport import MatrixCost, NotConverged, PointCost, Transport, solve_transport
 
 Clouds = tuple[np.ndarray, np.ndarray]
@@ -171,7 +171,7 @@ def test_a_warm_start_takes_fewer_passes_to_the_same_solution() -> None:
 def test_mixing_takes_a_fraction_of_the_plain_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     given = clouds()
     mixed = solve(PointCost(*given), 0.01, tolerance=1e-6)
-    monkeypatch.setattr(transport, "MEMORY", 1)
+    monkeypatch.setattr(mixing, "MEMORY", 1)
     plain = solve(PointCost(*given), 0.01, tolerance=1e-6)
     np.testing.assert_allclose(mixed.source, plain.source, atol=1e-4)
     assert mixed.iterations < plain.iterations / 3
