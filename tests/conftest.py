@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +99,13 @@ def locked(file: Path, kind: int) -> Iterator[None]:
     with file.open("a") as stream:
         fcntl.flock(stream, kind)
         yield
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Contexts that are left at the end of a test."""
+    with ExitStack() as contexts:
+        yield contexts
 
 
 @pytest.fixture(scope="session")

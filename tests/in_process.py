@@ -25,7 +25,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from royalty.flows.cli.app import main
 from royalty.infra.processes.workers import preload
-from royalty.infra.settings import settings
+from royalty.infra.settings import Settings, settings
 from royalty.infra.stores import keys
 from royalty.infra.tracking.client import open_tracking
 from royalty.infra.workspace import open_workspace
@@ -56,6 +56,21 @@ def own_home(home: Path, prefect_url: str) -> Iterator[None]:
     """Flows that begin here keep what they make in this home, and tell this server of it."""
     with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: prefect_url}):
         patch.setenv("ROYALTY_HOME", str(home))
+        forget_homes()
+        yield
+    forget_homes()
+
+
+@contextmanager
+def settings_of(here: Settings) -> Iterator[None]:
+    """`settings()` gives the home and the database of these.
+
+    The function itself stays: a module that is first imported meanwhile keeps it for all later tests.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROYALTY_HOME", str(here.root))
+        if here.database_url:
+            patch.setenv("ROYALTY_DATABASE_URL", here.database_url)
         forget_homes()
         yield
     forget_homes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from tests.flows.test_payment_files import Pay, pay, space
+from tests.in_process import settings_of
 from tests.ledgers import rewrite, without_triggers
 
 Command = Callable[..., Result]
@@ -25,9 +26,9 @@ __all__ = ["pay", "space"]
 
 
 @pytest.fixture
-def command(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setattr("royalty.infra.settings.settings", lambda: Settings(home=space.root))
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+def command(space: Workspace) -> Iterator[Command]:
+    with settings_of(Settings(home=space.root)):
+        yield lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_a_head_that_was_kept_is_expected(space: Workspace, pay: Pay, command: Command, tmp_path: Path) -> None:

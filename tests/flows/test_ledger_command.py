@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from royalty.flows.cli.app import app
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.settings import Settings
 from royalty.infra.workspace import Workspace, open_workspace
+from tests.in_process import settings_of
 from tests.ledgers import euros, rewrite, without_triggers
 
 Command = Callable[..., Result]
@@ -31,9 +32,9 @@ def space(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def command(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setattr("royalty.infra.settings.settings", lambda: Settings(home=space.root))
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+def command(space: Workspace) -> Iterator[Command]:
+    with settings_of(Settings(home=space.root)):
+        yield lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_one_statement_and_one_person_are_shown_without_the_rest(space: Workspace, command: Command) -> None:

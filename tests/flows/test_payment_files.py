@@ -6,6 +6,7 @@ import csv
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +26,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.business_days import is_business_day
 from tests.flows.test_payout import NAMES, credited
+from tests.in_process import settings_of
 
 FORMULA, UNREADABLE, ZOE = NAMES
 DEBTOR = {"name": "Musée d'Art", "iban": "DE89 3704 0044 0532 0130 00"}
@@ -234,8 +236,8 @@ def test_the_date_is_a_setting(pay: Pay) -> None:
     assert is_business_day(date(2026, 4, 2))
 
 
-def test_the_command_line_takes_a_date_only_for_a_file(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("royalty.infra.settings.settings", lambda: Settings(home=space.root))
+def test_the_command_line_takes_a_date_only_for_a_file(space: Workspace, stack: ExitStack) -> None:
+    stack.enter_context(settings_of(Settings(home=space.root)))
     for arguments, says in (
         (["--execution-date", "2026-04-02"], "`--execution-date` is for a payment file"),
         (["--export", "pain001", "--execution-date", "easter"], "`execution_date`"),

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +35,7 @@ from royalty.tasks.credit.estimate import CREDIT, CreditInputs, CreditOutputs
 from royalty.tasks.credit.stages import INGEST, IngestInputs, IngestOutputs
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.stages.stage import as_json
+from tests.in_process import settings_of
 from tests.tracing import CERTAINTY
 
 NAMES = ("=cmd|' /C calc'!A0", "名前", "zoë")
@@ -197,9 +198,9 @@ def test_what_cannot_be_paid_is_one_error_and_posts_nothing(space: Workspace, pa
     assert Decimal(sum(space.ledger.balance("show").values())) == 0
 
 
-def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, stack: ExitStack) -> None:
     pay()
-    monkeypatch.setattr("royalty.infra.settings.settings", lambda: Settings(home=space.root))
+    stack.enter_context(settings_of(Settings(home=space.root)))
     listed = CliRunner().invoke(app, ["ledger", "--json"])
     assert listed.exit_code == 0
     shown = json.loads(listed.output)
@@ -216,11 +217,9 @@ def test_the_command_line_lists_and_verifies(space: Workspace, pay: Pay, monkeyp
 
 
 @pytest.mark.parametrize("here", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
-def test_an_entry_that_somebody_adds_pays_nobody(
-    here: Settings, space: Workspace, pay: Pay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_entry_that_somebody_adds_pays_nobody(here: Settings, space: Workspace, pay: Pay, stack: ExitStack) -> None:
     pay()
-    monkeypatch.setattr("royalty.infra.settings.settings", lambda: here)
+    stack.enter_context(settings_of(here))
     columns = "statement, pool, contributor, valuation, kind, amount_minor, currency"
     forged = f"INSERT INTO entries ({columns}) SELECT 'ghost2', pool, '名前', 'v2', 'account', 900000, currency"
     forged += " FROM entries WHERE id = 1"
