@@ -68,7 +68,5 @@ def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool
         )
     if not fits.any():
         raise InputError(f"{rule}; no image has one of these, but {written}. Allow a license that images have")
-    kept = listing.take(np.flatnonzero(fits))
-    remaining = {name for entry in kept.entries for name in entry.contributors}
-    gone = {name for entry in others for name in entry.contributors} - remaining
-    return Licensed(kept, counts, tuple(sorted(gone)))
+    kept, gone = listing.keeping(fits)
+    return Licensed(kept, counts, gone)

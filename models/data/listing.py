@@ -105,6 +105,17 @@ class Listing:
         entries = tuple(self.entries[place] for place in places)
         return Listing(self.origin, entries, self.reader.take(places), self.labels)
 
+    def keeping(self, fits: np.ndarray) -> tuple[Listing, tuple[str, ...]]:
+        """The images that fit, and the contributors of other images of whom none is left, sorted.
+
+        Args:
+            fits: bool, `(images,)`.
+        """
+        kept = self.take(np.flatnonzero(fits))
+        remaining = {name for entry in kept.entries for name in entry.contributors}
+        others = (entry for entry, fit in zip(self.entries, fits, strict=True) if not fit)
+        return kept, tuple(sorted({name for entry in others for name in entry.contributors} - remaining))
+
     def described(self) -> dict[str, tuple[str, ...]]:
         """What `DESCRIBED` names of each image, by name; without what no image has."""
         columns = {name: tuple(getattr(entry, name) for entry in self.entries) for name in DESCRIBED}

@@ -72,6 +72,5 @@ def credentialed(listing: Listing, refusing: Refusing, *, progress: Progress | N
         )
     if not allowed.any():
         raise InputError(f"{rule}, and no image is left; ask their creators")
-    kept = read.take(np.flatnonzero(allowed))
-    remaining = {name for entry in kept.entries for name in entry.contributors}
-    return Credentialed(kept, manifests, refused, tuple(sorted(refused.keys() - remaining)), tuple(tampered))
+    kept, gone = read.keeping(allowed)
+    return Credentialed(kept, manifests, refused, gone, tuple(tampered))

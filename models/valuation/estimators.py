@@ -5,6 +5,7 @@ An item's score depends on all items that are scored with it, since a set is mov
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from royalty.models.base.arrays import as_features, as_labels
 from royalty.models.base.checks import check_finite, check_labels
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.detector import DetectedItems, detect_items
+from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.lava import MAX_ITERATIONS, lava_values
 from royalty.models.valuation.sava import sava_values
 
@@ -46,7 +48,28 @@ class _FittedToClean(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         return self
 
 
-class LavaValuer(_FittedToClean):
+class _Valuer(_FittedToClean):
+    """Values by a function of features and labels of both sides.
+
+    Attributes:
+        diagnostics_: of the last scores.
+    """
+
+    _values: Callable[..., ItemValues]
+
+    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
+        """Values of the training items X with labels y, float64, `(items,)`; higher is better.
+
+        Raises:
+            InputError, NotConverged: as for the function whose parameters these are.
+        """
+        check_is_fitted(self)
+        result = type(self)._values(X, y, self.features_, self.labels_, **self.get_params())
+        self.diagnostics_ = result.diagnostics
+        return result.values
+
+
+class LavaValuer(_Valuer):
     """Values of training items by LAVA; parameters are those of `royalty.lava_values`.
 
     Attributes:
@@ -58,6 +81,8 @@ class LavaValuer(_FittedToClean):
         >>> int(valuer.score_samples([[0.0], [1.0], [30.0]]).argmin()), valuer.get_params()["epsilon"]
         (2, 0.3)
     """
+
+    _values = staticmethod(lava_values)
 
     def __init__(
         self,
@@ -78,19 +103,8 @@ class LavaValuer(_FittedToClean):
         self.solver = solver
         self.device = device
 
-    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
-        """Values of the training items X with labels y, float64, `(items,)`; higher is better.
 
-        Raises:
-            InputError, NotConverged: as for `royalty.lava_values`.
-        """
-        check_is_fitted(self)
-        result = lava_values(X, y, self.features_, self.labels_, **self.get_params())
-        self.diagnostics_ = result.diagnostics
-        return result.values
-
-
-class SavaValuer(_FittedToClean):
+class SavaValuer(_Valuer):
     """Values of training items by SAVA; parameters are those of `royalty.sava_values`.
 
     Attributes:
@@ -102,6 +116,8 @@ class SavaValuer(_FittedToClean):
         >>> int(valuer.score_samples([[0.0], [1.0], [2.0], [30.0]]).argmin())
         3
     """
+
+    _values = staticmethod(sava_values)
 
     def __init__(
         self,
@@ -125,17 +141,6 @@ class SavaValuer(_FittedToClean):
         self.stratify = stratify
         self.seed = seed
         self.device = device
-
-    def score_samples(self, X: ArrayLike, y: ArrayLike | None = None) -> np.ndarray:
-        """Values of the training items X with labels y, float64, `(items,)`; higher is better.
-
-        Raises:
-            InputError, NotConverged: as for `royalty.sava_values`.
-        """
-        check_is_fitted(self)
-        result = sava_values(X, y, self.features_, self.labels_, **self.get_params())
-        self.diagnostics_ = result.diagnostics
-        return result.values
 
 
 class Detector(_FittedToClean):

@@ -11,12 +11,11 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.processes.workers import Deferred
-from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.items.stages import DETECT_ITEMS, DetectItemsInputs, ItemsDetected, Sides
 from royalty.tasks.items.stored_items import load_values
-from royalty.tasks.items.writing import copy_table
+from royalty.tasks.items.writing import copy_table, datasets_of, params_of
 from royalty.tasks.stages.publishing import (
     Contents,
     Published,
@@ -77,13 +76,13 @@ def write_detected(config: DetectConfig, sides: Sides, detected: ItemsDetected, 
             metrics=numbers(outputs.diagnostics) | flat,
             shown={"detected": table.drop(columns="nearest_rows")},
             files=files,
-            datasets=[DatasetRecord(side, digest, {"items": digest}) for side, digest in _sides(sides)],
+            datasets=datasets_of(train=sides.train, val=sides.val),
             tags={"royalty.detected": outputs.table},
         )
 
-    params = config.settings.model_dump(mode="json", exclude={"encoding"})
-    params |= {f"encoding.{key}": value for key, value in config.encoding.model_dump(mode="json").items()}
-    inputs = PublishInputs(config.name, config.name, {"detect": detected.key}, params)
+    inputs = PublishInputs(
+        config.name, config.name, {"detect": detected.key}, params_of(config.settings, config.encoding)
+    )
     published = publish(WRITE_DETECTED, inputs, make)
     copy_table(outputs.table, out)
     return published
@@ -94,7 +93,3 @@ def review_of(table: pd.DataFrame) -> pd.DataFrame:
     flagged = table[table["flagged"]].sort_values("score", kind="stable")
     columns = [name for name in REVIEW if name in table]
     return flagged[columns].assign(new_label="")
-
-
-def _sides(sides: Sides) -> tuple[tuple[str, str], tuple[str, str]]:
-    return ("train", sides.train), ("val", sides.val)

@@ -9,11 +9,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
-from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.distance import DistanceConfig
 from royalty.tasks.items.stages import MEASURE_DISTANCE, DistanceInputs, DistanceMeasured, Sides
 from royalty.tasks.items.stored_items import load_values
+from royalty.tasks.items.writing import datasets_of, params_of
 from royalty.tasks.stages.publishing import (
     Contents,
     Published,
@@ -56,14 +56,11 @@ def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasu
             tables={} if outputs.contributors is None else {"contributors": pd.DataFrame(outputs.contributors)},
             shown={"parts": load_values(space.artifacts, outputs.table)},
             files={"parts.parquet": space.artifacts.get(outputs.table)},
-            datasets=[
-                DatasetRecord(role, digest, {"items": digest})
-                for role, digest in (("first", sides.train), ("second", sides.val))
-            ],
+            datasets=datasets_of(first=sides.train, second=sides.val),
             tags={"royalty.parts": outputs.table},
         )
 
-    params = config.settings.model_dump(mode="json", exclude={"encoding"})
-    params |= {f"encoding.{key}": value for key, value in config.encoding.model_dump(mode="json").items()}
-    inputs = PublishInputs(config.name, config.name, {"distance": measured.key}, params)
+    inputs = PublishInputs(
+        config.name, config.name, {"distance": measured.key}, params_of(config.settings, config.encoding)
+    )
     return publish(WRITE_DISTANCE, inputs, make)

@@ -11,13 +11,13 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.stores.artifacts import ArtifactStore
-from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.memorization import MemorizationConfig
 from royalty.tasks.items.match_pictures import with_channels_of
 from royalty.tasks.items.memorization_stages import MEMORIZATION, MemorizationInputs, MemorizationTested
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import load_items, load_values
+from royalty.tasks.items.writing import datasets_of
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import run_in_worker
 
@@ -73,7 +73,7 @@ def write_memorization(config: MemorizationConfig, tested: MemorizationTested) -
                 "memorization.parquet": space.artifacts.get(outputs.table),
                 "closest.png": _pairs(space.artifacts, inputs, closest, nearest[closest]),
             },
-            datasets=[DatasetRecord(side, digest, {"items": digest}) for side, digest in sides.items() if digest],
+            datasets=datasets_of(**sides),
             tags={"royalty.memorization": outputs.table},
         )
 

@@ -9,13 +9,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
-from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.selection import SelectConfig
 from royalty.tasks.items.selecting_stages import SELECT_ITEMS, Selected, SelectInputs
 from royalty.tasks.items.stages import Sides
 from royalty.tasks.items.stored_items import load_values
-from royalty.tasks.items.writing import copy_table
+from royalty.tasks.items.writing import copy_table, datasets_of, params_of
 from royalty.tasks.stages.publishing import (
     Contents,
     Published,
@@ -54,16 +53,13 @@ def write_selected(config: SelectConfig, sides: Sides, selected: Selected, out: 
             metrics=numbers(outputs.diagnostics),
             shown={"selected": load_values(space.artifacts, outputs.table)},
             files={"selected.parquet": space.artifacts.get(outputs.table)},
-            datasets=[
-                DatasetRecord(role, digest, {"items": digest})
-                for role, digest in (("train", sides.train), ("val", sides.val))
-            ],
+            datasets=datasets_of(train=sides.train, val=sides.val),
             tags={"royalty.selected": outputs.table},
         )
 
-    params = config.settings.model_dump(mode="json", exclude={"encoding"})
-    params |= {f"encoding.{key}": value for key, value in config.encoding.model_dump(mode="json").items()}
-    inputs = PublishInputs(config.name, config.name, {"selected": selected.key}, params)
+    inputs = PublishInputs(
+        config.name, config.name, {"selected": selected.key}, params_of(config.settings, config.encoding)
+    )
     published = publish(WRITE_SELECTED, inputs, make)
     copy_table(outputs.table, out)
     return published

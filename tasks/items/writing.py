@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel
 
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.settings import settings
@@ -16,6 +17,7 @@ from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
+from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Matched, Sides, Valued
@@ -48,7 +50,7 @@ def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | 
             metrics=numbers(valued.outputs.diagnostics),
             shown={"values": load_values(space.artifacts, table)},
             files={"values.parquet": space.artifacts.get(table), **pictures(space.artifacts, config, sides, valued)},
-            datasets=[_dataset("train", sides.train), _dataset("val", sides.val)],
+            datasets=datasets_of(train=sides.train, val=sides.val),
             tags={"royalty.values": table},
         )
 
@@ -80,7 +82,7 @@ def write_matches(
             tables={"copies": copies_of(values)} if values["copy_of"].any() else {},
             shown={"values": values},
             files={**files, **pictures(space.artifacts, config.name, train, generated, matched.outputs)},
-            datasets=[_dataset("train", train), _dataset("generated", generated)],
+            datasets=datasets_of(train=train, generated=generated),
             tags={"royalty.values": matched.outputs.table},
         )
 
@@ -124,11 +126,17 @@ def copy_table(table: str, out: Path | None) -> None:
     write_whole(out, csv_bytes(load_values(artifacts, table)) if out.suffix == ".csv" else artifacts.get(table))
 
 
-def _dataset(side: str, digest: str) -> DatasetRecord:
-    return DatasetRecord(side, digest, {"items": digest})
+def datasets_of(**sides: str | None) -> list[DatasetRecord]:
+    """Records of the sides that there are: digests of their items, by name."""
+    return [DatasetRecord(side, digest, {"items": digest}) for side, digest in sides.items() if digest]
+
+
+def params_of(settings: BaseModel, encoding: EncodingConfig, *without: str) -> dict[str, Any]:
+    """Settings as the parameters of an MLflow run; those of the encoding are named `encoding.NAME`."""
+    params = settings.model_dump(mode="json", exclude={"encoding", *without})
+    return params | {f"encoding.{key}": value for key, value in encoding.model_dump(mode="json").items()}
 
 
 def _flat(config: ValueConfig) -> dict[str, Any]:
-    values = config.model_dump(mode="json", exclude={"encoding", "valuing", "train", "val"})
-    values |= {f"encoding.{key}": value for key, value in config.encoding.model_dump(mode="json").items()}
-    return values | config.valuing.model_dump(mode="json")
+    params = params_of(config, config.encoding, "valuing", "train", "val")
+    return params | config.valuing.model_dump(mode="json")
