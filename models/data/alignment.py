@@ -8,6 +8,7 @@ score is the correlation of their edges at the best alignment, as in template ma
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import torch
@@ -63,29 +64,54 @@ def similarity(luminance: Tensor, left: np.ndarray, right: np.ndarray) -> np.nda
     scores = np.empty(len(left), dtype=np.float32)
     for start in range(0, len(left), PAIRS):
         pairs = slice(start, min(start + PAIRS, len(left)))
-        one, other = luminance[torch.from_numpy(left[pairs])], luminance[torch.from_numpy(right[pairs])]
-        best = torch.maximum(_best(one, other), _best(other, one))
-        scores[pairs] = best.numpy()
+        rows, places = np.unique(np.concatenate([left[pairs], right[pairs]]), return_inverse=True)
+        one, other = torch.from_numpy(places).view(2, -1)
+        scores[pairs] = _best(luminance[torch.from_numpy(rows)], one, other).numpy()
     return scores
 
 
-def _best(whole: Tensor, part: Tensor) -> Tensor:
-    """The highest correlation of the parts with a place of the wholes, `(pairs,)`."""
-    edges = _edges(whole)
-    spectrum = torch.fft.rfft2(edges)
+def _best(images: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """The highest correlation of a part of an image of each pair with a place of the other, `(pairs,)`.
+
+    What depends on one image alone is computed once for each image.
+    """
+    edges = _edges(images)
+    spectra = torch.fft.rfft2(edges)
     sums, squares = (functional.pad(table.cumsum(1).cumsum(2), (1, 0, 1, 0)) for table in (edges, edges.square()))
-    best = torch.full((len(whole),), -1.0)
-    for template in _templates(part):
+    best = torch.full((len(one),), -1.0)
+    for template in _templates(images):
         side = template.shape[-1]
-        places = SIDE - side + 1
         centred = template - template.mean((1, 2), keepdim=True)
-        padded = torch.fft.rfft2(centred, s=(SIDE, SIDE))
-        products = torch.fft.irfft2(spectrum * padded.conj(), s=(SIDE, SIDE))[:, :places, :places]
-        window = _windows(squares, side) - _windows(sums, side).square() / side**2
-        lengths = (window.clamp(min=0) * centred.square().sum((1, 2)).view(-1, 1, 1)).sqrt()
-        correlations = products / lengths.clamp(min=(FLAT * side) ** 2)
-        best = torch.maximum(best, correlations.amax((1, 2)))
+        parts = torch.fft.rfft2(centred, s=(SIDE, SIDE)).conj().resolve_conj()
+        part_lengths = centred.square().sum((1, 2)).sqrt()
+        windows = _windows(squares, side) - _windows(sums, side).square() / side**2
+        window_lengths = windows.clamp(min=0).sqrt()
+        for whole, part in ((one, other), (other, one)):
+            products = _products(spectra[whole], parts[part], SIDE - side + 1)
+            lengths = window_lengths[whole] * part_lengths[part].view(-1, 1, 1)
+            correlations = products / lengths.clamp(min=(FLAT * side) ** 2)
+            best = torch.maximum(best, correlations.amax((1, 2)))
     return best
+
+
+def _products(wholes: Tensor, parts: Tensor, places: int) -> Tensor:
+    """Inner products at the first places of both axes, `(pairs, places, places)`, from spectra.
+
+    The inverse transform at a few places is two small products of matrices.
+    """
+    turns, halves = _inverse(places)
+    return torch.view_as_real((turns @ (wholes * parts)).resolve_conj()).flatten(2) @ halves
+
+
+@cache
+def _inverse(places: int) -> tuple[Tensor, Tensor]:
+    """The inverse real transform of two axes at the first places, as matrices for the first and the last axis."""
+    angles = 2 * torch.pi / SIDE * torch.outer(torch.arange(places), torch.arange(SIDE)).double()
+    turns = torch.polar(torch.ones_like(angles), angles) / SIDE
+    folded = torch.full((SIDE // 2 + 1,), 2.0).double()  # of real signals, half of the spectrum says all
+    folded[[0, -1]] = 1
+    turned = (turns[:, : SIDE // 2 + 1] * folded).T
+    return turns.to(torch.complex64), torch.stack([turned.real, -turned.imag], 1).flatten(0, 1).float()
 
 
 def _templates(part: Tensor) -> Iterator[Tensor]:
@@ -109,11 +135,16 @@ def _windows(table: Tensor, side: int) -> Tensor:
 
 
 def _edges(images: Tensor) -> Tensor:
-    """Images, `(items, height, width)`, less themselves blurred by a Gaussian; edges of the image are mirrored."""
+    """Square images, `(items, side, side)`, less themselves blurred by a Gaussian; edges of the image are mirrored."""
+    blur = _blur(images.shape[-1])
+    return images - blur.T @ images @ blur
+
+
+@cache
+def _blur(side: int) -> Tensor:
+    """The Gaussian along one axis as a matrix, `(side, side)`: for images this small, products beat convolutions."""
     radius = int(3 * BLUR)
     steps = torch.arange(-radius, radius + 1, dtype=torch.float32)
     kernel = torch.exp(-(steps**2) / (2 * BLUR**2))
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(images[:, None], (radius,) * 4, mode="reflect")
-    blurred = functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    return images - blurred[:, 0]
+    padded = functional.pad(torch.eye(side)[:, None], (radius, radius), mode="reflect")
+    return functional.conv1d(padded, (kernel / kernel.sum()).view(1, 1, -1))[:, 0]
