@@ -199,6 +199,7 @@ BEHIND = {"matplotlib": ("PIL",), "pandas": ("pyarrow",), "sklearn": ("scipy",),
 versions count wherever that one is imported."""
 
 OTHER_NAMES = {
+    "c2pa": ("c2pa-python",),
     "PIL": ("pillow",),
     "dateutil": ("python-dateutil",),
     "faiss": ("faiss-cpu", "faiss-gpu-cu12"),
