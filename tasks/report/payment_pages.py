@@ -118,17 +118,23 @@ def _write_again(space: Workspace, name: str, reported: Reported, division: Paid
     contents = Contents.from_bytes(space.artifacts.get(reported.outputs.contents))
     pages = with_payments(space, contents, division, statements).render()
     table = {PAYOUT: payout_table(division, statements)}
-    for file, payload in {**table, **{file: html.encode() for file, html in pages.items()}}.items():
-        write_whole(space.root / "runs" / name / file, payload)
-    track = TRACK.kept(space, reported.inputs.stages[TRACK.name])
-    if track is None:
-        return
+    folder = space.root / "runs" / name
+    files = {folder / file: payload for file, payload in (table | {f: p.encode() for f, p in pages.items()}).items()}
+    if all(file.is_file() and file.read_bytes() == payload for file, payload in files.items()):
+        return  # so MLflow has them too, which takes them first
+    if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
+        _log_again(track.outputs.run, table | {REPORT_PAGE: combined(pages).encode()})
+    for file, payload in files.items():
+        write_whole(file, payload)
+
+
+def _log_again(run: str, files: Mapping[str, bytes]) -> None:
     from mlflow.exceptions import MlflowException  # takes seconds to import
 
     from royalty.infra.tracking.client import open_tracking
 
     try:
-        open_tracking(settings()).files(track.outputs.run, table | {REPORT_PAGE: combined(pages).encode()})
+        open_tracking(settings()).files(run, files)
     except MlflowException as error:
         raise StoreError(f"MLflow did not take them ({error})") from error
 

@@ -177,6 +177,20 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
     assert "reversed and replaced on" in page("report.html")
     assert "would be paid: this division is a proposal" in page("report.html")
 
+    def unreachable(*_arguments: object) -> None:
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr("royalty.infra.tracking.client.Tracking.files", unreachable)
+    assert show_on_pages.fn("may", "2026-05") == [], "pages that are as they should be are not written again"
+    ledger.post("may", euros(table, amounts), period="2026-05", replace=True)
+    for _ in range(2):
+        (remark,) = show_on_pages.fn("may", "2026-05")
+        assert "MLflow did not take them (no answer)" in remark
+    monkeypatch.undo()
+    monkeypatch.setattr("royalty.tasks.report.payment_pages.settings", lambda: here)
+    assert show_on_pages.fn("may", "2026-05") == []
+    assert states(folder) != {("proposed", "")}
+
     shutil.rmtree(home.space.root / "runs")
     (home.space.root / "runs").write_text("no folder")
     (remark,) = show_on_pages.fn("may", "2026-05")
