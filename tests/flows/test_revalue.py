@@ -70,6 +70,9 @@ def without_measurements(home: Path, copy: Path) -> None:
     """A copy of a home that remembers the anchor, and nothing of any coalition."""
     shutil.copytree(home, copy)
     with sqlite3.connect(copy / "royalty.db") as database:
+        # What runs found out cannot be deleted while these are there.
+        for (trigger,) in database.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            database.execute(f"drop trigger {trigger}")
         for said_of in ("lineage", "origins"):
             keys = "select key from measurements union select key from coalition_models"
             database.execute(f"delete from {said_of} where run in ({keys})")
