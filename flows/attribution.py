@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from royalty.flows.mistakes import explained
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
+from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
 from royalty.tasks.attribution.credentials import Signing
 from royalty.tasks.attribution.indexing import add_items, build_items, described
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.reading import embed, read
-from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.items.stages import ReadOutputs
 from royalty.tasks.stages.weights import check_weights
 
 
@@ -33,6 +34,7 @@ class IndexResult:
         folder: of its files.
         bytes: size of its files.
         far: distance beyond which a generated image is not attributed.
+        notes: sentences on what was read, such as images that were left out.
     """
 
     model: str
@@ -45,6 +47,7 @@ class IndexResult:
     folder: str
     bytes: int
     far: float | None
+    notes: list[str] = field(default_factory=list)
 
 
 @flow(name="index", flow_run_name="index {config.model}", task_runner=RUNNER)
@@ -58,7 +61,7 @@ def build_index(config: IndexConfig) -> IndexResult:
     """
     check_home(settings().root)
     check_weights(config.entries)
-    items, encoder = _embedded(config.train, config.size, config.encoder)
+    items, encoder = _embedded(config.train, config.size, config.encoder, config.credentials.refused)
     return IndexResult(**build_items(config, items, encoder))
 
 
@@ -75,7 +78,7 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
     about = described(model, version)
     if about.encoder:
         check_weights(IndexConfig(model=model, train=train, encoder=about.encoder).entries)
-    items, encoder = _embedded(train, about.shape[1] if about.shape else 64, about.encoder)
+    items, encoder = _embedded(train, about.shape[1] if about.shape else 64, about.encoder, about.refusing)
     if encoder != about.encoder_key:
         raise InputError(
             f"the images of an index are embedded alike: those of {model} by {about.encoder_key!r}, and these by "
@@ -84,9 +87,9 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
     return IndexResult(**add_items(model, version, items, encoder))
 
 
-def _embedded(source: Path, size: int, encoder: str) -> tuple[ItemsOutputs, str]:
+def _embedded(source: Path, size: int, encoder: str, refusing: Refusing) -> tuple[ReadOutputs, str]:
     """Items, and the key of their embeddings; for features, that of given features."""
-    items = read(source, size).outputs
+    items = read(source, size, refusing=refusing).outputs
     if items.shape is None:
         return items, "features"
     return items, embed(items, encoder, "").outputs.encoder

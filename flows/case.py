@@ -16,6 +16,7 @@ from royalty.infra.settings import settings
 from royalty.infra.tracking.events import emit
 from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.payout.approval import same_person
+from royalty.tasks.attribution.withdrawing import remove_withdrawn
 from royalty.tasks.pay.cases import (
     check_release,
     checked_contributors,
@@ -160,17 +161,18 @@ def decide_case(
 @explained
 def withdraw(
     contributor: str, works: Sequence[str] = (), reason: str = "", evidence: Sequence[Path] = (), by: str | None = None
-) -> tuple[OptOut, Path]:
-    """Record that a contributor withdraws works; runs and revaluations leave them out from now on.
+) -> tuple[OptOut, Path, list[str]]:
+    """Record that a contributor withdraws works; runs, revaluations and indexes leave them out from now on.
 
     Args:
         works: file names as the image source lists them; none for all of the contributor.
 
     Returns:
-        The opt-out, and the file of its receipt.
+        The opt-out, the file of its receipt, and a sentence for each index that the works were removed from.
 
     Raises:
         InputError: the contributor is unknown, or a file cannot be used.
+        StoreError: an index cannot be changed now; the opt-out is recorded, and the message says how to go on.
     """
     check_home(settings().root)
     space = open_workspace(settings())
@@ -178,4 +180,4 @@ def withdraw(
     optout, path = withdraw_works(space, by or settings().actor, name, works, reason, store_evidence(space, evidence))
     facts = {"works": len(optout.works) or "all"}
     emit("royalty.optout.recorded", f"royalty.optout.{optout.id}", f"opt-out {optout.id}", facts)
-    return optout, path
+    return optout, path, remove_withdrawn(space)

@@ -181,8 +181,7 @@ def generate(
 ) -> list[GeneratedSet]:
     """Images supplied by the user, with attributes if present; or images of each generator, trained on the items."""
     if config.generated is not None:
-        supplied = read(config.generated, config.size, attributes, needed=False).outputs
-        trained_on, supplied = alike(items, supplied)
+        trained_on, supplied = alike(items, read(config.generated, config.size, attributes, needed=False).outputs)
         if trained_on != items:
             raise InputError(
                 "training and generated images must both be greyscale or both have colour; the training images are "

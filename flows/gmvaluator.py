@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
+from royalty.models.data.refusals import manifest_notes
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.items.gmvaluator import match
 from royalty.tasks.items.reading import alike, common_side, embed, read
@@ -31,6 +32,7 @@ class MatchResult:
         contributors: total value by name, highest first; None if the training set names no contributors.
         folder: contains both tables and the pictures.
         diagnostics: see `royalty.models.valuation.gmvaluator.gmvaluator_values`.
+        notes: sentences on the images that a reader must know.
     """
 
     name: str
@@ -42,6 +44,7 @@ class MatchResult:
     folder: str
     mlflow_run: str
     diagnostics: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
 
 
 @flow(name="gmvaluator", flow_run_name=named("gmvaluator"), task_runner=RUNNER)
@@ -57,14 +60,16 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
     check_home(settings().root)
     check_weights(config.matching.entries)
     size = config.size or common_side(config.train, config.generated)
-    train, generated = alike(*(read(path, size).outputs for path in (config.train, config.generated)))
+    listed = read(config.train, size, refusing=config.credentials.refused).outputs
+    train, generated = alike(listed, read(config.generated, size).outputs)
     encoder = ""
     if train.shape is not None or generated.shape is not None:
         seen_at = config.matching.seen_at(train.shape)
         embed(train, config.matching.encoder, "", seen_at)
         encoder = embed(generated, config.matching.encoder, "", seen_at).outputs.encoder
     matched = match(train, generated, encoder, config.matching)
-    published = write_matches(config, train.items, generated.items, matched, out)
+    notes = list(manifest_notes(listed))
+    published = write_matches(config, train.items, generated.items, matched, out, notes)
     outputs = matched.outputs
     return MatchResult(
         name=config.name,
@@ -76,4 +81,5 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
         folder=published.folder,
         mlflow_run=published.run,
         diagnostics=outputs.diagnostics,
+        notes=notes,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +18,11 @@ from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
+from royalty.models.data.refusals import manifest_notes
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.reading import alike, embed, read, train_encoder
-from royalty.tasks.items.stages import Sides, Valued
+from royalty.tasks.items.stages import ItemsOutputs, Sides, Valued
 from royalty.tasks.items.valuing import (
     agree_shares,
     check_incremental,
@@ -47,6 +48,7 @@ class ValueResult:
         table: digest of the table of values.
         folder: contains `values.parquet` and its pictures.
         diagnostics: diagnostics of the method, such as `marginal_error`.
+        notes: sentences on the items that a reader must know.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ValueResult:
     folder: str
     mlflow_run: str
     diagnostics: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
 
 
 @flow(name="transport", flow_run_name=named("transport"), task_runner=RUNNER)
@@ -75,9 +78,11 @@ def value(
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     check_solver(config)
-    sides = read_sides(config.train, config.val, config.encoding, config.seed)
+    train = read(config.train, config.encoding.size, refusing=config.credentials.refused).outputs
+    sides = sides_of(train, read(config.val, config.encoding.size).outputs, config.encoding, config.seed)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
-    published = write_values(config, sides, valued, out)
+    notes = list(manifest_notes(train))
+    published = write_values(config, sides, valued, out, notes)
     return ValueResult(
         name=config.name,
         items=valued.outputs.items,
@@ -85,12 +90,19 @@ def value(
         folder=published.folder,
         mlflow_run=published.run,
         diagnostics=valued.outputs.diagnostics,
+        notes=notes,
     )
 
 
 def read_sides(train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int) -> Sides:
     """Read the items of both sides, and embed their images."""
-    train, val = alike(*(read(path, encoding.size).outputs for path in (train_path, val_path)))
+    train, val = (read(path, encoding.size).outputs for path in (train_path, val_path))
+    return sides_of(train, val, encoding, seed)
+
+
+def sides_of(train: ItemsOutputs, val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> Sides:
+    """Embed the images of both sides."""
+    train, val = alike(train, val)
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items)
     model = train_encoder(val, encoding, seed).outputs.model if encoding.trained_here else ""

@@ -61,19 +61,26 @@ def remove(
     version: Version = "1",
     item: Annotated[list[str] | None, typer.Option(help="Id of an item; may be repeated.")] = None,
     contributor: Annotated[str | None, typer.Option(help="Remove all items of this contributor alone.")] = None,
+    withdrawn: Annotated[
+        bool, typer.Option("--withdrawn", help="Remove all items that were withdrawn by `royalty optout`.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove items from an index, so that no later attribution names them."""
     from royalty.flows.configuration import ConfigError
     from royalty.infra.servers.session import configured
 
-    if not item and contributor is None:
-        raise ConfigError("items are removed by `--item ID` or `--contributor NAME`; give one of them")
+    if bool(item or contributor is not None) == withdrawn:
+        raise ConfigError("items are removed by `--item ID` and `--contributor NAME`, or by `--withdrawn`; give these")
     configured()
     from royalty.flows.attribution import IndexResult
-    from royalty.tasks.attribution.indexing import remove_items
+    from royalty.tasks.attribution.indexing import remove_items, withdraw_items
 
-    _print_index(IndexResult(**remove_items(model, version, item or (), contributor)), as_json)
+    if withdrawn:
+        changed, _ = withdraw_items(model, version)
+    else:
+        changed = remove_items(model, version, item or (), contributor)
+    _print_index(IndexResult(**changed), as_json)
 
 
 @index_app.command("compact")
@@ -268,21 +275,26 @@ def serve(
         typer.Option(help="Value of the `Host` header that is answered, with its port; may be repeated."),
     ] = None,
     max_body: Annotated[int, typer.Option(help="Most MiB of a request.", min=1, max=256)] = 16,
+    key: Annotated[Path | None, typer.Option(help="Private key to sign images with (PEM, without a password).")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Certificate of the key, and those above it (PEM).")] = None,
 ) -> None:
     """Serve attributions over HTTP until Ctrl-C."""
+    from royalty.flows.configuration import ConfigError
     from royalty.infra.servers.session import configured
 
+    if (key is None) != (certificate is None):
+        raise ConfigError("images are signed by `--key FILE --certificate FILE`; give both or none")
     configured()
     from royalty.tasks.attribution.serving import serve_attributions
 
-    serve_attributions(model or (), host, port, allowed_host or (), max_body * 2**20)
+    serve_attributions(model or (), host, port, allowed_host or (), max_body * 2**20, key, certificate)
 
 
 @keys_app.command("add")
 def add_key(
     name: Annotated[str, typer.Argument(help="Name of the client.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do: attribute, read, audit or metrics; may be repeated.")
+        list[str] | None, typer.Option(help="What it may do: attribute, sign, read, audit or metrics; may be repeated.")
     ] = None,
     rate: Annotated[float, typer.Option(help="Requests a second, on average.", min=0.001)] = 50.0,
     burst: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 100,
@@ -325,11 +337,12 @@ def _print_index(result: IndexResult, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console
+    from royalty.infra.pages.terminal import console, print_notes
 
     removed = f", {result.removed} removed and still on disk" if result.removed else ""
     console.print(f"Index       {result.model} {result.version}: {result.items} items{removed}")
     console.print(f"            of {result.contributors} contributors, by {result.encoder}")
+    print_notes(result.notes)
     if result.copies:
         console.print(f"Copies      {result.copies} items share the place of an earlier one")
     if result.far is not None:

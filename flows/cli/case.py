@@ -154,15 +154,16 @@ def add(
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record an opt-out and write its receipt; runs and revaluations leave the works out from now on."""
-    from royalty.infra.pages.terminal import console
+    """Record an opt-out and write its receipt; runs, revaluations and indexes leave the works out from now on."""
+    from royalty.infra.pages.terminal import console, print_notes
 
-    optout, receipt = _flows().withdraw.fn(contributor, work or (), reason, evidence or (), by)
+    optout, receipt, changes = _flows().withdraw.fn(contributor, work or (), reason, evidence or (), by)
     if as_json:
         sys.stdout.write(receipt.read_text(encoding="utf-8"))
         return
     console.print(f"Opt-out     {optout.id}, {len(optout.works) or 'all'} works of {contributor}", markup=False)
     console.print(f"Receipt     {receipt}", soft_wrap=True, markup=False)
+    print_notes(changes)
     console.print("`royalty revalue` credits everybody without these works.")
 
 

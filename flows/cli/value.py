@@ -50,9 +50,10 @@ def value(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_run
+    from royalty.infra.pages.terminal import console, print_notes, print_run
 
     console.print(f"{result.items} items valued by {method}; higher is better")
+    print_notes(result.notes)
     _print_diagnostics(result.diagnostics)
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
     print_run(result.mlflow_run)
@@ -88,11 +89,12 @@ def _match(config: Path | None, options: dict[str, Any], out: Path | None, as_js
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_run, print_table
+    from royalty.infra.pages.terminal import console, print_notes, print_run, print_table
 
     if result.contributors:
         print_table(("Contributor", "Value"), [(name, f"{value:.2f}") for name, value in result.contributors.items()])
     console.print(f"{result.items} items valued by {result.generated} generated images; higher is better")
+    print_notes(result.notes)
     _print_diagnostics(result.diagnostics)
     if result.diagnostics["k"] < result.diagnostics["k_asked"]:
         console.print("There are fewer than k training items: all of them share each generated image")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -159,6 +160,18 @@ Attribute = Callable[[AttributionRequest], AttributionAnswer]
 """Attributes an image. Raises `Refused`."""
 
 
+@dataclass(frozen=True)
+class SignedImage:
+    """An image file with its attribution in a manifest, and its media type."""
+
+    payload: bytes
+    kind: str
+
+
+Sign = Callable[[AttributionRequest, Mapping[str, Any]], SignedImage]
+"""Signs the image of a request with an answer, as JSON. Raises `Refused`."""
+
+
 class Metrics:
     """What Prometheus collects."""
 
@@ -176,6 +189,12 @@ class Metrics:
         self.items = Gauge("royalty_index_items", "Items of an index.", ("model", "version"), registry=self.registry)
         self.sizes = sizes
 
+    def count(self, logged: Logged, replayed: bool) -> None:
+        """Count an attribution once."""
+        if not replayed:
+            outcome = "attributed" if logged.answer["attributable"] else "unattributable"
+            self.attributions.labels(logged.model, outcome).inc()
+
     def text(self) -> bytes:
         for (model, version), items in self.sizes().items():
             self.items.labels(model, version).set(items)
@@ -183,12 +202,22 @@ class Metrics:
 
 
 Attributing = Annotated[Key, Depends(Permitted("attribute"))]
+Signing = Annotated[Key, Depends(Permitted("sign"))]
 Reading = Annotated[Key, Depends(Permitted("read"))]
 Measuring = Annotated[Key, Depends(Permitted("metrics"))]
 
 
-def recorded(log: UsageLog, client: str, request: AttributionRequest, attribute: Attribute) -> tuple[Logged, bool]:
+def recorded(
+    log: UsageLog,
+    client: str,
+    request: AttributionRequest,
+    attribute: Attribute,
+    before: Callable[[Mapping[str, Any]], None] | None = None,
+) -> tuple[Logged, bool]:
     """Attribute an image and write it to the log, or find it there.
+
+    Args:
+        before: called with an answer that is about to be logged; if it raises, nothing is.
 
     Returns:
         What is in the log, and whether it was there before.
@@ -201,7 +230,10 @@ def recorded(log: UsageLog, client: str, request: AttributionRequest, attribute:
     known = log.find(client, request.id)
     if known is not None:
         return same(known, request.digest), True
-    answer = attribute(request).model_copy(update={"attribution": identity_of(client, request.id)})
+    found = attribute(request).model_copy(update={"attribution": identity_of(client, request.id)})
+    answer = found.model_dump(mode="json", exclude_none=True)
+    if before is not None:
+        before(answer)
     logged = log.append(
         client=client,
         caller=request.id,
@@ -211,7 +243,7 @@ def recorded(log: UsageLog, client: str, request: AttributionRequest, attribute:
         version=request.version,
         prompt=request.prompt,
         revenue=None if request.revenue is None else f"{request.revenue:f}",
-        answer=answer.model_dump(mode="json", exclude_none=True),
+        answer=answer,
     )
     return logged, False
 
@@ -225,6 +257,7 @@ def create_app(
     sizes: Callable[[], dict[tuple[str, str], int]],
     most: int = BODY,
     limit: RateLimit | None = None,
+    sign: Sign | None = None,
 ) -> ASGIApp:
     """The service.
 
@@ -232,6 +265,7 @@ def create_app(
         hosts: allowed values of the `Host` header.
         sizes: items of the served indexes, by model and version.
         most: most bytes of a request.
+        sign: signs images; None: the service has no key to sign with.
     """
     app = FastAPI(
         title="Royalty attribution",
@@ -252,10 +286,25 @@ def create_app(
         """Attribute a generated image; it is in the log, on disk, before it is answered."""
         logged, replayed = recorded(log, key.name, request, attribute)
         response.headers["Idempotent-Replayed"] = str(replayed).lower()
-        if not replayed:
-            outcome = "attributed" if logged.answer["attributable"] else "unattributable"
-            metrics.attributions.labels(logged.model, outcome).inc()
+        metrics.count(logged, replayed)
         return AttributionAnswer.model_validate(logged.answer)
+
+    @app.post("/v1/signed-images", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+    def sign_image(request: AttributionRequest, key: Signing) -> Response:
+        """Attribute a generated image as `/v1/attributions` does, and return the file with its attribution in a signed
+        manifest (C2PA). The header `Attribution` has the id of the attribution."""
+        if sign is None:
+            raise Refused(404, "this service has no key to sign with; start it with `--key` and `--certificate`")
+        made: dict[str, SignedImage] = {}
+
+        def try_(answer: Mapping[str, Any]) -> None:
+            made[digest_of(answer)] = sign(request, answer)
+
+        logged, replayed = recorded(log, key.name, request, attribute, try_)
+        metrics.count(logged, replayed)
+        image = made.get(digest_of(logged.answer)) or sign(request, logged.answer)
+        headers = {"Attribution": logged.id, "Idempotent-Replayed": str(replayed).lower()}
+        return Response(image.payload, media_type=image.kind, headers=headers)
 
     @app.get("/v1/attributions/{attribution}")
     def read_attribution(attribution: str, key: Reading) -> AttributionAnswer:

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from royalty.infra.processes.locks import alone
 from royalty.infra.stores.artifacts import StoreError, write_whole
 
-Scope = Literal["attribute", "read", "audit", "metrics"]
+Scope = Literal["attribute", "sign", "read", "audit", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 NAME = re.compile(r"[\w][\w.-]{0,63}")
 
@@ -28,8 +28,8 @@ class Key:
     Attributes:
         name: name of the client; its ids of generations are its own.
         digest: SHA-256 of the key. Keys are random, so that a slow hash would protect nothing.
-        scopes: `attribute` images, `read` attributions and totals of its own generations, `audit` those of all clients,
-            read the `metrics`.
+        scopes: `attribute` images, `sign` them with their attribution, `read` attributions and totals of its own
+            generations, `audit` those of all clients, read the `metrics`.
         rate: requests a second, on average.
         burst: requests at once.
     """

@@ -122,6 +122,12 @@ def print_timing(rows: Sequence[tuple[str, str, str, str]], busy: float, total: 
     console.print(table)
 
 
+def print_notes(notes: Sequence[str]) -> None:
+    """Print sentences that a reader must know."""
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+
+
 def print_run(run: str) -> None:
     """Print where a run is in MLflow."""
     console.print(f"MLflow run  {described_run(settings(), run)}", soft_wrap=True)

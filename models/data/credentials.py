@@ -149,7 +149,7 @@ def signed(
             {"label": ATTRIBUTION, "data": dict(attribution)},
         ],
     }
-    kind, result = _media_type(payload, title), io.BytesIO()
+    kind, result = media_type(payload, title), io.BytesIO()
     try:
         algorithm = library.C2paSigningAlg[_algorithm(identity.key)]
         signer = library.Signer.from_info(library.C2paSignerInfo(algorithm, identity.chain, identity.key, None))
@@ -183,7 +183,12 @@ def _algorithm(key: bytes) -> str:
     return found
 
 
-def _media_type(payload: bytes, title: str) -> str:
+def media_type(payload: bytes, title: str) -> str:
+    """The media type of an image that can be signed.
+
+    Raises:
+        InputError: it is no image, or of a format that takes no manifests.
+    """
     from PIL import Image
 
     try:

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
-from royalty.models.data.columns import Cells, file_names, image_column, label_names, payloads, schema_of
+from royalty.models.data.columns import Cells, file_names, has_names, image_column, label_names, payloads, schema_of
 from royalty.models.data.decoding import MODES, decode, decode_images, shorter_side
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
-from royalty.models.data.listing import SEPARATOR, Reader, as_text
+from royalty.models.data.listing import SEPARATOR, Entry, Listing, as_text, contributors_of
 
 SIDES_READ = 100
 """Images whose size is looked at."""
@@ -55,6 +55,18 @@ class Items:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, places: np.ndarray) -> Items:
+        """The items at these positions."""
+
+        def taken(known: Any) -> Any:
+            if known is None or isinstance(known, np.ndarray):
+                return None if known is None else known[places]
+            if isinstance(known, Mapping):
+                return {name: taken(column) for name, column in known.items()}
+            return tuple(known[place] for place in places)
+
+        return Items(**{name: taken(known) for name, known in vars(self).items()})
+
     def columns(self) -> dict[str, Any]:
         """What a table of values says of the items: `id`, file name, source, label, contributors, and what describes
         them, as far as it is known."""
@@ -81,24 +93,51 @@ class Items:
         return cls(tuple(item_id(image) for image in images), images, None, None, None)
 
 
-def read_items(path: Path, *, size: int, progress: Progress | None = None) -> Items:
+def list_items(path: Path) -> Listing:
+    """List the images of a folder, or of a Parquet file, with their contributors and file names; decodes none.
+
+    Raises:
+        InputError: a source of another kind, such as features, or with invalid content.
+    """
+    if path.is_dir():
+        return list_images(path)
+    if path.suffix != ".parquet":
+        raise InputError(f"images are listed from a folder or a .parquet file; got {path.name!r}. Give one of these")
+    file = _open_parquet(path)
+    column = image_column(str(path), schema_of(path, arrow=False))
+    owners: list[object] = [None] * file.metadata.num_rows
+    if "contributor" in file.schema_arrow.names:
+        owners = file.read(["contributor"]).column("contributor").to_pylist()
+    named = has_names(file.schema_arrow.field(column).type)
+    names = file_names(file.read([f"{column}.path"]).column(column)) if named else [""] * len(owners)
+    entries = tuple(
+        Entry(f"{path}, row {row}", contributors_of(f"{path}, row {row}", owner), file_name=name)
+        for row, (owner, name) in enumerate(zip(owners, names, strict=True))
+    )
+    return Listing(str(path), entries, Cells((path,), False, column, np.arange(len(entries))))
+
+
+def read_items(path: Path, *, size: int, listing: Listing | None = None, progress: Progress | None = None) -> Items:
     """Read an `.npz` file, a Parquet file with images, or a folder of images with or without `metadata.csv`.
 
     The largest centred square of each image is resized to `size`. Modes are converted by the rule of
     `royalty.models.data.decoding.plain`, as in a run. If any image has colour, greyscale images get three equal
     channels, as they do when compared with colour images of another source.
 
+    Args:
+        listing: the images of the source to read, from `list_items`; None: all.
+
     Raises:
         InputError: a source of another kind, or with invalid content; the message names the row.
     """
     if path.is_dir():
-        return _read_folder(path, size, progress)
+        return _read_folder(path, size, listing or list_images(path), progress)
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a folder of images, a Parquet file or an .npz file")
     if path.suffix == ".npz":
         return _read_arrays(path)
     if path.suffix == ".parquet":
-        return _read_parquet(path, size, progress)
+        return _read_parquet(path, size, listing, progress)
     raise InputError(
         f"items are read from a folder of images, a .parquet file or an .npz file; got {path.name!r}. Give one of these"
     )
@@ -110,16 +149,12 @@ def typical_side(path: Path) -> int | None:
     None for `.npz` files, for sources that do not exist, and if none of these images can be read: reading all of them
     says what is wrong.
     """
-    if path.is_dir():
-        reader: Reader = list_images(path).reader
-        count = len(list_images(path))
-    elif path.suffix == ".parquet" and path.is_file():
-        count = int(_open_parquet(path).metadata.num_rows)
-        reader = Cells((path,), False, image_column(str(path), schema_of(path, arrow=False)), np.arange(count))
-    else:
+    if not (path.is_dir() or (path.suffix == ".parquet" and path.is_file())):
         return None
-    places = np.unique(np.linspace(0, max(count - 1, 0), min(count, SIDES_READ)).astype(int))
-    sides = [side for cell in reader.take(places).cells(0, len(places)) if (side := shorter_side(cell)) is not None]
+    listing = list_items(path)
+    places = np.unique(np.linspace(0, max(len(listing) - 1, 0), min(len(listing), SIDES_READ)).astype(int))
+    cells = listing.reader.take(places).cells(0, len(places))
+    sides = [side for cell in cells if (side := shorter_side(cell)) is not None]
     return int(np.median(sides)) if sides else None
 
 
@@ -147,8 +182,7 @@ def numbered(train: np.ndarray | None, val: np.ndarray | None) -> tuple[np.ndarr
     return numbers[: len(train)].astype(np.int64), numbers[len(train) :].astype(np.int64)
 
 
-def _read_folder(folder: Path, size: int, progress: Progress | None) -> Items:
-    listing = list_images(folder)
+def _read_folder(folder: Path, size: int, listing: Listing, progress: Progress | None) -> Items:
     images, ids = decode_images(listing, size=size, progress=progress)
     labels = [entry.label for entry in listing.entries]
     if any(labels) and not all(labels):
@@ -200,24 +234,29 @@ def _read_arrays(path: Path) -> Items:
     return Items(tuple(map(str, ids.tolist())), None, features, labels, contributors)
 
 
-def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
+def _read_parquet(path: Path, size: int, listing: Listing | None, progress: Progress | None) -> Items:
     file = _open_parquet(path)
     schema = schema_of(path, arrow=False)
     column = image_column(str(path), schema)
     texts = [name for name in ("label", "contributor", "date") if name in schema.names]
+    rows = np.arange(file.metadata.num_rows) if listing is None else listing.reader.rows  # type: ignore[attr-defined]
     images = np.empty((0, 1, size, size), dtype=np.uint8)
     ids: list[str] = []
     names: list[str] = []
     metadata: dict[str, list[object]] = {name: [] for name in texts}
-    row = 0
+    first = row = 0
     refused = Refusals()
     for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
+        inside = rows[(rows >= first) & (rows < first + len(batch))] - first
+        first += len(batch)
+        if len(inside) < len(batch):
+            batch = batch.take(pa.array(inside))
         names += file_names(batch.column(column))
         for cell in payloads(batch.column(column)).to_pylist():
             with refused.collect():
-                mode, identity, square = decode(f"{path}, row {row}", cell, size)
+                mode, identity, square = decode(f"{path}, row {rows[row]}", cell, size)
                 if not ids:
-                    images = np.empty((file.metadata.num_rows, MODES[mode], size, size), dtype=np.uint8)
+                    images = np.empty((len(rows), MODES[mode], size, size), dtype=np.uint8)
                 elif MODES[mode] > images.shape[1]:
                     images = np.repeat(images, 3, axis=1)
                 ids.append(identity)
@@ -230,12 +269,14 @@ def _read_parquet(path: Path, size: int, progress: Progress | None) -> Items:
     refused.check(f"images of {path} cannot be used")
     if not ids:
         raise InputError(f"{path} has no rows; give at least one item")
-    labels = _label_names(path, schema, metadata["label"]) if "label" in metadata else None
+    labels = _label_names(path, schema, metadata["label"], rows) if "label" in metadata else None
     owners = tuple(map(str, metadata["contributor"])) if "contributor" in metadata else None
-    sources = tuple(f"{path.name}, row {row}" for row in range(len(ids)))
+    sources = tuple(f"{path.name}, row {row}" for row in rows)
     known_names = tuple(names) if any(names) else None
-    dates = {"date": tuple(map(as_text, metadata["date"]))} if any(metadata.get("date", ())) else {}
-    return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources, described=dates)
+    described = {} if listing is None else listing.described()
+    if any(metadata.get("date", ())):
+        described["date"] = tuple(map(as_text, metadata["date"]))
+    return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources, described=described)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -245,11 +286,13 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         raise InputError(f"{path} cannot be read as Parquet ({error}); write it again") from None
 
 
-def _label_names(path: Path, schema: pa.Schema, values: Sequence[object]) -> np.ndarray:
+def _label_names(path: Path, schema: pa.Schema, values: Sequence[object], rows: np.ndarray) -> np.ndarray:
     """Replace integer labels by the names that Hugging Face stores in the schema; other labels are unchanged."""
     missing = next((row for row, value in enumerate(values) if value is None), None)
     if missing is not None:
-        raise InputError(f"{path}, row {missing} has no label, and other rows have one; fill it in, or drop the column")
+        raise InputError(
+            f"{path}, row {rows[missing]} has no label, and other rows have one; fill it in, or drop the column"
+        )
     names = label_names(schema, "label")
     if names and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
         return np.array([names[int(str(value))] for value in values])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from royalty.models.base.errors import InputError
@@ -16,6 +16,16 @@ INVISIBLE = {"Cc": "control", "Cf": "format", "Cs": "surrogate", "Co": "private"
 """Categories of Unicode that no name has a character of, with their names."""
 JOINERS = "\u200c\u200d"
 """Format characters that words of Persian and of languages of India need between two letters."""
+
+
+NAMED = 10
+"""Most names that a sentence of a report lists."""
+
+
+def shortened(parts: Sequence[str], most: int = NAMED) -> str:
+    """The first parts of a list, and the number of the others."""
+    rest = len(parts) - most
+    return ", ".join(parts[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def person_name(where: str, written: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,17 @@ from royalty.models.data.teams import people
 
 Covers = Callable[[Sequence[str], str], bool]
 """Whether an image of these contributors, with this file name, is withdrawn."""
+
+
+def withdrawn_images(owners: Iterable[Sequence[str]], files: Iterable[str], optouts: Sequence[Covers]) -> np.ndarray:
+    """Whether each image is withdrawn, by one of its contributors: bool, `(images,)`.
+
+    Args:
+        owners: the people who provided each image.
+        files: its file name, as its source lists it.
+    """
+    images = zip(owners, files, strict=True)
+    return np.array([any(covers(*image) for covers in optouts) for image in images], dtype=bool)
 
 
 def without_withdrawn(listing: Listing, optouts: Sequence[Covers]) -> tuple[Listing, dict[str, int]]:
@@ -27,8 +38,7 @@ def without_withdrawn(listing: Listing, optouts: Sequence[Covers]) -> tuple[List
     if not optouts:
         return listing, {}
     owners = [people(entry.contributors) for entry in listing.entries]
-    files = [entry.file_name for entry in listing.entries]
-    withdrawn = np.array([any(covers(*image) for covers in optouts) for image in zip(owners, files, strict=True)], bool)
+    withdrawn = withdrawn_images(owners, [entry.file_name for entry in listing.entries], optouts)
     if not withdrawn.any():
         return listing, {}
     counts = Counter(name for names, gone in zip(owners, withdrawn, strict=True) if gone for name in names)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.data.credentials import credentials_of
 from royalty.models.data.listing import Listing
+from royalty.models.data.names import shortened
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,38 @@ class Credentialed:
     refused: dict[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     tampered: tuple[str, ...] = ()
+
+
+class WithManifests(Protocol):
+    """What a stage keeps of the manifests that were read; the names are those of `Credentialed`.
+
+    Attributes:
+        refused_left_out: whether images that refuse training were left out.
+    """
+
+    @property
+    def manifests(self) -> int: ...
+    @property
+    def refused(self) -> Mapping[str, int]: ...
+    @property
+    def refused_left_out(self) -> bool: ...
+    @property
+    def tampered(self) -> Sequence[str]: ...
+
+
+def manifest_notes(read: WithManifests) -> Iterator[str]:
+    """Sentences on the manifests of images, for reports."""
+    if read.manifests:
+        yield f"{read.manifests} images have Content Credentials."
+    if read.refused:
+        counts = [f"{name} ({count})" for name, count in read.refused.items()]
+        done = "are left out" if read.refused_left_out else "are trained on all the same"
+        yield f"Images whose Content Credentials refuse training {done}: {shortened(counts)}."
+    if read.tampered:
+        yield (
+            f"The Content Credentials of {len(read.tampered)} images do not fit them, so that the images or the "
+            f"manifests were changed: {shortened(read.tampered)}."
+        )
 
 
 def credentialed(listing: Listing, refusing: Refusing, *, progress: Progress | None = None) -> Credentialed:

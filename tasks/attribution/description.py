@@ -10,10 +10,13 @@ import pyarrow as pa
 
 from royalty.infra.attribution.shards import Manifest
 from royalty.infra.stores.keys import code_version
+from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
 from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.optouts import Covers, withdrawn_images
+from royalty.models.data.teams import people
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE
 from royalty.models.valuation.copies import earliest_members
@@ -38,6 +41,7 @@ class Description:
         nearest, closeness: of sampled items to the other items, ascending: the distance of the nearest, and how close
             it is; see `royalty.models.valuation.attribution.closeness`.
         copies, division: see `IndexConfig`.
+        refusing: what becomes of images whose Content Credentials refuse training, also of those that are added.
         contributors: all names, sorted.
         items: digests of the stored items that it was built from, for pictures.
     """
@@ -56,6 +60,7 @@ class Description:
     far_rate: float = 0.01
     copies: str = "grouped"
     division: str = "earliest"
+    refusing: Refusing = "ignore"
     nearest: tuple[float, ...] = ()
     closeness: tuple[float, ...] = ()
     contributors: tuple[str, ...] = ()
@@ -90,6 +95,7 @@ class Description:
             far_rate=config.far_rate,
             copies=config.copies,
             division=config.division,
+            refusing=config.credentials.refused,
             items=(items,) if items else (),
         )
 
@@ -130,6 +136,15 @@ def table_of(items: Items) -> pa.Table:
             "`contributor`, or drop the row"
         )
     return pa.table({name: pa.array(list(columns[name]), pa.string()) for name in COLUMNS})
+
+
+def withdrawn_rows(items: pa.Table, optouts: Sequence[Covers]) -> np.ndarray:
+    """Which rows of a table of items are withdrawn, by one of their contributors: bool, `(items,)`."""
+    owners = (
+        people([SEPARATOR.join(names), *names])
+        for names in ([name.strip() for name in text.split(SEPARATOR)] for text in items["contributor"].to_pylist())
+    )
+    return withdrawn_images(owners, items["file_name"].to_pylist(), optouts)
 
 
 def distinct(items: pa.Table, *, earliest: bool) -> tuple[np.ndarray, pa.Table]:

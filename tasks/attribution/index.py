@@ -14,12 +14,13 @@ from royalty.infra.attribution.shards import Manifest, OpenShard, ShardFiles, Sh
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.optouts import Covers
 from royalty.models.retrieval.codebook import LEAST, Codebook, sampled
 from royalty.models.retrieval.earlier import thumbnails
 from royalty.models.retrieval.search import Shard, Vectors, stored
 from royalty.models.valuation.attribution import COMPARED, closeness
 from royalty.tasks.attribution.copies import grouped, renumbered
-from royalty.tasks.attribution.description import Description, distinct
+from royalty.tasks.attribution.description import Description, distinct, withdrawn_rows
 
 ROWS = 8_192
 """Vectors that are read and written at a time."""
@@ -146,13 +147,38 @@ def remove(store: ShardStore, *, ids: Collection[str] = (), contributor: str | N
             if not len(owned):
                 raise InputError(f"no item of the index belongs to {contributor!r} alone; nothing was removed")
             chosen = np.union1d(chosen, owned)
-        removed = np.union1d(gone, chosen)
-        if len(removed) == len(known):
-            raise InputError(
-                "an index has at least one item, and this would remove the last; delete its folder instead"
-            )
-        digest = writer.keep("removed", removed.astype("<i8").tobytes())
-        return _committed(writer, replace(manifest, removed=digest), chosen)
+        return _without(writer, manifest, gone, chosen)
+
+
+def withdraw(store: ShardStore, optouts: Sequence[Covers]) -> tuple[Manifest, int]:
+    """Remove the items that one of their contributors withdrew.
+
+    Returns:
+        What counts now, and the number of items that were removed; nothing is written if it is 0.
+
+    Raises:
+        InputError: nothing would be left; nothing is removed.
+        StoreError: as for `build`.
+    """
+    with store.writing() as writer:
+        manifest = store.manifest()
+        gone = store.removed(manifest)
+        items = pa.concat_tables([part.items for part in store.open(manifest)])
+        chosen = np.setdiff1d(np.flatnonzero(withdrawn_rows(items, optouts)), gone, assume_unique=True)
+        return (_without(writer, manifest, gone, chosen) if len(chosen) else manifest), len(chosen)
+
+
+def _without(writer: Writer, manifest: Manifest, gone: np.ndarray, chosen: np.ndarray) -> Manifest:
+    """Commit the manifest without further items.
+
+    Args:
+        gone, chosen: numbers of the items that were removed before, and of those to remove now.
+    """
+    removed = np.union1d(gone, chosen)
+    if len(removed) == manifest.rows:
+        raise InputError("an index has at least one item, and this would remove the last; delete its folder instead")
+    digest = writer.keep("removed", removed.astype("<i8").tobytes())
+    return _committed(writer, replace(manifest, removed=digest), chosen)
 
 
 def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | None = None) -> Manifest:

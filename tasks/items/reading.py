@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred, module_of
 from royalty.infra.workspace import Workspace
+from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
 from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.base.resolution import MOST
@@ -36,6 +37,7 @@ from royalty.tasks.items.stages import (
     ItemsRead,
     LocatedSource,
     ReadInputs,
+    ReadOutputs,
 )
 from royalty.tasks.stages.running import call_in_worker, run_in_worker, run_stage
 
@@ -51,13 +53,16 @@ else:
 
 
 @task(name="read items", cache_policy=NO_CACHE)
-def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True) -> ItemsRead:
+def read(
+    path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True, refusing: Refusing = "ignore"
+) -> ItemsRead:
     """Read the items of a source.
 
     Args:
         size: side of the squares that images are resized to, in pixels.
         attributes: columns to read as attributes.
         needed: whether missing columns are an error.
+        refusing: what becomes of images whose Content Credentials refuse training; not for images with attributes.
     """
     table = table_of(path) if attributes else None
     inputs = ReadInputs(
@@ -67,13 +72,15 @@ def read(path: Path, size: int, attributes: Sequence[str] = (), needed: bool = T
         needed=needed or not attributes,
         table=_digest(table) if table is not None and table.is_file() else None,
         names=_names(path),
+        refusing=refusing,
     )
     # The folder of the source is no part of the key, so the worker receives it in addition to the inputs of the stage.
     modules = (module_of(reading_worker.read),)
     key = READ_ITEMS.key(inputs, modules)
 
-    def compute(_: Workspace) -> ItemsOutputs:
-        source, total = LocatedSource(str(path), inputs), count_items(path)
+    def compute(_: Workspace) -> ReadOutputs:
+        source, passes = LocatedSource(str(path), inputs), 1 if refusing == "ignore" else 2
+        total = passes * count_items(path)
         return call_in_worker(reading_worker.read, source, key, title=f"Read {path.name}", total=total)
 
     return run_stage(READ_ITEMS, inputs, compute, modules=modules)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from royalty.models.base.choices import Refusing
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import GrandMatching, Matching
 from royalty.tasks.stages.stage import Finished, Stage
@@ -25,6 +26,7 @@ class ReadInputs:
         needed: whether missing columns are an error.
         table: digest of the table with these columns; None if there is none.
         names: digest of the file names of the images and their sources, which tables of values show.
+        refusing: what becomes of images whose Content Credentials refuse training; `ignore` reads none.
     """
 
     files: str
@@ -33,6 +35,7 @@ class ReadInputs:
     needed: bool = True
     table: str | None = None
     names: str = ""
+    refusing: Refusing = "ignore"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,16 @@ class ItemsOutputs:
     shape: list[int] | None
     labelled: bool
     attributes: list[str]
+
+
+@dataclass(frozen=True)
+class ReadOutputs(ItemsOutputs):
+    """Stored items of a source, and what its manifests say; see `royalty.models.data.refusals.WithManifests`."""
+
+    manifests: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    refused_left_out: bool = False
+    tampered: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -360,7 +373,7 @@ class MatchOutputs:
     sides: dict[str, str] = field(default_factory=dict)
 
 
-READ_ITEMS = Stage("read-items", ReadInputs, ItemsOutputs)
+READ_ITEMS = Stage("read-items", ReadInputs, ReadOutputs)
 COLOUR = Stage("colour", ColourInputs, ItemsOutputs)
 TRAIN_ENCODER = Stage("train-encoder", EncoderInputs, EncoderOutputs)
 EMBED = Stage("embed", EmbedInputs, EmbedOutputs)
@@ -373,7 +386,7 @@ AGREE_SHARES = Stage("agree-shares", AgreeInputs, AgreeOutputs)
 VALUE_SHARE = Stage("value-share", ShareValueInputs, ShareValueOutputs)
 MATCH = Stage("gmvaluator", MatchInputs, MatchOutputs)
 
-ItemsRead = Finished[ReadInputs, ItemsOutputs]
+ItemsRead = Finished[ReadInputs, ReadOutputs]
 Coloured = Finished[ColourInputs, ItemsOutputs]
 EncoderTrained = Finished[EncoderInputs, EncoderOutputs]
 Embedded = Finished[EmbedInputs, EmbedOutputs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
+from royalty.tasks.config.sources import Credentials
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Matched, Sides, Valued
 from royalty.tasks.items.stored_items import load_values
@@ -37,16 +39,27 @@ WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)
 
 
 @task(name="write values", cache_policy=NO_CACHE)
-def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | None) -> Published:
-    """Publish `values.parquet` and its plots, and copy the table to `out`."""
+def write_values(
+    config: ValueConfig, sides: Sides, valued: Valued, out: Path | None, notes: Sequence[str] = ()
+) -> Published:
+    """Publish `values.parquet` and its plots, and copy the table to `out`.
+
+    Args:
+        notes: sentences on the items.
+    """
     table = valued.outputs.table
 
     def make(space: Workspace) -> Contents:
         from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import
 
         return Contents(
-            note=f"Values of all training items by {config.method}; higher is better. `values.parquet` has the whole "
-            "table.",
+            note=" ".join(
+                [
+                    f"Values of all training items by {config.method}; higher is better. `values.parquet` has the "
+                    "whole table.",
+                    *notes,
+                ]
+            ),
             metrics=numbers(valued.outputs.diagnostics),
             shown={"values": load_values(space.artifacts, table)},
             files={"values.parquet": space.artifacts.get(table), **pictures(space.artifacts, config, sides, valued)},
@@ -62,12 +75,18 @@ def write_values(config: ValueConfig, sides: Sides, valued: Valued, out: Path | 
 
 @task(name="write matches", cache_policy=NO_CACHE)
 def write_matches(
-    config: GMValuatorConfig, train: str, generated: str, matched: Matched, out: Path | None
+    config: GMValuatorConfig,
+    train: str,
+    generated: str,
+    matched: Matched,
+    out: Path | None,
+    notes: Sequence[str] = (),
 ) -> Published:
     """Publish both tables of a match and its pictures, and copy the table of values to `out`.
 
     Args:
         train, generated: digests of the items of both sides.
+        notes: sentences on the training images.
     """
     tables = {"values.parquet": matched.outputs.table, "contributions.parquet": matched.outputs.contributions}
 
@@ -77,7 +96,12 @@ def write_matches(
         files = {name: space.artifacts.get(digest) for name, digest in tables.items()}
         values = load_values(space.artifacts, matched.outputs.table)
         return Contents(
-            note="Values of all training images by the generated images near them (GMValuator); higher is better.",
+            note=" ".join(
+                [
+                    "Values of all training images by the generated images near them (GMValuator); higher is better.",
+                    *notes,
+                ]
+            ),
             metrics=numbers(matched.outputs.diagnostics),
             tables={"copies": copies_of(values)} if values["copy_of"].any() else {},
             shown={"values": values},
@@ -86,7 +110,7 @@ def write_matches(
             tags={"royalty.values": matched.outputs.table},
         )
 
-    params = {**config.matching.model_dump(mode="json"), "size": config.size}
+    params = {**config.matching.model_dump(mode="json"), "size": config.size, **_reading(config.credentials)}
     inputs = PublishInputs(config.name, config.name, {"match": matched.key}, params)
     published = publish(WRITE_MATCHES, inputs, make)
     copy_table(matched.outputs.table, out)
@@ -138,5 +162,9 @@ def params_of(settings: BaseModel, encoding: EncodingConfig, *without: str) -> d
 
 
 def _flat(config: ValueConfig) -> dict[str, Any]:
-    params = params_of(config, config.encoding, "valuing", "train", "val")
-    return params | config.valuing.model_dump(mode="json")
+    params = params_of(config, config.encoding, "valuing", "train", "val", "credentials")
+    return params | config.valuing.model_dump(mode="json") | _reading(config.credentials)
+
+
+def _reading(credentials: Credentials) -> dict[str, Any]:
+    return {f"credentials.{name}": value for name, value in credentials.model_dump().items()}

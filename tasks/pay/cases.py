@@ -19,6 +19,7 @@ from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.names import person_name
 from royalty.models.data.teams import people
+from royalty.tasks.attribution.withdrawing import indexed_contributors
 from royalty.tasks.pay.holds import check_released
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.payment_files import ExportName, check_export
@@ -55,7 +56,7 @@ def checked_contributors(space: Workspace, names: Sequence[str]) -> list[str]:
     """Names of contributors whom a case may hold money of.
 
     Raises:
-        InputError: none is given, or one is in no credit table and no statement.
+        InputError: none is given, or one is in no credit table, no statement and no index.
     """
     wanted = [person_name("--contributor", name) for name in names]
     if not wanted:
@@ -64,16 +65,16 @@ def checked_contributors(space: Workspace, names: Sequence[str]) -> list[str]:
     if known and (unknown := [name for name in wanted if name not in known]):
         raise InputError(
             f"a case is about contributors of this home, and {', '.join(map(repr, unknown))} has neither credit nor "
-            f"money in it; there are {', '.join(sorted(known)[:20])}"
+            f"money in it, and no image in an index; there are {', '.join(sorted(known)[:20])}"
         )
     return wanted
 
 
 def _known_contributors(space: Workspace) -> set[str]:
-    """Everybody whom the latest credit of a run or a statement names."""
+    """Everybody whom the latest credit of a run, a statement or an index names."""
     from royalty.tasks.credit.estimate import credited_contributors
 
-    known = set(people(credited_contributors(space)))
+    known = set(people(credited_contributors(space))) | indexed_contributors(space)
     for posted in space.ledger.statements():
         known |= {*posted.paid, *posted.held, *posted.accounts}
     return known

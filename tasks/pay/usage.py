@@ -18,6 +18,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.attribution.usage_log import LogHead
+from royalty.infra.ledger.optouts import optouts
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
@@ -70,11 +71,11 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
         StoreError: the log cannot be read.
     """
     first, after = days_of(period)
-    contributors = (
-        [] if credit is None else load_table(open_workspace(settings()), credit.outputs.table)["contributor"].tolist()
-    )
+    space = open_workspace(settings())
+    contributors = [] if credit is None else load_table(space, credit.outputs.table)["contributor"].tolist()
+    contributors += [optout.contributor for optout in optouts(space.acts)]  # who withdrew is paid for earlier use
     if source == LOG:
-        if problem := log_problem(open_workspace(settings())):
+        if problem := log_problem(space):
             raise InputError(f"use is paid by a log that was only added to, and {problem}; restore it from a backup")
         rows, digest, last = of_log(
             usage_log().between(first.isoformat(), after.isoformat(), model=model, version=version)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from royalty.models.data.names import lookalikes
+from royalty.models.data.names import lookalikes, shortened
+from royalty.models.data.refusals import manifest_notes
 from royalty.models.generators.training import Method
 from royalty.models.payout.equal import parts_of
 from royalty.models.payout.gates import relative_stderr
@@ -19,8 +20,6 @@ from royalty.tasks.pay.credits import credits_of
 from royalty.tasks.pay.remarks import adjustments, kept_credit, tier_sentence
 from royalty.tasks.pay.stages import DividedPool, PayOutputs
 
-NAMED = 10
-"""Most pairs of contributors, or licences, that a note lists."""
 FAILURES = 3
 """Most failed coalitions that a note lists."""
 
@@ -55,7 +54,7 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     yield f"{data.total_items} distinct training images from {len(data.contributors)} contributors."
     if data.public:
         yield (
-            f"The images of {_shortened(data.public, NAMED)} ({sum(data.items[name] for name in data.public)}) are "
+            f"The images of {shortened(data.public)} ({sum(data.items[name] for name in data.public)}) are "
             "public: every model is trained on them, nobody's too, and they are not paid for. Credit is for what "
             "others add to them."
         )
@@ -64,11 +63,11 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
             f"{data.shared_items} images were provided by more than one contributor. Such an image is used once in "
             "training and belongs to every coalition with at least one of its contributors, so they share its credit."
         )
-        yield f"Images in common: {_shortened(_pairs(data.copies), NAMED)}."
+        yield f"Images in common: {shortened(_pairs(data.copies))}."
     if data.near_copies:
         yield (
             "Nearly identical images, such as recompressed files: "
-            f"{_shortened(_pairs(data.near_copies), NAMED)}. Unlike exact copies, they count as separate images. Each "
+            f"{shortened(_pairs(data.near_copies))}. Unlike exact copies, they count as separate images. Each "
             "contributor is credited for what their version adds when the other version is also present."
         )
     for names in lookalikes(data.contributors):
@@ -77,31 +76,21 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
         yield f"{data.repeated_items} further images were left out: repeated copies from the same contributor."
     if any(data.licenses):
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
-        yield f"Licenses of the images: {_shortened(counts, NAMED)}."
+        yield f"Licenses of the images: {shortened(counts)}."
     if any(data.years):
         counts = [f"{year or 'unknown'} ({count})" for year, count in data.years.items()]
         yield f"Years in which the images were made: {', '.join(counts)}."
     if data.left_out:
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.left_out.items()]
-        yield f"Images left out because of their license: {_shortened(counts, NAMED)}."
+        yield f"Images left out because of their license: {shortened(counts)}."
     if data.withdrawn:
         counts = [f"{name} ({count})" for name, count in data.withdrawn.items()]
-        yield f"Images that were withdrawn are not trained on: {_shortened(counts, NAMED)}."
-    if data.manifests:
-        yield f"{data.manifests} images have Content Credentials."
-    if data.refused:
-        counts = [f"{name} ({count})" for name, count in data.refused.items()]
-        done = "are left out" if data.refused_left_out else "are trained on all the same"
-        yield f"Images whose Content Credentials refuse training {done}: {_shortened(counts, NAMED)}."
-    if data.tampered:
-        yield (
-            f"The Content Credentials of {len(data.tampered)} images do not fit them, so that the images or the "
-            f"manifests were changed: {_shortened(data.tampered, NAMED)}."
-        )
+        yield f"Images that were withdrawn are not trained on: {shortened(counts)}."
+    yield from manifest_notes(data)
     if data.without_images:
         yield (
             "Contributors of whose images none may be used, so that they are not credited: "
-            f"{_shortened(data.without_images, NAMED)}."
+            f"{shortened(data.without_images)}."
         )
 
 
@@ -187,8 +176,3 @@ def payout_remarks(paid: PayOutputs, payout: PayoutConfig) -> Iterator[tuple[str
 
 def _pairs(shared: Sequence[tuple[str, str, int]]) -> list[str]:
     return [f"{first} and {second} ({count})" for first, second, count in shared]
-
-
-def _shortened(parts: Sequence[str], most: int) -> str:
-    rest = len(parts) - most
-    return ", ".join(parts[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from royalty.infra.attribution.api import AttributionRequest, create_app, recorded
+from royalty.infra.attribution.api import AttributionRequest, Sign, create_app, recorded
 from royalty.infra.attribution.keys import KeyFile, RateLimit
 from royalty.infra.attribution.shards import ShardStore
 from royalty.infra.attribution.usage_log import UsageLog
@@ -37,7 +37,7 @@ ADDRESS = "http://127.0.0.1:8750"
 class Service:
     """A service on an index of features, and clients of it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, sign: Sign | None = None) -> None:
         self.store = ShardStore(index_folder(home, "letters", "1"))
         self.log = UsageLog(home / "attribution" / "log.db")
         self.keys = KeyFile(home / "attribution" / "keys.json")
@@ -52,6 +52,7 @@ class Service:
             sizes=self.attributor.sizes,
             most=100_000,
             limit=RateLimit(lambda: self.time),
+            sign=sign,
         )
         self.client = self.with_key("studio", "attribute", "read", "metrics")
 

@@ -1,0 +1,93 @@
+"""Works that were found and withdrawn: gone from indexes and from pay for later use; what was used before is paid."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from royalty.infra.attribution.api import AttributionRequest, recorded
+from royalty.infra.attribution.shards import ShardStore
+from royalty.infra.attribution.usage_log import UsageLog
+from royalty.infra.stores.weights import WeightsStore
+from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
+from tests.conftest import Run, save_digits
+from tests.flows.test_credit import result_of
+
+pytestmark = pytest.mark.cli
+
+TERMS = ["--usage", "log", "--model", "digits", "--pool", "100.00", "--policy", "terms.yaml"]
+
+
+def generated(home: Path, file: Path, month: int) -> list[str]:
+    """Log that an image like a file was generated in a month; returns its contributors."""
+    asked = AttributionRequest(
+        id=f"{file.name} {month}",
+        model="digits",
+        time=f"2026-{month:02}-03T12:00:00Z",  # type: ignore[arg-type]  # pydantic reads it
+        image=base64.b64encode(file.read_bytes()).decode(),
+    )
+    attributor = Attributor(served_folders(home), WeightsStore(home / "weights"))
+    logged, _ = recorded(UsageLog(home / "attribution" / "log.db"), "studio", asked, attributor)
+    return list(logged.shares)
+
+
+def paid(royalty: Run, period: str) -> dict[str, float]:
+    rows: list[dict[str, Any]] = result_of(royalty("payout", *TERMS, "--period", period, "--json"))["rows"]
+    return {row["contributor"]: float(row["amount"]) for row in rows}
+
+
+def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    files = save_digits(tmp_path / "train", ["Ada", "Bob", "Ada;Cyd"] * 10)
+    (tmp_path / "terms.yaml").write_text("{use: {training: 0, unattributable: reserve}, limits: {stderr: null}}")
+    (tmp_path / "index.yaml").write_text("{model: digits, train: train, encoder: pixels, size: 8, k: 3}")
+    result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
+    assert "Cyd" in generated(home, files[2], 5)
+    (work,) = result_of(royalty("find", str(files[2]), "--json"))
+    assert (work["contained"], work["nearest"][0]["file_name"], len(work["outputs"])) == (True, "2.png", 1)
+
+    document = json.loads(royalty("optout", "add", "--contributor", "Cyd", "--reason", "sold", "--json").stdout)
+    receipt = home / "optouts" / f"{document['act']['reference']}.json"
+    assert "matches the records" in royalty("optout", "check", str(receipt)).stdout
+    (listed,) = result_of(royalty("index", "list", "--json"))
+    assert (listed["items"], listed["removed"], listed["contributors"]) == (20, 10, 2)
+    (work,) = result_of(royalty("find", str(files[2]), "--json"))
+    assert not work["contained"]
+    assert "Cyd" not in generated(home, files[2], 6)
+
+    earlier = paid(royalty, "2026-05")
+    assert earlier["Cyd"] > 0, "what was generated before is paid"
+    assert "Cyd" not in paid(royalty, "2026-06")
+    assert paid(royalty, "2026-05") == earlier
+    balances = {row["contributor"]: row["earned"] for row in json.loads(royalty("balance", "--json").stdout)}
+    assert balances["Cyd"] == round(100 * earlier["Cyd"])
+
+    added = result_of(royalty("index", "add", "--model", "digits", "--train", "train", "--json"))
+    assert (added["items"], added["notes"]) == (20, ["10 images were withdrawn by contributors, and are left out."])
+    rebuilt = result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
+    assert (rebuilt["items"], rebuilt["removed"], rebuilt["contributors"]) == (20, 0, 2)
+    assert rebuilt["notes"] == added["notes"]
+
+
+def test_an_index_that_cannot_be_changed_now_is_named(royalty: Run, tmp_path: Path) -> None:
+    save_digits(tmp_path / "train", ["Ada", "Bob", "Cyd"] * 10)
+    (tmp_path / "index.yaml").write_text("{model: digits, train: train, encoder: pixels, size: 8}")
+    result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
+    unknown = royalty("optout", "add", "--contributor", "Zed", "--reason", "sold")
+    assert "and no image in an index; there are Ada, Bob, Cyd" in unknown.stderr
+    with ShardStore(index_folder(tmp_path / "home", "digits", "1")).writing():
+        refused = royalty("optout", "add", "--contributor", "Ada", "--work", "0.png", "--reason", "sold")
+    assert refused.returncode == 1
+    assert "the opt-out is recorded" in refused.stderr
+    assert "royalty index remove --model MODEL --withdrawn" in refused.stderr
+    assert "0.png" in royalty("optout", "list").stdout
+    for both in (["--withdrawn", "--contributor", "Ada"], []):
+        assert "or by `--withdrawn`; give these" in royalty("index", "remove", "--model", "digits", *both).stderr
+    removed = result_of(royalty("index", "remove", "--model", "digits", "--withdrawn", "--json"))
+    assert (removed["items"], removed["removed"]) == (29, 1)
+    again = result_of(royalty("index", "remove", "--model", "digits", "--withdrawn", "--json"))
+    assert again == removed
