@@ -84,7 +84,7 @@ def test_a_replay_credits_each_state_and_its_last_is_that_of_one_step(royalty: R
     paid = [row["amount"] for result in results for row in result["rows"] if row["contributor"] == "Ada"]
     periods = [str(year) for year, amount in zip((2018, 2020, 2023, 2026), paid, strict=True) if float(amount)]
     assert periods, "credit of somebody with most drawings is positive"
-    assert re.findall(r"<bdi>replay (\d{4})</bdi>", page) == periods
+    assert re.findall(r"<bdi>replay of (\d{4})</bdi>", page) == periods
     assert "Images trained on" in page
     html = (Path(again["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "Licenses of the images: CC BY-SA 4.0 (100)." in html
