@@ -64,7 +64,7 @@ WAY = {
     "Pruned model, before its recovery": 1,
     "Base model": 1,
     "Images made by the base model": 1,
-    "Images made by the broken model": 1,
+    "Images made by the pruned model before its recovery": 1,
     "Images made by the pruned model": 1,
     "Values by GMValuator": 1,
     "Training images matched with generated images": 1,
