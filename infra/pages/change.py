@@ -22,9 +22,11 @@ def sentences(change: PoolChange) -> Iterator[str]:
         yield "The pool returns to a credit table that it was divided by before."
     for statement in change.elsewhere:
         amount = formatted(statement.amount, statement.currency) if statement.kind == "division" else "a correction"
+        place = f"{_label(statement)}, statement {statement.id} of {statement.created_at[:10]}, {amount}."
         yield (
-            f"The same credit was divided before: {_label(statement)}, statement {statement.id} of "
-            f"{statement.created_at[:10]}, {amount}. Posting this pays it again."
+            f"The same credit was divided before: {place} Posting this pays it again."
+            if change.repeats is None
+            else f"The same credit was divided also: {place}"
         )
     if change.repeats is None:
         yield from _movements(change)
@@ -65,11 +67,11 @@ def _movements(change: PoolChange) -> Iterator[str]:
     getting = [row for row in change.people if row.gets > 0]
     losing = change.taken_back
     if getting:
-        yield f"To be paid out: {_sum(change, [row.gets for row in getting])} to {len(getting)} contributor(s)."
+        yield f"To be paid out: {_sum(change, [row.gets for row in getting])} to {_people(len(getting))}."
     if losing and change.kind == "correction":
-        yield f"Withheld by later payouts: {_sum(change, list(losing.values()))} from {len(losing)} contributor(s)."
+        yield f"Withheld by later payouts: {_sum(change, list(losing.values()))} from {_people(len(losing))}."
     elif losing:
-        yield f"Taken back: {_sum(change, list(losing.values()))} from {len(losing)} contributor(s)."
+        yield f"Taken back: {_sum(change, list(losing.values()))} from {_people(len(losing))}."
     before, after = change.totals
     parts = [
         f"{title} {_pair(change, then, now)}"
@@ -77,6 +79,10 @@ def _movements(change: PoolChange) -> Iterator[str]:
         if then or now
     ]
     yield f"Totals after posting: {', '.join(parts) or 'nothing is paid'}."
+
+
+def _people(count: int) -> str:
+    return f"{count} contributor" + ("s" if count != 1 else "")
 
 
 def _pair(change: PoolChange, before: int, after: int) -> str:

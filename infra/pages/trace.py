@@ -69,6 +69,14 @@ class Trace:
             grouped.setdefault(step.title, []).append(step)
         return list(grouped.items())
 
+    @property
+    def common(self) -> tuple[str | None, str | None]:
+        """Commit and flow run, each where all steps that have one have the same; the page shows it once."""
+        commits = {step.commit for step in self.steps if step.commit}
+        flow_runs = {step.flow_run for step in self.steps if step.flow_run}
+        commit, flow_run = (next(iter(found)) if len(found) == 1 else None for found in (commits, flow_runs))
+        return commit, flow_run
+
 
 def render_trace(trace: Trace) -> str:
     """Render the trace as one HTML file without external resources."""

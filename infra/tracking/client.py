@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -18,7 +19,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
 from PIL import Image
 
 from royalty.infra.settings import Settings
@@ -171,9 +172,17 @@ class Tracking:
                 name, source, run_id=run, tags={DIGEST_TAG: digest}, description=note, model_id=model
             )
             number = str(registered.version)
+        self._show_version(model, name, number)
         for alias in aliases:
             self.client.set_registered_model_alias(name, alias, number)
         return number
+
+    def _show_version(self, model: str, name: str, number: str) -> None:
+        """List a version on the page of its logged model, which reads this tag and not the registry."""
+        listed = json.loads(self.client.get_logged_model(model).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+        version = {"name": name, "version": number}
+        if version not in listed:
+            self.client.set_logged_model_tags(model, {MLFLOW_MODEL_VERSIONS: json.dumps([*listed, version])})
 
     def log(self, run: str, *, params: Mapping[str, Any] = {}, metrics: Mapping[str, float] = {}) -> None:
         self.client.log_batch(
@@ -242,7 +251,7 @@ class Tracking:
             experiment,
             model.name,
             source_run_id=run,
-            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user(), **self._source_of(run)},
+            tags={DIGEST_TAG: model.digest, MLFLOW_USER: user(), MLFLOW_RUN_NOTE: model.note, **self._source_of(run)},
             params=dict(model.params),
             model_type="generator",
         )

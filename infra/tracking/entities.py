@@ -50,14 +50,21 @@ def curve_of(
     """A metric over steps. Its times divide the period evenly, as the steps of a training do.
 
     Args:
-        model, dataset: see `metrics_of`.
+        model, dataset: see `metrics_of`. They are attached to the last point only: the page of a logged model lists
+            each value that names it, and should list the final one.
     """
     if not points:
         return []
     seconds, last = period.ended - period.started, points[-1][0]
     about = _about(model, dataset)
     return [
-        Metric(name, float(value), milliseconds(period.started + seconds * step / last), int(step), **about)
+        Metric(
+            name,
+            float(value),
+            milliseconds(period.started + seconds * step / last),
+            int(step),
+            **(about if step == last else {}),
+        )
         for step, value in points
     ]
 

@@ -82,6 +82,7 @@ class ModelRecord:
         losses: loss curve of its training, pairs of step and mean loss.
         trained_on: the data of `losses`.
         params: shown on the page of the model.
+        note: description of the model, in Markdown.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ModelRecord:
     losses: Sequence[Sequence[float]] = ()
     trained_on: DatasetRecord | None = None
     params: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,14 @@ def _property(config: Mapping[str, Any], stages: RunStages) -> Iterator[str]:
     yield from ("## Property", "")
     yield f"{escaped(measured.title)} (`{config['property']}`), higher is better. {escaped(measured.known.meaning)}"
     yield ""
-    titles = {"base": "this model", "pruned": "pruned, recovered", "broken": "pruned, not recovered", "real": "images"}
-    yield "| model | property |"
-    yield "| --- | --- |"
+    titles = {
+        "base": "this model",
+        "pruned": "the pruned model",
+        "broken": "the pruned model before its recovery",
+        "real": "real images that were held out",
+    }
     for model, title in titles.items():
-        yield f"| {'held-out real images' if model == 'real' else title} | {utility[model]:.4g} |"
+        yield f"- {title}: {_number(utility[model])}"
     yield ""
 
 
@@ -82,16 +85,22 @@ def _credit(config: Mapping[str, Any], stages: RunStages, table: pd.DataFrame) -
     yield (
         f"Shapley values of the property, from {outputs.trained} models of coalitions. They sum to "
         f"{outputs.grand_utility - outputs.null_utility:+.4g}, the difference between everybody's model "
-        f"({outputs.grand_utility:.4g}) and nobody's ({outputs.null_utility:.4g})."
+        f"({_number(outputs.grand_utility)}) and nobody's ({_number(outputs.null_utility)}). In the order of credit, "
+        f"with the {level:.0%} interval and the number of training images:"
     )
-    yield from ("", f"| contributor | images | credit | {level:.0%} interval |", "| --- | ---: | ---: | --- |")
+    yield ""  # no tables: MLflow shows them without space between columns
     for row in table.head(ROWS).to_dict("records"):
         person = escaped(str(row["contributor"])[:NAME])
         interval = f"{row['ci_low']:+.4f} to {row['ci_high']:+.4f}"
-        yield f"| {person} | {row['items']} | {row['credit']:+.4f} | {interval} |"
+        yield f"- {person}: {row['credit']:+.4f} ({interval}), {row['items']:,} images"
     if len(table) > ROWS:
         yield f"\n{len(table) - ROWS} further contributors are in the table `credit.json` of the run."
     yield ""
+
+
+def _number(value: float) -> str:
+    """A value with four significant digits, zeros included."""
+    return f"{value:#.4g}".removesuffix(".")
 
 
 def _limits(config: Mapping[str, Any], stages: RunStages) -> Iterator[str]:

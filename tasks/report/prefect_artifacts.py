@@ -55,7 +55,11 @@ def _link(name: str, folder: Path, logged: TrackOutputs, server: str) -> None:
         pages = f"With a page for each contributor. Also in `{folder}`."
         create_link_artifact(report, link_text=f"Report of {name}", key=f"report-{key}", description=pages)
     else:
-        text = f"Open `{folder / REPORT}` in a browser. `royalty ui` shows it in MLflow, too, at `{report}`."
+        file, ui = (
+            f"Open this file in a browser:\n\n`{folder / REPORT}`",
+            "while `royalty ui` runs, this page of MLflow",
+        )
+        text = f"{file}\n\nor, {ui}:\n\n`{report}`"
         described = f"Report of `{name}`, with a page for each contributor."
         create_markdown_artifact(text, key=f"report-{key}", description=described)
 
@@ -87,7 +91,8 @@ def show_change(name: str, division: DividedPool, *, posting: bool) -> None:
     announce(change)
     if FlowRunContext.get() is None:
         return
-    lines = [division.unposted or ("Posted next." if posting else "Proposed: nothing is posted."), *sentences(change)]
+    state = division.unposted or ("It is posted next." if posting else "It is a proposal: nothing is posted.")
+    lines = [f"What the division of {name} changes. {state}", *sentences(change)]
     table = [dict(zip(HEADINGS, map(escaped, row), strict=True)) for row in changed_rows(change)]
     create_table_artifact(table, key=f"change-{_key(name)}", description="\n\n".join(map(escaped, lines)))
 

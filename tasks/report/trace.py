@@ -23,7 +23,7 @@ from royalty.tasks.credit.stages import CLASSIFIER, INGEST, PRUNE, TRAIN, Ingest
 from royalty.tasks.pay.stages import PAY, Paid
 from royalty.tasks.pay.usage_stages import USAGE, USE, GenerationBehind, UsageOutputs, UseOutputs
 from royalty.tasks.report.rows import readable
-from royalty.tasks.report.trace_id import TraceTarget, title_of
+from royalty.tasks.report.trace_id import TraceTarget, part_of, title_of
 from royalty.tasks.report.traced_lineage import TracedLineage, hashed, mlflow_url
 
 ORDER = (
@@ -195,7 +195,7 @@ def _artifacts(lineage: TracedLineage) -> Iterator[Step]:
         if (row.name, edge.role) == (INGEST.name, "train") and state == "verified":
             problem = problem or _images_problem(lineage.space.artifacts.path(digest), row)
         state = "changed" if problem and state == "verified" else state
-        facts = _facts(row, edge.role)
+        facts = (*part_of(row.name, edge.role), *_facts(row, edge.role))
         yield Step(title_of(row.name, edge.role), digest, state, facts, problem, **lineage.provenance(row.key))
 
 

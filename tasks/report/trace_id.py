@@ -43,7 +43,19 @@ TITLES = {
     "use.table": "Credit and use",
     "read-items.items": "Items of a source",
     "report.report": "Report",
+    "report.contents": "Contents of the report",
+    "measure.images.base": "Images made by the base model",
+    "measure.images.broken": "Images made by the pruned model before its recovery",
+    "measure.images.pruned": "Images made by the pruned model",
 }
+"""Title of each output of a stage."""
+
+GROUPS = {
+    "report.pages.": ("Pages of the report", "File"),
+    "train.samples.": ("Images sampled during training", "Step"),
+    "samples.images.": ("Images of nobody's and of everybody's model", "Model"),
+}
+"""Title of the outputs that begin like this, and what the rest of their name is."""
 
 
 COLUMNS = {
@@ -101,9 +113,17 @@ def identify(space: Workspace, asked: str) -> TraceTarget:
 
 def title_of(stage: str, role: str) -> str:
     """Title of an output of a stage."""
-    if stage == "measure":
-        return f"Images made by the {role.rpartition('.')[2]} model"
-    return TITLES.get(f"{stage}.{role}", f"{stage}: {role}")
+    output = f"{stage}.{role}"
+    group = next((title for prefix, (title, _) in GROUPS.items() if output.startswith(prefix)), "")
+    return group or TITLES.get(output, f"{stage}: {role}")
+
+
+def part_of(stage: str, role: str) -> tuple[tuple[str, str], ...]:
+    """The fact that tells an output from the others of its title, such as a step; empty if there are no others."""
+    output = f"{stage}.{role}"
+    return tuple(
+        (what, output.removeprefix(prefix)) for prefix, (_, what) in GROUPS.items() if output.startswith(prefix)
+    )
 
 
 def _named(space: Workspace) -> dict[str, TraceTarget]:

@@ -111,7 +111,7 @@ def _note(name: str, config: Mapping[str, Any], stages: RunStages, paid: Payment
     first = escaped(str(headline(stages.pay.outputs.rows)))
     gain = credit.grand_utility - credit.null_utility
     return (
-        f"Credits {len(data.players)} contributors of {data.total_items} images for the `{config['property']}` "
+        f"Credits {len(data.players)} contributors of {data.total_items:,} images for the `{config['property']}` "
         f"of a model trained on them. Everybody's model scores {credit.grand_utility:.4g}, {gain:+.4g} compared with "
         f"nobody's. The credit is estimated from {credit.trained} models of coalitions. {first}\n\n"
         f"{paid.line}\n\n"
@@ -201,7 +201,9 @@ def _register(tracking: Tracking, name: str, run: str, stages: RunStages, models
     """Register the base model as a version of the run's model."""
     aliases = ["candidate"] if stages.pay.outputs.refusal else ["candidate", "credited"]
     digest = stages.train.outputs.model
-    note = f"Base model `{digest}`, trained on {stages.ingest.outputs.total_items} images."
+    data = stages.ingest.outputs
+    brought = f"{data.total_items:,} images of {len(data.players)} contributors"
+    note = f"The base model of `{name}`, trained on {brought}. SHA-256 `{digest}`."
     tracking.register(f"royalty-{name}", models[digest], run, note, aliases, card=card, digest=digest)
 
 

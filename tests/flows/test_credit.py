@@ -317,7 +317,7 @@ def _check_prefect(url: str, home: Path, result: dict) -> None:
     assert r"\<b\>bob\</b\>" in {row["contributor"] for row in rows}, "cells are Markdown"
     assert f"{result['folder']}/report.html" in report.data
     assert "file://" not in report.data, "browsers open no such link"
-    assert "Proposed: nothing is posted" in str(change.description).replace("\\", "")
+    assert "It is a proposal: nothing is posted" in str(change.description).replace("\\", "")
 
 
 def _task_names(client: SyncPrefectClient, flow_run: FlowRunFilter) -> set[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -43,7 +45,7 @@ from royalty.tasks.judge.stages import (
 )
 from royalty.tasks.pay.division import divide, post, release_held
 from royalty.tasks.report.trace import trace_target
-from royalty.tasks.report.trace_id import identify
+from royalty.tasks.report.trace_id import identify, part_of, title_of
 from royalty.tasks.stages.publishing import Published
 from royalty.tasks.stages.stage import Finished, Stage
 from tests.conftest import Run
@@ -64,7 +66,7 @@ WAY = {
     "Pruned model, before its recovery": 1,
     "Base model": 1,
     "Images made by the base model": 1,
-    "Images made by the broken model": 1,
+    "Images made by the pruned model before its recovery": 1,
     "Images made by the pruned model": 1,
     "Values by GMValuator": 1,
     "Training images matched with generated images": 1,
@@ -114,6 +116,28 @@ def test_every_id_and_its_beginning_gives_the_whole_way(home: Home) -> None:
             assert found.matches
             assert [step.title for step in found.steps if step.asked], kind
             assert found.hashed == sum(WAY.values()) - 1, "all but the policy"
+
+
+def test_outputs_of_one_kind_have_one_title_and_a_fact_that_tells_them_apart() -> None:
+    for stage, role, title, part in (
+        ("train", "samples.15", "Images sampled during training", ("Step", "15")),
+        ("report", "pages.contributors/a.html", "Pages of the report", ("File", "contributors/a.html")),
+        ("samples", "images.nobody", "Images of nobody's and of everybody's model", ("Model", "nobody")),
+    ):
+        assert (title_of(stage, role), part_of(stage, role)) == (title, (part,))
+    assert part_of("train", "model") == ()
+
+
+def test_the_page_shows_a_commit_and_a_flow_run_of_all_steps_once(home: Home) -> None:
+    trace = traced(home, "may")
+    page = render_trace(trace)
+    assert page.count("Prefect flow run") == 1
+    assert trace.common[1] == "a-flow-run"
+    other = replace(trace, steps=(*trace.steps, replace(trace.steps[-1], flow_run="another")))
+    assert other.common[1] is None
+    assert "another" in render_trace(other)
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    assert {link.removeprefix("#") for link in re.findall(r'href="([^"]+)"', page)} <= anchors
 
 
 def test_mlflow_runs_lead_to_what_they_show(home: Home) -> None:

@@ -9,13 +9,17 @@ import importlib
 import pkgutil
 import types
 import typing
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import attr
 from openlineage.client import generated
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run
 
 ENVELOPES = {"inputs": InputDataset, "outputs": OutputDataset}
+STATES = {"START", "COMPLETE", "FAIL"}
 
 
 def facet_classes() -> dict[str, type[Any]]:
@@ -34,8 +38,13 @@ def check_event(event: dict[str, Any]) -> set[str]:
     """Check the facets of an event, and return their names.
 
     Raises:
-        AssertionError: a facet is not as its class says.
+        AssertionError: a facet is not as its class says, or the event lacks what the schema of events requires.
+        ValueError: a time or an ID is not written as the schema requires.
     """
+    assert event["eventType"] in STATES, event["eventType"]
+    assert datetime.fromisoformat(event["eventTime"]).tzinfo, event["eventTime"]
+    assert_address(event["producer"], event["schemaURL"])
+    UUID(event["run"]["runId"])
     check(event["run"], Run)
     check(event["job"], Job)
     facets = {**event["run"]["facets"], **{f"job.{name}": facet for name, facet in event["job"]["facets"].items()}}
@@ -46,8 +55,18 @@ def check_event(event: dict[str, Any]) -> set[str]:
                 facets |= {f"{side}.{name}": facet for name, facet in (dataset.get(group) or {}).items()}
     classes = facet_classes()
     for facet in facets.values():
+        assert_address(facet["_producer"], facet["_schemaURL"])
         check(facet, classes[facet["_schemaURL"]])
+    if parent := facets.get("parent"):
+        UUID(parent["run"]["runId"])
     return set(facets)
+
+
+def assert_address(*values: str) -> None:
+    for value in values:
+        parts = urlsplit(value)
+        assert parts.scheme, value
+        assert parts.netloc, value
 
 
 def check(value: Any, expected: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,10 @@ def test_what_an_earlier_run_logged_is_used_and_not_logged_again(tracking: Track
     assert (metric.key, metric.dataset_name, metric.dataset_digest) == ("utility", "validation", "a" * 32)
     for run in (first, second):
         assert tracking.register("royalty-may", model, run, "", [], card="#", digest="d" * 64) == "1"
+        tags = tracking.client.get_logged_model(model).tags
+        assert json.loads(tags["mlflow.modelVersions"]) == [{"name": "royalty-may", "version": "1"}], (
+            "its page lists it"
+        )
     assert tracking.client.get_registered_model("royalty-may").description == "#"
 
 
@@ -166,9 +171,8 @@ def test_metrics_of_a_model_name_the_data_that_they_come_from(tracking: Tracking
     assert read == {
         ("utility", 0, 2.0): ("validation", "b" * 32),
         ("parameters", 0, 7.0): (None, None),
-        ("loss", 5, 0.5): ("train", "a" * 32),
         ("loss", 10, 0.25): ("train", "a" * 32),
-    }
+    }, "of the loss curve, the last value alone"
     curve = tracking.client.get_metric_history(run, "loss")
     assert [(point.step, point.timestamp) for point in curve] == [(5, 1_005_000), (10, 1_010_000)]
     on = {name: [{"dataset_name": name, "dataset_digest": digest}] for name, digest in set(read.values()) if name}

@@ -1,0 +1,26 @@
+"""What a posting changes, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from royalty.infra.ledger.change import Money, PersonChange, PoolChange
+from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.change import sentences
+
+MAY = Posted(
+    "m" * 16, "fund", "2026-05", "division", "c" * 64, "fund", None, 1, "2026-05-31", "EUR", 500, "h", {"ann": 500}, {}
+)
+ANN = PersonChange("ann", Money(), Money(paid=500))
+AGAIN = PoolChange("fund", "2026-06", "EUR", "division", None, None, False, (MAY,), (ANN,), (Money(), Money(paid=500)))
+
+
+def test_only_a_posting_that_pays_is_said_to_pay_a_credit_again() -> None:
+    said = " ".join(sentences(AGAIN))
+    assert "divided before: pool fund of 2026-05, statement mmmmmmmmmmmmmmmm of 2026-05-31, €5.00" in said
+    assert "Posting this pays it again." in said
+    assert "To be paid out: €5.00 to 1 contributor." in said
+    repeated = " ".join(sentences(replace(AGAIN, repeats=replace(MAY, id="j" * 16, period="2026-06"))))
+    assert "Posting it again changes nothing." in repeated
+    assert "The same credit was divided also: pool fund of 2026-05" in repeated
+    assert "pays it again" not in repeated
