@@ -36,6 +36,8 @@ CREDIT_TAG = "royalty.credit_table"
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 """MLflow opens an experiment of this kind at its runs and models; without a kind it shows traces of language models."""
 
+GONE = "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"
+"""MLflow's error codes for a run that it does not have, and for one that was deleted."""
 
 WRITERS = 4
 """Threads that log runs to a server. A database accepts one writer; several threads would wait and double the work."""
@@ -116,20 +118,19 @@ class Tracking:
         parent: str,
         done: Callable[[int], None],
         *,
-        logged: Mapping[str, str] = {},
+        logged: Mapping[str, Sequence[str]] = {},
     ) -> dict[str, str]:
         """Log runs, several at once; return their IDs by key, and call `done` for each finished one.
 
         Args:
-            logged: IDs of runs, by key, that were logged for another parent. One that is still in the store is not
-                logged again.
+            logged: IDs of runs, by key, that were logged for other parents. If one of them is still in the store, it is
+                not logged again.
         """
         self._experiment(experiment)  # before the threads, each of which would create it
 
         def log(run: FinishedRun) -> str:
-            if run.key in logged and self._used(logged[run.key], parent):
-                return logged[run.key]
-            return self.record(experiment, run, parent)
+            present = (earlier for earlier in logged.get(run.key, ()) if self._used(earlier, parent))
+            return next(present, None) or self.record(experiment, run, parent)
 
         ids: dict[str, str] = {}
         with ThreadPoolExecutor(WRITERS if self.uri.startswith("http") else 1) as pool:
@@ -143,7 +144,9 @@ class Tracking:
         """Tag a logged run as used by this parent; False if the store has no such run, or it was deleted."""
         try:
             self.client.set_tag(run, used_tag(parent), "yes")
-        except MlflowException:
+        except MlflowException as error:
+            if error.error_code not in GONE:
+                raise
             return False
         return True
 

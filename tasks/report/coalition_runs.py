@@ -48,11 +48,11 @@ def coalition_runs(
     ]
 
 
-def logged_coalitions(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, str]:
-    """IDs of the MLflow runs, by key, of coalitions that an earlier run logged with the same measurements."""
+def logged_coalitions(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
+    """IDs of the MLflow runs, by key, of coalitions that earlier runs logged with the same measurements, latest first."""
     present = {plan.key: {measure.key for measure in plan.measures} for plan in plans}
-    logged: dict[str, str] = {}
-    for record in space.runs.stages(TRACK.name):
+    logged: dict[str, list[str]] = {}
+    for record in reversed(space.runs.stages(TRACK.name)):
         track = readable(TRACK, record)
         if track is None:
             continue
@@ -60,7 +60,9 @@ def logged_coalitions(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[
         for key, measurement in space.runs.measurements(track.inputs.measurements).items():
             shown.setdefault(measurement.coalition, set()).add(key)
         runs = track.outputs.runs
-        logged |= {key: runs[key] for key, keys in present.items() if key in runs and shown.get(key) == keys}
+        for key, keys in present.items():
+            if key in runs and shown.get(key) == keys and runs[key] not in logged.get(key, ()):
+                logged.setdefault(key, []).append(runs[key])
     return logged
 
 

@@ -127,7 +127,9 @@ def test_what_an_earlier_run_logged_is_used_and_not_logged_again(tracking: Track
     ids = tracking.record_all(tracking.COALITIONS, runs, first, lambda _done: None)
     gone, kept = runs[0].key, runs[1].key
     tracking.client.delete_run(ids[gone])
-    again = tracking.record_all(tracking.COALITIONS, runs, second, lambda _done: None, logged=ids)
+    again = tracking.record_all(
+        tracking.COALITIONS, runs, second, lambda _done: None, logged={key: [run] for key, run in ids.items()}
+    )
     assert again[kept] == ids[kept]
     assert again[gone] != ids[gone]
     experiment = tracking.experiments()["coalitions"]
