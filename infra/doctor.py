@@ -34,6 +34,7 @@ from royalty.infra.stores.database import SCHEMA, open_database
 from royalty.infra.stores.keys import code_commit
 from royalty.infra.stores.weights import WeightsError, WeightsStore
 from royalty.infra.workspace import FREE_SPACE
+from royalty.models.base.wording import counted
 
 ANSWER_SECONDS = 10
 DRIFT_SECONDS = 60
@@ -109,7 +110,7 @@ def devices(settings: Settings) -> Finding:
     """Check that PyTorch can use the GPUs of this machine."""
     import torch  # takes seconds
 
-    processors = f"{cores()} core(s), {settings.workers} worker(s)"
+    processors = f"{counted(cores(), 'core')}, {counted(settings.workers, 'worker')}"
     if torch.cuda.is_available():
         names = []
         for index in range(torch.cuda.device_count()):
@@ -234,7 +235,9 @@ def ledger(settings: Settings) -> Finding:
             f"in {masked(url)}, {verified.problem}; restore the database from a backup, and make no payment from this "
             "one",
         )
-    return Finding("ledger", True, f"{masked(url)}, schema {SCHEMA}, {verified.statements} statement(s), all verified")
+    return Finding(
+        "ledger", True, f"{masked(url)}, schema {SCHEMA}, {counted(verified.statements, 'statement')}, all verified"
+    )
 
 
 def disk(root: Path) -> Finding:

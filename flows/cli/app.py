@@ -41,6 +41,7 @@ from royalty.flows.cli.select import select
 from royalty.flows.cli.trace import trace
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
+from royalty.models.base.wording import counted
 from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
@@ -172,9 +173,7 @@ def _print_forecast(verdict: Verdict, as_json: bool) -> None:
     left = verdict.expected - now.coalitions
     console.print(f"Whole run  {left} more coalitions, {verdict.expected} in all, of at most {verdict.budget}")
     time = duration(3600 * verdict.expected_hours)
-    console.print(
-        f"           about {time} more with {verdict.workers} {'worker' if verdict.workers == 1 else 'workers'}"
-    )
+    console.print(f"           about {time} more with {counted(verdict.workers, 'worker')}")
     console.print(f"           intervals {verdict.expected_width:.2g} wide on average")
     if now.needed is not None and now.needed > verdict.budget:
         console.print(f"The target needs about {now.needed} coalitions; raise `coalitions.count` or relax the target.")

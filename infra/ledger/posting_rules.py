@@ -9,6 +9,7 @@ from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import HOUSE, LedgerConflict, OthersPool, Posting
 from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.tables import PoolRow, StatementRow
+from royalty.models.base.wording import counted
 
 Amounts = Mapping[tuple[str, str], int]
 
@@ -81,7 +82,7 @@ def check_takes_nothing_back(pool: PoolRow, current: StatementRow, people: Itera
     raise TakesBack(
         f"a posting takes money back only if that is agreed to: {label(pool)} was divided by statement "
         f"{current.id} on {current.created_at[:10]}, and this division takes "
-        f"{formatted(sum(row.loses for row in losers), pool.currency)} from {len(losers)} contributor(s): "
+        f"{formatted(sum(row.loses for row in losers), pool.currency)} from {counted(len(losers), 'contributor')}: "
         f"{', '.join(named)}{more}. Nothing was posted. {AGREE}, or pay another period"
     )
 

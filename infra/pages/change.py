@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from royalty.infra.ledger.change import TOTALS, PoolChange
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import Posted
+from royalty.models.base.wording import counted
 
 HEADINGS = ("Contributor", "Paid before", "Paid after", "Gets now", "Held", "On account")
 
@@ -67,11 +68,11 @@ def _movements(change: PoolChange) -> Iterator[str]:
     getting = [row for row in change.people if row.gets > 0]
     losing = change.taken_back
     if getting:
-        yield f"To be paid out: {_sum(change, [row.gets for row in getting])} to {_people(len(getting))}."
+        yield f"To be paid out: {_sum(change, [row.gets for row in getting], 'to')}."
     if losing and change.kind == "correction":
-        yield f"Withheld by later payouts: {_sum(change, list(losing.values()))} from {_people(len(losing))}."
+        yield f"Withheld by later payouts: {_sum(change, list(losing.values()), 'from')}."
     elif losing:
-        yield f"Taken back: {_sum(change, list(losing.values()))} from {_people(len(losing))}."
+        yield f"Taken back: {_sum(change, list(losing.values()), 'from')}."
     before, after = change.totals
     parts = [
         f"{title} {_pair(change, then, now)}"
@@ -81,17 +82,14 @@ def _movements(change: PoolChange) -> Iterator[str]:
     yield f"Totals after posting: {', '.join(parts) or 'nothing is paid'}."
 
 
-def _people(count: int) -> str:
-    return f"{count} contributor" + ("s" if count != 1 else "")
-
-
 def _pair(change: PoolChange, before: int, after: int) -> str:
     now = formatted(after, change.currency)
     return now if before == after or change.replaces is None else f"{formatted(before, change.currency)} → {now}"
 
 
-def _sum(change: PoolChange, amounts: Sequence[int]) -> str:
-    return formatted(sum(amounts), change.currency)
+def _sum(change: PoolChange, amounts: Sequence[int], direction: str) -> str:
+    """A sum, `to` or `from` so many contributors."""
+    return f"{formatted(sum(amounts), change.currency)} {direction} {counted(len(amounts), 'contributor')}"
 
 
 def _label(statement: Posted) -> str:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.interactions import Interactions
+from royalty.models.base.wording import counted
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,13 @@ def environment() -> Environment:
     script = files("royalty.infra.pages").joinpath("templates", SCRIPT).read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     templates.globals |= {"script": script, "script_source": f"'sha256-{digest}'"}
-    templates.filters |= {"number": _number, "percent": _percent, "date": _date, "picture": _picture}
+    templates.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "date": _date,
+        "picture": _picture,
+        "counted": counted,
+    }
     return templates
 
 

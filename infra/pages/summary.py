@@ -8,6 +8,7 @@ from typing import Any
 
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.durations import duration
+from royalty.models.base.wording import counted
 
 ROWS = 100
 """Maximum number of contributors in the table: a comment on GitHub is limited to 65,536 characters."""
@@ -68,7 +69,8 @@ class Change:
         took = (
             "unknown time (none recorded)" if self.seconds is None else f"about {duration(self.seconds)} by the clock"
         )
-        cost = f"{self.coalitions} coalition(s) to measure, {took}" if self.coalitions else "no coalition to measure"
+        models = counted(self.coalitions, "coalition")
+        cost = f"{models} to measure, {took}" if self.coalitions else "no coalition to measure"
         # A name stands for one configuration, so that past payments can still be explained.
         return f"{cost}; changed settings need another run name" if self.configuration else cost
 
@@ -124,9 +126,10 @@ def movement(moved: Sequence[Moved]) -> str:
     noise = sum(not row.certain for row in moved)
     if not moved:
         return "No credit, rank or payout changed."
+    people = counted(len(moved), "contributor")
     if not noise:
-        return f"{len(moved)} contributor(s) moved, all outside their intervals."
-    return f"{noise} of {len(moved)} contributor(s) moved inside their intervals: this is noise."
+        return f"{people} moved outside their intervals."
+    return f"{noise} of {people} moved inside their intervals: this is noise."
 
 
 REFUSED = "**Revaluation refused.** Nothing was posted; finished work is kept."

@@ -20,6 +20,7 @@ from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
 from royalty.infra.settings import settings
 from royalty.infra.tracking.addresses import described_run
+from royalty.models.base.wording import counted
 
 if TYPE_CHECKING:
     from royalty.infra.doctor import Finding
@@ -160,7 +161,8 @@ def print_trace(trace: Trace) -> None:
         if len(steps) > len(printed):
             console.print(f"  and {len(steps) - len(printed)} more; `--json` and `--html` contain all of them")
     if trace.problems:
-        console.print(f"[bold white on red] {len(trace.problems)} MISMATCH(ES) [/] with the records:")
+        mismatches = counted(len(trace.problems), "MISMATCH", "MISMATCHES")
+        console.print(f"[bold white on red] {mismatches} [/] with the records:")
         for problem in trace.problems:
             console.print(f"[red]✗[/] {escape(problem)}", soft_wrap=True)
     else:

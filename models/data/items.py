@@ -12,6 +12,7 @@ import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.serialization import pack, unpack
+from royalty.models.base.wording import counted
 
 
 def item_id(pixels: np.ndarray) -> str:
@@ -196,8 +197,8 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
         if missing:
             raise InputError(
                 "each label needs images for training, validation and the classifier, and each contributor keeps one "
-                f"image for training; label {name!r} has too few for that, {len(candidates)} distinct image(s). Add "
-                "images of it, or merge the label with another."
+                f"image for training; label {name!r} has too few for that, "
+                f"{counted(len(candidates), 'distinct image')}. Add images of it, or merge the label with another."
             )
     return Splits(
         train=items.take(np.flatnonzero(part == _TRAIN)),

@@ -49,7 +49,7 @@ def coalition_runs(
 
 
 def logged_coalitions(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
-    """IDs of the MLflow runs, by key, of coalitions that earlier runs logged with the same measurements, latest first."""
+    """IDs of the MLflow runs, by key, of coalitions with these measurements that earlier runs logged, latest first."""
     present = {plan.key: {measure.key for measure in plan.measures} for plan in plans}
     logged: dict[str, list[str]] = {}
     for record in reversed(space.runs.stages(TRACK.name)):

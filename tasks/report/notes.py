@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from royalty.models.base.wording import counted
 from royalty.models.data.names import lookalikes, shortened
 from royalty.models.data.refusals import manifest_notes
 from royalty.models.generators.training import Method
@@ -119,8 +120,8 @@ def failure_notes(failed: Sequence[Sequence[str]]) -> Iterator[str]:
     if failed:
         listed = "; ".join(", ".join(members) for members in failed[:FAILURES])
         yield (
-            f"The training of {len(failed)} coalition(s) failed twice. They are left out, which widens the intervals: "
-            f"{listed}{' and others' if len(failed) > FAILURES else ''}."
+            f"Training failed twice for {counted(len(failed), 'coalition')}, left out of the estimate, which widens "
+            f"the intervals: {listed}{' and others' if len(failed) > FAILURES else ''}."
         )
 
 

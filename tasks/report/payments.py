@@ -17,6 +17,7 @@ from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.tracking.records import Payment
 from royalty.infra.workspace import Workspace, notary, open_workspace
+from royalty.models.base.wording import counted
 from royalty.tasks.report.stages import TRACK
 from royalty.tasks.report.text import escaped
 
@@ -123,7 +124,7 @@ def _what(posted: Posted, *, of_pool: str = "", shown: Callable[[str], str] = st
     moved = formatted(sum(posted.paid.values()), posted.currency)
     return {
         "division": f"{formatted(posted.amount, posted.currency)}{of_pool} divided, and {moved} paid",
-        "correction": f"the accounts of {len(posted.accounts)} contributor(s){of_pool} corrected",
+        "correction": f"the accounts of {counted(len(posted.accounts), 'contributor')}{of_pool} corrected",
         "decision": f"money{of_pool} moved by the decision of a case",
         "release": f"{moved} released to {', '.join(map(shown, posted.paid))}",
     }[posted.kind]

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.wording import counted
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.anchor import RunAnchor
 from royalty.tasks.credit.stages import Ingested
@@ -43,10 +44,11 @@ def describe_anchor(anchor: RunAnchor, data: Ingested, moved: Drift) -> str:
     then, now = anchor.game.data.outputs.brought, data.outputs.brought
     changed = sorted(name for name in then | now if then.get(name) != now.get(name))
     return (
-        f"Revalued from the models of {anchor.created_at:%Y-%m-%d %H:%M} UTC, {days} day(s) old. Since then "
-        f"{added} training image(s) were added and {removed} removed, {(added + removed) / len(after | before):.1%} of "
-        f"all. The images of {', '.join(changed) or 'nobody'} changed. By optimal transport of their features, the "
-        f"training set moved by {moved.outputs.share:.2%} of the mean distance between an old and a new image."
+        f"Revalued from the models of {anchor.created_at:%Y-%m-%d %H:%M} UTC, {counted(days, 'day')} old. Since then "
+        f"the set gained {counted(added, 'training image')} and lost {removed}, "
+        f"{(added + removed) / len(after | before):.1%} of all. The images of {', '.join(changed) or 'nobody'} "
+        f"changed. By optimal transport of their features, the training set moved by {moved.outputs.share:.2%} of the "
+        "mean distance between an old and a new image."
     )
 
 

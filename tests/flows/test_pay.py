@@ -145,7 +145,7 @@ def test_a_correction_is_settled_by_the_next_pool(space: Workspace) -> None:
     pay(credited(space), config, "may", source="cats")
     later = credited(space, big=4.0)
     refused = pay(later, config, "may", source="cats")
-    assert "takes €1.00 from 1 contributor(s): big €1.00. Nothing was posted" in (refused.outputs.refusal or "")
+    assert "takes €1.00 from 1 contributor: big €1.00. Nothing was posted" in (refused.outputs.refusal or "")
     carried = pay(later, config, "may", source="cats", replace=True)
     assert carried.change is not None
     assert carried.change.kind == "correction"

@@ -147,7 +147,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert 0 < dry["change"]["seconds"] < 600
     said = (tmp_path / "dry.md").read_text(encoding="utf-8")
     assert "Contributors with changed images: <code>ann</code>" in said
-    assert f"Cost: {len(with_ann) // 2} coalition(s) to measure, about" in said
+    assert f"Cost: {len(with_ann) // 2} coalitions to measure, about" in said
     assert "this is a dry run" in said
     assert (kept(home), entries(home, "payment")) == (before, paid)
 
@@ -179,8 +179,8 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     removed, added_items = (brought["ann"] for brought in items)
     share = (removed + added_items) / (sum(items[0].values()) + added_items)
     (note,) = [note for note in revalued["notes"] if "Revalued" in note]
-    assert re.search(r"from the models of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, 0 day\(s\) old", note)
-    assert f"{added_items} training image(s) were added and {removed} removed, {share:.1%} of all" in note
+    assert re.search(r"from the models of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, 0 days old", note)
+    assert f"the set gained {added_items} training images and lost {removed}, {share:.1%} of all" in note
     assert "The images of ann changed" in note
     moved = re.search(r"training set moved by (\d+\.\d\d)% of the mean distance between an old and a new image", note)
     assert moved is not None

@@ -74,7 +74,7 @@ def test_a_machine_that_will_do_passes_before_its_first_run_and_after(tmp_path: 
     open_workspace(Settings(home=tmp_path / "home"))
     done, found = doctor()
     assert done.exit_code == 0, found
-    assert "0 statement(s), all verified" in found["ledger"].says
+    assert "0 statements, all verified" in found["ledger"].says
     shown = CliRunner().invoke(app, ["doctor"])
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["✓", line] for line in LINES]
 

@@ -86,10 +86,10 @@ def test_movement_inside_intervals_is_called_noise() -> None:
     moved = moved_between(rows(3, 2, 1, wide=0.7), rows(3.5, 2, 5, wide=0.7))
     assert {row.contributor: row.certain for row in moved} == {NAMES[2]: True, NAMES[0]: False, NAMES[1]: False}
     text = markdown(CHANGE, moved, currency="EUR")
-    assert "2 of 3 contributor(s) moved inside their intervals: this is noise." in text
+    assert "2 of 3 contributors moved inside their intervals: this is noise." in text
     assert text.count("inside its interval |") == 2
     assert "| 1\N{EN DASH}2 → 2 |" in text, "a rank is the range that the intervals leave"
-    assert movement(moved[:1]) == "1 contributor(s) moved, all outside their intervals."
+    assert movement(moved[:1]) == "1 contributor moved outside their intervals."
     came = moved_between(rows(3), rows(3, 2))
     assert [(row.then, row.certain) for row in came] == [(None, True)]
     refused = [{**row, "amount": None} for row in rows(3, 2)]
@@ -101,7 +101,7 @@ def test_it_says_what_changed_and_what_that_costs() -> None:
     assert not nothing.found
     assert "Nothing changed since" in markdown(nothing, None, currency="EUR")
     dry = markdown(CHANGE, None, currency="EUR")
-    assert "Cost: 12 coalition(s) to measure, about 1 min 30 s by the clock." in dry
+    assert "Cost: 12 coalitions to measure, about 1 min 30 s by the clock." in dry
     assert "this is a dry run" in dry
     settings = replace(CHANGE, changed=(), configuration=(("credit.ridge", 0.0, 0.1),))
     assert settings.found
