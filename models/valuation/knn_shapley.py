@@ -70,9 +70,7 @@ def knn_shapley_values(
     check_labelled(train_features, train_labels, val_features, val_labels)
     n = len(train_features)
     if not 1 <= k <= n:
-        raise InputError(
-            f"k lies between 1 and the number of training items, {n}; got {k}. Take 5, or fewer for fewer items"
-        )
+        raise InputError(f"k lies between 1 and the number of training items, {n}; got {k}. Take {min(5, n)}")
     centre = train_features.mean(axis=0, dtype=np.float64)  # keeps the cancellation in |x|^2 - 2 xy + |y|^2 small
     train, val = train_features - centre, val_features - centre
     squares = np.square(train).sum(axis=1)

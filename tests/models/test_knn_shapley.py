@@ -119,8 +119,14 @@ def test_tiles_change_nothing_and_are_counted(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("k", [0, -1, 7])
 def test_neighbours_are_among_the_items(k: int) -> None:
-    with pytest.raises(InputError, match=f"between 1 and the number of training items, 6; got {k}. Take"):
+    with pytest.raises(InputError, match=f"between 1 and the number of training items, 6; got {k}. Take 5$"):
         knn_shapley_values(*problem(0, 6), k=k)
+
+
+def test_the_advised_number_of_neighbours_works() -> None:
+    items, labels = np.zeros((3, 1)), np.zeros(3, dtype=int)
+    with pytest.raises(InputError, match=r"got 5. Take 3$"):
+        knn_shapley_values(items, labels, items, labels, k=5)
 
 
 def test_bad_items_are_refused() -> None:
