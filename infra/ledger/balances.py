@@ -46,6 +46,7 @@ class Movement:
 
     Attributes:
         day: of posting, YYYY-MM-DD.
+        kind: of the statement; `replacement` for a division that reverses an earlier one of the pool.
         money: change of what is paid, withheld, held and on account.
         converted: currency and rate at which a payment was made in another currency; None in the pool's.
     """
@@ -128,7 +129,7 @@ def _accounts(pages: Iterable[Page], contributor: str | None) -> Accounts:
                     statement=page.statement.id,
                     day=page.statement.created_at[:10],
                     pool=pool,
-                    kind=page.statement.kind,
+                    kind="replacement" if page.statement.replaces else page.statement.kind,
                     currency=page.pool.currency,
                     money=money,
                     converted=rates.get(pool, {}).get(name) if money.paid else None,

@@ -14,12 +14,13 @@ from royalty.infra.ledger.money import formatted
 from royalty.infra.pages.report import environment
 
 KINDS = {
-    "division": "payout",
+    "division": "division",
+    "replacement": "replacement of an earlier division",
     "correction": "correction",
     "release": "release of held money",
     "decision": "decision of a case",
 }
-"""How kinds of statements of the ledger are called."""
+"""How kinds of movements are called."""
 PARTS = {
     "earned": "Earned",
     "paid": "Paid",

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from royalty.flows.cli.app import app
 from royalty.flows.configuration import ConfigError
 from royalty.infra.ledger.balances import Balance, accounts_of
+from royalty.infra.ledger.postings import Posting
 from royalty.infra.pages.pdf import print_pdf
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
@@ -130,6 +131,12 @@ def test_an_annual_statement_is_a_page_a_text_and_a_message(space: Workspace, te
     assert json.loads(earlier.stdout)["currencies"] == []
     later = json.loads(command("statement", "ann", "--year", str(YEAR + 1), "--json").stdout)["currencies"]
     assert later[0]["opening"]["paid"] == later[0]["closing"]["paid"] == 40000
+    replaced = space.ledger.statements()[-1]
+    amounts = {name: minor - 952 for name, minor in replaced.paid.items() if name == "ann"}
+    space.ledger.post("fund", Posting("another table", "USD", amounts), period="1", replace=True)
+    text = Path(json.loads(command("statement", "ann", "--year", str(YEAR), "--json").stdout)["files"][1]).read_text()
+    assert "fund 1, division\n    earned $400.00; paid $400.00" in text
+    assert "fund 1, replacement of an earlier division\n    earned -$9.52" in text
     for arguments in (("zed", "--year", str(YEAR)), ("ann", "--year", "1")):
         assert isinstance(command("statement", *arguments).exception, InputError)
 
