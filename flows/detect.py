@@ -58,9 +58,9 @@ def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None)
     check_out(out)
     check_home(settings().root)
     check_weights(config.encoding.entries)
-    sides = read_sides(config.train, config.val, config.encoding, config.seed)
+    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
     detected = detect_all(config, sides)
-    published = write_detected(config, sides, detected, out)
+    published = write_detected(config, sides, detected, out, notes)
     return DetectResult(
         name=config.name,
         items=detected.outputs.items,
@@ -69,6 +69,6 @@ def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None)
         table=detected.outputs.table,
         folder=published.folder,
         mlflow_run=published.run,
-        notes=detected.outputs.notes,
+        notes=[*notes, *detected.outputs.notes],
         diagnostics=detected.outputs.diagnostics,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import flow
@@ -34,6 +34,7 @@ class DistanceResult:
         table: digest of the table of parts by item.
         folder: contains `parts.parquet`, and `contributors.csv` if there are contributors.
         diagnostics: diagnostics of the transports.
+        notes: sentences on the items of the first set that a reader must know.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DistanceResult:
     folder: str
     mlflow_run: str
     diagnostics: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
 
 
 @flow(name="distance", flow_run_name=named("distance"), task_runner=RUNNER)
@@ -60,9 +62,9 @@ def distance(config: DistanceConfig | dict[str, Any] | str) -> DistanceResult:
     config = as_distance_config(config)
     check_home(settings().root)
     check_weights(config.encoding.entries)
-    sides = read_sides(config.first, config.second, config.encoding, config.seed)
+    sides, notes = read_sides(config.first, config.second, config.encoding, config.seed, config.credentials)
     measured = measure_distance(config, sides)
-    published = write_distance(config, sides, measured)
+    published = write_distance(config, sides, measured, notes)
     outputs = measured.outputs
     return DistanceResult(
         name=config.name,
@@ -76,4 +78,5 @@ def distance(config: DistanceConfig | dict[str, Any] | str) -> DistanceResult:
         folder=published.folder,
         mlflow_run=published.run,
         diagnostics=outputs.diagnostics,
+        notes=notes,
     )

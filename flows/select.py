@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class SelectResult:
         folder: contains `selected.parquet`.
         diagnostics: `distance` of the selection from validation, `copies`, and others; see
             `royalty.models.valuation.selection.SelectedItems`.
+        notes: sentences on the items that a reader must know.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SelectResult:
     folder: str
     mlflow_run: str
     diagnostics: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
 
 
 @flow(name="select", flow_run_name=named("select"), task_runner=RUNNER)
@@ -60,10 +62,11 @@ def select(config: SelectConfig | dict[str, Any] | str, out: Path | None = None)
     check_out(out)
     check_home(settings().root)
     check_weights(config.encoding.entries)
-    check_budget(config.budget, read(config.train, config.encoding.size).outputs.count)
-    sides = read_sides(config.train, config.val, config.encoding, config.seed)
+    listed = read(config.train, config.encoding.size, refusing=config.credentials.refused).outputs
+    check_budget(config.budget, listed.count)
+    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
     selected = select_all(config, sides)
-    published = write_selected(config, sides, selected, out)
+    published = write_selected(config, sides, selected, out, notes)
     outputs = selected.outputs
     return SelectResult(
         name=config.name,
@@ -74,4 +77,5 @@ def select(config: SelectConfig | dict[str, Any] | str, out: Path | None = None)
         folder=published.folder,
         mlflow_run=published.run,
         diagnostics=outputs.diagnostics,
+        notes=notes,
     )

@@ -20,9 +20,10 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.data.refusals import manifest_notes
 from royalty.tasks.config.encoding import EncodingConfig
+from royalty.tasks.config.sources import Credentials
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.reading import alike, embed, read, train_encoder
-from royalty.tasks.items.stages import ItemsOutputs, Sides, Valued
+from royalty.tasks.items.stages import Sides, Valued
 from royalty.tasks.items.valuing import (
     agree_shares,
     check_incremental,
@@ -78,10 +79,8 @@ def value(
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     check_solver(config)
-    train = read(config.train, config.encoding.size, refusing=config.credentials.refused).outputs
-    sides = sides_of(train, read(config.val, config.encoding.size).outputs, config.encoding, config.seed)
+    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
-    notes = list(manifest_notes(train))
     published = write_values(config, sides, valued, out, notes)
     return ValueResult(
         name=config.name,
@@ -94,20 +93,25 @@ def value(
     )
 
 
-def read_sides(train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int) -> Sides:
-    """Read the items of both sides, and embed their images."""
-    train, val = (read(path, encoding.size).outputs for path in (train_path, val_path))
-    return sides_of(train, val, encoding, seed)
+def read_sides(
+    train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int, credentials: Credentials
+) -> tuple[Sides, list[str]]:
+    """Read the items of both sides, and embed their images.
 
+    Args:
+        credentials: what the manifests of the training images are read for.
 
-def sides_of(train: ItemsOutputs, val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> Sides:
-    """Embed the images of both sides."""
-    train, val = alike(train, val)
+    Returns:
+        Both sides, and sentences on these manifests.
+    """
+    listed = read(train_path, encoding.size, refusing=credentials.refused).outputs
+    notes = list(manifest_notes(listed))
+    train, val = alike(listed, read(val_path, encoding.size).outputs)
     if train.shape is None and val.shape is None:
-        return Sides(train.items, val.items)
+        return Sides(train.items, val.items), notes
     model = train_encoder(val, encoding, seed).outputs.model if encoding.trained_here else ""
     embed(train, encoding.encoder, model)
-    return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder)
+    return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder), notes
 
 
 def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Valued:

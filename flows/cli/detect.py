@@ -41,7 +41,7 @@ def detect(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_run
+    from royalty.infra.pages.terminal import console, print_notes, print_run
 
     flagged = f"{result.flagged} of {result.items} items flagged; at most {result.fdr:.0%} of them clean on average"
     console.print(
@@ -52,8 +52,7 @@ def detect(
     )
     for kind, weight in result.diagnostics["weights"].items():
         console.print(f"  weight of {kind.replace('_', ' ')}  {weight:.2f}")
-    for note in result.notes:
-        console.print(note, markup=False)
+    print_notes(result.notes)
     console.print(f"Review      {result.folder}/review.csv", soft_wrap=True)
     console.print(f"Page        {result.folder}/detected.html", soft_wrap=True)
     console.print(f"Table       {out or result.folder + '/detected.parquet'}", soft_wrap=True)

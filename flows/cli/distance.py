@@ -35,13 +35,14 @@ def distance(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_run, print_table
+    from royalty.infra.pages.terminal import console, print_notes, print_run, print_table
 
     console.print(f"Distance    {result.distance:.4g}, {result.share:.1%} of the mean distance of two items")
     if result.chance is not None:
         console.print(f"Chance      {result.chance:.4g} between sets that the same items are divided into at random")
     if result.diagnostics["labels"] != "compared":
         console.print("Labels      not compared, because a set has none")
+    print_notes(result.notes)
     if result.contributors is not None:
         rows = [(row["contributor"], f"{row['items']:.1%}", f"{row['part']:+.4g}") for row in result.contributors]
         print_table(("Contributor", "Items", "Part"), rows, whole=range(1, 3))

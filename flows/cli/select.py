@@ -39,11 +39,12 @@ def select(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_run, print_table
+    from royalty.infra.pages.terminal import console, print_notes, print_run, print_table
 
     if result.labels:
         print_table(("Label", "Selected"), [(label, str(count)) for label, count in sorted(result.labels.items())])
     console.print(f"{result.selected} of {result.items} items selected by {configuration.method}")
+    print_notes(result.notes)
     console.print(f"Distance    {result.diagnostics['distance']:.4g} from validation, with the weights of the table")
     if result.diagnostics["copies"]:
         console.print(f"Copies      {result.diagnostics['copies']} of the selected items are copies of other ones")

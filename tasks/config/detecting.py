@@ -9,6 +9,7 @@ from pydantic import Field
 
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.encoding import FeatureEncoding
+from royalty.tasks.config.sources import Credentials
 
 
 class DetectSettings(StageConfig):
@@ -33,11 +34,13 @@ class DetectConfig(DetectSettings):
         name: name of the detection.
         train: items to check; a folder, Parquet file or `.npz` file.
         val: clean items to check them by.
+        credentials: what the Content Credentials of the items to check are read for.
     """
 
     name: RunName = "detect"
     train: Path
     val: Path
+    credentials: Credentials = Credentials()
 
     @property
     def settings(self) -> DetectSettings:

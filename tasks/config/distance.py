@@ -9,6 +9,7 @@ from pydantic import Field
 
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.encoding import FeatureEncoding
+from royalty.tasks.config.sources import Credentials
 
 
 class DistanceSettings(StageConfig):
@@ -30,11 +31,13 @@ class DistanceConfig(DistanceSettings):
         name: name of the comparison.
         first: the items whose parts are computed; a folder, Parquet file or `.npz` file.
         second: the items that they are compared with.
+        credentials: what the Content Credentials of the first items are read for.
     """
 
     name: RunName = "distance"
     first: Path
     second: Path
+    credentials: Credentials = Credentials()
 
     @property
     def settings(self) -> DistanceSettings:

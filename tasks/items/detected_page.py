@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from royalty.infra.pages.detected import DetectedPage, Section, Suspect, render_detected
@@ -22,8 +24,10 @@ MEANINGS = {
 }
 
 
-def page_of(artifacts: ArtifactStore, config: DetectConfig, sides: Sides, outputs: DetectItemsOutputs) -> str:
-    """The page as HTML."""
+def page_of(
+    artifacts: ArtifactStore, config: DetectConfig, sides: Sides, outputs: DetectItemsOutputs, notes: Sequence[str]
+) -> str:
+    """The page as HTML; `notes` are sentences on the items."""
     table = load_values(artifacts, outputs.table)
     images, clean = load_items(artifacts, sides.train).images, load_items(artifacts, sides.val).images
     sections = []
@@ -33,7 +37,8 @@ def page_of(artifacts: ArtifactStore, config: DetectConfig, sides: Sides, output
         suspects = tuple(_suspect(row, kind, images, clean) for row in own.to_dict("index").items())
         flagged = int((table["flagged"] & (table["reason"] == kind)).sum())
         sections.append(Section(title, meaning, flagged, suspects))
-    page = DetectedPage(config.name, outputs.items, outputs.flagged, config.fdr, tuple(outputs.notes), tuple(sections))
+    remarks = (*notes, *outputs.notes)
+    page = DetectedPage(config.name, outputs.items, outputs.flagged, config.fdr, remarks, tuple(sections))
     return render_detected(page)
 
 

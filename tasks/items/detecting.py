@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,14 @@ def detect_all(config: DetectConfig, sides: Sides) -> ItemsDetected:
 
 
 @task(name="write detected items", cache_policy=NO_CACHE)
-def write_detected(config: DetectConfig, sides: Sides, detected: ItemsDetected, out: Path | None) -> Published:
-    """Publish `detected.parquet`, `review.csv` and `detected.html`, and copy the table to `out`."""
+def write_detected(
+    config: DetectConfig, sides: Sides, detected: ItemsDetected, out: Path | None, notes: Sequence[str]
+) -> Published:
+    """Publish `detected.parquet`, `review.csv` and `detected.html`, and copy the table to `out`.
+
+    Args:
+        notes: sentences on the items.
+    """
     outputs = detected.outputs
 
     def make(space: Workspace) -> Contents:
@@ -67,12 +74,17 @@ def write_detected(config: DetectConfig, sides: Sides, detected: ItemsDetected, 
         files = {
             "detected.parquet": space.artifacts.get(outputs.table),
             "review.csv": csv_bytes(review_of(table)),
-            "detected.html": page_of(space.artifacts, config, sides, outputs).encode(),
+            "detected.html": page_of(space.artifacts, config, sides, outputs, notes).encode(),
         }
         flat = {f"weight.{kind}": weight for kind, weight in outputs.diagnostics["weights"].items()}
         return Contents(
-            note=f"{outputs.flagged} of {outputs.items} training items are flagged at a false discovery rate of "
-            f"{config.fdr:g}. `review.csv` lists them, worst first; `detected.html` shows the worst images.",
+            note=" ".join(
+                [
+                    f"{outputs.flagged} of {outputs.items} training items are flagged at a false discovery rate of "
+                    f"{config.fdr:g}. `review.csv` lists them, worst first; `detected.html` shows the worst images.",
+                    *notes,
+                ]
+            ),
             metrics=numbers(outputs.diagnostics) | flat,
             shown={"detected": table.drop(columns="nearest_rows")},
             files=files,
@@ -81,7 +93,10 @@ def write_detected(config: DetectConfig, sides: Sides, detected: ItemsDetected, 
         )
 
     inputs = PublishInputs(
-        config.name, config.name, {"detect": detected.key}, params_of(config.settings, config.encoding)
+        config.name,
+        config.name,
+        {"detect": detected.key},
+        params_of(config.settings, config.encoding, config.credentials),
     )
     published = publish(WRITE_DETECTED, inputs, make)
     copy_table(outputs.table, out)

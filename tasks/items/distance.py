@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -41,14 +42,24 @@ def measure_distance(config: DistanceConfig, sides: Sides) -> DistanceMeasured:
 
 
 @task(name="write distance", cache_policy=NO_CACHE)
-def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasured) -> Published:
-    """Publish `parts.parquet`, and `contributors.csv` where the items have contributors."""
+def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasured, notes: Sequence[str]) -> Published:
+    """Publish `parts.parquet`, and `contributors.csv` where the items have contributors.
+
+    Args:
+        notes: sentences on the items of the first set.
+    """
     outputs = measured.outputs
 
     def make(space: Workspace) -> Contents:
         return Contents(
-            note=f"The first set is {outputs.distance:.4g} from the second, {outputs.share:.1%} of the mean distance "
-            "of two of their items. `parts.parquet` has the part of each item; the parts sum to the distance.",
+            note=" ".join(
+                [
+                    f"The first set is {outputs.distance:.4g} from the second, {outputs.share:.1%} of the mean "
+                    "distance of two of their items. `parts.parquet` has the part of each item; the parts sum to the "
+                    "distance.",
+                    *notes,
+                ]
+            ),
             metrics=numbers(
                 {"distance": outputs.distance, "chance": outputs.chance, "typical": outputs.typical}
                 | outputs.diagnostics
@@ -61,6 +72,9 @@ def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasu
         )
 
     inputs = PublishInputs(
-        config.name, config.name, {"distance": measured.key}, params_of(config.settings, config.encoding)
+        config.name,
+        config.name,
+        {"distance": measured.key},
+        params_of(config.settings, config.encoding, config.credentials),
     )
     return publish(WRITE_DISTANCE, inputs, make)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,14 +43,25 @@ def select_all(config: SelectConfig, sides: Sides) -> Selected:
 
 
 @task(name="write selection", cache_policy=NO_CACHE)
-def write_selected(config: SelectConfig, sides: Sides, selected: Selected, out: Path | None) -> Published:
-    """Publish `selected.parquet`, and copy the table to `out`."""
+def write_selected(
+    config: SelectConfig, sides: Sides, selected: Selected, out: Path | None, notes: Sequence[str]
+) -> Published:
+    """Publish `selected.parquet`, and copy the table to `out`.
+
+    Args:
+        notes: sentences on the items.
+    """
     outputs = selected.outputs
 
     def make(space: Workspace) -> Contents:
         return Contents(
-            note=f"{outputs.selected} of {outputs.items} training items, selected by {config.method}, the most useful "
-            "first. `selected.parquet` has the table.",
+            note=" ".join(
+                [
+                    f"{outputs.selected} of {outputs.items} training items, selected by {config.method}, the most "
+                    "useful first. `selected.parquet` has the table.",
+                    *notes,
+                ]
+            ),
             metrics=numbers(outputs.diagnostics),
             shown={"selected": load_values(space.artifacts, outputs.table)},
             files={"selected.parquet": space.artifacts.get(outputs.table)},
@@ -58,7 +70,10 @@ def write_selected(config: SelectConfig, sides: Sides, selected: Selected, out: 
         )
 
     inputs = PublishInputs(
-        config.name, config.name, {"selected": selected.key}, params_of(config.settings, config.encoding)
+        config.name,
+        config.name,
+        {"selected": selected.key},
+        params_of(config.settings, config.encoding, config.credentials),
     )
     published = publish(WRITE_SELECTED, inputs, make)
     copy_table(outputs.table, out)

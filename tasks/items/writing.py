@@ -155,15 +155,16 @@ def datasets_of(**sides: str | None) -> list[DatasetRecord]:
     return [DatasetRecord(side, digest, {"items": digest}) for side, digest in sides.items() if digest]
 
 
-def params_of(settings: BaseModel, encoding: EncodingConfig, *without: str) -> dict[str, Any]:
-    """Settings as the parameters of an MLflow run; those of the encoding are named `encoding.NAME`."""
-    params = settings.model_dump(mode="json", exclude={"encoding", *without})
-    return params | {f"encoding.{key}": value for key, value in encoding.model_dump(mode="json").items()}
+def params_of(settings: BaseModel, encoding: EncodingConfig, credentials: Credentials, *without: str) -> dict[str, Any]:
+    """Settings as the parameters of an MLflow run; those of sections are named `encoding.NAME`, `credentials.NAME`."""
+    params = settings.model_dump(mode="json", exclude={"encoding", "credentials", *without})
+    encoded = {f"encoding.{key}": value for key, value in encoding.model_dump(mode="json").items()}
+    return params | encoded | _reading(credentials)
 
 
 def _flat(config: ValueConfig) -> dict[str, Any]:
-    params = params_of(config, config.encoding, "valuing", "train", "val", "credentials")
-    return params | config.valuing.model_dump(mode="json") | _reading(config.credentials)
+    params = params_of(config, config.encoding, config.credentials, "valuing", "train", "val")
+    return params | config.valuing.model_dump(mode="json")
 
 
 def _reading(credentials: Credentials) -> dict[str, Any]:

@@ -76,6 +76,21 @@ def test_images_of_both_kinds_are_left_out_counted_or_an_error(photos: Path, tmp
 
 
 @pytest.mark.cli
+def test_other_readers_of_training_images_leave_out_what_refuses_training(royalty: Run, photos: Path) -> None:
+    encoded = "encoding: {encoder: pixels, size: 8, representation: features}, credentials: {refused: leave-out}"
+    for command, sides in {
+        "detect": "train: photos, val: photos",
+        "select": "train: photos, val: photos, budget: 29",
+        "distance": "first: photos, second: photos",
+    }.items():
+        (photos.parent / "own.yaml").write_text(f"{{{sides}, {encoded}}}")
+        made = result_of(royalty(command, "--config", "own.yaml", "--json"))
+        assert (made["items"], made["notes"][:2]) == (29, LEFT_OUT)
+        if command == "detect":
+            assert LEFT_OUT[1] in Path(made["folder"], "detected.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.cli
 def test_indexes_and_values_leave_out_what_refuses_training(royalty: Run, photos: Path, tmp_path: Path) -> None:
     refused = "credentials: {refused: leave-out}"
     (tmp_path / "index.yaml").write_text(f"{{model: a, train: photos, encoder: pixels, size: 8, k: 5, {refused}}}")
