@@ -56,6 +56,11 @@ def members(contributor: str) -> dict[str, int]:
     return weights if len(weights) == len(parts) else {contributor: 1}
 
 
+def everybody(names: Sequence[str]) -> list[str]:
+    """Everybody whom the names of a cell mean, each or together as a team."""
+    return people([SEPARATOR.join(names), *names])
+
+
 def people(contributors: Iterable[str]) -> list[str]:
     """Everybody who is a contributor or a member of a team, each once, in the order of the contributors."""
     names: dict[str, None] = {}

@@ -16,7 +16,7 @@ from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.optouts import Covers, withdrawn_images
-from royalty.models.data.teams import people
+from royalty.models.data.teams import everybody
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE
 from royalty.models.valuation.copies import earliest_members
@@ -140,10 +140,7 @@ def table_of(items: Items) -> pa.Table:
 
 def withdrawn_rows(items: pa.Table, optouts: Sequence[Covers]) -> np.ndarray:
     """Which rows of a table of items are withdrawn, by one of their contributors: bool, `(items,)`."""
-    owners = (
-        people([SEPARATOR.join(names), *names])
-        for names in ([name.strip() for name in text.split(SEPARATOR)] for text in items["contributor"].to_pylist())
-    )
+    owners = (everybody([name.strip() for name in text.split(SEPARATOR)]) for text in items["contributor"].to_pylist())
     return withdrawn_images(owners, items["file_name"].to_pylist(), optouts)
 
 

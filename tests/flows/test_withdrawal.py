@@ -73,6 +73,20 @@ def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
     assert rebuilt["notes"] == added["notes"]
 
 
+def test_a_co_owner_is_paid_for_the_earlier_use_of_works_that_another_withdrew(royalty: Run, tmp_path: Path) -> None:
+    files = save_digits(tmp_path / "train", ["Ada;Cyd", *["Ada", "Bob", "Dan"] * 9])
+    (tmp_path / "terms.yaml").write_text("{use: {training: 0, unattributable: reserve}, limits: {stderr: null}}")
+    (tmp_path / "index.yaml").write_text("{model: digits, train: train, encoder: pixels, size: 8, k: 1}")
+    result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
+    assert "Cyd" in generated(tmp_path / "home", files[0], 5)
+    assert "Dan" in generated(tmp_path / "home", files[3], 6)
+    shared = ["--work", "0.png", "--reason", "sold"]
+    assert royalty("optout", "add", "--contributor", "Ada", *shared).returncode == 0
+    result_of(royalty("index", "remove", "--model", "digits", "--contributor", "Dan", "--json"))
+    assert paid(royalty, "2026-05")["Cyd"] > 0
+    assert "the log names 'Dan', who" in royalty("payout", *TERMS, "--period", "2026-06").stderr
+
+
 def test_an_index_that_cannot_be_changed_now_is_named(royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "train", ["Ada", "Bob", "Cyd"] * 10)
     (tmp_path / "index.yaml").write_text("{model: digits, train: train, encoder: pixels, size: 8}")
