@@ -33,8 +33,8 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.database import SCHEMA, open_database
 from royalty.infra.stores.keys import code_commit
 from royalty.infra.stores.weights import WeightsError, WeightsStore
+from royalty.infra.wording import counted
 from royalty.infra.workspace import FREE_SPACE
-from royalty.models.base.wording import counted
 
 ANSWER_SECONDS = 10
 DRIFT_SECONDS = 60

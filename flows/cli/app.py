@@ -41,7 +41,7 @@ from royalty.flows.cli.select import select
 from royalty.flows.cli.trace import trace
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:

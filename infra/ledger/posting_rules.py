@@ -9,7 +9,7 @@ from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import HOUSE, LedgerConflict, OthersPool, Posting
 from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.tables import PoolRow, StatementRow
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 
 Amounts = Mapping[tuple[str, str], int]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from royalty.infra.ledger.change import TOTALS, PoolChange
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import Posted
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 
 HEADINGS = ("Contributor", "Paid before", "Paid after", "Gets now", "Held", "On account")
 

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.interactions import Interactions
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 
 
 @dataclass(frozen=True)

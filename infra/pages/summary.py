@@ -8,7 +8,7 @@ from typing import Any
 
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.durations import duration
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 
 ROWS = 100
 """Maximum number of contributors in the table: a comment on GitHub is limited to 65,536 characters."""

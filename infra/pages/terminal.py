@@ -20,7 +20,7 @@ from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
 from royalty.infra.settings import settings
 from royalty.infra.tracking.addresses import described_run
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 
 if TYPE_CHECKING:
     from royalty.infra.doctor import Finding

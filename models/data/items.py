@@ -12,7 +12,6 @@ import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.serialization import pack, unpack
-from royalty.models.base.wording import counted
 
 
 def item_id(pixels: np.ndarray) -> str:
@@ -197,8 +196,8 @@ def split_items(items: ImageSet, *, validation: float, classifier: float, seed: 
         if missing:
             raise InputError(
                 "each label needs images for training, validation and the classifier, and each contributor keeps one "
-                f"image for training; label {name!r} has too few for that, "
-                f"{counted(len(candidates), 'distinct image')}. Add images of it, or merge the label with another."
+                f"image for training; label {name!r} has too few for that: "
+                f"{len(candidates)}, counting copies once. Add images of it, or merge the label with another."
             )
     return Splits(
         train=items.take(np.flatnonzero(part == _TRAIN)),

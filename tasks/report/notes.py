@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 from royalty.models.data.names import lookalikes, shortened
 from royalty.models.data.refusals import manifest_notes
 from royalty.models.generators.training import Method

@@ -16,8 +16,8 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.runstore import StageRecord
 from royalty.infra.tracking.records import Payment
+from royalty.infra.wording import counted
 from royalty.infra.workspace import Workspace, notary, open_workspace
-from royalty.models.base.wording import counted
 from royalty.tasks.report.stages import TRACK
 from royalty.tasks.report.text import escaped
 

@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
+from royalty.infra.wording import counted
 from royalty.infra.workspace import Workspace, open_workspace
-from royalty.models.base.wording import counted
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.anchor import RunAnchor
 from royalty.tasks.credit.stages import Ingested

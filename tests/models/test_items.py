@@ -106,7 +106,7 @@ def test_what_one_contributor_changes_moves_nobody_elses_items(seed: int) -> Non
 
 
 def test_label_with_too_few_images_is_refused() -> None:
-    with pytest.raises(InputError, match=r"label 'even' has too few for that, 2 distinct"):
+    with pytest.raises(InputError, match=r"label 'even' has too few for that: 2, counting copies once"):
         split_items(image_set([["a"], ["b"], ["a"]]), validation=0.3, classifier=0.3, seed=0)
 
 

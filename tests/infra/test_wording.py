@@ -1,6 +1,6 @@
 """Numbers and the nouns of what they count."""
 
-from royalty.models.base.wording import counted
+from royalty.infra.wording import counted
 
 
 def test_only_one_is_singular() -> None:
