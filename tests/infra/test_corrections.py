@@ -19,7 +19,7 @@ SECOND = euros("v2", {"ann": 40, "bob": 50}, held={"cy": 10})
 def test_money_is_taken_back_only_if_that_is_agreed_to(ledger: Ledger) -> None:
     ledger.post("may", FIRST)
     for corrections in ("reverse", "carry"):
-        with pytest.raises(TakesBack, match=r"takes €0\.20 from 1 contributor\(s\): ann €0\.20\. Nothing was posted"):
+        with pytest.raises(TakesBack, match=r"takes €0\.20 from 1 contributor: ann €0\.20\. Nothing was posted"):
             ledger.post("may", SECOND, corrections=corrections)
     assert ledger.verify().statements == 1
     ledger.post("may", euros("v3", {"ann": 70, "bob": 30}, held={"cy": 10}))  # a larger pool takes from nobody

@@ -124,7 +124,7 @@ def test_neighbours_are_among_the_items(k: int) -> None:
 
 
 def test_the_advised_number_of_neighbours_works() -> None:
-    items, labels = np.zeros((3, 1)), np.zeros(3, dtype=int)
+    items, labels = np.arange(3.0)[:, None], np.zeros(3, dtype=int)
     with pytest.raises(InputError, match=r"got 5. Take 3$"):
         knn_shapley_values(items, labels, items, labels, k=5)
 
