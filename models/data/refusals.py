@@ -55,15 +55,15 @@ class WithManifests(Protocol):
 def manifest_notes(read: WithManifests) -> Iterator[str]:
     """Sentences on the manifests of images, for reports."""
     if read.manifests:
-        yield f"{read.manifests} images have Content Credentials."
+        yield f"Images with Content Credentials: {read.manifests}."
     if read.refused:
         counts = [f"{name} ({count})" for name, count in read.refused.items()]
         done = "are left out" if read.refused_left_out else "are trained on all the same"
         yield f"Images whose Content Credentials refuse training {done}: {shortened(counts)}."
     if read.tampered:
         yield (
-            f"The Content Credentials of {len(read.tampered)} images do not fit them, so that the images or the "
-            f"manifests were changed: {shortened(read.tampered)}."
+            f"Images that do not fit their Content Credentials, because one of the two was changed "
+            f"({len(read.tampered)}): {shortened(read.tampered)}."
         )
 
 

@@ -21,7 +21,7 @@ from tests.flows.test_credit import result_of
 pytest.importorskip("c2pa", reason="no c2pa-python; get it by `pip install 'royalty[c2pa]'`")
 
 LEFT_OUT = [
-    "2 images have Content Credentials.",
+    "Images with Content Credentials: 2.",
     "Images whose Content Credentials refuse training are left out: Bob (1).",
 ]
 
