@@ -100,7 +100,7 @@ def _products(wholes: Tensor, parts: Tensor, places: int) -> Tensor:
     The inverse transform at a few places is two small products of matrices.
     """
     turns, halves = _inverse(places)
-    return torch.view_as_real((turns @ (wholes * parts)).resolve_conj()).flatten(2) @ halves
+    return torch.view_as_real(turns @ (wholes * parts)).flatten(2) @ halves
 
 
 @cache

@@ -136,7 +136,7 @@ def _usable(space: Workspace, items: ReadOutputs) -> tuple[Items, list[str]]:
         )
     return loaded.take(np.flatnonzero(~withdrawn)), [
         *notes,
-        f"{int(withdrawn.sum())} images were withdrawn by contributors, and are left out.",
+        f"Images left out because their contributors withdrew them: {int(withdrawn.sum())}.",
     ]
 
 

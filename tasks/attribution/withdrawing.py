@@ -48,7 +48,7 @@ def remove_withdrawn(space: Workspace) -> list[str]:
             failed.append(f"{name}: {error}")
             continue
         if count:
-            changes.append(f"Index {name}: {count} withdrawn items are removed.")
+            changes.append(f"Items withdrawn and removed from the index {name}: {count}.")
     if failed:
         raise StoreError(
             f"the opt-out is recorded in {settings().root / 'optouts'}, and indexes could not be changed: "
