@@ -59,6 +59,9 @@ def changed_rows(change: PoolChange) -> list[tuple[str, ...]]:
 def _replaced(change: PoolChange, replaced: Posted) -> str:
     paid = f"statement {replaced.id} of {replaced.created_at[:10]}, by credit {replaced.valuation[:12]}"
     run = f" of run {replaced.source}" if replaced.source else ""
+    if not changed_rows(change):
+        verb = "Corrects" if change.kind == "correction" else "Replaces"
+        return f"{verb} {paid}{run}. Nobody's amount changes."
     if change.kind == "correction":
         return f"Corrects {paid}{run}. What was paid stays; the next payouts pay or withhold the differences."
     return f"Replaces {paid}{run}: all that it moved is reversed, with its releases and corrections."

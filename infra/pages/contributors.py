@@ -53,7 +53,7 @@ class HistoryRow:
     """A statement that names the contributor: its pool, with the period if it has one.
 
     Attributes:
-        kind: `division`, `release` of held money, or `correction`.
+        kind: `division`, `replacement` of an earlier division of the pool, `release` of held money, or `correction`.
         credit: None if its credit table is not in this store.
         amount: what the statement paid, held, or added to the contributor's account.
     """

@@ -101,10 +101,11 @@ def print_announcement(announcement: PoolChange | str) -> None:
 
 
 def print_change(change: PoolChange) -> None:
-    """Print what a posting changes; the table only if it replaces an earlier one."""
+    """Print what a posting changes; the table only if it changes amounts of an earlier one."""
     console.print(f"Payout      {' '.join(filter(None, (change.pool, change.period)))}", markup=False)
-    if change.replaces is not None:
-        print_table(HEADINGS, changed_rows(change))
+    rows = changed_rows(change)
+    if rows and change.replaces is not None:
+        print_table(HEADINGS, rows)
     for sentence in sentences(change):
         console.print(sentence, markup=False)
 

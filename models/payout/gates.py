@@ -28,7 +28,7 @@ GATES: dict[Gate, tuple[str, str]] = {
         "lower `coalitions.learning_rate`, so that fewer trainings diverge",
     ),
     "stderr": (
-        "the largest standard error of a credit is, in units of the mean credit,",
+        "the largest standard error of a credit, in units of the mean credit, is",
         "measure more coalitions (`coalitions.count`) or train each more often (`coalitions.seeds`), or pay by this "
         "credit nevertheless with `--accept-uncertainty`",
     ),

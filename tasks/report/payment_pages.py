@@ -156,11 +156,16 @@ def _named(posted: Posted) -> set[str]:
 def _history(
     name: str, statements: Sequence[Posted], credits: Mapping[str, Mapping[str, float]]
 ) -> Iterator[HistoryRow]:
+    divided = set()
     for posted in statements:
+        pool, kind = (posted.pool, posted.period), posted.kind
+        if kind == "division":
+            kind = "replacement" if pool in divided else kind
+            divided.add(pool)
         if name in _named(posted):
             credit = credits[posted.valuation].get(name)
             amount = ", ".join(_amounts(name, posted))
-            yield HistoryRow(pool_of(posted), posted.created_at, posted.kind, credit, amount, posted.active)
+            yield HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
 
 
 def _amounts(name: str, posted: Posted) -> Iterator[str]:

@@ -181,6 +181,8 @@ def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pyt
     show_on_pages.fn("may", "2026-05")
     assert "reversed and replaced on" in page("report.html")
     assert "would be paid: this division is a proposal" in page("report.html")
+    kinds = re.findall(r"may of 2026-05 \S.*? (division|replacement) ", page(file_of("ann")))
+    assert kinds == ["division", "replacement"]
 
     def unreachable(*_arguments: object) -> None:
         raise MlflowException("no answer")

@@ -24,3 +24,11 @@ def test_only_a_posting_that_pays_is_said_to_pay_a_credit_again() -> None:
     assert "Posting it again changes nothing." in repeated
     assert "The same credit was divided also: pool fund of 2026-05" in repeated
     assert "pays it again" not in repeated
+
+
+def test_a_replacement_that_moves_no_money_is_said_to_move_none() -> None:
+    kept = replace(ANN, before=ANN.after)
+    same = replace(AGAIN, replaces=MAY, elsewhere=(), people=(kept,), totals=(Money(paid=500), Money(paid=500)))
+    assert "Nobody's amount changes." in " ".join(sentences(same))
+    less = replace(same, people=(replace(kept, after=Money(paid=400)),))
+    assert "all that it moved is reversed" in " ".join(sentences(less))
