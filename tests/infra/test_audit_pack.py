@@ -267,7 +267,7 @@ def test_approvals_and_decisions_are_in_the_pack_and_compared(books: Books) -> N
     (cut,) = verifier.verify(books.folder / "pack").problems
     assert "names an act (approved) that is not in this pack" in cut
     acts.unlink()
-    assert len(verifier.verify(books.folder / "pack").problems) == 4, "two approvals, and two acts of a case"
+    assert len(verifier.verify(books.folder / "pack").problems) == 5, "two approvals, two acts of a case, and a receipt"
 
 
 @pytest.mark.parametrize(
