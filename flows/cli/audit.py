@@ -78,6 +78,24 @@ def verify_pack(
         raise typer.Exit(1)
 
 
+@audit_app.command("training-summary")
+def write_training_summary(
+    run: Annotated[str, typer.Argument(help="Name of a run, or digest of its credit table.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+) -> None:
+    """Write the public summary of training content of the EU AI Act, as far as the run knows it. No legal advice."""
+    from royalty.infra.pages.terminal import console
+    from royalty.infra.settings import settings
+    from royalty.infra.stores.artifacts import write_whole
+    from royalty.infra.workspace import open_workspace
+    from royalty.tasks.report.training_summary import OPEN, training_summary
+
+    text = training_summary(open_workspace(settings()), run)
+    write_whole(out, text.encode())
+    console.print(f"File        {out}", soft_wrap=True, markup=False)
+    console.print(f"Open        {text.count(OPEN)} entries are to be stated by the provider")
+
+
 @audit_app.command("key")
 def write_key(path: Annotated[Path, typer.Argument(help="New file for the private key.")]) -> None:
     """Write a new private key that signs checkpoints; set ROYALTY_SIGNING_KEY to its path or its text."""

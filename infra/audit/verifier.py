@@ -148,8 +148,8 @@ class Verifier:
                 continue
             act = self.acts.get(terms[term])
             if act is None or kind not in (None, act["kind"]):
-                why = f"names an act ({term}) that is not in this pack: {terms[term]}"
-                self.problems.append(f"statement {statement['id']} {why}")
+                absent = f"names an act ({term}) that is not in this pack: {terms[term]}"
+                self.problems.append(f"statement {statement['id']} {absent}")
                 continue
             last = max(last, act["position"])
             if term == "approved" and (why := self.unapproved(record, act)):
@@ -307,13 +307,13 @@ class Verifier:
                 if index or trusted:
                     self.problems.append(f"the key {key} signed checkpoints, and no trusted key signed it")
                 else:
-                    why = "is that of this pack: compare it with one you trust (--key)"
-                    self.notes.append(f"the first key, {key}, {why}")
+                    whose = "is that of this pack: compare it with one you trust (--key)"
+                    self.notes.append(f"the first key, {key}, {whose}")
             good.add(key)
 
     def expect(self, head: str) -> None:
         """Look for a head that was kept elsewhere."""
-        row = json.loads(Path(head).read_bytes()) if Path(head).is_file() else {"head": head, "position": None}
+        row: Any = json.loads(Path(head).read_bytes()) if Path(head).is_file() else {"head": head, "position": None}
         head, position = row["head"], row["position"]
         place = next((place for place, known in self.heads if known == head), None)
         if head in self.acts and position is None:
