@@ -101,8 +101,9 @@ def write_key(path: Annotated[Path, typer.Argument(help="New file for the privat
     """Write a new private key that signs checkpoints; set ROYALTY_SIGNING_KEY to its path or its text."""
     from royalty.infra.audit.signing import new_key
     from royalty.infra.pages.terminal import console
+    from royalty.infra.settings import settings
 
-    signer = new_key(path)
+    signer = new_key(path, settings().signing_password.get_secret_value())
     console.print(f"Key         {signer.id}, private key in {path}", soft_wrap=True, markup=False)
     console.print(signer.public, end="", markup=False)
 
@@ -121,6 +122,7 @@ def rotate_key(
     from royalty.infra.workspace import notary
 
     notary_ = notary(settings())
-    succession = notary_.ring.succeed(None if lost else notary_.signer, load_key(str(new)))
+    successor = load_key(str(new), settings().signing_password.get_secret_value())
+    succession = notary_.ring.succeed(None if lost else notary_.signer, successor)
     said = f"Key         {succession.new} replaces {succession.old}; set ROYALTY_SIGNING_KEY to {new}"
     console.print(said, soft_wrap=True, markup=False)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import LedgerBroken, LedgerConflict
 from royalty.infra.stores.chain import GENESIS, body_of, entry_lines
-from royalty.infra.stores.database import open_database
+from royalty.infra.stores.database import VERSION_TABLE, open_database
 from royalty.infra.stores.keys import canonical, digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, RunStore, StageRecord
 from tests.ledgers import before_evidence, euros, without_triggers
@@ -201,3 +201,21 @@ BAD: list[Callable[[], Any]] = [
 def test_amounts_and_texts_are_of_their_type(bad: Callable[[], Any]) -> None:
     with pytest.raises(TypeError):
         bad()
+
+
+def test_rows_of_the_schema_before_are_recorded_when_it_is_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'royalty.db'}"
+    ledger = Ledger(open_database(url))
+    posted(ledger)
+    RunStore(ledger.engine).record_anchor("digits", {"train": "credit-key"})
+    without_triggers(ledger.engine)
+    with ledger.engine.begin() as connection:
+        before = sorted(connection.execute(text("SELECT run, content FROM origins")).tuples())
+        connection.execute(text("DELETE FROM origins WHERE run LIKE '% %' OR run = 'measurement-key'"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '7'"))
+    assert "nothing was recorded with it" in ledger.verify().problem
+    ledger.engine.dispose()
+    reopened = Ledger(open_database(url))
+    assert reopened.verify().broken is None
+    with reopened.engine.connect() as connection:
+        assert sorted(connection.execute(text("SELECT run, content FROM origins")).tuples()) == before
