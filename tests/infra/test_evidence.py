@@ -210,7 +210,7 @@ def test_rows_of_the_schema_before_are_recorded_when_it_is_opened(tmp_path: Path
     RunStore(ledger.engine).record_anchor("digits", {"train": "credit-key"})
     without_triggers(ledger.engine)
     with ledger.engine.begin() as connection:
-        before = sorted(connection.execute(text("SELECT run, content FROM origins")).tuples())
+        before = sorted(map(tuple, connection.execute(text("SELECT run, content FROM origins"))))
         connection.execute(text("DELETE FROM origins WHERE run LIKE '% %' OR run = 'measurement-key'"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '7'"))
     assert "nothing was recorded with it" in ledger.verify().problem
@@ -218,4 +218,4 @@ def test_rows_of_the_schema_before_are_recorded_when_it_is_opened(tmp_path: Path
     reopened = Ledger(open_database(url))
     assert reopened.verify().broken is None
     with reopened.engine.connect() as connection:
-        assert sorted(connection.execute(text("SELECT run, content FROM origins")).tuples()) == before
+        assert sorted(map(tuple, connection.execute(text("SELECT run, content FROM origins")))) == before
