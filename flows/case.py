@@ -9,12 +9,13 @@ from pathlib import Path
 from prefect import flow
 
 from royalty.flows.mistakes import explained
+from royalty.infra.audit.receipts import Receipts
 from royalty.infra.ledger.cases import Case, Outcome
 from royalty.infra.ledger.decisions import decide
 from royalty.infra.ledger.optouts import OptOut
 from royalty.infra.settings import settings
 from royalty.infra.tracking.events import emit
-from royalty.infra.workspace import check_home, open_workspace
+from royalty.infra.workspace import check_home, notary, open_workspace
 from royalty.models.payout.approval import same_person
 from royalty.tasks.attribution.withdrawing import remove_withdrawn
 from royalty.tasks.pay.cases import (
@@ -23,6 +24,7 @@ from royalty.tasks.pay.cases import (
     checked_deadline,
     currency_of,
     parse_award,
+    sign_decision,
     store_evidence,
     write_case,
     write_decision,
@@ -136,6 +138,7 @@ def decide_case(
     unit = currency or (currency_of(space, known) if awards else "")
     amounts = [parse_award(text, known, unit) for text in awards]
     files = store_evidence(space, evidence)
+    Receipts(notary(settings())).prepare()  # before anything is decided: a missing key is an error
     decided = decide(
         space.ledger,
         known.id,
@@ -146,7 +149,8 @@ def decide_case(
         evidence=files,
         same=same_person,
     )
-    notes, written = list(decided.kept), [str(write_case(space, decided.case))]
+    notes, page = list(decided.kept), write_case(space, decided.case)
+    written = [str(page), str(sign_decision(space, decided.case))]
     for identity in decided.statements:
         posted = space.ledger.statement(identity)
         paths, remarks = write_decision(posted, export)

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         actor: who acts in cases, opt-outs and approvals; by default the user of this process.
         signing_key: private key that signs checkpoints of the ledger, as PEM or as the path of its file; by default one
             that is written to `home`.
+        signing_password: password of that key; with one, keys are written encrypted.
         checkpoints: another folder that each checkpoint is written to, best where who owns the database cannot write.
         timestamp_url: address of a time-stamping authority (RFC 3161); by default none is asked.
         runner: task runner that starts these processes: `threads`, a local `dask` or `ray` cluster, or the address of
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     actor: str = Field(default_factory=user)
     runner: str = "threads"
     signing_key: SecretStr = SecretStr("")
+    signing_password: SecretStr = SecretStr("")
     checkpoints: Path | None = None
     timestamp_url: str = ""
 

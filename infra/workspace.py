@@ -75,6 +75,7 @@ def notary(settings: Settings) -> Notary:
         key,
         None if elsewhere is None else elsewhere.expanduser().absolute(),
         settings.timestamp_url,
+        settings.signing_password.get_secret_value(),
     )
 
 

@@ -2,6 +2,7 @@
 
 Functions on arrays: `sample_coalitions`, `estimate_shapley` and `exact_shapley` compute the credit of contributors,
 `estimate_semivalues` Banzhaf and Beta values, and `faithful_shapley` credit that no second name changes;
+`grouped_shapley` divides the credit of groups among their members, for very many contributors;
 `fit_game` also computes who substitutes whom, and predicts the utilities of coalitions;
 `lava_values`, `sava_values`, `knn_shapley_values` and `gmvaluator_values` compute the values of single items;
 `detect_items` finds faulty items, `select_items` selects items within a budget, and `set_distance` compares two sets;
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from royalty.models.valuation.faithful import faithful_shapley
     from royalty.models.valuation.game import fit_game
     from royalty.models.valuation.gmvaluator import gmvaluator_values
+    from royalty.models.valuation.grouped import grouped_shapley
     from royalty.models.valuation.image_sets import sample_image_sets
     from royalty.models.valuation.knn_shapley import knn_shapley_values
     from royalty.models.valuation.lava import lava_values
@@ -57,6 +59,7 @@ __all__ = [
     "faithful_shapley",
     "fit_game",
     "gmvaluator_values",
+    "grouped_shapley",
     "knn_shapley_values",
     "lava_values",
     "load_config",
@@ -86,6 +89,7 @@ _MODULES = {
     "faithful_shapley": "royalty.models.valuation.faithful",
     "fit_game": "royalty.models.valuation.game",
     "gmvaluator_values": "royalty.models.valuation.gmvaluator",
+    "grouped_shapley": "royalty.models.valuation.grouped",
     "knn_shapley_values": "royalty.models.valuation.knn_shapley",
     "lava_values": "royalty.models.valuation.lava",
     "load_config": "royalty.flows.configuration",

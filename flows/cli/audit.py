@@ -78,13 +78,32 @@ def verify_pack(
         raise typer.Exit(1)
 
 
+@audit_app.command("training-summary")
+def write_training_summary(
+    run: Annotated[str, typer.Argument(help="Name of a run, or digest of its credit table.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+) -> None:
+    """Write the public summary of training content of the EU AI Act, as far as the run knows it. No legal advice."""
+    from royalty.infra.pages.terminal import console
+    from royalty.infra.settings import settings
+    from royalty.infra.stores.artifacts import write_whole
+    from royalty.infra.workspace import open_workspace
+    from royalty.tasks.report.training_summary import OPEN, training_summary
+
+    text = training_summary(open_workspace(settings()), run)
+    write_whole(out, text.encode())
+    console.print(f"File        {out}", soft_wrap=True, markup=False)
+    console.print(f"Open        {text.count(OPEN)} entries are to be stated by the provider")
+
+
 @audit_app.command("key")
 def write_key(path: Annotated[Path, typer.Argument(help="New file for the private key.")]) -> None:
     """Write a new private key that signs checkpoints; set ROYALTY_SIGNING_KEY to its path or its text."""
     from royalty.infra.audit.signing import new_key
     from royalty.infra.pages.terminal import console
+    from royalty.infra.settings import settings
 
-    signer = new_key(path)
+    signer = new_key(path, settings().signing_password.get_secret_value())
     console.print(f"Key         {signer.id}, private key in {path}", soft_wrap=True, markup=False)
     console.print(signer.public, end="", markup=False)
 
@@ -103,6 +122,7 @@ def rotate_key(
     from royalty.infra.workspace import notary
 
     notary_ = notary(settings())
-    succession = notary_.ring.succeed(None if lost else notary_.signer, load_key(str(new)))
+    successor = load_key(str(new), settings().signing_password.get_secret_value())
+    succession = notary_.ring.succeed(None if lost else notary_.signer, successor)
     said = f"Key         {succession.new} replaces {succession.old}; set ROYALTY_SIGNING_KEY to {new}"
     console.print(said, soft_wrap=True, markup=False)

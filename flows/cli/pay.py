@@ -134,6 +134,7 @@ def ledger(
 ) -> None:
     """List the statements of the ledger, and verify all hashes; exit with 1 if any record was changed."""
     from royalty.infra.audit.checkpoints import Checkpoint, parse_expected, unexpected
+    from royalty.infra.audit.receipts import Receipts
     from royalty.infra.ledger.copies import copy_problems
     from royalty.infra.pages.terminal import console
     from royalty.infra.settings import settings
@@ -151,7 +152,8 @@ def ledger(
     problems += [why for head in heads if (why := unexpected(head, statements[: verified.statements]))]
     problems += notary(settings()).problems()
     problems += copy_problems(space.root / "payouts", space.ledger, statements)
-    problems += space.acts.problems()
+    broken = space.acts.problems()
+    problems += broken or Receipts(notary(settings())).problems(space.acts.all())
     problems += [problem] if (problem := log_problem(space)) else []
     if as_json:
         document = {"statements": [asdict(statement) for statement in statements], "verified": asdict(verified)}

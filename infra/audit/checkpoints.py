@@ -81,10 +81,13 @@ class Notary:
         key: private key as PEM, or the path of its file; empty: `signing.pem` in `root`, which is written if needed.
         elsewhere: another folder that each checkpoint is written to.
         authority: address of a time-stamping authority; empty: none is asked.
+        password: of the private key; empty: it is not encrypted.
     """
 
-    def __init__(self, root: Path, key: str = "", elsewhere: Path | None = None, authority: str = "") -> None:
-        self.root, self.key, self.elsewhere, self.authority = root, key, elsewhere, authority
+    def __init__(
+        self, root: Path, key: str = "", elsewhere: Path | None = None, authority: str = "", password: str = ""
+    ) -> None:
+        self.root, self.key, self.elsewhere, self.authority, self.password = root, key, elsewhere, authority, password
         self.ring = KeyRing(root / "keys")
 
     @property
@@ -100,7 +103,7 @@ class Notary:
         """
         default = self.root / "signing.pem"
         if self.key or default.exists():
-            signer = load_key(self.key or str(default))
+            signer = load_key(self.key or str(default), self.password)
         elif self.ring.current is not None:
             raise StoreError(
                 f"the key that signs checkpoints is missing: {default}. Restore it, set ROYALTY_SIGNING_KEY, or name a "
@@ -108,9 +111,9 @@ class Notary:
             )
         else:
             try:
-                signer = new_key(default)
+                signer = new_key(default, self.password)
             except KeyIsThere:  # another process has just written it
-                signer = load_key(str(default))
+                signer = load_key(str(default), self.password)
         self.ring.admit(signer)
         return signer
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.audit import verifier
 from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.audit.receipts import Receipts
 from royalty.infra.ledger.acts import Act, read_acts
 from royalty.infra.ledger.book import CASH, Page
 from royalty.infra.ledger.ledger import Ledger
@@ -132,6 +133,9 @@ def write_pack(
         target.write("rows.jsonl", _rows(session, sorted(keys)))
         missing = _write_tables(target, artifacts, tables)
         _write_signatures(target, notary)
+        for path in Receipts(notary).files():
+            if path.parent == notary.folders[0]:
+                target.write(f"receipts/{path.name}", [path.read_bytes()])
         head = shown[-1].hash if shown else verifier.GENESIS
         keys_shown = [(checkpoint.position, checkpoint.time, checkpoint.key) for _, checkpoint in notary.checkpoints()]
         about = AuditPage(head, entries, tuple(shown), tuple(keys_shown), tuple(missing), len(acts), acts_head)

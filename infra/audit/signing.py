@@ -82,18 +82,24 @@ def is_signed(document: Mapping[str, Any], signature: str, public: str) -> bool:
     return True
 
 
-def new_key(path: Path) -> Signer:
-    """Write a new private key, readable for its owner only.
+def new_key(path: Path, password: str = "") -> Signer:
+    """Write a new private key, readable for its owner only, and encrypted if there is a password.
 
     Raises:
         KeyIsThere: the file is there already.
         StoreError: it cannot be written.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
 
     private = Ed25519PrivateKey.generate()
-    payload = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    payload = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as stream:  # of mode 0600
@@ -108,14 +114,15 @@ def new_key(path: Path) -> Signer:
     return Signer.from_private(private)
 
 
-def load_key(key: str) -> Signer:
+def load_key(key: str, password: str = "") -> Signer:
     """Load a private key.
 
     Args:
         key: PEM, or the path of a file with it.
+        password: that the key is encrypted with; empty: it is not encrypted.
 
     Raises:
-        StoreError: there is no such file, or it has no Ed25519 key without a password.
+        StoreError: there is no such file, or it has no Ed25519 key that is encrypted with this password.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -124,11 +131,12 @@ def load_key(key: str) -> Signer:
     source = "the text of ROYALTY_SIGNING_KEY" if key.lstrip().startswith(PEM) else key
     try:
         payload = key.encode() if source != key else Path(key).expanduser().read_bytes()
-        private = load_pem_private_key(payload, password=None)
+        private = load_pem_private_key(payload, password=password.encode() or None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StoreError(
-            f"checkpoints are signed by an Ed25519 key in PEM without a password, and {source} has none: {error}. "
-            "Write one with `royalty audit key FILE`, and set ROYALTY_SIGNING_KEY to that file"
+            "checkpoints are signed by an Ed25519 key in PEM, encrypted with ROYALTY_SIGNING_PASSWORD if that is set, "
+            f"and {source} has none: {error}. Correct the password; or write a key with `royalty audit key FILE`, and "
+            "set ROYALTY_SIGNING_KEY to that file"
         ) from None
     if not isinstance(private, Ed25519PrivateKey):
         raise StoreError(

@@ -29,10 +29,9 @@ GENESIS = "0" * 64
 PARTS = ("id", "position", "kind", "valuation", "source", "policy", "amount_minor", "replaces", "created_at")
 HEADER = ("version", *PARTS, "evidence", "body", "totals")
 ACT_PARTS = ("position", "subject", "reference", "kind", "actor", "body", "created_at")
+SIGNED = (("opt-out", "recorded"), ("case", "decided"), ("approval", "approved"), ("approval", "rejected"))
 NAMED = {"acts": None, "approved": "approved", "opened": "opened", "decided": "decided"}
 """Terms of a statement that hold the hash of an act, and the kind of the act; None: of any kind."""
-POOL = {"pool": "name", "period": "period", "currency": "currency"}
-"""Parts of an approval's content that say which pool it is of, and what the pool calls them."""
 MOST = 20
 """Problems that are printed."""
 
@@ -92,17 +91,17 @@ class Verifier:
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
-        self.problems: list[str] = []
         self.heads: list[tuple[int, str]] = []  # position and hash of each valid statement
-        self.notes: list[str] = []
-        self.entries = 0
+        self.problems, self.notes, self.entries = list[str](), list[str](), 0
         self.acts: dict[str, Any] = {}  # by hash, in their order
+        self.good: set[str] = set()  # keys that are trusted, or were signed by one that is
 
     def run(self, expected: Iterable[str] = (), trusted: Iterable[Path] = ()) -> None:
         rows = {key: digest_of(content) for key, content in map(json.loads, self.pack.lines("rows.jsonl"))}
         self.chain_of_acts()
         self.chain(rows)
         self.checkpoints(trusted)
+        self.receipts()
         for head in expected:
             self.expect(head)
 
@@ -119,8 +118,7 @@ class Verifier:
             if not valid or (act["position"], record["previous"]) != (position, previous):
                 self.problems.append(f"act {position} is not valid: it was changed, or one before it is missing")
                 return
-            previous = record["hash"]
-            self.acts[previous] = act
+            self.acts[previous := record["hash"]] = act
 
     def chain(self, rows: dict[str, str]) -> None:
         """Every statement, in order; the first that does not hold ends the chain."""
@@ -136,8 +134,7 @@ class Verifier:
             self.heads.append((position, previous))
             if statement.get("evidence"):
                 self.evidence(statement, rows)
-            if statement["policy"]:
-                anchored = max(anchored, self.named_acts(record))
+            anchored = max(anchored, self.named_acts(record) if statement["policy"] else 0)
         if later := len(self.acts) - anchored:
             last = list(self.acts)[-1]
             self.notes.append(f"the last {later} acts are under the hash of no statement; that of the last is {last}")
@@ -151,9 +148,8 @@ class Verifier:
                 continue
             act = self.acts.get(terms[term])
             if act is None or kind not in (None, act["kind"]):
-                self.problems.append(
-                    f"statement {statement['id']} names an act ({term}) that is not in this pack: {terms[term]}"
-                )
+                absent = f"names an act ({term}) that is not in this pack: {terms[term]}"
+                self.problems.append(f"statement {statement['id']} {absent}")
                 continue
             last = max(last, act["position"])
             if term == "approved" and (why := self.unapproved(record, act)):
@@ -174,14 +170,16 @@ class Verifier:
             return "its approval is of other content than its ID says"
         if approved["actor"].strip().casefold() in [act["actor"].strip().casefold() for act in asked]:
             return "its approval is by a person who asked for it"
-        if any(content[part] != record["pool"][title] for part, title in POOL.items()):
+        if any(
+            content[part] != record["pool"][part.replace("pool", "name")] for part in ("pool", "period", "currency")
+        ):
             return "its approval is of another pool"
         entries = [json.loads(line) for line in self.pack.lines(entry_name(statement["position"]))]
         if statement["kind"] == "release":
             moved = [["release", name, -amount] for name, kind, _, amount, _ in entries if kind == "held-release"]
         elif statement["kind"] == "division":
-            new = [row for row in entries if not row[1].endswith("reversal")]
-            moved = [[kind, name, amount] for name, kind, _, amount, _ in new if amount]
+            new = (row for row in entries if row[3] and not row[1].endswith("reversal"))
+            moved = [[kind, name, amount] for name, kind, _, amount, _ in new]
         else:
             return None  # a correction moves differences on accounts, and its approval has the division that is due
         return None if sorted(moved) == content["entries"] else "its approval has other amounts"
@@ -198,18 +196,16 @@ class Verifier:
             body.update(line)
             entry = json.loads(line)
             total = totals.setdefault(entry[1], [0, 0])
-            total[0] += 1
-            total[1] += entry[3]
+            total[:] = total[0] + 1, total[1] + entry[3]
             if statement["version"] == 1:
                 entries.append(entry)
         self.entries += sum(count for count, _ in totals.values())
         content = {"previous": previous, "pool": {part: pool[part] for part in ("name", "period", "currency")}}
+        content["statement"] = {part: statement[part] for part in (PARTS if statement["version"] == 1 else HEADER)}
         if statement["version"] == 1:
-            content |= {"statement": {part: statement[part] for part in PARTS}, "entries": sorted(entries)}
-        else:
-            content |= {"statement": {part: statement[part] for part in HEADER}}
-            if (statement["body"], statement["totals"]) != (body.hexdigest(), totals):
-                return "its entries are not those that its header names"
+            content["entries"] = sorted(entries)
+        elif (statement["body"], statement["totals"]) != (body.hexdigest(), totals):
+            return "its entries are not those that its header names"
         if digest_of(content) != record["hash"]:
             return "its hash does not match its content"
         if sum(amount for _, amount in totals.values()):
@@ -227,9 +223,8 @@ class Verifier:
             self.problems.append(f"the evidence of statement {identity} has been changed")
             return
         content = json.loads(payload)
-        for key, recorded in content.get("rows", {}).items():
-            if rows.get(key) != recorded:
-                self.problems.append(f"the row {key}, which statement {identity} rests on, is missing or changed")
+        for key in (key for key, recorded in content.get("rows", {}).items() if rows.get(key) != recorded):
+            self.problems.append(f"the row {key}, which statement {identity} rests on, is missing or changed")
         tables = {"credit table": (content.get("credit") or {}).get("table")}
         tables["payout table"] = (content.get("division") or {}).get("payout")
         kept = {name.split("/")[1].split(".")[0]: name for name in self.pack.names("tables")}
@@ -253,12 +248,14 @@ class Verifier:
         if posted != paid:
             self.problems.append(f"the payments of statement {statement['id']} differ from its payout table")
 
+    def publics(self) -> dict[str, str]:
+        names = (name for name in self.pack.names("keys") if name.endswith(".pem"))
+        return {key_id(text): text for text in (self.pack.read(name).decode() for name in names)}
+
     def checkpoints(self, trusted: Iterable[Path]) -> None:
         """Signatures, the succession of keys, and that the chain has each head."""
-        heads = dict(self.heads)
-        texts = [self.pack.read(name).decode() for name in self.pack.names("keys") if name.endswith(".pem")]
-        publics = {key_id(text): text for text in texts}
-        names = [name for name in self.pack.names("checkpoints") if name.endswith(".json")]
+        heads, publics = dict(self.heads), self.publics()
+        names = (name for name in self.pack.names("checkpoints") if name.endswith(".json"))
         read = sorted((json.loads(self.pack.read(name)) for name in names), key=lambda row: row["position"])
         used: list[str] = []
         for row in read:
@@ -271,39 +268,53 @@ class Verifier:
                 used.append(row["key"])
         keys = [path.read_text() for path in trusted]
         if not read or read[-1]["position"] < len(self.heads):
-            unsigned = "the last statements are signed by no checkpoint of this pack"
-            (self.problems if keys else self.notes).append(unsigned)
+            where = self.problems if keys else self.notes
+            where.append("the last statements are signed by no checkpoint of this pack")
         places = {row["position"] for row in read}
         if gaps := sorted(set(range(1, max(places, default=0))) - places):
             self.notes.append(f"{len(gaps)} statements have no checkpoint in this pack, first the one at {gaps[0]}")
         self.succession(used, publics, keys)
 
+    def receipts(self) -> None:
+        """Signatures of what people decided: each receipt is of an act of the chain, by a key of the checkpoints."""
+        publics = self.publics()
+        unsigned = {key for key, act in self.acts.items() if (act["subject"], act["kind"]) in SIGNED}
+        for name in self.pack.names("receipts"):
+            receipt = json.loads(self.pack.read(name))
+            signature = receipt.pop("signature")
+            public, stated = publics.get(signature["key"]), (signature["algorithm"], signature["public"])
+            fits = public and stated == ("Ed25519", public) and signed(receipt, signature["value"], public)
+            if self.acts.get(receipt["hash"]) != receipt["act"] or not fits:
+                self.problems.append(f"{name} is of no act of this pack, or its signature does not fit")
+            elif self.good and signature["key"] not in self.good:
+                self.problems.append(f"{name} is signed by {signature['key']}, which signed no checkpoint")
+            unsigned.discard(receipt["hash"])
+        if unsigned:
+            self.notes.append(f"decisions without a signed receipt in this pack: {len(unsigned)}")
+
     def succession(self, used: list[str], publics: dict[str, str], trusted: list[str]) -> None:
         """Every key that signed is trusted, or was signed by the one before."""
         handed: set[tuple[str, str]] = set()
         name = "keys/successions.json"
-        for row in json.loads(self.pack.read(name)) if name in self.pack.names("keys") else ():
+        for row in json.loads(self.pack.read(name)) if self.pack.has(name) else ():
             document = {key: row[key] for key in ("old", "new", "time")}
             if row["signature"] and row["old"] in publics and signed(document, row["signature"], publics[row["old"]]):
                 handed.add((row["old"], row["new"]))
-        good = {key_id(text) for text in trusted}
+        good = self.good = {key_id(text) for text in trusted}
         for index, key in enumerate(used):
             excused = key in good and key not in used[:index]  # a key that was replaced signs no more
             if not excused and (index == 0 or (used[index - 1], key) not in handed):
                 if index or trusted:
                     self.problems.append(f"the key {key} signed checkpoints, and no trusted key signed it")
                 else:
-                    self.notes.append(
-                        f"the first key, {key}, is that of this pack: compare it with one you trust (--key)"
-                    )
+                    whose = "is that of this pack: compare it with one you trust (--key)"
+                    self.notes.append(f"the first key, {key}, {whose}")
             good.add(key)
 
     def expect(self, head: str) -> None:
         """Look for a head that was kept elsewhere."""
-        position = None
-        if Path(head).is_file():
-            row = json.loads(Path(head).read_bytes())
-            head, position = row["head"], row["position"]
+        row: Any = json.loads(Path(head).read_bytes()) if Path(head).is_file() else {"head": head, "position": None}
+        head, position = row["head"], row["position"]
         place = next((place for place, known in self.heads if known == head), None)
         if head in self.acts and position is None:
             self.notes.append(f"the expected head is that of act {self.acts[head]['position']}")
@@ -341,32 +352,23 @@ def signed(document: Any, signature: str, public: str) -> bool:
     try:
         key: Any = load_pem_public_key(public.encode())
         key.verify(raw, payload)
+        return True
     except (InvalidSignature, ValueError, TypeError, AttributeError):  # also a key that is none of Ed25519
         return False
-    return True
 
 
 def signed_by_openssl(payload: bytes, signature: bytes, public: str) -> bool:
     if shutil.which("openssl") is None:
         raise Unreadable("signatures need the package `cryptography`, or OpenSSL 3; install one of them")
     with tempfile.TemporaryDirectory() as folder:
-        files = {"payload": payload, "signature": signature, "public": public.encode()}
-        for name, content in files.items():
+        for name, content in {"payload": payload, "signature": signature, "public": public.encode()}.items():
             Path(folder, name).write_bytes(content)
         command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "public", "-rawin", "-in", "payload"]
         return subprocess.run([*command, "-sigfile", "signature"], cwd=folder, capture_output=True).returncode == 0
 
 
 def verify(path: Path, expected: Iterable[str] = (), trusted: Iterable[Path] = ()) -> Verifier:
-    """Verify a pack.
-
-    Args:
-        expected: hashes, or files of checkpoints, that the ledger has to contain.
-        trusted: files of trusted public keys.
-
-    Raises:
-        Unreadable: it is no pack, or a file of it is missing or no longer readable.
-    """
+    """Verify a pack, given kept hashes or checkpoints and trusted keys; raises `Unreadable` if it is none."""
     verifier = Verifier(Pack(path))
     try:
         verifier.run(expected, trusted)
@@ -386,10 +388,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Unreadable as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
-    for note in found.notes[:MOST]:
-        print(f"note: {note}")
-    for problem in found.problems[:MOST]:
-        print(f"PROBLEM: {problem}")
+    print(*(f"note: {note}\n" for note in found.notes[:MOST]), sep="", end="")
+    print(*(f"PROBLEM: {problem}\n" for problem in found.problems[:MOST]), sep="", end="")
     head = found.heads[-1][1] if found.heads else GENESIS
     print(f"{len(found.heads)} statements and {found.entries} entries hold; head {head}")
     print(f"{len(found.acts)} acts hold; the hash of the last is {next(reversed(found.acts), GENESIS)}")

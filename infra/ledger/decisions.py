@@ -21,7 +21,7 @@ from royalty.infra.ledger.change import Entry, Money, money_by_contributor
 from royalty.infra.ledger.ledger import Ledger, close_statement, entry_row, identity_of, released, store_policy
 from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import HOUSE, Head, LedgerConflict
-from royalty.infra.ledger.verification import FOLLOWED, Book, verified_pages
+from royalty.infra.ledger.verification import FOLLOWED, Book, check_evidence, verified_pages
 from royalty.infra.stores.chain import returned
 from royalty.infra.stores.tables import PoolRow, StatementRow
 
@@ -189,8 +189,10 @@ def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[st
     """
     book, places = Book(), dict[str, Place]()
     lines: dict[str, list[Any]] = defaultdict(list)
+    posted = list[StatementRow]()
     for page in verified_pages(session, kept):
         row = page.statement
+        posted.append(row)
         book.head, book.position = row.hash, row.position
         book.add_accounts(page)
         lines[row.pool] += [line for line in page.lines if line.contributor in case.contributors]
@@ -200,6 +202,7 @@ def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[st
             places[row.pool] = Place(
                 page.pool, row, holds=_holds(terms), rates=_rates(terms), approved="approval" in terms
             )
+    check_evidence(session, posted, book.head)
     for key, place in places.items():
         place.money = money_by_contributor(lines[key])
     return {key: place for key, place in places.items() if place.money}, book

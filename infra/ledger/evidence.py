@@ -16,16 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.ledger.stray_rows import Problem
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.lineage import content_of
+from royalty.infra.stores.lineage import content_of, origin_key
 from royalty.infra.stores.tables import (
+    AnchorRow,
     CoalitionRow,
     CreditTableRow,
+    EdgeRow,
     EvidenceRow,
     MeasurementRow,
     OriginRow,
@@ -85,17 +87,18 @@ def _problems(session: Session, statements: Sequence[StatementRow]) -> Iterator[
         run = content.get("run")
         if run is not None and configurations.get(run["name"]) != run["config"]:
             yield Problem("statement", statement, f"the configuration of the run {run['name']!r} was changed")
-    yield from _changed_rows(session, contents)
     yield from _unfounded_credit(session)
+    yield from _changed_rows(session, contents)
 
 
 def _contents(session: Session) -> dict[str, str]:
-    """Digest of every row of the run store as it is now, by key."""
-    return {row.key: content_of(row) for kind in ROWS for row in session.scalars(select(kind))}
+    """Digest of every row whose content was recorded, as it is now, by the key of its record."""
+    kinds: tuple[type[Any], ...] = (*ROWS, RunRow, AnchorRow, CreditTableRow)
+    return {origin_key(row): content_of(row) for kind in kinds for row in session.scalars(select(kind))}
 
 
 def _changed_rows(session: Session, contents: Mapping[str, str]) -> Iterator[Problem]:
-    """Rows that differ from what was recorded with them. Versions before the first record wrote rows without one."""
+    """Rows that differ from their record, or have none; and lineage of rows that are not there."""
     noun, origins = "row", dict[str, str]()
     for key, content in session.execute(select(OriginRow.run, OriginRow.content).order_by(OriginRow.run)):
         origins[key] = content
@@ -103,11 +106,11 @@ def _changed_rows(session: Session, contents: Mapping[str, str]) -> Iterator[Pro
             yield Problem(noun, key, "it was removed from the run store after it was written")
         elif contents[key] != content:
             yield Problem(noun, key, "it was changed in the run store after it was written")
-    recorded_since: str | None = session.scalar(select(func.min(OriginRow.created_at)))
-    for kind in ROWS if recorded_since is not None else ():
-        for key in session.scalars(select(kind.key).where(kind.created_at > recorded_since).order_by(kind.key)):
-            if key not in origins:
-                yield Problem(noun, key, "nothing was recorded with it, so no flow wrote it to the run store")
+    for key in sorted(contents.keys() - origins.keys()):
+        yield Problem(noun, key, "nothing was recorded with it, so no flow wrote it to the run store")
+    for run in session.scalars(select(EdgeRow.run).distinct().order_by(EdgeRow.run)):
+        if run not in contents:
+            yield Problem("lineage", run, "no row of the run store has this key, so no flow wrote it")
 
 
 def _unfounded_credit(session: Session) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
 from royalty.infra.stores.database import insert_rows, lock
 from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.lineage import origin_of
 from royalty.infra.stores.tables import (
     CreditTableRow,
     PolicyRow,
@@ -243,7 +244,10 @@ class Ledger(LedgerReader):
             lock(session.connection())
             latest = session.scalars(latest_credit(run)).first()
             if latest is None or (latest.stage, latest.digest) != (stage, digest):
-                session.add(CreditTableRow(run=run, stage=stage, digest=digest))
+                credit = CreditTableRow(run=run, stage=stage, digest=digest)
+                session.add(credit)
+                session.flush()
+                session.add(origin_of(credit))
 
 
 def released(name: str, valuation: str, amount: int, rate: Fraction | None) -> list[Entry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +163,20 @@ def verified_page(session: Session, identity: str) -> Page | None:
     return page
 
 
+def check_evidence(session: Session, posted: Sequence[StatementRow], head: str) -> None:
+    """Verify the rows that statements rest on, before money is moved by them.
+
+    Args:
+        posted: all statements, verified.
+        head: hash of the last.
+
+    Raises:
+        LedgerBroken: a row was changed, removed or added by hand.
+    """
+    if (problem := evidence_problem(session, posted)) is not None:
+        raise LedgerBroken(problem.found(len(posted), head))
+
+
 @dataclass
 class Book:
     """Verified statements of one pool, and the balances that it brings forward.
@@ -182,7 +196,7 @@ class Book:
 
     @classmethod
     def read(cls, session: Session, pool: str, kept: Iterable[Head] = ()) -> Book:
-        """Read the statements of a pool, by its key, and verify the whole ledger.
+        """Read the statements of a pool, by its key, and verify the whole ledger and all rows that it rests on.
 
         All amounts returned later come from the rows verified here; none is read again.
 
@@ -192,13 +206,15 @@ class Book:
         Raises:
             LedgerBroken: the ledger does not verify.
         """
-        book = cls()
+        book, posted = cls(), list[StatementRow]()
         for page in verified_pages(session, kept):
+            posted.append(page.statement)
             book.head, book.position = page.statement.hash, page.statement.position
             if page.statement.pool == pool:
                 book.pages.append(page)
             elif not book.pages:
                 book.add_accounts(page)
+        check_evidence(session, posted, book.head)
         return book
 
     def add_accounts(self, page: Page) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Engine, select
 from sqlalchemy.orm import Session
 
 from royalty.infra.stores import tables
-from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.keys import code_commit, digest_of
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 AT_ONCE = 5_000
@@ -88,12 +88,35 @@ def stage_edges(
     return list(dict.fromkeys(edges))
 
 
-def content_of(row: tables.StageRow | tables.CoalitionRow | tables.MeasurementRow) -> str:
+Recorded = (
+    tables.StageRow
+    | tables.CoalitionRow
+    | tables.MeasurementRow
+    | tables.RunRow
+    | tables.AnchorRow
+    | tables.CreditTableRow
+)
+"""Rows whose content is recorded when they are written."""
+
+
+def origin_key(row: Recorded) -> str:
+    """What an origin calls a row: its key, or else its table and name or number."""
+    if isinstance(row, tables.StageRow | tables.CoalitionRow | tables.MeasurementRow):
+        return row.key
+    return f"{row.__tablename__} {row.name if isinstance(row, tables.RunRow) else row.id}"
+
+
+def origin_of(row: Recorded, flow_run: str | None = None) -> tables.OriginRow:
+    """The record of a row that was just written; its number is known."""
+    return tables.OriginRow(run=origin_key(row), content=content_of(row), flow_run=flow_run, commit=code_commit())
+
+
+def content_of(row: Recorded) -> str:
     """Digest of all columns of a row except `created_at`."""
     return digest_of(row_content(row))
 
 
-def row_content(row: tables.StageRow | tables.CoalitionRow | tables.MeasurementRow) -> dict[str, Any]:
+def row_content(row: Recorded) -> dict[str, Any]:
     """All columns of a row except `created_at`, as a database returns them: every key is a string."""
     columns = [column.name for column in row.__table__.columns if column.name != "created_at"]
     content: dict[str, Any] = json.loads(json.dumps({name: getattr(row, name) for name in columns}))

@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.errors import Refusal
 from royalty.infra.stores import tables
-from royalty.infra.stores.keys import code_commit
-from royalty.infra.stores.lineage import Edge, content_of
+from royalty.infra.stores.lineage import Edge, content_of, origin_of
 from royalty.infra.stores.tables import now
 
 Row = TypeVar("Row", tables.CoalitionRow, tables.MeasurementRow)
@@ -136,7 +135,10 @@ class RunStore:
         with Session(self.engine) as session, session.begin():
             run = session.get(tables.RunRow, name)
             if run is None:
-                session.add(tables.RunRow(name=name, config=dict(config)))
+                run = tables.RunRow(name=name, config=dict(config))
+                session.add(run)
+                session.flush()
+                session.add(origin_of(run))
                 return
             differences = list(_differences(reread(run.config), config))
         if differences:
@@ -218,7 +220,10 @@ class RunStore:
         latest = self.anchor(name)
         if latest is None or dict(latest.stages) != dict(stages):
             with Session(self.engine) as session, session.begin():
-                session.add(tables.AnchorRow(name=name, stages=dict(stages)))
+                anchor = tables.AnchorRow(name=name, stages=dict(stages))
+                session.add(anchor)
+                session.flush()
+                session.add(origin_of(anchor))
 
     def _records(self, table: type[Row], record: type[Record], keys: Iterable[str]) -> dict[str, Record]:
         """Rows of a table as records, by key."""
@@ -237,7 +242,7 @@ class RunStore:
         flow_run: str | None = None,
     ) -> None:
         """Insert a row with its origin and edges. If another process has inserted the key, its equal row is kept."""
-        origin = tables.OriginRow(run=row.key, content=content_of(row), flow_run=flow_run, commit=code_commit())
+        origin = origin_of(row, flow_run)
         try:
             with Session(self.engine) as session, session.begin():
                 session.add(row)

@@ -11,13 +11,14 @@ import prefect.runtime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from royalty.infra.audit.receipts import Receipts, as_text
 from royalty.infra.ledger.approvals import Approval
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.approval import ApprovalPage, render_approval
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.events import emit
-from royalty.infra.workspace import Workspace, open_workspace
+from royalty.infra.workspace import Workspace, notary, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.payout.approval import reasons_to_wait, same_person
 from royalty.models.payout.payees import Payee
@@ -214,8 +215,13 @@ def decide_approval(reference: str, actor: str, *, approve: bool, note: str) -> 
     if not actor.strip():
         raise InputError("who approves or rejects has a name; give `--by NAME`, or set ROYALTY_ACTOR")
     space = open_workspace(settings())
+    receipts = Receipts(notary(settings()))
+    receipts.prepare()  # before anything is decided: a missing key is an error
     decided = space.approvals.decide(reference, actor, approve=approve, note=note, same=same_person)
     write_approval(space, decided)
+    receipts.write_missing(space.acts.all())
+    if decided.verdict is not None:
+        write_whole(space.root / "approvals" / f"{decided.id}.json", as_text(receipts.write(decided.verdict)))
     return decided
 
 

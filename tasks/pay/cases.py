@@ -8,14 +8,16 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from royalty.infra.audit.receipts import Receipts, as_text
 from royalty.infra.ledger.cases import Award, Case, Evidence, Outcome
 from royalty.infra.ledger.decisions import held_by
 from royalty.infra.ledger.money import decimals_of, formatted
-from royalty.infra.ledger.postings import Posted
+from royalty.infra.ledger.postings import LedgerConflict, Posted
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cases import CasePage, render_case
+from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
-from royalty.infra.workspace import Workspace
+from royalty.infra.workspace import Workspace, notary
 from royalty.models.base.errors import InputError
 from royalty.models.data.names import person_name
 from royalty.models.data.teams import people
@@ -136,6 +138,22 @@ def write_case(space: Workspace, case: Case) -> Path:
     page = CasePage(case, case.state(today()), tuple(held), tuple(missing))
     path = space.root / "cases" / f"{re.sub('[^0-9a-f]', '', case.id)}.html"
     write_whole(path, render_case(page).encode())
+    return path
+
+
+def sign_decision(space: Workspace, case: Case) -> Path:
+    """Write the signed receipt of a decision, `cases/ID.json` in the home, and those that an interruption left out.
+
+    Raises:
+        LedgerConflict: the case is not decided.
+        StoreError: it cannot be signed or written.
+    """
+    if case.decision is None:
+        raise LedgerConflict(f"a decision is signed once it is made, and case {case.id} is open; decide it")
+    receipts = Receipts(notary(settings()))
+    receipts.write_missing(space.acts.all())
+    path = space.root / "cases" / f"{re.sub('[^0-9a-f]', '', case.id)}.json"
+    write_whole(path, as_text(receipts.write(case.decision)))
     return path
 
 

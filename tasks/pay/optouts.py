@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from royalty.infra.audit.signing import Signer, is_signed
+from royalty.infra.audit.receipts import Receipts, as_text
 from royalty.infra.ledger.cases import Evidence
-from royalty.infra.ledger.optouts import OptOut, receipt, receipt_fault, record_optout
+from royalty.infra.ledger.optouts import OptOut, record_optout
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import Workspace, notary
@@ -22,25 +21,13 @@ def withdraw(
     """Record an opt-out, and write its signed receipt to `optouts/ID.json` in the home."""
     if not reason:
         raise InputError("an opt-out says why, for whoever reads its receipt; give `--reason`")
-    signer = notary(settings()).signer  # before anything is recorded: a missing key is an error
+    receipts = Receipts(notary(settings()))
+    receipts.prepare()  # before anything is recorded: a missing key is an error
     optout = record_optout(space.acts, actor, contributor, works, reason, evidence)
+    receipts.write_missing(space.acts.all())
     path = space.root / "optouts" / f"{optout.id}.json"
-    write_whole(path, (json.dumps(receipt(optout, _signing(signer)), indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(path, as_text(receipts.write(optout.act)))
     return optout, path
-
-
-def _signing(signer: Signer) -> Callable[[Mapping[str, Any]], dict[str, str]]:
-    def sign(document: Mapping[str, Any]) -> dict[str, str]:
-        parts = {"algorithm": "Ed25519", "key": signer.id, "public": signer.public}
-        return {**parts, "value": signer.sign(document)}
-
-    return sign
-
-
-def _is_signed(document: Mapping[str, Any], signature: Mapping[str, str]) -> bool:
-    """Whether a key of this home signed a document, whatever key the signature names."""
-    public = notary(settings()).ring.publics.get(signature["key"])
-    return public is not None and is_signed(document, signature["value"], public)
 
 
 def check_receipt(space: Workspace, path: Path) -> None:
@@ -53,5 +40,6 @@ def check_receipt(space: Workspace, path: Path) -> None:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"a receipt is a JSON file, and {path} cannot be read as one: {error}") from error
-    if (fault := receipt_fault(document if isinstance(document, dict) else {}, space.acts, _is_signed)) is not None:
+    known = {act.hash for act in space.acts.all()}
+    if (fault := Receipts(notary(settings())).fault(document, known)) is not None:
         raise InputError(f"{path} does not match the records of this home: {fault}")

@@ -64,6 +64,7 @@ def test_a_case_from_opening_to_reversal(space: Workspace, tmp_path: Path) -> No
         assert text in html
     assert "Copies of our photos" in page
     assert case in run("case", "list", "--open")
+    assert not (space.root / "cases" / f"{case}.json").exists()
 
     done = command("case", "decide", case, "--reverse", "--release", "--reason", "x")
     assert "give one of" in str(done.exception)
@@ -76,6 +77,11 @@ def test_a_case_from_opening_to_reversal(space: Workspace, tmp_path: Path) -> No
     assert (space.root / "payouts" / decided.id / "payout.csv").read_text().splitlines()[1:] == [
         "ann,0.00,0.00,12.00,EUR", "cy,0.00,-20.00,0.00,EUR",
     ]  # fmt: skip
+    assert "matches the records" in run("optout", "check", str(space.root / "cases" / f"{case}.json"))
+    run("ledger")
+    copy = next((space.root / "audit" / "checkpoints").glob("act-*.json"))
+    copy.write_text(copy.read_text().replace("copied", "copies"))
+    assert "the receipt has been changed" in command("ledger").output
     final = (space.root / "cases" / f"{case}.html").read_text()
     assert "reversed" in final
     assert "€12.00" in final

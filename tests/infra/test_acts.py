@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.audit.receipts import Receipts
 from royalty.infra.ledger.acts import Acts, ActsBroken, UnknownAct
 from royalty.infra.ledger.ledger import Ledger
-from royalty.infra.ledger.optouts import receipt, receipt_fault, record_optout
+from royalty.infra.ledger.optouts import record_optout
 from royalty.infra.stores.chain import GENESIS
-from royalty.infra.stores.keys import digest_of
+from tests.ledgers import without_triggers
 
 
 @pytest.fixture
@@ -52,21 +57,46 @@ def test_the_database_refuses_changes_and_notices_them(acts: Acts, change: str) 
         acts.record("case", "opened", "ann", {})
 
 
-def test_a_receipt_shows_what_was_withdrawn(acts: Acts) -> None:
+def test_a_receipt_shows_what_was_withdrawn(acts: Acts, tmp_path: Path) -> None:
     optout = record_optout(acts, "clerk", "ann", ["b.png", "a.png"], "moved to another agency")
     assert optout.covers(["ann", "bob"], "a.png")
     assert not optout.covers(["bob"], "a.png")
     assert not optout.covers(["ann"], "c.png")
-    signed = receipt(optout, lambda document: {"key": "k", "value": digest_of(document)})
+    receipts = Receipts(Notary(tmp_path / "audit"))
+    signed = receipts.write(optout.act)
 
     def fault(document: object) -> str | None:
-        return receipt_fault(document, acts, lambda signed, signature: signature["value"] == digest_of(signed))
+        return receipts.fault(document, {act.hash for act in acts.all()})
 
     assert fault(signed) is None
-    assert fault({**signed, "signature": None}) is None
+    assert fault({**signed, "signature": None}) is None, "receipts of earlier versions have no signature"
     assert "not by a key of this home" in str(fault({**signed, "signature": {"key": "k", "value": "f"}}))
     assert "not by a key of this home" in str(fault({**signed, "royalty": "another receipt"}))
     forged = {**signed, "act": {**signed["act"], "body": {**signed["act"]["body"], "works": []}}}
     assert "has been changed" in str(fault(forged))
     assert "has been changed" in str(fault({**signed, "previous": "f" * 64}))
     assert "not a receipt" in str(fault({}))
+    assert "not a receipt" in str(fault([]))
+
+
+def test_kept_receipts_notice_that_a_decision_was_rewritten(acts: Acts, tmp_path: Path) -> None:
+    """The owner of the database takes all acts away and writes another decision, chained by the product's own code."""
+    receipts = Receipts(Notary(tmp_path / "audit", elsewhere=tmp_path / "auditor"))
+    acts.record("case", "opened", "clerk", {"reason": "copies"}, "c1")
+    acts.record("case", "decided", "judge", {"outcome": "release"}, "c1")
+    receipts.write_missing(acts.all())
+    before = {path: path.read_bytes() for path in receipts.files()}
+    assert [path.name for path in before] == ["act-00000002.json"] * 2
+    receipts.write_missing(acts.all())
+    assert {path: path.read_bytes() for path in receipts.files()} == before
+    assert receipts.problems(acts.all()) == []
+    without_triggers(acts.engine)
+    with acts.engine.begin() as connection:
+        connection.execute(text("DELETE FROM acts"))
+    acts.record("case", "opened", "clerk", {"reason": "copies"}, "c1")
+    acts.record("case", "decided", "judge", {"outcome": "reverse"}, "c1")
+    receipts.write_missing(acts.all())
+    shutil.rmtree(tmp_path / "audit" / "checkpoints")
+    (problem,) = receipts.problems(acts.all())
+    assert str(tmp_path / "auditor" / "act-00000002.json") in problem
+    assert "changed or removed" in problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from royalty.infra.audit import verifier
 from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.audit.pack import Packed, write_pack
+from royalty.infra.audit.receipts import Receipts
+from royalty.infra.audit.signing import new_key
 from royalty.infra.ledger.acts import Acts
 from royalty.infra.ledger.approvals import Approvals
 from royalty.infra.ledger.cases import Award, Cases
@@ -63,7 +66,9 @@ def books(tmp_path: Path) -> Books:
     books.ledger.post("may", euros(table, NAMES, evidence=evidence, terms=terms, source="digits"))
     books.ledger.post("june", euros("v2", {"zoë": 10}, held={"=cmd": 5}), replace=True)
     books.ledger.release("june", ["=cmd"])
-    Cases(engine).open("clerk", claimant="Agency", contributors=["zoë"], reason="copies")
+    case = Cases(engine).open("clerk", claimant="Agency", contributors=["zoë"], reason="copies")
+    decide(books.ledger, case.id, "judge", outcome="release", reason="her own")
+    Receipts(notary).write_missing(Acts(engine).all())
     return books
 
 
@@ -104,7 +109,7 @@ def test_a_zip_file_is_as_good(books: Books) -> None:
 
 
 LINES = ("statements.jsonl", "rows.jsonl", "acts.jsonl")
-CHECKED = (*LINES, "entries", "policies", "evidence", "tables", "checkpoints", "keys")
+CHECKED = (*LINES, "receipts", "entries", "policies", "evidence", "tables", "checkpoints", "keys")
 
 
 def test_any_byte_that_is_changed_is_noticed(books: Books) -> None:
@@ -220,6 +225,26 @@ def approved(books: Books, pool: str, entries: list[list[object]], by: str = "bo
     return verdict.hash
 
 
+def test_a_decision_is_signed_by_a_key_of_the_checkpoints(books: Books, tmp_path: Path) -> None:
+    books.pack()
+    receipt = tmp_path / "pack/receipts/act-00000002.json"
+    document = json.loads(receipt.read_text())
+    assert (document["royalty"], document["act"]["actor"]) == ("decision of a case", "judge")
+    assert verifier.verify(tmp_path / "pack").problems == []
+    stranger = new_key(tmp_path / "stranger.pem")
+    signed = {part: value for part, value in document.items() if part != "signature"}
+    signature = {"algorithm": "Ed25519", "key": stranger.id, "public": stranger.public, "value": stranger.sign(signed)}
+    receipt.write_text(json.dumps({**signed, "signature": signature}))
+    (problem,) = verifier.verify(tmp_path / "pack").problems
+    assert "its signature does not fit" in problem
+    (tmp_path / "pack/keys/stranger.pem").write_text(stranger.public)
+    (problem,) = verifier.verify(tmp_path / "pack").problems
+    assert "which signed no checkpoint" in problem
+    receipt.unlink()
+    found = verifier.verify(tmp_path / "pack")
+    assert "decisions without a signed receipt in this pack: 1" in found.notes
+
+
 DIVIDED: list[list[object]] = [["held", "bob", 5], ["payment", "zoë", 10], ["pool", "", -15]]
 
 
@@ -233,16 +258,16 @@ def test_approvals_and_decisions_are_in_the_pack_and_compared(books: Books) -> N
     ledger.release("august", ["bob"], approved=approved(books, "august", [["release", "bob", 7]]))
     packed = books.pack()
     found = verifier.verify(books.folder / "pack", [packed.acts_head])
-    assert (found.problems, len(found.acts), packed.acts) == ([], 7, 7)
-    assert "the expected head is that of act 7" in found.notes
-    assert f"7 acts hold; the hash of the last is {packed.acts_head}" in bare(books.folder / "pack").stdout
+    assert (found.problems, len(found.acts), packed.acts) == ([], 8, 8)
+    assert "the expected head is that of act 8" in found.notes
+    assert f"8 acts hold; the hash of the last is {packed.acts_head}" in bare(books.folder / "pack").stdout
     acts = books.folder / "pack/acts.jsonl"
     lines = acts.read_text().splitlines(keepends=True)
     acts.write_text("".join(lines[:-1]))
     (cut,) = verifier.verify(books.folder / "pack").problems
     assert "names an act (approved) that is not in this pack" in cut
     acts.unlink()
-    assert len(verifier.verify(books.folder / "pack").problems) == 4, "two approvals, and two acts of a case"
+    assert len(verifier.verify(books.folder / "pack").problems) == 5, "two approvals, two acts of a case, and a receipt"
 
 
 @pytest.mark.parametrize(

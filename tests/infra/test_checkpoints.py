@@ -309,3 +309,14 @@ def test_a_signer_has_one_identification() -> None:
     private = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     assert Signer.from_private(private).id == Signer.from_private(private).id
     assert len(Signer.from_private(private).id) == 16
+
+
+def test_with_a_password_no_key_is_on_disk_in_clear(tmp_path: Path) -> None:
+    signer = Notary(tmp_path / "audit", password="secret").signer
+    payload = (tmp_path / "audit" / "signing.pem").read_bytes()
+    assert b"ENCRYPTED PRIVATE KEY" in payload
+    assert b"secret" not in payload
+    assert Notary(tmp_path / "audit", password="secret").signer.id == signer.id
+    for wrong in ("", "another"):
+        with pytest.raises(StoreError, match="encrypted with ROYALTY_SIGNING_PASSWORD"):
+            _ = Notary(tmp_path / "audit", password=wrong).signer

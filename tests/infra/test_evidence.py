@@ -13,9 +13,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from royalty.infra.ledger.ledger import Ledger
-from royalty.infra.ledger.postings import LedgerConflict
+from royalty.infra.ledger.postings import LedgerBroken, LedgerConflict
 from royalty.infra.stores.chain import GENESIS, body_of, entry_lines
-from royalty.infra.stores.database import open_database
+from royalty.infra.stores.database import VERSION_TABLE, open_database
 from royalty.infra.stores.keys import canonical, digest_of
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, RunStore, StageRecord
 from tests.ledgers import before_evidence, euros, without_triggers
@@ -103,6 +103,17 @@ STRAY = {
     "VALUES ('k', 'credit', '{}', '{}', 0, '2999-01-01')": ("row", "k", "no flow wrote it"),
     "INSERT INTO measurements (key, coalition, property, draw, utility, sample_seconds, measure_seconds, created_at) "
     "VALUES ('k', 'coalition-key', 'entropy', 1, 0.5, 0, 0, '2999-01-01')": ("row", "k", "no flow wrote it"),
+    "INSERT INTO stages (key, name, inputs, outputs, seconds, created_at) "
+    "VALUES ('k', 'credit', '{}', '{}', 0, '2000-01-01')": ("row", "k", "no flow wrote it"),
+    "INSERT INTO runs (name, config, created_at) VALUES ('other', '{}', 'now')": ("row", "runs other", "no flow wrote"),
+    "INSERT INTO anchors (name, stages, created_at) VALUES ('digits', '{}', 'now')": (
+        "row", "anchors 1", "no flow wrote",
+    ),
+    "INSERT INTO lineage (child, parent, role, run) VALUES ('a', 'b', 'table', 'nobody')": (
+        "lineage", "nobody", "no row of the run store has this key",
+    ),
+    "INSERT INTO credit_tables (id, run, stage, digest, created_at) "
+    f"VALUES (9, 'other', 'credit-key', '{TABLE}', 'now')": ("row", "credit_tables 9", "no flow wrote it"),
     "DELETE FROM stages WHERE key = 'spare'": ("row", "spare", "removed from the run store"),
     "UPDATE stages SET outputs = '{}' WHERE key = 'spare'": ("row", "spare", "changed in the run store"),
 }  # fmt: skip
@@ -116,6 +127,9 @@ def test_a_row_that_hangs_in_the_air_is_named(ledger: Ledger, command: str, says
     found, (noun, identity, why) = ledger.verify(), says
     assert (found.noun, found.broken, found.statements) == (noun, identity, 1)
     assert why in found.problem
+    with pytest.raises(LedgerBroken, match=re.escape(why)):
+        ledger.post("june", euros("v9", {"ann": 1}))
+    assert len(ledger.statements()) == 1
 
 
 @pytest.mark.parametrize("table", ["runs", "stages", "coalition_models", "measurements", "origins", "evidence"])
@@ -187,3 +201,21 @@ BAD: list[Callable[[], Any]] = [
 def test_amounts_and_texts_are_of_their_type(bad: Callable[[], Any]) -> None:
     with pytest.raises(TypeError):
         bad()
+
+
+def test_rows_of_the_schema_before_are_recorded_when_it_is_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'royalty.db'}"
+    ledger = Ledger(open_database(url))
+    posted(ledger)
+    RunStore(ledger.engine).record_anchor("digits", {"train": "credit-key"})
+    without_triggers(ledger.engine)
+    with ledger.engine.begin() as connection:
+        before = sorted(map(tuple, connection.execute(text("SELECT run, content FROM origins"))))
+        connection.execute(text("DELETE FROM origins WHERE run LIKE '% %' OR run = 'measurement-key'"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '7'"))
+    assert "nothing was recorded with it" in ledger.verify().problem
+    ledger.engine.dispose()
+    reopened = Ledger(open_database(url))
+    assert reopened.verify().broken is None
+    with reopened.engine.connect() as connection:
+        assert sorted(map(tuple, connection.execute(text("SELECT run, content FROM origins")))) == before

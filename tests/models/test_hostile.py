@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +19,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from royalty.flows.configuration import ConfigError, load_config
+from royalty.flows.configuration import ConfigError, load_config, load_payout_config
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.labelled import read_items
 from royalty.models.payout.payees import read_payees
+from royalty.tasks.pay.usage_reading import ByImage, of_file
 
+SECONDS = 20.0
+"""Of the clock, which a reader may take for one small file, however busy the machine is."""
+MEMORY = 2**30
+"""Bytes of address space, which a reader may take for one small file."""
 ROWS = [{"file_name": f"{place}.png", "contributor": "ab"[place % 2], "label": "xy"[place // 2]} for place in range(4)]
 CSV = "file_name,contributor,label\n" + "".join(",".join(row.values()) + "\n" for row in ROWS)
 
@@ -106,7 +116,36 @@ def seeds(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
         "items.npz": ((folder / "t.npz").read_bytes(), lambda file: read_items(file, size=8)),
         "contributors.csv": (payees, read_payees),
         "c.yaml": (b"data: {source: digits}\npayout: {pool: 10, floor: 0.1}\n", load_config),
+        "terms.yaml": (b"pool: 10\npolicy: proportional\n", lambda file: load_payout_config(file, {}, {}, {})),
+        "use.csv": (
+            b"id,time,revenue,contributor,share\n1,2026-05-01,0.10,ann,0.25\n1,2026-05-01,0.10,bob,0.75\n",
+            use,
+        ),
     }
+
+
+def use(file: Path) -> object:
+    """Read a log of use in May."""
+    return of_file(file, date(2026, 5, 1), date(2026, 6, 1), ["ann", "bob"], ByImage(None, "letters", "1"))
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Allow a reader some seconds and some memory more than this process has; beyond that it fails."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"a reader took more than {SECONDS} s")
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, stop)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, before[1]))
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def broken(content: bytes, draw: random.Random) -> bytes:
@@ -133,9 +172,19 @@ TRAPS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("cases", [60, pytest.param(1700, marks=pytest.mark.slow)], ids=["some", "ten-thousand-in-all"])
+@pytest.mark.parametrize("cases", [60, pytest.param(1300, marks=pytest.mark.slow)], ids=["some", "ten-thousand-in-all"])
 @pytest.mark.parametrize(
-    "name", ["metadata.csv", "metadata.jsonl", "metadata.parquet", "items.npz", "contributors.csv", "c.yaml"]
+    "name",
+    [
+        "metadata.csv",
+        "metadata.jsonl",
+        "metadata.parquet",
+        "items.npz",
+        "contributors.csv",
+        "c.yaml",
+        "terms.yaml",
+        "use.csv",
+    ],
 )
 def test_a_broken_file_is_read_or_refused_and_left_as_it_was(folder: Path, name: str, cases: int) -> None:
     content, read = seeds(folder)[name]
@@ -147,7 +196,8 @@ def test_a_broken_file_is_read_or_refused_and_left_as_it_was(folder: Path, name:
     for case in range(cases):
         file = written(folder / name, broken(content, random.Random(case)))
         try:
-            read(file)
+            with limited():
+                read(file)
         except (InputError, ConfigError):
             refused += 1
         except Exception as error:
@@ -159,3 +209,11 @@ def test_a_broken_file_is_read_or_refused_and_left_as_it_was(folder: Path, name:
 def written(file: Path, content: bytes) -> Path:
     file.write_bytes(content)
     return file
+
+
+def test_the_limits_stop_a_hang_and_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MemoryError), limited():
+        bytearray(2 * MEMORY)
+    monkeypatch.setattr("tests.models.test_hostile.SECONDS", 0.01)
+    with pytest.raises(TimeoutError, match="took more than"), limited():
+        time.sleep(SECONDS)
