@@ -17,6 +17,7 @@ def started(known: str | None, *, flow: str, works: Sequence[str], show_progress
         works: modules of the flow's worker processes, which are forked from one process that has imported them.
         show_progress: show progress bars in the terminal.
     """
+    from royalty.infra.processes.importing import collection_paused
     from royalty.infra.processes.script import script_not_imported
     from royalty.infra.processes.workers import preload
     from royalty.infra.servers.session import session
@@ -28,6 +29,7 @@ def started(known: str | None, *, flow: str, works: Sequence[str], show_progress
         if known is None or not open_workspace(settings()).runs.knows(known):
             preload(*works)  # workers will be needed: import their modules while the server starts
         with session(show_progress=show_progress) as wait_for_server:
-            import_module(flow)
+            with collection_paused():
+                import_module(flow)
             wait_for_server()
             yield

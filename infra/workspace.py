@@ -19,6 +19,7 @@ from royalty.infra.settings import Settings, masked
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.infra.stores.keys import SOURCES
 from royalty.infra.stores.lineage import Lineage
 from royalty.infra.stores.runstore import RunStore
 
@@ -26,8 +27,8 @@ FREE_SPACE = 256 * 2**20
 """Bytes that must be free before a run starts: models, tables, and the databases of both servers."""
 
 KEPT = {
-    "approvals", "artifacts", "attribution", "audit", "cases", "checkpoints", "embeddings", "indexes", "locks",
-    "mlflow", "optouts", "payouts", "prefect", "runs", "statements", "weights",
+    "approvals", "artifacts", "attribution", "audit", "cache", "cases", "checkpoints", "embeddings", "indexes",
+    "locks", "mlflow", "optouts", "payouts", "prefect", "runs", "statements", "weights",
 }  # fmt: skip
 """Folders of a home; its other files are those of `royalty.db`."""
 
@@ -60,6 +61,7 @@ def open_workspace(settings: Settings) -> Workspace:
     """Open the stores, and create those that are missing."""
     root = settings.root
     make_home(root)
+    SOURCES.open(root / "cache" / "sources.json")
     engine = open_database(settings.run_store_url)
     stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
     ledger = Ledger(engine, notary(settings))

@@ -10,11 +10,14 @@ for WebSockets and host names.
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from royalty.infra.processes.importing import collection_paused
 
 
 class Guard:
@@ -61,13 +64,17 @@ def main() -> None:
         "--allowed-hosts", required=True, help="allowed values of the `Host` header, with ports, separated by commas"
     )
     options = parser.parse_args()
-    import uvicorn  # imported after parsing: with Prefect it takes seconds
-    from prefect.server.api.server import create_app
-    from prefect.settings import get_current_settings
+    with collection_paused():
+        import uvicorn  # imported after parsing: with Prefect it takes seconds
+        from prefect.server.api.server import create_app
+        from prefect.settings import get_current_settings
 
+        gc.freeze()  # `create_app` searches all that was imported for garbage
+        app = create_app(final=True)
+        gc.freeze()
     server = get_current_settings().server
     uvicorn.run(
-        Guard(create_app(final=True), options.allowed_hosts.split(",")),
+        Guard(app, options.allowed_hosts.split(",")),
         host=options.host,
         port=options.port,
         timeout_keep_alive=server.api.keepalive_timeout,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import subprocess
@@ -17,7 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-PACKAGE = __name__.partition(".")[0]
+from royalty.infra.stores.sources import PACKAGE, SourceCache, in_package
+
+SOURCES = SourceCache()
+"""Source files that this process or an earlier one has read."""
 
 
 def canonical(value: Any) -> str:
@@ -38,6 +40,7 @@ def code_version(*modules: str) -> str:
     repeats no training.
     """
     sources = sorted(_module(name).digest for name in modules_run_by(*modules))
+    SOURCES.save()
     return digest_of({"sources": sources, "libraries": _versions(libraries_run_by(*modules))})
 
 
@@ -95,56 +98,12 @@ def _module(name: str) -> _Module:
     origin = _origin(name)
     if origin is None:
         raise ValueError(f"a code version covers modules with source files, got {name!r}, which has none")
-    tree = ast.parse(Path(origin).read_text(encoding="utf-8"))
-    reduced = _Reduced()
-    reduced.visit(tree)
-    modules = sorted({module for imported in reduced.imported for module in _project_modules(imported)})
-    libraries = {imported.partition(".")[0] for imported in reduced.imported} - {
+    source = SOURCES.read(Path(origin))
+    modules = sorted({module for imported in source.imported for module in _project_modules(imported)})
+    libraries = {imported.partition(".")[0] for imported in source.imported} - {
         module.partition(".")[0] for module in modules
     }
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return _Module(digest, tuple(modules), tuple(sorted(libraries - sys.stdlib_module_names)))
-
-
-class _Reduced(ast.NodeTransformer):
-    """Removes parts of a syntax tree that do not affect results, and collects the dotted names that it imports.
-
-    Removed are docstrings and the names of this package's modules: an import keeps only the imported names, and a
-    string `module:name` keeps only the part after the colon.
-    """
-
-    def __init__(self) -> None:
-        self.imported: list[str] = []
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        module = node.module or ""
-        self.imported += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-        return ast.ImportFrom("", node.names, 0) if _in_package(module) else node
-
-    def visit_Import(self, node: ast.Import) -> ast.AST:
-        self.imported += [alias.name for alias in node.names]
-        return node
-
-    def visit_If(self, node: ast.If) -> ast.AST:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":  # always false at run time
-            node.body = [ast.Pass()]
-        return self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if isinstance(node.value, str) and _in_package(node.value):
-            return ast.Constant(node.value.partition(":")[2])
-        return node
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:]
-        return super().generic_visit(node)
-
-
-def _in_package(name: str) -> bool:
-    return name == PACKAGE or name.startswith(f"{PACKAGE}.")
+    return _Module(source.digest, tuple(modules), tuple(sorted(libraries - sys.stdlib_module_names)))
 
 
 def _project_modules(imported: str) -> Iterator[str]:
@@ -155,7 +114,7 @@ def _project_modules(imported: str) -> Iterator[str]:
     top = imported.partition(".")[0]
     if imported in ("", PACKAGE) or top in sys.stdlib_module_names:
         return
-    if _in_package(imported) or not _is_library(top):
+    if in_package(imported) or not _is_library(top):
         origin = _origin(imported)
         if origin is not None:
             yield imported

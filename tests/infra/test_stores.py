@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from royalty.infra.processes.importing import collection_paused
 from royalty.infra.settings import Settings
-from royalty.infra.stores import keys
+from royalty.infra.stores import keys, sources
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.keys import _module, _origin, code_version, digest_of, modules_run_by
@@ -156,6 +159,50 @@ def test_code_version_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch
             known.cache_clear()  # a process reads its code once
         versions.append(code_version("numeric_sample"))
     assert versions[0] == versions[1] != versions[2]
+
+
+def test_source_files_are_parsed_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, file = tmp_path / "sample.py", tmp_path / "cache" / "sources.json"
+    parsings: list[str] = []
+    parse = sources.parsed
+    monkeypatch.setattr(sources, "parsed", lambda text: (parsings.append(text), parse(text))[1])
+
+    def read() -> sources.Source:
+        cache = sources.SourceCache()  # as in a new process
+        cache.open(file)
+        source = cache.read(module)
+        cache.save()
+        return source
+
+    module.write_text("import json\nx = 1\n")
+    first = read()
+    assert read() == first == parse("import json\nx = 1\n")
+    assert len(parsings) == 1
+    module.write_text("import csv\nx = 1\n")
+    assert read().imported == ["csv"]
+    module.write_text("import json\nx = 1\n")
+    assert read() == first
+    assert len(parsings) == 2
+
+    monkeypatch.setattr(sources, "_reader", lambda: "another Python")  # whose syntax trees have other digests
+    assert read() == first
+    assert len(parsings) == 3
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_collections_are_paused_while_libraries_are_imported_and_then_as_before(enabled: bool) -> None:
+    before = gc.isenabled()
+    switch = {True: gc.enable, False: gc.disable}
+    try:
+        switch[enabled]()
+        with suppress(ImportError), collection_paused():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == enabled
+    finally:
+        switch[before]()
 
 
 @pytest.mark.parametrize("library", ["pandas", "pyarrow", "matplotlib", "pillow", "transformers", "accelerate"])
