@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import secrets
@@ -150,6 +151,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker("postgres")
     items.sort(key=_place)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of the searches for garbage, which would look through all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _place(item: pytest.Item) -> int:

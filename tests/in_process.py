@@ -138,7 +138,7 @@ def _process(arguments: tuple[str, ...], folder: Path, environment: Mapping[str,
         sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
         importlib.invalidate_caches()
         forget_homes()
-        gc.freeze()  # what is older is not looked through below, which takes most of a second
+        gc.freeze()  # what is older is not looked through below or by later tests, which takes most of a second
         try:
             yield
         finally:
@@ -151,7 +151,6 @@ def _process(arguments: tuple[str, ...], folder: Path, environment: Mapping[str,
             _forget_modules_of(folder)
             forget_homes()
             gc.collect()  # engines of databases that nobody uses any more
-            gc.unfreeze()
 
 
 def _forget_modules_of(folder: Path) -> None:

@@ -105,6 +105,7 @@ def ended(command: list[str | Path], folder: Path, environment: dict[str, str]) 
 
 
 @pytest.mark.cli
+@pytest.mark.slow
 def test_all_that_is_no_python_is_in_the_wheel(wheel: Path) -> None:
     names = set(ZipFile(wheel).namelist())
     files = {path for folder in DATA for path in (ROOT / folder).iterdir() if path.is_file()}
