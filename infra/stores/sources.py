@@ -36,12 +36,19 @@ class SourceCache:
         self._changed = False
 
     def open(self, file: Path) -> None:
-        """Use a file, which may be missing. A file of another version of Python or of this module is replaced."""
+        """Use a file, which may be missing.
+
+        One of another version of Python or of this module is replaced, and so is one that is damaged: it holds nothing
+        that is not read from the sources again.
+        """
         if file == self._file:
             return
         self._file, self._changed = file, bool(self._known)
         if file.exists():
-            content = json.loads(file.read_bytes())
+            try:
+                content = json.loads(file.read_bytes())
+            except ValueError:
+                content = {"reader": None}
             if content["reader"] == _reader():
                 self._known = {key: Source(**entry) for key, entry in content["files"].items()} | self._known
 

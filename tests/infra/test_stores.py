@@ -189,6 +189,9 @@ def test_source_files_are_parsed_once_and_again_when_they_change(
     monkeypatch.setattr(sources, "_reader", lambda: "another Python")  # whose syntax trees have other digests
     assert read() == first
     assert len(parsings) == 3
+    file.write_text("{")  # by a damaged disk
+    assert read() == first
+    assert len(parsings) == 4
 
 
 @pytest.mark.parametrize("enabled", [True, False])
