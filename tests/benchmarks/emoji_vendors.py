@@ -8,15 +8,16 @@ is there is not repeated, so that it can be stopped and continued. The second ne
 
 Decided before the run:
 - The truth is the Shapley values of the mean utility over the training seeds 0 and 1 of all coalitions, retrained.
-- Seed 0 of `sparsified`, `pooled` and `finetune`; seed 2 of `retrain` for what is estimated from few retrained models.
+- Seed 0 of `sparsified` and of `finetune`; seed 2 of `retrain` for what is estimated from few retrained models.
 - Errors are root mean squares of credit less its mean, in units of the standard deviation of the true credit, and rank
   agreement is Spearman's. Scores without a unit are scaled by the least squares that favour them most.
 - Estimates from fewer than all coalitions are means over 20 draws of coalitions.
-- The models of single vendors and their images, which `pooled` mixes, count as seconds of everybody's model, which
-  every estimate takes.
 - Compared: Shapley values from each method at 12, 20, 30 and 62 coalitions, leave-one-out, number of images, property
   of one's own images, similarity of pixels and features, TRAK and D-TRAK, and, as the floor, one retraining of
   everything.
+
+Added after the run was begun: seed 0 of `pooled`. The models of single vendors and their images, which it mixes, count
+as seconds of everybody's model, which every estimate takes.
 """
 
 from __future__ import annotations
