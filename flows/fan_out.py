@@ -12,18 +12,24 @@ from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
 from royalty.infra.workspace import place_of
-from royalty.tasks.credit.coalitions import measure_together, shares
+from royalty.tasks.credit.coalitions import measure_together, shares, unfinished
 from royalty.tasks.credit.plan import CoalitionPlan
 
 
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    """Measure the coalitions on the task runner, several in each process.
+    """Measure the coalitions on the task runner, several in each process, after training the parts of pooled models.
 
     Coalitions that another flow with the same `ROYALTY_HOME` is measuring are awaited last.
     """
     if not pending:
         return
-    with progress("Measure coalitions", len(pending)) as advance:
+    if parts := unfinished([part for plan in pending for part in plan.parts]):
+        _run("Train contributors", parts, timeout_minutes)
+    _run("Measure coalitions", pending, timeout_minutes)
+
+
+def _run(title: str, pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
+    with progress(title, len(pending)) as advance:
         if elsewhere := fan_out(pending, timeout_minutes, wait=False, advance=advance):
             fan_out(elsewhere, timeout_minutes, wait=True, advance=advance)
 

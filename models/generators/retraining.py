@@ -1,8 +1,8 @@
-"""Obtain the models of coalitions by retraining, finetuning or unlearning."""
+"""Obtain the models of coalitions by retraining, finetuning, pooling or unlearning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.items import ImageSet
 from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.generator import Generator
+from royalty.models.generators.mixture import Mixture, images_of_members
 from royalty.models.generators.training import Method, Training
 from royalty.models.generators.unlearning import gradient_ascent, influence_unlearning
 
@@ -29,7 +30,7 @@ class Outcome:
         losses: of each step of a training that succeeded; empty for a model that no step trained.
     """
 
-    model: Generator | None
+    model: Generator | Mixture | None
     seed: int
     failure: str | None = None
     losses: tuple[float, ...] = ()
@@ -46,8 +47,10 @@ def coalition_models(
     """Train the model of each coalition.
 
     `sparsified` finetunes the pruned model, `finetune` the whole model, and `retrain` starts from random weights; for
-    these three the model of the empty coalition is untrained. `gradient-ascent` and `influence` unlearn from the start
-    the images of contributors outside the coalition; the model of the grand coalition is then the start itself.
+    these three the model of the empty coalition is untrained. `pooled` finetunes the pruned model on each contributor
+    alone, once for each seed; a coalition mixes the images of its members' models, see `pooled_outcome`.
+    `gradient-ascent` and `influence` unlearn from the start the images of contributors outside the coalition; the model
+    of the grand coalition is then the start itself.
 
     A training that diverges is repeated once with another seed.
 
@@ -59,6 +62,8 @@ def coalition_models(
     Raises:
         InputError: this kind of generator does not support the method.
     """
+    if method == "pooled":
+        return _pooled(start, data, masks, training, seeds)
     if method in ("gradient-ascent", "influence"):
         if not isinstance(start, Denoiser):
             raise InputError(
@@ -93,6 +98,46 @@ def coalition_models(
                 failure = f"the loss of step {step} is not finite, from two seeds"
                 outcomes[row] = Outcome(None, seeds[row] + offset, failure)
     return [outcomes[row] for row in range(len(masks))]
+
+
+def pooled_outcome(
+    start: Generator, data: ImageSet, mask: np.ndarray, alone: Mapping[str, Generator | None], seed: int
+) -> Outcome:
+    """The mixture of the models of a coalition's members, weighted by their images; nobody's model is untrained.
+
+    An image of several members is divided equally among them.
+
+    Args:
+        alone: for each member that has images, the model finetuned on these alone; None if its training diverged. The
+            coalition then has no model.
+        seed: of these trainings.
+    """
+    members = [index for index in np.flatnonzero(mask) if data.membership[:, index].any()]
+    names = [data.contributors[index] for index in members]
+    if not members:
+        return Outcome(start.untrained(seed=seed), seed)
+    parts = [model for name in names if (model := alone[name]) is not None]
+    if len(parts) < len(names):
+        failed = next(name for name in names if alone[name] is None)
+        return Outcome(None, seed, f"the training of {failed} alone diverged, from two seeds")
+    return Outcome(Mixture(parts, images_of_members(data.membership[:, members]).tolist()), seed)
+
+
+def _pooled(
+    start: Generator, data: ImageSet, masks: np.ndarray, training: Training, seeds: Sequence[int]
+) -> list[Outcome]:
+    outcomes = [Outcome(None, seed) for seed in seeds]
+    for seed in set(seeds):
+        rows = [row for row in range(len(masks)) if seeds[row] == seed]
+        members = np.flatnonzero(masks[rows].any(axis=0) & data.membership.any(axis=0))
+        single = np.eye(len(data.contributors), dtype=bool)[members]
+        trained = coalition_models("sparsified", start, data, single, training, [seed] * len(members))
+        alone: dict[str, Generator | None] = {}
+        for index, part in zip(members, trained, strict=True):
+            alone[data.contributors[index]] = None if isinstance(part.model, Mixture) else part.model
+        for row in rows:
+            outcomes[row] = pooled_outcome(start, data, masks[row], alone, seed)
+    return outcomes
 
 
 def _unlearned(

@@ -62,6 +62,15 @@ class Property:
         """
         return self.measure(images)[0]
 
+    def of_rows(self, rows: ImageRows) -> float:
+        """The property of images that were read.
+
+        Raises:
+            InputError: too few images, or the property is not finite.
+        """
+        self._enough(len(rows), self.least)
+        return self._finite(self.statistic(rows), len(rows))
+
     def stderr(self, images: np.ndarray) -> float:
         """Standard error of the property over draws of as many images, the reference being kept; at least 0.
 
@@ -72,18 +81,20 @@ class Property:
 
     def measure(self, images: np.ndarray, *, error: bool = False) -> tuple[float, float]:
         """The property, and its standard error if `error` is True, else NaN; each image is read once."""
-        needed = 2 * self.least if error else self.least
-        if len(images) < needed:
-            raise InputError(
-                f"{'the error of ' * error}this property takes at least {needed} images, got {len(images)}; "
-                "raise `sampling.images`"
-            )
+        self._enough(len(images), 2 * self.least if error else self.least, error)
         rows = self.read(images)
         value = self._finite(self.statistic(rows), len(images))
         if not error:
             return value, math.nan
         stderr = jackknife(rows, self.statistic) if self.error is None else self.error(rows)
         return value, self._finite(stderr, len(images))
+
+    def _enough(self, images: int, needed: int, error: bool = False) -> None:
+        if images < needed:
+            raise InputError(
+                f"{'the error of ' * error}this property takes at least {needed} images, got {images}; "
+                "raise `sampling.images`"
+            )
 
     def _finite(self, number: float, images: int) -> float:
         if not math.isfinite(number):

@@ -106,8 +106,8 @@ class CoalitionConfig(StageConfig):
         seeds: trainings of each coalition, from different seeds.
         public: contributors whose images are in every model, that of the null coalition too, and who are not paid.
             Without any, the null coalition's model is a net with random weights.
-        finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`;
-            `retrain` uses those of the generator.
+        finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`,
+            and of the models of single contributors that `pooled` mixes; `retrain` uses those of the generator.
         unlearning: settings of `gradient-ascent` and `influence`.
         timeout_minutes: time limit of a worker process, which trains a few coalitions.
     """
@@ -307,7 +307,7 @@ class CreditConfig(StageConfig):
                 "stopping": self.stopping.has_target,
                 "fidelity.retrain": self.fidelity.retrain > 0,
                 "credit.value": self.credit.value != "shapley",
-                "coalitions.method": self.coalitions.method in ("gradient-ascent", "influence"),
+                "coalitions.method": self.coalitions.method in ("pooled", "gradient-ascent", "influence"),
             }.items():
                 if refused:
                     raise ValueError(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from royalty.models.data.items import ImageSet
-from royalty.models.generators.retraining import Outcome, coalition_models
+from royalty.models.generators.retraining import Outcome, coalition_models, pooled_outcome
 from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
@@ -21,9 +21,15 @@ from royalty.tasks.stages.loading import load_images, load_model, thinned
 
 
 def train_models(
-    plans: Sequence[CoalitionPlan], stores: Stores, report: Callable[[TrainedModel], object]
+    plans: Sequence[CoalitionPlan],
+    checkpoints: Mapping[str, str | None],
+    stores: Stores,
+    report: Callable[[TrainedModel], object],
 ) -> dict[str, Outcome]:
-    """Train the models, store their checkpoints, and report each one.
+    """Train or pool the models, store their checkpoints, and report each one.
+
+    Args:
+        checkpoints: digests of the parts of the plans, by key; None if the training of a part failed.
 
     Returns:
         The outcomes, by the key of their plan.
@@ -34,24 +40,55 @@ def train_models(
     if not plans:
         return {}
     first, data = plans[0], load_images(stores, plans[0].train)
+    began = time.perf_counter()
+    if first.method == "pooled":
+        pooled = _pooled(plans, data, checkpoints, stores)
+        masks = masks_of([plan.providers for plan in plans], data.contributors)
+        return _stored(plans, data, masks, pooled, time.perf_counter() - began, stores, report)
     rows = np.column_stack([_trained_on(data, plan) for plan in plans])  # (items, coalitions)
     # Each coalition is a contributor of the set that it is trained on.
     data = replace(data, membership=rows, contributors=tuple(plan.key for plan in plans))
     masks = np.diag(rows.any(axis=0))
     start = load_model(stores, first.start)
-    began = time.perf_counter()
     try:
         outcomes = coalition_models(first.method, start, data, masks, first.training, [plan.seed for plan in plans])
     except torch.OutOfMemoryError as full:
         raise MemoryError(f"{best_device()} ran out of memory: {full}") from full
-    seconds = (time.perf_counter() - began) / len(plans)
+    return _stored(plans, data, masks, outcomes, time.perf_counter() - began, stores, report)
+
+
+def _pooled(
+    plans: Sequence[CoalitionPlan], data: ImageSet, checkpoints: Mapping[str, str | None], stores: Stores
+) -> list[Outcome]:
+    """Mixtures of the models of single contributors; each of these is loaded once."""
+    start = load_model(stores, plans[0].start)
+    parts = {part.key: checkpoints[part.key] for plan in plans for part in plan.parts}
+    models = {key: None if digest is None else load_model(stores, digest) for key, digest in parts.items()}
+    outcomes = []
+    for plan in plans:
+        (mask,) = masks_of([plan.providers], data.contributors)
+        alone = {name: models[part.key] for part in plan.parts for name in part.members}
+        outcomes.append(pooled_outcome(start, data, mask, alone, plan.seed))
+    return outcomes
+
+
+def _stored(
+    plans: Sequence[CoalitionPlan],
+    data: ImageSet,
+    masks: np.ndarray,
+    outcomes: Sequence[Outcome],
+    seconds: float,
+    stores: Stores,
+    report: Callable[[TrainedModel], object],
+) -> dict[str, Outcome]:
+    """Store the checkpoint of each model, and report it with an equal part of the seconds."""
     for plan, mask, outcome in zip(plans, masks, outcomes, strict=True):
         report(
             TrainedModel(
                 key=plan.key,
                 seed=outcome.seed,
                 items=len(data.of_coalition(mask)),
-                seconds=seconds,
+                seconds=seconds / len(plans),
                 device=best_device(),
                 checkpoint=stores.artifacts.put(outcome.model.to_bytes()) if outcome.model else None,
                 failure=outcome.failure,

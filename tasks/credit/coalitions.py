@@ -70,10 +70,26 @@ def plan_coalitions(
     The key of a plan covers the images of its members and public ones, and others only through the starting model. With
     the unlearning methods the key covers all images, because the model unlearns those of the others.
 
+    `pooled` mixes models of single contributors. They are planned as the coalitions of one that `sparsified` trains,
+    so a run with that method shares them.
+
     Args:
         start: digest of the model that training starts from.
         seeds: training seeds.
     """
+    return _planned(coalitions, data, start, classifier, config, method, seeds, tuple(data.outputs.public))
+
+
+def _planned(
+    coalitions: Sequence[Members],
+    data: Ingested,
+    start: str,
+    classifier: Classified,
+    config: CreditConfig,
+    method: Method,
+    seeds: Sequence[int],
+    public: Members,
+) -> list[CoalitionPlan]:
     digests = data.outputs.brought
     training = config.coalitions.training(method, config.generator)
     shared = {
@@ -82,11 +98,15 @@ def plan_coalitions(
         "training": asdict(training),
         "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
-    public = tuple(data.outputs.public)
     shared |= {"public": {name: digests[name] for name in public}} if public else {}
     unlearned_images = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
     measured = chosen_property(config.property)
     measure_code = code_version(MEASURING, *measuring_modules(config))
+    alone: dict[tuple[str, int], CoalitionPlan] = {}
+    if method == "pooled":
+        single = [(name,) for name in sorted({*public}.union(*coalitions))]
+        parts = _planned(single, data, start, classifier, config, "sparsified", seeds, public=())
+        alone = {(part.members[0], part.seed): replace(part, measures=()) for part in parts}
     plans = []
     for members in coalitions:
         for seed in seeds:
@@ -97,7 +117,10 @@ def plan_coalitions(
                 for draw in range(config.sampling.draws)
             )
             train = data.outputs.train
-            plans.append(CoalitionPlan(key, members, train, start, method, training, seed, measures, public))
+            parts_of = tuple(alone[name, seed] for name in (*members, *public)) if alone else ()
+            plans.append(
+                CoalitionPlan(key, members, train, start, method, training, seed, measures, public, parts=parts_of)
+            )
     return plans
 
 
@@ -201,6 +224,7 @@ def _measure(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
 
 def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
     home, runs, by_key = settings(), open_workspace(settings()).runs, {plan.key: plan for plan in plans}
+    trained = runs.coalitions({*by_key, *(part.key for plan in plans for part in plan.parts)})
 
     def record_row(row: TrainedModel | MeasuredUtility | None) -> None:
         if row is not None:
@@ -209,7 +233,7 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
     run_in_process(
         call_with_stores,
         worker.measure_coalitions,
-        (plans, {key: row.checkpoint for key, row in runs.coalitions(by_key).items()}, _measured(plans)),
+        (plans, {key: row.checkpoint for key, row in trained.items()}, _measured(plans)),
         (home.root, home.weights_root, home.threads),
         advance=record_row,
         modules=(WORKER,),
@@ -245,15 +269,23 @@ def unfinished(plans: Sequence[CoalitionPlan]) -> list[CoalitionPlan]:
 
 def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
     """Keys of the rows that this flow run recorded, by coalition; coalitions without such rows are left out."""
-    rows = {plan.key: [plan.key, *(measure.key for measure in plan.measures)] for plan in plans}
+    rows = {
+        plan.key: [plan.key, *(part.key for part in plan.parts), *(measure.key for measure in plan.measures)]
+        for plan in plans
+    }
     origins = open_workspace(settings()).lineage.origins([row for keys in rows.values() for row in keys])
     recorded = {row for row, origin in origins.items() if origin.flow_run == flow_run()}
     return {key: fresh for key, keys in rows.items() if (fresh := [row for row in keys if row in recorded])}
 
 
 def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
-    """Divide plans into groups, one for each process. A coalition without images trains nothing, so does not count."""
-    trained = [plan for plan in pending if plan.providers]
-    groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)] or [[]]
+    """Divide plans into groups, one for each process. A coalition without images trains nothing, so does not count.
+
+    Pooled coalitions are one group: they share the images of their parts, which a process samples once.
+    """
+    pooled = [plan for plan in pending if plan.parts]
+    trained = [plan for plan in pending if plan.providers and not plan.parts]
+    groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)]
+    groups = [*groups, pooled] if pooled else groups or [[]]
     groups[0] += [plan for plan in pending if not plan.providers]
     return [group for group in groups if group]

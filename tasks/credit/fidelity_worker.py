@@ -13,7 +13,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.stages import FidelityInputs, FidelityOutputs
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.loading import load_classifier, load_images, load_model
+from royalty.tasks.stages.loading import load_classifier, load_images, load_sampler
 
 
 def compare_models(inputs: FidelityInputs, context: StageContext) -> FidelityOutputs:
@@ -27,7 +27,7 @@ def compare_models(inputs: FidelityInputs, context: StageContext) -> FidelityOut
     masks = masks_of([pair.providers for pair in inputs.pairs], data.contributors)
     distances, leaks = [], []
     for pair, mask in zip(inputs.pairs, masks, strict=True):
-        models = [load_model(context, digest) for digest in (pair.cheap, pair.retrained)]
+        models = [load_sampler(context, digest) for digest in (pair.cheap, pair.retrained)]
         made = [model.sample(inputs.images, seed=inputs.seed, **inputs.sampling) for model in models]
         features = [gaussian(encoder.features(images).astype(np.float64)) for images in made]
         distances.append(frechet_distance(*features))

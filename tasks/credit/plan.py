@@ -61,6 +61,7 @@ class CoalitionPlan:
         measures: measurements of the model, one for each draw of images.
         public: contributors whose images every coalition has, nobody's too.
         drawn: the set of the members' images that the model is trained on; None: all of them.
+        parts: for `pooled`, plans of the models of each of the providers alone, in their order, with no measurement.
     """
 
     key: str
@@ -73,6 +74,7 @@ class CoalitionPlan:
     measures: tuple[MeasurePlan, ...]
     public: tuple[str, ...] = ()
     drawn: DrawnSet | None = None
+    parts: tuple[CoalitionPlan, ...] = ()
 
     @property
     def providers(self) -> tuple[str, ...]:

@@ -68,8 +68,9 @@ def record_measurement(measure: MeasurePlan, measured: MeasuredUtility) -> None:
 
 
 def coalition_edges(plan: CoalitionPlan, checkpoint: str | None, losses: str | None = None) -> list[Edge]:
-    """Lineage of a coalition's model: from its starting model and images, and to its checkpoint and loss curve."""
+    """Lineage of a coalition's model: from its starting model, images and parts, to its checkpoint and loss curve."""
     edges = [Edge(plan.key, plan.start, "start", plan.key), Edge(plan.key, plan.train, "train", plan.key)]
+    edges += [Edge(plan.key, part.key, "parts", plan.key) for part in plan.parts]
     made = {"checkpoint": checkpoint, LOSSES: losses}
     return [*edges, *(Edge(digest, plan.key, role, plan.key) for role, digest in made.items() if digest)]
 

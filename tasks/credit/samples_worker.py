@@ -8,7 +8,7 @@ import numpy as np
 
 from royalty.tasks.credit.stages import SampleInputs, SampleOutputs
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.loading import load_classifier, load_model
+from royalty.tasks.stages.loading import load_classifier, load_sampler
 
 
 def sample_models(inputs: SampleInputs, context: StageContext) -> SampleOutputs:
@@ -17,7 +17,7 @@ def sample_models(inputs: SampleInputs, context: StageContext) -> SampleOutputs:
     legible: dict[str, float] = {}
     classifier = load_classifier(context, inputs.classifier) if inputs.classes else None
     for name, digest in inputs.models.items():
-        images = load_model(context, digest).sample(inputs.images, seed=inputs.seed, **inputs.sampling)
+        images = load_sampler(context, digest).sample(inputs.images, seed=inputs.seed, **inputs.sampling)
         digests[name] = context.artifacts.put(images.tobytes())
         shape = list(images.shape)
         if classifier is not None:

@@ -10,15 +10,13 @@ import torch
 
 from royalty.models.data.labelled import Items
 from royalty.models.data.stored import open_set
-from royalty.models.generators.generator import Resources
-from royalty.models.generators.registry import load_generator
 from royalty.tasks.credit.listed import columns_of
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
 from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
 from royalty.tasks.items.stored_items import ASKED, keep_items
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.loading import load_sampler
 
 
 def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
@@ -30,8 +28,7 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     torch.set_num_threads(os.cpu_count() or 1)
     began, artifacts = time.perf_counter(), context.artifacts
     data = open_set(artifacts.verified(inputs.train))
-    resources = Resources(weights=context.weights.base, rows=context.embeddings, device=best_device())
-    model = load_generator(artifacts.get(inputs.model), resources)
+    model = load_sampler(context, inputs.model)
     made = model.sample(inputs.images, seed=inputs.seed, **inputs.sampling)
     known = Items.of_set(data)
     if inputs.listed:

@@ -42,6 +42,10 @@ COALITION_MODELS: dict[Method, str] = {
     "finetune": "the full model, finetuned on the coalition's images only. This approximates training from scratch at "
     "a lower cost",
     "retrain": "trained from scratch on the coalition's images only",
+    "pooled": "a mixture of models of its members: each image is by one of them, and their shares are those of their "
+    "training images. The model of each member is a smaller copy of the full model, pruned and recovered on "
+    "everybody's images, then finetuned on the member's images only. This approximates training from scratch with one "
+    "training for each contributor",
     "gradient-ascent": "a smaller copy of the full model, pruned and recovered on everybody's images, which then "
     "unlearns the images of all other contributors by training steps that increase their loss. This approximates "
     "training from scratch",

@@ -9,6 +9,7 @@ import numpy as np
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
 from royalty.models.generators.generator import Generator, Resources
+from royalty.models.generators.mixture import Mixture
 from royalty.models.generators.registry import load_generator
 from royalty.models.properties.classifier import Classifier
 from royalty.models.properties.property import Context, Property
@@ -25,6 +26,14 @@ def resources(stores: Stores) -> Resources:
 def load_model(stores: Stores, digest: str) -> Generator:
     """Load a generator of any kind."""
     return load_generator(stores.artifacts.get(digest), resources(stores))
+
+
+def load_sampler(stores: Stores, digest: str) -> Generator | Mixture:
+    """Load the model of a coalition: a generator, or a mixture of stored generators."""
+    payload = stores.artifacts.get(digest)
+    if Mixture.is_saved_in(payload):
+        return Mixture.from_bytes(payload, lambda part: load_model(stores, part))
+    return load_generator(payload, resources(stores))
 
 
 def load_images(stores: Stores, digest: str) -> ImageSet:

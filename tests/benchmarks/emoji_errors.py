@@ -27,6 +27,7 @@ TRUTH, FRESH = (0, 1), 2
 """Training seeds behind the truth, and the seed of what is estimated from retrained models."""
 
 BUDGETS, DRAWS = (12, 20, 30, 62), 20
+BOOTSTRAP = 1000
 RETRAINED = (10, 20, 30)
 
 
@@ -62,12 +63,16 @@ class Game:
 
 @dataclass(frozen=True)
 class Row:
-    """A method's mean error in units of the spread of the truth, its mean rank agreement, and processor seconds."""
+    """A method's mean error in units of the spread of the truth, its mean rank agreement, and processor seconds.
+
+    `margin` is half the width of the 95% interval of the mean error over draws of coalitions; 0 for a single one.
+    """
 
     method: str
     trained: int
     seconds: float
     error: float
+    margin: float
     ranks: float
 
 
@@ -101,7 +106,8 @@ def compared(method: str, trained: int, truth: np.ndarray, found: Sequence[tuple
     errors = [np.sqrt(np.mean((credit - credit.mean() - centred) ** 2)) / truth.std() for credit, _ in found]
     ranks = [spearmanr(credit, truth).statistic for credit, _ in found]
     seconds = float(np.mean([cost for _, cost in found]))
-    return Row(method, trained, seconds, float(np.mean(errors)), float(np.mean(ranks)))
+    margin = 1.96 * np.std(errors, ddof=1) / np.sqrt(len(errors)) if len(errors) > 1 else 0.0
+    return Row(method, trained, seconds, float(np.mean(errors)), float(margin), float(np.mean(ranks)))
 
 
 def estimated(game: Game, count: int, draw: int, estimator: Estimator = "auto") -> tuple[np.ndarray, float]:
@@ -135,18 +141,30 @@ def rows(folder: Path, games: dict[tuple[str, int], Game], truth: np.ndarray) ->
         plain: Callable[[int], tuple[np.ndarray, float]] = partial(estimated, game, 20, estimator="constrained")
         yield compared(f"Shapley, {method}, eq. 5 alone", 20, truth, [plain(draw) for draw in range(DRAWS)])
         yield compared(f"leave-one-out, {method}", 6, truth, [left_out(game)])
-    cheap, fresh = complete.get(("sparsified", 0)), complete.get(("retrain", FRESH))
-    if cheap is not None and fresh is not None:
-        for count in RETRAINED:
-            draws = [corrected(cheap, fresh, count, draw) for draw in range(DRAWS)]
-            yield compared("sparsified, corrected by retrained", count, truth, draws)
+    fresh = complete.get(("retrain", FRESH))
+    for method in ("sparsified", "pooled"):
+        cheap = complete.get((method, 0))
+        if cheap is not None and fresh is not None:
+            for count in RETRAINED:
+                draws = [corrected(cheap, fresh, count, draw) for draw in range(DRAWS)]
+                yield compared(f"{method}, corrected by retrained", count, truth, draws)
     if (folder / "scores.json").exists():
         for name, scored in json.loads((folder / "scores.json").read_text()).items():
             values = np.array(scored["values"])
             centred = values - values.mean()
             scale = centred @ truth / max(centred @ centred, 1e-300)  # the one that favours it most
             row = compared(name, 0, truth, [(scale * centred, scored["seconds"])])
-            yield Row(row.method, 0, row.seconds, row.error, float(spearmanr(values, truth).statistic))
+            yield Row(row.method, 0, row.seconds, row.error, 0.0, float(spearmanr(values, truth).statistic))
+
+
+def agreement(game: Game, retrained: np.ndarray) -> tuple[float, float, float]:
+    """Spearman's correlation with retrained utilities, and the ends of its 95% bootstrap interval over coalitions."""
+    rows = np.arange(1, len(retrained))  # nobody's models are random
+    rng = np.random.default_rng(0)
+    resampled = [rng.choice(rows, len(rows)) for _ in range(BOOTSTRAP)]
+    found = [spearmanr(game.utilities[some], retrained[some]).statistic for some in (rows, *resampled)]
+    low, high = np.quantile(found[1:], [0.025, 0.975])
+    return float(found[0]), float(low), float(high)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -159,15 +177,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     behind = [games[key] for seed in TRUTH if (key := ("retrain", seed)) in games and not games[key].missing]
     if not behind:
         raise SystemExit("the truth takes all coalitions retrained with a seed; run emoji_vendors until then")
-    truth = shapley_of(np.mean([game.utilities for game in behind], axis=0))
+    utilities = np.mean([game.utilities for game in behind], axis=0)
+    truth = shapley_of(utilities)
     print(f"truth, from {len(behind)} seed(s): {np.round(truth, 4).tolist()}, spread {truth.std():.4g}")
     if len(behind) == 2:
         first, second = (shapley_of(game.utilities) for game in behind)
         noise = np.std(first - second) / 2
         print(f"standard error of the truth by its two seeds: {noise / truth.std():.0%} of the spread")
-    print(f"{'method':45}{'trained':>8}{'seconds':>9}{'error':>8}{'ranks':>7}")
+    for (method, seed), game in games.items():
+        if not game.missing and (method != "retrain" or seed not in TRUTH):
+            ranks, low, high = agreement(game, utilities)
+            print(f"utilities of {method}, seed {seed}, rank as retrained ones: {ranks:.2f} ({low:.2f} to {high:.2f})")
+    print(f"{'method':45}{'coalitions':>11}{'seconds':>9}{'error':>8}{'±':>6}{'ranks':>7}")
     for row in sorted(rows(folder, games, truth), key=lambda row: row.error):
-        print(f"{row.method:45}{row.trained:8}{row.seconds:9.0f}{row.error:8.0%}{row.ranks:7.2f}")
+        print(f"{row.method:45}{row.trained:11}{row.seconds:9.0f}{row.error:8.0%}{row.margin:6.0%}{row.ranks:7.2f}")
 
 
 if __name__ == "__main__":

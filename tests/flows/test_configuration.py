@@ -89,6 +89,7 @@ def test_a_later_last_day_is_of_the_same_name(tmp_path: Path) -> None:
         ("pruning: {zzz: 3}", "unknown key `pruning.zzz`; remove it"),
         ("generator: {kind: dcgan, block_channels: [8]}", "unknown key `generator.block_channels`"),
         ("generator: {kind: beta-vae}\ncoalitions: {method: influence}", "is a beta-vae; take `sparsified`"),
+        ("coalitions: {method: pooled, units: images}", "draws sets of images, to which `coalitions.method` as set"),
         (
             "generator: {kind: beta-vae}\ndata: {source: folder, path: i, size: 40}",
             "a beta-vae makes images of at most 32 pixels a side; got 40",
