@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, SourceOf, working
+from royalty.flows.cli.command import AsJson, ConfigFile, Data, Name, Preset, SourceOf, working
 from royalty.flows.cli.criteria import add_criteria
 from royalty.tasks.credit.plan import WORKER
 
@@ -47,6 +47,33 @@ def counterfactual(
 ) -> None:
     """Measure how the property changes when the contributors of highest credit are removed, or only they are kept."""
     _evaluate("counterfactual", config, preset, data, name, as_json)
+
+
+@evaluate_app.command()
+def gallery(
+    config: ConfigFile = None, preset: Preset = None, data: Data = None, name: Name = None, as_json: AsJson = False
+) -> None:
+    """Show models without the contributors of highest credit, and of each contributor alone, from the same noise."""
+    from royalty.flows.configuration import load_config
+
+    configuration = load_config(file=config, preset=preset, name=name, data=data)
+    with working(None, flow="royalty.flows.gallery", works=[WORKER], show_progress=not as_json):
+        from royalty.flows.gallery import gallery as show
+
+        result = show(configuration)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        return
+    from royalty.infra.pages.terminal import console, print_run, print_table
+
+    properties = list(dict.fromkeys(row["property"] for row in result.rows))
+    cells: dict[str, list[str]] = {}
+    for row in result.rows:
+        half = "" if row["low"] is None else f" ±{(row['high'] - row['low']) / 2:.2f}"
+        cells.setdefault(row["models"], []).append(f"{row['value']:+.2f}{half}")
+    print_table(("Models", *properties), [(title, *values) for title, values in cells.items()])
+    console.print(f"Page        {result.folder}/gallery.html", soft_wrap=True)
+    print_run(result.mlflow_run)
 
 
 @evaluate_app.command()

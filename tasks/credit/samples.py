@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prefect import task
@@ -33,13 +33,28 @@ def sample_ends(data: Ingested, judge: Classified, plans: Sequence[CoalitionPlan
 
     A conditional generator makes equally many images of each label, which the classifier reads.
     """
-    labels = len(data.outputs.label_names) if config.generator.needs_labels else 0
     ends = {"nobody": 0, "everybody": len(data.outputs.players)}
     keys = {name: [plan.key for plan in plans if len(plan.members) == size] for name, size in ends.items()}
     rows = open_workspace(settings()).runs.coalitions(key for group in keys.values() for key in group)
     checkpoints = {name: [rows[key].checkpoint for key in group if key in rows] for name, group in keys.items()}
+    models = {name: next(filter(None, digests)) for name, digests in checkpoints.items()}  # credit needs both
+    return _sample(models, data, judge, config)
+
+
+@task(name="sample models", cache_policy=NO_CACHE, tags=["gpu"])
+def sample_models(models: Mapping[str, str], data: Ingested, judge: Classified, config: CreditConfig) -> Sampled:
+    """Sample models from the same noise; see `sample_ends`.
+
+    Args:
+        models: digests by name.
+    """
+    return _sample(models, data, judge, config)
+
+
+def _sample(models: Mapping[str, str], data: Ingested, judge: Classified, config: CreditConfig) -> Sampled:
+    labels = len(data.outputs.label_names) if config.generator.needs_labels else 0
     inputs = SampleInputs(
-        models={name: next(filter(None, digests)) for name, digests in checkpoints.items()},  # credit needs both
+        models=models,
         images=max(1, READ // labels) * labels if labels else IMAGES,
         sampling=config.sampling.model_dump(include={"steps", "scheduler"}),
         seed=config.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from prefect import task
@@ -54,8 +55,12 @@ def _inputs(config: CreditConfig, kind: JudgementKind, key: str) -> PublishInput
     Args:
         key: key of the stage that computed the results.
     """
-    params = {"name": config.name, **config.evaluation.model_dump(mode="json")}
-    return PublishInputs(config.name, f"{config.name}-{kind}", {kind: key}, params)
+    return PublishInputs(config.name, f"{config.name}-{kind}", {kind: key}, params_of(config))
+
+
+def params_of(config: CreditConfig) -> dict[str, Any]:
+    """The settings of an evaluation that MLflow shows."""
+    return {"name": config.name, **config.evaluation.model_dump(mode="json")}
 
 
 def _note(config: CreditConfig, kind: JudgementKind) -> str:

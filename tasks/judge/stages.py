@@ -118,10 +118,41 @@ class CounterfactualOutputs:
     rows: list[TableRow]
 
 
+@dataclass(frozen=True)
+class OwnImagesInputs:
+    """What the training images of each contributor are measured by.
+
+    Attributes:
+        train, classifier, reference: digests of the training images, of the classifier and of held-out images.
+        properties: names, as in a configuration.
+    """
+
+    train: str
+    classifier: str
+    reference: str
+    properties: list[str]
+
+
+@dataclass(frozen=True)
+class OwnImagesOutputs:
+    """Properties of the training images of each contributor.
+
+    Attributes:
+        images: their number, by contributor.
+        values: by property and contributor; None where a contributor has too few images for it.
+    """
+
+    images: dict[str, int]
+    values: dict[str, dict[str, float | None]]
+    busy_seconds: float
+
+
 ATTRIBUTE = Stage("attribute", AttributeInputs, AttributeOutputs)
 LDS = Stage("lds", LdsInputs, LdsOutputs)
 COUNTERFACTUAL = Stage("counterfactual", CounterfactualInputs, CounterfactualOutputs)
+OWN_IMAGES = Stage("own-images", OwnImagesInputs, OwnImagesOutputs)
 
 Attributed = Finished[AttributeInputs, AttributeOutputs]
 Scored = Finished[LdsInputs, LdsOutputs]
 Compared = Finished[CounterfactualInputs, CounterfactualOutputs]
+OwnImages = Finished[OwnImagesInputs, OwnImagesOutputs]
