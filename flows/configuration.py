@@ -357,6 +357,15 @@ def _read(file: Path) -> str:
         raise ConfigError(f"cannot read the configuration {file}{place}: {error.strerror}") from None
 
 
+def read_mapping(file: Path) -> dict[str, Any]:
+    """A YAML file as a mapping, by the strict rules of configurations.
+
+    Raises:
+        ConfigError: it cannot be read, or is not a mapping.
+    """
+    return _parse(str(file), _read(file))
+
+
 def _parse(source: str, text: str) -> dict[str, Any]:
     try:
         values = read_yaml(text)

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from royalty.flows.cli.command import AsJson
+
+if TYPE_CHECKING:
+    from royalty.infra.pages.language import Language
 
 Year = Annotated[int, typer.Option(help="Calendar year (UTC).")]
 Payees = Annotated[
@@ -49,6 +52,9 @@ def statement(
     contributor: Annotated[str, typer.Argument(help="A contributor.")],
     year: Year,
     payees: Payees = None,
+    language: Annotated[
+        str, typer.Option(help="A language that is shipped (de, en), or a YAML file with the translated texts.")
+    ] = "en",
     pdf: Annotated[bool, typer.Option("--pdf", help="Also print it to PDF with Chromium.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,10 +62,11 @@ def statement(
     from royalty.infra.pages.terminal import console
     from royalty.tasks.pay.annual import annual_statement, write_annual
 
+    translated = _language(language)
     space = _space()
     known, payer = _payees(space, payees)
-    annual = annual_statement(space, contributor, year, known, payer)
-    files = write_annual(space, annual, pdf=pdf)
+    annual = annual_statement(space, contributor, year, known, payer, translated)
+    files = write_annual(space, annual, translated, pdf=pdf)
     if as_json:
         sys.stdout.write(json.dumps({**asdict(annual), "files": list(map(str, files))}, default=str) + "\n")
         return
@@ -100,6 +107,13 @@ def _payees(space: Any, file: Path | None) -> tuple[Mapping[str, Any] | None, st
     if file is not None:
         return read_payees(file), payer
     return (load_payees(terms, source) if terms is not None and source is not None else None), payer
+
+
+def _language(chosen: str) -> Language:
+    from royalty.flows.configuration import read_mapping
+    from royalty.infra.pages.language import language_of, shipped, shipped_language
+
+    return shipped_language(chosen) if chosen in shipped() else language_of(read_mapping(Path(chosen)), chosen)
 
 
 def _space() -> Any:

@@ -16,6 +16,6 @@ def major_units(minor: int, currency: str) -> Decimal:
     return Decimal(minor).scaleb(-decimals_of(currency))
 
 
-def formatted(minor: int, currency: str) -> str:
-    """The amount with the currency's sign and separators, such as €1,000.00."""
-    return str(format_currency(major_units(minor, currency), currency, locale="en"))
+def formatted(minor: int, currency: str, locale: str = "en") -> str:
+    """The amount with the currency's sign and separators, such as €1,000.00 in English."""
+    return str(format_currency(major_units(minor, currency), currency, locale=locale))

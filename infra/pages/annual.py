@@ -10,28 +10,11 @@ from textwrap import fill
 
 from royalty.infra.ledger.balances import Balance, Movement
 from royalty.infra.ledger.change import Money
-from royalty.infra.ledger.money import formatted
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import environment
 
-KINDS = {
-    "division": "division",
-    "replacement": "replacement of an earlier division",
-    "correction": "correction",
-    "release": "release of held money",
-    "decision": "decision of a case",
-}
-"""How kinds of movements are called."""
-PARTS = {
-    "earned": "Earned",
-    "paid": "Paid",
-    "withheld": "Withheld as tax",
-    "held": "Held",
-    "unclaimed": "Unclaimed: no account to pay to",
-    "carried": "Carried to the next payout",
-    "owed": "Owed",
-}
-"""Parts of a balance, and how they are called."""
-NO_ADVICE = "This statement lists payments and tax withheld. It is no tax advice, and no form of a tax authority."
+PARTS = ("earned", "paid", "withheld", "held", "unclaimed", "carried", "owed")
+"""Parts of a balance."""
 WIDTH = 72
 
 
@@ -58,36 +41,36 @@ class CurrencyYear:
             whole += move.money
         return whole
 
-    def money(self, minor: int) -> str:
-        return formatted(minor, self.currency)
-
-    def parts(self) -> list[tuple[str, str, str, str]]:
+    def parts(self, language: Language) -> list[tuple[str, str, str, str]]:
         """Name of each part of the balance, and its amount at the beginning, in the year, and at the end.
 
         Parts that are zero throughout are left out, except what was earned and paid.
         """
         rows = []
-        for part, title in PARTS.items():
+        for part in PARTS:
             before, after = getattr(self.opening, part), getattr(self.closing, part)
             if before or after or part in ("earned", "paid"):
-                rows.append((title, self.money(before), self.money(after - before), self.money(after)))
+                at_start, within, at_end = (
+                    language.money(minor, self.currency) for minor in (before, after - before, after)
+                )
+                rows.append((language.text(f"part_{part}"), at_start, within, at_end))
         return rows
 
-    def rows(self) -> list[tuple[str, str, str, str, str, str, str, str]]:
+    def rows(self, language: Language) -> list[tuple[str, str, str, str, str, str, str, str]]:
         """Day, pool, kind, and amounts earned, paid, withheld, held and on account, for each movement."""
         return [
-            (move.day, move.pool, KINDS.get(move.kind, move.kind), *self._amounts(move.money))
+            (move.day, move.pool, language.text(f"kind_{move.kind}"), *self._amounts(move.money, language))
             for move in self.movements
         ]
 
-    def _amounts(self, money: Money) -> tuple[str, str, str, str, str]:
+    def _amounts(self, money: Money, language: Language) -> tuple[str, str, str, str, str]:
         minors = money.due, money.paid, money.withheld, money.held, money.account
-        first, *others = (self.money(minor) if minor else "" for minor in minors)
-        return first or self.money(0), others[0], others[1], others[2], others[3]
+        first, *others = (language.money(minor, self.currency) if minor else "" for minor in minors)
+        return first or language.money(0, self.currency), others[0], others[1], others[2], others[3]
 
-    def sums(self) -> tuple[str, str, str, str, str]:
+    def sums(self, language: Language) -> tuple[str, str, str, str, str]:
         """Totals of the amounts of `rows`."""
-        return self._amounts(self.total)
+        return self._amounts(self.total, language)
 
 
 @dataclass(frozen=True)
@@ -96,7 +79,7 @@ class AnnualStatement:
 
     Attributes:
         payer: who pays; empty if it is not known.
-        facts: of the payee: name and text, such as the country and the tax form.
+        facts: of the payee, in the language of the page: name and text, such as the country and the tax form.
         head: hash of the last statement of the ledger, which says on which records this rests.
     """
 
@@ -110,35 +93,38 @@ class AnnualStatement:
     created_at: str
 
 
-def render_annual(statement: AnnualStatement) -> str:
+def render_annual(statement: AnnualStatement, language: Language) -> str:
     """Render the page as one HTML file without external resources, to be read and printed."""
-    return environment().get_template("annual.html.j2").render(statement=statement, no_advice=NO_ADVICE)
+    return environment().get_template("annual.html.j2").render(statement=statement, language=language, t=language.html)
 
 
-def annual_text(statement: AnnualStatement) -> str:
+def annual_text(statement: AnnualStatement, language: Language) -> str:
     """The statement as plain text in lines of at most 72 characters, for the body of a message."""
-    lines = [f"Statement for {statement.year}: {statement.name}", ""]
-    lines += [f"{title}: {text}" for title, text in (("Payer", statement.payer), *statement.facts) if text]
+    t, numbered = language.text, statement.year
+    lines = [t("text_title", year=numbered, name=statement.name), ""]
+    lines += [f"{title}: {text}" for title, text in ((t("payer"), statement.payer), *statement.facts) if text]
     for year in statement.currencies:
-        lines += ["", f"{year.currency}", "-" * len(year.currency)]
-        for title, before, within, after in year.parts():
-            lines += [f"{title}:", f"    {before} at the start, {within} in {statement.year}, {after} at the end"]
-        lines += ["", "What was posted:"]
-        titles = ("earned", "paid", "withheld", "held", "on account")
-        for day, pool, kind, *amounts in year.rows():
-            moved = "; ".join(f"{title} {amount}" for title, amount in zip(titles, amounts, strict=True) if amount)
+        lines += ["", year.currency, "-" * len(year.currency)]
+        for title, before, within, after in year.parts(language):
+            lines += [f"{title}:", f"    {t('text_part', before=before, within=within, after=after, year=numbered)}"]
+        lines += ["", t("text_posted")]
+        names = ("text_earned", "text_paid", "text_withheld", "text_held", "text_account")
+        for day, pool, kind, *amounts in year.rows(language):
+            moved = "; ".join(t(name, amount=amount) for name, amount in zip(names, amounts, strict=True) if amount)
             lines += [f"{day}  {pool}, {kind}", f"    {moved}"]
-        lines += [f"{day}  paid as {amount:f} {unit} at {rate}" for day, amount, unit, rate in year.converted]
-    lines += ["", NO_ADVICE, f"Ledger: {statement.head}"]
+        for day, amount, unit, rate in year.converted:
+            numbers = {"amount": language.number(amount), "unit": unit, "rate": language.number(rate)}
+            lines += [f"{day}  {t('text_converted', **numbers)}"]
+    lines += ["", t("no_advice"), t("text_head", head=statement.head)]
     return "\n".join(_wrapped(lines)) + "\n"
 
 
-def annual_message(statement: AnnualStatement) -> bytes:
+def annual_message(statement: AnnualStatement, language: Language) -> bytes:
     """A message with the text and the page, without an address, to be sent by a mail program."""
     message = EmailMessage()
-    message["Subject"] = f"Your statement for {statement.year}"
-    message.set_content(annual_text(statement))
-    message.add_alternative(render_annual(statement), subtype="html")
+    message["Subject"] = language.text("subject", year=statement.year)
+    message.set_content(annual_text(statement, language))
+    message.add_alternative(render_annual(statement, language), subtype="html")
     return message.as_bytes()
 
 

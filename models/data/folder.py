@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.data.consent import license_terms, training_mining
 from royalty.models.data.listing import (
     SEPARATOR,
     Entry,
@@ -75,7 +76,7 @@ def _listed(
     Args:
         seen: rows of the files listed so far.
     """
-    for column in ("file_name", "label", "text", "license", "date"):
+    for column in ("file_name", "label", "text", "license", "date", "training_mining", "license_terms"):
         if isinstance(record.get(column), dict | list):
             raise InputError(
                 f"{where}: `{column}` is one text, and this is a {type(record[column]).__name__}; correct it"
@@ -94,7 +95,17 @@ def _listed(
             f"contributors with {SEPARATOR!r}"
         )
     label, text, license_, date = (as_text(record.get(column)) for column in ("label", "text", "license", "date"))
-    return file, Entry(f"{where}: {name!r}", contributors, label, text, license_, name, date=date)
+    return file, Entry(
+        f"{where}: {name!r}",
+        contributors,
+        label,
+        text,
+        license_,
+        name,
+        date=date,
+        training_mining=training_mining(where, record.get("training_mining")),
+        license_terms=license_terms(where, record.get("license_terms")),
+    )
 
 
 def list_images(folder: Path) -> Listing:

@@ -11,6 +11,7 @@ import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import Listing
+from royalty.models.data.refusals import by_contributor
 
 UNKNOWN = "unknown"
 """How the messages name the license of images that state none."""
@@ -22,18 +23,22 @@ class Licensed:
 
     Attributes:
         left_out: number of images left out, by license; "" stands for an unknown license.
+        left_out_of: the same by contributor.
         without: contributors of whose images none is left, sorted.
         withdrawn: number of images left out by contributor, because one of their contributors withdrew them.
         manifests, refused, tampered: see `royalty.models.data.refusals.Credentialed`.
+        not_consented: number of images that `training_mining` does not allow to train on, by contributor.
     """
 
     listing: Listing
     left_out: dict[str, int] = field(default_factory=dict)
+    left_out_of: dict[str, int] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     withdrawn: dict[str, int] = field(default_factory=dict)
     manifests: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     tampered: tuple[str, ...] = ()
+    not_consented: dict[str, int] = field(default_factory=dict)
 
     @property
     def read(self) -> dict[str, Any]:
@@ -42,10 +47,10 @@ class Licensed:
 
 
 def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool) -> Licensed:
-    """The images with an allowed license. Case does not matter, and an unknown license is not allowed.
+    """The images with an allowed license or terms. Case does not matter, and what is not stated is not allowed.
 
     Args:
-        allow: names of licenses, as the images state them; None allows every license, and an unknown one.
+        allow: names of licenses or of terms, as the images state them; None allows every license, and an unknown one.
         leave_out: whether other images are left out; otherwise they are an error.
 
     Raises:
@@ -54,7 +59,8 @@ def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool
     if allow is None:
         return Licensed(listing)
     allowed = {name.strip().casefold() for name in allow}
-    fits = np.array([entry.license.casefold() in allowed and bool(entry.license) for entry in listing.entries], bool)
+    stated = [{entry.license.casefold(), entry.license_terms.casefold()} - {""} for entry in listing.entries]
+    fits = np.array([not allowed.isdisjoint(names) for names in stated], bool)
     if fits.all():
         return Licensed(listing)
     others = [entry for entry, fit in zip(listing.entries, fits, strict=True) if not fit]
@@ -69,4 +75,4 @@ def licensed(listing: Listing, allow: Collection[str] | None, *, leave_out: bool
     if not fits.any():
         raise InputError(f"{rule}; no image has one of these, but {written}. Allow a license that images have")
     kept, gone = listing.keeping(fits)
-    return Licensed(kept, counts, gone)
+    return Licensed(kept, counts, by_contributor(others), gone)

@@ -19,7 +19,7 @@ from royalty.models.data.teams import team_of
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
-COLUMNS = ("file_name", "contributor", "label", "text", "license")
+COLUMNS = ("file_name", "contributor", "label", "text", "license", "training_mining", "license_terms")
 LEAST_CONTRIBUTORS = 2
 
 Cell = bytes | np.ndarray | None
@@ -51,6 +51,8 @@ class Entry:
         style: of the face that a character is drawn in; empty for other images.
         date: day on which the image was made, such as `2018-12-31`; empty if unknown.
         creator: whom the Content Credentials of the image name; empty if they are not read, or name nobody.
+        training_mining: `allowed`, `notAllowed` or `constrained`, as its contributor consents; empty if not stated.
+        license_terms: address or name of the terms of its license, such as an RSL file; empty if not stated.
     """
 
     where: str
@@ -62,10 +64,14 @@ class Entry:
     style: str = ""
     date: str = ""
     creator: str = ""
+    training_mining: str = ""
+    license_terms: str = ""
 
 
-DESCRIBED = ("label", "text", "license", "style", "date", "creator")
+DESCRIBED = ("label", "text", "license", "style", "date", "creator", "training_mining", "license_terms")
 """What people are shown of an image beside its contributors and its file."""
+LATER = ("creator", "training_mining", "license_terms")
+"""Those of them that are in the digest of a listing only if an image has them, so that others keep theirs."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,10 @@ class Listing:
         """SHA-256 over the images and their metadata, independent of their location."""
         digest = hashlib.sha256(self.reader.digest().encode())
         for entry in self.entries:
-            described = [getattr(entry, name) for name in DESCRIBED if name not in ("date", "creator")]
+            described = [getattr(entry, name) for name in DESCRIBED if name not in ("date", *LATER)]
             dated = [entry.date] if entry.date else []  # a listing without dates keeps its digest
-            created = [{"creator": entry.creator}] if entry.creator else []
-            metadata = [entry.contributors, *described, *dated, *created]
+            later = [{name: value} for name in LATER if (value := getattr(entry, name))]
+            metadata = [entry.contributors, *described, *dated, *later]
             digest.update(json.dumps(metadata).encode() + b"\n")
         if self.labels:
             digest.update(json.dumps(self.labels).encode())
@@ -142,6 +148,10 @@ class Listing:
     def licenses(self) -> dict[str, int]:
         """Number of images by license; the empty name counts images whose license is unknown."""
         return dict(Counter(entry.license for entry in self.entries).most_common())
+
+    def terms(self) -> dict[str, int]:
+        """Number of images by the terms of their license; the empty name counts images that state none."""
+        return dict(Counter(entry.license_terms for entry in self.entries).most_common())
 
     def years(self) -> dict[str, int]:
         """Number of images by the year of their date; the empty name counts images whose date is unknown."""

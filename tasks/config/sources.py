@@ -72,6 +72,18 @@ class Credentials(StageConfig):
     refused: Refusing = "ignore"
 
 
+class Consent(StageConfig):
+    """What may train, by what `training_mining` says of each image; see `royalty.models.data.consent`.
+
+    Attributes:
+        refused: what becomes of images that may not train.
+        unstated: whether images that state nothing may train.
+    """
+
+    refused: Refusing = "error"
+    unstated: Literal["allowed", "refused"] = "allowed"
+
+
 Side = Annotated[int, Field(ge=8, le=256, multiple_of=4)]
 
 
@@ -100,6 +112,11 @@ class ImageSource(StageConfig):
     def manifests(self) -> Credentials:
         """What the manifests of the images are read for."""
         return Credentials()
+
+    @property
+    def consented(self) -> Consent:
+        """What may train by the consent of its contributors; a source without it allows all."""
+        return Consent()
 
 
 class PlacedSource(ImageSource):
@@ -135,6 +152,11 @@ class FolderSource(LicensedSource):
     """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`; see `royalty.models.data.folder`."""
 
     source: Literal["folder"]
+    consent: Consent = Consent()
+
+    @property
+    def consented(self) -> Consent:
+        return self.consent
 
 
 class ColumnSource(LicensedSource):

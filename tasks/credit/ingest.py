@@ -19,6 +19,7 @@ from royalty.models.data.artbench import artbench_images
 from royalty.models.data.celeba import celeba_images
 from royalty.models.data.cifar import cifar_images
 from royalty.models.data.columns import dataset_images, parquet_images
+from royalty.models.data.consent import consented, consents
 from royalty.models.data.credited import copies, read_images
 from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
@@ -99,14 +100,17 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, publ
     usable = list_source(source, seed, labels=labels, texts=texts, withdrawals=withdrawals)
     listing, withdrawn = usable.listing, usable.withdrawn
     leave_out = source.manifests.refused == "leave-out"
+    without_consent = source.consented.refused == "leave-out"
     reading: dict[str, Any] = {"size": source.size, "held_out": source.held_out.model_dump()}
     if usable.left_out:
-        reading["left_out"] = {"licenses": usable.left_out, "contributors": usable.without}
+        reading["left_out"] = {"licenses": usable.left_out, "contributors": usable.without, "of": usable.left_out_of}
     if withdrawn:
         reading["withdrawn"] = withdrawn
     if usable.manifests:
         reading["manifests"] = {**usable.read, "leave_out": leave_out}
     provenance = listing.provenance(source.place)
+    if usable.not_consented:
+        reading["not_consented"] = {"images": usable.not_consented, "leave_out": without_consent}
     inputs = IngestInputs(reading, seed, files=listing.digest(), names=digest_of_names(provenance), public=public)
 
     def compute(space: Workspace) -> IngestOutputs:
@@ -132,6 +136,11 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, publ
             licenses=listing.licenses(),
             years=listing.years(),
             left_out=usable.left_out,
+            left_out_of=usable.left_out_of,
+            consents=consents(listing),
+            terms=listing.terms(),
+            not_consented=usable.not_consented,
+            not_consented_left_out=without_consent and bool(usable.not_consented),
             without_images=list(usable.without),
             withdrawn=withdrawn,
             **usable.read,
@@ -195,16 +204,18 @@ def list_source(
             listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
     kept, withdrawn = without_withdrawn(usable.listing, withdrawals)
-    stated = _credentialed(kept, source.manifests)
+    allowing = consented(kept, source.consented.refused, unstated=source.consented.unstated == "allowed")
+    stated = _credentialed(allowing.listing, source.manifests)
     check_credited(stated.listing, labels=labels, texts=texts)
     return replace(
         usable,
         listing=stated.listing,
-        without=tuple(sorted({*usable.without, *stated.without})),
+        without=tuple(sorted({*usable.without, *allowing.without, *stated.without})),
         withdrawn=withdrawn,
         manifests=stated.manifests,
         refused=stated.refused,
         tampered=stated.tampered,
+        not_consented=allowing.refused,
     )
 
 

@@ -14,6 +14,7 @@ from royalty.infra.ledger.money import decimals_of, major_units
 from royalty.infra.pages.annual import AnnualStatement, CurrencyYear, annual_message, annual_text, render_annual
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.pages.contributors import file_of
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.pdf import print_pdf
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import Workspace
@@ -27,7 +28,9 @@ FIRST_YEAR, LAST_YEAR = 2000, 2999
 Payees = Mapping[str, Payee] | None
 
 
-def annual_statement(space: Workspace, contributor: str, year: int, payees: Payees, payer: str) -> AnnualStatement:
+def annual_statement(
+    space: Workspace, contributor: str, year: int, payees: Payees, payer: str, language: Language
+) -> AnnualStatement:
     """The statement of a contributor for a calendar year (UTC), in every currency.
 
     Raises:
@@ -46,21 +49,21 @@ def annual_statement(space: Workspace, contributor: str, year: int, payees: Paye
         name=payee.name,
         year=year,
         payer=payer,
-        facts=tuple((title, text) for title, text in _facts(payee) if text),
+        facts=tuple((title, text) for title, text in _facts(payee, language) if text),
         currencies=tuple(each for each in years if each.movements or each.closing != type(each.closing)()),
         head=space.ledger.verify().head,
         created_at=datetime.now(UTC).isoformat(timespec="minutes"),
     )
 
 
-def write_annual(space: Workspace, statement: AnnualStatement, *, pdf: bool) -> list[Path]:
+def write_annual(space: Workspace, statement: AnnualStatement, language: Language, *, pdf: bool) -> list[Path]:
     """Write a statement to `statements/YEAR` in the home: as a page, as text, as a message, and optionally as PDF."""
     folder = space.root / "statements" / str(statement.year)
     page = folder / Path(file_of(statement.contributor)).name
     payloads = {
-        page: render_annual(statement).encode(),
-        page.with_suffix(".txt"): annual_text(statement).encode(),
-        page.with_suffix(".eml"): annual_message(statement),
+        page: render_annual(statement, language).encode(),
+        page.with_suffix(".txt"): annual_text(statement, language).encode(),
+        page.with_suffix(".eml"): annual_message(statement, language),
     }
     for path, payload in payloads.items():
         write_whole(path, payload)
@@ -176,22 +179,22 @@ def _year(accounts: Accounts, contributor: str, currency: str, year: int) -> Cur
     )
 
 
-def _facts(payee: Payee) -> list[tuple[str, str]]:
-    standing = payee.standing
-    form = " of ".join(filter(None, (standing.tax_form, standing.tax_form_date)))
+def _facts(payee: Payee, language: Language) -> list[tuple[str, str]]:
+    standing, t = payee.standing, language.text
+    dated = standing.tax_form and standing.tax_form_date
+    form = t("tax_form_dated", form=standing.tax_form, date=dated) if dated else standing.tax_form
     checks = [
-        " on ".join(filter(None, (f"{name} {status}", dated)))
-        for name, status, dated in (
+        t("check_dated", check=t(f"{name}_{status}"), date=day) if day else t(f"{name}_{status}")
+        for name, status, day in (
             ("identity", standing.identity, standing.identity_date),
-            ("sanctions status", standing.sanctions, standing.sanctions_date),
+            ("sanctions", standing.sanctions, standing.sanctions_date),
         )
         if status
     ]
-    hidden = f"ends with {payee.account[-4:]}" if len(payee.account) > 8 else payee.account
     return [
-        ("Account", hidden),
-        ("Country", payee.country),
-        ("Tax form", form),
-        ("Tax number", f"ends with {standing.tax_id[-4:]}" if len(standing.tax_id) > 4 else standing.tax_id),
-        ("Checks", ", ".join(checks)),
+        (t("payee_account"), t("ends_with", end=payee.account[-4:]) if len(payee.account) > 8 else payee.account),
+        (t("country"), payee.country),
+        (t("tax_form"), form),
+        (t("tax_number"), t("ends_with", end=standing.tax_id[-4:]) if len(standing.tax_id) > 4 else standing.tax_id),
+        (t("checks"), ", ".join(checks)),
     ]

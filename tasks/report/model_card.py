@@ -60,6 +60,9 @@ def _data(stages: RunStages) -> Iterator[str]:
         yield f"- not stated: {unknown:,} images"
     if data.left_out:
         yield f"- left out because of their licence: {sum(data.left_out.values()):,} images"
+    if data.not_consented_left_out:
+        count = sum(data.not_consented.values())
+        yield f"- left out because their contributors do not allow to train on them: {count:,} images"
     yield ""
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from royalty.infra.wording import counted
 from royalty.models.data.names import lookalikes, shortened
-from royalty.models.data.refusals import manifest_notes
+from royalty.models.data.refusals import manifest_notes, refusal_note
 from royalty.models.generators.training import Method
 from royalty.models.payout.equal import parts_of
 from royalty.models.payout.gates import relative_stderr
@@ -82,15 +82,26 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if any(data.licenses):
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
         yield f"Licenses of the images: {shortened(counts)}."
+    if any(data.terms):
+        counts = [f"{name or 'not stated'} ({count})" for name, count in data.terms.items()]
+        yield f"Terms of the licenses: {shortened(counts)}."
+    if any(data.consents):
+        counts = [f"{name or 'not stated'} ({count})" for name, count in data.consents.items()]
+        yield f"Consent to training, by images: {shortened(counts)}."
     if any(data.years):
         counts = [f"{year or 'unknown'} ({count})" for year, count in data.years.items()]
         yield f"Years in which the images were made: {', '.join(counts)}."
     if data.left_out:
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.left_out.items()]
         yield f"Images left out because of their license: {shortened(counts)}."
+        if data.left_out_of:
+            yield f"These are of: {shortened([f'{name} ({count})' for name, count in data.left_out_of.items()])}."
     if data.withdrawn:
         counts = [f"{name} ({count})" for name, count in data.withdrawn.items()]
         yield f"Images that were withdrawn are not trained on: {shortened(counts)}."
+    if data.not_consented:
+        images = "Images that their contributors do not allow to train on"
+        yield refusal_note(images, data.not_consented, data.not_consented_left_out)
     yield from manifest_notes(data)
     if data.without_images:
         yield (

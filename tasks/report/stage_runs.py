@@ -121,6 +121,15 @@ def datasets(data: IngestOutputs) -> tuple[DatasetRecord, DatasetRecord, Dataset
         counts["years"] = data.years
     if data.left_out:
         counts["left_out_by_license"] = data.left_out
+    refusals = {
+        "left_out_by_contributor": data.left_out_of,
+        "refused_by_consent": data.not_consented,
+        "refused_by_credentials": data.refused,
+        "withdrawn": data.withdrawn,
+        "training_mining": data.consents if any(data.consents) else {},
+        "license_terms": data.terms if any(data.terms) else {},
+    }
+    counts.update({name: numbers for name, numbers in refusals.items() if numbers})
     return (
         DatasetRecord("train", data.train, counts),
         DatasetRecord("validation", data.validation, {}, "evaluation"),

@@ -241,6 +241,7 @@ def _image_facts(data: IngestOutputs) -> Facts:
         ("By contributor", ", ".join(f"{name} {count}" for name, count in data.items.items())),
         *((("Licenses", _counts(data.licenses)),) if any(data.licenses) else ()),
         *((("Left out by license", _counts(data.left_out)),) if data.left_out else ()),
+        *((("Refused by contributors", _counts(data.not_consented)),) if data.not_consented else ()),
     )
 
 

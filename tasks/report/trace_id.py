@@ -67,6 +67,8 @@ COLUMNS = {
     "style": "Style",
     "date": "Date",
     "creator": "Creator",
+    "training_mining": "Training and mining",
+    "license_terms": "Terms of the license",
 }
 """Titles of the columns of a listing."""
 

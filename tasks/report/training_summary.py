@@ -99,6 +99,8 @@ def _processing(data: IngestOutputs) -> Iterator[str]:
         ("left out because of their licence", data.left_out),
     ):
         yield f"- {sum(counts.values()):,} images {title}"
+    treated = "not trained on" if data.not_consented_left_out else "counted only"
+    yield f"- {sum(data.not_consented.values()):,} images that their contributors do not allow to train on, {treated}"
     treated = "not trained on" if data.refused_left_out else "counted only"
     yield f"- {sum(data.refused.values()):,} images whose Content Credentials refuse training, {treated}"
     yield f"- {data.manifests:,} images with Content Credentials that were read"

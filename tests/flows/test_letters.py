@@ -76,6 +76,7 @@ def test_designers_are_credited_and_what_was_left_out_is_said(run: tuple[Path, C
     report = (Path(result.folder) / "report.html").read_text()
     assert "Licenses of the images: OFL-1.1 (45)." in report
     assert "Images left out because of their license: All rights reserved. (3)." in report
+    assert "These are of: Dee (3)." in report
     assert "none may be used, so that they are not credited: Dee." in report
 
 
@@ -126,6 +127,7 @@ def test_mlflow_has_licenses_and_captions(run: tuple[Path, CreditResult]) -> Non
     profile = json.loads(next(used.dataset.profile for used in inputs if used.dataset.name == "train"))
     assert profile["licenses"] == {"OFL-1.1": 45}
     assert profile["left_out_by_license"] == {"All rights reserved.": 3}
+    assert profile["left_out_by_contributor"] == {"Dee": 3}
     for table in ("images.json", "values.json"):
         file = client.download_artifacts(result.mlflow_run, table)
         content = json.loads(Path(file).read_text())
@@ -160,7 +162,9 @@ def test_left_out_images_are_part_of_what_was_read(tmp_path: Path, monkeypatch: 
     (tmp_path / "fonts" / "dee.ttf").unlink()
     second = ingest.fn(chosen, 0)
     assert first.key != second.key
-    assert replace(second.outputs, listed="") == replace(first.outputs, listed="", left_out={}, without_images=[])
+    assert first.outputs.left_out_of == {"Dee": 3}
+    nothing = {"left_out": {}, "left_out_of": {}, "without_images": []}
+    assert replace(second.outputs, listed="") == replace(first.outputs, listed="", **nothing)
 
 
 def test_fonts_of_packages_and_files(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import email
 import email.policy
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +21,7 @@ from royalty.flows.cli.app import app
 from royalty.flows.configuration import ConfigError
 from royalty.infra.ledger.balances import Balance, accounts_of
 from royalty.infra.ledger.postings import Posting
+from royalty.infra.pages import language
 from royalty.infra.pages.pdf import print_pdf
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
@@ -139,6 +141,51 @@ def test_an_annual_statement_is_a_page_a_text_and_a_message(space: Workspace, te
     assert "fund 1, replacement of an earlier division\n    earned -$9.52" in text
     for arguments in (("zed", "--year", str(YEAR)), ("ann", "--year", "1")):
         assert isinstance(command("statement", *arguments).exception, InputError)
+
+
+def test_an_annual_statement_in_another_language(space: Workspace, terms: dict[str, Any], tmp_path: Path) -> None:
+    pay("fund", {**terms, "period": "1"})
+    arguments = ("statement", "cy", "--year", str(YEAR), "--json", "--language")
+    html, text, message = (Path(file) for file in json.loads(command(*arguments, "de").stdout)["files"])
+    page = html.read_text()
+    for part in (
+        '<html lang="de" dir="ltr">',
+        f"{YEAR} wurden 200,00\xa0$ verdient, 171,00\xa0$ ausgezahlt und 19,00\xa0$ als Steuer einbehalten.",
+        "gezahlt von <bdi>Museum</bdi>",
+        "25702 JPY zum Kurs von 150,305 JPY für 1 USD",
+        "W-8BEN vom 2026-01-07",
+        "keine Steuerberatung",
+    ):
+        assert part in page, part
+    assert "Verteilung\n    verdient 200,00\xa0$" in text.read_text()
+    mail = email.message_from_bytes(message.read_bytes(), policy=email.policy.default)
+    assert mail["Subject"] == f"Ihre Abrechnung für {YEAR}"
+    english = (Path(language.__file__).parent / "languages" / "en.yaml").read_text()
+    own = tmp_path / "own.yaml"
+    own.write_text(english.replace('"Earned"', '"<b>Gagné"').replace("locale: en", "locale: ar"))
+    page = Path(json.loads(command(*arguments, str(own)).stdout)["files"][0]).read_text()
+    assert '<html lang="ar" dir="rtl">' in page
+    assert "&lt;b&gt;Gagné" in page, "a translation is text, and no HTML"
+    own.write_text(english.replace("subject:", "sujet:"))
+    assert isinstance(command(*arguments, str(own)).exception, language.LanguageError)
+    assert isinstance(command(*arguments, str(tmp_path / "none.yaml")).exception, ConfigError)
+
+
+def test_pages_have_no_sentence_beside_the_language(space: Workspace, terms: dict[str, Any], tmp_path: Path) -> None:
+    """With every sentence replaced by its name, no English is left in the page and in the text."""
+    pay("fund", {**terms, "period": "1"})
+    names = {
+        name: f"{name.upper()} " + " ".join(sorted(set(re.findall(r"\{\w+\}", text))))
+        for name, text in language.shipped_language("en").sentences.items()
+    }
+    names["date_pattern"] = "y"
+    (tmp_path / "own.yaml").write_text(json.dumps({"locale": "en", **names}))
+    arguments = ("statement", "cy", "--year", str(YEAR), "--json", "--language", str(tmp_path / "own.yaml"))
+    html, text, _ = (Path(file) for file in json.loads(command(*arguments).stdout)["files"])
+    body = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html.read_text(), flags=re.DOTALL)
+    for written in (body, text.read_text()):
+        words = set(re.findall(r"\b[a-z]{4,}\b", re.sub(r"\b[0-9a-f]{64}\b", "", written)))
+        assert words <= {"fund"}, words
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -35,6 +35,8 @@ IMAGES = IngestOutputs(
     manifests=4,
     refused={"bob": 3},
     refused_left_out=True,
+    not_consented={"ann": 4},
+    not_consented_left_out=True,
     public=["museum"],
 )
 
@@ -69,6 +71,7 @@ def test_what_a_run_knows_is_in_its_summary(space: Workspace, tmp_path: Path) ->
         "not stated: 2 images",
         "3 images withdrawn by their contributors",
         "7 images left out because of their licence",
+        "4 images that their contributors do not allow to train on, not trained on",
         "3 images whose Content Credentials refuse training, not trained on",
         "2 contributors are credited",
     ):

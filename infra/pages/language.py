@@ -1,0 +1,130 @@
+"""Texts of the pages that contributors get, in one language: a mapping of names to sentences, from one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from string import Formatter
+from typing import Any
+
+import yaml
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_datetime
+from babel.numbers import format_decimal
+from markupsafe import Markup, escape
+
+from royalty.infra.errors import Refusal
+from royalty.infra.ledger.money import formatted
+
+SOURCE = "en"
+LOCALE = "locale"
+
+
+class LanguageError(Refusal):
+    """A translation that lacks sentences, or has others; the message names them all."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """The texts of one language.
+
+    Attributes:
+        locale: how amounts, numbers and dates are written.
+        sentences: by name; what is filled in stands in braces.
+    """
+
+    locale: str
+    sentences: Mapping[str, str]
+
+    @property
+    def tag(self) -> str:
+        """The language tag of a page, such as `pt-BR`."""
+        return self.locale.replace("_", "-")
+
+    @property
+    def direction(self) -> str:
+        """`ltr` or `rtl`."""
+        return str(Locale.parse(self.locale).text_direction)
+
+    def text(self, name: str, /, **values: object) -> str:
+        """A sentence as plain text."""
+        return self.sentences[name].format(**values)
+
+    def html(self, name: str, /, **values: object) -> Markup:
+        """A sentence as HTML. Values are escaped, unless they are HTML themselves."""
+        return Markup(escape(self.sentences[name])).format(**values)
+
+    def money(self, minor: int, currency: str) -> str:
+        return formatted(minor, currency, self.locale)
+
+    def number(self, number: Decimal | str) -> str:
+        """All digits, without separators of thousands."""
+        return str(
+            format_decimal(Decimal(number), locale=self.locale, decimal_quantization=False, group_separator=False)
+        )
+
+    def moment(self, written: str) -> str:
+        """An ISO 8601 date and time (UTC) in words."""
+        pattern = self.sentences["date_pattern"]
+        return f"{format_datetime(datetime.fromisoformat(written), pattern, locale=self.locale)} UTC"
+
+
+def shipped() -> list[str]:
+    """Languages that come with Royalty."""
+    folder = files("royalty.infra.pages").joinpath("languages")
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+@cache
+def shipped_language(name: str) -> Language:
+    """A language that comes with Royalty."""
+    text = files("royalty.infra.pages").joinpath("languages", f"{name}.yaml").read_text(encoding="utf-8")
+    return language_of(yaml.safe_load(text), name)
+
+
+def language_of(texts: Mapping[str, Any], origin: str) -> Language:
+    """Check a translation against the English texts.
+
+    Args:
+        origin: file, for the errors.
+
+    Raises:
+        LanguageError: sentences are missing or unknown, or do not fill in what the English ones do; or the locale is
+            unknown. The message names all of them.
+    """
+    source = texts if origin == SOURCE else {LOCALE: SOURCE, **shipped_language(SOURCE).sentences}
+    faults = [f"{name} is missing" for name in source if name not in texts]
+    faults += [f"{name} is unknown" for name in texts if name not in source]
+    for name in source:
+        if name in texts and not (isinstance(texts[name], str) and texts[name].strip()):
+            faults.append(f"{name} is not a text")
+        elif name in texts and (wanted := _filled(source[name])) != _filled(texts[name]):
+            faults.append(f"{name} must fill in {_listed(wanted)}, and nothing else")
+    if not faults:
+        try:
+            Locale.parse(texts[LOCALE])
+        except (UnknownLocaleError, ValueError):
+            faults = [f"locale is a language such as de or pt_BR, got {texts[LOCALE]!r}"]
+    if faults:
+        raise LanguageError(
+            f"{origin}: a translation has the texts of the English one, filled in alike: {'; '.join(faults)}. "
+            "Correct these lines"
+        )
+    return Language(texts[LOCALE], {name: text for name, text in texts.items() if name != LOCALE})
+
+
+def _filled(text: str) -> set[str] | None:
+    """Names in braces; None if the text is not well formed, or has more than names in them."""
+    try:
+        parts = [part for part in Formatter().parse(text) if part[1] is not None]
+    except ValueError:
+        return None
+    return {str(name) for _, name, _, _ in parts} if all(not spec and not kind for _, _, spec, kind in parts) else None
+
+
+def _listed(names: set[str] | None) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names or ())) or "nothing"
