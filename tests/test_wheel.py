@@ -19,7 +19,7 @@ from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("flows", "tasks", "models", "infra")
-DATA = ("flows/presets", "infra/pages/templates", "models/data/tables")
+DATA = ("flows/presets", "infra/pages/languages", "infra/pages/templates", "models/data/tables")
 """Folders of what is no Python and belongs into a wheel."""
 
 HOSTILE = 'raise RuntimeError(f"{__name__} of the current folder was imported")\n'
