@@ -210,7 +210,7 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
         call_with_stores,
         worker.measure_coalitions,
         (plans, {key: row.checkpoint for key, row in runs.coalitions(by_key).items()}, _measured(plans)),
-        (home.root, home.weights_root, home.threads),
+        home.stores,
         advance=record_row,
         modules=(WORKER,),
         timeout=60 * timeout_minutes,
