@@ -29,7 +29,7 @@ def approve(approval: str, note: str = "", by: str | None = None) -> tuple[Appro
     Raises:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
-    check_home(settings().root)
+    check_home(settings())
     decided = decide_approval(approval, by or settings().actor, approve=True, note=note)
     if _resumed(decided):
         return decided, None
@@ -44,7 +44,7 @@ def reject(approval: str, note: str, by: str | None = None) -> Approval:
     Raises:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
-    check_home(settings().root)
+    check_home(settings())
     decided = decide_approval(approval, by or settings().actor, approve=False, note=note)
     _resumed(decided)
     return decided

@@ -59,7 +59,7 @@ def build_index(config: IndexConfig) -> IndexResult:
         InputError: images that cannot be read, or without a contributor.
         StoreError: another process changes the index, or the disk is full; an earlier index stays.
     """
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.entries)
     items, encoder = _embedded(config.train, config.size, config.encoder, config.credentials.refused)
     return IndexResult(**build_items(config, items, encoder))
@@ -74,7 +74,7 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
         InputError: as for `build_index`; or the images have another encoder than those of the index.
         StoreError: as for `build_index`.
     """
-    check_home(settings().root)
+    check_home(settings())
     about = described(model, version)
     if about.encoder:
         check_weights(IndexConfig(model=model, train=train, encoder=about.encoder).entries)

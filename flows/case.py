@@ -72,7 +72,7 @@ def open_case(
     Raises:
         InputError: a contributor is unknown, or the deadline or a file cannot be used.
     """
-    check_home(settings().root)
+    check_home(settings())
     space = open_workspace(settings())
     opened = space.cases.open(
         by or settings().actor,
@@ -98,7 +98,7 @@ def add_message(case: str, text: str, evidence: Sequence[Path] = (), by: str | N
         LedgerConflict: there is no such case, or it is decided.
         InputError: a file cannot be used.
     """
-    check_home(settings().root)
+    check_home(settings())
     space = open_workspace(settings())
     files = store_evidence(space, evidence)
     told = space.cases.add_message(case, by or settings().actor, text, files)
@@ -131,7 +131,7 @@ def decide_case(
         InputError: an award or a file cannot be used, or a payment file cannot be written.
         LedgerBroken: the ledger does not verify.
     """
-    check_home(settings().root)
+    check_home(settings())
     space = open_workspace(settings())
     known = space.cases.case(case)
     check_release(space, known, outcome, export)
@@ -178,7 +178,7 @@ def withdraw(
         InputError: the contributor is unknown, or a file cannot be used.
         StoreError: an index cannot be changed now; the opt-out is recorded, and the message says how to go on.
     """
-    check_home(settings().root)
+    check_home(settings())
     space = open_workspace(settings())
     (name,) = checked_contributors(space, [contributor])
     optout, path = withdraw_works(space, by or settings().actor, name, works, reason, store_evidence(space, evidence))

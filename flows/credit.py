@@ -147,7 +147,7 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
         check: checks settings of the caller's method against the contributors.
         anew: train on these images, even if a revaluation kept models that were trained on earlier ones.
     """
-    check_home(settings().root)
+    check_home(settings())
     data = ingest(
         config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
     )

@@ -249,7 +249,7 @@ def traced(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> J
 
 def check(config: CriteriaConfig) -> None:
     """Check, before training, that `ROYALTY_HOME` can be written and that the required weights are present."""
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.entries)
 
 

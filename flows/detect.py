@@ -56,7 +56,7 @@ def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None)
     """
     config = as_detect_config(config)
     check_out(out)
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.encoding.entries)
     sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
     detected = detect_all(config, sides)

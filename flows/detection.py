@@ -79,7 +79,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
     Raises:
         DetectionFailed: a part failed, after the others were measured and published.
     """
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.encoding.entries)
     sides = clean_sides(config)
     check_corruptions(config, sides)

@@ -60,7 +60,7 @@ def distance(config: DistanceConfig | dict[str, Any] | str) -> DistanceResult:
         config: a configuration, the contents of a configuration file, or the path of one.
     """
     config = as_distance_config(config)
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.encoding.entries)
     sides, notes = read_sides(config.first, config.second, config.encoding, config.seed, config.credentials)
     measured = measure_distance(config, sides)

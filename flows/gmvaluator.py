@@ -57,7 +57,7 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
     """
     config = as_gmvaluator_config(config)
     check_out(out)
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.matching.entries)
     size = config.size or common_side(config.train, config.generated)
     listed = read(config.train, size, refusing=config.credentials.refused).outputs

@@ -55,7 +55,7 @@ def memorization(config: MemorizationConfig | dict[str, Any] | str) -> Memorizat
         config: a configuration, the contents of a configuration file, or the path of one.
     """
     config = as_memorization_config(config)
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.entries)
     paths = [config.train, config.generated, *([config.held_out] if config.held_out else [])]
     size = config.size or common_side(*paths)

@@ -100,7 +100,7 @@ def payout(
             nothing is posted.
         LedgerConflict: the posting contradicts what the ledger holds.
     """
-    check_home(settings().root)
+    check_home(settings())
     run, credited = find_credit(credit)
     source, run_terms = terms_of_run(run)
     terms = in_period(

@@ -77,7 +77,7 @@ def revalue(
         ConfigConflict: the name belongs to a run with other settings.
     """
     config = as_credit_config(config)
-    check_home(settings().root)
+    check_home(settings())
     anchor = load_anchor(config.name)
     if not dry_run:
         open_workspace(settings()).runs.claim_name(

@@ -60,7 +60,7 @@ def select(config: SelectConfig | dict[str, Any] | str, out: Path | None = None)
     """
     config = as_select_config(config)
     check_out(out)
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.encoding.entries)
     listed = read(config.train, config.encoding.size, refusing=config.credentials.refused).outputs
     check_budget(config.budget, listed.count)

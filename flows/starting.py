@@ -24,7 +24,7 @@ def started(known: str | None, *, flow: str, works: Sequence[str], show_progress
     from royalty.infra.settings import settings
     from royalty.infra.workspace import check_home, open_workspace
 
-    check_home(settings().root)
+    check_home(settings())
     with script_not_imported():
         if known is None or not open_workspace(settings()).runs.knows(known):
             preload(*works)  # workers will be needed: import their modules while the server starts

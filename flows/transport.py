@@ -17,7 +17,7 @@ from royalty.flows.runner import RUNNER
 from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
-from royalty.infra.workspace import check_home
+from royalty.infra.workspace import check_home, place_of
 from royalty.models.data.refusals import manifest_notes
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.sources import Credentials
@@ -75,7 +75,7 @@ def value(
     """
     config = as_value_config(config)
     check_out(out)
-    check_home(settings().root)
+    check_home(settings())
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     check_solver(config)
@@ -117,12 +117,14 @@ def read_sides(
 def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Valued:
     """Solve the transports of batches on the task runner, several in each process; then value the items likewise."""
     planned = plan_shares(config, sides, incremental)
-    shares = list(range(len(planned.outputs.shares)))
-    with progress("Transport batches", len(shares)) as advance:
-        solved = results_of(solve_share.map(shares, unmapped(planned)), advance)
+    plan, place = planned.outputs, unmapped(place_of(settings()))
+    ground, parts = unmapped(plan.ground), plan.parts
+    with progress("Transport batches", len(parts)) as advance:
+        solved = results_of(solve_share.map(parts, ground, place), advance)
     agreed = agree_shares(planned, solved)
-    with progress("Value items", len(shares)) as advance:
-        valued = results_of(value_share.map(shares, unmapped(planned), unmapped(agreed)), advance)
+    firsts = [sum(plan.batches[:number]) for number in range(len(parts))]
+    with progress("Value items", len(parts)) as advance:
+        valued = results_of(value_share.map(parts, firsts, ground, unmapped(agreed.outputs.agreement), place), advance)
     return join_shares(config, sides, planned, agreed, valued)
 
 

@@ -51,7 +51,7 @@ def payout_by_use(
         InputError: use or credit are unknown or do not pass the terms; nothing is posted.
         TakesBack, LedgerConflict: see `royalty.flows.payout.payout`.
     """
-    check_home(settings().root)
+    check_home(settings())
     run: str | None = None
     agreed: ApprovalConfig | None = None
     credited: Credited | None = None

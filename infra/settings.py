@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DASK_SCHEMES = ("tcp://", "tls://")
 RAY_SCHEME = "ray://"
+STORE = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9.-]+(/[^\s@?#]*)?")
 GPUS = Path("/proc/driver/nvidia/gpus")
 """NVIDIA's driver has a folder here for each GPU of the machine or of the container."""
 
@@ -45,6 +47,8 @@ class Settings(BaseSettings):
         home: folder of all stores.
         folder: folder that relative paths of deployments' parameters are resolved against; by default the current one,
             which a Prefect worker makes anew for each flow run.
+        artifacts: address `s3://BUCKET/PREFIX` of an S3-compatible store of models and tables; by default they are in
+            `home`.
         database_url: URL of the database of run store and ledger; by default SQLite in `home`.
         mlflow_uri: MLflow tracking server; by default SQLite in `home`.
         weights: folder of downloaded weights; by default `weights` in `home`.
@@ -68,6 +72,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".royalty")
     folder: Path | None = None
+    artifacts: str = ""
     database_url: str = ""
     mlflow_uri: str = ""
     weights: Path | None = None
@@ -92,6 +97,16 @@ class Settings(BaseSettings):
             )
         return runner
 
+    @field_validator("artifacts")
+    @classmethod
+    def _known_store(cls, address: str) -> str:
+        if address and not STORE.fullmatch(address):
+            raise ValueError(
+                f"ROYALTY_ARTIFACTS must be the address of a bucket, such as s3://BUCKET/PREFIX, got {address!r}; "
+                "credentials and endpoint are those of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
+            )
+        return address.rstrip("/")
+
     @property
     def root(self) -> Path:
         return self.home.expanduser().absolute()
@@ -109,6 +124,11 @@ class Settings(BaseSettings):
     @property
     def weights_root(self) -> Path:
         return self.root / "weights" if self.weights is None else self.weights.expanduser().absolute()
+
+    @property
+    def stores(self) -> tuple[Path, str, Path, int]:
+        """What a worker process opens its stores by: home, address of artifacts, folder of weights, and threads."""
+        return self.root, self.artifacts, self.weights_root, self.threads
 
     @property
     def run_store_url(self) -> str:

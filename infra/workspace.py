@@ -16,7 +16,7 @@ from royalty.infra.ledger.approvals import Approvals
 from royalty.infra.ledger.cases import Cases
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, masked
-from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
+from royalty.infra.stores.artifacts import ArtifactStore, StoreError, open_artifacts, write_whole
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.embeddings import EmbeddingStore
 from royalty.infra.stores.keys import SOURCES
@@ -46,13 +46,13 @@ class Workspace:
     approvals: Approvals
 
     def has_files_of(self, key: str) -> bool:
-        """Whether all files that a stage made, by its key, are in this home."""
+        """Whether all files that a stage made, by its key, are in its store."""
         made = [edge.child for edge in self.lineage.children([key]) if edge.run == key]
         return self.keeps(made) == set(made)
 
     def keeps(self, digests: Collection[str]) -> set[str]:
         """The digests that are stored artifacts or keys of rows."""
-        artifacts = {digest for digest in digests if self.artifacts.path(digest).exists()}
+        artifacts = self.artifacts.held(digests)
         return artifacts | self.lineage.known_rows([digest for digest in digests if digest not in artifacts])
 
 
@@ -63,7 +63,7 @@ def open_workspace(settings: Settings) -> Workspace:
     make_home(root)
     SOURCES.open(root / "cache" / "sources.json")
     engine = open_database(settings.run_store_url)
-    stores = ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings")
+    stores = open_artifacts(root, settings.artifacts), EmbeddingStore(root / "embeddings")
     ledger = Ledger(engine, notary(settings))
     runs, lineage = RunStore(engine), Lineage(engine)
     return Workspace(root, *stores, runs, ledger, lineage, Acts(engine), Cases(engine), Approvals(engine))
@@ -83,7 +83,7 @@ def notary(settings: Settings) -> Notary:
 
 def place_of(settings: Settings) -> str:
     """The locations of the stores, without a password."""
-    return f"{settings.root} with {masked(settings.run_store_url)}"
+    return f"{settings.artifacts or settings.root} with {masked(settings.run_store_url)}"
 
 
 def check_place(settings: Settings, place: str) -> None:
@@ -95,7 +95,8 @@ def check_place(settings: Settings, place: str) -> None:
     if place_of(settings) != place:
         raise StoreError(
             f"a worker must use the stores of its flow, {place}, but this worker uses {place_of(settings)}. Start the "
-            "worker with the flow's ROYALTY_DATABASE_URL and its ROYALTY_HOME, in a folder that both machines mount"
+            "worker with the flow's ROYALTY_DATABASE_URL, and with its ROYALTY_ARTIFACTS or with its ROYALTY_HOME in a "
+            "folder that both machines mount"
         )
 
 
@@ -119,12 +120,13 @@ def make_home(root: Path) -> None:
         raise StoreError(f"cannot write {root}: {error.strerror}; set ROYALTY_HOME to a writable folder") from error
 
 
-def check_home(root: Path) -> None:
-    """Check, before any work, that the home can be written and that its disk has room.
+def check_home(settings: Settings) -> None:
+    """Check, before any work, that the home can be written, that its disk has room, and that its store can be used.
 
     Raises:
-        StoreError: the home cannot be written, or the disk is nearly full.
+        StoreError: the home cannot be written, the disk is nearly full, or the store of artifacts cannot be used.
     """
+    root = settings.root
     make_home(root)
     probe = root / ".writable"
     write_whole(probe, b"")
@@ -135,3 +137,4 @@ def check_home(root: Path) -> None:
             f"a run needs {FREE_SPACE // 2**20} MiB free in {root}, but only {free // 2**20} MiB are free. Free some "
             "space, or set ROYALTY_HOME to a folder on a larger disk"
         )
+    open_artifacts(root, settings.artifacts).check()

@@ -184,7 +184,7 @@ def _tables(evidence: Mapping[str, Any]) -> dict[str, str]:
 def _write_tables(target: Target, artifacts: ArtifactStore, tables: Mapping[str, str]) -> list[str]:
     missing = []
     for digest, name in sorted(tables.items()):
-        if artifacts.path(digest).exists():
+        if artifacts.holds(digest):
             target.write(name, [artifacts.get(digest)])
         else:
             missing.append(digest)

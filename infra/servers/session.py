@@ -80,7 +80,7 @@ def configured() -> None:
 
 def serve_pages() -> None:
     """Run the MLflow and Prefect servers until interrupted."""
-    check_home(settings().root)
+    check_home(settings())
     configure(settings())
     servers = {"MLflow": mlflow_server(settings()), "Prefect": prefect_server(settings())}
     try:

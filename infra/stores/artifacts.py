@@ -7,8 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from royalty.infra.errors import UserError
 
@@ -17,11 +19,70 @@ class StoreError(UserError, OSError):
     """A store cannot be used; the message gives the rule, the cause and the remedy."""
 
 
+class MissingArtifact(StoreError):
+    """A store has no file of this digest."""
+
+
+class ChangedArtifact(StoreError):
+    """The content of a file does not have the digest that the file is named by.
+
+    Attributes:
+        now: SHA-256 of the content.
+    """
+
+    def __init__(self, message: str, now: str) -> None:
+        super().__init__(message)
+        self.now = now
+
+    def __reduce__(self) -> tuple[type[ChangedArtifact], tuple[str, str]]:
+        return type(self), (str(self), self.now)
+
+
+REMOTE = "royalty.infra.stores.remote_artifacts"
+"""Imported by its name, so that keys of stages do not depend on the versions of S3 packages: they change no result."""
+
+
+@lru_cache
+def open_artifacts(home: Path, address: str) -> ArtifactStore:
+    """The artifacts of a home: in its folder `artifacts`, or at an address `s3://BUCKET/PREFIX`.
+
+    Raises:
+        StoreError: the packages of the extra `s3` are not installed.
+    """
+    if not address:
+        return ArtifactStore(home / "artifacts")
+    try:
+        remote = import_module(REMOTE)
+    except ImportError as missing:
+        raise StoreError(
+            f"ROYALTY_ARTIFACTS={address} needs packages that are not installed ({missing}); run `pip install "
+            "'royalty[s3]'`, or unset ROYALTY_ARTIFACTS to keep artifacts in ROYALTY_HOME"
+        ) from missing
+    return cast(ArtifactStore, remote.RemoteArtifactStore(home / "cache" / "artifacts", address))
+
+
 class ArtifactStore:
     """Files `root/ab/abcd...`; no file is ever partially written."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def check(self) -> None:
+        """Check, before any work, that the store can be written and read.
+
+        Raises:
+            StoreError: it cannot.
+        """
+        write_whole(self.root / ".writable", b"")
+        (self.root / ".writable").unlink(missing_ok=True)
+
+    def holds(self, digest: str) -> bool:
+        """Whether the store has a file of this digest; its content is not verified."""
+        return self.path(digest).exists()
+
+    def held(self, digests: Iterable[str]) -> set[str]:
+        """The digests that the store has files of."""
+        return {digest for digest in digests if self.holds(digest)}
 
     def put(self, payload: bytes) -> str:
         """Store a payload and return its digest. Storing it again writes nothing."""
@@ -38,7 +99,7 @@ class ArtifactStore:
             StoreError: the folder cannot be written or the disk is full.
         """
         digest = hashlib.sha256()
-        with _partial(self.root / "whole") as (stream, temporary):
+        with partial(self.root / "whole") as (stream, temporary):
             for piece in pieces:
                 digest.update(piece)
                 stream.write(piece)
@@ -56,8 +117,8 @@ class ArtifactStore:
             StoreError: the file is missing, or its content does not have this digest.
         """
         payload = self._present(digest).read_bytes()
-        if hashlib.sha256(payload).hexdigest() != digest:
-            raise self._changed(digest)
+        if (now := hashlib.sha256(payload).hexdigest()) != digest:
+            raise self._changed(digest, now)
         return payload
 
     def verified(self, digest: str) -> Path:
@@ -67,25 +128,57 @@ class ArtifactStore:
             StoreError: as for `get`.
         """
         path = self._present(digest)
-        with path.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
-                raise self._changed(digest)
+        if (now := digest_of_file(path)) != digest:
+            raise self._changed(digest, now)
         return path
+
+    def audited(self, digest: str) -> Path:
+        """The file of a digest, verified as the store has it now, whatever copies of it this machine keeps.
+
+        Raises:
+            StoreError: as for `get`.
+        """
+        return self.verified(digest)
 
     def _present(self, digest: str) -> Path:
         path = self.path(digest)
         if not path.exists():
-            raise StoreError(f"artifact {digest} is not in {self.root}; was part of the store deleted? Restore it")
+            raise self._missing(digest)
         return path
 
-    def _changed(self, digest: str) -> StoreError:
-        return StoreError(
-            f"artifact {self.path(digest)} has changed since it was written; restore it, or start again with another "
-            "ROYALTY_HOME"
+    def _missing(self, digest: str) -> MissingArtifact:
+        return MissingArtifact(f"artifact {digest} is not in {self.place}; was part of the store deleted? Restore it")
+
+    def _changed(self, digest: str, now: str) -> ChangedArtifact:
+        return ChangedArtifact(
+            f"artifact {self.address(digest)} has changed since it was written; restore it, or start again with "
+            "another ROYALTY_HOME",
+            now,
         )
 
+    @property
+    def place(self) -> str:
+        """Location of the store, for messages."""
+        return str(self.root)
+
+    def address(self, digest: str) -> str:
+        """Location of the file of a digest, for messages."""
+        return f"{self.place}/{name_of(digest)}"
+
     def path(self, digest: str) -> Path:
-        return self.root / digest[:2] / digest
+        """The file of a digest on this machine, which may be missing."""
+        return self.root / name_of(digest)
+
+
+def name_of(digest: str) -> str:
+    """Name of the file of a digest in every store."""
+    return f"{digest[:2]}/{digest}"
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of the content of a file, read without loading it into memory."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_whole(path: Path, payload: bytes) -> None:
@@ -94,7 +187,7 @@ def write_whole(path: Path, payload: bytes) -> None:
     Raises:
         StoreError: the folder cannot be written or the disk is full.
     """
-    with _partial(path) as (stream, temporary):
+    with partial(path) as (stream, temporary):
         stream.write(payload)
         stream.flush()
         os.fsync(stream.fileno())
@@ -102,7 +195,7 @@ def write_whole(path: Path, payload: bytes) -> None:
 
 
 @contextmanager
-def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+def partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
     """A temporary file in the folder of a path, to be written and moved to the path; otherwise removed at the end."""
     temporary: Path | None = None
     try:
@@ -110,6 +203,8 @@ def _partial(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
             temporary = Path(stream.name)
             yield stream, temporary
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror}. Free some space, or set ROYALTY_HOME to a writable folder; "

@@ -42,7 +42,7 @@ def serve_attributions(
         StoreError: an index cannot be opened, or the home not written.
     """
     home = settings()
-    check_home(home.root)
+    check_home(home)
     keys = KeyFile(home.root / "attribution" / "keys.json")
     if not keys.listed():
         raise InputError("clients need keys, and there is none; make one first: royalty keys add NAME")

@@ -304,7 +304,7 @@ def credited_contributors(space: Workspace) -> set[str]:
     for run in space.ledger.credited_runs():
         stage = space.ledger.credit_of(run)
         credit = CREDIT.kept(space, stage[1]) if stage is not None else None
-        if credit is not None and space.artifacts.path(credit.outputs.table).exists():
+        if credit is not None and space.artifacts.holds(credit.outputs.table):
             names |= set(load_table(space, credit.outputs.table)["contributor"])
     return names
 
@@ -326,7 +326,7 @@ def find_credit(run_or_table: str) -> tuple[str, Credited]:
         )
     run, key = credited
     credit = CREDIT.kept(space, key)
-    if credit is None or not space.artifacts.path(credit.outputs.table).exists():
+    if credit is None or not space.artifacts.holds(credit.outputs.table):
         raise InputError(
             f"a pool is divided by a credit table of this home, and the table of {run!r} is not in {space.root}. Set "
             "ROYALTY_HOME to the home of that run"

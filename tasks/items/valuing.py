@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.settings import settings
-from royalty.infra.workspace import open_workspace
+from royalty.infra.workspace import check_place, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.base.optional import check_installed
 from royalty.tasks.config.values import ValueConfig
@@ -66,9 +66,15 @@ def plan_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Planned
 
 
 @task(name="solve transport of a share", cache_policy=NO_CACHE, retries=1)
-def solve_share(share: int, planned: Planned) -> Solved:
-    """Solve the optimal transports of one share."""
-    inputs = SolveInputs(planned.outputs.ground, planned.outputs.parts[share])
+def solve_share(part: str, ground: str, place: str) -> Solved:
+    """Solve the optimal transports of one share.
+
+    Args:
+        part, ground: digests of the share's batches and of what all shares have in common.
+        place: location of the stores as the flow sees it; the task may run on another machine.
+    """
+    check_place(settings(), place)
+    inputs = SolveInputs(ground, part)
     return run_in_worker(SOLVE_SHARE, inputs, shares_worker.solve)
 
 
@@ -80,10 +86,16 @@ def agree_shares(planned: Planned, solved: Sequence[Solved]) -> Agreed:
 
 
 @task(name="value items of a share", cache_policy=NO_CACHE, retries=1)
-def value_share(share: int, planned: Planned, agreed: Agreed) -> ShareValued:
-    """Value the items of one share."""
-    plan, first = planned.outputs, sum(planned.outputs.batches[:share])
-    inputs = ShareValueInputs(plan.ground, agreed.outputs.agreement, plan.parts[share], first)
+def value_share(part: str, first: int, ground: str, agreement: str, place: str) -> ShareValued:
+    """Value the items of one share.
+
+    Args:
+        first: number of batches in the shares before this one.
+        agreement: digest of the transport between batches.
+        part, ground, place: see `solve_share`.
+    """
+    check_place(settings(), place)
+    inputs = ShareValueInputs(ground, agreement, part, first)
     return run_in_worker(VALUE_SHARE, inputs, shares_worker.value)
 
 

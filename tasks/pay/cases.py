@@ -134,7 +134,7 @@ def write_case(space: Workspace, case: Case) -> Path:
         (name, pool, formatted(minor, currency))
         for (name, pool, currency), minor in held_by(space.ledger, case).items()
     ]
-    missing = [file.name for file in case.evidence if not space.artifacts.path(file.digest).exists()]
+    missing = [file.name for file in case.evidence if not space.artifacts.holds(file.digest)]
     page = CasePage(case, case.state(today()), tuple(held), tuple(missing))
     path = space.root / "cases" / f"{re.sub('[^0-9a-f]', '', case.id)}.html"
     write_whole(path, render_case(page).encode())

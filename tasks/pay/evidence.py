@@ -84,10 +84,10 @@ def check_payees(space: Workspace, posted: Posted, payees: Payees) -> None:
     paid = [name for name, amount in posted.moved.items() if amount > 0]
     if digest is None or not paid:
         return
-    if not space.artifacts.path(digest).exists():
+    if not space.artifacts.holds(digest):
         raise InputError(
             f"the payees of statement {posted.id} are those that it was posted with, and their list {digest} is not in "
-            f"{space.artifacts.root}. Set ROYALTY_HOME to the home that posted it"
+            f"{space.artifacts.place}. Set ROYALTY_HOME to the home that posted it"
         )
     before, now = json.loads(space.artifacts.get(digest)), payees or {}
     changed = [name for name in paid if before.get(name) != (_fields(now[name]) if name in now else None)]

@@ -100,7 +100,7 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
     by_method = {MATCH.name: Valuation(MATCH.name, match, load_table(space, match))}
     for row in space.runs.stages(VALUE.name):
         valued = readable(VALUE, row)
-        if valued is None or not space.artifacts.path(valued.outputs.table).exists():
+        if valued is None or not space.artifacts.holds(valued.outputs.table):
             continue
         table = load_table(space, valued.outputs.table)
         if not ids.isdisjoint(table["id"]):

@@ -190,7 +190,7 @@ def _policies(lineage: TracedLineage) -> Iterator[Step]:
 def _artifacts(lineage: TracedLineage) -> Iterator[Step]:
     for digest, edge in lineage.artifacts.items():
         row = lineage.stages[edge.parent]
-        state, problem = hashed(lineage.space.artifacts.path(digest), digest)
+        state, problem = hashed(lineage.space.artifacts, digest)
         problem = problem or lineage.row_problem(row.key)
         if (row.name, edge.role) == (INGEST.name, "train") and state == "verified":
             problem = problem or _images_problem(lineage.space.artifacts.path(digest), row)
@@ -308,7 +308,7 @@ def _checkpoint(lineage: TracedLineage, row: CoalitionRecord) -> tuple[State, st
     """Hash the model of a coalition again; a failed training has no model."""
     if row.checkpoint is None:
         return "recorded", None
-    return hashed(lineage.space.artifacts.path(row.checkpoint), row.checkpoint)
+    return hashed(lineage.space.artifacts, row.checkpoint)
 
 
 def _coalition_facts(row: CoalitionRecord, measurements: Sequence[MeasurementRecord]) -> Facts:

@@ -192,7 +192,7 @@ def _described_items(space: Workspace, ids: Sequence[str]) -> dict[str, tuple[tu
     """What the sources of the latest runs say of items, by id: title and value of each column that is filled."""
     described: dict[str, tuple[tuple[str, str], ...]] = {}
     for digest in dict.fromkeys(row.outputs.get("listed", "") for row in space.runs.stages(INGEST.name)):
-        if not digest or not space.artifacts.path(digest).exists():
+        if not digest or not space.artifacts.holds(digest):
             continue
         listed = items_of(space.artifacts, digest, ids)
         for identity, row in listed.items():
@@ -206,10 +206,10 @@ def _sets(space: Workspace) -> Iterator[tuple[str, str, Items]]:
     ingested = space.runs.stages(INGEST.name)
     sets = {row.outputs[part]: meaning for row in ingested for part, meaning in parts.items()}
     for digest, part in sets.items():
-        if space.artifacts.path(digest).exists():
+        if space.artifacts.holds(digest):
             yield digest, part, Items.of_set(open_set(space.artifacts.verified(digest)))
     for digest in {row.outputs["items"] for row in space.runs.stages("read-items")}:
-        if space.artifacts.path(digest).exists():
+        if space.artifacts.holds(digest):
             yield digest, "read from a source", load_items(space.artifacts, digest)
 
 

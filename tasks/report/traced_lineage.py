@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.trace import State
 from royalty.infra.settings import settings
+from royalty.infra.stores.artifacts import ArtifactStore, ChangedArtifact, MissingArtifact
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.lineage import Edge, Origin
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, StageRecord
@@ -132,13 +131,15 @@ class TracedLineage:
         return source
 
 
-def hashed(path: Path, digest: str) -> tuple[State, str | None]:
-    """Hash a file again; returns its state and, unless it is verified, the problem."""
-    if not path.exists():
-        return "missing", f"{path} is missing"
-    with path.open("rb") as stream:
-        now = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ("verified", None) if now == digest else ("changed", f"{path} was changed: its SHA-256 is now {now}")
+def hashed(artifacts: ArtifactStore, digest: str) -> tuple[State, str | None]:
+    """Hash an artifact of the store again; returns its state and, unless it is verified, the problem."""
+    try:
+        artifacts.audited(digest)
+    except MissingArtifact:
+        return "missing", f"{artifacts.address(digest)} is missing"
+    except ChangedArtifact as changed:
+        return "changed", f"{artifacts.address(digest)} was changed: its SHA-256 is now {changed.now}"
+    return "verified", None
 
 
 def _pays(stage: StageRecord, tables: Collection[str]) -> bool:

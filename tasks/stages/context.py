@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.infra.stores.artifacts import ArtifactStore, open_artifacts
 from royalty.infra.stores.embeddings import EmbeddingStore
 from royalty.infra.stores.weights import WeightsStore
 
@@ -56,10 +56,10 @@ class StageContext(Stores):
 
 
 @lru_cache
-def open_stores(root: Path, weights: Path, threads: int) -> Stores:
+def open_stores(root: Path, artifacts: str, weights: Path, threads: int) -> Stores:
     """Open the stores of a home once for each process, so that each embedding shard is checked once."""
     return Stores(
-        root, ArtifactStore(root / "artifacts"), EmbeddingStore(root / "embeddings"), WeightsStore(weights), threads
+        root, open_artifacts(root, artifacts), EmbeddingStore(root / "embeddings"), WeightsStore(weights), threads
     )
 
 
@@ -72,13 +72,13 @@ def call_stage(
     function: Callable[[Inputs, StageContext], Outputs],
     inputs: Inputs,
     key: str,
-    places: tuple[Path, Path, int],
+    places: tuple[Path, str, Path, int],
     advance: Callable[[int], None],
 ) -> Outputs:
     """Entry point of a worker process for a stage: call its function with the stores of a home.
 
     Args:
-        places: folders of the home and of the weights, and number of threads; see `Stores`.
+        places: see `royalty.infra.settings.Settings.stores`.
     """
     return function(inputs, stage_context(open_stores(*places), key, advance))
 
@@ -86,7 +86,7 @@ def call_stage(
 def call_with_stores(
     function: Callable[..., Outputs],
     arguments: tuple[Any, ...],
-    places: tuple[Path, Path, int],
+    places: tuple[Path, str, Path, int],
     report: Callable[[Any], object],
 ) -> Outputs:
     """Entry point of a worker process for other work: call a function with its arguments, the stores and a reporter."""

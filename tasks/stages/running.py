@@ -175,7 +175,7 @@ def call_in_worker(
             function,
             inputs,
             key,
-            (home.root, home.weights_root, home.threads),
+            home.stores,
             advance=advance,
             modules=(module_of(function),),
             mendable=(InputError,),

@@ -74,7 +74,7 @@ retrainings: 2
 
 @pytest.fixture
 def context(tmp_path: Path) -> StageContext:
-    return stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _steps: None)
+    return stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _steps: None)
 
 
 def keep(context: StageContext, labels: np.ndarray) -> str:

@@ -97,7 +97,7 @@ class Counting:
 
 @pytest.mark.slow
 def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
     rng = np.random.default_rng(0)
     train, made = (
         keep_items(context.artifacts, Items.of_images(rng.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8))).items
@@ -122,7 +122,7 @@ def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeyp
 
 
 def test_images_of_a_model_are_matched_with_those_that_trained_it(tmp_path: Path) -> None:
-    context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
     owners = [("ann",), ("bob",), ("ann", "bob")] * 3

@@ -49,7 +49,7 @@ def table_of(photos: Path) -> Path:
 @pytest.mark.parametrize("kind", ["folder", "parquet"])
 def test_images_of_both_kinds_are_left_out_counted_or_an_error(photos: Path, tmp_path: Path, kind: str) -> None:
     path = photos if kind == "folder" else table_of(photos)
-    context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
 
     def made(refusing: Refusing) -> ReadOutputs:
         return read(LocatedSource(str(path), ReadInputs("", 8, refusing=refusing)), context)

@@ -67,7 +67,7 @@ def test_evaluated_methods_are_checked_like_those_of_a_run(method: str) -> None:
 
 
 def test_corruptions_that_cannot_be_planted_are_all_named_before_any_is_looked_for(tmp_path: Path) -> None:
-    context = stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     ids, labels = tuple(item_id(image) for image in images), np.arange(40) % 2
     digest = keep_items(context.artifacts, Items(ids, images, None, labels, None)).items

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.keys import modules_run_by
 from royalty.infra.stores.runstore import StageRecord
 from royalty.models.base.errors import InputError
@@ -35,6 +37,7 @@ from royalty.tasks.items.stages import (
     ValueOutputs,
 )
 from royalty.tasks.items.stored_items import keep_items, load_items, load_values
+from royalty.tasks.items.valuing import solve_share, value_share
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
 from royalty.tasks.stages.stage import as_json
 
@@ -44,7 +47,7 @@ SETTINGS = ValueSettings.model_validate(CONFIG)
 
 @pytest.fixture
 def context(tmp_path: Path) -> StageContext:
-    return stage_context(open_stores(tmp_path / "home", tmp_path / "weights", 1), "key", lambda _: None)
+    return stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
 
 
 def digits(count: int, seed: int, first: int = 0) -> Items:
@@ -61,6 +64,13 @@ def kept_sides(context: StageContext, train: Items, val: Items) -> Sides:
     digests = [keep_items(context.artifacts, items).items for items in (train, val)]
     encoder = [embed(EmbedInputs(digest, "pixels", ""), context).encoder for digest in digests][-1]
     return Sides(*digests, encoder)
+
+
+@pytest.mark.parametrize("share", [(solve_share, ("part", "ground")), (value_share, ("part", 0, "ground", "agreed"))])
+def test_a_worker_with_stores_of_its_own_is_refused(share: tuple[Any, tuple[Any, ...]]) -> None:
+    task, arguments = share
+    with pytest.raises(StoreError, match=r"must use the stores of its flow, /elsewhere with sqlite:///x"):
+        task.fn(*arguments, "/elsewhere with sqlite:///x")
 
 
 def valued(context: StageContext, sides: Sides, planned: PlanOutputs) -> ValueOutputs:

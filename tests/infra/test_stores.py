@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import stat
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from royalty.infra.processes.importing import collection_paused
 from royalty.infra.settings import Settings
-from royalty.infra.stores import keys, sources
+from royalty.infra.stores import artifacts, keys, sources
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, write_whole
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.keys import _module, _origin, code_version, digest_of, modules_run_by
@@ -53,11 +55,26 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_unwritable_home_and_full_disk_are_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write .*ROYALTY_HOME"):
-        check_home(tmp_path / "file" / "home")
+        check_home(Settings(home=tmp_path / "file" / "home"))
     monkeypatch.setattr("royalty.infra.workspace.FREE_SPACE", 2**60)
     with pytest.raises(StoreError, match=r"needs \d+ MiB free in .*, but only \d+ MiB are free"):
-        check_home(tmp_path)
+        check_home(Settings(home=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_store_in_s3_without_its_packages_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, artifacts.REMOTE, raising=False)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(
+        StoreError, match=r"ROYALTY_ARTIFACTS=s3://bucket needs packages .* `pip install 'royalty\[s3\]'`"
+    ):
+        check_home(Settings(home=tmp_path, artifacts="s3://bucket/"))
+
+
+@pytest.mark.parametrize("address", ["bucket", "s3://", "https://host/bucket", "s3://key:secret@bucket", "s3://b/a b"])
+def test_an_address_that_is_no_bucket_is_refused(address: str) -> None:
+    with pytest.raises(ValidationError, match="ROYALTY_ARTIFACTS must be the address of a bucket"):
+        Settings(artifacts=address)
 
 
 def mode(folder: Path) -> int:
@@ -66,12 +83,12 @@ def mode(folder: Path) -> int:
 
 def test_a_home_is_its_owners_alone(tmp_path: Path) -> None:
     homes = tmp_path / "looked-at", tmp_path / "opened"
-    check_home(homes[0])
+    check_home(Settings(home=homes[0]))
     open_workspace(Settings(home=homes[1]))
     assert [mode(home) for home in homes] == [0o700, 0o700]
     for home in homes:
         home.chmod(0o755)  # as earlier versions made it
-        check_home(home)
+        check_home(Settings(home=home))
         assert mode(home) == 0o700
 
 
@@ -82,7 +99,7 @@ def test_a_folder_that_is_not_the_homes_alone_keeps_its_permissions(tmp_path: Pa
         folder.mkdir(exist_ok=True)
         folder.chmod(wide)
         (folder / "artifacts").mkdir()
-        check_home(folder)
+        check_home(Settings(home=folder))
         assert mode(folder) == wide
 
 
