@@ -233,13 +233,8 @@ def _measure_in_process(plans: Sequence[CoalitionPlan], timeout_minutes: float) 
     run_in_process(
         call_with_stores,
         worker.measure_coalitions,
-<<<<<<< HEAD
         (plans, {key: row.checkpoint for key, row in trained.items()}, _measured(plans)),
-        (home.root, home.weights_root, home.threads),
-=======
-        (plans, {key: row.checkpoint for key, row in runs.coalitions(by_key).items()}, _measured(plans)),
         home.stores,
->>>>>>> g28
         advance=record_row,
         modules=(WORKER,),
         timeout=60 * timeout_minutes,
