@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from royalty.infra.servers.loopback import QUIET, prefect_server
 from royalty.infra.servers.postgres import Postgres, binary, throwaway_postgres
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from tests.watching import Watch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores
+
+# By the clock, which other work on the machine moves, no draw and no case is too slow.
+hypothesis.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("busy")
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
