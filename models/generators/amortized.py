@@ -20,9 +20,6 @@ from royalty.models.generators.denoising import train
 from royalty.models.generators.generator import DivergedError, Generator
 from royalty.models.generators.mixture import images_of_members
 
-FASTER = 10
-"""Learning rate of the projection in units of that of the net: it starts as zeros, and the net is trained already."""
-
 
 class Conditioned:
     """A denoiser that is told a coalition: its embedding of time e(t) becomes e(t) + P s.
@@ -147,7 +144,7 @@ def fit_conditioned(
 
     Each batch is of one coalition: the number of its members is uniform, they are drawn at random, and its images are
     drawn from all images of the coalition. P starts as zeros, so that before the first step the model is the start,
-    whatever it is told; its learning rate is `FASTER` times that of the net.
+    whatever it is told.
 
     Args:
         start: an unconditional denoiser, from whose weights training starts; it is kept as it is.
@@ -177,11 +174,6 @@ def fit_conditioned(
         predicted: Tensor = model.unet(noisy[0], times[0]).sample
         return predicted[None]
 
-    def optimizer(parameters: list[Tensor], rate: float) -> torch.optim.Optimizer:
-        made = model.optimizing()(parameters[:-1], rate)
-        made.add_param_group({"params": parameters[-1:], "lr": FASTER * rate})
-        return made
-
     weights, losses = [*model.unet.parameters(), projection], []
     hook = embedding.register_forward_hook(lambda module, given, embedded: embedded + projection @ told)
     try:
@@ -199,7 +191,7 @@ def fit_conditioned(
             flip=flip,
             mixed_precision=model.architecture.mixed_precision,
             gradient_accumulation=model.architecture.gradient_accumulation,
-            optimizing=optimizer,
+            optimizing=model.optimizing(),
         )
         for (loss,) in training:
             losses.append(loss)
