@@ -17,14 +17,14 @@ from royalty.tasks.credit.plan import CoalitionPlan
 
 
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
-    """Measure the coalitions on the task runner, several in each process, after training the parts of pooled models.
+    """Measure the coalitions on the task runner, several in each process, after training what their models share.
 
     Coalitions that another flow with the same `ROYALTY_HOME` is measuring are awaited last.
     """
     if not pending:
         return
     if parts := unfinished([part for plan in pending for part in plan.parts]):
-        _run("Train contributors", parts, timeout_minutes)
+        _run("Train what coalitions share", parts, timeout_minutes)
     _run("Measure coalitions", pending, timeout_minutes)
 
 

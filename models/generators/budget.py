@@ -41,7 +41,8 @@ class Budget:
     """The estimated cost of a run.
 
     Attributes:
-        coalition_minutes: GPU time of one coalition: training its model and sampling its images.
+        coalition_minutes: GPU time of one coalition: sampling its images, and training its model, or its part of a
+            training for all.
         hours: GPU time of the whole run, on one GPU.
         gigabytes: GPU memory for training the whole model.
     """
@@ -60,6 +61,7 @@ def budget(
     sampled: Sampled,
     draws: int,
     coalitions: int,
+    trainings: int,
     kept: float,
 ) -> Budget:
     """Estimate the cost of a run from the multiply-adds M of one denoising step of one image.
@@ -67,15 +69,17 @@ def budget(
     A training takes `outline.operations` * M * steps * batch_size operations: 6 per multiply-add (2 forward, and 2 each
     for the gradients of inputs and of weights), or 4 if the weights are frozen. A sampling takes
     2 * M * images * steps * passes, and a pruned net has `kept` * M multiply-adds. Base and pruned net are trained once
-    and three models are sampled; each coalition trains and samples one model. The sum is divided by an assumed 8e12
-    operations per second (`SUSTAINED`). Decoding of latents, the property, and reading of images are not included.
+    and three models are sampled; each coalition samples one model, and trains one unless it shares a training. The sum
+    is divided by an assumed 8e12 operations per second (`SUSTAINED`). Decoding of latents, the property, and reading of
+    images are not included.
 
     Memory is 4 bytes for each frozen parameter, 20 bytes for each trained one, and the stored activations of a batch,
     all in float32.
 
     Args:
         draws: samplings of each coalition's model.
-        coalitions: models that are trained and measured, the empty and the grand coalition included.
+        coalitions: models that are measured, the empty and the grand coalition included.
+        trainings: trainings behind these models.
         kept: fraction of the whole net's multiply-adds that the coalitions' models have.
     """
     pruned = outline.multiply_adds * kept
@@ -88,7 +92,7 @@ def budget(
 
     shared = training(outline.multiply_adds, base) + training(pruned, recovery)
     shared += sampling(outline.multiply_adds) + 2 * sampling(pruned)
-    per_coalition = training(pruned, coalition) + draws * sampling(pruned)
+    per_coalition = training(pruned, coalition) * trainings / coalitions + draws * sampling(pruned)
     memory = FLOAT * (outline.frozen + COPIES * outline.parameters) + base.batch_size * outline.activations
     return Budget(
         coalition_minutes=per_coalition / SUSTAINED / 60,

@@ -65,6 +65,15 @@ class Denoiser(ABC):
         """The representation as an object that is indexed by rows and may compute them on access."""
         return self.learned(images)
 
+    def shown(self, images: np.ndarray) -> tuple[Tensor | ScaledImages, bool]:
+        """The training data of images, and whether training mirrors it at random.
+
+        Where a mirrored image is not the mirrored representation, the representations of the mirrored images follow.
+        """
+        if self.architecture.flip and not (self.PIXELS and self.architecture.patch == 1):
+            return torch.cat([self.learned(images), self.learned(images[..., ::-1])]), False
+        return self.source(images), self.architecture.flip
+
     @abstractmethod
     def pictured(self, samples: Tensor) -> np.ndarray:
         """The uint8 images of sampled representations."""
@@ -147,11 +156,9 @@ class Denoiser(ABC):
             InputError: a conditional model without labels.
             DivergedError: the loss is no longer finite.
         """
-        classes, flip = self.classes(labels, len(images)), self.architecture.flip
-        data = self.source(images)
-        if flip and not (self.PIXELS and self.architecture.patch == 1):
-            data, flip = torch.cat([self.learned(images), self.learned(images[..., ::-1])]), False
-            classes = None if classes is None else classes.repeat(2)
+        classes = self.classes(labels, len(images))
+        data, flip = self.shown(images)
+        classes = None if classes is None else classes.repeat(len(data) // len(images))
         net = self._net()
         if self.architecture.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()

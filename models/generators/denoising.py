@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -38,6 +38,7 @@ def train(
     learning_rate: float,
     ema_decay: float,
     seeds: Sequence[int],
+    rows: Sequence[Iterable[Tensor]] | None = None,
     labels: Sequence[Tensor] | None = None,
     unlabelled: int = 0,
     flip: bool = False,
@@ -53,6 +54,8 @@ def train(
         parameters: the weights of all models; the prediction of a model depends on its own weights only.
         sets: for each model its training data; indexing with int64 rows gives `(rows, c, h, w)`.
         seeds: for each model the seed of its batches, timesteps and noise.
+        rows: for each model the rows of its data in each batch, taken when the step begins; by default all rows, epoch
+            after epoch.
         labels: for each model the classes of its images.
         unlabelled: the class that stands for a hidden class.
         flip: whether images are mirrored at random.
@@ -66,7 +69,9 @@ def train(
     """
     device = parameters[0].device
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    plans = [batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)]
+    plans = rows or [
+        batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)
+    ]
     average = Average(parameters, ema_decay)
     optimizer = (optimizing or adam)(parameters, learning_rate)
     parts = Parts(parameters, batch_size, gradient_accumulation)

@@ -234,6 +234,19 @@ class Generator(Protocol):
     def from_bytes(cls, payload: bytes, resources: Resources = ...) -> Self: ...
 
 
+class Sampler(Protocol):
+    """The model of a coalition, as far as measuring it goes: a generator, or what is made of others."""
+
+    def sample(self, n: int, *, seed: int, steps: int = ..., scheduler: SchedulerName = ...) -> np.ndarray:
+        """See `Generator.sample`."""
+
+    def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
+        """See `Generator.asked`."""
+
+    def to_bytes(self) -> bytes:
+        """See `Generator.to_bytes`. Models that this one is made of are saved by themselves, and named by digest."""
+
+
 def fit_one_by_one(
     models: Sequence[Generator], sets: Sequence[Shown], *, steps: int, seeds: Sequence[int], **training: Any
 ) -> Fits:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from royalty.models.base.serialization import description_of, pack, unpack
-from royalty.models.generators.generator import Generator
+from royalty.models.generators.generator import Sampler
 
 
 class Mixture:
@@ -26,7 +26,7 @@ class Mixture:
 
     KIND: ClassVar[str] = "mixture"
 
-    def __init__(self, parts: Sequence[Generator], images: Sequence[float]) -> None:
+    def __init__(self, parts: Sequence[Sampler], images: Sequence[float]) -> None:
         self.parts, self.images = tuple(parts), tuple(images)
 
     @cached_property
@@ -69,7 +69,7 @@ class Mixture:
         return pack({"images": np.array(self.images)}, {"kind": self.KIND, "parts": self.digests})
 
     @classmethod
-    def from_bytes(cls, payload: bytes, load: Callable[[str], Generator]) -> Mixture:
+    def from_bytes(cls, payload: bytes, load: Callable[[str], Sampler]) -> Mixture:
         """The model that `to_bytes` saved.
 
         Args:

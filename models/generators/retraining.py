@@ -1,4 +1,4 @@
-"""Obtain the models of coalitions by retraining, finetuning, pooling or unlearning."""
+"""Obtain the models of coalitions by retraining, finetuning, pooling, telling or unlearning."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import ImageSet
+from royalty.models.generators.amortized import Conditioned, Told, fit_conditioned, fractions_of
 from royalty.models.generators.denoiser import Denoiser
-from royalty.models.generators.generator import Generator
+from royalty.models.generators.generator import DivergedError, Generator, Sampler
 from royalty.models.generators.mixture import Mixture, images_of_members
 from royalty.models.generators.training import Method, Training
 from royalty.models.generators.unlearning import gradient_ascent, influence_unlearning
@@ -30,7 +31,7 @@ class Outcome:
         losses: of each step of a training that succeeded; empty for a model that no step trained.
     """
 
-    model: Generator | Mixture | None
+    model: Sampler | None
     seed: int
     failure: str | None = None
     losses: tuple[float, ...] = ()
@@ -48,7 +49,9 @@ def coalition_models(
 
     `sparsified` finetunes the pruned model, `finetune` the whole model, and `retrain` starts from random weights; for
     these three the model of the empty coalition is untrained. `pooled` finetunes the pruned model on each contributor
-    alone, once for each seed; a coalition mixes the images of its members' models, see `pooled_outcome`.
+    alone, once for each seed; a coalition mixes the images of its members' models, see `pooled_outcome`. `amortized`
+    finetunes the pruned model once for each seed on images of random coalitions, each told its coalition; the model of
+    a coalition is this one, told the coalition, see `told_outcome`.
     `gradient-ascent` and `influence` unlearn from the start the images of contributors outside the coalition; the model
     of the grand coalition is then the start itself.
 
@@ -64,6 +67,10 @@ def coalition_models(
     """
     if method == "pooled":
         return _pooled(start, data, masks, training, seeds)
+    if method == "amortized":
+        public = np.zeros(len(data.contributors), dtype=bool)
+        wholes = {seed: whole_outcome(start, data, public, training, seed).model for seed in set(seeds)}
+        return [told_outcome(start, data, mask, wholes[seed], seed) for mask, seed in zip(masks, seeds, strict=True)]
     if method in ("gradient-ascent", "influence"):
         if not isinstance(start, Denoiser):
             raise InputError(
@@ -101,7 +108,7 @@ def coalition_models(
 
 
 def pooled_outcome(
-    start: Generator, data: ImageSet, mask: np.ndarray, alone: Mapping[str, Generator | None], seed: int
+    start: Generator, data: ImageSet, mask: np.ndarray, alone: Mapping[str, Sampler | None], seed: int
 ) -> Outcome:
     """The mixture of the models of a coalition's members, weighted by their images; nobody's model is untrained.
 
@@ -123,6 +130,49 @@ def pooled_outcome(
     return Outcome(Mixture(parts, images_of_members(data.membership[:, members]).tolist()), seed)
 
 
+def whole_outcome(start: Generator, data: ImageSet, public: np.ndarray, training: Training, seed: int) -> Outcome:
+    """The one model of all coalitions, a `Conditioned`; trained once more from another seed if it diverges.
+
+    Args:
+        public: bool, `(contributors of the data,)`: who is in every coalition.
+
+    Raises:
+        InputError: the start is not an unconditional denoiser.
+    """
+    failure = ""
+    for attempt_seed in (seed, seed + OTHER_SEED):
+        try:
+            model, losses = fit_conditioned(
+                start,
+                data,
+                public=public,
+                steps=training.steps,
+                batch_size=training.batch_size,
+                learning_rate=training.learning_rate,
+                ema_decay=training.ema_decay,
+                seed=attempt_seed,
+            )
+        except DivergedError as diverged:
+            failure = f"the loss of step {diverged.step} is not finite, from two seeds"
+        else:
+            return Outcome(model, attempt_seed, losses=tuple(losses))
+    return Outcome(None, attempt_seed, failure)
+
+
+def told_outcome(start: Generator, data: ImageSet, mask: np.ndarray, whole: Sampler | None, seed: int) -> Outcome:
+    """The one model of all coalitions, told this one; nobody's model is untrained.
+
+    Args:
+        whole: the model of `whole_outcome`; None if its training diverged, and then this coalition has no model.
+        seed: of that training.
+    """
+    if not len(data.of_coalition(mask)):
+        return Outcome(start.untrained(seed=seed), seed)
+    if not isinstance(whole, Conditioned):
+        return Outcome(None, seed, "the training of the model of all coalitions diverged, from two seeds")
+    return Outcome(Told(whole, fractions_of(data, mask)), seed)
+
+
 def _pooled(
     start: Generator, data: ImageSet, masks: np.ndarray, training: Training, seeds: Sequence[int]
 ) -> list[Outcome]:
@@ -132,9 +182,7 @@ def _pooled(
         members = np.flatnonzero(masks[rows].any(axis=0) & data.membership.any(axis=0))
         single = np.eye(len(data.contributors), dtype=bool)[members]
         trained = coalition_models("sparsified", start, data, single, training, [seed] * len(members))
-        alone: dict[str, Generator | None] = {}
-        for index, part in zip(members, trained, strict=True):
-            alone[data.contributors[index]] = None if isinstance(part.model, Mixture) else part.model
+        alone = {data.contributors[index]: part.model for index, part in zip(members, trained, strict=True)}
         for row in rows:
             outcomes[row] = pooled_outcome(start, data, masks[row], alone, seed)
     return outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Method = Literal["sparsified", "finetune", "retrain", "pooled", "gradient-ascent", "influence"]
+Method = Literal["sparsified", "finetune", "retrain", "pooled", "amortized", "gradient-ascent", "influence"]
 """See `royalty.models.generators.retraining.coalition_models`."""
 
 

@@ -108,6 +108,8 @@ class CoalitionConfig(StageConfig):
             Without any, the null coalition's model is a net with random weights.
         finetune_steps, batch_size, learning_rate, ema_decay: training settings of `sparsified` and `finetune`,
             and of the models of single contributors that `pooled` mixes; `retrain` uses those of the generator.
+        amortized_steps: training steps of the one model that `amortized` tells coalitions; its other training settings
+            are those of `sparsified`.
         unlearning: settings of `gradient-ascent` and `influence`.
         timeout_minutes: time limit of a worker process, which trains a few coalitions.
     """
@@ -119,6 +121,7 @@ class CoalitionConfig(StageConfig):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     public: tuple[str, ...] = ()
     finetune_steps: Steps = 70
+    amortized_steps: Steps = 280
     batch_size: Steps = 64
     learning_rate: Rate = 3e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
@@ -135,6 +138,8 @@ class CoalitionConfig(StageConfig):
         }
         if method == "retrain":
             settings |= generator.training()
+        elif method == "amortized":
+            settings["steps"] = self.amortized_steps
         elif method == "gradient-ascent":
             settings |= self.unlearning.model_dump(include=TRAINING)
         return Training(**settings)
@@ -296,7 +301,7 @@ class CreditConfig(StageConfig):
         chosen = {"coalitions.method": self.coalitions.method}
         chosen |= {f"evaluation.shapley.{method}": method for method in self.evaluation.shapley}
         for setting, method in chosen.items():
-            self._can_unlearn(setting, method)
+            self._can_use_denoiser(setting, method)
         self.generator.check_size(side_of(self.data))
         return self
 
@@ -307,7 +312,7 @@ class CreditConfig(StageConfig):
                 "stopping": self.stopping.has_target,
                 "fidelity.retrain": self.fidelity.retrain > 0,
                 "credit.value": self.credit.value != "shapley",
-                "coalitions.method": self.coalitions.method in ("pooled", "gradient-ascent", "influence"),
+                "coalitions.method": self.coalitions.method in ("pooled", "amortized", "gradient-ascent", "influence"),
             }.items():
                 if refused:
                     raise ValueError(
@@ -336,15 +341,16 @@ class CreditConfig(StageConfig):
             )
         return self
 
-    def _can_unlearn(self, setting: str, method: Method) -> None:
-        if method in ("gradient-ascent", "influence"):
+    def _can_use_denoiser(self, setting: str, method: Method) -> None:
+        if method in ("amortized", "gradient-ascent", "influence"):
+            does = "tells coalitions to" if method == "amortized" else "unlearns images of"
             if not isinstance(self.generator, DenoiserConfig):
                 raise ValueError(
-                    f"`{setting}`: {method} unlearns images of a denoiser, and the generator is a "
+                    f"`{setting}`: {method} {does} a denoiser, and the generator is a "
                     f"{self.generator.kind}; take `sparsified`"
                 )
             if self.generator.conditional:
                 raise ValueError(
-                    f"`{setting}`: {method} unlearns images of an unconditional generator, and this one is "
+                    f"`{setting}`: {method} {does} an unconditional generator, and this one is "
                     "`conditional`; take `sparsified`"
                 )

@@ -11,13 +11,19 @@ import numpy as np
 import torch
 
 from royalty.models.data.items import ImageSet
-from royalty.models.generators.retraining import Outcome, coalition_models, pooled_outcome
+from royalty.models.generators.retraining import (
+    Outcome,
+    coalition_models,
+    pooled_outcome,
+    told_outcome,
+    whole_outcome,
+)
 from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.device import best_device
-from royalty.tasks.stages.loading import load_images, load_model, thinned
+from royalty.tasks.stages.loading import load_conditioned, load_images, load_model, thinned
 
 
 def train_models(
@@ -26,7 +32,7 @@ def train_models(
     stores: Stores,
     report: Callable[[TrainedModel], object],
 ) -> dict[str, Outcome]:
-    """Train or pool the models, store their checkpoints, and report each one.
+    """Train, pool or tell the models, store their checkpoints, and report each one.
 
     Args:
         checkpoints: digests of the parts of the plans, by key; None if the training of a part failed.
@@ -41,17 +47,19 @@ def train_models(
         return {}
     first, data = plans[0], load_images(stores, plans[0].train)
     began = time.perf_counter()
-    if first.method == "pooled":
-        pooled = _pooled(plans, data, checkpoints, stores)
-        masks = masks_of([plan.providers for plan in plans], data.contributors)
-        return _stored(plans, data, masks, pooled, time.perf_counter() - began, stores, report)
-    rows = np.column_stack([_trained_on(data, plan) for plan in plans])  # (items, coalitions)
-    # Each coalition is a contributor of the set that it is trained on.
-    data = replace(data, membership=rows, contributors=tuple(plan.key for plan in plans))
-    masks = np.diag(rows.any(axis=0))
-    start = load_model(stores, first.start)
+    masks = masks_of([plan.providers for plan in plans], data.contributors)
     try:
-        outcomes = coalition_models(first.method, start, data, masks, first.training, [plan.seed for plan in plans])
+        if first.method == "pooled":
+            outcomes = _pooled(plans, data, checkpoints, stores)
+        elif first.method == "amortized":
+            outcomes = _amortized(plans, data, checkpoints, stores)
+        else:
+            rows = np.column_stack([_trained_on(data, plan) for plan in plans])  # (items, coalitions)
+            # Each coalition is a contributor of the set that it is trained on.
+            data = replace(data, membership=rows, contributors=tuple(plan.key for plan in plans))
+            masks = np.diag(rows.any(axis=0))
+            start, seeds = load_model(stores, first.start), [plan.seed for plan in plans]
+            outcomes = coalition_models(first.method, start, data, masks, first.training, seeds)
     except torch.OutOfMemoryError as full:
         raise MemoryError(f"{best_device()} ran out of memory: {full}") from full
     return _stored(plans, data, masks, outcomes, time.perf_counter() - began, stores, report)
@@ -69,6 +77,24 @@ def _pooled(
         (mask,) = masks_of([plan.providers], data.contributors)
         alone = {name: models[part.key] for part in plan.parts for name in part.members}
         outcomes.append(pooled_outcome(start, data, mask, alone, plan.seed))
+    return outcomes
+
+
+def _amortized(
+    plans: Sequence[CoalitionPlan], data: ImageSet, checkpoints: Mapping[str, str | None], stores: Stores
+) -> list[Outcome]:
+    """Train the models of all coalitions, or tell them coalitions; each of them is loaded once."""
+    start = load_model(stores, plans[0].start)
+    digests = {part.key: checkpoints[part.key] for plan in plans for part in plan.parts}
+    wholes = {key: None if digest is None else load_conditioned(stores, digest) for key, digest in digests.items()}
+    outcomes = []
+    for plan in plans:
+        mask, public = masks_of([plan.providers, plan.public], data.contributors)
+        if plan.providers and not plan.parts:
+            outcomes.append(whole_outcome(start, data, public, plan.training, plan.seed))
+        else:
+            whole = next((wholes[part.key] for part in plan.parts), None)
+            outcomes.append(told_outcome(start, data, mask, whole, plan.seed))
     return outcomes
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from royalty.models.generators.generator import Generator
+from royalty.models.generators.generator import Sampler
 from royalty.models.generators.mixture import Mixture
 from royalty.models.properties.property import Property
 from royalty.tasks.credit.plan import CoalitionPlan, MeasuredUtility, MeasurePlan
@@ -16,9 +16,7 @@ from royalty.tasks.stages.context import Stores
 from royalty.tasks.stages.loading import load_model, load_property
 
 
-def measure_utility(
-    plan: CoalitionPlan, measure: MeasurePlan, model: Generator | Mixture, stores: Stores
-) -> MeasuredUtility:
+def measure_utility(plan: CoalitionPlan, measure: MeasurePlan, model: Sampler, stores: Stores) -> MeasuredUtility:
     """Sample images from a coalition's model, and measure their property.
 
     The images of the parts of mixtures are sampled and read once in each process.

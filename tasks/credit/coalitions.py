@@ -68,10 +68,12 @@ def plan_coalitions(
     """Plan the training and measuring of each coalition, once for each training seed.
 
     The key of a plan covers the images of its members and public ones, and others only through the starting model. With
-    the unlearning methods the key covers all images, because the model unlearns those of the others.
+    the unlearning methods and `amortized` the key covers all images: the model unlearns those of the others, or is
+    trained on those of everybody.
 
     `pooled` mixes models of single contributors. They are planned as the coalitions of one that `sparsified` trains,
-    so a run with that method shares them.
+    so a run with that method shares them. `amortized` tells the coalition to one model for each seed, which is planned
+    as one training on the images of everybody.
 
     Args:
         start: digest of the model that training starts from.
@@ -99,7 +101,7 @@ def _planned(
         "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
     shared |= {"public": {name: digests[name] for name in public}} if public else {}
-    unlearned_images = {"everybody": digests} if method in ("gradient-ascent", "influence") else {}
+    all_images = {"everybody": digests} if method in ("gradient-ascent", "influence", "amortized") else {}
     measured = chosen_property(config.property)
     measure_code = code_version(MEASURING, *measuring_modules(config))
     alone: dict[tuple[str, int], CoalitionPlan] = {}
@@ -107,17 +109,24 @@ def _planned(
         single = [(name,) for name in sorted({*public}.union(*coalitions))]
         parts = _planned(single, data, start, classifier, config, "sparsified", seeds, public=())
         alone = {(part.members[0], part.seed): replace(part, measures=()) for part in parts}
+    everybody, train = tuple(data.outputs.players), data.outputs.train
+    wholes: dict[int, CoalitionPlan] = {}
+    if method == "amortized":
+        for seed in seeds:
+            key = digest_of({"told": "any coalition", "seed": seed, **all_images, **shared})
+            wholes[seed] = CoalitionPlan(key, everybody, train, start, method, training, seed, (), public)
     plans = []
     for members in coalitions:
         for seed in seeds:
-            coalition = {"members": {name: digests[name] for name in members}, "seed": seed, **unlearned_images}
+            coalition = {"members": {name: digests[name] for name in members}, "seed": seed, **all_images}
             key = digest_of({**coalition, **shared})
             measures = tuple(
                 _measure_plan(key, classifier, config, measured, config.seed + draw, measure_code)
                 for draw in range(config.sampling.draws)
             )
-            train = data.outputs.train
             parts_of = tuple(alone[name, seed] for name in (*members, *public)) if alone else ()
+            if wholes and (members or public):
+                parts_of = (wholes[seed],)
             plans.append(
                 CoalitionPlan(key, members, train, start, method, training, seed, measures, public, parts=parts_of)
             )
@@ -283,8 +292,8 @@ def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
 
     Pooled coalitions are one group: they share the images of their parts, which a process samples once.
     """
-    pooled = [plan for plan in pending if plan.parts]
-    trained = [plan for plan in pending if plan.providers and not plan.parts]
+    pooled = [plan for plan in pending if plan.method == "pooled" and plan.parts]
+    trained = [plan for plan in pending if plan.providers and plan not in pooled]
     groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)]
     groups = [*groups, pooled] if pooled else groups or [[]]
     groups[0] += [plan for plan in pending if not plan.providers]

@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 
-from royalty.models.generators.generator import Generator
-from royalty.models.generators.mixture import Mixture
+from royalty.models.generators.generator import Sampler
 from royalty.models.generators.retraining import Outcome
 from royalty.tasks.credit.coalition_models import train_models
 from royalty.tasks.credit.coalition_utilities import measure_utility
@@ -35,8 +34,8 @@ def measure_coalitions(
 
     Args:
         plans: plans with the same starting model, method and training.
-        checkpoints: digests of coalitions that were trained earlier, by key, and of the parts of pooled ones; None if
-            that training failed.
+        checkpoints: digests of coalitions that were trained earlier, by key, and of their parts; None if that training
+            failed.
         measured: keys of the measurements that exist.
     """
     torch.set_num_threads(stores.threads)
@@ -54,7 +53,7 @@ def measure_coalitions(
 
 def _model(
     stores: Stores, plan: CoalitionPlan, checkpoints: Mapping[str, str | None], outcomes: Mapping[str, Outcome]
-) -> Generator | Mixture | None:
+) -> Sampler | None:
     """Return the model of a coalition, just trained or loaded from its checkpoint; None if training failed."""
     if plan.key in outcomes:
         return outcomes[plan.key].model

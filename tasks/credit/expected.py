@@ -30,6 +30,7 @@ def expected(config: CreditConfig) -> Expected:
     # Assumes that pruning removes the same fraction of multiply-adds as of parameters.
     unpruned = coalitions.method in ("finetune", "retrain") or outline.frozen
     models = (coalitions.count + 2) * coalitions.seeds
+    trainings = coalitions.seeds if coalitions.method == "amortized" else models
     return Expected(
         outline=outline,
         coalitions=coalitions.count,
@@ -41,6 +42,7 @@ def expected(config: CreditConfig) -> Expected:
             sampled=Sampled(sampling.images, sampling.steps, 1 if getattr(generator, "guidance", 1) == 1 else 2),
             draws=sampling.draws,
             coalitions=models,
+            trainings=trainings,
             kept=1.0 if unpruned else 1 - config.pruning.ratio,
         ),
     )

@@ -61,7 +61,9 @@ class CoalitionPlan:
         measures: measurements of the model, one for each draw of images.
         public: contributors whose images every coalition has, nobody's too.
         drawn: the set of the members' images that the model is trained on; None: all of them.
-        parts: for `pooled`, plans of the models of each of the providers alone, in their order, with no measurement.
+        parts: plans of what the model is made of, with no measurement: for `pooled`, the models of each of the
+            providers alone, in their order; for `amortized`, the one model that is told the coalition. That plan has no
+            parts, and its members are everybody.
     """
 
     key: str

@@ -46,6 +46,9 @@ COALITION_MODELS: dict[Method, str] = {
     "training images. The model of each member is a smaller copy of the full model, pruned and recovered on "
     "everybody's images, then finetuned on the member's images only. This approximates training from scratch with one "
     "training for each contributor",
+    "amortized": "one model for all coalitions, which is told the coalition: a smaller copy of the full model, pruned "
+    "and recovered on everybody's images, then finetuned on images of random coalitions, each told its coalition. This "
+    "approximates training from scratch with a single training",
     "gradient-ascent": "a smaller copy of the full model, pruned and recovered on everybody's images, which then "
     "unlearns the images of all other contributors by training steps that increase their loss. This approximates "
     "training from scratch",

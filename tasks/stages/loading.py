@@ -8,7 +8,8 @@ import numpy as np
 
 from royalty.models.data.items import ImageSet
 from royalty.models.data.stored import open_set
-from royalty.models.generators.generator import Generator, Resources
+from royalty.models.generators.amortized import Conditioned, Told
+from royalty.models.generators.generator import Generator, Resources, Sampler
 from royalty.models.generators.mixture import Mixture
 from royalty.models.generators.registry import load_generator
 from royalty.models.properties.classifier import Classifier
@@ -28,12 +29,19 @@ def load_model(stores: Stores, digest: str) -> Generator:
     return load_generator(stores.artifacts.get(digest), resources(stores))
 
 
-def load_sampler(stores: Stores, digest: str) -> Generator | Mixture:
-    """Load the model of a coalition: a generator, or a mixture of stored generators."""
+def load_sampler(stores: Stores, digest: str) -> Sampler:
+    """Load the model of a coalition: a generator, a mixture of stored ones, or one that is told the coalition."""
     payload = stores.artifacts.get(digest)
     if Mixture.is_saved_in(payload):
         return Mixture.from_bytes(payload, lambda part: load_model(stores, part))
+    if Told.is_saved_in(payload):
+        return Told.from_bytes(payload, lambda whole: load_conditioned(stores, whole))
     return load_generator(payload, resources(stores))
+
+
+def load_conditioned(stores: Stores, digest: str) -> Conditioned:
+    """Load a model that is told coalitions."""
+    return Conditioned.from_bytes(stores.artifacts.get(digest), lambda saved: load_generator(saved, resources(stores)))
 
 
 def load_images(stores: Stores, digest: str) -> ImageSet:

@@ -1,9 +1,9 @@
 """The same emoji by six vendors: all 62 coalitions retrained in full, and every method's error against them.
 
-python -m tests.benchmarks.emoji_vendors FOLDER [--data emoji_by_vendor.parquet]
+python -m tests.benchmarks.emoji_vendors FOLDER [--data emoji_by_vendor.parquet] [--only METHOD]
 python -m tests.benchmarks.emoji_errors FOLDER
 
-The first makes the models of all coalitions by four methods and keeps their utilities in FOLDER/utilities.jsonl; what
+The first makes the models of all coalitions by five methods and keeps their utilities in FOLDER/utilities.jsonl; what
 is there is not repeated, so that it can be stopped and continued. The second needs seconds.
 
 Decided before the run:
@@ -16,8 +16,9 @@ Decided before the run:
   of one's own images, similarity of pixels and features, TRAK and D-TRAK, and, as the floor, one retraining of
   everything.
 
-Added after the run was begun: seed 0 of `pooled`. The models of single vendors and their images, which it mixes, count
-as seconds of everybody's model, which every estimate takes.
+Added after the run was begun: seeds 0 to 2 of `pooled` and of `amortized`, and credit from few retrained models by the
+slope alone. What the coalitions of a seed share (models of single vendors and their images, or the one model that is
+told coalitions) counts as seconds of everybody's model, which every estimate takes.
 """
 
 from __future__ import annotations
@@ -59,11 +60,15 @@ SETTINGS: dict[Method, Training] = {
     "finetune": Training(70, 32, 3e-3, 0.98, 1, 0.1),
     "sparsified": Training(70, 32, 3e-3, 0.98, 1, 0.1),
     "pooled": Training(70, 32, 3e-3, 0.98, 1, 0.1),
+    "amortized": Training(280, 32, 3e-3, 0.98, 1, 0.1),
 }
-PRUNED: tuple[Method, ...] = ("sparsified", "pooled")
+PRUNED: tuple[Method, ...] = ("sparsified", "pooled", "amortized")
 """Methods that start from the pruned model."""
+SHARING: tuple[Method, ...] = ("pooled", "amortized")
+"""Methods whose coalitions share trainings."""
 SEEDS: tuple[tuple[Method, int], ...] = (
     ("sparsified", 0), ("pooled", 0), ("retrain", 0), ("retrain", 1), ("finetune", 0), ("retrain", 2),
+    ("pooled", 1), ("pooled", 2), ("amortized", 0), ("amortized", 1), ("amortized", 2),
 )  # fmt: skip
 """What is trained, in this order."""
 IMAGES, STEPS, STACK, QUERIED = 160, 6, 8, 600
@@ -117,8 +122,8 @@ class Kept:
             stream.write(json.dumps(row) + "\n")
 
 
-def train(folder: Path, data: Path) -> None:
-    """Train and measure what is not in the folder yet."""
+def train(folder: Path, data: Path, only: str | None = None) -> None:
+    """Train and measure what is not in the folder yet; by one method, if it is given."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     emoji, kept = read_emoji(data), Kept(folder / "utilities.jsonl")
@@ -127,11 +132,13 @@ def train(folder: Path, data: Path) -> None:
     base, pruned = _starts(folder, emoji.train)
     masks = coalitions_of(len(everyone))
     for method, seed in SEEDS:
+        if only not in (None, method):
+            continue
         known = {row["mask"] for row in kept.rows() if (row["method"], row["seed"]) == (method, seed)}
         pending = [mask for mask in masks if _digits(mask) not in known]
-        if method == "pooled" and pending:  # the vendors are trained once, for all coalitions
+        if method in SHARING and pending:  # what they share is trained once, for all coalitions
             pending = list(masks)
-        together = len(masks) if method == "pooled" else STACK
+        together = len(masks) if method in SHARING else STACK
         for start in range(0, len(pending), together):
             stack = np.array(pending[start : start + together])
             for row in _measured(method, pruned if method in PRUNED else base, emoji, stack, seed, credited):
@@ -183,7 +190,7 @@ def _measured(
     }
     made = time.process_time() - began
     for mask, outcome in zip(masks, outcomes, strict=True):
-        seconds = made * mask.all() if method == "pooled" else made / len(masks)
+        seconds = made * mask.all() if method in SHARING else made / len(masks)
         began = time.process_time()
         if outcome.model is None:
             raise RuntimeError(f"{method}, seed {seed}, coalition {_digits(mask)}: {outcome.failure}")
@@ -219,8 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("stage", nargs="?", choices=["train"], help=argparse.SUPPRESS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--only", choices=SETTINGS, help="train and measure by this method alone")
     chosen = parser.parse_args(arguments)
-    train(chosen.folder, chosen.data)
+    train(chosen.folder, chosen.data, chosen.only)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,13 @@ def test_a_later_last_day_is_of_the_same_name(tmp_path: Path) -> None:
         ("pruning: {zzz: 3}", "unknown key `pruning.zzz`; remove it"),
         ("generator: {kind: dcgan, block_channels: [8]}", "unknown key `generator.block_channels`"),
         ("generator: {kind: beta-vae}\ncoalitions: {method: influence}", "is a beta-vae; take `sparsified`"),
+        ("generator: {kind: dcgan}\ncoalitions: {method: amortized}", "is a dcgan; take `sparsified`"),
+        (
+            "generator: {conditional: true}\ncoalitions: {method: amortized}",
+            "this one is `conditional`; take `sparsified`",
+        ),
+        ("coalitions: {method: amortized, units: images}", "draws sets of images, to which `coalitions.method` as set"),
+        ("coalitions: {amortized_steps: 0}", "`coalitions.amortized_steps`"),
         ("coalitions: {method: pooled, units: images}", "draws sets of images, to which `coalitions.method` as set"),
         (
             "generator: {kind: beta-vae}\ndata: {source: folder, path: i, size: 40}",

@@ -15,7 +15,8 @@ from royalty.models.generators.registry import outline_generator
 from royalty.models.generators.unets import Architecture
 
 
-def test_the_formula_by_hand() -> None:
+@pytest.mark.parametrize("trainings", [7, 1])
+def test_the_formula_by_hand(trainings: int) -> None:
     outline = Outline(parameters=10**6, multiply_adds=10**9, activations=10**7, frozen=10**7)
     found = budget(
         outline,
@@ -25,10 +26,11 @@ def test_the_formula_by_hand() -> None:
         sampled=Sampled(32, 3, passes=2),
         draws=2,
         coalitions=7,
+        trainings=trainings,
         kept=0.5,
     )
     sampling = 2 * 1e9 * 32 * 3 * 2
-    each = 6 * 0.5e9 * 5 * 4 + 2 * 0.5 * sampling
+    each = 6 * 0.5e9 * 5 * 4 * trainings / 7 + 2 * 0.5 * sampling
     once = 6 * 1e9 * 100 * 8 + 6 * 0.5e9 * 10 * 8 + sampling + 2 * 0.5 * sampling
     assert found.coalition_minutes == pytest.approx(each / SUSTAINED / 60)
     assert found.hours == pytest.approx((once + 7 * each) / SUSTAINED / 3600)

@@ -104,7 +104,7 @@ def test_classes_are_told(resources: Resources) -> None:
     assert load_generator(model.to_bytes(), resources).sample(3, seed=0, steps=2).shape == (3, 1, SIDE, SIDE)
 
 
-@pytest.mark.parametrize("method", ["sparsified", "retrain", "pooled", "gradient-ascent", "influence"])
+@pytest.mark.parametrize("method", ["sparsified", "retrain", "pooled", "amortized", "gradient-ascent", "influence"])
 def test_every_way_to_a_coalition(method: Method, tmp_path: Path) -> None:
     folder = save_autoencoder(tmp_path, "VQModel")
     model = built(Resources(weights=lambda _: folder), block_channels=[8], layers_per_block=1)
