@@ -324,6 +324,12 @@ class CreditConfig(StageConfig):
     @model_validator(mode="after")
     def _can_correct(self) -> CreditConfig:
         retrained = self.fidelity.retrain
+        if self.coalitions.method == "amortized" and not (retrained and self.fidelity.scaled):
+            raise ValueError(
+                "credit by `coalitions.method: amortized` may be the wrong way round, as only retrained models show. "
+                f"Got `fidelity.retrain: {retrained}` and `fidelity.scaled: {str(self.fidelity.scaled).lower()}`. Set "
+                "`fidelity: {retrain: 12, scaled: true}`, or take `sparsified`"
+            )
         if retrained and self.coalitions.method == "retrain":
             raise ValueError(
                 f"`fidelity.retrain` corrects cheap models, and `coalitions.method` is `retrain`; got {retrained}. Set "

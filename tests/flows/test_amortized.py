@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from royalty.infra.settings import settings
-from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
+from royalty.tasks.config.credit import CoalitionConfig, CreditConfig, FidelityConfig
 from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, shares
 from royalty.tasks.credit.expected import expected
@@ -24,7 +24,14 @@ from tests.in_process import own_home
 from tests.watching import Watch
 
 SOURCE = DigitsSource(contributors=5)
-CONFIG = CreditConfig(data=SOURCE, coalitions=CoalitionConfig(count=14, method="amortized", amortized_steps=30))
+CONFIG = CreditConfig(
+    data=SOURCE,
+    coalitions=CoalitionConfig(count=14, method="amortized", amortized_steps=30),
+    fidelity=FidelityConfig(retrain=8, scaled=True),
+)
+TOLD = SMALL.replace("count: 12", "count: 12, method: amortized, amortized_steps: 9") + (
+    "fidelity: {retrain: 6, scaled: true}\n"
+)
 
 
 @pytest.fixture
@@ -73,7 +80,8 @@ def test_any_changed_contributor_changes_every_model() -> None:
 @pytest.mark.usefixtures("home")
 def test_nobody_is_told_the_public_images() -> None:
     data = ingest.fn(SOURCE, 0, public=["scanner-02"])
-    config = CreditConfig(data=SOURCE, coalitions=CoalitionConfig(count=14, method="amortized", public=("scanner-02",)))
+    coalitions = CONFIG.coalitions.model_copy(update={"public": ("scanner-02",)})
+    config = CONFIG.model_copy(update={"coalitions": coalitions})
     (nobody,) = plan_coalitions.fn([()], data, "start", judge(), config, "amortized", [0])
     (whole,) = nobody.parts
     assert whole.providers == (*data.outputs.players, "scanner-02")
@@ -96,7 +104,7 @@ def test_a_run_trains_one_model_and_uses_it_again(royalty: Run, tmp_path: Path) 
             query = "select members, checkpoint, items from coalition_models where method = 'amortized'"
             return database.execute(query).fetchall()
 
-    (tmp_path / "told.yaml").write_text(SMALL.replace("count: 12", "count: 12, method: amortized, amortized_steps: 9"))
+    (tmp_path / "told.yaml").write_text(TOLD)
     done = royalty("run", "--config", "told.yaml", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -121,7 +129,6 @@ def test_a_run_trains_one_model_and_uses_it_again(royalty: Run, tmp_path: Path) 
 def test_the_keys_of_a_run_cover_its_code(watch: Watch, tmp_path: Path, prefect_url: str) -> None:
     from royalty.flows.credit import credit
 
-    text = SMALL.replace("count: 12", "count: 12, method: amortized, amortized_steps: 9")
     with own_home(tmp_path / "home", prefect_url):
-        credit(CreditConfig.model_validate({**yaml.safe_load(text), "name": "told"}))
+        credit(CreditConfig.model_validate({**yaml.safe_load(TOLD), "name": "told"}))
     assert watch.stages >= {"coalition", "utility"}

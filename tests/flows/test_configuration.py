@@ -90,6 +90,11 @@ def test_a_later_last_day_is_of_the_same_name(tmp_path: Path) -> None:
         ("generator: {kind: dcgan, block_channels: [8]}", "unknown key `generator.block_channels`"),
         ("generator: {kind: beta-vae}\ncoalitions: {method: influence}", "is a beta-vae; take `sparsified`"),
         ("generator: {kind: dcgan}\ncoalitions: {method: amortized}", "is a dcgan; take `sparsified`"),
+        ("coalitions: {method: amortized}", "may be the wrong way round, as only retrained models show"),
+        (
+            "coalitions: {method: amortized}\nfidelity: {retrain: 9}",
+            "retrain: 9` and `fidelity.scaled: false`",
+        ),
         (
             "generator: {conditional: true}\ncoalitions: {method: amortized}",
             "this one is `conditional`; take `sparsified`",
