@@ -67,8 +67,9 @@ def _contributor(row: dict[str, Any]) -> str:
 
 
 def without_measurements(home: Path, copy: Path) -> None:
-    """A copy of a home that remembers the anchor, and nothing of any coalition."""
+    """A copy of a home that remembers the anchor, and nothing of any coalition, nor what was paid by them."""
     shutil.copytree(home, copy)
+    shutil.rmtree(copy / "audit")
     with sqlite3.connect(copy / "royalty.db") as database:
         # What runs found out cannot be deleted while these are there.
         for (trigger,) in database.execute("select name from sqlite_master where type = 'trigger'").fetchall():
@@ -76,8 +77,8 @@ def without_measurements(home: Path, copy: Path) -> None:
         for said_of in ("lineage", "origins"):
             keys = "select key from measurements union select key from coalition_models"
             database.execute(f"delete from {said_of} where run in ({keys})")
-        database.execute("delete from measurements")
-        database.execute("delete from coalition_models")
+        for unknown in ("measurements", "coalition_models", "entries", "statements"):
+            database.execute(f"delete from {unknown}")
 
 
 @pytest.mark.slow
