@@ -13,6 +13,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def moment() -> str:
+    """Now, to the microsecond, so that rows of one second keep their order."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
 class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[str]: JSON}
 
@@ -37,7 +42,7 @@ class StageRow(Base):
     inputs: Mapped[dict[str, Any]]
     outputs: Mapped[dict[str, Any]]
     seconds: Mapped[float]
-    created_at: Mapped[str] = mapped_column(default=now)
+    created_at: Mapped[str] = mapped_column(default=moment)
 
 
 class CoalitionRow(Base):

@@ -114,6 +114,13 @@ def test_stage_is_recorded_once_and_found(runs: RunStore) -> None:
     assert found.outputs == {"model": "abc"}
 
 
+def test_stages_of_one_second_keep_their_order(runs: RunStore) -> None:
+    keys = list("dbfaec")
+    for key in keys:
+        runs.record_stage(StageRecord("train", key, {}, {}, 0.1))
+    assert [record.key for record in runs.stages("train")] == keys
+
+
 def test_coalition_rows(runs: RunStore) -> None:
     record = CoalitionRecord("k", ["ann"], "sparsified", 0, 3, 1.0, "cpu", "abc")
     failed = CoalitionRecord("f", ["bob"], "sparsified", 0, 3, 1.0, "cpu", None, "diverged")
