@@ -15,7 +15,7 @@ import yaml
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime
 from babel.numbers import format_decimal
-from markupsafe import Markup, escape
+from jinja2.filters import do_forceescape
 
 from royalty.infra.errors import Refusal
 from royalty.infra.ledger.money import formatted
@@ -54,9 +54,9 @@ class Language:
         """A sentence as plain text."""
         return self.sentences[name].format(**values)
 
-    def html(self, name: str, /, **values: object) -> Markup:
+    def html(self, name: str, /, **values: object) -> str:
         """A sentence as HTML. Values are escaped, unless they are HTML themselves."""
-        return Markup(escape(self.sentences[name])).format(**values)
+        return do_forceescape(self.sentences[name]).format(**values)
 
     def money(self, minor: int, currency: str) -> str:
         return formatted(minor, currency, self.locale)
