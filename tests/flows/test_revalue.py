@@ -77,7 +77,7 @@ def without_measurements(home: Path, copy: Path) -> None:
         for said_of in ("lineage", "origins"):
             keys = "select key from measurements union select key from coalition_models"
             database.execute(f"delete from {said_of} where run in ({keys})")
-        for unknown in ("measurements", "coalition_models", "entries", "statements"):
+        for unknown in ("measurements", "coalition_models", "entries", "statements", "evidence", "policies", "pools"):
             database.execute(f"delete from {unknown}")
 
 
