@@ -34,8 +34,10 @@ AROUND = {
 }
 """What calls a stage's function, and shows how far it is: the same for all, and no part of what they make."""
 
-ASIDE = {"packaging", "prefect", "rich"}
-"""Libraries that compare versions, take the log and show progress, wherever something runs; they make nothing."""
+ASIDE = {"botocore", "fsspec", "packaging", "prefect", "rich", "s3fs"}
+"""Libraries that compare versions, take the log, show progress and move artifacts, whose digests are verified, wherever
+something runs; they make nothing.
+"""
 
 IMPORT = ("_find_and_load", "<frozen importlib._bootstrap>")
 """Function and file in which Python imports a module that it has not."""
