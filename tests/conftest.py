@@ -109,6 +109,17 @@ def locked(file: Path, kind: int) -> Iterator[None]:
 
 
 @pytest.fixture
+def new_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home of this test, for tasks that are called without a flow."""
+    from royalty.infra.settings import settings
+
+    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
 def stack() -> Iterator[ExitStack]:
     """Contexts that are left at the end of a test."""
     with ExitStack() as contexts:

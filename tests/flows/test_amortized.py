@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from royalty.infra.settings import settings
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig, FidelityConfig
 from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, shares
@@ -34,15 +32,7 @@ TOLD = SMALL.replace("count: 12", "count: 12, method: amortized, amortized_steps
 )
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
-
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_one_training_for_each_seed_is_planned() -> None:
     data = ingest.fn(SOURCE, 0)
     coalitions = draw_coalitions.fn(data, CONFIG.coalitions, 0)
@@ -62,7 +52,7 @@ def test_one_training_for_each_seed_is_planned() -> None:
     assert len(shares(plans)) > 2, "coalitions are sampled in several processes, unlike pooled ones"
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_any_changed_contributor_changes_every_model() -> None:
     data = ingest.fn(SOURCE, 0)
     first = data.outputs.players[0]
@@ -77,7 +67,7 @@ def test_any_changed_contributor_changes_every_model() -> None:
         assert [part.key for part in before.parts] != [part.key for part in after.parts] or same
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_nobody_is_told_the_public_images() -> None:
     data = ingest.fn(SOURCE, 0, public=["scanner-02"])
     coalitions = CONFIG.coalitions.model_copy(update={"public": ("scanner-02",)})

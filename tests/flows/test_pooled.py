@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from royalty.infra.settings import settings
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions
@@ -21,15 +19,7 @@ from tests.flows.test_units import judge
 SOURCE = DigitsSource(contributors=5)
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
-
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_parts_are_planned_once_for_each_contributor_and_seed() -> None:
     config = CreditConfig(data=SOURCE, coalitions=CoalitionConfig(count=14, method="pooled"))
     data = ingest.fn(SOURCE, 0)
@@ -46,7 +36,7 @@ def test_parts_are_planned_once_for_each_contributor_and_seed() -> None:
         assert edges == {part.key for part in plan.parts}
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_public_contributors_are_parts_of_every_model() -> None:
     data = ingest.fn(SOURCE, 0, public=["scanner-02"])
     config = CreditConfig(data=SOURCE, coalitions=CoalitionConfig(count=14, method="pooled", public=("scanner-02",)))
