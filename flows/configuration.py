@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
 
+from royalty.flows.preset_files import FIRST_PRESET, place_of_preset, preset_names, preset_values, source_of
 from royalty.flows.strict_yaml import read_yaml
 from royalty.infra.settings import settings
 from royalty.models.base.errors import InputError, by_name
@@ -51,27 +51,11 @@ FILES = {name for name, path in PATHS.items() if path.is_required()}
 PACKAGED = PATHS.keys() - FILES
 """Image sources whose images can come with a package, and that may be given a path."""
 
-PLACES = {
-    "cifar": "the archive cifar-10-python.tar.gz, or Parquet files of CIFAR-10",
-    "cifar20": "the archive cifar-100-python.tar.gz, or Parquet files of CIFAR-100",
-    "celeba-hq": "the folder CelebAMask-HQ, with identity_CelebA.txt in it",
-    "artbench": "the folder of ArtBench-10, with ArtBench-10.csv in it",
-}
-"""By source, the files or folder that `--data` has to name."""
-
 Config = TypeVar("Config", bound=StageConfig)
 
 
 class ConfigError(ValueError):
     """An invalid configuration; the message gives file, key, value and remedy."""
-
-
-def preset_names() -> list[str]:
-    return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in files("royalty.flows").joinpath("presets").iterdir()
-        if entry.is_file()
-    )
 
 
 def load_config(
@@ -82,7 +66,7 @@ def load_config(
     *,
     pay: bool = False,
 ) -> CreditConfig:
-    """Load the configuration of a run from a file or a preset (default: `digits`).
+    """Load the configuration of a run from a file or a preset (default: `letters`).
 
     A relative image path in a file is resolved against the folder of the file.
 
@@ -97,8 +81,8 @@ def load_config(
         A frozen pydantic model with a field for each stage.
 
     Raises:
-        ConfigError: an unreadable file, an unknown key or preset, or a value out of range; `data` for a source whose
-            images come with a package, or no `data` for a preset that needs it.
+        ConfigError: an unreadable file, an unknown key or preset, or a value out of range; `data` without file and
+            preset, or for a source whose images come with a package; no `data` for a preset that needs it.
 
     Examples:
         >>> import royalty
@@ -109,23 +93,27 @@ def load_config(
     file, data = None if file is None else Path(file), None if data is None else Path(data)
     if file is not None and preset is not None:
         raise ConfigError("a run has one configuration: pass `--config` or `--preset`, not both")
+    if data is not None and file is None and preset is None:
+        raise ConfigError(
+            f"`--data {data}` names the images of a configuration; pass `--config FILE` or `--preset NAME` with it"
+        )
     if file is not None:
         file = _found(file)
         values = _from_folder(_parse(str(file), _read(file)), file.absolute().parent)
         values.setdefault("name", file.stem)
     else:
-        chosen = preset or "digits"
+        preset = preset or FIRST_PRESET
         try:
-            by_name(chosen, dict.fromkeys(preset_names()), "preset")
+            by_name(preset, dict.fromkeys(preset_names()), "preset")
         except InputError as error:
             raise ConfigError(str(error)) from None
-        values = preset_values(chosen)
-        if data is None and (place := place_of_preset(chosen)):
-            raise ConfigError(f"the preset {chosen!r} needs the path of its images; pass `--data PATH`, {place}")
+        values = preset_values(preset)
+        if data is None and (place := place_of_preset(preset)):
+            raise ConfigError(f"the preset {preset!r} needs the path of its images; pass `--data PATH`, {place}")
     if data is not None:
-        if _source_of(values) not in FILES | PACKAGED:
+        if source_of(values) not in FILES | PACKAGED:
             raise ConfigError(
-                f"the images of {file or preset or 'digits'} come with a package, so `--data {data}` does not apply; "
+                f"the images of {file or preset} come with a package, so `--data {data}` does not apply; "
                 "remove it, or choose a source that reads files"
             )
         values["data"]["path"] = str(_expanded(data).absolute())
@@ -133,7 +121,7 @@ def load_config(
         values["name"] = name
     if pay:
         values["payout"] = {**(values.get("payout") or {}), "post": True}
-    return _validated(CreditConfig, values, str(file or preset or "digits"))
+    return _validated(CreditConfig, values, str(file or preset))
 
 
 def as_credit_config(config: CreditConfig | Mapping[str, Any] | str | Path) -> CreditConfig:
@@ -231,21 +219,6 @@ def _sides_from(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a valuation whose paths are resolved against a folder."""
     sides = {side: values[side] for side in ("train", "val", "generated") if isinstance(values.get(side), str)}
     return {**values, **{side: str(folder / _expanded(Path(path))) for side, path in sides.items()}}
-
-
-def preset_values(preset: str) -> dict[str, Any]:
-    """The contents of a preset's file."""
-    return _parse(preset, files("royalty.flows").joinpath("presets", f"{preset}.yaml").read_text(encoding="utf-8"))
-
-
-def place_of_preset(preset: str) -> str:
-    """Description of the path that `--data` has to name for a preset; empty if the images come with a package."""
-    return PLACES.get(_source_of(preset_values(preset)), "")
-
-
-def _source_of(values: Mapping[str, Any]) -> str:
-    data = values.get("data", {})
-    return str(data.get("source", "digits")) if isinstance(data, dict) else ""
 
 
 def load_value_config(file: Path | None, overrides: Mapping[str, Any]) -> ValueConfig:

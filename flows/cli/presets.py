@@ -12,7 +12,8 @@ from royalty.flows.cli.command import AsJson
 
 def presets(as_json: AsJson = False) -> None:
     """List the presets with their images, generators and parameters, and estimates of memory and GPU hours."""
-    from royalty.flows.configuration import load_config, place_of_preset, preset_names
+    from royalty.flows.configuration import load_config
+    from royalty.flows.preset_files import place_of_preset, preset_names
     from royalty.tasks.credit.expected import expected
 
     overview = {}

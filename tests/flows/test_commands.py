@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from royalty.flows.configuration import preset_names
+from royalty.flows.preset_files import preset_names
 from tests.conftest import Credited, Run
 from tests.flows.test_credit import result_of
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from royalty.flows.configuration import ConfigError, load_config, preset_names
+from royalty.flows.configuration import ConfigError, load_config
+from royalty.flows.preset_files import preset_names
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.runstore import ConfigConflict, RunStore
 from royalty.tasks.config.credit import CreditConfig
@@ -19,8 +20,9 @@ from royalty.tasks.config.sources import CifarSource, FolderSource, OpenmojiSour
 def test_presets_load() -> None:
     assert {"by-class", "digits", "planted", "shares", "cifar10", "cifar20"} <= set(preset_names())
     default = load_config(file=None, preset=None, name="mine")
+    assert default == load_config(file=None, preset="letters", name="mine")
     assert default.name == "mine"
-    assert default.coalitions.count == 62
+    assert default.coalitions.count == 76
     assert default.payout.minor_units == 100_000
 
 
@@ -54,9 +56,13 @@ def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ConfigError, match="pass `--data PATH`, the archive cifar-100"):
         load_config(file=None, preset="cifar20", name=None)
     (tmp_path / "scans.yaml").write_text("seed: 1\n")
-    for file, preset in ((tmp_path / "scans.yaml", None), (None, "planted"), (None, None)):
+    for file, preset in ((tmp_path / "scans.yaml", None), (None, "planted")):
         with pytest.raises(ConfigError, match="come with a package, so `--data elsewhere` does not apply"):
             load_config(file=file, preset=preset, name=None, data=Path("elsewhere"))
+    with pytest.raises(
+        ConfigError, match="`--data elsewhere` names the images of a configuration; pass `--config FILE`"
+    ):
+        load_config(file=None, preset=None, name=None, data=Path("elsewhere"))
 
 
 def test_a_source_that_comes_with_a_package_may_be_given_a_path(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 from prefect import Flow, Task
 
 import royalty.flows.credit
-from royalty.flows.configuration import load_config, place_of_preset, preset_names
+from royalty.flows.configuration import load_config
 from royalty.flows.credit import forecast
 from royalty.flows.evaluate import counterfactual, lds
+from royalty.flows.preset_files import place_of_preset, preset_names
 from royalty.infra.settings import settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
