@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Estimator = Literal["constrained", "unbiased", "mixed", "game", "auto"]
-Sizes = Literal["shapley", "leverage"]
+Estimator = Literal["constrained", "unbiased", "mixed", "stratified", "game", "auto"]
+Sizes = Literal["shapley", "leverage", "border"]
 Semivalue = Literal["shapley", "banzhaf", "beta"]
 
 Representation = Literal["features", "principal", "probabilities", "both"]

@@ -82,11 +82,13 @@ def sample_coalitions(
 
     Args:
         n_players: contributors, 2 or more.
-        n_coalitions: at least `2 (n_players - 1)`, and even if paired. If it is at least 2^n - 2, each of these
-            coalitions is returned once, and the estimate has no sampling error.
+        n_coalitions: at least `2 (n_players - 1)`, with `border` `2 n_players`, and even if paired. If it is at least
+            2^n - 2, each of these coalitions is returned once, and the estimate has no sampling error.
         seed: of the draw; the same seed gives the same coalitions.
-        sizes: `leverage`, uniform over the sizes 1 to n - 1 (Musco & Witter 2025), or `shapley`, the KernelSHAP
-            distribution, proportional to 1/(k (n - k)) (Lundberg & Lee 2017).
+        sizes: `leverage`, uniform over the sizes 1 to n - 1 (Musco & Witter 2025); `shapley`, the KernelSHAP
+            distribution, proportional to 1/(k (n - k)) (Lundberg & Lee 2017); or `border`, every contributor alone,
+            everybody without each, and uniform over the sizes between. Models of single contributors differ most, so
+            that `border` measures best where the first contributor to a coalition brings most of its utility.
         paired: whether each coalition is followed by its complement. All effects that a coalition and its complement
             share, including all interactions between two contributors, then cancel. Without interactions, and with
             fewer than about three coalitions per contributor, unpaired coalitions are more informative.
@@ -109,8 +111,8 @@ def sample_coalitions(
         True
     """
     n_players, n_coalitions = as_whole(n_players, "n_players"), as_whole(n_coalitions, "n_coalitions")
-    check_count(n_players, n_coalitions, paired=paired)
     by_name(sizes, dict.fromkeys(get_args(Sizes)), "distribution of sizes")
+    check_count(n_players, n_coalitions, paired=paired, sizes=sizes)
     if n_players <= _ENUMERABLE and n_coalitions >= 2**n_players - 2:
         return _all_coalitions(n_players)
     generator = np.random.default_rng(as_seed(seed))
@@ -123,7 +125,7 @@ def sample_coalitions(
     return masks
 
 
-def check_count(n_players: int, n_coalitions: int, *, paired: bool) -> None:
+def check_count(n_players: int, n_coalitions: int, *, paired: bool, sizes: Sizes = "leverage") -> None:
     """Check that the number of coalitions suffices to distinguish the players.
 
     Raises:
@@ -131,7 +133,7 @@ def check_count(n_players: int, n_coalitions: int, *, paired: bool) -> None:
     """
     if n_players < 2:
         raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
-    least = 2 * (n_players - 1)
+    least = 2 * n_players if sizes == "border" and n_players > 2 else 2 * (n_players - 1)
     if n_coalitions < least or (paired and n_coalitions % 2):
         raise InputError(
             f"{n_players} contributors take at least {least} coalitions{', an even number' if paired else ''}, got "
@@ -150,9 +152,13 @@ def _all_coalitions(n_players: int) -> np.ndarray:
 
 def _spread_sizes(n_players: int, draws: int, sizes: Sizes, paired: bool, generator: np.random.Generator) -> np.ndarray:
     """A size for each draw, `(draws,)`: a stratified sample, changed if no distinct coalition of the size is left."""
-    cumulative = np.cumsum(size_distribution(n_players, sizes))
-    positions = (np.arange(draws) + generator.random(draws)) / draws
-    drawn = 1 + np.minimum(np.searchsorted(cumulative, positions), n_players - 2)
+    border = np.repeat([1] if paired else [1, n_players - 1], n_players) if sizes == "border" else np.empty(0, int)
+    between = 1 + int(sizes == "border" and n_players > 3)  # the smallest size that is drawn
+    cumulative = np.cumsum(size_distribution(n_players - 2 * (between - 1), sizes))
+    spread = draws - len(border)
+    positions = (np.arange(spread) + generator.random(spread)) / max(spread, 1)
+    drawn = between + np.minimum(np.searchsorted(cumulative, positions), len(cumulative) - 1)
+    drawn = np.concatenate([border, drawn])
     # A pair uses up a coalition of a size and one of the complementary size.
     kind = np.minimum(drawn, n_players - drawn) if paired else drawn
     for size in np.unique(kind):

@@ -18,12 +18,16 @@ from royalty.models.valuation.coalitions import size_weights
 from royalty.models.valuation.interacting import fit_game_credit, fit_interacting, observe
 from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
 from royalty.models.valuation.repeats import Repeats, average_repeats
+from royalty.models.valuation.stratified import MOST_OF_STRATIFIED, fit_stratified
 
 GAIN = 2.0
 """Standard errors by which `game` must predict better than `mixed`."""
 
 MOST_OF_AUTO = 3000
 """Coalitions up to which `auto` considers `game`, which takes seconds beyond that."""
+
+SURER = 1.0
+"""Standard errors by which `stratified` must predict better than `mixed`: it loses little where both are right."""
 
 EXPLAINED = 1e-6
 """Error for left-out coalitions, relative to the spread of utilities, below which `mixed` explains everything."""
@@ -95,13 +99,15 @@ def estimate_shapley(
     coalition to any other, and without this term an additive fit would attribute the jump to the contributors drawn
     into small coalitions. `unbiased` replaces A by its expectation. Both weight coalitions so that their sizes have the
     KernelSHAP distribution, whatever distribution they were drawn from. `mixed` shrinks contributors' effects by an
-    amount estimated from the data (`regression.fit_mixed`). `game` also models interactions of up to six contributors
-    (`fit_game`), which explains more of the utilities where there is little noise. `auto` is `mixed`, unless `game`
-    predicts left-out coalitions better by more than chance, or else another estimator ranks them better.
+    amount estimated from the data (`regression.fit_mixed`). `stratified` lets the effects and the noise change with the
+    coalition's size (`stratified.fit_stratified`). `game` also models interactions of up to six contributors
+    (`fit_game`), which explains more of the utilities where there is little noise. `auto` is `mixed`, unless
+    `stratified` or `game` predicts left-out coalitions better by more than chance, or else another estimator ranks them
+    better.
 
-    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in `mixed` and
-    `game`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; it does not include the
-    bias of a ridge.
+    Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in `mixed`,
+    `stratified` and `game`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; it does
+    not include the bias of a ridge.
 
     If all 2^n - 2 coalitions are given, the values are exact for every estimator. The intervals then describe the
     variation between training seeds: measured from repetitions or, without any, bounded above by counting everything
@@ -193,6 +199,8 @@ def estimate_shapley(
 def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float) -> Fit:
     if estimator == "mixed":
         return fit_mixed(units)
+    if estimator == "stratified":
+        return fit_stratified(repeats.masks, repeats.utilities, units).fit
     if estimator == "game":
         return fit_game_credit(units, fit_interacting(observe(units, repeats), seed=0))
     weighted = units.weighted(size_weights(units.sizes, units.centred.shape[1]))
@@ -200,21 +208,33 @@ def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float) -> 
 
 
 def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Estimator, str, Fit]:
-    """`mixed`, unless `game` predicts left-out coalitions better, or else another estimator ranks them better.
+    """`mixed`, unless `stratified` or `game` predicts left-out coalitions better, or else another ranks them better.
 
-    Better means by more than chance: `GAIN` standard errors of the mean difference of squared errors, or of a rank
-    correlation (leave-one-out LDS).
+    Better means by more than chance: `SURER` standard errors of the mean difference of log densities, which weigh
+    errors by how large they are expected to be at each size; `GAIN` of squared errors; or a rank correlation
+    (leave-one-out LDS).
     """
     mixed = fit_mixed(units)
     if len(units.response) <= 2 * units.centred.shape[1]:
         return "mixed", "fewer than two observations a contributor", mixed
     unexplained = np.sqrt((units.weights * mixed.left_out**2).mean())
-    if len(repeats.masks) <= MOST_OF_AUTO and unexplained > EXPLAINED * repeats.utilities.std():
+    explained = unexplained <= EXPLAINED * repeats.utilities.std()
+    stratified, gain = None, 0.0
+    if len(repeats.masks) <= MOST_OF_STRATIFIED and not explained:
+        stratified = fit_stratified(repeats.masks, repeats.utilities, units)
+        gains = _density(stratified.fit, stratified.deviations) - _density(mixed)
+        gain = float(gains.mean())
+        if gain <= SURER * gains.std() / np.sqrt(len(gains)):
+            stratified = None
+    if len(repeats.masks) <= MOST_OF_AUTO and not explained:
         game = _fit(units, repeats, "game", ridge)
         gains = units.weights * (mixed.left_out**2 - game.left_out**2)
-        if gains.mean() > GAIN * gains.std() / np.sqrt(len(gains)):
+        better = gains.mean() > GAIN * gains.std() / np.sqrt(len(gains))
+        if better and (stratified is None or _density(game).mean() > _density(mixed).mean() + gain):
             remaining = np.sqrt((units.weights * game.left_out**2).mean())
             return "game", f"error for left-out coalitions: mixed {unexplained:.3g}, game {remaining:.3g}", game
+    if stratified is not None:
+        return "stratified", f"log density of left-out coalitions: {gain:.2f} above that of mixed", stratified.fit
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
     fits = {name: mixed if name == "mixed" else _fit(units, repeats, name, ridge) for name in candidates}
     scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}
@@ -222,6 +242,13 @@ def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Esti
     chosen = best if scores[best] > scores["mixed"] + 1 / np.sqrt(len(units.response)) else candidates[0]
     shown = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
     return chosen, f"rank correlation with left-out coalitions: {shown}", fits[chosen]
+
+
+def _density(fit: Fit, deviations: np.ndarray | None = None) -> np.ndarray:
+    """Log of the normal density of each left-out unit, `(units,)`; by default of one deviation, that of the errors."""
+    spread = np.sqrt((fit.left_out**2).mean()) if deviations is None else deviations
+    density: np.ndarray = -np.log(spread) - 0.5 * (fit.left_out / spread) ** 2
+    return density
 
 
 def _rank_correlation(predicted: np.ndarray, actual: np.ndarray) -> float:

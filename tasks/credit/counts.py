@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from royalty.models.base.choices import Sizes
 from royalty.models.base.errors import NAMED, InputError
 from royalty.models.judging.datamodeling import MIN_RANKED, held_out_size
 from royalty.models.valuation.coalitions import check_count
@@ -24,7 +25,7 @@ def check_run(names: Sequence[str], config: CreditConfig) -> None:
                 f"{config.coalitions.count}; {4 * len(names)} is a good number to start with"
             )
     else:
-        _check("coalitions.count", len(names), config.coalitions.count)
+        _check("coalitions.count", len(names), config.coalitions.count, config.coalitions.sizes)
     if 0 < config.fidelity.retrain < (least := least_retrained(len(names))):
         raise InputError(
             f"`fidelity.retrain`: a correction of {len(names)} contributors takes at least {least} retrained "
@@ -41,7 +42,7 @@ def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
             "`contributors`"
         )
     for method, count in config.evaluation.shapley.items():
-        _check(f"evaluation.shapley.{method}", len(names), count)
+        _check(f"evaluation.shapley.{method}", len(names), count, config.coalitions.sizes)
 
 
 def check_lds(names: Sequence[str], config: CreditConfig) -> None:
@@ -69,8 +70,8 @@ def is_paired(contributors: int, count: int) -> bool:
     return count >= 3 * contributors
 
 
-def _check(setting: str, contributors: int, count: int) -> None:
+def _check(setting: str, contributors: int, count: int, sizes: Sizes) -> None:
     try:
-        check_count(contributors, count, paired=is_paired(contributors, count))
+        check_count(contributors, count, paired=is_paired(contributors, count), sizes=sizes)
     except InputError as error:
         raise InputError(f"`{setting}`: {error}") from None

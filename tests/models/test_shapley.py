@@ -239,6 +239,21 @@ def test_sizes_follow_their_distribution_where_there_are_coalitions_enough() -> 
         np.testing.assert_allclose(shares, size_distribution(40, sizes), atol=0.02)
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_border_is_measured_whole(paired: bool) -> None:
+    masks = sample_coalitions(9, 60, seed=3, sizes="border", paired=paired)
+    sizes = np.bincount(masks.sum(axis=1), minlength=9)
+    assert len(np.unique(masks, axis=0)) == 60
+    assert (sizes[1], sizes[8]) == (9, 9)  # every contributor alone, and everybody without each
+    assert sizes[2:8].tolist() == pytest.approx([7] * 6, abs=2)  # the others evenly
+    assert not paired or np.array_equal(masks[1::2], ~masks[::2])
+    least = sample_coalitions(9, 18, seed=3, sizes="border", paired=paired)
+    assert set(least.sum(axis=1)) == {1, 8}
+    with pytest.raises(InputError, match="9 contributors take at least 18 coalitions"):
+        sample_coalitions(9, 16, seed=3, sizes="border", paired=paired)
+    assert [len(sample_coalitions(players, 6, seed=0, sizes="border")) for players in (2, 3)] == [2, 6]
+
+
 def test_coalitions_of_a_design_tell_more_than_independent_ones() -> None:
     """The information on the least known direction, next to coalitions of the same sizes drawn at random."""
 
