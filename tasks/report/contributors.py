@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
-from royalty.tasks.report.background import Background, EarlierRun, Valuation
+from royalty.tasks.report.background import Background, EarlierRun
 from royalty.tasks.report.stages import RunStages
 
 TILES = 12
@@ -41,7 +41,7 @@ def compose_pages(
 ) -> list[ContributorPage]:
     """Compose the pages, one for each contributor, in the order of the report; `with_payments` adds what was paid."""
     rows, remarks, interactions = report.rows, dict(report.remarks), report.interactions
-    earlier = background.earlier
+    earlier, valued = background.earlier, _valued(background)
     before = _earlier_credit(space, earlier)
     pages = []
     for row in rows:
@@ -53,7 +53,7 @@ def compose_pages(
                 among=len(rows),
                 remark=remarks.get(row.name, ""),
                 refusal=stages.pay.outputs.refusal,
-                values=tuple(_values(valuation, background, row.name) for valuation in background.valuations),
+                values=valued(row.name),
                 history=(),
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
@@ -65,29 +65,57 @@ def compose_pages(
     return pages
 
 
-def _values(valuation: Valuation, background: Background, name: str) -> ImageValues:
-    """Values of one contributor's images. An image of several contributors counts in full for each."""
+def _valued(background: Background) -> Callable[[str], tuple[ImageValues, ...]]:
+    """Values of the images of a contributor, by each method. An image of several contributors counts in full for each.
+
+    Tables and memberships are read once, for however many contributors.
+    """
+    train = background.train
+    owners, items = np.nonzero(train.membership.T)  # items ascend for each owner
+    ends = np.searchsorted(owners, np.arange(len(train.contributors) + 1))
+    places = {name: items[ends[place] : ends[place + 1]] for place, name in enumerate(train.contributors)}
+    methods = []
+    for valuation in background.valuations:
+        by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
+        values = by_id.reindex(list(train.ids)).to_numpy(float)  # (images,), not a number where there is no value
+        methods.append((valuation.method, values, float(by_id.sum())))
+
+    def valued(name: str) -> tuple[ImageValues, ...]:
+        return tuple(_values(background, name, places[name], *known) for known in methods)
+
+    return valued
+
+
+def _values(
+    background: Background, name: str, places: np.ndarray, method: str, values: np.ndarray, whole: float
+) -> ImageValues:
+    """Values of one contributor's images.
+
+    Args:
+        places: of these images.
+        values: of all images.
+        whole: sum of all values.
+    """
     train, files = background.train, background.files.get(name, {})
-    by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
-    provided = np.flatnonzero(train.membership[:, train.contributors.index(name)])
-    position = {train.ids[item]: int(item) for item in provided}
-    values = by_id.reindex(list(position)).dropna().sort_values(ascending=False)
-    total, whole = float(values.sum()), float(by_id.sum())
+    own = values[places]
+    total = float(np.nansum(own))
+    order = np.argsort(-own, kind="stable")[:TILES]  # what is not a number comes last
+    best = [int(places[place]) for place in order if own[place] > 0]
     return ImageValues(
-        method=TITLES[valuation.method],
-        meaning=MEANINGS[valuation.method],
+        method=TITLES[method],
+        meaning=MEANINGS[method],
         total=total,
         whole=whole,
-        share=total / whole if valuation.method == "gmvaluator" and whole > 0 else None,
+        share=total / whole if method == "gmvaluator" and whole > 0 else None,
         tiles=tuple(
             Tile(
-                str(identity),
-                sheet(train.images[[position[str(identity)]]], 1),
-                float(value),
-                files.get(str(identity), ""),
-                background.about.get(str(identity), ""),
+                train.ids[item],
+                sheet(train.images[[item]], 1),
+                float(values[item]),
+                files.get(train.ids[item], ""),
+                background.about.get(train.ids[item], ""),
             )
-            for identity, value in values[values > 0].head(TILES).items()
+            for item in best
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 import pandas as pd
@@ -17,7 +17,7 @@ from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import HistoryRow
 from royalty.infra.settings import settings
-from royalty.infra.stores.artifacts import StoreError, write_whole
+from royalty.infra.stores.artifacts import StoreError, write_changed
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.pay.stages import PAY, Paid
@@ -65,7 +65,13 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
     table = division.inputs.table
     holds = statement_of(statements, division)
     names = {page.row.name for page in contents.contributors}
-    credits = {posted.valuation: _credits(space, posted.valuation) for posted in statements if _named(posted) & names}
+    moved = [_named(posted) for posted in statements]
+    credits = {
+        posted.valuation: _credits(space, posted.valuation)
+        for posted, named in zip(statements, moved, strict=True)
+        if named & names
+    }
+    history = _histories(names, statements, moved, credits)
     report = replace(
         contents.report,
         statement=holds.id if holds else None,
@@ -78,7 +84,7 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
             page,
             proposed=holds is None and page.refusal is None,
             received=_received(page.row.name, other),
-            history=tuple(_history(page.row.name, statements, credits)),
+            history=tuple(history[page.row.name]),
         )
         for page in contents.contributors
     )
@@ -124,8 +130,7 @@ def _write_again(space: Workspace, name: str, reported: Reported, division: Paid
         return  # so MLflow has them too, which takes them first
     if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
         _log_again(track.outputs.run, table | {REPORT_PAGE: combined(pages).encode()})
-    for file, payload in files.items():
-        write_whole(file, payload)
+    write_changed(files)
 
 
 def _log_again(run: str, files: Mapping[str, bytes]) -> None:
@@ -153,19 +158,27 @@ def _named(posted: Posted) -> set[str]:
     return {*posted.paid, *posted.held, *posted.accounts}
 
 
-def _history(
-    name: str, statements: Sequence[Posted], credits: Mapping[str, Mapping[str, float]]
-) -> Iterator[HistoryRow]:
+def _histories(
+    names: Set[str], statements: Sequence[Posted], moved: Sequence[Set[str]], credits: Mapping[str, Mapping[str, float]]
+) -> dict[str, list[HistoryRow]]:
+    """The history of each contributor, oldest first.
+
+    Args:
+        moved: the contributors that each statement names.
+    """
     divided = set()
-    for posted in statements:
+    histories: dict[str, list[HistoryRow]] = {name: [] for name in names}
+    for posted, named in zip(statements, moved, strict=True):
         pool, kind = (posted.pool, posted.period), posted.kind
         if kind == "division":
             kind = "replacement" if pool in divided else kind
             divided.add(pool)
-        if name in _named(posted):
+        for name in named & names:
             credit = credits[posted.valuation].get(name)
             amount = ", ".join(_amounts(name, posted))
-            yield HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
+            row = HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
+            histories[name].append(row)
+    return histories
 
 
 def _amounts(name: str, posted: Posted) -> Iterator[str]:
