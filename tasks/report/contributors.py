@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.contributors import ContributorPage, ImageValues, Tile
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow, Report
 from royalty.infra.workspace import Workspace
+from royalty.models.payout.division import Settlement
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
@@ -22,31 +24,29 @@ from royalty.tasks.report.stages import RunStages
 
 TILES = 12
 """Most images that a page shows for each valuation."""
-MEANINGS = {
-    "gmvaluator": "The value of an image is the number of generated images that are attributed to it. Each image that "
-    "the model of all contributors generates counts as its quality, from 0 to 1, and is divided among the training "
-    "images most similar to it.",
-    "lava": "The value of an image says how far more weight on it would move the training set toward clean images, by "
-    "optimal transport, in units of distance between features. Above zero it moves closer.",
-    "sava": "The value of an image says how far more weight on it would move the training set toward clean images, by "
-    "transport in batches, in units of distance between features. Above zero it moves closer.",
-    "knn-shapley": "The value of an image is what it adds to the accuracy of a nearest-neighbour classifier of clean "
-    "images, where 1 is 100%.",
-}
-TITLES = {"gmvaluator": "By GMValuator", "lava": "By LAVA", "sava": "By SAVA", "knn-shapley": "By KNN-Shapley"}
 
 
 def compose_pages(
-    space: Workspace, report: Report, stages: RunStages, background: Background, payout: PayoutConfig
+    space: Workspace,
+    report: Report,
+    stages: RunStages,
+    background: Background,
+    payout: PayoutConfig,
+    language: Language,
 ) -> list[ContributorPage]:
     """Compose the pages, one for each contributor, in the order of the report; `with_payments` adds what was paid."""
-    rows, remarks, interactions = report.rows, dict(report.remarks), report.interactions
+    settlements = stages.pay.outputs.settlements
+    rows = [
+        replace(row, amount=_amount(settlements.get(row.name), row.share, payout.currency, language))
+        for row in report.rows
+    ]
+    remarks, interactions = dict(report.remarks), report.interactions
     earlier, valued = background.earlier, _valued(background)
     before = _earlier_credit(space, earlier)
     pages = []
     for row in rows:
         then = before.get(row.name)
-        changes = tuple(_changes(row, then, payout, stages, earlier)) if earlier and then else None
+        changes = tuple(_changes(row, then, stages, earlier, language)) if earlier and then else None
         pages.append(
             ContributorPage(
                 row=row,
@@ -102,8 +102,7 @@ def _values(
     order = np.argsort(-own, kind="stable")[:TILES]  # what is not a number comes last
     best = [int(places[place]) for place in order if own[place] > 0]
     return ImageValues(
-        method=TITLES[method],
-        meaning=MEANINGS[method],
+        method=method,
         total=total,
         whole=whole,
         share=total / whole if method == "gmvaluator" and whole > 0 else None,
@@ -151,20 +150,37 @@ def _earlier_credit(space: Workspace, earlier: EarlierRun | None) -> dict[str, E
 def _changes(
     row: ContributorRow,
     then: EarlierCredit,
-    payout: PayoutConfig,
     stages: RunStages,
     earlier: EarlierRun,
+    language: Language,
 ) -> Iterator[tuple[str, str, str]]:
     """Rows of name, earlier value and present value. Unchanged values are included."""
     noise = then.credit != row.credit and not told_apart((then.low, then.high), (row.ci_low, row.ci_high))
-    yield "Credit (not certain to have moved)" if noise else "Credit", f"{then.credit:+.4f}", f"{row.credit:+.4f}"
-    yield "Interval", f"{then.low:+.4f} to {then.high:+.4f}", f"{row.ci_low:+.4f} to {row.ci_high:+.4f}"
-    yield "Rank by credit", then.rank, row.rank
-    yield "Images trained on", str(then.items), str(row.items)
+    t = language.text
+
+    def credit(value: float) -> str:
+        return language.localized(f"{value:+.4f}")
+
+    def interval(low: float, high: float) -> str:
+        return t("range", low=credit(low), high=credit(high))
+
+    yield t("change_credit_open" if noise else "change_credit"), credit(then.credit), credit(row.credit)
+    yield t("change_interval"), interval(then.low, then.high), interval(row.ci_low, row.ci_high)
+    yield t("change_rank"), then.rank, row.rank
+    yield t("change_trained"), str(then.items), str(row.items)
     before, now = earlier.stages.ingest.outputs.brought, stages.ingest.outputs.brought
-    same = before.get(row.name) == now.get(row.name)
-    yield "Content of the images", "the same" if same else "different", "unchanged" if same else "changed"
+    other = "" if before.get(row.name) == now.get(row.name) else "_other"
+    yield t("change_content"), t(f"content_before{other}"), t(f"content_now{other}")
     paid = earlier.stages.pay
-    settlement = paid.outputs.settlements.get(row.name)
-    money = PayoutConfig.model_construct(currency=paid.inputs.config["currency"])
-    yield "Amount", money.formatted(settlement.amount) if settlement else "none", row.amount
+    yield (
+        t("amount"),
+        _amount(paid.outputs.settlements.get(row.name), 0.0, paid.inputs.config["currency"], language),
+        row.amount,
+    )
+
+
+def _amount(settlement: Settlement | None, share: float, currency: str, language: Language) -> str:
+    """What a contributor is paid; None is a team, whose authors are paid, or nobody if the payout was refused."""
+    if settlement is not None:
+        return language.money(settlement.amount, currency)
+    return language.text("to_authors" if share else "none")

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import template_digest
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_changed
@@ -32,6 +33,7 @@ def write_report(
     timings: Sequence[tuple[str, str, str, str]],
     notes: Sequence[str],
     checks: Sequence[str],
+    language: Language,
 ) -> WrittenReport:
     """Write the report, a page for each contributor and the tables, and attach them to the MLflow run.
 
@@ -40,18 +42,22 @@ def write_report(
     Args:
         stages: stages of a run that is logged to MLflow.
         timings, notes, checks: see `royalty.tasks.report.composing.Remarks`.
+        language: of the contributors' pages.
     """
     space = open_workspace(settings())
     background = Background.read(space, name, stages)
-    inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), background.context)
+    inputs = ReportInputs(
+        name, stages.keys, list(notes), list(checks), template_digest(), background.context, language.digest
+    )
     tables = _tables(space, stages) | {PAYOUT: payout_table(stages.pay.stage, background.statements)}
 
     def compute(space: Workspace) -> ReportOutputs:
         from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
 
         report = compose_report(space, name, config, stages, background.train, Remarks(timings, notes, checks))
-        contributors = compose_pages(space, report, stages, background, config.payout)
-        contents = Contents(report, tuple(contributors))
+        contributors = compose_pages(space, report, stages, background, config.payout, language)
+        pool = language.money(config.payout.minor_units, config.payout.currency)
+        contents = Contents(report, tuple(contributors), pool, language)
         shown = with_payments(space, contents, stages.pay.stage, background.statements)
         rendered = shown.render()
         digests = space.artifacts.put_all(html.encode() for html in rendered.values())

@@ -14,6 +14,7 @@ import pytest
 
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.contributors import ImageValues
+from royalty.infra.pages.language import shipped_language
 from royalty.infra.stores.artifacts import StoreError, write_changed
 from royalty.tasks.report.background import Valuation
 from royalty.tasks.report.contributors import TILES, _valued
@@ -67,12 +68,12 @@ def test_histories_name_who_a_statement_moves_money_of() -> None:
     )
     again = replace(plain, active=True, paid={"ann": 100}, held={"cy": 7})
     moved = [{*posted.paid, *posted.held} for posted in (plain, again)]
-    rows = _histories({"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}})
+    rows = _histories({"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, shipped_language("de"))
     assert [(row.kind, row.active, row.credit) for row in rows["ann"]] == [
         ("division", False, 0.5),
         ("replacement", True, 0.5),
     ]
-    assert [(row.kind, row.amount) for row in rows["cy"]] == [("replacement", "€0.07 held")]
+    assert [(row.kind, row.amount) for row in rows["cy"]] == [("replacement", "0,07\xa0€ zurückgehalten")]
     assert rows["dee"] == []
     assert "bob" not in rows
 
