@@ -13,8 +13,8 @@ from royalty.flows.mistakes import explained
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
-from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
+from royalty.models.base.policy import Policy
 from royalty.tasks.attribution.credentials import Signing
 from royalty.tasks.attribution.indexing import add_items, build_items, described
 from royalty.tasks.config.attribution import IndexConfig
@@ -61,7 +61,7 @@ def build_index(config: IndexConfig) -> IndexResult:
     """
     check_home(settings())
     check_weights(config.entries)
-    items, encoder = _embedded(config.train, config.size, config.encoder, config.credentials.refused)
+    items, encoder = _embedded(config.train, config.size, config.encoder, config.policy)
     return IndexResult(**build_items(config, items, encoder))
 
 
@@ -78,7 +78,7 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
     about = described(model, version)
     if about.encoder:
         check_weights(IndexConfig(model=model, train=train, encoder=about.encoder).entries)
-    items, encoder = _embedded(train, about.shape[1] if about.shape else 64, about.encoder, about.refusing)
+    items, encoder = _embedded(train, about.shape[1] if about.shape else 64, about.encoder, about.policy)
     if encoder != about.encoder_key:
         raise InputError(
             f"the images of an index are embedded alike: those of {model} by {about.encoder_key!r}, and these by "
@@ -87,9 +87,9 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
     return IndexResult(**add_items(model, version, items, encoder))
 
 
-def _embedded(source: Path, size: int, encoder: str, refusing: Refusing) -> tuple[ReadOutputs, str]:
+def _embedded(source: Path, size: int, encoder: str, policy: Policy) -> tuple[ReadOutputs, str]:
     """Items, and the key of their embeddings; for features, that of given features."""
-    items = read(source, size, refusing=refusing).outputs
+    items = read(source, size, policy=policy).outputs
     if items.shape is None:
         return items, "features"
     return items, embed(items, encoder, "").outputs.encoder

@@ -17,6 +17,7 @@ from prefect import flow
 
 from royalty.flows.configuration import as_credit_config
 from royalty.flows.fan_out import measure_all
+from royalty.flows.languages import chosen_language
 from royalty.flows.mistakes import explained
 from royalty.flows.naming import named
 from royalty.flows.payout import settle
@@ -148,6 +149,7 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
         anew: train on these images, even if a revaluation kept models that were trained on earlier ones.
     """
     check_home(settings())
+    chosen_language()  # a file that lacks texts is an error before anything is trained
     data = ingest(
         config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
     )
@@ -271,7 +273,9 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     ]
     refusal = paid.outputs.refusal
     checks = [] if refusal else check_identities(config.name, estimate, config.payout, game.data)
-    report = write_report(config.name, config, stages, [timing.as_row() for timing in timings], notes, checks)
+    report = write_report(
+        config.name, config, stages, [timing.as_row() for timing in timings], notes, checks, chosen_language()
+    )
     result = CreditResult(
         name=config.name,
         rows=paid.outputs.rows,

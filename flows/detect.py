@@ -58,7 +58,7 @@ def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None)
     check_out(out)
     check_home(settings())
     check_weights(config.encoding.entries)
-    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
+    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
     detected = detect_all(config, sides)
     published = write_detected(config, sides, detected, out, notes)
     return DetectResult(

@@ -62,7 +62,7 @@ def distance(config: DistanceConfig | dict[str, Any] | str) -> DistanceResult:
     config = as_distance_config(config)
     check_home(settings())
     check_weights(config.encoding.entries)
-    sides, notes = read_sides(config.first, config.second, config.encoding, config.seed, config.credentials)
+    sides, notes = read_sides(config.first, config.second, config.encoding, config.seed, config.policy)
     measured = measure_distance(config, sides)
     published = write_distance(config, sides, measured, notes)
     outputs = measured.outputs

@@ -14,7 +14,7 @@ from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
-from royalty.models.data.refusals import manifest_notes
+from royalty.models.data.permission import refusal_notes
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.items.gmvaluator import match
 from royalty.tasks.items.reading import alike, common_side, embed, read
@@ -60,7 +60,7 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
     check_home(settings())
     check_weights(config.matching.entries)
     size = config.size or common_side(config.train, config.generated)
-    listed = read(config.train, size, refusing=config.credentials.refused).outputs
+    listed = read(config.train, size, policy=config.policy).outputs
     train, generated = alike(listed, read(config.generated, size).outputs)
     encoder = ""
     if train.shape is not None or generated.shape is not None:
@@ -68,7 +68,7 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
         embed(train, config.matching.encoder, "", seen_at)
         encoder = embed(generated, config.matching.encoder, "", seen_at).outputs.encoder
     matched = match(train, generated, encoder, config.matching)
-    notes = list(manifest_notes(listed))
+    notes = list(refusal_notes(listed))
     published = write_matches(config, train.items, generated.items, matched, out, notes)
     outputs = matched.outputs
     return MatchResult(

@@ -62,9 +62,9 @@ def select(config: SelectConfig | dict[str, Any] | str, out: Path | None = None)
     check_out(out)
     check_home(settings())
     check_weights(config.encoding.entries)
-    listed = read(config.train, config.encoding.size, refusing=config.credentials.refused).outputs
+    listed = read(config.train, config.encoding.size, policy=config.policy).outputs
     check_budget(config.budget, listed.count)
-    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
+    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
     selected = select_all(config, sides)
     published = write_selected(config, sides, selected, out, notes)
     outputs = selected.outputs

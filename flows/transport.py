@@ -18,9 +18,9 @@ from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, place_of
-from royalty.models.data.refusals import manifest_notes
+from royalty.models.base.policy import Policy
+from royalty.models.data.permission import refusal_notes
 from royalty.tasks.config.encoding import EncodingConfig
-from royalty.tasks.config.sources import Credentials
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.reading import alike, embed, read, train_encoder
 from royalty.tasks.items.stages import Sides, Valued
@@ -79,7 +79,7 @@ def value(
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     check_solver(config)
-    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.credentials)
+    sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
     published = write_values(config, sides, valued, out, notes)
     return ValueResult(
@@ -94,18 +94,18 @@ def value(
 
 
 def read_sides(
-    train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int, credentials: Credentials
+    train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int, policy: Policy
 ) -> tuple[Sides, list[str]]:
     """Read the items of both sides, and embed their images.
 
     Args:
-        credentials: what the manifests of the training images are read for.
+        policy: what becomes of training images that may not train.
 
     Returns:
-        Both sides, and sentences on these manifests.
+        Both sides, and sentences on these images.
     """
-    listed = read(train_path, encoding.size, refusing=credentials.refused).outputs
-    notes = list(manifest_notes(listed))
+    listed = read(train_path, encoding.size, policy=policy).outputs
+    notes = list(refusal_notes(listed))
     train, val = alike(listed, read(val_path, encoding.size).outputs)
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items), notes

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
         workers: number of processes that measure coalitions at once; by default one for each GPU, or for each core if
             there is no GPU.
         actor: who acts in cases, opt-outs and approvals; by default the user of this process.
+        language: language of contributors' pages and annual statements: one that is shipped, or a YAML file with texts.
         signing_key: private key that signs checkpoints of the ledger, as PEM or as the path of its file; by default one
             that is written to `home`.
         signing_password: password of that key; with one, keys are written encrypted.
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     openlineage_contributors: bool = False
     workers: PositiveInt = Field(default_factory=lambda: gpus() or cores())
     actor: str = Field(default_factory=user)
+    language: str = "en"
     runner: str = "threads"
     signing_key: SecretStr = SecretStr("")
     signing_password: SecretStr = SecretStr("")

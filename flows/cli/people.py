@@ -7,14 +7,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from royalty.flows.cli.command import AsJson
-
-if TYPE_CHECKING:
-    from royalty.infra.pages.language import Language
 
 Year = Annotated[int, typer.Option(help="Calendar year (UTC).")]
 Payees = Annotated[
@@ -53,16 +50,21 @@ def statement(
     year: Year,
     payees: Payees = None,
     language: Annotated[
-        str, typer.Option(help="A language that is shipped (de, en), or a YAML file with the translated texts.")
-    ] = "en",
+        str | None,
+        typer.Option(
+            help="A language that is shipped (de, en), or a YAML file with the translated texts. "
+            "Default: that of ROYALTY_LANGUAGE."
+        ),
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Also print it to PDF with Chromium.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the annual statement of a contributor: a page to print, plain text, and a message with both."""
+    from royalty.flows.languages import chosen_language
     from royalty.infra.pages.terminal import console
     from royalty.tasks.pay.annual import annual_statement, write_annual
 
-    translated = _language(language)
+    translated = chosen_language(language)
     space = _space()
     known, payer = _payees(space, payees)
     annual = annual_statement(space, contributor, year, known, payer, translated)
@@ -107,13 +109,6 @@ def _payees(space: Any, file: Path | None) -> tuple[Mapping[str, Any] | None, st
     if file is not None:
         return read_payees(file), payer
     return (load_payees(terms, source) if terms is not None and source is not None else None), payer
-
-
-def _language(chosen: str) -> Language:
-    from royalty.flows.configuration import read_mapping
-    from royalty.infra.pages.language import language_of, shipped, shipped_language
-
-    return shipped_language(chosen) if chosen in shipped() else language_of(read_mapping(Path(chosen)), chosen)
 
 
 def _space() -> Any:

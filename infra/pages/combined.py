@@ -54,7 +54,8 @@ def combined(pages: Mapping[str, str]) -> str:
     navigation = f'<nav class="pages" aria-label="Pages">{links}</nav>'
     ordered = {REPORT: pages[REPORT], **pages}
     bodies = "\n".join(
-        f'<div class="page{" shown" if path == REPORT else ""}" id="{_anchor(path)}">\n{_body(path, html)}\n</div>'
+        f'<div class="page{" shown" if path == REPORT else ""}" id="{_anchor(path)}" {_language(html)}>\n'
+        f"{_body(path, html)}\n</div>"
         for path, html in ordered.items()
     )
     return (
@@ -64,6 +65,11 @@ def combined(pages: Mapping[str, str]) -> str:
 
 def _anchor(path: str) -> str:
     return f"page-{PurePosixPath(path).stem}"
+
+
+def _language(html: str) -> str:
+    """The attributes of a page that say its language, and its texts for the script."""
+    return html.partition("<html ")[2].partition(">")[0]
 
 
 def _body(path: str, html: str) -> str:

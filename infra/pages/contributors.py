@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.interactions import PairRow
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import Axis, ContributorRow, decimals_of, environment
 
 INDEX = "index.html"
@@ -34,14 +35,13 @@ class ImageValues:
     """Values of a contributor's images by one method.
 
     Attributes:
-        meaning: sentences on the meaning of a value and its unit.
+        method: its name, by which texts of a language tell what a value means.
         total, whole: sum of the values of the contributor's training images, and of all training images.
         share: the share of the contributor in the whole; None for a method with positive and negative values.
         tiles: the images of highest value, all above zero.
     """
 
     method: str
-    meaning: str
     total: float
     whole: float
     share: float | None
@@ -53,7 +53,8 @@ class HistoryRow:
     """A statement that names the contributor: its pool, with the period if it has one.
 
     Attributes:
-        kind: `division`, `replacement` of an earlier division of the pool, `release` of held money, or `correction`.
+        kind: `division`, `replacement` of an earlier division of the pool, `release` of held money, `correction`, or
+            `decision` of a case.
         credit: None if its credit table is not in this store.
         amount: what the statement paid, held, or added to the contributor's account.
     """
@@ -114,12 +115,14 @@ def render_pages(
     level: str,
     pool: str,
     policy: str,
+    language: Language,
 ) -> dict[str, str]:
     """Render the HTML files by name, the index first; all charts share one scale.
 
     Args:
         utilities: of the models of nobody and of everybody; credits sum to their difference.
-        policy: sentences on the terms by which credit becomes amounts.
+        policy: sentences on the terms by which credit becomes amounts, as they are recorded, in English.
+        language: of the other texts.
     """
     ends = [end for page in pages for end in (page.row.ci_low, page.row.ci_high)]
     shared = {
@@ -132,11 +135,14 @@ def render_pages(
         "level": level,
         "pool": pool,
         "policy": policy,
+        "tools": {
+            name.removeprefix("tools_"): text for name, text in language.sentences.items() if name.startswith("tools_")
+        },
         "axis": Axis.over([0.0, *ends]),
         "decimals": decimals_of(max(abs(page.row.credit) for page in pages)),
         "pair_decimals": decimals_of(max((pair.amount for page in pages for pair in page.pairs or ()), default=0.0)),
     }
-    templates = environment()
+    templates = environment(language)
     entries = [(file_of(page.row.name), page) for page in pages]
     files = {INDEX: templates.get_template("index.html.j2").render(entries=entries, **shared)}
     template = templates.get_template("contributor.html.j2")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from string import Formatter
 from typing import Any
@@ -66,6 +68,30 @@ class Language:
         return str(
             format_decimal(Decimal(number), locale=self.locale, decimal_quantization=False, group_separator=False)
         )
+
+    def localized(self, written: str) -> str:
+        """A number as English writes it, such as `+1,234.5`, with the separators of the language."""
+        return written.translate(self._separators)
+
+    def percent(self, written: str) -> str:
+        """A percentage as English writes it, such as `<0.1%`."""
+        before, after = self._percent
+        return f"{before}{self.localized(written.removesuffix('%'))}{after}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the texts."""
+        return hashlib.sha256(json.dumps([self.locale, dict(self.sentences)]).encode()).hexdigest()
+
+    @cached_property
+    def _separators(self) -> dict[int, str]:
+        symbols = Locale.parse(self.locale).number_symbols["latn"]
+        return {ord(","): symbols["group"], ord("."): symbols["decimal"]}
+
+    @cached_property
+    def _percent(self) -> tuple[str, str]:
+        pattern = Locale.parse(self.locale).percent_formats[None]
+        return pattern.prefix[0], pattern.suffix[0]
 
     def moment(self, written: str) -> str:
         """An ISO 8601 date and time (UTC) in words."""

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.interactions import Interactions
+from royalty.infra.pages.language import SOURCE, Language, shipped_language
 from royalty.infra.wording import counted
 
 
@@ -267,8 +268,10 @@ def template_digest() -> str:
     return hashlib.sha256(b"".join(entry.read_bytes() for entry in templates)).hexdigest()
 
 
-def environment() -> Environment:
+def environment(language: Language | None = None) -> Environment:
     """The template environment: all values are escaped, and undefined values raise errors.
+
+    Templates have `t`, by which texts are in a language; numbers and dates are written as in it. None is English.
 
     Templates have `script`, by which readers search, sort and group rows and enlarge pictures, and `script_source`, by
     which the content security policy of a page allows this script and no other.
@@ -283,10 +286,12 @@ def environment() -> Environment:
     script = files("royalty.infra.pages").joinpath("templates", SCRIPT).read_text(encoding="utf-8")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     templates.globals |= {"script": script, "script_source": f"'sha256-{digest}'"}
+    spoken = language or shipped_language(SOURCE)
+    templates.globals |= {"t": spoken.html, "language": spoken}
     templates.filters |= {
-        "number": _number,
-        "percent": _percent,
-        "date": _date,
+        "number": lambda *number, **how: spoken.localized(_number(*number, **how)),
+        "percent": lambda share: spoken.percent(_percent(share)),
+        "date": lambda text: date_in_words(text, spoken),
         "picture": _picture,
         "counted": counted,
     }
@@ -326,13 +331,15 @@ def _percent(share: float) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
-def _date(text: str) -> str:
+def date_in_words(text: str, language: Language) -> str:
     """An ISO 8601 date and time in words; other text is returned unchanged."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    return f"{moment.day} {moment:%B %Y, %H:%M %Z}".strip()
+    if language.locale == SOURCE:
+        return f"{moment.day} {moment:%B %Y, %H:%M %Z}".strip()
+    return language.moment(text)
 
 
 def _picture(png: bytes, width: int, height: int) -> Picture:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -40,6 +41,10 @@ class ChangedArtifact(StoreError):
 
 REMOTE = "royalty.infra.stores.remote_artifacts"
 """Imported by its name, so that keys of stages do not depend on the versions of S3 packages: they change no result."""
+
+
+WRITERS = 8
+"""Files that are written at a time: the disk, and not the processor, takes most of the time."""
 
 
 @lru_cache
@@ -91,6 +96,11 @@ class ArtifactStore:
         if not path.exists():
             write_whole(path, payload)
         return digest
+
+    def put_all(self, payloads: Iterable[bytes]) -> list[str]:
+        """Store payloads, several at a time, and return their digests."""
+        with ThreadPoolExecutor(WRITERS) as pool:
+            return list(pool.map(self.put, payloads))
 
     def put_pieces(self, pieces: Iterable[bytes]) -> str:
         """Store a payload that arrives in pieces, without holding all of it in memory; return its digest.
@@ -192,6 +202,23 @@ def write_whole(path: Path, payload: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
         temporary.replace(path)
+
+
+def write_changed(files: Mapping[Path, bytes]) -> None:
+    """Write the files that are not there yet as they are given, several at a time: the disk takes most of the time.
+
+    Raises:
+        StoreError: as for `write_whole`.
+    """
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(_write_changed, files.items()):
+            pass
+
+
+def _write_changed(file: tuple[Path, bytes]) -> None:
+    path, payload = file
+    if not (path.is_file() and path.read_bytes() == payload):
+        write_whole(path, payload)
 
 
 @contextmanager

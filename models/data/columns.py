@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError
+from royalty.models.data.consent import CONSENT, consent_of
 from royalty.models.data.listing import (
     Cell,
     Entry,
@@ -55,6 +56,10 @@ class Columns:
     def texts(self) -> dict[str, str]:
         """Names of the metadata columns, by kind."""
         return {kind: getattr(self, kind) for kind in ("contributor", "label", "text", "license")}
+
+    def read(self) -> dict[str, str]:
+        """Names of all columns that are read beside the images, by kind."""
+        return self.texts() | {name: name for name in CONSENT}
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,7 @@ def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, 
     image = columns.image or image_column(str(path), schema)
     if not holds_images(schema.field(image).type):
         raise InputError(f"{path}: column {image!r} holds {schema.field(image).type}; images are binary, or a struct")
-    present = {kind: name for kind, name in columns.texts().items() if name in schema.names}
+    present = {kind: name for kind, name in columns.read().items() if name in schema.names}
     texts: dict[str, list[Any]] = {name: [] for name in present.values()}
     # Of a Parquet file only the names are read, not the bytes of the images; an Arrow file is mapped.
     named = ([image] if arrow else [f"{image}.path"]) if has_names(schema.field(image).type) else []
@@ -266,7 +271,15 @@ def _named(values: list[Any], names: Sequence[str]) -> list[Any]:
 
 def _entry(where: str, present: Mapping[str, Any], file_name: str) -> Entry:
     label, text, license_ = (as_text(present.get(kind)) for kind in ("label", "text", "license"))
-    return Entry(where, contributors_of(where, present.get("contributor")), label, text, license_, file_name)
+    return Entry(
+        where,
+        contributors_of(where, present.get("contributor")),
+        label,
+        text,
+        license_,
+        file_name,
+        **consent_of(where, present),
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -13,6 +15,8 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.listing import Listing, as_text
 from royalty.models.data.refusals import Kept, keep_allowed
 
+CONSENT = ("training_mining", "license_terms")
+"""The columns of consent."""
 ALLOWED = "allowed"
 WRITTEN = {
     "allowed": ALLOWED,
@@ -62,6 +66,18 @@ def license_terms(where: str, value: object) -> str:
     )
 
 
+def consent_of(where: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """What the row of an image says of consent, by the names of `CONSENT`.
+
+    Raises:
+        InputError: a cell says something else.
+    """
+    return {
+        "training_mining": training_mining(where, record.get("training_mining")),
+        "license_terms": license_terms(where, record.get("license_terms")),
+    }
+
+
 def _is_address(written: str) -> bool:
     if len(written) > LONGEST or any(character.isspace() for character in written):
         return False
@@ -88,4 +104,7 @@ def consented(listing: Listing, refusing: Refusing, *, unstated: bool = True) ->
     """
     allowing = {ALLOWED, ""} if unstated else {ALLOWED}
     allowed = np.array([entry.training_mining in allowing for entry in listing.entries], dtype=bool)
-    return keep_allowed(listing, allowed, refusing, "have a `training_mining` that does not allow training", "consent")
+    why = "have a `training_mining` that does not allow training"
+    if not unstated:
+        why = "have no `training_mining` that allows training, and `consent.unstated` is `refused`"
+    return keep_allowed(listing, allowed, refusing, why, "consent")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from royalty.models.base.errors import InputError, Refusals
-from royalty.models.data.consent import license_terms, training_mining
+from royalty.models.data.consent import consent_of
 from royalty.models.data.listing import (
     SEPARATOR,
     Entry,
@@ -103,8 +103,7 @@ def _listed(
         license_,
         name,
         date=date,
-        training_mining=training_mining(where, record.get("training_mining")),
-        license_terms=license_terms(where, record.get("license_terms")),
+        **consent_of(where, record),
     )
 
 

@@ -16,10 +16,11 @@ from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
 from royalty.models.data.columns import Cells, file_names, has_names, image_column, label_names, payloads, schema_of
+from royalty.models.data.consent import CONSENT, consent_of
 from royalty.models.data.decoding import MODES, decode, decode_images, shorter_side
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
-from royalty.models.data.listing import SEPARATOR, Entry, Listing, as_text, contributors_of
+from royalty.models.data.listing import SEPARATOR, Entry, Listing, as_text, check_columns, contributors_of
 
 SIDES_READ = 100
 """Images whose size is looked at."""
@@ -94,7 +95,7 @@ class Items:
 
 
 def list_items(path: Path) -> Listing:
-    """List the images of a folder, or of a Parquet file, with their contributors and file names; decodes none.
+    """List the images of a folder, or of a Parquet file, with contributors, consent and file names; decodes none.
 
     Raises:
         InputError: a source of another kind, such as features, or with invalid content.
@@ -105,14 +106,16 @@ def list_items(path: Path) -> Listing:
         raise InputError(f"images are listed from a folder or a .parquet file; got {path.name!r}. Give one of these")
     file = _open_parquet(path)
     column = image_column(str(path), schema_of(path, arrow=False))
-    owners: list[object] = [None] * file.metadata.num_rows
-    if "contributor" in file.schema_arrow.names:
-        owners = file.read(["contributor"]).column("contributor").to_pylist()
+    known = file.schema_arrow.names
+    check_columns(str(path), known, set(), CONSENT)
+    stated = file.read([name for name in ("contributor", *CONSENT) if name in known]).to_pylist()
+    rows = stated or [{}] * file.metadata.num_rows
     named = has_names(file.schema_arrow.field(column).type)
-    names = file_names(file.read([f"{column}.path"]).column(column)) if named else [""] * len(owners)
+    names = file_names(file.read([f"{column}.path"]).column(column)) if named else [""] * len(rows)
+    places = (f"{path}, row {row}" for row in range(len(rows)))
     entries = tuple(
-        Entry(f"{path}, row {row}", contributors_of(f"{path}, row {row}", owner), file_name=name)
-        for row, (owner, name) in enumerate(zip(owners, names, strict=True))
+        Entry(where, contributors_of(where, row.get("contributor")), file_name=name, **consent_of(where, row))
+        for where, row, name in zip(places, rows, names, strict=True)
     )
     return Listing(str(path), entries, Cells((path,), False, column, np.arange(len(entries))))
 

@@ -12,6 +12,7 @@ from royalty.infra.attribution.shards import Manifest
 from royalty.infra.stores.keys import code_version
 from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
+from royalty.models.base.policy import Policy
 from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
@@ -41,7 +42,7 @@ class Description:
         nearest, closeness: of sampled items to the other items, ascending: the distance of the nearest, and how close
             it is; see `royalty.models.valuation.attribution.closeness`.
         copies, division: see `IndexConfig`.
-        refusing: what becomes of images whose Content Credentials refuse training, also of those that are added.
+        refusing, consent, unstated: what becomes of images that may not train, also if they are added; see `policy`.
         contributors: all names, sorted.
         items: digests of the stored items that it was built from, for pictures.
     """
@@ -61,6 +62,8 @@ class Description:
     copies: str = "grouped"
     division: str = "earliest"
     refusing: Refusing = "ignore"
+    consent: Refusing = "error"
+    unstated: bool = True
     nearest: tuple[float, ...] = ()
     closeness: tuple[float, ...] = ()
     contributors: tuple[str, ...] = ()
@@ -95,9 +98,16 @@ class Description:
             far_rate=config.far_rate,
             copies=config.copies,
             division=config.division,
-            refusing=config.credentials.refused,
+            refusing=config.policy.credentials,
+            consent=config.policy.consent,
+            unstated=config.policy.unstated,
             items=(items,) if items else (),
         )
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of images that may not train."""
+        return Policy(self.consent, self.unstated, self.refusing)
 
     @property
     def keeps_earliest(self) -> bool:

@@ -18,7 +18,7 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.data.optouts import Covers
-from royalty.models.data.refusals import manifest_notes
+from royalty.models.data.permission import refusal_notes
 from royalty.models.valuation.attribution import far_distance
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import index_folder
@@ -125,7 +125,7 @@ def _usable(space: Workspace, items: ReadOutputs) -> tuple[Items, list[str]]:
     Raises:
         InputError: all of them were withdrawn; or one has no contributor.
     """
-    loaded, notes = load_items(space.artifacts, items.items), list(manifest_notes(items))
+    loaded, notes = load_items(space.artifacts, items.items), list(refusal_notes(items))
     withdrawn = withdrawn_rows(table_of(loaded), _withdrawals(space))
     if not withdrawn.any():
         return loaded, notes

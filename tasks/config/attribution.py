@@ -10,23 +10,21 @@ from pydantic import Field
 from royalty.models.base.choices import Division
 from royalty.models.base.registry import Entry, entries_of
 from royalty.models.encoders.registry import ENCODERS
-from royalty.tasks.config.base import Rate, RunName, StageConfig
+from royalty.tasks.config.base import Rate, RunName
 from royalty.tasks.config.choices import EncoderChoice
-from royalty.tasks.config.sources import Credentials
+from royalty.tasks.config.sources import TrainingItems
 
 Code = Literal["SQ8", "PQ64", "RaBitQ"]
 
 
-class IndexConfig(StageConfig):
-    """An index of the training images of a model.
+class IndexConfig(TrainingItems):
+    """An index of the training images of a model. Consent and credentials count for images that are added later, too.
 
     Attributes:
         model: name of the model that the images trained.
         version: version of that model.
         train: training images; a folder, Parquet file or `.npz` file.
         encoder: encoder in whose embedding the nearest images are found.
-        credentials: what the Content Credentials of the images are read for. Images that are added later are treated
-            alike.
         size: side of the squares that images are resized to, in pixels.
         k: training images that share a generated image.
         temperature: temperature of the shares, in units of the distance of the embedding, in [0, 2].
@@ -41,7 +39,6 @@ class IndexConfig(StageConfig):
     model: RunName
     version: RunName = "1"
     train: Path
-    credentials: Credentials = Credentials()
     encoder: EncoderChoice = "efficientnet-lite0"
     size: Annotated[int, Field(ge=8, le=512)] = 64
     k: Annotated[int, Field(ge=1, le=10_000)] = 100

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.encoding import FeatureEncoding
-from royalty.tasks.config.sources import Credentials
+from royalty.tasks.config.sources import TrainingItems
 
 
 class DetectSettings(StageConfig):
@@ -27,20 +27,18 @@ class DetectSettings(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class DetectConfig(DetectSettings):
+class DetectConfig(DetectSettings, TrainingItems):
     """Configuration of a detection.
 
     Attributes:
         name: name of the detection.
         train: items to check; a folder, Parquet file or `.npz` file.
         val: clean items to check them by.
-        credentials: what the Content Credentials of the items to check are read for.
     """
 
     name: RunName = "detect"
     train: Path
     val: Path
-    credentials: Credentials = Credentials()
 
     @property
     def settings(self) -> DetectSettings:

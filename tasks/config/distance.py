@@ -9,7 +9,7 @@ from pydantic import Field
 
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.encoding import FeatureEncoding
-from royalty.tasks.config.sources import Credentials
+from royalty.tasks.config.sources import TrainingItems
 
 
 class DistanceSettings(StageConfig):
@@ -24,20 +24,18 @@ class DistanceSettings(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class DistanceConfig(DistanceSettings):
+class DistanceConfig(DistanceSettings, TrainingItems):
     """Configuration of a distance.
 
     Attributes:
         name: name of the comparison.
         first: the items whose parts are computed; a folder, Parquet file or `.npz` file.
         second: the items that they are compared with.
-        credentials: what the Content Credentials of the first items are read for.
     """
 
     name: RunName = "distance"
     first: Path
     second: Path
-    credentials: Credentials = Credentials()
 
     @property
     def settings(self) -> DistanceSettings:

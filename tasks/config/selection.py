@@ -9,7 +9,7 @@ from pydantic import Field
 
 from royalty.tasks.config.base import RunName, StageConfig
 from royalty.tasks.config.encoding import EncodingConfig
-from royalty.tasks.config.sources import Credentials
+from royalty.tasks.config.sources import TrainingItems
 
 
 class SelectSettings(StageConfig):
@@ -29,20 +29,18 @@ class SelectSettings(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class SelectConfig(SelectSettings):
+class SelectConfig(SelectSettings, TrainingItems):
     """Configuration of a selection.
 
     Attributes:
         name: name of the selection.
         train: items to select from; a folder, Parquet file or `.npz` file.
         val: clean items that the selection stands for.
-        credentials: what the Content Credentials of the items to select from are read for.
     """
 
     name: RunName = "select"
     train: Path
     val: Path
-    credentials: Credentials = Credentials()
 
     @property
     def settings(self) -> SelectSettings:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from royalty.models.base.choices import Others, Refusing
+from royalty.models.base.policy import Policy
 from royalty.tasks.config.base import Digits, Share, StageConfig
 
 if TYPE_CHECKING:
@@ -84,6 +85,28 @@ class Consent(StageConfig):
     unstated: Literal["allowed", "refused"] = "allowed"
 
 
+def policy_of(consent: Consent, credentials: Credentials) -> Policy:
+    """What becomes of images that may not train."""
+    return Policy(consent.refused, consent.unstated == "allowed", credentials.refused)
+
+
+class TrainingItems(StageConfig):
+    """Settings of what reads items that train a model, beside a run.
+
+    Attributes:
+        credentials: what the Content Credentials of the items are read for.
+        consent: what may train by the consent of its contributors.
+    """
+
+    credentials: Credentials = Credentials()
+    consent: Consent = Consent()
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of items that may not train."""
+        return policy_of(self.consent, self.credentials)
+
+
 Side = Annotated[int, Field(ge=8, le=256, multiple_of=4)]
 
 
@@ -118,6 +141,11 @@ class ImageSource(StageConfig):
         """What may train by the consent of its contributors; a source without it allows all."""
         return Consent()
 
+    @property
+    def policy(self) -> Policy:
+        """What becomes of images that may not train."""
+        return policy_of(self.consented, self.manifests)
+
 
 class PlacedSource(ImageSource):
     """Settings of sources that are one folder or one file.
@@ -148,10 +176,9 @@ class LicensedSource(PlacedSource):
         return self.credentials
 
 
-class FolderSource(LicensedSource):
-    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`; see `royalty.models.data.folder`."""
+class ConsentingSource(LicensedSource):
+    """Settings of sources that also state consent for each image."""
 
-    source: Literal["folder"]
     consent: Consent = Consent()
 
     @property
@@ -159,7 +186,13 @@ class FolderSource(LicensedSource):
         return self.consent
 
 
-class ColumnSource(LicensedSource):
+class FolderSource(ConsentingSource):
+    """A folder of images with `metadata.csv`, `.jsonl` or `.parquet`; see `royalty.models.data.folder`."""
+
+    source: Literal["folder"]
+
+
+class ColumnSource(ConsentingSource):
     """Images in a column of a table.
 
     Attributes:

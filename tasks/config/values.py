@@ -10,7 +10,7 @@ from pydantic import Field
 from royalty.models.base.choices import SolverName
 from royalty.tasks.config.base import Rate, RunName, StageConfig
 from royalty.tasks.config.encoding import EncodingConfig
-from royalty.tasks.config.sources import Credentials
+from royalty.tasks.config.sources import TrainingItems
 
 if TYPE_CHECKING:
     from royalty.models.valuation.batches import Batching
@@ -74,20 +74,18 @@ class ValueSettings(StageConfig):
         return Batching(self.valuing.batch_size, self.valuing.stratify, self.seed)
 
 
-class ValueConfig(ValueSettings):
+class ValueConfig(ValueSettings, TrainingItems):
     """Configuration of a valuation.
 
     Attributes:
         name: name of the valuation.
         train: items to value; a folder, Parquet file or `.npz` file.
         val: clean items to value them by.
-        credentials: what the Content Credentials of the items to value are read for.
     """
 
     name: RunName
     train: Path
     val: Path
-    credentials: Credentials = Credentials()
 
     @property
     def settings(self) -> ValueSettings:

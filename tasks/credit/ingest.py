@@ -15,11 +15,12 @@ from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.base.policy import Policy
 from royalty.models.data.artbench import artbench_images
 from royalty.models.data.celeba import celeba_images
 from royalty.models.data.cifar import cifar_images
 from royalty.models.data.columns import dataset_images, parquet_images
-from royalty.models.data.consent import consented, consents
+from royalty.models.data.consent import consents
 from royalty.models.data.credited import copies, read_images
 from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
@@ -28,13 +29,12 @@ from royalty.models.data.licenses import Licensed, licensed
 from royalty.models.data.listing import Listing, check_credited
 from royalty.models.data.openmoji import openmoji_drawings
 from royalty.models.data.optouts import Covers, without_withdrawn
-from royalty.models.data.refusals import Credentialed, credentialed
+from royalty.models.data.permission import Permitted, permitted
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
     ArtbenchSource,
     CelebaSource,
     CifarSource,
-    Credentials,
     DatasetSource,
     DigitsSource,
     EmbeddedSource,
@@ -204,26 +204,25 @@ def list_source(
             listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
     kept, withdrawn = without_withdrawn(usable.listing, withdrawals)
-    allowing = consented(kept, source.consented.refused, unstated=source.consented.unstated == "allowed")
-    stated = _credentialed(allowing.listing, source.manifests)
+    stated = _permitted(kept, source.policy)
     check_credited(stated.listing, labels=labels, texts=texts)
     return replace(
         usable,
         listing=stated.listing,
-        without=tuple(sorted({*usable.without, *allowing.without, *stated.without})),
+        without=tuple(sorted({*usable.without, *stated.without})),
         withdrawn=withdrawn,
         manifests=stated.manifests,
         refused=stated.refused,
         tampered=stated.tampered,
-        not_consented=allowing.refused,
+        not_consented=stated.not_consented,
     )
 
 
-def _credentialed(listing: Listing, manifests: Credentials) -> Credentialed:
-    if manifests.refused == "ignore":
-        return Credentialed(listing)
+def _permitted(listing: Listing, policy: Policy) -> Permitted:
+    if policy.passes == 1:
+        return permitted(listing, policy)
     with progress("Read manifests", len(listing)) as advance:
-        return credentialed(listing, manifests.refused, progress=advance)
+        return permitted(listing, policy, progress=advance)
 
 
 def _outputs(

@@ -96,7 +96,7 @@ def write_detected(
         config.name,
         config.name,
         {"detect": detected.key},
-        params_of(config.settings, config.encoding, config.credentials),
+        params_of(config.settings, config.encoding, config),
     )
     published = publish(WRITE_DETECTED, inputs, make)
     copy_table(outputs.table, out)

@@ -75,6 +75,6 @@ def write_distance(config: DistanceConfig, sides: Sides, measured: DistanceMeasu
         config.name,
         config.name,
         {"distance": measured.key},
-        params_of(config.settings, config.encoding, config.credentials),
+        params_of(config.settings, config.encoding, config),
     )
     return publish(WRITE_DISTANCE, inputs, make)

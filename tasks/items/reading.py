@@ -13,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred, module_of
 from royalty.infra.workspace import Workspace
-from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
+from royalty.models.base.policy import NO_POLICY, Policy
 from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.base.resolution import MOST
 from royalty.models.data.attributes import table_of
@@ -54,7 +54,7 @@ else:
 
 @task(name="read items", cache_policy=NO_CACHE)
 def read(
-    path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True, refusing: Refusing = "ignore"
+    path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True, policy: Policy = NO_POLICY
 ) -> ItemsRead:
     """Read the items of a source.
 
@@ -62,8 +62,16 @@ def read(
         size: side of the squares that images are resized to, in pixels.
         attributes: columns to read as attributes.
         needed: whether missing columns are an error.
-        refusing: what becomes of images whose Content Credentials refuse training; not for images with attributes.
+        policy: what becomes of images that may not train; not for images with attributes.
+
+    Raises:
+        InputError: an item cannot be read or used; or features state no consent, and `policy` refuses such items.
     """
+    if path.suffix == ".npz" and not policy.unstated and policy.consent != "ignore":
+        raise InputError(
+            f"`consent: {{unstated: refused}}` refuses items that state no consent, and features such as {path} state "
+            "none; give images with the column `training_mining`, or set `unstated: allowed`"
+        )
     table = table_of(path) if attributes else None
     inputs = ReadInputs(
         files=_digest(path),
@@ -72,15 +80,14 @@ def read(
         needed=needed or not attributes,
         table=_digest(table) if table is not None and table.is_file() else None,
         names=_names(path),
-        refusing=refusing,
+        policy=policy,
     )
     # The folder of the source is no part of the key, so the worker receives it in addition to the inputs of the stage.
     modules = (module_of(reading_worker.read),)
     key = READ_ITEMS.key(inputs, modules)
 
     def compute(_: Workspace) -> ReadOutputs:
-        source, passes = LocatedSource(str(path), inputs), 1 if refusing == "ignore" else 2
-        total = passes * count_items(path)
+        source, total = LocatedSource(str(path), inputs), policy.passes * count_items(path)
         return call_in_worker(reading_worker.read, source, key, title=f"Read {path.name}", total=total)
 
     return run_stage(READ_ITEMS, inputs, compute, modules=modules)

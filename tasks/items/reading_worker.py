@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from royalty.models.base.errors import InputError
+from royalty.models.base.policy import NO_POLICY
 from royalty.models.data.attributes import read_attributes
 from royalty.models.data.labelled import list_items, read_items
-from royalty.models.data.refusals import credentialed
+from royalty.models.data.permission import permitted
 from royalty.tasks.items.stages import ColourInputs, ItemsOutputs, LocatedSource, ReadOutputs
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
@@ -20,20 +21,15 @@ def read(source: LocatedSource, context: StageContext) -> ReadOutputs:
     """Read and store the items of a source, with attributes; see `royalty.models.data.attributes`."""
     path, inputs = Path(source.path), source.inputs
     attributes = read_attributes(path, inputs.attributes, needed=inputs.needed) if inputs.attributes else None
-    if inputs.refusing == "ignore" or path.suffix == ".npz":  # features have no manifests
+    if inputs.policy == NO_POLICY or path.suffix == ".npz":  # features state nothing
         items = read_items(path, size=inputs.size, progress=context.advance)
         return ReadOutputs(**vars(keep_items(context.artifacts, replace(items, attributes=attributes))))
     listed = list_items(path)
-    stated = credentialed(listed, inputs.refusing, progress=context.advance)
-    context.advance(len(listed) - len(stated.listing))
-    items = read_items(path, size=inputs.size, listing=stated.listing, progress=context.advance)
-    return ReadOutputs(
-        **vars(keep_items(context.artifacts, items)),
-        manifests=stated.manifests,
-        refused=stated.refused,
-        refused_left_out=inputs.refusing == "leave-out" and bool(stated.refused),
-        tampered=list(stated.tampered),
-    )
+    manifests = context.advance if inputs.policy.passes > 1 else None
+    usable = permitted(listed, inputs.policy, progress=manifests)
+    context.advance(len(listed) - len(usable.listing))
+    items = read_items(path, size=inputs.size, listing=usable.listing, progress=context.advance)
+    return ReadOutputs(**vars(keep_items(context.artifacts, items)), **usable.counts(inputs.policy))
 
 
 def colour(inputs: ColourInputs, context: StageContext) -> ItemsOutputs:

@@ -73,7 +73,7 @@ def write_selected(
         config.name,
         config.name,
         {"selected": selected.key},
-        params_of(config.settings, config.encoding, config.credentials),
+        params_of(config.settings, config.encoding, config),
     )
     published = publish(WRITE_SELECTED, inputs, make)
     copy_table(outputs.table, out)

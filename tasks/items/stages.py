@@ -1,7 +1,4 @@
-"""Inputs and outputs of the stages that value items and match generated images with them.
-
-Digests identify artifacts.
-"""
+"""Inputs and outputs, with digests of artifacts, of the stages that value items and match generated images."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from royalty.models.base.choices import Refusing
+from royalty.models.base.policy import NO_POLICY, Policy
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import GrandMatching, Matching
 from royalty.tasks.stages.stage import Finished, Stage
@@ -26,7 +23,7 @@ class ReadInputs:
         needed: whether missing columns are an error.
         table: digest of the table with these columns; None if there is none.
         names: digest of the file names of the images and their sources, which tables of values show.
-        refusing: what becomes of images whose Content Credentials refuse training; `ignore` reads none.
+        policy: what becomes of images that may not train.
     """
 
     files: str
@@ -35,7 +32,7 @@ class ReadInputs:
     needed: bool = True
     table: str | None = None
     names: str = ""
-    refusing: Refusing = "ignore"
+    policy: Policy = NO_POLICY
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,14 @@ class ItemsOutputs:
 
 @dataclass(frozen=True)
 class ReadOutputs(ItemsOutputs):
-    """Stored items of a source, and what its manifests say; see `royalty.models.data.refusals.WithManifests`."""
+    """Stored items of a source, and which may not train; see `royalty.models.data.permission.WithRefusals`."""
 
     manifests: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refused_left_out: bool = False
     tampered: list[str] = field(default_factory=list)
+    not_consented: dict[str, int] = field(default_factory=dict)
+    not_consented_left_out: bool = False
 
 
 @dataclass(frozen=True)

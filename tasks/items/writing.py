@@ -20,7 +20,7 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
-from royalty.tasks.config.sources import Credentials
+from royalty.tasks.config.sources import TrainingItems
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Matched, Sides, Valued
 from royalty.tasks.items.stored_items import load_values
@@ -110,7 +110,7 @@ def write_matches(
             tags={"royalty.values": matched.outputs.table},
         )
 
-    params = {**config.matching.model_dump(mode="json"), "size": config.size, **_reading(config.credentials)}
+    params = {**config.matching.model_dump(mode="json"), "size": config.size, **_reading(config)}
     inputs = PublishInputs(config.name, config.name, {"match": matched.key}, params)
     published = publish(WRITE_MATCHES, inputs, make)
     copy_table(matched.outputs.table, out)
@@ -155,17 +155,18 @@ def datasets_of(**sides: str | None) -> list[DatasetRecord]:
     return [DatasetRecord(side, digest, {"items": digest}) for side, digest in sides.items() if digest]
 
 
-def params_of(settings: BaseModel, encoding: EncodingConfig, credentials: Credentials, *without: str) -> dict[str, Any]:
-    """Settings as the parameters of an MLflow run; those of sections are named `encoding.NAME`, `credentials.NAME`."""
-    params = settings.model_dump(mode="json", exclude={"encoding", "credentials", *without})
+def params_of(settings: BaseModel, encoding: EncodingConfig, read: TrainingItems, *without: str) -> dict[str, Any]:
+    """Settings as the parameters of an MLflow run; those of sections are named `encoding.NAME`, `consent.NAME`."""
+    params = settings.model_dump(mode="json", exclude={"encoding", *TrainingItems.model_fields, *without})
     encoded = {f"encoding.{key}": value for key, value in encoding.model_dump(mode="json").items()}
-    return params | encoded | _reading(credentials)
+    return params | encoded | _reading(read)
 
 
 def _flat(config: ValueConfig) -> dict[str, Any]:
-    params = params_of(config, config.encoding, config.credentials, "valuing", "train", "val")
+    params = params_of(config, config.encoding, config, "valuing", "train", "val")
     return params | config.valuing.model_dump(mode="json")
 
 
-def _reading(credentials: Credentials) -> dict[str, Any]:
-    return {f"credentials.{name}": value for name, value in credentials.model_dump().items()}
+def _reading(read: TrainingItems) -> dict[str, Any]:
+    sections = read.model_dump(mode="json", include=set(TrainingItems.model_fields))
+    return {f"{kind}.{name}": value for kind, section in sections.items() for name, value in section.items()}

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from royalty.infra.pages.combined import REPORT
 from royalty.infra.pages.contributors import ContributorPage, render_pages
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import Report, render_report
 
 PORTABLE = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
@@ -15,13 +16,20 @@ PORTABLE = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json
 
 @dataclass(frozen=True)
 class Contents:
-    """The content of the report, and of the page of each contributor in its order."""
+    """The content of the report, and of the page of each contributor in its order.
+
+    Attributes:
+        pool: the amount that is divided, in the language of the contributors' pages.
+        language: of the contributors' pages; the report is in English.
+    """
 
     report: Report
     contributors: tuple[ContributorPage, ...]
+    pool: str
+    language: Language
 
     def to_bytes(self) -> bytes:
-        return _adapter().dump_json((self.report, self.contributors))
+        return _adapter().dump_json((self.report, self.contributors, self.pool, self.language))
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Contents:
@@ -42,12 +50,16 @@ class Contents:
             utility_name=report.utility_name,
             utility_meaning=report.utility_meaning,
             utilities=(report.null_utility, report.grand_utility),
-            level=f"{100 * report.confidence:g}%",
-            pool=report.pool,
+            level=self.language.percent(f"{100 * report.confidence:g}%"),
+            pool=self.pool,
             policy=report.policy,
+            language=self.language,
         )
         return {REPORT: render_report(report), **pages}
 
 
-def _adapter() -> TypeAdapter[tuple[Report, tuple[ContributorPage, ...]]]:
-    return TypeAdapter(tuple[Report, tuple[ContributorPage, ...]], config=PORTABLE)
+Kept = tuple[Report, tuple[ContributorPage, ...], str, Language]
+
+
+def _adapter() -> TypeAdapter[Kept]:
+    return TypeAdapter(Kept, config=PORTABLE)

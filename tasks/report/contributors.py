@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.contributors import ContributorPage, ImageValues, Tile
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow, Report
 from royalty.infra.workspace import Workspace
+from royalty.models.payout.division import Settlement
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
-from royalty.tasks.report.background import Background, EarlierRun, Valuation
+from royalty.tasks.report.background import Background, EarlierRun
 from royalty.tasks.report.stages import RunStages
 
 TILES = 12
 """Most images that a page shows for each valuation."""
-MEANINGS = {
-    "gmvaluator": "The value of an image is the number of generated images that are attributed to it. Each image that "
-    "the model of all contributors generates counts as its quality, from 0 to 1, and is divided among the training "
-    "images most similar to it.",
-    "lava": "The value of an image says how far more weight on it would move the training set toward clean images, by "
-    "optimal transport, in units of distance between features. Above zero it moves closer.",
-    "sava": "The value of an image says how far more weight on it would move the training set toward clean images, by "
-    "transport in batches, in units of distance between features. Above zero it moves closer.",
-    "knn-shapley": "The value of an image is what it adds to the accuracy of a nearest-neighbour classifier of clean "
-    "images, where 1 is 100%.",
-}
-TITLES = {"gmvaluator": "By GMValuator", "lava": "By LAVA", "sava": "By SAVA", "knn-shapley": "By KNN-Shapley"}
 
 
 def compose_pages(
-    space: Workspace, report: Report, stages: RunStages, background: Background, payout: PayoutConfig
+    space: Workspace,
+    report: Report,
+    stages: RunStages,
+    background: Background,
+    payout: PayoutConfig,
+    language: Language,
 ) -> list[ContributorPage]:
     """Compose the pages, one for each contributor, in the order of the report; `with_payments` adds what was paid."""
-    rows, remarks, interactions = report.rows, dict(report.remarks), report.interactions
-    earlier = background.earlier
+    settlements = stages.pay.outputs.settlements
+    rows = [
+        replace(row, amount=_amount(settlements.get(row.name), row.share, payout.currency, language))
+        for row in report.rows
+    ]
+    remarks, interactions = dict(report.remarks), report.interactions
+    earlier, valued = background.earlier, _valued(background)
     before = _earlier_credit(space, earlier)
     pages = []
     for row in rows:
         then = before.get(row.name)
-        changes = tuple(_changes(row, then, payout, stages, earlier)) if earlier and then else None
+        changes = tuple(_changes(row, then, stages, earlier, language)) if earlier and then else None
         pages.append(
             ContributorPage(
                 row=row,
                 among=len(rows),
                 remark=remarks.get(row.name, ""),
                 refusal=stages.pay.outputs.refusal,
-                values=tuple(_values(valuation, background, row.name) for valuation in background.valuations),
+                values=valued(row.name),
                 history=(),
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
@@ -65,29 +65,56 @@ def compose_pages(
     return pages
 
 
-def _values(valuation: Valuation, background: Background, name: str) -> ImageValues:
-    """Values of one contributor's images. An image of several contributors counts in full for each."""
+def _valued(background: Background) -> Callable[[str], tuple[ImageValues, ...]]:
+    """Values of the images of a contributor, by each method. An image of several contributors counts in full for each.
+
+    Tables and memberships are read once, for however many contributors.
+    """
+    train = background.train
+    owners, items = np.nonzero(train.membership.T)  # items ascend for each owner
+    ends = np.searchsorted(owners, np.arange(len(train.contributors) + 1))
+    places = {name: items[ends[place] : ends[place + 1]] for place, name in enumerate(train.contributors)}
+    methods = []
+    for valuation in background.valuations:
+        by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
+        values = by_id.reindex(list(train.ids)).to_numpy(float)  # (images,), not a number where there is no value
+        methods.append((valuation.method, values, float(by_id.sum())))
+
+    def valued(name: str) -> tuple[ImageValues, ...]:
+        return tuple(_values(background, name, places[name], *known) for known in methods)
+
+    return valued
+
+
+def _values(
+    background: Background, name: str, places: np.ndarray, method: str, values: np.ndarray, whole: float
+) -> ImageValues:
+    """Values of one contributor's images.
+
+    Args:
+        places: of these images.
+        values: of all images.
+        whole: sum of all values.
+    """
     train, files = background.train, background.files.get(name, {})
-    by_id = valuation.table.drop_duplicates("id").set_index("id")["value"]
-    provided = np.flatnonzero(train.membership[:, train.contributors.index(name)])
-    position = {train.ids[item]: int(item) for item in provided}
-    values = by_id.reindex(list(position)).dropna().sort_values(ascending=False)
-    total, whole = float(values.sum()), float(by_id.sum())
+    own = values[places]
+    total = float(np.nansum(own))
+    order = np.argsort(-own, kind="stable")[:TILES]  # what is not a number comes last
+    best = [int(places[place]) for place in order if own[place] > 0]
     return ImageValues(
-        method=TITLES[valuation.method],
-        meaning=MEANINGS[valuation.method],
+        method=method,
         total=total,
         whole=whole,
-        share=total / whole if valuation.method == "gmvaluator" and whole > 0 else None,
+        share=total / whole if method == "gmvaluator" and whole > 0 else None,
         tiles=tuple(
             Tile(
-                str(identity),
-                sheet(train.images[[position[str(identity)]]], 1),
-                float(value),
-                files.get(str(identity), ""),
-                background.about.get(str(identity), ""),
+                train.ids[item],
+                sheet(train.images[[item]], 1),
+                float(values[item]),
+                files.get(train.ids[item], ""),
+                background.about.get(train.ids[item], ""),
             )
-            for identity, value in values[values > 0].head(TILES).items()
+            for item in best
         ),
     )
 
@@ -123,20 +150,37 @@ def _earlier_credit(space: Workspace, earlier: EarlierRun | None) -> dict[str, E
 def _changes(
     row: ContributorRow,
     then: EarlierCredit,
-    payout: PayoutConfig,
     stages: RunStages,
     earlier: EarlierRun,
+    language: Language,
 ) -> Iterator[tuple[str, str, str]]:
     """Rows of name, earlier value and present value. Unchanged values are included."""
     noise = then.credit != row.credit and not told_apart((then.low, then.high), (row.ci_low, row.ci_high))
-    yield "Credit (not certain to have moved)" if noise else "Credit", f"{then.credit:+.4f}", f"{row.credit:+.4f}"
-    yield "Interval", f"{then.low:+.4f} to {then.high:+.4f}", f"{row.ci_low:+.4f} to {row.ci_high:+.4f}"
-    yield "Rank by credit", then.rank, row.rank
-    yield "Images trained on", str(then.items), str(row.items)
+    t = language.text
+
+    def credit(value: float) -> str:
+        return language.localized(f"{value:+.4f}")
+
+    def interval(low: float, high: float) -> str:
+        return t("range", low=credit(low), high=credit(high))
+
+    yield t("change_credit_open" if noise else "change_credit"), credit(then.credit), credit(row.credit)
+    yield t("change_interval"), interval(then.low, then.high), interval(row.ci_low, row.ci_high)
+    yield t("change_rank"), then.rank, row.rank
+    yield t("change_trained"), str(then.items), str(row.items)
     before, now = earlier.stages.ingest.outputs.brought, stages.ingest.outputs.brought
-    same = before.get(row.name) == now.get(row.name)
-    yield "Content of the images", "the same" if same else "different", "unchanged" if same else "changed"
+    other = "" if before.get(row.name) == now.get(row.name) else "_other"
+    yield t("change_content"), t(f"content_before{other}"), t(f"content_now{other}")
     paid = earlier.stages.pay
-    settlement = paid.outputs.settlements.get(row.name)
-    money = PayoutConfig.model_construct(currency=paid.inputs.config["currency"])
-    yield "Amount", money.formatted(settlement.amount) if settlement else "none", row.amount
+    yield (
+        t("amount"),
+        _amount(paid.outputs.settlements.get(row.name), 0.0, paid.inputs.config["currency"], language),
+        row.amount,
+    )
+
+
+def _amount(settlement: Settlement | None, share: float, currency: str, language: Language) -> str:
+    """What a contributor is paid; None is a team, whose authors are paid, or nobody if the payout was refused."""
+    if settlement is not None:
+        return language.money(settlement.amount, currency)
+    return language.text("to_authors" if share else "none")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from royalty.infra.wording import counted
 from royalty.models.data.names import lookalikes, shortened
-from royalty.models.data.refusals import manifest_notes, refusal_note
+from royalty.models.data.permission import refusal_notes
 from royalty.models.generators.training import Method
 from royalty.models.payout.equal import parts_of
 from royalty.models.payout.gates import relative_stderr
@@ -102,10 +102,7 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if data.withdrawn:
         counts = [f"{name} ({count})" for name, count in data.withdrawn.items()]
         yield f"Images that were withdrawn are not trained on: {shortened(counts)}."
-    if data.not_consented:
-        images = "Images that their contributors do not allow to train on"
-        yield refusal_note(images, data.not_consented, data.not_consented_left_out)
-    yield from manifest_notes(data)
+    yield from refusal_notes(data)
     if data.without_images:
         yield (
             "Contributors of whose images none may be used, so that they are not credited: "

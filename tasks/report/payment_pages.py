@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import reduce
 
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
-from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import HistoryRow
+from royalty.infra.pages.language import Language
 from royalty.infra.settings import settings
-from royalty.infra.stores.artifacts import StoreError, write_whole
+from royalty.infra.stores.artifacts import StoreError, write_changed
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.pay.stages import PAY, Paid
@@ -65,7 +66,13 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
     table = division.inputs.table
     holds = statement_of(statements, division)
     names = {page.row.name for page in contents.contributors}
-    credits = {posted.valuation: _credits(space, posted.valuation) for posted in statements if _named(posted) & names}
+    moved = [_named(posted) for posted in statements]
+    credits = {
+        posted.valuation: _credits(space, posted.valuation)
+        for posted, named in zip(statements, moved, strict=True)
+        if named & names
+    }
+    history = _histories(names, statements, moved, credits, contents.language)
     report = replace(
         contents.report,
         statement=holds.id if holds else None,
@@ -77,12 +84,12 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
         replace(
             page,
             proposed=holds is None and page.refusal is None,
-            received=_received(page.row.name, other),
-            history=tuple(_history(page.row.name, statements, credits)),
+            received=_received(page.row.name, other, contents.language),
+            history=tuple(history[page.row.name]),
         )
         for page in contents.contributors
     )
-    return Contents(report, tuple(pages))
+    return replace(contents, report=report, contributors=tuple(pages))
 
 
 def payout_table(division: Paid, statements: Sequence[Posted]) -> bytes:
@@ -124,8 +131,7 @@ def _write_again(space: Workspace, name: str, reported: Reported, division: Paid
         return  # so MLflow has them too, which takes them first
     if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
         _log_again(track.outputs.run, table | {REPORT_PAGE: combined(pages).encode()})
-    for file, payload in files.items():
-        write_whole(file, payload)
+    write_changed(files)
 
 
 def _log_again(run: str, files: Mapping[str, bytes]) -> None:
@@ -153,35 +159,49 @@ def _named(posted: Posted) -> set[str]:
     return {*posted.paid, *posted.held, *posted.accounts}
 
 
-def _history(
-    name: str, statements: Sequence[Posted], credits: Mapping[str, Mapping[str, float]]
-) -> Iterator[HistoryRow]:
+def _histories(
+    names: Set[str],
+    statements: Sequence[Posted],
+    moved: Sequence[Set[str]],
+    credits: Mapping[str, Mapping[str, float]],
+    language: Language,
+) -> dict[str, list[HistoryRow]]:
+    """The history of each contributor, oldest first.
+
+    Args:
+        moved: the contributors that each statement names.
+    """
     divided = set()
-    for posted in statements:
+    histories: dict[str, list[HistoryRow]] = {name: [] for name in names}
+    for posted, named in zip(statements, moved, strict=True):
         pool, kind = (posted.pool, posted.period), posted.kind
         if kind == "division":
             kind = "replacement" if pool in divided else kind
             divided.add(pool)
-        if name in _named(posted):
+        for name in named & names:
             credit = credits[posted.valuation].get(name)
-            amount = ", ".join(_amounts(name, posted))
-            yield HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
+            amount = ", ".join(_amounts(name, posted, language))
+            row = HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
+            histories[name].append(row)
+    return histories
 
 
-def _amounts(name: str, posted: Posted) -> Iterator[str]:
+def _amounts(name: str, posted: Posted, language: Language) -> Iterator[str]:
     """What a statement pays, holds and puts on the account of a contributor."""
     held, account = posted.held.get(name, 0), posted.accounts.get(name, 0)
     if name in posted.paid:
-        yield formatted(posted.paid[name], posted.currency)
+        yield language.money(posted.paid[name], posted.currency)
     if held > 0:  # below zero it is released, which the payment shows
-        yield f"{formatted(held, posted.currency)} held"
+        yield language.text("amount_held", amount=language.money(held, posted.currency))
     if account:
-        yield f"{'+' if account > 0 else ''}{formatted(account, posted.currency)} on account"
+        signed = f"{'+' if account > 0 else ''}{language.money(account, posted.currency)}"
+        yield language.text("amount_account", amount=signed)
 
 
-def _received(name: str, statements: Sequence[Posted]) -> str:
+def _received(name: str, statements: Sequence[Posted], language: Language) -> str:
     """What statements paid a contributor; empty if nothing. Amounts of several currencies are joined."""
     sums: dict[str, int] = {}
     for posted in statements:
         sums[posted.currency] = sums.get(posted.currency, 0) + posted.paid.get(name, 0)
-    return " and ".join(formatted(amount, currency) for currency, amount in sums.items() if amount)
+    amounts = [language.money(amount, currency) for currency, amount in sums.items() if amount]
+    return reduce(lambda first, second: language.text("and", first=first, second=second), amounts) if amounts else ""

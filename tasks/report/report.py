@@ -9,9 +9,10 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
 from royalty.infra.pages.combined import combined
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import template_digest
 from royalty.infra.settings import settings
-from royalty.infra.stores.artifacts import write_whole
+from royalty.infra.stores.artifacts import write_changed
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.report.background import Background
@@ -32,6 +33,7 @@ def write_report(
     timings: Sequence[tuple[str, str, str, str]],
     notes: Sequence[str],
     checks: Sequence[str],
+    language: Language,
 ) -> WrittenReport:
     """Write the report, a page for each contributor and the tables, and attach them to the MLflow run.
 
@@ -40,31 +42,35 @@ def write_report(
     Args:
         stages: stages of a run that is logged to MLflow.
         timings, notes, checks: see `royalty.tasks.report.composing.Remarks`.
+        language: of the contributors' pages.
     """
     space = open_workspace(settings())
     background = Background.read(space, name, stages)
-    inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), background.context)
+    inputs = ReportInputs(
+        name, stages.keys, list(notes), list(checks), template_digest(), background.context, language.digest
+    )
     tables = _tables(space, stages) | {PAYOUT: payout_table(stages.pay.stage, background.statements)}
 
     def compute(space: Workspace) -> ReportOutputs:
         from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
 
         report = compose_report(space, name, config, stages, background.train, Remarks(timings, notes, checks))
-        contributors = compose_pages(space, report, stages, background, config.payout)
-        contents = Contents(report, tuple(contributors))
+        contributors = compose_pages(space, report, stages, background, config.payout, language)
+        pool = language.money(config.payout.minor_units, config.payout.currency)
+        contents = Contents(report, tuple(contributors), pool, language)
         shown = with_payments(space, contents, stages.pay.stage, background.statements)
-        pages = {file: space.artifacts.put(html.encode()) for file, html in shown.render().items()}
+        rendered = shown.render()
+        digests = space.artifacts.put_all(html.encode() for html in rendered.values())
+        pages = dict(zip(rendered, digests, strict=True))
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
-        together = combined({file: space.artifacts.get(digest).decode() for file, digest in pages.items()})
-        tracking.files(run, tables | {REPORT_PAGE: together.encode()})
+        tracking.files(run, tables | {REPORT_PAGE: combined(rendered).encode()})
         tracking.finish(run)
         return ReportOutputs(pages[REPORT_PAGE], pages, space.artifacts.put(contents.to_bytes()))
 
     written = run_here(REPORT, inputs, compute)
     folder = space.root / "runs" / name
     pages = {file: space.artifacts.get(digest) for file, digest in written.outputs.pages.items()}
-    for file, payload in {**tables, **pages}.items():
-        write_whole(folder / file, payload)
+    write_changed({folder / file: payload for file, payload in {**tables, **pages}.items()})
     show_in_prefect(name, config.payout, stages.pay, folder, stages.logged_run)
     return WrittenReport(str(folder), written)
 

@@ -75,6 +75,7 @@ class ReportInputs:
         notes, checks: see `royalty.tasks.report.composing.Remarks`.
         template: digest of the page templates.
         context: digests and rows of data from outside the run; see `royalty.tasks.report.background`.
+        language: digest of the texts of the contributors' pages; empty in rows of earlier versions.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ReportInputs:
     checks: list[str]
     template: str
     context: Mapping[str, Any]
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pytest
 
 from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
-from royalty.models.data.refusals import manifest_notes
+from royalty.models.base.policy import Policy
+from royalty.models.data.permission import refusal_notes
 from royalty.tasks.items.reading_worker import read
 from royalty.tasks.items.stages import LocatedSource, ReadInputs, ReadOutputs
 from royalty.tasks.items.stored_items import load_items
@@ -52,12 +53,12 @@ def test_images_of_both_kinds_are_left_out_counted_or_an_error(photos: Path, tmp
     context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
 
     def made(refusing: Refusing) -> ReadOutputs:
-        return read(LocatedSource(str(path), ReadInputs("", 8, refusing=refusing)), context)
+        return read(LocatedSource(str(path), ReadInputs("", 8, policy=Policy(credentials=refusing))), context)
 
-    assert list(manifest_notes(made("ignore"))) == []
+    assert list(refusal_notes(made("ignore"))) == []
     everything = load_items(context.artifacts, made("ignore").items)
     left = made("leave-out")
-    assert list(manifest_notes(left)) == LEFT_OUT
+    assert list(refusal_notes(left)) == LEFT_OUT
     items = load_items(context.artifacts, left.items)
     assert items.ids == (everything.ids[0], *everything.ids[2:])
     assert items.described["creator"][:3] == ("", "A. Lovelace", "")
@@ -70,7 +71,7 @@ def test_images_of_both_kinds_are_left_out_counted_or_an_error(photos: Path, tmp
     assert items.labels.tolist() == [everything.labels[0], *everything.labels[2:]]
     counted = made("count")
     assert counted.count == 30
-    assert list(manifest_notes(counted))[1].endswith("refuse training are trained on all the same: Bob (1).")
+    assert list(refusal_notes(counted))[1].endswith("refuse training are trained on all the same: Bob (1).")
     with pytest.raises(InputError, match=r"1 of 30 images have Content Credentials that refuse training, such as"):
         made("error")
 

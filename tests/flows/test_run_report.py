@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from royalty.infra.pages.contributors import file_of
+from royalty.infra.pages.language import shipped_language
 from royalty.infra.servers.loopback import QUIET, mlflow_server
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
@@ -49,9 +50,9 @@ def logged(home: Home) -> RunStages:
     return replace(stages, track=track.fn("june", home.config.claimed(), stages, home.plans))
 
 
-def reported(home: Home, stages: RunStages) -> WrittenReport:
-    timings = [("train", "1.0 s", "0.9 s", "")]
-    return write_report.fn("june", home.config, stages, timings, ["A <note>."], ["A check."])
+def reported(home: Home, stages: RunStages, language: str = "en") -> WrittenReport:
+    timings, texts = [("train", "1.0 s", "0.9 s", "")], shipped_language(language)
+    return write_report.fn("june", home.config, stages, timings, ["A <note>."], ["A check."], texts)
 
 
 def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
@@ -137,6 +138,23 @@ def test_mlflow_shows_what_was_paid_later_released_and_replaced(home: Home, monk
     ledger.post("fund", euros("of a third run", {"ann": 60}), period="2026-05", replace=True)
     (remark,) = show_payments.fn("fund", "2026-05")
     assert remark.startswith("MLflow does not show this payment yet: no answer. Repeat the command")
+
+
+def test_pages_stay_in_the_language_of_their_run(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Settings(home=home.space.root)
+    monkeypatch.setattr("royalty.tasks.report.payment_pages.settings", lambda: here)
+    stages = logged(unpaid(home))
+    english = reported(home, stages)
+    page = Path(english.folder) / file_of("bob")
+    assert "is proposed and not paid yet" in page.read_text(encoding="utf-8")
+    written = reported(home, stages, "de")
+    assert written.stage.key != english.stage.key
+    assert "sind vorgeschlagen und noch nicht gezahlt" in page.read_text(encoding="utf-8")
+    table = stages.credit.outputs.table
+    home.space.ledger.post("may", euros(table, {"ann": 123_456}, held={"bob": 40}), period="2026-04")
+    assert show_on_pages.fn("may", "2026-04") == []
+    assert "0,40\xa0€ zurückgehalten" in page.read_text(encoding="utf-8")
+    assert "1.234,56\xa0€ werden" in (Path(written.folder) / file_of("ann")).read_text(encoding="utf-8")
 
 
 def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from royalty.infra.pages.contributors import (
     file_of,
     render_pages,
 )
+from royalty.infra.pages.language import shipped_language
 from royalty.infra.pages.report import ContributorRow, Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
@@ -41,9 +42,7 @@ def browser() -> Iterator[Browser]:
 def pages(report: Report) -> dict[str, str]:  # noqa: F811
     """Every page, by its file, with names that try to do harm."""
     rows = [replace(report.rows[index % 3], name=name) for index, name in enumerate(NAMES)]
-    values = ImageValues(
-        "By SAVA", "A value.", 1.5, 4.0, None, tuple(Tile("ab" * 32, PICTURE, 0.5, SCRIPT) for _ in range(14))
-    )
+    values = ImageValues("sava", 1.5, 4.0, None, tuple(Tile("ab" * 32, PICTURE, 0.5, SCRIPT) for _ in range(14)))
     history = (
         HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", "division", None, "€1.00", False),
         HistoryRow("june", "x", "release", 1.0, "€2.00", True),
@@ -78,12 +77,13 @@ def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, s
         level="95%",
         pool="€9.00",
         policy=report.policy,
+        language=shipped_language("en"),
     )
 
 
 def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str], report: Report) -> None:  # noqa: F811
     row = replace(report.rows[0], name="ann", items=90, held_out=46, credit=0.5)
-    values = ImageValues("By GMValuator", "A value.", 13.084, 52.336, 0.25, ())
+    values = ImageValues("gmvaluator", 13.084, 52.336, 0.25, ())
     page = ContributorPage(row, 3, "", None, (values,), (), None, None, None)
     made = rendered([page], report)
     whole = " ".join(re.sub(r"<[^>]+>", " ", made[file_of("ann")]).split())

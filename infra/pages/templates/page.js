@@ -1,6 +1,14 @@
 "use strict";
 // Readers search, sort and group rows, and enlarge pictures. Without scripts, all rows and pictures are there.
 const FEW = 12;  // rows that need no tools
+const ENGLISH = { group: "Group", ungrouped: "not grouped", certainty: "by certainty", letter: "by first letter", sort: "Sort",
+  listed: "as listed", all: "{all} in all", some: "{some} of {all}", enlarge: "Enlarge", close: "Close" };
+
+// The texts for an element: pages in other languages bring their own.
+const textsOf = element => {
+  const texts = { ...ENGLISH, ...JSON.parse(element.closest("[data-texts]")?.dataset.texts || "{}") };
+  return (name, values = {}) => texts[name]?.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+};
 
 const make = (tag, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
@@ -12,15 +20,15 @@ const make = (tag, properties = {}, ...children) => {
 function tools(rows) {
   const all = [...rows.children];
   if (all.length <= FEW) return;
-  const subject = rows.dataset.rows;
+  const text = textsOf(rows);
   const search = make("input", { type: "search", autocomplete: "off" });
-  const grouping = make("select", {}, make("option", { value: "" }, "not grouped"));
-  for (const [key, title] of [["group", "by certainty"], ["initial", "by first letter"]]) {
+  const grouping = make("select", {}, make("option", { value: "" }, text("ungrouped")));
+  for (const [key, title] of [["group", text("certainty")], ["initial", text("letter")]]) {
     grouping.append(make("option", { value: key }, title));
   }
   const count = make("span", { role: "status" });
   const bar = make("div", { className: "tools" },
-    make("label", {}, `Find ${subject} `, search), make("label", {}, "Group ", grouping), count);
+    make("label", {}, `${text("find") || `Find ${rows.dataset.rows}`} `, search), make("label", {}, `${text("group")} `, grouping), count);
   let order = all;
 
   const key = row => grouping.value === "group" ? row.dataset.group
@@ -37,7 +45,7 @@ function tools(rows) {
     if (grouping.value === "initial") titles.sort((a, b) => a.localeCompare(b));
     rows.replaceChildren(...titles.flatMap(title => [...(title ? [heading(title, groups.get(title).length)] : []),
       ...groups.get(title)]));
-    count.textContent = shown.length === all.length ? `${all.length} in all` : `${shown.length} of ${all.length}`;
+    count.textContent = text(shown.length === all.length ? "all" : "some", { some: shown.length, all: all.length });
   }
   function heading(title, members) {
     const text = `${title} (${members})`;
@@ -57,15 +65,16 @@ function tools(rows) {
 // Headers become buttons that sort by their column: numbers descending at first, and names ascending. A narrow page has
 // no headers; a list of them takes their place.
 function sortable(table, bar, sort) {
+  const text = textsOf(table);
   const headers = [...table.tHead.rows[0].cells];
-  const list = make("select", {}, make("option", { value: "" }, "as listed"));
+  const list = make("select", {}, make("option", { value: "" }, text("listed")));
   list.append(...headers.map((header, column) => make("option", { value: column }, header.textContent)));
   list.addEventListener("change", () => {
     if (list.value === "") return sort(all => all);
     headers[list.value].removeAttribute("aria-sort");
     headers[list.value].querySelector("button").click();
   });
-  bar.firstChild.after(make("label", { className: "narrow" }, "Sort ", list));
+  bar.firstChild.after(make("label", { className: "narrow" }, `${text("sort")} `, list));
   headers.forEach((header, column) => {
     const button = make("button", { type: "button" }, ...header.childNodes);
     header.append(button);
@@ -83,14 +92,15 @@ function sortable(table, bar, sort) {
 
 // A picture opens at the largest whole multiple of its own size that fits the window, or at its own size to scroll in.
 function opens(image) {
-  const button = make("button", { type: "button", className: "opens", title: "Enlarge" });
+  const text = textsOf(image);
+  const button = make("button", { type: "button", className: "opens", title: text("enlarge") });
   image.before(button);
   button.append(image);
   button.addEventListener("click", () => {
     const fits = Math.min(innerWidth * 0.95 / image.naturalWidth, innerHeight * 0.95 / image.naturalHeight);
     const factor = Math.max(1, Math.floor(fits), Math.ceil(2 * image.width / image.naturalWidth));
     const large = make("img", { src: image.src, alt: image.alt, className: "pixels", width: factor * image.naturalWidth });
-    const close = make("button", { type: "button" }, "Close");
+    const close = make("button", { type: "button" }, text("close"));
     const dialog = make("dialog", { className: "large" }, make("p", {}, close), large);
     dialog.setAttribute("aria-label", image.alt);
     dialog.addEventListener("click", () => dialog.close());

@@ -1,0 +1,20 @@
+"""The language of contributors' pages and statements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from royalty.flows.configuration import read_mapping
+from royalty.infra.pages.language import Language, language_of, shipped, shipped_language
+from royalty.infra.settings import settings
+
+
+def chosen_language(chosen: str | None = None) -> Language:
+    """A language that is shipped, or that of a YAML file; None: that of `ROYALTY_LANGUAGE`.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        LanguageError: it lacks texts, or has others; the message names them all.
+    """
+    name = chosen or settings().language
+    return shipped_language(name) if name in shipped() else language_of(read_mapping(Path(name)), name)

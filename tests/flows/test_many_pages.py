@@ -1,0 +1,93 @@
+"""Pages of many contributors: what each shows is computed for all at once, and only pages that change are written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from royalty.infra.ledger.postings import Posted
+from royalty.infra.pages.contributors import ImageValues
+from royalty.infra.pages.language import shipped_language
+from royalty.infra.stores.artifacts import StoreError, write_changed
+from royalty.tasks.report.background import Valuation
+from royalty.tasks.report.contributors import TILES, _valued
+from royalty.tasks.report.payment_pages import _histories
+
+PEOPLE = ("ann", "bob", "cy", "dee")
+IMAGES = 60
+
+
+@pytest.fixture
+def background() -> Any:
+    """Images of up to four people each, two valuations that lack some of them, and one that has others too."""
+    rng = np.random.default_rng(3)
+    ids = tuple(f"{place:064x}" for place in range(IMAGES))
+    membership = rng.random((IMAGES, len(PEOPLE))) < 0.4
+    membership[:, 3] = False
+    images = rng.integers(0, 255, (IMAGES, 1, 4, 4), dtype=np.uint8)
+    tables = [
+        pd.DataFrame({"id": rng.permutation([*ids, "other"]), "value": rng.random(IMAGES + 1)}),
+        pd.DataFrame({"id": rng.permutation(ids)[:30], "value": rng.normal(size=30)}),
+    ]
+    return SimpleNamespace(
+        train=SimpleNamespace(contributors=PEOPLE, membership=membership, ids=ids, images=images),
+        valuations=[Valuation(name, "", table) for name, table in zip(("gmvaluator", "lava"), tables, strict=True)],
+        files={"bob": {ids[5]: "five.png"}},
+        about={},
+    )
+
+
+def test_values_are_those_of_the_images_of_each_contributor(background: Any) -> None:
+    valued, train = _valued(background), background.train
+    for place, name in enumerate(PEOPLE):
+        own = [identity for identity, member in zip(train.ids, train.membership[:, place], strict=True) if member]
+        for valuation, shown in zip(background.valuations, valued(name), strict=True):
+            table = valuation.table.set_index("id")["value"]
+            expected = table[table.index.isin(own)].sort_values(ascending=False)
+            assert isinstance(shown, ImageValues)
+            assert shown.total == pytest.approx(expected.sum())
+            assert shown.whole == pytest.approx(table.sum())
+            assert [tile.id for tile in shown.tiles] == expected[expected > 0].index[:TILES].tolist()
+            assert {tile.file_name for tile in shown.tiles if tile.id != train.ids[5]} <= {""}
+    assert valued("bob")[0].share == pytest.approx(valued("bob")[0].total / valued("bob")[0].whole)
+    assert valued("bob")[1].share is None
+    assert valued("dee")[0].total == 0
+
+
+def test_histories_name_who_a_statement_moves_money_of() -> None:
+    paid = {"ann": 100, "bob": 50}
+    plain = Posted(
+        "1", "june", "", "division", "table", None, None, 1, "2026-06-01", "EUR", 150, "", paid, paid, active=False
+    )
+    again = replace(plain, active=True, paid={"ann": 100}, held={"cy": 7})
+    moved = [{*posted.paid, *posted.held} for posted in (plain, again)]
+    rows = _histories({"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, shipped_language("de"))
+    assert [(row.kind, row.active, row.credit) for row in rows["ann"]] == [
+        ("division", False, 0.5),
+        ("replacement", True, 0.5),
+    ]
+    assert [(row.kind, row.amount) for row in rows["cy"]] == [("replacement", "0,07\xa0€ zurückgehalten")]
+    assert rows["dee"] == []
+    assert "bob" not in rows
+
+
+def test_only_pages_that_changed_are_written(tmp_path: Path) -> None:
+    files = {tmp_path / "pages" / f"{number}.html": str(number).encode() for number in range(40)}
+    write_changed(files)
+    for path in files:
+        os.utime(path, (1, 1))
+    changed = next(iter(files))
+    write_changed({**files, changed: b"new"})
+    assert changed.read_bytes() == b"new"
+    assert [path for path in files if path.stat().st_mtime != 1] == [changed]
+    assert sorted(tmp_path.rglob("*")) == sorted([tmp_path / "pages", *files])
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot write"):
+        write_changed({tmp_path / "file" / "page.html": b"text"})
