@@ -18,6 +18,7 @@ from royalty.tasks.report.background import Background
 from royalty.tasks.report.composing import Remarks, compose_report
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import compose_pages
+from royalty.tasks.report.image_parts import IMAGE_CREDIT_TABLE, image_credit_table
 from royalty.tasks.report.payment_pages import PAYOUT, payout_table, with_payments
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
@@ -45,6 +46,8 @@ def write_report(
     background = Background.read(space, name, stages)
     inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), background.context)
     tables = _tables(space, stages) | {PAYOUT: payout_table(stages.pay.stage, background.statements)}
+    if stages.images:
+        tables[IMAGE_CREDIT_TABLE] = image_credit_table(space, stages.images, stages, background, config.payout)
 
     def compute(space: Workspace) -> ReportOutputs:
         from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import

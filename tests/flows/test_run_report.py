@@ -9,6 +9,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
@@ -20,6 +21,9 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
+from royalty.models.data.stored import open_set
+from royalty.models.valuation.image_parts import divide_credit
+from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCreditInputs, ImageCreditOutputs
 from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
@@ -27,6 +31,8 @@ from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.report import write_report
 from royalty.tasks.report.stages import TRACK, RunStages, WrittenReport
+from royalty.tasks.report.trace import trace_target
+from royalty.tasks.report.trace_id import identify
 from royalty.tasks.report.track import track
 from tests.browser import Browser
 from tests.ledgers import euros
@@ -97,6 +103,49 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     assert "|" not in card, "MLflow shows tables without space between columns"
     again = track.fn("june", home.config.claimed(), replace(stages, track=None), home.plans)
     assert (again.reused, again.outputs) == (True, outputs)
+
+
+def test_parts_of_images_are_on_the_pages_in_a_table_and_in_mlflow(home: Home) -> None:
+    """Ann has three images and a negative credit, Bob four, whose amount is divided to the cent."""
+    train = open_set(home.space.artifacts.verified(home.stages.ingest.outputs.train))
+    items, owners = np.nonzero(train.membership)
+    order = np.lexsort((items, owners))
+    shares = np.array([0.5, 0.3, 0.2, 1 / 3, 1 / 3, 1 / 3, 0.0])
+    table = pd.DataFrame(
+        {
+            "contributor": [train.contributors[owners[row]] for row in order],
+            "id": [train.ids[items[row]] for row in order],
+            "share": shares,
+            "credit": divide_credit(shares, owners[order], [-1.0, 1.0]),
+        }
+    )
+    recorder, outputs = Recorder(home.space, {}), home.stages.ingest.outputs
+    images = recorder.finished(
+        IMAGE_CREDIT,
+        ImageCreditInputs(
+            home.stages.credit.outputs.table, outputs.train, outputs.validation, "", "pixels", references=9, seed=0
+        ),
+        ImageCreditOutputs(
+            recorder.table(table), images=7, references=3, scale=1.0, compared={"ann": 0, "bob": 3}, busy_seconds=1.0
+        ),
+    )
+    stages = logged(replace(home, stages=replace(home.stages, images=images)))
+    kept = RunStages.kept(home.space, stages.keys.values())
+    assert kept.images is not None
+    assert kept.images.outputs == images.outputs
+    folder = Path(reported(home, stages).folder)
+    parts = pd.read_csv(folder / "image-credit.csv")
+    assert parts["amount"].tolist() == [250.0, 150.0, 100.0, 166.67, 166.67, 166.66, 0.0]
+    assert parts["credit"].tolist() == pytest.approx([-1 / 6, -1.1 / 3, -1.4 / 3, 1 / 3, 1 / 3, 1 / 3, 0.0])
+    page = " ".join(re.sub(r"<[^>]+>", " ", (folder / file_of("bob")).read_text(encoding="utf-8")).split())
+    assert "divided among the 4 images trained on. The more an image has in common with 3 held-out images" in page
+    assert re.search(r"1\. \+0\.33\S* 33\.3% · €166\.67 ", page)
+    assert "Every image has an equal part" in (folder / file_of("ann")).read_text(encoding="utf-8")
+    client = open_tracking(Settings(home=home.space.root)).client
+    run = stages.logged_run.outputs.run
+    assert {file.path for file in client.list_artifacts(run)} >= {"image-credit.json", "image-credit.csv"}
+    traced = trace_target(home.space, images.outputs.table, identify(home.space, images.outputs.table))
+    assert [step.title for step in traced.steps if step.asked] == ["Credit of images"]
 
 
 def test_mlflow_shows_what_was_paid_later_released_and_replaced(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
