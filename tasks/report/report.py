@@ -18,8 +18,9 @@ from royalty.tasks.report.background import Background
 from royalty.tasks.report.composing import Remarks, compose_report
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import compose_pages
+from royalty.tasks.report.gallery import KeptGallery
 from royalty.tasks.report.image_parts import IMAGE_CREDIT_TABLE, image_credit_table
-from royalty.tasks.report.payment_pages import PAYOUT, payout_table, with_payments
+from royalty.tasks.report.payment_pages import PAYOUT, beside, payout_table, with_payments
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
 from royalty.tasks.stages.running import run_here
@@ -44,7 +45,9 @@ def write_report(
     """
     space = open_workspace(settings())
     background = Background.read(space, name, stages)
-    inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), background.context)
+    gallery = KeptGallery.of_credit(space, stages.credit.key)
+    context = {**background.context, "gallery": gallery.stage.key if gallery else None}
+    inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), context)
     tables = _tables(space, stages) | {PAYOUT: payout_table(stages.pay.stage, background.statements)}
     if stages.images:
         tables[IMAGE_CREDIT_TABLE] = image_credit_table(space, stages.images, stages, background, config.payout)
@@ -56,9 +59,12 @@ def write_report(
         contributors = compose_pages(space, report, stages, background, config.payout)
         contents = Contents(report, tuple(contributors))
         shown = with_payments(space, contents, stages.pay.stage, background.statements)
+        shown = gallery.shown_in(shown) if gallery else shown
         pages = {file: space.artifacts.put(html.encode()) for file, html in shown.render().items()}
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
-        together = combined({file: space.artifacts.get(digest).decode() for file, digest in pages.items()})
+        together = combined(
+            {file: space.artifacts.get(digest).decode() for file, digest in pages.items()} | beside(gallery)
+        )
         tracking.files(run, tables | {REPORT_PAGE: together.encode()})
         tracking.finish(run)
         return ReportOutputs(pages[REPORT_PAGE], pages, space.artifacts.put(contents.to_bytes()))

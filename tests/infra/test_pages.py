@@ -22,6 +22,7 @@ from royalty.infra.pages.contributors import (
     file_of,
     render_pages,
 )
+from royalty.infra.pages.gallery_section import GalleryRow, GallerySection
 from royalty.infra.pages.report import ContributorRow, Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
@@ -66,6 +67,8 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     parts = tuple(PartTile("cd" * 32, PICTURE, 0.5, SCRIPT, "", place, 0.125, "€1,000.00") for place in range(1, 13))
     composed[0] = replace(composed[0], parts=PartsOfImages(1_234, 1_024, True, parts, parts[:6]))
     made = rendered(composed, report)
+    models = tuple(GalleryRow(name, PICTURE, 1.5, 1.25, 1.75) for name in ("everybody", SCRIPT, "nobody"))
+    report = replace(report, gallery=GallerySection("gallery.html", 2, models))
     whole = render_report(replace(report, rows=tuple(rows), interactions=replace(PAIRED, rows=(*PAIRED.rows, *pairs))))
     return {"report.html": whole, "trace.html": render_trace(trace), **made}
 
