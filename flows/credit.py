@@ -51,6 +51,7 @@ from royalty.tasks.credit.training import (
     try_base,
 )
 from royalty.tasks.items.gmvaluator import match_grand_model
+from royalty.tasks.items.image_credit import divide_among_images, image_credit_sentence
 from royalty.tasks.pay.identities import check_identities
 from royalty.tasks.pay.payees import check_terms, load_payees
 from royalty.tasks.pay.periods import in_period
@@ -157,7 +158,7 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
     check_property(config.property)
     check_references(config.property, data.outputs.references)
     check_terms(config.payout, data.outputs.players, config.name)
-    check_weights(config.matching.entries)
+    check_weights((*config.matching.entries, *config.image_credit.entries))
     load_payees(config.payout, config.data)  # rejects invalid accounts
     check_generator(data, config)
     try_base(data, config)
@@ -242,6 +243,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     retrained, fidelity = retrain_some(config, game, plans)
     estimate = estimate_credit(game.data, plans, config, retrained)  # KernelSHAP
     record_credit(config.name, estimate)
+    images = divide_among_images(game.data, game.judge, estimate, config) if config.image_credit.references else None
     pool = config.payout.name or config.name
     terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))
     payees = load_payees(terms, config.data)
@@ -261,12 +263,14 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
         match=matched,
         samples=samples,
         fidelity=fidelity,
+        images=images,
     )
     stages = replace(stages, track=track(config.name, config.claimed(), stages, plans, wait_for=preparing))
     timings = [*map(stage_timing, stages.finished), measuring]
     notes = [
         *notes,
         *([fidelity_sentence(fidelity.outputs)] if fidelity else []),
+        *([image_credit_sentence(images.outputs)] if images else []),
         verdict.sentence,
         *([paid.unposted] if paid.unposted else []),
         *paid.remarks,

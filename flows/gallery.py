@@ -24,6 +24,7 @@ from royalty.tasks.judge.gallery import (
     shown_properties,
 )
 from royalty.tasks.judge.gallery_publication import write_gallery
+from royalty.tasks.report.show_gallery import show_gallery
 from royalty.tasks.stages.stage import TableRow
 
 
@@ -34,12 +35,14 @@ class Gallery:
     Attributes:
         rows: properties of the shown models.
         folder: contains the page and its tables.
+        report: path of the report of the run, which shows the gallery; or why it does not yet.
     """
 
     name: str
     rows: list[TableRow]
     folder: str
     mlflow_run: str
+    report: str
 
 
 @flow(name="evaluate-gallery", flow_run_name="evaluate gallery {config.name}", task_runner=RUNNER)
@@ -67,4 +70,4 @@ def gallery(config: CreditConfig) -> Gallery:
     sampled = sample_models(first_models(shown, models[config.property]), game.data, game.judge, config)
     own = measure_own_images(game.data, game.judge, config)
     published = write_gallery(config, rows, sampled, own, credited)
-    return Gallery(config.name, rows, published.folder, published.run)
+    return Gallery(config.name, rows, published.folder, published.run, show_gallery(config.name, credited.key))

@@ -73,6 +73,7 @@ def gallery(
         cells.setdefault(row["models"], []).append(f"{row['value']:+.2f}{half}")
     print_table(("Models", *properties), [(title, *values) for title, values in cells.items()])
     console.print(f"Page        {result.folder}/gallery.html", soft_wrap=True)
+    console.print(f"Report      {result.report}", soft_wrap=True)
     print_run(result.mlflow_run)
 
 

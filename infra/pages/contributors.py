@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from royalty.infra.pages.case_rows import CaseRow
@@ -49,6 +49,38 @@ class ImageValues:
 
 
 @dataclass(frozen=True)
+class PartTile(Tile):
+    """An image with its share of the contributor's credit and amount; `value` is its credit.
+
+    Attributes:
+        place: by share; 1 is the highest.
+        amount: formatted money; empty if no amount is divided.
+    """
+
+    place: int = 0
+    share: float = 0.0
+    amount: str = ""
+
+
+@dataclass(frozen=True)
+class PartsOfImages:
+    """A contributor's credit, divided among images.
+
+    Attributes:
+        images: number of images.
+        references: held-out images of others that they were compared with.
+        legible: whether an image counts as far as it shows its label.
+        highest, lowest: images by share, highest first; together all of them, or those at both ends.
+    """
+
+    images: int
+    references: int
+    legible: bool
+    highest: tuple[PartTile, ...]
+    lowest: tuple[PartTile, ...]
+
+
+@dataclass(frozen=True)
 class HistoryRow:
     """A statement that names the contributor: its pool, with the period if it has one.
 
@@ -82,6 +114,7 @@ class ContributorPage:
             value; None if no earlier run credits this contributor.
         pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
         cases: disputes about money of this contributor.
+        parts: the credit divided among images; None if it was not.
     """
 
     row: ContributorRow
@@ -97,6 +130,7 @@ class ContributorPage:
     received: str = ""
     pairs: tuple[PairRow, ...] | None = None
     cases: tuple[CaseRow, ...] = ()
+    parts: PartsOfImages | None = None
 
 
 def file_of(name: str) -> str:
@@ -140,6 +174,7 @@ def render_pages(
         },
         "axis": Axis.over([0.0, *ends]),
         "decimals": decimals_of(max(abs(page.row.credit) for page in pages)),
+        "part_decimals": decimals_of(max((abs(tile.value) for tile in _part_tiles(pages)), default=0.0)),
         "pair_decimals": decimals_of(max((pair.amount for page in pages for pair in page.pairs or ()), default=0.0)),
     }
     templates = environment(language)
@@ -147,3 +182,9 @@ def render_pages(
     files = {INDEX: templates.get_template("index.html.j2").render(entries=entries, **shared)}
     template = templates.get_template("contributor.html.j2")
     return files | {file: template.render(page=page, **shared) for file, page in entries}
+
+
+def _part_tiles(pages: Sequence[ContributorPage]) -> Iterator[PartTile]:
+    for page in pages:
+        if page.parts:
+            yield from (*page.parts.highest, *page.parts.lowest)

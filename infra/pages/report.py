@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cells import rank_text
+from royalty.infra.pages.gallery_section import GallerySection
 from royalty.infra.pages.interactions import Interactions
 from royalty.infra.pages.language import SOURCE, Language, shipped_language
 from royalty.infra.wording import counted
@@ -182,6 +183,7 @@ class Report:
         identifiers: names of records, and their IDs or digests.
         interactions: pairs who are surely substitutes or complements; None in runs of earlier versions.
         cases: disputes about money of contributors.
+        gallery: models with and without contributors of highest credit; None if none were made.
     """
 
     title: str
@@ -219,6 +221,7 @@ class Report:
     interactions: Interactions | None = None
     payments: tuple[PaymentRow, ...] = ()
     cases: tuple[CaseRow, ...] = ()
+    gallery: GallerySection | None = None
 
 
 @dataclass(frozen=True)
@@ -301,6 +304,8 @@ def environment(language: Language | None = None) -> Environment:
 def render_report(report: Report) -> str:
     """Render the report as one HTML file without external resources."""
     ends = [end for row in report.rows for end in (row.ci_low, row.ci_high)]
+    gallery = report.gallery
+    gallery_axis = Axis.over(gallery.axis_values) if gallery else None
     return (
         environment()
         .get_template("report.html.j2")
@@ -308,6 +313,10 @@ def render_report(report: Report) -> str:
             report=report,
             credit_axis=Axis.over([0.0, *ends]),
             utility_axis=Axis.over([report.null_utility, report.grand_utility, report.real_utility]),
+            gallery_axis=gallery_axis,
+            gallery_decimals=max(gallery_axis.decimals + 1, decimals_of(gallery.largest))
+            if gallery_axis and gallery
+            else 0,
             pair_axis=Axis.over(report.interactions.axis_values) if report.interactions else None,
             pair_decimals=decimals_of(report.interactions.largest) if report.interactions else 0,
             decimals=decimals_of(max(abs(row.credit) for row in report.rows)),

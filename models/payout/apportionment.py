@@ -93,3 +93,14 @@ def largest_remainder(shares: Shares) -> list[int]:
         for index in order[:missing]:
             floors[index] += 1
     return floors
+
+
+def whole_parts(total: int, shares: Sequence[float]) -> list[int]:
+    """Divide a whole number in proportion to shares, in whole numbers that sum to it.
+
+    Args:
+        total: at least 0.
+        shares: at least one of them positive; they count to 53 binary digits.
+    """
+    weights = [round(share * 2**53) for share in shares]
+    return largest_remainder(bounded_shares(total, weights, low=0, high=total))

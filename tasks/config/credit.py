@@ -15,9 +15,12 @@ from pydantic import (
 
 from royalty.models.base.choices import Estimator, ImportanceName, PruningScope, SchedulerName, Semivalue, Sizes
 from royalty.models.base.errors import by_name
+from royalty.models.base.registry import Entry, entries_of
+from royalty.models.encoders.registry import ENCODERS
 from royalty.models.generators.training import Method, Training
 from royalty.models.properties.registry import chosen_property
 from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
+from royalty.tasks.config.choices import EncoderChoice
 from royalty.tasks.config.generator_base import GeneratorBase
 from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, GeneratorConfig, kind_of
 from royalty.tasks.config.matching import GrandMatching
@@ -199,6 +202,24 @@ class FidelityConfig(StageConfig):
     scaled: bool = False
 
 
+class ImageCreditConfig(StageConfig):
+    """How a contributor's credit is divided among images; see `royalty.models.valuation.image_parts`.
+
+    Attributes:
+        references: largest number of held-out images that the images of contributors are compared with. 0: credit is
+            not divided.
+        encoder: encoder in whose features they are compared.
+    """
+
+    references: Annotated[int, Field(ge=0)] = 0
+    encoder: EncoderChoice = "efficientnet-lite0"
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The encoder's line in the registry; nothing if credit is not divided."""
+        return entries_of((self.encoder, ENCODERS)) if self.references else ()
+
+
 class GradientConfig(StageConfig):
     """Settings of the gradient baselines; see `royalty.models.generators.gradients` and
     `royalty.models.valuation.influence`.
@@ -257,6 +278,7 @@ class CreditConfig(StageConfig):
     stopping: StoppingConfig = StoppingConfig()
     credit: CreditEstimateConfig = CreditEstimateConfig()
     fidelity: FidelityConfig = FidelityConfig()
+    image_credit: ImageCreditConfig = ImageCreditConfig()
     matching: GrandMatching = GrandMatching()
     payout: PayoutConfig = PayoutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -21,12 +21,12 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.estimate import Credited
 from royalty.tasks.credit.stages import Sampled
 from royalty.tasks.judge.gallery import credit_of
+from royalty.tasks.judge.gallery_stage import GALLERY_PAGE, GALLERY_TABLE, WRITE_GALLERY
 from royalty.tasks.judge.publication import params_of
 from royalty.tasks.judge.stages import OwnImages
-from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
+from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, publish
 from royalty.tasks.stages.stage import TableRow
 
-WRITE_GALLERY = PublishStage("write-gallery", PublishInputs, PublishOutputs)
 STRIP = 8
 """Images of each model that are shown."""
 
@@ -70,8 +70,8 @@ def write_gallery(
         )
         return Contents(
             note=f"Models of the run {config.name!r} with and without contributors, and of each one alone.",
-            tables={"gallery": pd.DataFrame(rows), "own-images": table},
-            files={"gallery.html": render_gallery(page).encode()},
+            tables={GALLERY_TABLE: pd.DataFrame(rows), "own-images": table},
+            files={GALLERY_PAGE: render_gallery(page).encode()},
         )
 
     return publish(WRITE_GALLERY, inputs, make)

@@ -20,6 +20,7 @@ from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
 from royalty.tasks.report.background import Background, EarlierRun
+from royalty.tasks.report.image_parts import parts_by_contributor
 from royalty.tasks.report.stages import RunStages
 
 TILES = 12
@@ -43,6 +44,7 @@ def compose_pages(
     remarks, interactions = dict(report.remarks), report.interactions
     earlier, valued = background.earlier, _valued(background)
     before = _earlier_credit(space, earlier)
+    parts = parts_by_contributor(space, stages, background, payout)
     pages = []
     for row in rows:
         then = before.get(row.name)
@@ -60,6 +62,7 @@ def compose_pages(
                 changes=changes,
                 pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
                 cases=case_rows(background.cases, [row.name]),
+                parts=parts.get(row.name),
             )
         )
     return pages

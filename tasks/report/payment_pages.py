@@ -20,9 +20,11 @@ from royalty.infra.pages.language import Language
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import StoreError, write_changed
 from royalty.infra.workspace import Workspace, open_workspace
-from royalty.tasks.credit.estimate import load_table
+from royalty.tasks.credit.estimate import CREDIT, load_table
+from royalty.tasks.judge.gallery_stage import GALLERY_PAGE
 from royalty.tasks.pay.stages import PAY, Paid
 from royalty.tasks.report.contents import Contents
+from royalty.tasks.report.gallery import KeptGallery
 from royalty.tasks.report.payments import payment_rows, pool_of
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import REPORT, TRACK, Reported
@@ -43,12 +45,12 @@ def show_on_pages(pool: str, period: str | None) -> list[str]:
     statements = space.ledger.verified_statements()
     tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
     remarks = []
-    for name, reported in _latest(space).items():
+    for name, reported in latest_reports(space).items():
         division = PAY.kept(space, reported.inputs.stages[PAY.name])
         if division is None or division.inputs.table not in tables:
             continue
         try:
-            _write_again(space, name, reported, division, statements)
+            write_again(space, name, reported, division, statements)
         except (OSError, StoreError, ValidationError) as error:
             remarks.append(
                 f"the pages of the run {name!r} do not show this payment yet: {error}. `royalty run` writes them again"
@@ -115,22 +117,38 @@ def statement_of(statements: Sequence[Posted], division: Paid) -> Posted | None:
     return found[-1] if found else None
 
 
-def _latest(space: Workspace) -> dict[str, Reported]:
+def latest_reports(space: Workspace) -> dict[str, Reported]:
     """The last report of each run, by name; those of earlier versions, which cannot be written again, are left out."""
     finished = (readable(REPORT, row) for row in space.runs.stages(REPORT.name))
     return {reported.inputs.name: reported for reported in finished if reported and reported.outputs.contents}
 
 
-def _write_again(space: Workspace, name: str, reported: Reported, division: Paid, statements: Sequence[Posted]) -> None:
+def beside(gallery: KeptGallery | None) -> dict[str, str]:
+    """The page of a gallery, to which the report links; nothing if there is none."""
+    return {GALLERY_PAGE: gallery.page} if gallery else {}
+
+
+def write_again(space: Workspace, name: str, reported: Reported, division: Paid, statements: Sequence[Posted]) -> None:
+    """Write the pages of a run with what was paid and made since, in its folder and in MLflow.
+
+    Args:
+        division: the division that the report shows.
+        statements: all statements of the ledger.
+
+    Raises:
+        StoreError, OSError, ValidationError: a part of them is missing or of an earlier version, or MLflow refused.
+    """
     contents = Contents.from_bytes(space.artifacts.get(reported.outputs.contents))
-    pages = with_payments(space, contents, division, statements).render()
+    gallery = KeptGallery.of_credit(space, reported.inputs.stages[CREDIT.name])
+    contents = with_payments(space, contents, division, statements)
+    pages = (gallery.shown_in(contents) if gallery else contents).render()
     table = {PAYOUT: payout_table(division, statements)}
     folder = space.root / "runs" / name
     files = {folder / file: payload for file, payload in (table | {f: p.encode() for f, p in pages.items()}).items()}
     if all(file.is_file() and file.read_bytes() == payload for file, payload in files.items()):
         return  # so MLflow has them too, which takes them first
     if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
-        _log_again(track.outputs.run, table | {REPORT_PAGE: combined(pages).encode()})
+        _log_again(track.outputs.run, table | {REPORT_PAGE: combined(pages | beside(gallery)).encode()})
     write_changed(files)
 
 

@@ -19,7 +19,9 @@ from royalty.tasks.report.background import Background
 from royalty.tasks.report.composing import Remarks, compose_report
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import compose_pages
-from royalty.tasks.report.payment_pages import PAYOUT, payout_table, with_payments
+from royalty.tasks.report.gallery import KeptGallery
+from royalty.tasks.report.image_parts import IMAGE_CREDIT_TABLE, image_credit_table
+from royalty.tasks.report.payment_pages import PAYOUT, beside, payout_table, with_payments
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
 from royalty.tasks.stages.running import run_here
@@ -46,10 +48,12 @@ def write_report(
     """
     space = open_workspace(settings())
     background = Background.read(space, name, stages)
-    inputs = ReportInputs(
-        name, stages.keys, list(notes), list(checks), template_digest(), background.context, language.digest
-    )
+    gallery = KeptGallery.of_credit(space, stages.credit.key)
+    context = {**background.context, "gallery": gallery.stage.key if gallery else None}
+    inputs = ReportInputs(name, stages.keys, list(notes), list(checks), template_digest(), context, language.digest)
     tables = _tables(space, stages) | {PAYOUT: payout_table(stages.pay.stage, background.statements)}
+    if stages.images:
+        tables[IMAGE_CREDIT_TABLE] = image_credit_table(space, stages.images, stages, background, config.payout)
 
     def compute(space: Workspace) -> ReportOutputs:
         from royalty.infra.tracking.client import open_tracking  # MLflow takes seconds to import
@@ -59,11 +63,12 @@ def write_report(
         pool = language.money(config.payout.minor_units, config.payout.currency)
         contents = Contents(report, tuple(contributors), pool, language)
         shown = with_payments(space, contents, stages.pay.stage, background.statements)
+        shown = gallery.shown_in(shown) if gallery else shown
         rendered = shown.render()
         digests = space.artifacts.put_all(html.encode() for html in rendered.values())
         pages = dict(zip(rendered, digests, strict=True))
         tracking, run = open_tracking(settings()), stages.logged_run.outputs.run
-        tracking.files(run, tables | {REPORT_PAGE: combined(rendered).encode()})
+        tracking.files(run, tables | {REPORT_PAGE: combined(rendered | beside(gallery)).encode()})
         tracking.finish(run)
         return ReportOutputs(pages[REPORT_PAGE], pages, space.artifacts.put(contents.to_bytes()))
 

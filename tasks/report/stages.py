@@ -28,6 +28,7 @@ from royalty.tasks.credit.stages import (
     Sampled,
     Trained,
 )
+from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCredited
 from royalty.tasks.items.stages import MATCH, Matched
 from royalty.tasks.pay.stages import PAY, DividedPool
 from royalty.tasks.stages.stage import Finished, Stage
@@ -125,6 +126,7 @@ class RunStages:
         track: None before the run is logged.
         samples: None in runs of earlier versions.
         fidelity: None if no coalition was retrained to correct the credit.
+        images: None if the credit was not divided among images.
     """
 
     ingest: Ingested
@@ -139,6 +141,7 @@ class RunStages:
     track: Tracked | None = None
     samples: Sampled | None = None
     fidelity: Fidelity | None = None
+    images: ImageCredited | None = None
 
     @classmethod
     def kept(cls, space: Workspace, keys: Iterable[str]) -> RunStages:
@@ -163,13 +166,14 @@ class RunStages:
             track=_finished(TRACK, rows) if TRACK.name in rows else None,
             samples=_finished(SAMPLES, rows) if SAMPLES.name in rows else None,
             fidelity=_finished(FIDELITY, rows) if FIDELITY.name in rows else None,
+            images=_finished(IMAGE_CREDIT, rows) if IMAGE_CREDIT.name in rows else None,
         )
 
     @property
     def finished(self) -> list[Finished[Any, Any]]:
         """All finished stages, in the order of a run."""
         models = self.ingest, self.classifier, self.pipeline, self.train, self.prune, self.measure
-        stages = *models, self.samples, self.fidelity, self.credit, self.pay.stage, self.match, self.track
+        stages = *models, self.samples, self.fidelity, self.credit, self.images, self.pay.stage, self.match, self.track
         return [stage for stage in stages if stage is not None]
 
     @property

@@ -34,6 +34,7 @@ ORDER = (
     "Report",
     "Credit and use",
     "Use of the period",
+    "Credit of images",
     "Credit table",
     "Coalition run",
     "Pruned model",

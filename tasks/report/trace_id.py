@@ -23,6 +23,7 @@ NEAREST = 3
 
 TITLES = {
     "credit.table": "Credit table",
+    "image-credit.table": "Credit of images",
     "pay.payout": "Payout table",
     "train.model": "Base model",
     "base.files": "Pipeline under the base model",

@@ -99,6 +99,9 @@ def test_a_gallery_uses_the_models_of_its_run(watch: Watch, royalty: Run, tmp_pa
     own = pd.read_csv(Path(result["folder"]) / "own-images.csv")
     assert own["credit"].is_monotonic_decreasing
     assert own["class-entropy"].between(0, np.log(10)).all()
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert 'href="gallery.html"' in report
+    assert report.count("Images by the model of") == 4, "everybody, two without the highest, nobody"
     page = (Path(result["folder"]) / "gallery.html").read_text(encoding="utf-8")
     assert page.count("Images by the model of") == 9
     assert watch.stages >= {"credit", "samples", "own-images", "write-gallery"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -19,7 +20,7 @@ from tests.conftest import SMALL
 from tests.in_process import own_home
 from tests.watching import Watch, watching
 
-CONFIG = CreditConfig.model_validate({**yaml.safe_load(SMALL), "name": "watched"})
+CONFIG = CreditConfig.model_validate({**yaml.safe_load(SMALL), "name": "watched", "image_credit": {"references": 32}})
 
 
 @pytest.mark.slow
@@ -31,7 +32,14 @@ def test_a_run_and_its_revaluation(watch: Watch, tmp_path: Path, prefect_url: st
         credit(CONFIG)
         revalue(CONFIG)
     assert watch.stages >= {"ingest", "classifier", "train", "prune", "measure", "credit", "pay", "gmvaluator"}
-    assert watch.stages >= {"coalition", "utility", "track", "report"}
+    assert watch.stages >= {"coalition", "utility", "track", "report", "image-credit"}
+    folder = tmp_path / "home" / "runs" / "watched"
+    parts, paid = (pd.read_csv(folder / file).set_index("contributor") for file in ("image-credit.csv", "payout.csv"))
+    by_name = parts.groupby("contributor")
+    assert by_name["credit"].sum().to_dict() == pytest.approx(paid["credit"].to_dict())
+    cents = (100 * parts["amount"].dropna()).round().groupby("contributor").sum()
+    assert cents.to_dict() == (100 * paid["amount"][paid["amount"] > 0]).round().to_dict()
+    assert by_name.size().to_dict() == paid["items"].to_dict()
 
 
 @pytest.mark.slow

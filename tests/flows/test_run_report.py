@@ -9,6 +9,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
@@ -21,14 +22,23 @@ from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
+from royalty.models.data.stored import open_set
+from royalty.models.valuation.image_parts import divide_credit
+from royalty.tasks.credit.stages import SAMPLES, SampleInputs, SampleOutputs
+from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCreditInputs, ImageCreditOutputs
+from royalty.tasks.judge.gallery_stage import WRITE_GALLERY
 from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
 from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.report import write_report
+from royalty.tasks.report.show_gallery import show_gallery
 from royalty.tasks.report.stages import TRACK, RunStages, WrittenReport
+from royalty.tasks.report.trace import trace_target
+from royalty.tasks.report.trace_id import identify
 from royalty.tasks.report.track import track
+from royalty.tasks.stages.publishing import PublishInputs, PublishOutputs
 from tests.browser import Browser
 from tests.ledgers import euros
 from tests.tracing import Home, Recorder, made_up
@@ -98,6 +108,99 @@ def test_mlflow_shows_every_stage_and_coalition(home: Home) -> None:
     assert "|" not in card, "MLflow shows tables without space between columns"
     again = track.fn("june", home.config.claimed(), replace(stages, track=None), home.plans)
     assert (again.reused, again.outputs) == (True, outputs)
+
+
+def test_parts_of_images_are_on_the_pages_in_a_table_and_in_mlflow(home: Home) -> None:
+    """Ann has three images and a negative credit, Bob four, whose amount is divided to the cent."""
+    train = open_set(home.space.artifacts.verified(home.stages.ingest.outputs.train))
+    items, owners = np.nonzero(train.membership)
+    order = np.lexsort((items, owners))
+    shares = np.array([0.5, 0.3, 0.2, 1 / 3, 1 / 3, 1 / 3, 0.0])
+    table = pd.DataFrame(
+        {
+            "contributor": [train.contributors[owners[row]] for row in order],
+            "id": [train.ids[items[row]] for row in order],
+            "share": shares,
+            "credit": divide_credit(shares, owners[order], [-1.0, 1.0]),
+        }
+    )
+    recorder, outputs = Recorder(home.space, {}), home.stages.ingest.outputs
+    images = recorder.finished(
+        IMAGE_CREDIT,
+        ImageCreditInputs(
+            home.stages.credit.outputs.table, outputs.train, outputs.validation, "", "pixels", references=9, seed=0
+        ),
+        ImageCreditOutputs(
+            recorder.table(table), images=7, references=3, scale=1.0, compared={"ann": 0, "bob": 3}, busy_seconds=1.0
+        ),
+    )
+    stages = logged(replace(home, stages=replace(home.stages, images=images)))
+    kept = RunStages.kept(home.space, stages.keys.values())
+    assert kept.images is not None
+    assert kept.images.outputs == images.outputs
+    folder = Path(reported(home, stages).folder)
+    parts = pd.read_csv(folder / "image-credit.csv")
+    assert parts["amount"].tolist() == [250.0, 150.0, 100.0, 166.67, 166.67, 166.66, 0.0]
+    assert parts["credit"].tolist() == pytest.approx([-1 / 6, -1.1 / 3, -1.4 / 3, 1 / 3, 1 / 3, 1 / 3, 0.0])
+    page = " ".join(re.sub(r"<[^>]+>", " ", (folder / file_of("bob")).read_text(encoding="utf-8")).split())
+    assert "divided among the 4 images trained on. The more an image has in common with 3 held-out images" in page
+    assert re.search(r"1\. \+0\.33\S* 33\.3% · €166\.67 ", page)
+    assert "Every image has an equal part" in (folder / file_of("ann")).read_text(encoding="utf-8")
+    client = open_tracking(Settings(home=home.space.root)).client
+    run = stages.logged_run.outputs.run
+    assert {file.path for file in client.list_artifacts(run)} >= {"image-credit.json", "image-credit.csv"}
+    traced = trace_target(home.space, images.outputs.table, identify(home.space, images.outputs.table))
+    assert [step.title for step in traced.steps if step.asked] == ["Credit of images"]
+
+
+def test_a_report_shows_the_gallery_of_its_credit_as_soon_as_there_is_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Settings(home=home.space.root)
+    monkeypatch.setattr("royalty.tasks.report.show_gallery.settings", lambda: here)
+    monkeypatch.setattr("royalty.tasks.report.payment_pages.settings", lambda: here)
+    stages, credit = logged(home), home.stages.credit.key
+    report = Path(reported(home, stages).folder) / "report.html"
+    assert "No gallery was made of this credit" in report.read_text(encoding="utf-8")
+    recorder = Recorder(home.space, {})
+    titles = ["everybody", "without the 1 of highest credit", "nobody"]
+    images = {title: home.space.artifacts.put(bytes([shade]) * 128) for shade, title in enumerate(titles)}
+    sampled = recorder.finished(SAMPLES, SampleInputs({}, 2, {}, 0), SampleOutputs(images, [2, 1, 8, 8], 1.0))
+    table = (
+        "models,contributors,property,value,low,high,seeds\neverybody,2,fid,-2.5,-2.75,-2.25,2\n"
+        "without the 1 of highest credit,1,fid,-4,,,1\nnobody,0,fid,-9,-9.5,-8.5,2\nonly <b>ann</b>,1,fid,-3,-3,-3,2\n"
+        "everybody,2,kid,-7,-7,-7,2\n"
+    )
+    page = "<html><body><p>All of the gallery</p></body></html>"
+    files = {"gallery.csv": recorder.put(table), "gallery.html": recorder.put(page)}
+
+    def made(of: str, name: str = "june") -> None:
+        inputs = PublishInputs(name, f"{name}-gallery", {"credit": of, "samples": sampled.key}, {})
+        recorder.finished(WRITE_GALLERY, inputs, PublishOutputs("f" * 32, files))
+
+    made("of another credit")
+    assert show_gallery.fn("june", credit) == str(report)
+    assert "No gallery was made" in report.read_text(encoding="utf-8")
+    made(credit)
+    assert "`royalty run` writes it" in show_gallery.fn("june", "of another credit")
+    assert "`royalty run` writes it" in show_gallery.fn("july", credit)
+    assert show_gallery.fn("june", credit) == str(report)
+    html = report.read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert "No gallery was made" not in text
+    assert 'href="gallery.html"' in html
+    assert html.count('alt="Images by the model of ') == 3
+    assert re.search(
+        r"everybody \u22122\.50* \u22122\.750* to \u22122\.250* without the 1 of highest credit \u22124\.0+ nobody",
+        text,
+    )
+    assert "ann</b>" not in html.partition('id="gallery"')[2].partition("</section>")[0]
+    client = open_tracking(here).client
+    kept = Path(client.download_artifacts(stages.logged_run.outputs.run, "report.html")).read_text(encoding="utf-8")
+    assert 'href="#page-gallery"' in kept
+    assert re.search(r'id="page-gallery">\s*<p>All of the gallery', kept)
+    assert Path(reported(home, stages).folder) == report.parent, "and a run that is repeated keeps it"
+    assert 'href="gallery.html"' in report.read_text(encoding="utf-8")
 
 
 def test_mlflow_shows_what_was_paid_later_released_and_replaced(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

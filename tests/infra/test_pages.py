@@ -16,10 +16,13 @@ from royalty.infra.pages.contributors import (
     ContributorPage,
     HistoryRow,
     ImageValues,
+    PartsOfImages,
+    PartTile,
     Tile,
     file_of,
     render_pages,
 )
+from royalty.infra.pages.gallery_section import GalleryRow, GallerySection
 from royalty.infra.pages.language import shipped_language
 from royalty.infra.pages.report import ContributorRow, Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
@@ -60,7 +63,11 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     pairs = tuple(replace(SUBSTITUTES, first=name, second=SCRIPT) for name in NAMES[1:])
     composed[1] = replace(composed[1], pairs=pairs[:1])
     composed[2] = replace(composed[2], pairs=())
+    parts = tuple(PartTile("cd" * 32, PICTURE, 0.5, SCRIPT, "", place, 0.125, "€1,000.00") for place in range(1, 13))
+    composed[0] = replace(composed[0], parts=PartsOfImages(1_234, 1_024, True, parts, parts[:6]))
     made = rendered(composed, report)
+    models = tuple(GalleryRow(name, PICTURE, 1.5, 1.25, 1.75) for name in ("everybody", SCRIPT, "nobody"))
+    report = replace(report, gallery=GallerySection("gallery.html", 2, models))
     whole = render_report(replace(report, rows=tuple(rows), interactions=replace(PAIRED, rows=(*PAIRED.rows, *pairs))))
     return {"report.html": whole, "trace.html": render_trace(trace), **made}
 
@@ -101,6 +108,30 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
     unknown = rendered([replace(page, row=replace(row, held_out=None))], report)[file_of("ann")]
     assert "Images brought" not in unknown
     assert "Trained on" in unknown
+
+
+def test_parts_of_images_say_what_they_are(report: Report) -> None:  # noqa: F811
+    tile = PartTile("cd" * 32, PICTURE, 0.25, "", "", 1, 0.5, "€2.00")
+
+    def text(credit: float, **changes: Any) -> str:
+        row = replace(report.rows[0], name="ann", credit=credit, amount="€4.00")
+        parts = replace(PartsOfImages(2, 100, False, (tile, replace(tile, place=2)), ()), **changes)
+        page = ContributorPage(row, 3, "", None, (), (), None, None, None, parts=parts)
+        return " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report)[file_of("ann")]).split())
+
+    whole = text(0.5)
+    assert "is divided among the 2 images trained on. The more an image has in common with 100 held-out images" in whole
+    assert re.search(r"All images, highest part first 1\. \+0\.25\S* 50\.0% · €2\.00 cdcdcdcd 2\. ", whole)
+    assert "amounts to €4.00, to the smallest unit" in whole
+    assert "charged less" not in whole
+    assert "as far as it shows its label" not in whole
+    assert "charged less" in text(-0.5, legible=True)
+    assert "as far as it shows its label" in text(-0.5, legible=True)
+    assert "Every image has an equal part" in text(0.5, references=0)
+    unpaid = text(0.5, highest=(replace(tile, amount=""),), lowest=(replace(tile, amount=""),))
+    assert "amounts to" not in unpaid
+    assert "Highest parts 1. " in unpaid
+    assert "Lowest parts 1. " in unpaid
 
 
 def test_an_amount_says_what_it_is_a_share_of_and_why_it_differs(report: Report) -> None:  # noqa: F811
