@@ -64,7 +64,7 @@ class _Data:
 
     @property
     def players(self) -> int:
-        return self.centred.shape[1]
+        return len(self.centred[0])
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -246,8 +246,9 @@ def _drawn(mode: np.ndarray, least: float, data: _Data) -> tuple[np.ndarray, np.
 def _curvature(mode: np.ndarray, data: _Data, step: float = 0.02) -> np.ndarray:
     """Second derivatives of the loss at its minimum, by differences of gradients, `(scales, scales)`."""
     moves = np.eye(len(mode)) * step
-    rows = [(_loss(mode + move, data)[1] - _loss(mode - move, data)[1]) / (2 * step) for move in moves]
-    return (np.array(rows) + np.array(rows).T) / 2
+    rows = np.array([_loss(mode + move, data)[1] - _loss(mode - move, data)[1] for move in moves])
+    curvature: np.ndarray = (rows + rows.T) / (4 * step)
+    return curvature
 
 
 def _posterior(scales: np.ndarray, data: _Data) -> _Posterior:

@@ -44,7 +44,7 @@ def compose_pages(
     remarks, interactions = dict(report.remarks), report.interactions
     earlier, valued = background.earlier, _valued(background)
     before = _earlier_credit(space, earlier)
-    parts = parts_by_contributor(space, stages, background, payout)
+    parts = parts_by_contributor(space, stages, background, payout.currency, language)
     pages = []
     for row in rows:
         then = before.get(row.name)

@@ -48,7 +48,7 @@ class KeptGallery:
 
     def shown_in(self, contents: Contents) -> Contents:
         """The contents of a run's pages with this gallery in the report."""
-        return Contents(replace(contents.report, gallery=self._section()), contents.contributors)
+        return replace(contents, report=replace(contents.report, gallery=self._section()))
 
     @property
     def page(self) -> str:

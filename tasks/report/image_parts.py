@@ -8,6 +8,7 @@ import pandas as pd
 
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.pages.contributors import PartsOfImages, PartTile
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.workspace import Workspace
 from royalty.models.payout.apportionment import whole_parts
@@ -23,7 +24,7 @@ SHOWN, LOWEST_SHOWN = 12, 6
 
 
 def parts_by_contributor(
-    space: Workspace, stages: RunStages, background: Background, payout: PayoutConfig
+    space: Workspace, stages: RunStages, background: Background, currency: str, language: Language
 ) -> dict[str, PartsOfImages]:
     """Divided credit by contributor; empty if the run divided none."""
     if stages.images is None:
@@ -40,7 +41,7 @@ def parts_by_contributor(
                 file_name=files.get(row["id"], ""),
                 place=row["place"],
                 share=row["share"],
-                amount=payout.formatted(int(row["minor_units"])) if "minor_units" in row else "",
+                amount=language.money(int(row["minor_units"]), currency) if "minor_units" in row else "",
             )
             for row in rows[(rows["place"] <= SHOWN) | (rows["place"] > len(rows) - LOWEST_SHOWN)].to_dict("records")
         )

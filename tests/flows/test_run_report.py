@@ -171,7 +171,7 @@ def test_a_report_shows_the_gallery_of_its_credit_as_soon_as_there_is_one(
         "without the 1 of highest credit,1,fid,-4,,,1\nnobody,0,fid,-9,-9.5,-8.5,2\nonly <b>ann</b>,1,fid,-3,-3,-3,2\n"
         "everybody,2,kid,-7,-7,-7,2\n"
     )
-    page = "<html><body><p>All of the gallery</p></body></html>"
+    page = '<html lang="en"><body><p>All of the gallery</p></body></html>'
     files = {"gallery.csv": recorder.put(table), "gallery.html": recorder.put(page)}
 
     def made(of: str, name: str = "june") -> None:
@@ -198,7 +198,7 @@ def test_a_report_shows_the_gallery_of_its_credit_as_soon_as_there_is_one(
     client = open_tracking(here).client
     kept = Path(client.download_artifacts(stages.logged_run.outputs.run, "report.html")).read_text(encoding="utf-8")
     assert 'href="#page-gallery"' in kept
-    assert re.search(r'id="page-gallery">\s*<p>All of the gallery', kept)
+    assert re.search(r'id="page-gallery" lang="en">\s*<p>All of the gallery', kept)
     assert Path(reported(home, stages).folder) == report.parent, "and a run that is repeated keeps it"
     assert 'href="gallery.html"' in report.read_text(encoding="utf-8")
 
