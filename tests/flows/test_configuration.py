@@ -22,7 +22,7 @@ def test_presets_load() -> None:
     default = load_config(file=None, preset=None, name="mine")
     assert default == load_config(file=None, preset="letters", name="mine")
     assert default.name == "mine"
-    assert default.coalitions.count == 66
+    assert default.coalitions.sizes == "border"
     assert default.payout.minor_units == 100_000
 
 
