@@ -87,8 +87,8 @@ def sample_coalitions(
         seed: of the draw; the same seed gives the same coalitions.
         sizes: `leverage`, uniform over the sizes 1 to n - 1 (Musco & Witter 2025); `shapley`, the KernelSHAP
             distribution, proportional to 1/(k (n - k)) (Lundberg & Lee 2017); or `border`, every contributor alone,
-            everybody without each, and uniform over the sizes between. Models of single contributors differ most, so
-            that `border` measures best where the first contributor to a coalition brings most of its utility.
+            everybody without each, and uniform over the sizes between. Use `border` where the first contributor to a
+            coalition brings most of its utility.
         paired: whether each coalition is followed by its complement. All effects that a coalition and its complement
             share, including all interactions between two contributors, then cancel. Without interactions, and with
             fewer than about three coalitions per contributor, unpaired coalitions are more informative.
@@ -135,9 +135,10 @@ def check_count(n_players: int, n_coalitions: int, *, paired: bool, sizes: Sizes
         raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
     least = 2 * n_players if sizes == "border" and n_players > 2 else 2 * (n_players - 1)
     if n_coalitions < least or (paired and n_coalitions % 2):
+        rule = (", an even number" if paired else "") + (", with sizes `border`" if sizes == "border" else "")
         raise InputError(
-            f"{n_players} contributors take at least {least} coalitions{', an even number' if paired else ''}, got "
-            f"{n_coalitions}; {4 * n_players} is a good number to start with"
+            f"{n_players} contributors take at least {least} coalitions{rule}, got {n_coalitions}; {4 * n_players} is a "
+            "good number to start with"
         )
 
 

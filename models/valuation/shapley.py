@@ -102,8 +102,8 @@ def estimate_shapley(
     amount estimated from the data (`regression.fit_mixed`). `stratified` lets the effects and the noise change with the
     coalition's size (`stratified.fit_stratified`). `game` also models interactions of up to six contributors
     (`fit_game`), which explains more of the utilities where there is little noise. `auto` is `mixed`, unless
-    `stratified` or `game` predicts left-out coalitions better by more than chance, or else another estimator ranks them
-    better.
+    `stratified` predicts left-out coalitions better by one standard error or `game` by two, or else another estimator
+    ranks them better.
 
     Intervals are quantiles of Student's t about the value. Their variance is that of the posterior in `mixed`,
     `stratified` and `game`, of a mean in `unbiased`, and of a wild bootstrap of the residuals in `constrained`; it does
@@ -210,7 +210,7 @@ def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float) -> 
 def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Estimator, str, Fit]:
     """`mixed`, unless `stratified` or `game` predicts left-out coalitions better, or else another ranks them better.
 
-    Better means by more than chance: `SURER` standard errors of the mean difference of log densities, which weigh
+    Better means by `SURER` standard errors of the mean difference of log densities, which weigh
     errors by how large they are expected to be at each size; `GAIN` of squared errors; or a rank correlation
     (leave-one-out LDS).
     """

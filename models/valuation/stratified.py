@@ -5,11 +5,11 @@ of many contributors hardly: credit is in the small coalitions. The model is
 
     v(S) = g(|S|) + sum over i of delta_i(|S|) (1[i in S] - |S|/n) + iota(S) + e(S),
 
-with independent levels g; effects delta_i(k) from a Gaussian process over the sizes k; interactions iota, whose
-variance depends on k, and which a coalition and its complement share in part; and the noise e of training. Effects
-explain every game of single contributors, and of all but one, so that interactions are zero there. The Shapley value of
-contributor i is (v(grand) - v(empty))/n plus the mean of delta_i(k) over k = 1..n-1 (see `regression`), and has a
-normal posterior.
+with independent levels g; effects delta_i(k), which sum to zero over contributors, from a Gaussian process over the
+sizes k; interactions iota, whose variance depends on k, and which a coalition and its complement share in part; and the
+noise e of training. Effects explain every game of single contributors, and of all but one, so that interactions are
+zero there. The Shapley value of contributor i is (v(grand) - v(empty))/n plus the mean of delta_i(k) over k = 1..n-1
+(see `regression`), and has a normal posterior.
 """
 
 from __future__ import annotations
@@ -232,14 +232,15 @@ def _drawn(mode: np.ndarray, least: float, data: _Data) -> tuple[np.ndarray, np.
     """Scales, `(draws, scales)`, the mode first, and their weights, which sum to one."""
     curvature = _curvature(mode, data)
     values, vectors = np.linalg.eigh(curvature)
-    root = vectors / np.sqrt(np.maximum(values, 0.25))  # no wider than twice a standard deviation of one
+    root = vectors / np.sqrt(np.maximum(values, 0.25))  # deviations of at most 2, that of the widest prior
     normal = np.random.default_rng(0).standard_normal((DRAWS // 2, len(mode)))
     steps = np.vstack([np.zeros(len(mode)), normal, -normal])
     scales = mode + steps @ root.T
-    allowed = ((scales >= LOWEST) & (scales <= HIGHEST)).all(axis=1)
-    scales, steps = scales[allowed | (np.arange(len(scales)) == 0)], steps[allowed | (np.arange(len(steps)) == 0)]
+    kept = ((scales >= LOWEST) & (scales <= HIGHEST)).all(axis=1)
+    kept[0] = True
+    scales, steps = scales[kept], steps[kept]
     log = np.array([least - _loss(each, data)[0] for each in scales]) + 0.5 * (steps**2).sum(axis=1)
-    weights = np.exp(np.minimum(log - log.max(), 0))
+    weights = np.exp(log - log.max())
     return scales, weights / weights.sum()
 
 

@@ -144,11 +144,13 @@ def write_again(space: Workspace, name: str, reported: Reported, division: Paid,
     pages = (gallery.shown_in(contents) if gallery else contents).render()
     table = {PAYOUT: payout_table(division, statements)}
     folder = space.root / "runs" / name
-    files = {folder / file: payload for file, payload in (table | {f: p.encode() for f, p in pages.items()}).items()}
+    together = pages | beside(gallery)
+    files = {folder / file: html.encode() for file, html in together.items()}
+    files |= {folder / file: payload for file, payload in table.items()}
     if all(file.is_file() and file.read_bytes() == payload for file, payload in files.items()):
         return  # so MLflow has them too, which takes them first
     if (track := TRACK.kept(space, reported.inputs.stages[TRACK.name])) is not None:
-        _log_again(track.outputs.run, table | {REPORT_PAGE: combined(pages | beside(gallery)).encode()})
+        _log_again(track.outputs.run, table | {REPORT_PAGE: combined(together).encode()})
     write_changed(files)
 
 

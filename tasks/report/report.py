@@ -75,7 +75,8 @@ def write_report(
     written = run_here(REPORT, inputs, compute)
     folder = space.root / "runs" / name
     pages = {file: space.artifacts.get(digest) for file, digest in written.outputs.pages.items()}
-    write_changed({folder / file: payload for file, payload in {**tables, **pages}.items()})
+    linked = {file: html.encode() for file, html in beside(gallery).items()}
+    write_changed({folder / file: payload for file, payload in {**tables, **pages, **linked}.items()})
     show_in_prefect(name, config.payout, stages.pay, folder, stages.logged_run)
     return WrittenReport(str(folder), written)
 
