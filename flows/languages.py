@@ -21,7 +21,7 @@ def chosen_language(chosen: str | None = None) -> Language:
         return shipped_language(name)
     if not Path(name).is_file():
         raise ConfigError(
-            f"there is no language {name!r}; `--language` and ROYALTY_LANGUAGE take {', '.join(shipped())}, or the path "
+            f"there is no language {name!r}; `--language` and ROYALTY_LANGUAGE take {', '.join(shipped())} or the path "
             "of a YAML file"
         )
     return language_of(read_mapping(Path(name)), name)

@@ -137,8 +137,8 @@ def check_count(n_players: int, n_coalitions: int, *, paired: bool, sizes: Sizes
     if n_coalitions < least or (paired and n_coalitions % 2):
         rule = (", an even number" if paired else "") + (", with sizes `border`" if sizes == "border" else "")
         raise InputError(
-            f"{n_players} contributors take at least {least} coalitions{rule}, got {n_coalitions}; {4 * n_players} is a "
-            "good number to start with"
+            f"{n_players} contributors take at least {least} coalitions{rule}, got {n_coalitions}; {4 * n_players} is "
+            "a good number to start with"
         )
 
 

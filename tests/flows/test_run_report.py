@@ -143,7 +143,7 @@ def test_parts_of_images_are_on_the_pages_in_a_table_and_in_mlflow(home: Home) -
     assert parts["amount"].tolist() == [250.0, 150.0, 100.0, 166.67, 166.67, 166.66, 0.0]
     assert parts["credit"].tolist() == pytest.approx([-1 / 6, -1.1 / 3, -1.4 / 3, 1 / 3, 1 / 3, 1 / 3, 0.0])
     page = " ".join(re.sub(r"<[^>]+>", " ", (folder / file_of("bob")).read_text(encoding="utf-8")).split())
-    assert "divided among the 4 images trained on. An image has a larger part if it is more similar to the 3 held-out images" in page
+    assert "divided among the 4 images trained on. An image has a larger part if" in page
     assert re.search(r"1\. \+0\.33\S* 33\.3% · €166\.67 ", page)
     assert "Every image has an equal part" in (folder / file_of("ann")).read_text(encoding="utf-8")
     client = open_tracking(Settings(home=home.space.root)).client
