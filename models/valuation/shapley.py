@@ -26,6 +26,9 @@ GAIN = 2.0
 MOST_OF_AUTO = 3000
 """Coalitions up to which `auto` considers `game`, which takes seconds beyond that."""
 
+LEAST_OF_STRATIFIED, LEAST_OF_OTHERS = 1.2, 2
+"""Observations a contributor, half as many as coalitions in pairs, above which `auto` considers an estimator."""
+
 SURER = 1.0
 """Standard errors by which `stratified` must predict better than `mixed`: it loses little where both are right."""
 
@@ -215,18 +218,18 @@ def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Esti
     (leave-one-out LDS).
     """
     mixed = fit_mixed(units)
-    if len(units.response) <= 2 * units.centred.shape[1]:
-        return "mixed", "fewer than two observations a contributor", mixed
+    observations = len(units.response) / units.centred.shape[1]
     unexplained = np.sqrt((units.weights * mixed.left_out**2).mean())
     explained = unexplained <= EXPLAINED * repeats.utilities.std()
     stratified, gain = None, 0.0
-    if len(repeats.masks) <= MOST_OF_STRATIFIED and not explained:
+    if observations > LEAST_OF_STRATIFIED and len(repeats.masks) <= MOST_OF_STRATIFIED and not explained:
         stratified = fit_stratified(repeats.masks, repeats.utilities, units)
         gains = _density(stratified.fit, stratified.deviations) - _density(mixed)
         gain = float(gains.mean())
         if gain <= SURER * gains.std() / np.sqrt(len(gains)):
             stratified = None
-    if len(repeats.masks) <= MOST_OF_AUTO and not explained:
+    few = observations <= LEAST_OF_OTHERS
+    if not few and len(repeats.masks) <= MOST_OF_AUTO and not explained:
         game = _fit(units, repeats, "game", ridge)
         gains = units.weights * (mixed.left_out**2 - game.left_out**2)
         better = gains.mean() > GAIN * gains.std() / np.sqrt(len(gains))
@@ -235,6 +238,8 @@ def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Esti
             return "game", f"error for left-out coalitions: mixed {unexplained:.3g}, game {remaining:.3g}", game
     if stratified is not None:
         return "stratified", f"log density of left-out coalitions: {gain:.2f} above that of mixed", stratified.fit
+    if few:
+        return "mixed", "fewer than two observations a contributor", mixed
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
     fits = {name: mixed if name == "mixed" else _fit(units, repeats, name, ridge) for name in candidates}
     scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}

@@ -9,10 +9,11 @@ import argparse
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from royalty.models.base.choices import Estimator
 from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.shapley import estimate_shapley
 from tests.models.games import KINDS, noisy
@@ -84,7 +85,7 @@ def row(name: str, trials: Iterable[Trial]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--estimator", default="auto", choices=["auto", "constrained", "game", "mixed", "unbiased"])
+    parser.add_argument("--estimator", default="auto", choices=sorted(get_args(Estimator)))
     parser.add_argument("--games", type=int, default=400)
     parser.add_argument("--noise", type=float, default=0.5, help="in spreads of the Shapley values")
     parser.add_argument("--exact-ends", action="store_true", help="no noise for nobody and everybody")
