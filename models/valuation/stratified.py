@@ -118,12 +118,15 @@ def fit_stratified(masks: np.ndarray, utilities: np.ndarray, units: Units) -> St
     found = [minimize(_loss, start, (data,), jac=True, method="L-BFGS-B", bounds=bounds) for start in STARTS]
     best = min(found, key=lambda result: float(result.fun))
     scales, weights = _drawn(best.x, float(best.fun), data)
-    posteriors = [_posterior(each, data) for each in scales]
-    means = np.array([posterior.linear @ data.response for posterior in posteriors])  # (draws, n)
-    effects = weights @ means
-    variance = weights @ (np.array([posterior.variance for posterior in posteriors]) + (means - effects) ** 2)
-    linear = np.einsum("d,dnm->nm", weights, np.array([posterior.linear for posterior in posteriors]))
-    mode = posteriors[0]
+    mode, means, variances = _posterior(scales[0], data), [], []
+    linear = np.zeros((data.players, len(utilities)))
+    for each, weight in zip(scales, weights, strict=True):
+        posterior = _posterior(each, data)  # one at a time, because of its large matrix
+        means.append(posterior.linear @ data.response)
+        variances.append(posterior.variance)
+        linear += weight * posterior.linear
+    effects = weights @ np.array(means)
+    variance = weights @ (np.array(variances) + (np.array(means) - effects) ** 2)
     left_out, deviations = _left_out(mode, data, units)
     paired = units.second >= 0
     second = np.where(paired, linear[:, units.second], 0)
