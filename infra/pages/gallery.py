@@ -4,23 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from royalty.infra.pages.gallery_section import GalleryRow
 from royalty.infra.pages.report import Axis, decimals_of, environment
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """Models of one coalition, by one property.
-
-    Attributes:
-        strip: PNG of images by the first of them; None if they are shown elsewhere on the page.
-        ci_low, ci_high: 95% interval over training seeds; both `value` for one seed.
-    """
-
-    name: str
-    strip: bytes | None
-    value: float
-    ci_low: float
-    ci_high: float
 
 
 @dataclass(frozen=True)
@@ -29,7 +14,7 @@ class PropertyChart:
 
     title: str
     meaning: str
-    rows: tuple[ModelRow, ...]
+    rows: tuple[GalleryRow, ...]
 
     @property
     def axis(self) -> Axis:

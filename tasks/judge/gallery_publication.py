@@ -10,7 +10,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from scipy.stats import spearmanr
 
-from royalty.infra.pages.gallery import GalleryPage, ModelRow, OwnRow, PropertyChart, render_gallery
+from royalty.infra.pages.gallery import GalleryPage, OwnRow, PropertyChart, render_gallery
+from royalty.infra.pages.gallery_section import GalleryRow
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import template_digest
 from royalty.infra.stores.keys import digest_of
@@ -120,7 +121,7 @@ def _charts(space: Workspace, rows: Sequence[TableRow], sampled: Sampled) -> lis
     for number, (name, own) in enumerate(_by_property(rows).items()):
         chosen = chosen_property(name)
         models = tuple(
-            ModelRow(
+            GalleryRow(
                 row["models"],
                 strips.get(row["models"]) if number == 0 else None,
                 row["value"],

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from royalty.infra.pages.gallery import GalleryPage, ModelRow, OwnRow, PropertyChart, render_gallery
+from royalty.infra.pages.gallery import GalleryPage, OwnRow, PropertyChart, render_gallery
+from royalty.infra.pages.gallery_section import GalleryRow
 from royalty.infra.pages.pictures import sheet
 from royalty.tasks.judge.gallery import Shown, shown_coalitions, shown_properties
 from royalty.tasks.judge.gallery_publication import agreements
@@ -53,7 +54,7 @@ def test_agreement_with_credit_is_by_ranks_and_needs_five_contributors_and_diffe
 @pytest.mark.browser
 def test_the_page_is_accessible_and_names_no_interval_of_one_training(tmp_path: Path) -> None:
     strip = sheet(np.zeros((4, 1, 8, 8), np.uint8), 4)
-    rows = (ModelRow("everybody", strip, 2.5, 2.25, 2.75), ModelRow("only <b>Ann</b>", strip, 1.5, 1.5, 1.5))
+    rows = (GalleryRow("everybody", strip, 2.5, 2.25, 2.75), GalleryRow("only <b>Ann</b>", strip, 1.5, 1.5, 1.5))
     page = GalleryPage(
         title="May",
         method="By the method `sparsified`.",
