@@ -213,9 +213,8 @@ def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float) -> 
 def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Estimator, str, Fit]:
     """`mixed`, unless `stratified` or `game` predicts left-out coalitions better, or else another ranks them better.
 
-    Better means by `SURER` standard errors of the mean difference of log densities, which weigh
-    errors by how large they are expected to be at each size; `GAIN` of squared errors; or a rank correlation
-    (leave-one-out LDS).
+    Better means by `SURER` standard errors of the mean difference of log densities, which weigh errors by how large
+    they are expected to be at each size; by `GAIN` of squared errors; or by a rank correlation (leave-one-out LDS).
     """
     mixed = fit_mixed(units)
     observations = len(units.response) / units.centred.shape[1]

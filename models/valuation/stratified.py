@@ -25,7 +25,7 @@ DRAWS = 32
 """Draws of the scales over which the posterior is averaged."""
 
 MOST_OF_STRATIFIED = 300
-"""Coalitions up to which the scales are found within a second; the time grows with their third power."""
+"""Coalitions up to which the scales are found within one to two seconds; the time grows with their third power."""
 
 LEVEL = 10.0
 """Prior standard deviation of g, in standard deviations of the utilities: any level is possible."""
@@ -64,7 +64,7 @@ class _Data:
 
     @property
     def players(self) -> int:
-        return len(self.centred[0])
+        return int(self.centred.shape[1])
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -118,9 +118,9 @@ def fit_stratified(masks: np.ndarray, utilities: np.ndarray, units: Units) -> St
     found = [minimize(_loss, start, (data,), jac=True, method="L-BFGS-B", bounds=bounds) for start in STARTS]
     best = min(found, key=lambda result: float(result.fun))
     scales, weights = _drawn(best.x, float(best.fun), data)
-    mode, means, variances = _posterior(scales[0], data), [], []
-    linear = np.zeros((data.players, len(utilities)))
-    for each, weight in zip(scales, weights, strict=True):
+    mode = _posterior(scales[0], data)
+    means, variances, linear = [mode.linear @ data.response], [mode.variance], weights[0] * mode.linear
+    for each, weight in zip(scales[1:], weights[1:], strict=True):
         posterior = _posterior(each, data)  # one at a time, because of its large matrix
         means.append(posterior.linear @ data.response)
         variances.append(posterior.variance)

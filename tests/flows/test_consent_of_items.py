@@ -1,4 +1,4 @@
-"""Consent counts wherever training images are read, by the rule and in the words of a run."""
+"""Consent counts for indexes, valuations, detection, selection and distances, by the rule and in the words of a run."""
 
 from __future__ import annotations
 

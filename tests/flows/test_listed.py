@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,15 +46,6 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A home of its own."""
-    monkeypatch.setenv("ROYALTY_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
-
 def test_an_item_of_a_run_names_all_files_of_its_copies(photos: Path, tmp_path: Path) -> None:
     artifacts, listing = ArtifactStore(tmp_path / "artifacts"), read_manifest(photos)
     read = read_images(listing, size=8, validation=0.1, classifier=0.1, seed=0)
@@ -84,7 +74,7 @@ def test_copies_stay_rows_of_a_valuation(photos: Path) -> None:
     assert copies["source"].tolist() == ["photos/metadata.csv, row 2", "photos/metadata.csv, row 14"]
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_a_renamed_file_changes_names_and_nothing_that_is_trained(photos: Path) -> None:
     source = FolderSource(source="folder", path=photos, size=8)
     first = ingest.fn(source, 0)
@@ -141,7 +131,7 @@ def test_a_forecast_is_printed_in_readable_times(capsys: pytest.CaptureFixture[s
     assert "about 2 h 4 min more with 2 workers" in shown
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("new_home")
 def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp_path: Path) -> None:
     rows = [
         (f"1F{n:03d}", "ab"[n % 2], f"sign {n}", ("Ada", "Bo")[n // 10], f"20{18 + n}-06-01", "") for n in range(20)
