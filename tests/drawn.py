@@ -28,7 +28,9 @@ def disc(number: int) -> bytes:
 
 
 def table_of(rows: Sequence[Row]) -> bytes:
-    lines = [f'x,{code},{group},any,"{text}",{author},{day},"{skin}"' for code, group, text, author, day, skin in rows]
+    lines = [
+        f'x,{code},{group},of {group},"{text}",{author},{day},"{skin}"' for code, group, text, author, day, skin in rows
+    ]
     return (HEADER + "\n".join(lines) + "\n").encode()
 
 

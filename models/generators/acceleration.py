@@ -1,4 +1,4 @@
-"""Mixed precision and compilation on GPUs, which change results by rounding only; CPUs are unaffected."""
+"""Mixed precision and compilation, which change results by rounding only."""
 
 from __future__ import annotations
 
@@ -8,15 +8,27 @@ from typing import Any
 import torch
 from torch import nn
 
-ACCELERATED = ("cuda",)
-"""Device types on which bfloat16 and compilation are used."""
+COMPILED = ("cuda",)
+"""Device types on which nets are compiled."""
+
+BFLOAT16 = ("avx512_bf16", "amx_bf16")
+"""Instructions of a CPU with which bfloat16 is faster than float32."""
 
 
 def in_bfloat16(device: torch.device, wanted: bool) -> AbstractContextManager[Any]:
-    """Compute convolutions and matrix products in bfloat16; weights, sums and losses stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and device.type in ACCELERATED)
+    """Compute convolutions and matrix products in bfloat16; weights, sums and losses stay in float32.
+
+    A CPU without the instructions of `BFLOAT16` computes in float32.
+    """
+    quick = device.type == "cuda" or (device.type == "cpu" and _has_instructions())
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and quick)
+
+
+def _has_instructions() -> bool:
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in BFLOAT16)
 
 
 def compiled(net: nn.Module, device: torch.device, wanted: bool) -> Any:
     """The net compiled by `torch.compile`, sharing its weights; the first calls take minutes."""
-    return torch.compile(net) if wanted and device.type in ACCELERATED else net
+    return torch.compile(net) if wanted and device.type in COMPILED else net

@@ -43,7 +43,8 @@ class DenoiserConfig(DiffusionConfig):
         conditional: learn the labels of images, and generate each label in turn.
         guidance: scale of classifier-free guidance of a `conditional` generator; 1 is none.
         flip: mirror training images at random.
-        mixed_precision: train and sample in bfloat16 on CUDA. A CPU always computes in float32.
+        mixed_precision: train and sample in bfloat16, on CUDA and on CPUs with instructions for it (AVX512-BF16, AMX);
+            others compute in float32.
     """
 
     block_channels: Annotated[tuple[Annotated[int, Field(ge=8, multiple_of=4)], ...], Field(min_length=1)] = (16, 32)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from royalty.models.base.choices import Others, Refusing
+from royalty.models.base.choices import EmojiLabel, Others, Refusing
 from royalty.models.base.policy import Policy
 from royalty.tasks.config.base import Digits, Share, StageConfig
 
@@ -308,6 +308,7 @@ class OpenmojiSource(ImageSource):
 
     source: Literal["openmoji"]
     path: Path | None = None
+    label: EmojiLabel = "group"
     least: Annotated[int, Field(ge=1)] = 40
     others: Others = "one-contributor"
     skin_tones: bool = False

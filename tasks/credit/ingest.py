@@ -200,7 +200,7 @@ def list_source(
         case FontsSource():
             listing = list_fonts(source)
         case OpenmojiSource():
-            chosen = source.model_dump(include={"size", "least", "others", "skin_tones", "until"})
+            chosen = source.model_dump(include={"size", "label", "least", "others", "skin_tones", "until"})
             listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
     kept, withdrawn = without_withdrawn(usable.listing, withdrawals)

@@ -24,7 +24,7 @@ from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.retrieval.codebook import CODE
 from royalty.tasks.attribution.attributing import Attributor
-from tests.benchmarks.index_scale import index_in, made, memory
+from tests.benchmarks.index_scale import Made, index_in, memory
 
 REQUESTS = 300
 
@@ -49,7 +49,7 @@ def main() -> None:
         thread.start()
         while not server.started:
             time.sleep(0.05)
-        queries = np.concatenate(list(made(REQUESTS, 2)))
+        queries = Made(REQUESTS, 2).block(0)
         seconds, cpu = [], 0.0
         with httpx.Client(base_url=f"http://{address}", headers={"Authorization": f"Bearer {secret}"}) as client:
             for number, query in enumerate(queries):

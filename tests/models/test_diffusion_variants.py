@@ -194,7 +194,9 @@ def test_a_batch_in_parts_and_without_what_lies_between_blocks_learns_the_same(
 
 
 @pytest.mark.parametrize("name", ["noise", "classes"])
-def test_mixed_precision_is_of_products_alone_and_of_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_precision_is_of_products_alone_and_of_able_processors(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images, labels = shades()
 
     def learned(mixed: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -203,11 +205,13 @@ def test_mixed_precision_is_of_products_alone_and_of_a_gpu(name: str, monkeypatc
         assert all(weight.dtype == torch.float32 for weight in model.unet.parameters())
         return losses, model.sample(4, seed=0, steps=2).astype(float)
 
-    plain, of_a_cpu = learned(False), learned(True)
-    np.testing.assert_array_equal(plain[0], of_a_cpu[0])
-    np.testing.assert_array_equal(plain[1], of_a_cpu[1])
-    monkeypatch.setattr(acceleration, "ACCELERATED", ("cpu",))
-    mixed = learned(True)
+    def on_a_processor(able: bool) -> tuple[np.ndarray, np.ndarray]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able})
+        return learned(True)
+
+    plain, unable, mixed = learned(False), on_a_processor(False), on_a_processor(True)
+    np.testing.assert_array_equal(plain[0], unable[0])
+    np.testing.assert_array_equal(plain[1], unable[1])
     assert (mixed[0] != plain[0]).all()
     assert mixed[0] == pytest.approx(plain[0], rel=0.05)
     assert 0 < np.abs(mixed[1] - plain[1]).mean() < 12
@@ -224,7 +228,7 @@ def test_a_compiled_net_has_the_same_weights(monkeypatch: pytest.MonkeyPatch) ->
         compiles.append(net)
         return compiler(net, backend="eager")
 
-    monkeypatch.setattr(acceleration, "ACCELERATED", ("cpu",))
+    monkeypatch.setattr(acceleration, "COMPILED", ("cpu",))
     monkeypatch.setattr(torch, "compile", counted)
     for model in (plain, quick):
         model.fit(images, steps=2, **TRAINING, seed=1)

@@ -58,6 +58,12 @@ def test_entries_have_author_group_annotation_license_and_date(archive: Path) ->
     assert (entry.license, entry.date, entry.file_name) == ("CC BY-SA 4.0", "2019-05-06", "1F603.svg")
     assert listing.provenance(archive)[1][3] == "openmoji-1.tgz, openmoji.csv, row 5"
     assert listing.years() == {"2018": 3, "2019": 2, "2020": 1}
+
+
+def test_the_label_may_be_the_subgroup(archive: Path) -> None:
+    listing = openmoji_drawings(archive, label="subgroup", least=1)
+    assert [entry.label for entry in listing.entries] == ["of smileys"] * 3 + ["of animals"] * 2 + ["of people"]
+    assert listing.labels == ("of animals", "of people", "of smileys")
     squares, ids = decode_images(listing, size=32)
     assert squares.shape == (6, 3, 32, 32)
     assert len(set(ids)) == 6
@@ -214,7 +220,7 @@ def test_a_table_that_names_missing_drawings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        (("1F600", "smileys", "", "", "2018-01-01", ""), "an emoji has a code, a group and an author; got '1F600'"),
+        (("1F600", "smileys", "", "", "2018-01-01", ""), "an emoji has a code, a group, a subgroup and an author; got '1F600'"),
         (("1F600/1", "smileys", "", "Ada", "2018-01-01", ""), r"an emoji has a code.*; got '1F600/1'"),
         (("1F600", "smileys", "", "Ada", "2018", ""), "a day is written as 2018-12-31; got '2018'"),
         (("1F603", "smileys", "", "Ada", "2018-01-01", ""), "each emoji has one row, and 1F603 has several"),
