@@ -19,6 +19,9 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 def cores() -> int:
+    """Number of cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.judging.causes import most_valuable, removal_effect
@@ -37,7 +37,7 @@ def remove(inputs: RemoveInputs, context: StageContext) -> ItemsOutputs:
 
 def judge_causes(inputs: CausesInputs, context: StageContext) -> CausesOutputs:
     """Compare the removals of each method with random ones."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     made = images_of(load_items(context.artifacts, inputs.made))
     losses = {method: _losses(context.artifacts, models, made) for method, models in inputs.models.items()}
     rows: list[TableRow] = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.judging.sets import attributes_of, images_of, labels_of, stratified_order
@@ -28,7 +28,7 @@ HELD_OUT = 0.2
 
 def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> ImageClassifierOutputs:
     """Train a classifier on four fifths of the images, and measure its accuracy on the others."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     whole, attribute = load_items(context.artifacts, inputs.items), inputs.attribute
     images, labels = images_of(whole), attributes_of(whole)[attribute] if attribute else labels_of(whole)
     names, targets = np.unique(labels, return_inverse=True)

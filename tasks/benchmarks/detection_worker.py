@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.corruptions import CORRUPTIONS, Corrupted
 from royalty.models.data.items import item_id
@@ -38,7 +38,7 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
     The classifier is linear, on principal components of the encoder's features. Its accuracy is measured on validation
     images that no method sees.
     """
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, settings = time.perf_counter(), inputs.config
     trial = _prepared(inputs, context)
     whole = trial.accuracy_without(np.empty(0, dtype=int))

@@ -5,7 +5,6 @@ No stored results are used, so that all work is timed.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from royalty.infra.settings import cores
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.resolution import resolution_of
 from royalty.models.distances.distance import Distance
@@ -45,7 +45,7 @@ def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyO
     VAE-TracIn goes through all training images for each generated image, because their gradients are too large to
     store. `together` values all images at once, including the preparation.
     """
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     config, (items, made, models) = inputs.config, inputs.digests
     images, generated = (images_of(load_items(context.artifacts, digest)) for digest in (items, made))
     rows: list[TableRow] = []

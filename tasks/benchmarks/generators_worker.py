@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.data.labelled import Items
 from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.generators.dcgan import DCGAN
@@ -31,7 +31,7 @@ BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99
 
 def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
     """Train a generator, and store its checkpoints."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began = time.perf_counter()
     images = images_of(load_items(context.artifacts, inputs.items))
     _, channels, side, width = images.shape
@@ -58,7 +58,7 @@ def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
 
 def sample(inputs: SampleInputs, context: StageContext) -> ItemsOutputs:
     """Generate images, and store them."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     payload, device = context.artifacts.get(inputs.model), best_device()
     if inputs.generator == "ddpm":
         denoiser = DDPM.from_bytes(payload).to(device)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.judging.sets import images_of
@@ -22,7 +22,7 @@ from royalty.tasks.stages.device import best_device
 
 def trace(inputs: TracInInputs, context: StageContext) -> TracInOutputs:
     """Store the k items of highest VAE-TracIn score for each generated image."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     images, generated = (images_of(load_items(context.artifacts, digest)) for digest in (inputs.items, inputs.made))
     scores = vae_tracin_scores(
         load_checkpoints(context.artifacts, inputs.models),

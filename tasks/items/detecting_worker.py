@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.checks import check_labels
 from royalty.models.base.errors import InputError
@@ -28,7 +28,7 @@ UNSEEN = "unseen_label"
 
 def detect(inputs: DetectItemsInputs, context: StageContext) -> DetectItemsOutputs:
     """Detect faulty items."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, settings = time.perf_counter(), DetectSettings.model_validate(inputs.config)
     sides = open_sides(context.artifacts, inputs.sides, unseen_label=settings.unseen_label)
     if sides.train_labels is None or sides.val_labels is None:

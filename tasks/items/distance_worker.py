@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.data.labelled import Items
 from royalty.models.valuation.items import contributor_values
 from royalty.models.valuation.set_distance import set_distance
@@ -23,7 +23,7 @@ from royalty.tasks.stages.device import best_device
 
 def measure(inputs: DistanceInputs, context: StageContext) -> DistanceOutputs:
     """Measure the distance, and the part of each item of the first set in it."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, settings = time.perf_counter(), DistanceSettings.model_validate(inputs.config)
     sides = open_sides(context.artifacts, inputs.sides)
     representation = settings.encoding.representation

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError
 from royalty.models.encoders.encoder import Encoder
 from royalty.models.encoders.preact_resnet import PreActResNet18
@@ -20,7 +20,7 @@ from royalty.tasks.stages.device import best_device
 
 def embed(inputs: EmbedInputs, context: StageContext) -> EmbedOutputs:
     """Embed the images that have no embedding yet."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     items = load_items(context.artifacts, inputs.items)
     if items.images is None:
         raise InputError("one side has images and the other features; give both as images, or both as features")

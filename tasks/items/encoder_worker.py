@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 import torch
 
 from royalty.infra.processes.progress import Advance
+from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import numbered
 from royalty.models.encoders.preact_resnet import PreActResNet18
@@ -21,7 +21,7 @@ from royalty.tasks.stages.device import best_device
 
 def train_encoder(inputs: EncoderInputs, context: StageContext) -> EncoderOutputs:
     """Train a classifier on labelled images; its last activations are the features."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     items = load_items(context.artifacts, inputs.val)
     labels, _ = numbered(items.labels, items.labels)
     if items.images is None or labels is None:

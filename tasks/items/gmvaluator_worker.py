@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.embeddings import EmbeddingStore
 from royalty.models.base.errors import InputError
@@ -54,7 +54,7 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         raise ValueError(
             "a match needs the digest of generated items and the key of embeddings; one of them is missing"
         )
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, matching = time.perf_counter(), inputs.matching
     items, made = (load_items(context.artifacts, digest) for digest in (inputs.train, inputs.generated))
     train, generated = (features_of(context.embeddings, side, inputs.encoder) for side in (items, made))

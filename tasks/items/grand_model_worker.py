@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.data.labelled import Items
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.listed import columns_of
@@ -25,7 +25,7 @@ def match_model(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         raise ValueError(
             "generating images needs the digest of a model, a number, a sampling and a seed; one of them is missing"
         )
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, artifacts = time.perf_counter(), context.artifacts
     data = open_set(artifacts.verified(inputs.train))
     model = load_sampler(context, inputs.model)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import time
 
 import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.base.resolution import resolution_of
 from royalty.models.data.items import ImageSet
 from royalty.models.encoders.registry import build_encoder
@@ -23,7 +23,7 @@ from royalty.tasks.stages.loading import load_classifier, load_images
 
 def divide(inputs: ImageCreditInputs, context: StageContext) -> ImageCreditOutputs:
     """Embed images and references, and divide each contributor's credit."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, artifacts = time.perf_counter(), context.artifacts
     credit = pd.read_parquet(io.BytesIO(artifacts.get(inputs.credit)))
     names = credit["contributor"].tolist()

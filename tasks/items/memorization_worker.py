@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.judging.memorization import Memorization, memorization_test
@@ -25,7 +25,7 @@ from royalty.tasks.stages.context import StageContext
 
 def memorization(inputs: MemorizationInputs, context: StageContext) -> MemorizationOutputs:
     """Test all generated images, and tabulate them."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, artifacts = time.perf_counter(), context.artifacts
     items, made = load_items(artifacts, inputs.train), load_items(artifacts, inputs.generated)
     held_out = load_items(artifacts, inputs.held_out) if inputs.held_out else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.keys import digest_of
 from royalty.models.base.checks import check_unseen
@@ -23,7 +23,7 @@ from royalty.tasks.stages.device import best_device
 
 def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
     """Compute the label distances, divide the work into shares, and store the items of each share."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     start, artifacts = time.perf_counter(), context.artifacts
     settings = ValueSettings.model_validate(inputs.config)
     sides = open_sides(artifacts, inputs.sides, unseen_label=settings.unseen_label)

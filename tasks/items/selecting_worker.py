@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.valuation.near_copies import near_copy_groups
 from royalty.models.valuation.selection import select_items
 from royalty.tasks.config.selection import SelectSettings
@@ -21,7 +21,7 @@ from royalty.tasks.stages.device import best_device
 
 def select(inputs: SelectInputs, context: StageContext) -> SelectOutputs:
     """Select items, and tabulate them in the order of selection."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, settings = time.perf_counter(), SelectSettings.model_validate(inputs.config)
     sides = open_sides(context.artifacts, inputs.sides)
     train, val = represented(context.embeddings, sides, settings.encoding.representation, inputs.sides.encoder)

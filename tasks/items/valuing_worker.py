@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict
 
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.knn_shapley import knn_shapley_values
 from royalty.models.valuation.lava import lava_values
@@ -21,7 +21,7 @@ from royalty.tasks.stages.device import best_device
 
 def value(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
     """Value all items by LAVA or KNN-Shapley."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began, settings = time.perf_counter(), ValueSettings.model_validate(inputs.config)
     sides = open_sides(context.artifacts, inputs.sides, unseen_label=settings.unseen_label)
     train, val = represented(context.embeddings, sides, settings.encoding.representation, inputs.sides.encoder)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import torch
 
+from royalty.infra.settings import cores
 from royalty.models.data.stored import open_set
 from royalty.models.encoders.efficientnet import EfficientNetLite0
 from royalty.models.valuation.drift import drift
@@ -18,7 +18,7 @@ from royalty.tasks.stages.device import best_device
 
 def measure_drift(inputs: DriftInputs, context: StageContext) -> DriftOutputs:
     """Measure the distance between two image sets by the features of the embedded encoder."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     began = time.perf_counter()
     net = EfficientNetLite0().to(best_device())
     sides = []

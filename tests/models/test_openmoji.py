@@ -220,7 +220,10 @@ def test_a_table_that_names_missing_drawings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        (("1F600", "smileys", "", "", "2018-01-01", ""), "an emoji has a code, a group, a subgroup and an author; got '1F600'"),
+        (
+            ("1F600", "smileys", "", "", "2018-01-01", ""),
+            "an emoji has a code, a group, a subgroup and an author; got '1F600'",
+        ),
         (("1F600/1", "smileys", "", "Ada", "2018-01-01", ""), r"an emoji has a code.*; got '1F600/1'"),
         (("1F600", "smileys", "", "Ada", "2018", ""), "a day is written as 2018-12-31; got '2018'"),
         (("1F603", "smileys", "", "Ada", "2018-01-01", ""), "each emoji has one row, and 1F603 has several"),
