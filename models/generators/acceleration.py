@@ -15,12 +15,13 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """Instructions of a CPU with which bfloat16 is faster than float32."""
 
 
-def in_bfloat16(device: torch.device, wanted: bool) -> AbstractContextManager[Any]:
+def in_bfloat16(device: torch.device, wanted: bool, *, cpus: bool = True) -> AbstractContextManager[Any]:
     """Compute convolutions and matrix products in bfloat16; weights, sums and losses stay in float32.
 
-    A CPU without the instructions of `BFLOAT16` computes in float32.
+    Args:
+        cpus: whether CPUs that have the instructions of `BFLOAT16` do so too; others compute in float32.
     """
-    quick = device.type == "cuda" or (device.type == "cpu" and _has_instructions())
+    quick = device.type == "cuda" or (cpus and device.type == "cpu" and _has_instructions())
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted and quick)
 
 

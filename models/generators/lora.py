@@ -269,7 +269,7 @@ class LoRA:
             latent = latent * sampler.init_noise_sigma
             for time in sampler.timesteps:
                 scaled = sampler.scale_model_input(latent, time)
-                with in_bfloat16(pipeline.device, self._mixed):
+                with in_bfloat16(pipeline.device, settings.mixed_precision, cpus=False):
                     predicted = unet(scaled, time, embeddings).sample
                     if settings.guidance != 1:
                         unconditional = unet(scaled, time, prompts[-1:].expand_as(embeddings)).sample
@@ -360,11 +360,6 @@ class LoRA:
         return cls(pipeline, adaptation, weights, resources)
 
     @property
-    def _mixed(self) -> bool:
-        """Whether to compute in bfloat16; the default of a LoRA, whose results on CPUs must not depend on the CPU."""
-        return self.adaptation.mixed_precision and self.pipeline.device.type == "cuda"
-
-    @property
     def _timesteps(self) -> int:
         return int(self.pipeline.scheduler.config.num_train_timesteps)
 
@@ -385,7 +380,7 @@ class LoRA:
         noisy = pipeline.scheduler.add_noise(clean, noise, times)
         velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
         target = pipeline.scheduler.get_velocity(clean, noise, times) if velocity else noise
-        with in_bfloat16(pipeline.device, self._mixed):
+        with in_bfloat16(pipeline.device, self.adaptation.mixed_precision, cpus=False):
             predicted = unet(noisy, times, embeddings).sample
         loss: Tensor = (predicted.float() - target).square().mean() * share
         loss.backward()  # type: ignore[no-untyped-call]
