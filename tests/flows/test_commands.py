@@ -44,6 +44,7 @@ def test_trace(credited: Credited, installed: Run, tmp_path: Path) -> None:
     assert "1 MISMATCH " in done.stdout
 
 
+@pytest.mark.slow
 def test_revalue(credited: Credited, installed: Run, tmp_path: Path) -> None:
     credited.copy_to(tmp_path)
     done = installed("revalue", "--config", "small.yaml", "--summary", "summary.md")
@@ -52,6 +53,7 @@ def test_revalue(credited: Credited, installed: Run, tmp_path: Path) -> None:
     assert "Nothing changed since" in (tmp_path / "summary.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_doctor(credited: Credited, installed: Run, tmp_path: Path) -> None:
     credited.copy_to(tmp_path)
     done = installed("doctor", "--json")
@@ -63,11 +65,13 @@ def test_doctor(credited: Credited, installed: Run, tmp_path: Path) -> None:
     assert passes["ledger"], found
 
 
+@pytest.mark.slow
 def test_presets_and_weights(installed: Run) -> None:
     assert sorted(row["name"] for row in result_of(installed("presets", "--json"))) == preset_names()
     assert {row["name"] for row in result_of(installed("weights", "list", "--json"))} >= {"clip", "dinov2"}
 
 
+@pytest.mark.slow
 def test_value(installed: Run, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     np.savez(tmp_path / "items.npz", features=rows, labels=np.arange(30) % 2)
@@ -76,6 +80,7 @@ def test_value(installed: Run, tmp_path: Path) -> None:
     assert len(pd.read_parquet(tmp_path / "values.parquet")) == 30
 
 
+@pytest.mark.slow
 def test_evaluate(installed: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 60\nval_items: 60\ncorruptions: [noise]\nmethods: [random]\nremoved: [0.25]\ndraws: 1\n"
