@@ -1,4 +1,5 @@
-"""The flows as Python functions. Each function starts a local Prefect server unless one is configured.
+"""The flows as Python functions. Each function starts a local Prefect server unless one is configured,
+or a finished run is repeated.
 
 If Prefect is already imported, its settings select the server; called inside a flow, these functions run as subflows.
 All state is kept in the folder `ROYALTY_HOME`, `.royalty` by default. No signal handlers are installed. A server that
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from royalty.flows.configuration import as_credit_config, as_payout_config
+from royalty.flows.repeating import repeated
 from royalty.flows.starting import started
 from royalty.tasks.credit.plan import WORKER
 
@@ -71,6 +73,8 @@ def run(
         ('scanner-03', '94.04')
     """
     configuration = as_credit_config(config)
+    if (finished := repeated(configuration, accept_uncertainty, show_progress=show_progress)) is not None:
+        return finished
     with started(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=show_progress):
         from royalty.flows.credit import credit
 

@@ -60,6 +60,7 @@ from royalty.tasks.report.stages import RunStages
 from royalty.tasks.report.track import prepare_tracking, track
 from royalty.tasks.revalue.change import game_of_last_run
 from royalty.tasks.revalue.drift import describe_anchor, measure_drift
+from royalty.tasks.stages.task import NotFinished, check_may_compute, repeating
 from royalty.tasks.stages.timing import Timing, fan_out_timing, stage_timing
 from royalty.tasks.stages.weights import check_weights
 
@@ -120,6 +121,17 @@ def credit(config: CreditConfig | dict[str, Any] | str, accept_uncertainty: bool
     config = as_credit_config(config)
     game = prepare(config)
     return value(config, game, anchor_notes(config.name, game.data), accept_uncertainty)
+
+
+def repeat(config: CreditConfig, accept_uncertainty: bool = False) -> CreditResult | None:
+    """The result of `credit` if nothing of it has to be computed or paid, without a flow run; otherwise None."""
+    if config.payout.post:
+        return None
+    with repeating():
+        try:
+            return credit.fn(config, accept_uncertainty)
+        except NotFinished:
+            return None
 
 
 @flow(name="forecast", flow_run_name=named("forecast"), task_runner=RUNNER)
@@ -233,7 +245,10 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     config = settle_images(game.pruned, game.judge, config)
     measured = measure_models(game.base, game.pruned, game.data, game.judge, config)
     plans = plan(config, game)
-    preparing = [prepare_tracking.submit()] if unfinished(plans) else []  # runs while coalitions are measured
+    pending = unfinished(plans)
+    if pending:
+        check_may_compute("coalitions")
+    preparing = [prepare_tracking.submit()] if pending else []  # runs while coalitions are measured
     began = time.perf_counter()
     verdict = measure_until(config, game, plans)
     plans = plans[: verdict.plans]

@@ -14,6 +14,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import place_of
 from royalty.tasks.credit.coalitions import measure_together, shares, unfinished
 from royalty.tasks.credit.plan import CoalitionPlan
+from royalty.tasks.stages.task import check_may_compute
 
 
 def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> None:
@@ -23,6 +24,7 @@ def measure_all(pending: Sequence[CoalitionPlan], timeout_minutes: float) -> Non
     """
     if not pending:
         return
+    check_may_compute("coalitions")
     if parts := unfinished([part for plan in pending for part in plan.parts]):
         _run("Train what coalitions share", parts, timeout_minutes)
     _run("Measure coalitions", pending, timeout_minutes)

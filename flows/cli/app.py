@@ -6,6 +6,7 @@ load while the Prefect server starts.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from dataclasses import asdict
@@ -41,6 +42,7 @@ from royalty.flows.cli.select import select
 from royalty.flows.cli.trace import trace
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
+from royalty.flows.repeating import repeated
 from royalty.infra.wording import counted
 from royalty.tasks.credit.plan import WORKER
 
@@ -91,6 +93,9 @@ def run(
     from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data, pay=pay)
+    if not forecast and (finished := repeated(configuration, accept_uncertainty, show_progress=not as_json)):
+        print_result(finished, configuration.payout, as_json)
+        return
     with (
         showing_refused(configuration.payout, as_json),
         working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json),
@@ -146,6 +151,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"royalty: {error}\n")
         sys.exit(1)
+    finally:
+        gc.freeze()  # on exit, Python would search everything that libraries have defined, which takes most of a second
 
 
 def _print_forecast(verdict: Verdict, as_json: bool) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.attribution.shards import Manifest, ShardStore
@@ -28,6 +27,7 @@ from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.stages import ReadOutputs
 from royalty.tasks.items.stored_items import load_items
+from royalty.tasks.stages.task import task
 
 
 @task(name="build the index", cache_policy=NO_CACHE)

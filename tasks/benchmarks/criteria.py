@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -39,6 +38,7 @@ from royalty.tasks.benchmarks.generator_stages import Generator, Halved, Planted
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.benchmarks import causes_worker, criteria_worker, efficiency_worker, tracin_worker

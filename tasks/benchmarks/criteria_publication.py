@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.workspace import Workspace
@@ -26,6 +25,7 @@ from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import load_contributions, load_items
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.stage import TableRow
+from royalty.tasks.stages.task import task
 
 WRITE_CRITERION = PublishStage("write-criterion", PublishInputs, PublishOutputs)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.progress import announce
@@ -29,6 +28,7 @@ from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import call_in_worker, run_in_worker
 from royalty.tasks.stages.stage import TableRow
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.benchmarks import detection_worker, digits_worker

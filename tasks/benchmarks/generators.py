@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -34,6 +33,7 @@ from royalty.tasks.benchmarks.generator_stages import (
 from royalty.tasks.config.criteria import CriteriaConfig, GeneratorName
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.benchmarks import classes_worker, generators_worker, halves_worker, training_sets_worker

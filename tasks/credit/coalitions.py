@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import prefect.runtime
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.locks import alone
@@ -29,6 +28,7 @@ from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
 from royalty.tasks.credit.training import measuring_modules
 from royalty.tasks.stages.context import call_with_stores
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import coalitions_worker as worker
@@ -283,7 +283,8 @@ def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
         for plan in plans
     }
     origins = open_workspace(settings()).lineage.origins([row for keys in rows.values() for row in keys])
-    recorded = {row for row, origin in origins.items() if origin.flow_run == flow_run()}
+    here = flow_run()
+    recorded = {row for row, origin in origins.items() if here is not None and origin.flow_run == here}
     return {key: fresh for key, keys in rows.items() if (fresh := [row for row in keys if row in recorded])}
 
 

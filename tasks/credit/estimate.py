@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
@@ -29,6 +28,7 @@ from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import Finished, Stage
+from royalty.tasks.stages.task import task
 
 
 @dataclass(frozen=True)

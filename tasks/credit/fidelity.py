@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -22,6 +21,7 @@ from royalty.tasks.credit.coalitions import Members
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import FIDELITY, Classified, Fidelity, FidelityInputs, FidelityOutputs, Ingested, Pair
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import fidelity_worker

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.optouts import optouts
@@ -49,6 +48,7 @@ from royalty.tasks.credit.installed import list_fonts
 from royalty.tasks.credit.listed import digest_of_names, keep_listed
 from royalty.tasks.credit.stages import INGEST, Ingested, IngestInputs, IngestOutputs
 from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.task import task
 
 
 @task(name="read images", cache_policy=NO_CACHE)

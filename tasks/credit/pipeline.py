@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -14,6 +13,7 @@ from royalty.infra.stores.weights import WeightsStore
 from royalty.tasks.config.trained_base import TrainedBase
 from royalty.tasks.credit.stages import PIPELINE, Pipeline, PipelineInputs
 from royalty.tasks.stages.running import call_in_worker, run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import pipeline_worker as worker

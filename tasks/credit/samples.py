@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -16,6 +15,7 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import SAMPLES, Classified, Ingested, Sampled, SampleInputs
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import samples_worker

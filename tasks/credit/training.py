@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -43,6 +42,7 @@ from royalty.tasks.credit.stages import (
     TrialInputs,
 )
 from royalty.tasks.stages.running import is_current, run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.credit import classifier_worker, generator_worker, measuring_worker, pipeline_worker

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -25,6 +24,7 @@ from royalty.tasks.stages.publishing import (
     publish,
 )
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.items import distance_worker

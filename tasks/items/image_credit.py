@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -16,6 +15,7 @@ from royalty.tasks.credit.estimate import Credited
 from royalty.tasks.credit.stages import Classified, Ingested
 from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCredited, ImageCreditInputs, ImageCreditOutputs
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.items import image_credit_worker

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.pictures import sheet
@@ -20,6 +19,7 @@ from royalty.tasks.items.stored_items import load_items, load_values
 from royalty.tasks.items.writing import datasets_of
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.items import memorization_worker

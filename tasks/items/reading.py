@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred, module_of
@@ -40,6 +39,7 @@ from royalty.tasks.items.stages import (
     ReadOutputs,
 )
 from royalty.tasks.stages.running import call_in_worker, run_in_worker, run_stage
+from royalty.tasks.stages.task import task
 
 LEAST_SIDE = 8
 """Side in pixels of the smallest images that are read."""

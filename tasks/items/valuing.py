@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -34,6 +33,7 @@ from royalty.tasks.items.stages import (
     ValueInputs,
 )
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.items import planning_worker, shares_worker, valuing_worker

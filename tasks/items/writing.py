@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
@@ -33,6 +32,7 @@ from royalty.tasks.stages.publishing import (
     numbers,
     publish,
 )
+from royalty.tasks.stages.task import task
 
 WRITE_VALUES = PublishStage("write-values", PublishInputs, PublishOutputs)
 WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)

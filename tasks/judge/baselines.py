@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -14,6 +13,7 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.stages import Classified, Ingested, Trained
 from royalty.tasks.judge.stages import ATTRIBUTE, Attributed, AttributeInputs, Gradients
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.judge import baselines_worker as worker

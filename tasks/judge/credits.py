@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
@@ -21,6 +20,7 @@ from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.judge.stages import Attributed
 from royalty.tasks.judge.utilities import mean_utilities, seconds_of
+from royalty.tasks.stages.task import task
 
 TITLES: dict[Semivalue, str] = {"shapley": "Shapley", "banzhaf": "Banzhaf", "beta": "Beta"}
 """Names of credits, by semivalue."""

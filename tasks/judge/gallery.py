@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -26,6 +25,7 @@ from royalty.tasks.judge.stages import OWN_IMAGES, OwnImages, OwnImagesInputs
 from royalty.tasks.judge.utilities import seeded_utilities
 from royalty.tasks.stages.running import run_in_worker
 from royalty.tasks.stages.stage import TableRow
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.judge import own_images_worker as worker

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from scipy.stats import spearmanr
 
@@ -27,6 +26,7 @@ from royalty.tasks.judge.publication import params_of
 from royalty.tasks.judge.stages import OwnImages
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, publish
 from royalty.tasks.stages.stage import TableRow
+from royalty.tasks.stages.task import task
 
 STRIP = 8
 """Images of each model that are shown."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.workspace import Workspace
@@ -15,6 +14,7 @@ from royalty.tasks.judge.scores import BIT, CHANCE, OURS, RETRAINED
 from royalty.tasks.judge.stages import Compared, JudgementKind, Scored
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.stage import TableRow
+from royalty.tasks.stages.task import task
 
 CONTROLS = (BIT, CHANCE, RETRAINED)
 """Rows that are no method's."""

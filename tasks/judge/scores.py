@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
@@ -34,6 +33,7 @@ from royalty.tasks.judge.stages import (
 from royalty.tasks.judge.utilities import mean_utilities, seeded_utilities
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import TableRow
+from royalty.tasks.stages.task import task
 
 ALL, STRATA, HONEST = "all", "within strata", "without planted"
 """Among which coalitions methods are ranked: all of a set, those with the same planted contributors, or with none."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import prefect.runtime
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.audit.receipts import Receipts, as_text
@@ -27,6 +26,7 @@ from royalty.tasks.pay.division import posting_of
 from royalty.tasks.pay.payment_files import ExportName
 from royalty.tasks.pay.personal import converted_of
 from royalty.tasks.pay.stages import DividedPool
+from royalty.tasks.stages.task import task
 
 Payees = Mapping[str, Payee] | None
 

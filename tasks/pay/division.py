@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.bases import credit_before
@@ -30,6 +29,7 @@ from royalty.tasks.pay.personal import converted_of, personal_of
 from royalty.tasks.pay.stages import PAY, DividedPool, Paid, PayInputs, posted_terms
 from royalty.tasks.pay.usage_stages import Used, UseOutputs
 from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.task import task
 
 UNNAMED = {
     "name", "period", "period_from", "payees", "debtor", "execution_date", "post", "take_back", "corrections",

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
@@ -19,6 +18,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
 from royalty.tasks.pay.credits import credits_of, images_of
+from royalty.tasks.stages.task import task
 
 FAITHFUL = "faithful"
 """Estimator of credit that no second name changes."""

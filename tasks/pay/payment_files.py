@@ -16,7 +16,6 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.money import decimals_of
@@ -42,6 +41,7 @@ from royalty.models.payout.conversion import converted
 from royalty.models.payout.iban import OUTSIDE_EEA, is_in_sepa
 from royalty.models.payout.payees import Payee, unpayable
 from royalty.tasks.config.payout import DebtorConfig, PayoutConfig
+from royalty.tasks.stages.task import task
 
 ExportName = Literal["pain001", "pain001.03"]
 VERSIONS: dict[ExportName, Version] = {"pain001": "pain.001.001.09", "pain001.03": "pain.001.001.03"}

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 
@@ -24,6 +23,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, Source
 from royalty.tasks.pay.evidence import check_payees, check_rates, export_evidence
 from royalty.tasks.pay.payment_files import OTHERS, TRANSFERS, ExportName, payment_files
+from royalty.tasks.stages.task import task
 
 
 @task(name="read terms of the run", cache_policy=NO_CACHE)

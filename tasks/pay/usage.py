@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.attribution.usage_log import Logged, LogHead
@@ -49,6 +48,7 @@ from royalty.tasks.pay.usage_stages import (
     UseOutputs,
 )
 from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.task import task
 
 LOG = "log"
 """The source of use that is the service's log."""

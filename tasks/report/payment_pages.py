@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import reduce
 
 import pandas as pd
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
@@ -28,6 +27,7 @@ from royalty.tasks.report.gallery import KeptGallery
 from royalty.tasks.report.payments import payment_rows, pool_of
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import REPORT, TRACK, Reported
+from royalty.tasks.stages.task import task
 
 PAYOUT = "payout.csv"
 

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.money import formatted
@@ -20,6 +19,7 @@ from royalty.infra.wording import counted
 from royalty.infra.workspace import Workspace, notary, open_workspace
 from royalty.tasks.report.stages import TRACK
 from royalty.tasks.report.text import escaped
+from royalty.tasks.stages.task import task
 
 SHOWN = "show payments"
 """Name of the stage that is recorded once MLflow shows the payments of a pool."""

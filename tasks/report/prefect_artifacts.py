@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
@@ -24,6 +23,7 @@ from royalty.tasks.pay.stages import DividedPool
 from royalty.tasks.report.stages import Tracked, TrackOutputs
 from royalty.tasks.report.text import escaped
 from royalty.tasks.report.track import posted
+from royalty.tasks.stages.task import task
 
 
 def show_in_prefect(name: str, payout: PayoutConfig, division: DividedPool, folder: Path, tracked: Tracked) -> None:

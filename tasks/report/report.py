@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.pages.combined import REPORT as REPORT_PAGE
@@ -25,6 +24,7 @@ from royalty.tasks.report.payment_pages import PAYOUT, beside, payout_table, wit
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
 from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.task import task
 
 
 @task(name="write report", cache_policy=NO_CACHE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import ValidationError
 
@@ -12,6 +11,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.tasks.credit.estimate import CREDIT
 from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.payment_pages import latest_reports, write_again
+from royalty.tasks.stages.task import task
 
 
 @task(name="show the gallery in the report", cache_policy=NO_CACHE)

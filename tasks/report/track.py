@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import prefect.runtime
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.progress import progress
@@ -34,6 +33,7 @@ from royalty.tasks.report.text import escaped
 from royalty.tasks.stages.periods import flow_started, stage_periods, whole_period
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import as_json
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.infra.tracking.client import Tracking

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.ledger.money import formatted
@@ -29,6 +28,7 @@ from royalty.tasks.pay import division
 from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.stages import PAY
 from royalty.tasks.report.stages import TRACK, RunStages
+from royalty.tasks.stages.task import task
 
 MODELS = ("classifier", "generator", "pruning", "seed")
 """Sections of the configuration that determine the starting models and the classifier."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
@@ -17,6 +16,7 @@ from royalty.tasks.credit.anchor import RunAnchor
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.revalue.stages import DRIFT, Drift, DriftInputs
 from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
     from royalty.tasks.revalue import drift_worker as worker

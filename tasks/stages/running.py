@@ -21,6 +21,7 @@ from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.stages.context import StageContext, call_stage
 from royalty.tasks.stages.stage import Finished, Stage, as_json
+from royalty.tasks.stages.task import check_may_compute
 
 Inputs = TypeVar("Inputs")
 Outputs = TypeVar("Outputs")
@@ -102,6 +103,7 @@ def run_stage(
     key = stage.key(inputs, code)
     if (finished := _whole(space, stage, key)) is not None:
         return finished
+    check_may_compute(stage.name)
     with alone(space.root / "locks" / (stage.name if one_by_one else key)):
         if (finished := _whole(space, stage, key)) is not None:  # another flow may have finished it meanwhile
             return finished
@@ -168,6 +170,7 @@ def call_in_worker(
     processes: int = 1,
 ) -> Outputs:
     """Call a stage's function in a worker process and show its progress. Nothing is looked up or recorded."""
+    check_may_compute(title)
     home = settings()
     with progress(title, total) if total else nullcontext(_unseen) as advance:
         outputs: Outputs = run_in_process(
