@@ -27,10 +27,6 @@ class OptOut:
     def of(cls, act: Act) -> OptOut:
         return cls(act.reference, act.body["contributor"], tuple(act.body["works"]), act.body["reason"], act)
 
-    def covers(self, contributors: Sequence[str], file_name: str) -> bool:
-        """Whether an image of these contributors is withdrawn."""
-        return self.contributor in contributors and (not self.works or file_name in self.works)
-
 
 def record_optout(
     acts: Acts, actor: str, contributor: str, works: Sequence[str], reason: str, evidence: Sequence[Evidence] = ()

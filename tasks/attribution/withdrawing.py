@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from royalty.infra.ledger.optouts import optouts
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from royalty.models.base.errors import InputError
+from royalty.tasks.stages.withdrawals import withdrawals
 
 if TYPE_CHECKING:
     from royalty.infra.attribution.shards import ShardStore
@@ -43,7 +43,7 @@ def remove_withdrawn(space: Workspace) -> list[str]:
 
         name = f"{store.folder.parent.name} {store.folder.name}"
         try:
-            _, count = withdraw(store, [optout.covers for optout in optouts(space.acts)])
+            _, count = withdraw(store, withdrawals(space))
         except (InputError, StoreError) as error:
             failed.append(f"{name}: {error}")
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from royalty.models.base.policy import NO_POLICY, Policy
+from royalty.models.data.optouts import Withdrawal
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import GrandMatching, Matching
 from royalty.tasks.stages.stage import Finished, Stage
@@ -24,6 +25,7 @@ class ReadInputs:
         table: digest of the table with these columns; None if there is none.
         names: digest of the file names of the images and their sources, which tables of values show.
         policy: what becomes of images that may not train.
+        withdrawn: works that were withdrawn from training; empty for items that train nothing.
     """
 
     files: str
@@ -33,6 +35,7 @@ class ReadInputs:
     table: str | None = None
     names: str = ""
     policy: Policy = NO_POLICY
+    withdrawn: list[Withdrawal] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class ItemsOutputs:
 class ReadOutputs(ItemsOutputs):
     """Stored items of a source, and which may not train; see `royalty.models.data.permission.WithRefusals`."""
 
+    withdrawn: dict[str, int] = field(default_factory=dict)
     manifests: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refused_left_out: bool = False

@@ -19,11 +19,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.attribution.usage_log import Logged, LogHead
-from royalty.infra.ledger.optouts import OptOut, optouts
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.optouts import Withdrawal
 from royalty.models.payout.periods import days_of
 from royalty.models.payout.policies import POLICIES
 from royalty.models.payout.usage import Generation, UseShares, use_shares
@@ -49,6 +49,7 @@ from royalty.tasks.pay.usage_stages import (
     UseOutputs,
 )
 from royalty.tasks.stages.running import run_here
+from royalty.tasks.stages.withdrawals import withdrawals
 
 LOG = "log"
 """The source of use that is the service's log."""
@@ -74,8 +75,8 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
     first, after = days_of(period)
     space = open_workspace(settings())
     contributors = [] if credit is None else load_table(space, credit.outputs.table)["contributor"].tolist()
-    withdrawals = optouts(space.acts)
-    contributors += [optout.contributor for optout in withdrawals]  # who withdrew is paid for earlier use
+    withdrawn = withdrawals(space)
+    contributors += [work.contributor for work in withdrawn]  # who withdrew is paid for earlier use
     if source == LOG:
         if problem := log_problem(space):
             raise InputError(f"use is paid by a log that was only added to, and {problem}; restore it from a backup")
@@ -86,7 +87,7 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
             raise InputError(
                 f"the log has no generation of the model {model!r} in {period}; there is nothing to pay for"
             )
-        _check_known(rows, [*_names(model, version), *contributors], generations, withdrawals)
+        _check_known(rows, [*_names(model, version), *contributors], generations, withdrawn)
     else:
         path = Path(source)
         try:
@@ -263,7 +264,7 @@ def _attributor(model: str, version: str) -> tuple[Attributor | None, list[str],
 
 
 def _check_known(
-    rows: list[UsedRow], known: list[str], logged: Callable[[], Iterator[Logged]], withdrawals: list[OptOut]
+    rows: list[UsedRow], known: list[str], logged: Callable[[], Iterator[Logged]], withdrawn: list[Withdrawal]
 ) -> None:
     """Check that everybody behind the log's generations is known here, or owned a work that a co-owner withdrew.
 
@@ -273,7 +274,7 @@ def _check_known(
     unknown = {name for row in rows for name in row.shares} - set(known)
     if unknown:
         naming = (row for row in logged() if not unknown.isdisjoint(row.shares))
-        unknown -= owners_of_withdrawn(naming, [optout.covers for optout in withdrawals])
+        unknown -= owners_of_withdrawn(naming, withdrawn)
     if unknown:
         raise InputError(
             "those who are paid are contributors of the model, and the log names "

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from royalty.infra.attribution.usage_log import Logged, LogHead
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.listing import SEPARATOR
-from royalty.models.data.optouts import Covers, withdrawn_images
-from royalty.models.data.teams import everybody
+from royalty.models.data.optouts import Withdrawal, withdrawn_images
+from royalty.models.data.teams import credited, people
 
 if TYPE_CHECKING:
     from royalty.tasks.attribution.attributing import Attributor
@@ -65,14 +65,16 @@ def of_log(rows: Iterator[Logged]) -> tuple[list[Used], str, LogHead]:
     return used, digest.hexdigest(), last
 
 
-def owners_of_withdrawn(rows: Iterable[Logged], withdrawn: Sequence[Covers]) -> set[str]:
+def owners_of_withdrawn(rows: Iterable[Logged], withdrawn: Sequence[Withdrawal]) -> set[str]:
     """The contributors of the images behind generations that one of them withdrew since."""
     items = [
         ([name.strip() for name in item["contributors"]], item["file_name"])
         for row in rows
         for item in row.answer["items"]
     ]
-    gone = withdrawn_images((everybody(names) for names, _ in items), (file for _, file in items), withdrawn)
+    gone = withdrawn_images(
+        (people(credited(SEPARATOR.join(names))) for names, _ in items), (file for _, file in items), withdrawn
+    )
     return {name for (names, _), is_gone in zip(items, gone, strict=True) if is_gone for name in names}
 
 

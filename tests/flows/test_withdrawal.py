@@ -67,7 +67,7 @@ def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
     assert balances["Cyd"] == round(100 * earlier["Cyd"])
 
     added = result_of(royalty("index", "add", "--model", "digits", "--train", "train", "--json"))
-    assert (added["items"], added["notes"]) == (20, ["Images left out because their contributors withdrew them: 10."])
+    assert (added["items"], added["notes"]) == (20, ["Images that were withdrawn are left out: Ada (10), Cyd (10)."])
     rebuilt = result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
     assert (rebuilt["items"], rebuilt["removed"], rebuilt["contributors"]) == (20, 0, 2)
     assert rebuilt["notes"] == added["notes"]
