@@ -63,6 +63,12 @@ def credited(cell: str) -> list[str]:
     return [team] if len(members(team)) > 1 else list(dict.fromkeys(filter(None, names)))
 
 
+def cell_of(names: Iterable[str]) -> str:
+    """How the contributors of an image are written: `a;b`, or one team. A team beside others counts as its members."""
+    contributors = sorted(set(names))
+    return SEPARATOR.join(contributors if len(contributors) == 1 else sorted(people(contributors)))
+
+
 def people(contributors: Iterable[str]) -> list[str]:
     """Everybody who is a contributor or a member of a team, each once, in the order of the contributors."""
     names: dict[str, None] = {}

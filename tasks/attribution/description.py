@@ -17,7 +17,7 @@ from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.optouts import Withdrawal, withdrawn_images
-from royalty.models.data.teams import credited, people
+from royalty.models.data.teams import cell_of, credited, people
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE
 from royalty.models.valuation.copies import earliest_members
@@ -172,10 +172,10 @@ def distinct(items: pa.Table, *, earliest: bool) -> tuple[np.ndarray, pa.Table]:
         return np.arange(len(ids)), items
     owners: dict[int, list[str]] = {}
     for place, text in zip(position.tolist(), items["contributor"].to_pylist(), strict=True):
-        owners.setdefault(place, []).extend(name.strip() for name in text.split(SEPARATOR))
+        owners.setdefault(place, []).extend(credited(text))
     order = np.argsort(first)
     rows = first[order]
-    joined = [SEPARATOR.join(sorted(set(owners[place]))) for place in order.tolist()]
+    joined = [cell_of(owners[place]) for place in order.tolist()]
     kept = items.take(pa.array(rows))
     column = kept.schema.get_field_index("contributor")
     return rows, kept.set_column(column, "contributor", pa.array(joined, pa.string()))

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from royalty.infra.attribution.shards import Manifest, OpenShard, ShardFiles, ShardStore, Writer
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
-from royalty.models.data.listing import SEPARATOR
 from royalty.models.data.optouts import Withdrawal
+from royalty.models.data.teams import credited
 from royalty.models.retrieval.codebook import LEAST, Codebook, sampled
 from royalty.models.retrieval.earlier import thumbnails
 from royalty.models.retrieval.search import Shard, Vectors, stored
@@ -334,9 +334,9 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
     first = 0
     for part in parts:
         here = kept[(kept >= first) & (kept < first + len(part.vectors))] - first
-        names.update(*(text.split(SEPARATOR) for text in pc.unique(part.items["contributor"].take(here)).to_pylist()))
+        names.update(*(credited(text) for text in pc.unique(part.items["contributor"].take(here)).to_pylist()))
         first += len(part.vectors)
-    contributors = tuple(sorted(name.strip() for name in names if name.strip()))
+    contributors = tuple(sorted(names))
     description: Mapping[str, Any] = asdict(
         replace(
             about,
