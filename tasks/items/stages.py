@@ -20,12 +20,10 @@ class ReadInputs:
     Attributes:
         files: digest of the contents of the source, whatever its path.
         size: side of the squares that images are resized to, in pixels.
-        attributes: names of the columns with attributes.
-        needed: whether missing columns are an error.
+        attributes, needed: names of the columns with attributes, and whether missing ones are an error.
         table: digest of the table with these columns; None if there is none.
         names: digest of the file names of the images and their sources, which tables of values show.
-        policy: what becomes of images that may not train.
-        withdrawn: works that were withdrawn from training; empty for items that train nothing.
+        policy, withdrawn: what becomes of images that may not train; works that were withdrawn, if the items train.
     """
 
     files: str
@@ -187,8 +185,7 @@ class DetectItemsOutputs:
 
     Attributes:
         flagged: number of flagged items.
-        notes: sentences on the result that a reader must know.
-        diagnostics: of the detector.
+        notes, diagnostics: sentences on the result that a reader must know; diagnostics of the detector.
     """
 
     table: str
