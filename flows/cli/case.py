@@ -154,7 +154,7 @@ def add(
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record an opt-out and write its receipt; runs, revaluations and indexes leave the works out from now on."""
+    """Record an opt-out and write its receipt; whatever reads training images leaves the works out from now on."""
     from royalty.infra.pages.terminal import console, print_notes
 
     optout, receipt, changes = _flows().withdraw.fn(contributor, work or (), reason, evidence or (), by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from royalty.infra.ledger.acts import Act, Acts
@@ -15,31 +15,38 @@ class OptOut:
 
     Attributes:
         works: file names as the image source lists them; empty for all of the contributor.
+        co_owners: the other contributors of these works in the indexes of the home, when they were withdrawn.
     """
 
     id: str
     contributor: str
     works: tuple[str, ...]
     reason: str
+    co_owners: tuple[str, ...]
     act: Act
 
     @classmethod
     def of(cls, act: Act) -> OptOut:
-        return cls(act.reference, act.body["contributor"], tuple(act.body["works"]), act.body["reason"], act)
-
-    def covers(self, contributors: Sequence[str], file_name: str) -> bool:
-        """Whether an image of these contributors is withdrawn."""
-        return self.contributor in contributors and (not self.works or file_name in self.works)
+        body = act.body
+        others = tuple(body.get("co_owners", ()))  # acts of earlier versions lack them
+        return cls(act.reference, body["contributor"], tuple(body["works"]), body["reason"], others, act)
 
 
 def record_optout(
-    acts: Acts, actor: str, contributor: str, works: Sequence[str], reason: str, evidence: Sequence[Evidence] = ()
+    acts: Acts,
+    actor: str,
+    contributor: str,
+    works: Sequence[str],
+    reason: str,
+    evidence: Sequence[Evidence] = (),
+    co_owners: Iterable[str] = (),
 ) -> OptOut:
     """Record that a contributor withdraws works."""
     body = {
         "contributor": contributor,
         "works": sorted(set(works)),
         "reason": reason,
+        "co_owners": sorted(set(co_owners)),
         "evidence": [asdict(file) for file in evidence],
     }
     return OptOut.of(acts.record("opt-out", "recorded", actor, body))

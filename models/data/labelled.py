@@ -21,6 +21,8 @@ from royalty.models.data.decoding import MODES, decode, decode_images, shorter_s
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
 from royalty.models.data.listing import SEPARATOR, Entry, Listing, as_text, check_columns, contributors_of
+from royalty.models.data.optouts import Withdrawal, remaining
+from royalty.models.data.teams import credited, people
 
 SIDES_READ = 100
 """Images whose size is looked at."""
@@ -67,6 +69,19 @@ class Items:
             return tuple(known[place] for place in places)
 
         return Items(**{name: taken(known) for name, known in vars(self).items()})
+
+    def without_withdrawn(self, origin: str, withdrawals: Sequence[Withdrawal]) -> tuple[Items, dict[str, int]]:
+        """The items that nobody withdrew; see `royalty.models.data.optouts.without_withdrawn`.
+
+        Args:
+            origin: name of the source in the error.
+        """
+        if not withdrawals or self.contributors is None:
+            return self, {}
+        files = self.file_names or ("",) * len(self)
+        owners = [people(credited(cell)) for cell in self.contributors]
+        rows, counts = remaining(origin, owners, files, withdrawals)
+        return (self.take(rows) if counts else self), counts
 
     def columns(self) -> dict[str, Any]:
         """What a table of values says of the items: `id`, file name, source, label, contributors, and what describes

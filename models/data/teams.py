@@ -56,9 +56,17 @@ def members(contributor: str) -> dict[str, int]:
     return weights if len(weights) == len(parts) else {contributor: 1}
 
 
-def everybody(names: Sequence[str]) -> list[str]:
-    """Everybody whom the names of a cell mean, each or together as a team."""
-    return people([SEPARATOR.join(names), *names])
+def credited(cell: str) -> list[str]:
+    """Who is credited for an image whose contributors are written as `a;b` (each alike), or as the team `a:2;b:1`."""
+    names = [name.strip() for name in cell.split(SEPARATOR)]
+    team = SEPARATOR.join(names)
+    return [team] if len(members(team)) > 1 else list(dict.fromkeys(filter(None, names)))
+
+
+def cell_of(names: Iterable[str]) -> str:
+    """How the contributors of an image are written: `a;b`, or one team. A team beside others counts as its members."""
+    contributors = sorted(set(names))
+    return SEPARATOR.join(contributors if len(contributors) == 1 else sorted(people(contributors)))
 
 
 def people(contributors: Iterable[str]) -> list[str]:

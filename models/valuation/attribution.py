@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import entr
 
 from royalty.models.base.errors import InputError
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.teams import credited
 from royalty.models.valuation.sharing import softmin
 
 COMPARED = 50
@@ -92,6 +92,8 @@ def far_distance(nearest: np.ndarray, rate: float) -> float:
 def contributor_shares(shares: np.ndarray, contributors: Sequence[str]) -> dict[str, float]:
     """Shares by contributor, highest first; the share of an item is divided equally among its contributors.
 
+    A team such as `a:2;b:1` is one contributor, whose money its members divide later.
+
     Sums are exact before they are rounded, so that the order of the items changes nothing.
 
     Args:
@@ -100,7 +102,7 @@ def contributor_shares(shares: np.ndarray, contributors: Sequence[str]) -> dict[
     """
     parts: dict[str, list[float]] = {}
     for share, text in zip(shares.tolist(), contributors, strict=True):
-        names = sorted({name.strip() for name in text.split(SEPARATOR)} - {""})
+        names = sorted(credited(text))
         for name in names:
             parts.setdefault(name, []).append(share / len(names))
     totals = {name: math.fsum(values) for name, values in parts.items()}

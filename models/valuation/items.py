@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from royalty.models.base.errors import InputError
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.teams import credited
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[
         raise InputError(f"each item has one text of names; got {len(values)} items and {len(contributors)} texts")
     totals: dict[str, float] = {}
     for row, (value, text) in enumerate(zip(values.tolist(), contributors, strict=True)):
-        names = {name.strip() for name in text.split(SEPARATOR)} - {""}
+        names = credited(text)
         if not names:
             raise InputError(f"every item has a contributor, and row {row} has {text!r}; name one, or drop the row")
         for name in names:

@@ -18,7 +18,7 @@ from royalty.infra.attribution.shards import MANIFEST, Manifest, OpenShard, Shar
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.teams import credited
 from royalty.models.retrieval.search import Vectors
 from royalty.models.valuation.attribution import (
     COMPARED,
@@ -231,7 +231,7 @@ class Attributor:
                 id=row["id"],
                 share=owner.share,
                 distance=float(distances[owner.place]),
-                contributors=row["contributor"].split(SEPARATOR),
+                contributors=credited(row["contributor"]),
                 license=row["license"],
                 file_name=row["file_name"],
                 date=row["date"],

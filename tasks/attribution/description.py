@@ -16,8 +16,8 @@ from royalty.models.base.policy import Policy
 from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.data.labelled import Items
 from royalty.models.data.listing import SEPARATOR
-from royalty.models.data.optouts import Covers, withdrawn_images
-from royalty.models.data.teams import everybody
+from royalty.models.data.optouts import Withdrawal, withdrawn_images
+from royalty.models.data.teams import cell_of, credited, people
 from royalty.models.encoders.registry import ENCODERS
 from royalty.models.retrieval.codebook import CODE
 from royalty.models.valuation.copies import earliest_members
@@ -148,10 +148,10 @@ def table_of(items: Items) -> pa.Table:
     return pa.table({name: pa.array(list(columns[name]), pa.string()) for name in COLUMNS})
 
 
-def withdrawn_rows(items: pa.Table, optouts: Sequence[Covers]) -> np.ndarray:
+def withdrawn_rows(items: pa.Table, withdrawals: Sequence[Withdrawal]) -> np.ndarray:
     """Which rows of a table of items are withdrawn, by one of their contributors: bool, `(items,)`."""
-    owners = (everybody([name.strip() for name in text.split(SEPARATOR)]) for text in items["contributor"].to_pylist())
-    return withdrawn_images(owners, items["file_name"].to_pylist(), optouts)
+    owners = (people(credited(cell)) for cell in items["contributor"].to_pylist())
+    return withdrawn_images(owners, items["file_name"].to_pylist(), withdrawals)
 
 
 def distinct(items: pa.Table, *, earliest: bool) -> tuple[np.ndarray, pa.Table]:
@@ -172,10 +172,10 @@ def distinct(items: pa.Table, *, earliest: bool) -> tuple[np.ndarray, pa.Table]:
         return np.arange(len(ids)), items
     owners: dict[int, list[str]] = {}
     for place, text in zip(position.tolist(), items["contributor"].to_pylist(), strict=True):
-        owners.setdefault(place, []).extend(name.strip() for name in text.split(SEPARATOR))
+        owners.setdefault(place, []).extend(credited(text))
     order = np.argsort(first)
     rows = first[order]
-    joined = [SEPARATOR.join(sorted(set(owners[place]))) for place in order.tolist()]
+    joined = [cell_of(owners[place]) for place in order.tolist()]
     kept = items.take(pa.array(rows))
     column = kept.schema.get_field_index("contributor")
     return rows, kept.set_column(column, "contributor", pa.array(joined, pa.string()))

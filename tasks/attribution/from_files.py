@@ -17,7 +17,7 @@ from royalty.infra.stores.weights import WeightsStore
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.decoding import MODES, decode
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.teams import credited
 from royalty.models.valuation.attribution import closeness, memorization_p_value
 from royalty.tasks.attribution.attributing import Attributor, served_folders
 from royalty.tasks.attribution.credentials import Signing, read_bytes, sign_outputs
@@ -80,7 +80,7 @@ def find_works(images: Sequence[Path], model: str | None, version: str | None) -
                     {
                         "id": item["id"],
                         "distance": apart,
-                        "contributors": item["contributor"].split(SEPARATOR),
+                        "contributors": credited(item["contributor"]),
                         "license": item["license"],
                         "file_name": item["file_name"],
                         "date": item["date"],

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from royalty.infra.attribution.shards import Manifest, OpenShard, ShardFiles, ShardStore, Writer
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
-from royalty.models.data.listing import SEPARATOR
-from royalty.models.data.optouts import Covers
+from royalty.models.data.optouts import Withdrawal
+from royalty.models.data.teams import credited
 from royalty.models.retrieval.codebook import LEAST, Codebook, sampled
 from royalty.models.retrieval.earlier import thumbnails
 from royalty.models.retrieval.search import Shard, Vectors, stored
@@ -150,7 +150,7 @@ def remove(store: ShardStore, *, ids: Collection[str] = (), contributor: str | N
         return _without(writer, manifest, gone, chosen)
 
 
-def withdraw(store: ShardStore, optouts: Sequence[Covers]) -> tuple[Manifest, int]:
+def withdraw(store: ShardStore, withdrawals: Sequence[Withdrawal]) -> tuple[Manifest, int]:
     """Remove the items that one of their contributors withdrew.
 
     Returns:
@@ -160,11 +160,13 @@ def withdraw(store: ShardStore, optouts: Sequence[Covers]) -> tuple[Manifest, in
         InputError: nothing would be left; nothing is removed.
         StoreError: as for `build`.
     """
+    if not withdrawals:
+        return store.manifest(), 0
     with store.writing() as writer:
         manifest = store.manifest()
         gone = store.removed(manifest)
         items = pa.concat_tables([part.items for part in store.open(manifest)])
-        chosen = np.setdiff1d(np.flatnonzero(withdrawn_rows(items, optouts)), gone, assume_unique=True)
+        chosen = np.setdiff1d(np.flatnonzero(withdrawn_rows(items, withdrawals)), gone, assume_unique=True)
         return (_without(writer, manifest, gone, chosen) if len(chosen) else manifest), len(chosen)
 
 
@@ -332,9 +334,9 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
     first = 0
     for part in parts:
         here = kept[(kept >= first) & (kept < first + len(part.vectors))] - first
-        names.update(*(text.split(SEPARATOR) for text in pc.unique(part.items["contributor"].take(here)).to_pylist()))
+        names.update(*(credited(text) for text in pc.unique(part.items["contributor"].take(here)).to_pylist()))
         first += len(part.vectors)
-    contributors = tuple(sorted(name.strip() for name in names if name.strip()))
+    contributors = tuple(sorted(names))
     description: Mapping[str, Any] = asdict(
         replace(
             about,

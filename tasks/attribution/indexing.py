@@ -9,25 +9,22 @@ import numpy as np
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.attribution.shards import Manifest, ShardStore
-from royalty.infra.ledger.optouts import optouts
 from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace, open_workspace
-from royalty.models.base.errors import InputError
-from royalty.models.data.labelled import Items
-from royalty.models.data.optouts import Covers
 from royalty.models.data.permission import refusal_notes
 from royalty.models.valuation.attribution import far_distance
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import index_folder
-from royalty.tasks.attribution.description import Description, table_of, withdrawn_rows
+from royalty.tasks.attribution.description import Description, table_of
 from royalty.tasks.attribution.withdrawing import stores
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.stages import ReadOutputs
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.task import task
+from royalty.tasks.stages.withdrawals import withdrawals
 
 
 @task(name="build the index", cache_policy=NO_CACHE)
@@ -38,27 +35,25 @@ def build_items(config: IndexConfig, items: ReadOutputs, encoder: str) -> dict[s
         encoder: key of their embeddings; `features` for items with features.
     """
     space = open_workspace(settings())
-    loaded, notes = _usable(space, items)
+    loaded = load_items(space.artifacts, items.items)
     store = _store(config.model, config.version)
     store.folder.mkdir(parents=True, exist_ok=True)
     with progress("Index", len(loaded)) as advance:
         about = Description.by(config, encoder, items.shape, items.items)
         features = features_of(space.embeddings, loaded, encoder)
-        manifest = index.build(store, features, table_of(loaded), about, images=loaded.images, progress=advance)
-    return {**summary(store, manifest), "notes": notes}
+        index.build(store, features, table_of(loaded), about, images=loaded.images, progress=advance)
+    return _made(space, store, items)
 
 
 @task(name="add to the index", cache_policy=NO_CACHE)
 def add_items(model: str, version: str, items: ReadOutputs, encoder: str) -> dict[str, Any]:
     """Add stored items to an index."""
     space, store = open_workspace(settings()), _store(model, version)
-    loaded, notes = _usable(space, items)
+    loaded = load_items(space.artifacts, items.items)
     features = features_of(space.embeddings, loaded, encoder)
     with progress("Index", len(loaded)) as advance:
-        manifest = index.add(
-            store, features, table_of(loaded), images=loaded.images, stored_as=items.items, progress=advance
-        )
-    return {**summary(store, manifest), "notes": notes}
+        index.add(store, features, table_of(loaded), images=loaded.images, stored_as=items.items, progress=advance)
+    return _made(space, store, items)
 
 
 def remove_items(model: str, version: str, ids: Collection[str], contributor: str | None) -> dict[str, Any]:
@@ -70,7 +65,7 @@ def remove_items(model: str, version: str, ids: Collection[str], contributor: st
 def withdraw_items(model: str, version: str) -> tuple[dict[str, Any], int]:
     """Remove all items from an index that were withdrawn; returns its summary, and the number of them."""
     store = _store(model, version)
-    manifest, count = index.withdraw(store, _withdrawals(open_workspace(settings())))
+    manifest, count = index.withdraw(store, withdrawals(open_workspace(settings())))
     return summary(store, manifest), count
 
 
@@ -119,29 +114,10 @@ def summary(store: ShardStore, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _usable(space: Workspace, items: ReadOutputs) -> tuple[Items, list[str]]:
-    """Stored items without those that were withdrawn, and sentences on what was left out.
-
-    Raises:
-        InputError: all of them were withdrawn; or one has no contributor.
-    """
-    loaded, notes = load_items(space.artifacts, items.items), list(refusal_notes(items))
-    withdrawn = withdrawn_rows(table_of(loaded), _withdrawals(space))
-    if not withdrawn.any():
-        return loaded, notes
-    if withdrawn.all():
-        raise InputError(
-            f"images that were withdrawn are in no index, and all {len(loaded)} are; add images of others (`royalty "
-            "optout list` lists what was withdrawn)"
-        )
-    return loaded.take(np.flatnonzero(~withdrawn)), [
-        *notes,
-        f"Images left out because their contributors withdrew them: {int(withdrawn.sum())}.",
-    ]
-
-
-def _withdrawals(space: Workspace) -> list[Covers]:
-    return [optout.covers for optout in optouts(space.acts)]
+def _made(space: Workspace, store: ShardStore, items: ReadOutputs) -> dict[str, Any]:
+    """An index that has new items, less those that were withdrawn since they were read, and sentences on the items."""
+    manifest, _ = index.withdraw(store, withdrawals(space))
+    return {**summary(store, manifest), "notes": list(refusal_notes(items))}
 
 
 def _store(model: str, version: str) -> ShardStore:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.ledger.optouts import optouts
 from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
@@ -27,7 +26,7 @@ from royalty.models.data.items import Splits
 from royalty.models.data.licenses import Licensed, licensed
 from royalty.models.data.listing import Listing, check_credited
 from royalty.models.data.openmoji import openmoji_drawings
-from royalty.models.data.optouts import Covers, without_withdrawn
+from royalty.models.data.optouts import Withdrawal
 from royalty.models.data.permission import Permitted, permitted
 from royalty.models.data.stored import set_pieces
 from royalty.tasks.config.sources import (
@@ -49,6 +48,7 @@ from royalty.tasks.credit.listed import digest_of_names, keep_listed
 from royalty.tasks.credit.stages import INGEST, Ingested, IngestInputs, IngestOutputs
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.task import task
+from royalty.tasks.stages.withdrawals import withdrawals
 
 
 @task(name="read images", cache_policy=NO_CACHE)
@@ -96,8 +96,8 @@ def embedded_splits(source: EmbeddedSource, seed: int) -> Splits:
 
 
 def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, public: list[str]) -> Ingested:
-    withdrawals = [optout.covers for optout in optouts(open_workspace(settings()).acts)]
-    usable = list_source(source, seed, labels=labels, texts=texts, withdrawals=withdrawals)
+    withdrawn_works = withdrawals(open_workspace(settings()))
+    usable = list_source(source, seed, labels=labels, texts=texts, withdrawn=withdrawn_works)
     listing, withdrawn = usable.listing, usable.withdrawn
     leave_out = source.manifests.refused == "leave-out"
     without_consent = source.consented.refused == "leave-out"
@@ -176,7 +176,7 @@ def _set_apart(outputs: IngestOutputs, public: list[str]) -> IngestOutputs:
 
 
 def list_source(
-    source: FileSource, seed: int, *, labels: bool, texts: bool, withdrawals: Sequence[Covers] = ()
+    source: FileSource, seed: int, *, labels: bool, texts: bool, withdrawn: Sequence[Withdrawal] = ()
 ) -> Licensed:
     """List the images of a source that have an allowed license and were not withdrawn, and check them for credit.
 
@@ -203,14 +203,13 @@ def list_source(
             chosen = source.model_dump(include={"size", "label", "least", "others", "skin_tones", "until"})
             listing = openmoji_drawings(source.path, **chosen)
     usable = licensed(listing, source.allowed.allow, leave_out=source.allowed.others == "leave-out")
-    kept, withdrawn = without_withdrawn(usable.listing, withdrawals)
-    stated = _permitted(kept, source.policy)
+    stated = _permitted(usable.listing, source.policy, withdrawn)
     check_credited(stated.listing, labels=labels, texts=texts)
     return replace(
         usable,
         listing=stated.listing,
         without=tuple(sorted({*usable.without, *stated.without})),
-        withdrawn=withdrawn,
+        withdrawn=stated.withdrawn,
         manifests=stated.manifests,
         refused=stated.refused,
         tampered=stated.tampered,
@@ -218,11 +217,11 @@ def list_source(
     )
 
 
-def _permitted(listing: Listing, policy: Policy) -> Permitted:
+def _permitted(listing: Listing, policy: Policy, withdrawn: Sequence[Withdrawal]) -> Permitted:
     if policy.passes == 1:
-        return permitted(listing, policy)
+        return permitted(listing, policy, withdrawn)
     with progress("Read manifests", len(listing)) as advance:
-        return permitted(listing, policy, progress=advance)
+        return permitted(listing, policy, withdrawn, progress=advance)
 
 
 def _outputs(

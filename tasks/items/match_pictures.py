@@ -10,7 +10,7 @@ import pandas as pd
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import Matches, MatchRow, SourceRow
 from royalty.infra.stores.artifacts import ArtifactStore
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.teams import credited
 from royalty.models.judging.criteria import rank_agreement
 from royalty.models.valuation.items import contributor_values
 from royalty.tasks.credit.listed import lines_about
@@ -69,7 +69,7 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
                 sources=tuple(
                     SourceRow(
                         image=sheet(items.images[[row]], 1),
-                        names=tuple(items.contributors[row].split(SEPARATOR)),
+                        names=tuple(credited(items.contributors[row])),
                         share=float(scores.loc[scores["item"] == row, "score"].iloc[0]) / total,
                         about=about,
                     )

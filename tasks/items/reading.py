@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred, module_of
-from royalty.infra.workspace import Workspace
+from royalty.infra.settings import settings
+from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.base.policy import NO_POLICY, Policy
 from royalty.models.base.registry import entries_of, modules_of
@@ -40,6 +41,7 @@ from royalty.tasks.items.stages import (
 )
 from royalty.tasks.stages.running import call_in_worker, run_in_worker, run_stage
 from royalty.tasks.stages.task import task
+from royalty.tasks.stages.withdrawals import withdrawals
 
 LEAST_SIDE = 8
 """Side in pixels of the smallest images that are read."""
@@ -54,7 +56,7 @@ else:
 
 @task(name="read items", cache_policy=NO_CACHE)
 def read(
-    path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True, policy: Policy = NO_POLICY
+    path: Path, size: int, attributes: Sequence[str] = (), needed: bool = True, policy: Policy | None = None
 ) -> ItemsRead:
     """Read the items of a source.
 
@@ -62,11 +64,14 @@ def read(
         size: side of the squares that images are resized to, in pixels.
         attributes: columns to read as attributes.
         needed: whether missing columns are an error.
-        policy: what becomes of images that may not train; not for images with attributes.
+        policy: what becomes of images that may not train, and images that were withdrawn are left out; not for images
+            with attributes. None: the items train nothing, and all are read.
 
     Raises:
         InputError: an item cannot be read or used; or features state no consent, and `policy` refuses such items.
     """
+    withdrawn = [] if policy is None else withdrawals(open_workspace(settings()))
+    policy = policy or NO_POLICY
     if path.suffix == ".npz" and not policy.unstated and policy.consent != "ignore":
         raise InputError(
             f"`consent: {{unstated: refused}}` refuses items that state no consent, and features such as {path} state "
@@ -81,6 +86,7 @@ def read(
         table=_digest(table) if table is not None and table.is_file() else None,
         names=_names(path),
         policy=policy,
+        withdrawn=withdrawn,
     )
     # The folder of the source is no part of the key, so the worker receives it in addition to the inputs of the stage.
     modules = (module_of(reading_worker.read),)

@@ -21,12 +21,13 @@ def read(source: LocatedSource, context: StageContext) -> ReadOutputs:
     """Read and store the items of a source, with attributes; see `royalty.models.data.attributes`."""
     path, inputs = Path(source.path), source.inputs
     attributes = read_attributes(path, inputs.attributes, needed=inputs.needed) if inputs.attributes else None
-    if inputs.policy == NO_POLICY or path.suffix == ".npz":  # features state nothing
-        items = read_items(path, size=inputs.size, progress=context.advance)
-        return ReadOutputs(**vars(keep_items(context.artifacts, replace(items, attributes=attributes))))
+    if (inputs.policy == NO_POLICY and not inputs.withdrawn) or path.suffix == ".npz":  # features state no consent
+        items = replace(read_items(path, size=inputs.size, progress=context.advance), attributes=attributes)
+        items, withdrawn = items.without_withdrawn(str(path), inputs.withdrawn)
+        return ReadOutputs(**vars(keep_items(context.artifacts, items)), withdrawn=withdrawn)
     listed = list_items(path)
     manifests = context.advance if inputs.policy.passes > 1 else None
-    usable = permitted(listed, inputs.policy, progress=manifests)
+    usable = permitted(listed, inputs.policy, inputs.withdrawn, progress=manifests)
     context.advance(len(listed) - len(usable.listing))
     items = read_items(path, size=inputs.size, listing=usable.listing, progress=context.advance)
     return ReadOutputs(**vars(keep_items(context.artifacts, items)), **usable.counts(inputs.policy))

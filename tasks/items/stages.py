@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from royalty.models.base.policy import NO_POLICY, Policy
+from royalty.models.data.optouts import Withdrawal
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import GrandMatching, Matching
 from royalty.tasks.stages.stage import Finished, Stage
@@ -19,11 +20,10 @@ class ReadInputs:
     Attributes:
         files: digest of the contents of the source, whatever its path.
         size: side of the squares that images are resized to, in pixels.
-        attributes: names of the columns with attributes.
-        needed: whether missing columns are an error.
+        attributes, needed: names of the columns with attributes, and whether missing ones are an error.
         table: digest of the table with these columns; None if there is none.
         names: digest of the file names of the images and their sources, which tables of values show.
-        policy: what becomes of images that may not train.
+        policy, withdrawn: what becomes of images that may not train; works that were withdrawn, if the items train.
     """
 
     files: str
@@ -33,6 +33,7 @@ class ReadInputs:
     table: str | None = None
     names: str = ""
     policy: Policy = NO_POLICY
+    withdrawn: list[Withdrawal] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class ItemsOutputs:
 class ReadOutputs(ItemsOutputs):
     """Stored items of a source, and which may not train; see `royalty.models.data.permission.WithRefusals`."""
 
+    withdrawn: dict[str, int] = field(default_factory=dict)
     manifests: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refused_left_out: bool = False
@@ -183,8 +185,7 @@ class DetectItemsOutputs:
 
     Attributes:
         flagged: number of flagged items.
-        notes: sentences on the result that a reader must know.
-        diagnostics: of the detector.
+        notes, diagnostics: sentences on the result that a reader must know; diagnostics of the detector.
     """
 
     table: str

@@ -13,6 +13,8 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import Workspace, notary
 from royalty.models.base.errors import InputError
+from royalty.models.data.optouts import Withdrawal
+from royalty.tasks.attribution.withdrawing import co_owners
 
 
 def withdraw(
@@ -23,7 +25,9 @@ def withdraw(
         raise InputError("an opt-out says why, for whoever reads its receipt; give `--reason`")
     receipts = Receipts(notary(settings()))
     receipts.prepare()  # before anything is recorded: a missing key is an error
-    optout = record_optout(space.acts, actor, contributor, works, reason, evidence)
+    # What was generated before is still paid to co-owners, whose only works may be these.
+    others = co_owners(space, Withdrawal(contributor, tuple(works)))
+    optout = record_optout(space.acts, actor, contributor, works, reason, evidence, others)
     receipts.write_missing(space.acts.all())
     path = space.root / "optouts" / f"{optout.id}.json"
     write_whole(path, as_text(receipts.write(optout.act)))

@@ -6,10 +6,9 @@ import hashlib
 import heapq
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 from prefect.cache_policies import NO_CACHE
 
-from royalty.infra.attribution.usage_log import Logged, LogHead
-from royalty.infra.ledger.optouts import OptOut, optouts
+from royalty.infra.attribution.usage_log import LogHead
+from royalty.infra.ledger.optouts import optouts
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
-from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.teams import credited
 from royalty.models.payout.periods import days_of
 from royalty.models.payout.policies import POLICIES
 from royalty.models.payout.usage import Generation, UseShares, use_shares
@@ -34,7 +33,7 @@ from royalty.tasks.config.payout import PayoutConfig, UseConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.pay.credits import credits_of
 from royalty.tasks.pay.usage_log import log_problem
-from royalty.tasks.pay.usage_reading import ByImage, of_file, of_log, owners_of_withdrawn, packed
+from royalty.tasks.pay.usage_reading import ByImage, of_file, of_log, packed
 from royalty.tasks.pay.usage_reading import Used as UsedRow
 from royalty.tasks.pay.usage_stages import (
     USAGE,
@@ -74,19 +73,19 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
     first, after = days_of(period)
     space = open_workspace(settings())
     contributors = [] if credit is None else load_table(space, credit.outputs.table)["contributor"].tolist()
-    withdrawals = optouts(space.acts)
-    contributors += [optout.contributor for optout in withdrawals]  # who withdrew is paid for earlier use
+    for optout in optouts(space.acts):
+        contributors += [optout.contributor, *optout.co_owners]  # they are paid for earlier use
     if source == LOG:
         if problem := log_problem(space):
             raise InputError(f"use is paid by a log that was only added to, and {problem}; restore it from a backup")
-        generations = partial(usage_log().between, first.isoformat(), after.isoformat(), model=model, version=version)
-        rows, digest, last = of_log(generations())
+        generations = usage_log().between(first.isoformat(), after.isoformat(), model=model, version=version)
+        rows, digest, last = of_log(generations)
         inputs = UsageInputs(digest, model, period)
         if not rows:
             raise InputError(
                 f"the log has no generation of the model {model!r} in {period}; there is nothing to pay for"
             )
-        _check_known(rows, [*_names(model, version), *contributors], generations, withdrawals)
+        _check_known(rows, [*_names(model, version), *contributors])
     else:
         path = Path(source)
         try:
@@ -240,7 +239,7 @@ def _behind(rows: list[dict[str, Any]], shares: UseShares) -> dict[str, list[Gen
 
 def _items_of(row: Mapping[str, Any], name: str) -> Iterator[str]:
     for item, owners in zip(row["items"], row["item_contributors"], strict=True):
-        if name in {owner.strip() for owner in owners.split(SEPARATOR)}:
+        if name in credited(owners):
             yield item
 
 
@@ -262,19 +261,13 @@ def _attributor(model: str, version: str) -> tuple[Attributor | None, list[str],
     return attributor, names, attributor.index(model, version).name
 
 
-def _check_known(
-    rows: list[UsedRow], known: list[str], logged: Callable[[], Iterator[Logged]], withdrawals: list[OptOut]
-) -> None:
-    """Check that everybody behind the log's generations is known here, or owned a work that a co-owner withdrew.
+def _check_known(rows: list[UsedRow], known: list[str]) -> None:
+    """Check that everybody behind the log's generations is known here.
 
     Raises:
         InputError: somebody is not.
     """
-    unknown = {name for row in rows for name in row.shares} - set(known)
-    if unknown:
-        naming = (row for row in logged() if not unknown.isdisjoint(row.shares))
-        unknown -= owners_of_withdrawn(naming, [optout.covers for optout in withdrawals])
-    if unknown:
+    if unknown := {name for row in rows for name in row.shares} - set(known):
         raise InputError(
             "those who are paid are contributors of the model, and the log names "
             f"{', '.join(map(repr, sorted(unknown)))}, who are neither in its index nor have credit. Somebody may have "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -18,8 +18,6 @@ import pyarrow.parquet as pq
 from royalty.infra.attribution.usage_log import Logged, LogHead
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.data.listing import SEPARATOR
-from royalty.models.data.optouts import Covers, withdrawn_images
-from royalty.models.data.teams import everybody
 
 if TYPE_CHECKING:
     from royalty.tasks.attribution.attributing import Attributor
@@ -63,17 +61,6 @@ def of_log(rows: Iterator[Logged]) -> tuple[list[Used], str, LogHead]:
         used.append(Used(f"{row.client}/{row.caller}", row.at, revenue, row.shares, items))
         last = LogHead(row.position, row.hash)
     return used, digest.hexdigest(), last
-
-
-def owners_of_withdrawn(rows: Iterable[Logged], withdrawn: Sequence[Covers]) -> set[str]:
-    """The contributors of the images behind generations that one of them withdrew since."""
-    items = [
-        ([name.strip() for name in item["contributors"]], item["file_name"])
-        for row in rows
-        for item in row.answer["items"]
-    ]
-    gone = withdrawn_images((everybody(names) for names, _ in items), (file for _, file in items), withdrawn)
-    return {name for (names, _), is_gone in zip(items, gone, strict=True) if is_gone for name in names}
 
 
 def of_file(path: Path, first: date, after: date, known: Sequence[str], attributor: ByImage) -> list[Used]:

@@ -99,9 +99,6 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
         yield f"Images left out because of their license: {shortened(counts)}."
         if data.left_out_of:
             yield f"These are of: {shortened([f'{name} ({count})' for name, count in data.left_out_of.items()])}."
-    if data.withdrawn:
-        counts = [f"{name} ({count})" for name, count in data.withdrawn.items()]
-        yield f"Images that were withdrawn are not trained on: {shortened(counts)}."
     yield from refusal_notes(data)
     if data.without_images:
         yield (

@@ -144,7 +144,7 @@ def test_withdrawn_images_are_not_trained_on(space: Workspace, tmp_path: Path) -
     assert ingest.fn(source, 0).outputs.contributors == ["ann", "bob"]
     for name in ("ann", "bob"):
         run("optout", "add", "--contributor", name, "--reason", "all")
-    with pytest.raises(InputError, match="images that were withdrawn are not trained on"):
+    with pytest.raises(InputError, match="images that were withdrawn take no part"):
         ingest.fn(source, 0)
 
 

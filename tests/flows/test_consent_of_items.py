@@ -1,4 +1,4 @@
-"""Consent counts for indexes, valuations, detection, selection and distances, by the rule and in the words of a run."""
+"""Consent and opt-outs count for indexes, valuations, detection, selection and distances, as they do for runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from royalty.infra.ledger.optouts import record_optout
 from royalty.models.base.errors import InputError
 from royalty.models.base.policy import Policy
 from royalty.models.data.columns import Columns, parquet_images
@@ -20,8 +21,11 @@ from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
 from tests.conftest import Run, save_digits
 from tests.flows.test_credit import result_of
+from tests.in_process import inline_workers
+from tests.paying import paying_home
 
 LEFT_OUT = "Images that their contributors do not allow to train on are left out: Bob (2), Cyd (1)."
+WITHDRAWN = "Images that were withdrawn are left out: Ada (1)."
 COUNTED = "Images that their contributors do not allow to train on are trained on all the same: Bob (2), Cyd (1)."
 REFUSED = {1: "notAllowed", 2: "constrained", 4: "no", 6: ""}
 
@@ -102,11 +106,35 @@ def test_missing_columns_and_unknown_values(photos: Path, context: StageContext,
         read_task.fn(tmp_path / "features.npz", 8, policy=Policy("count", unstated=False))
 
 
+def test_what_was_withdrawn_is_left_out_of_images_and_features(photos: Path, tmp_path: Path) -> None:
+    features = tmp_path / "features.npz"
+    np.savez(features, features=np.eye(30), contributors=np.array(["Ada", "Bob;Cyd", "Ada:2;Dan:1"] * 10))
+    ignoring = Policy()
+    with paying_home(tmp_path / "home") as space, inline_workers():
+        paths = [(photos, 30), (table_of(photos), 30), (features, 30)]
+        before = [read_task.fn(path, 8, policy=ignoring) for path, _ in paths]
+        assert [made.outputs.count for made in before] == [30, 30, 30]
+        record_optout(space.acts, "clerk", "Cyd", ["2.png", "3.png"], "sold")
+        record_optout(space.acts, "clerk", "Dan", [], "sold")
+        after = [read_task.fn(path, 8, policy=ignoring) for path, _ in paths]
+        assert [made.outputs.count for made in after] == [29, 29, 20]
+        assert [made.outputs.withdrawn for made in after] == [{"Cyd": 1}, {"Cyd": 1}, {"Ada": 10, "Dan": 10}]
+        assert not {made.key for made in before} & {made.key for made in after}
+        items = load_items(space.artifacts, after[2].outputs.items)
+        assert items.features is not None
+        np.testing.assert_array_equal(items.features, np.delete(np.eye(30), np.arange(2, 30, 3), axis=0))
+        assert [read_task.fn(path, 8).outputs.count for path, _ in paths] == [30, 30, 30], "they train nothing"
+        for name in ("Ada", "Bob"):
+            record_optout(space.acts, "clerk", name, [], "sold")
+        with pytest.raises(InputError, match=r"features\.npz: images that were withdrawn .* and all 30 were"):
+            read_task.fn(features, 8, policy=ignoring)
+
+
 @pytest.mark.cli
 def test_every_command_leaves_out_what_may_not_train(royalty: Run, photos: Path, tmp_path: Path) -> None:
     commands = {
         ("detect",): "train: photos, val: photos, encoding: {encoder: pixels, size: 8}",
-        ("select",): "train: photos, val: photos, budget: 27, encoding: {encoder: pixels, size: 8}",
+        ("select",): "train: photos, val: photos, budget: 26, encoding: {encoder: pixels, size: 8}",
         ("distance",): "first: photos, second: photos, encoding: {encoder: pixels, size: 8}",
         ("value", "lava"): "train: photos, val: photos, encoding: {encoder: pixels, size: 8}",
         (
@@ -115,13 +143,15 @@ def test_every_command_leaves_out_what_may_not_train(royalty: Run, photos: Path,
         ): "train: photos, generated: photos, size: 8, matching: {encoder: pixels, rerank: none, k: 5}",
         ("index", "build"): "model: a, train: photos, encoder: pixels, size: 8, k: 5",
     }
+    optout = royalty("optout", "add", "--contributor", "Ada", "--work", "0.png", "--reason", "sold")
+    assert optout.returncode == 0, optout.stderr
     for command, settings in commands.items():
         (tmp_path / "own.yaml").write_text(f"{{{settings}, consent: {{refused: leave-out}}}}")
         made = result_of(royalty(*command, "--config", "own.yaml", "--json"))
-        assert (made["items"], made["notes"][:1]) == (27, [LEFT_OUT]), command
+        assert (made["items"], made["notes"][:2]) == (26, [WITHDRAWN, LEFT_OUT]), command
     again = result_of(royalty("index", "add", "--model", "a", "--train", "photos", "--json"))
-    assert (again["items"], again["notes"]) == (27, [LEFT_OUT])  # the index keeps its rule
+    assert (again["items"], again["notes"]) == (26, [WITHDRAWN, LEFT_OUT])  # the index keeps its rule
     (tmp_path / "own.yaml").write_text("{train: photos, val: photos, encoding: {encoder: pixels, size: 8}}")
     stopped = royalty("detect", "--config", "own.yaml")
     assert stopped.returncode == 1
-    assert "3 of 30 images have a `training_mining` that does not" in " ".join(stopped.stderr.split())
+    assert "3 of 29 images have a `training_mining` that does not" in " ".join(stopped.stderr.split())

@@ -13,7 +13,7 @@ from royalty.infra.attribution.api import AttributionRequest, recorded
 from royalty.infra.attribution.shards import ShardStore
 from royalty.infra.attribution.usage_log import UsageLog
 from royalty.infra.stores.weights import WeightsStore
-from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
+from royalty.tasks.attribution.attributing import SHOWN, Attributor, index_folder, served_folders
 from tests.conftest import Run, save_digits
 from tests.flows.test_credit import result_of
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.cli
 TERMS = ["--usage", "log", "--model", "digits", "--pool", "100.00", "--policy", "terms.yaml"]
 
 
-def generated(home: Path, file: Path, month: int) -> list[str]:
-    """Log that an image like a file was generated in a month; returns its contributors."""
+def generated(home: Path, file: Path, month: int) -> dict[str, float]:
+    """Log that an image like a file was generated in a month; returns the shares of its contributors."""
     asked = AttributionRequest(
         id=f"{file.name} {month}",
         model="digits",
@@ -32,7 +32,7 @@ def generated(home: Path, file: Path, month: int) -> list[str]:
     )
     attributor = Attributor(served_folders(home), WeightsStore(home / "weights"))
     logged, _ = recorded(UsageLog(home / "attribution" / "log.db"), "studio", asked, attributor)
-    return list(logged.shares)
+    return dict(logged.shares)
 
 
 def paid(royalty: Run, period: str) -> dict[str, float]:
@@ -67,23 +67,29 @@ def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
     assert balances["Cyd"] == round(100 * earlier["Cyd"])
 
     added = result_of(royalty("index", "add", "--model", "digits", "--train", "train", "--json"))
-    assert (added["items"], added["notes"]) == (20, ["Images left out because their contributors withdrew them: 10."])
+    assert (added["items"], added["notes"]) == (20, ["Images that were withdrawn are left out: Ada (10), Cyd (10)."])
     rebuilt = result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
     assert (rebuilt["items"], rebuilt["removed"], rebuilt["contributors"]) == (20, 0, 2)
     assert rebuilt["notes"] == added["notes"]
 
 
 def test_a_co_owner_is_paid_for_the_earlier_use_of_works_that_another_withdrew(royalty: Run, tmp_path: Path) -> None:
-    files = save_digits(tmp_path / "train", ["Ada;Cyd", *["Ada", "Bob", "Dan"] * 9])
+    files = save_digits(tmp_path / "train", ["Ada;Cyd", "Ada:2;Eve:1", *["Ada", "Bob", "Dan"] * 9])
     (tmp_path / "terms.yaml").write_text("{use: {training: 0, unattributable: reserve}, limits: {stderr: null}}")
-    (tmp_path / "index.yaml").write_text("{model: digits, train: train, encoder: pixels, size: 8, k: 1}")
+    (tmp_path / "index.yaml").write_text(
+        "{model: digits, train: train, encoder: pixels, size: 8, k: 29, temperature: 0.05}"
+    )
     result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
-    assert "Cyd" in generated(tmp_path / "home", files[0], 5)
-    assert "Dan" in generated(tmp_path / "home", files[3], 6)
-    shared = ["--work", "0.png", "--reason", "sold"]
-    assert royalty("optout", "add", "--contributor", "Ada", *shared).returncode == 0
+    shares = generated(tmp_path / "home", files[28], 5)
+    assert 0 < shares["Cyd"] < SHOWN, "an answer does not list the work"
+    assert 0 < shares["Ada:2;Eve:1"] < SHOWN
+    assert "Dan" in generated(tmp_path / "home", files[4], 6)
+    works = ["--work", "0.png", "--work", "sub/1.png"]
+    assert royalty("optout", "add", "--contributor", "Ada", *works, "--reason", "sold").returncode == 0
+    (listed,) = result_of(royalty("index", "list", "--json"))
+    assert (listed["items"], listed["removed"], listed["contributors"]) == (27, 2, 3)
+    assert {"Cyd", "Ada:2;Eve:1"} <= {*paid(royalty, "2026-05")}
     result_of(royalty("index", "remove", "--model", "digits", "--contributor", "Dan", "--json"))
-    assert paid(royalty, "2026-05")["Cyd"] > 0
     assert "the log names 'Dan', who" in royalty("payout", *TERMS, "--period", "2026-06").stderr
 
 

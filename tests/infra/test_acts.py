@@ -15,6 +15,7 @@ from royalty.infra.ledger.acts import Acts, ActsBroken, UnknownAct
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.optouts import record_optout
 from royalty.infra.stores.chain import GENESIS
+from royalty.models.data.optouts import Withdrawal, withdrawn_images
 from tests.ledgers import without_triggers
 
 
@@ -59,9 +60,10 @@ def test_the_database_refuses_changes_and_notices_them(acts: Acts, change: str) 
 
 def test_a_receipt_shows_what_was_withdrawn(acts: Acts, tmp_path: Path) -> None:
     optout = record_optout(acts, "clerk", "ann", ["b.png", "a.png"], "moved to another agency")
-    assert optout.covers(["ann", "bob"], "a.png")
-    assert not optout.covers(["bob"], "a.png")
-    assert not optout.covers(["ann"], "c.png")
+    withdrawn = [Withdrawal(optout.contributor, optout.works)]
+    images = [(["ann", "bob"], "a.png"), (["bob"], "a.png"), (["ann"], "c.png")]
+    owners, files = zip(*images, strict=True)
+    assert withdrawn_images(owners, files, withdrawn).tolist() == [True, False, False]
     receipts = Receipts(Notary(tmp_path / "audit"))
     signed = receipts.write(optout.act)
 

@@ -47,6 +47,8 @@ def test_shares_of_an_item_are_divided_among_its_contributors() -> None:
     shares = contributor_shares(np.array([0.5, 0.3, 0.2]), ["Ada; Bob", "Bob", "Cyd;"])
     assert shares == pytest.approx({"Bob": 0.55, "Ada": 0.25, "Cyd": 0.2})
     assert list(shares) == ["Bob", "Ada", "Cyd"]
+    team = contributor_shares(np.array([0.6, 0.4]), ["Ada:2; Bob:1", "Bob"])
+    assert team == pytest.approx({"Ada:2;Bob:1": 0.6, "Bob": 0.4}), "a team is paid by its weights, as for credit"
 
 
 def test_the_order_of_items_changes_nothing() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import contributors_of
-from royalty.models.data.teams import members, people
+from royalty.models.data.teams import cell_of, credited, members, people
 from royalty.models.payout.division import CO_AUTHOR, Terms, divide_pool
 from royalty.models.payout.teams import shares_of_people
 
@@ -32,6 +32,13 @@ def test_a_cell_names_people_or_one_team(cell: object, contributors: tuple[str, 
 def test_weights_that_make_no_sense_are_refused(cell: str) -> None:
     with pytest.raises(InputError, match=r"row 2: .*`a:2;b:1`"):
         contributors_of("row 2", cell)
+
+
+def test_who_is_credited_for_a_cell_and_how_a_cell_names_them() -> None:
+    assert credited("a:2; b:1") == ["a:2;b:1"]
+    assert credited("b; a;b; ") == ["b", "a"]
+    assert cell_of(["a:2;b:1"]) == "a:2;b:1"
+    assert cell_of(["cy", "a:2;b:1", "cy"]) == "a;b;cy", "weights of a team are lost beside others"
 
 
 def test_who_is_in_a_team() -> None:
