@@ -34,7 +34,7 @@ QUERIES = 200
 
 @dataclass
 class Made:
-    """Vectors that are made when rows are read, a block at a time; another seed gives others of the same distribution.
+    """Vectors that are made when they are read; another seed gives others of the same distribution.
 
     Attributes:
         seconds: processor time that making them has taken.
@@ -62,17 +62,19 @@ class Made:
         """Ascending rows, float32, `(rows, 1280)`."""
         numbers = np.arange(*rows.indices(self.items)) if isinstance(rows, slice) else rows
         starts = numbers // TOGETHER * TOGETHER
-        return np.concatenate([self.block(int(start))[numbers[starts == start] - start] for start in np.unique(starts)])
+        return np.concatenate([self.block(start, numbers[starts == start] - start) for start in np.unique(starts)])
 
-    def block(self, start: int) -> np.ndarray:
+    def block(self, start: int, rows: np.ndarray | None = None) -> np.ndarray:
+        """Rows of the block that begins at `start`, or all of it."""
+        began = time.process_time()
         if self._block is None or self._block[0] != start:
-            began = time.process_time()
-            draws, count = np.random.default_rng([self.seed, start]), min(TOGETHER, self.items - start)
+            draws, count = np.random.default_rng([self.seed, int(start)]), min(TOGETHER, self.items - start)
             latent = self._centres[draws.integers(0, CENTRES, count)]
-            latent = latent + 0.6 * draws.standard_normal(latent.shape).astype(np.float32)
-            self._block = start, np.maximum(np.maximum(latent @ self._first, 0) @ self._second, 0)
-            self.seconds += time.process_time() - began
-        return self._block[1]
+            self._block = start, latent + 0.6 * draws.standard_normal(latent.shape).astype(np.float32)
+        latent = self._block[1] if rows is None else self._block[1][rows]
+        made = np.maximum(np.maximum(latent @ self._first, 0) @ self._second, 0)
+        self.seconds += time.process_time() - began
+        return made
 
 
 def truth(features: Made, queries: np.ndarray, k: int) -> np.ndarray:
