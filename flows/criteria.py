@@ -202,7 +202,9 @@ def with_classes(
     if all(made.images.labelled for made in sets):
         return list(sets), None
     classifier = train_classifier(items, config)
-    classified = [GeneratedSet(made.generator, classify(made.images, items, classifier), made.trained) for made in sets]
+    classified = [
+        GeneratedSet(made.generator, classify(made.images, items, classifier, config), made.trained) for made in sets
+    ]
     return classified, classifier.outputs.accuracy
 
 

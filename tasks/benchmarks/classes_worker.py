@@ -10,7 +10,7 @@ import torch
 from royalty.infra.settings import cores
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
-from royalty.models.judging.sets import attributes_of, images_of, labels_of, stratified_order
+from royalty.models.judging.sets import attributes_of, images_of, labels_of, select_items, stratified_order
 from royalty.models.properties.classifier import Classifier
 from royalty.tasks.benchmarks.generator_stages import (
     ClassifyInputs,
@@ -46,11 +46,19 @@ def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> Imag
 
 
 def classify(inputs: ClassifyInputs, context: StageContext) -> ItemsOutputs:
-    """Store generated images with the classes that a classifier predicts."""
+    """Store generated images with the classes that a classifier predicts, those of which it is sure."""
     made = load_items(context.artifacts, inputs.made)
     images, names = images_of(made), np.unique(labels_of(load_items(context.artifacts, inputs.items)))
-    classes = _classifier(context, inputs.classifier).probabilities(images).argmax(axis=1)
-    return keep_items(context.artifacts, Items(made.ids, images, None, names[classes], None))
+    probabilities = _classifier(context, inputs.classifier).probabilities(images)
+    sure = np.flatnonzero(probabilities.max(axis=1) >= (inputs.confident or 0))
+    if not len(sure):
+        raise InputError(
+            f"generated images are judged if the probability of their class is at least `confident`, "
+            f"{inputs.confident:g}, and of {len(images)} images the highest is {probabilities.max():.2f}; lower it, or "
+            "train the generator longer"
+        )
+    classes = probabilities.argmax(axis=1)
+    return keep_items(context.artifacts, select_items(Items(made.ids, images, None, names[classes], None), sure))
 
 
 def find_attributes(inputs: FindAttributesInputs, context: StageContext) -> ItemsOutputs:

@@ -25,6 +25,7 @@ OPTIMIZATION: Mapping[GeneratorName, Optimization] = {
     "ddpm": Optimization(32, 2e-3),
     "beta-vae": Optimization(64, 1e-3),
     "dcgan": Optimization(64, 2e-4),
+    "conditional-ddpm": Optimization(64, 2e-3),
 }
 
 
@@ -148,11 +149,16 @@ class ImageClassifierOutputs:
 
 @dataclass(frozen=True)
 class ClassifyInputs:
-    """Digests of generated images, items with the class names, and the classifier."""
+    """Digests of generated images, items with the class names, and the classifier.
+
+    Attributes:
+        confident: least probability of the class of images that are kept; None keeps all.
+    """
 
     made: str
     items: str
     classifier: str
+    confident: float | None = None
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,11 @@ def train_classifier(items: ItemsOutputs, config: CriteriaConfig, attribute: str
 
 
 @task(name="classify images", cache_policy=NO_CACHE)
-def classify(made: ItemsOutputs, items: ItemsOutputs, classifier: ImageClassifier) -> ItemsOutputs:
-    """Classify generated images."""
-    inputs = ClassifyInputs(made.items, items.items, classifier.outputs.classifier)
+def classify(
+    made: ItemsOutputs, items: ItemsOutputs, classifier: ImageClassifier, config: CriteriaConfig
+) -> ItemsOutputs:
+    """Classify generated images, and keep those of whose class the classifier is sure."""
+    inputs = ClassifyInputs(made.items, items.items, classifier.outputs.classifier, config.confident)
     return run_in_worker(CLASSIFY, inputs, classes_worker.classify).outputs
 
 

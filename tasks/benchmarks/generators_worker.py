@@ -13,7 +13,7 @@ from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.generators.dcgan import DCGAN
 from royalty.models.generators.ddpm import DDPM
 from royalty.models.generators.unets import Architecture
-from royalty.models.judging.sets import images_of
+from royalty.models.judging.sets import images_of, labels_of
 from royalty.tasks.benchmarks.generator_stages import (
     OPTIMIZATION,
     GeneratorInputs,
@@ -28,12 +28,16 @@ from royalty.tasks.stages.device import best_device
 BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99
 """Settings of the DDPM."""
 
+CONDITIONAL = {"block_channels": (32, 64), "layers_per_block": 1, "patch": 2, "guidance": 2.0}
+"""Settings of the DDPM that is told the class."""
+
 
 def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
     """Train a generator, and store its checkpoints."""
     torch.set_num_threads(cores())
     began = time.perf_counter()
-    images = images_of(load_items(context.artifacts, inputs.items))
+    items = load_items(context.artifacts, inputs.items)
+    images = images_of(items)
     _, channels, side, width = images.shape
     shape, device, seed = (channels, side, width), best_device(), inputs.seed
     options = {**OPTIMIZATION[inputs.generator]._asdict(), "progress": context.advance}
@@ -42,6 +46,11 @@ def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
     if inputs.generator == "ddpm":
         model = DDPM.build(Architecture(side, channels, BLOCK_CHANNELS, 1), seed=seed).to(device)
         model.fit(images, steps=inputs.steps, ema_decay=EMA_DECAY, seed=seed, **options)
+        checkpoints = [context.artifacts.put(model.to_bytes())]
+    elif inputs.generator == "conditional-ddpm":
+        names, labels = np.unique(labels_of(items), return_inverse=True)
+        model = DDPM.build(Architecture(side, channels, classes=len(names), **CONDITIONAL), seed=seed).to(device)
+        model.fit(images, labels=labels, steps=inputs.steps, ema_decay=0.999, seed=seed, **options)
         checkpoints = [context.artifacts.put(model.to_bytes())]
     elif inputs.generator == "dcgan":
         model = DCGAN(shape, seed=seed).to(device)
@@ -60,7 +69,7 @@ def sample(inputs: SampleInputs, context: StageContext) -> ItemsOutputs:
     """Generate images, and store them."""
     torch.set_num_threads(cores())
     payload, device = context.artifacts.get(inputs.model), best_device()
-    if inputs.generator == "ddpm":
+    if inputs.generator in ("ddpm", "conditional-ddpm"):
         denoiser = DDPM.from_bytes(payload).to(device)
         made = denoiser.sample(inputs.images, seed=inputs.seed, steps=SAMPLING_STEPS, progress=context.advance)
     else:

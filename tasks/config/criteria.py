@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,8 +16,9 @@ from royalty.tasks.config.base import Rate, RunName, Share, StageConfig, Steps
 from royalty.tasks.config.choices import EncoderChoice, JudgeChoice, RerankChoice
 from royalty.tasks.config.matching import Matching, Resolution
 
-GeneratorName = Literal["ddpm", "beta-vae", "dcgan"]
-GENERATORS: tuple[GeneratorName, ...] = get_args(GeneratorName)
+GeneratorName = Literal["ddpm", "beta-vae", "dcgan", "conditional-ddpm"]
+GENERATORS: tuple[GeneratorName, ...] = ("ddpm", "beta-vae", "dcgan")
+"""The generators that are trained unless others are named; the conditional one takes longer than these together."""
 
 Split = Literal["random", "clusters"]
 """Halves of a class: drawn at random, or separated by k-means."""
@@ -36,6 +37,7 @@ class GeneratorSteps(StageConfig):
     ddpm: Steps = 800
     beta_vae: Steps = 1600
     dcgan: Steps = 1000
+    conditional_ddpm: Steps = 3000
 
     def of(self, generator: GeneratorName) -> int:
         """Training steps of a generator."""
@@ -88,11 +90,13 @@ class CriteriaConfig(MethodsConfig):
             classes of the images; without labels a classifier finds the classes.
         size: side of the squares that images are resized to, in pixels; the MNIST digits keep their 28 pixels.
         items: training images drawn, the same fraction of each class; None: all.
-        generators: generators that are trained and judged.
+        generators: generators that are trained and judged; `conditional-ddpm` is told the class, and needs labels.
         steps: training steps of each generator.
         images: generated images for identity, attributes and efficiency; given images are all used.
         valued_by: generated images by which all items are valued, for membership and outliers.
         classifier: training steps of the classifier that finds the classes of generated images.
+        confident: smallest probability by this classifier of the class of a generated image; images of which it is less
+            sure are not judged. None: all are.
         attributes: by name, the labels that have the attribute.
         attribute_columns: columns of `train` that say which image has which attribute, in place of `attributes`; see
             `royalty.models.data.attributes`. If `generated` lacks them, a classifier finds each attribute.
@@ -114,6 +118,7 @@ class CriteriaConfig(MethodsConfig):
     images: Annotated[int, Field(ge=2)] = 100
     valued_by: Annotated[int, Field(ge=2)] = 1000
     classifier: Steps = 1000
+    confident: Annotated[float, Field(gt=0, lt=1)] | None = None
     attributes: Mapping[str, tuple[str, ...]] = ATTRIBUTES
     attribute_columns: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     halved: str | None = None

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from royalty.flows.cli.criteria import TITLES
 from royalty.flows.configuration import ConfigError, load_criteria_config
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
+from royalty.models.properties.classifier import Classifier
 from royalty.tasks.benchmarks.classes_worker import classify, find_attributes, fit_classifier
 from royalty.tasks.benchmarks.criteria_worker import (
     judge_attributes,
@@ -48,7 +50,7 @@ from royalty.tasks.benchmarks.generators_worker import fit, sample
 from royalty.tasks.benchmarks.halves_worker import halve
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints, trace
 from royalty.tasks.benchmarks.training_sets_worker import draw, plant
-from royalty.tasks.config.criteria import GENERATORS, CriteriaConfig, TracInConfig
+from royalty.tasks.config.criteria import CriteriaConfig, GeneratorName, TracInConfig
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
 from royalty.tasks.stages.stage import TableRow
@@ -146,7 +148,7 @@ def test_noise_is_planted_in_the_stated_items(context: StageContext) -> None:
 @pytest.mark.slow
 def test_every_generator_is_trained_kept_and_sampled(context: StageContext) -> None:
     source, models = keep(context, np.repeat([0, 1], 10)), {}
-    for generator in GENERATORS:
+    for generator in get_args(GeneratorName):
         parts = 3 if generator == "beta-vae" else 1
         models[generator] = fit(GeneratorInputs(source, generator, 4, parts, 0), context).models
         assert len(models[generator]) == len(set(models[generator])) == parts
@@ -172,6 +174,14 @@ def test_a_classifier_names_classes_as_the_training_set_does(context: StageConte
     classified = classify(ClassifyInputs(made, source, trained.classifier), context)
     assert classified.labelled
     assert load_items(context.artifacts, classified.items).labels.tolist() == labels.tolist()
+    certainty = Classifier.from_bytes(context.artifacts.get(trained.classifier)).probabilities(plain.images).max(axis=1)
+    limit = float(np.sort(certainty)[len(labels) // 2])
+    sure = classify(ClassifyInputs(made, source, trained.classifier, limit), context)
+    kept = load_items(context.artifacts, sure.items)
+    np.testing.assert_array_equal(kept.images, plain.images[certainty >= limit])
+    assert kept.labels.tolist() == labels[certainty >= limit].tolist()
+    with pytest.raises(InputError, match=rf"at least `confident`, 1.1, and of {len(labels)} images the highest is"):
+        classify(ClassifyInputs(made, source, trained.classifier, 1.1), context)
 
 
 def test_identity_is_counted_by_hand(context: StageContext) -> None:
