@@ -115,7 +115,8 @@ def test_numbers_are_checked_against_groups() -> None:
 def test_a_run_credits_and_pays_by_group_and_a_revaluation_keeps_the_groups(royalty: Run, tmp_path: Path) -> None:
     people = ["ann", "bob", "cy", "dee", "eve", "fay"]
     save_digits(tmp_path / "images", people * 12)
-    (tmp_path / "groups.yaml").write_text(FOLDER.replace("count: 12", "count: 6, groups: 3"))
+    config = FOLDER.replace("count: 12", "count: 6, groups: 3").replace("post: true", "post: true, take_back: true")
+    (tmp_path / "groups.yaml").write_text(config)
     done = royalty("run", "--config", "groups.yaml", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
