@@ -32,6 +32,7 @@ from royalty.tasks.credit.coalitions import draw_coalitions, made_here, plan_coa
 from royalty.tasks.credit.counts import ContributorCheck, check_run
 from royalty.tasks.credit.estimate import estimate_credit, record_credit
 from royalty.tasks.credit.fidelity import coalitions_to_retrain, compare_with_retrained, fidelity_sentence
+from royalty.tasks.credit.grouping import MemberParts, group_contributors, groups_sentence
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pipeline import train_pipeline
 from royalty.tasks.credit.plan import CoalitionPlan
@@ -149,7 +150,7 @@ def forecast(config: CreditConfig) -> Verdict:
             "run, which reuses it. Stop with Ctrl-C; finished work is kept."
         )
     measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
-    return assess(game.data, pilot, plans, config)
+    return assess(game.data, pilot, plans, config, game.grouped)
 
 
 def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: bool = False) -> Game:
@@ -178,12 +179,13 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
     open_workspace(settings()).runs.claim_name(config.name, config.claimed(), config.reread)
     if not anew and (last := game_of_last_run(config, data)) is not None:
         return last
+    grouped = group_contributors(data, config)
     judge = train_classifier(data, config)
     trained_base = config.generator.trained_base
     pipeline = train_pipeline(trained_base, config.seed) if trained_base else None
     base = train_generator(data, config, pipeline)
     pruned = prune(data, base, config)
-    game = Game(data, judge, base, pruned, pipeline)
+    game = Game(data, judge, base, pruned, pipeline, grouped)
     record_anchor(config.name, game)
     return game
 
@@ -202,7 +204,7 @@ def plan(config: CreditConfig, game: Game) -> list[CoalitionPlan]:
         ends = [tuple(game.data.outputs.players), ()]
         planned = plan_coalitions(ends, game.data, start, game.judge, config, method, seeds)
         return [*planned, *plan_image_sets(game.data, start, game.judge, config, seeds)]
-    coalitions = draw_coalitions(game.data, config.coalitions, config.seed)
+    coalitions = draw_coalitions(game.data, config.coalitions, config.seed, game.grouped)
     return plan_coalitions(coalitions, game.data, start, game.judge, config, method, seeds)
 
 
@@ -211,7 +213,7 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
     end = min(first_look(game.data, config), len(plans)) if config.stopping.has_target else len(plans)
     while True:
         measure_all(unfinished(plans[:end]), config.coalitions.timeout_minutes)
-        verdict = assess(game.data, plans[:end], plans, config)
+        verdict = assess(game.data, plans[:end], plans, config, game.grouped)
         if verdict.certainty.reached or end == len(plans):
             return replace(verdict, plans=end)
         end = min(end + config.stopping.step * config.coalitions.seeds, len(plans))
@@ -223,7 +225,7 @@ def retrain_some(
     """Retrain some of the measured coalitions in full, if asked, and compare them with their cheap models."""
     if not config.fidelity.retrain:
         return [], None
-    coalitions = coalitions_to_retrain(plans, game.data.outputs.players, config)
+    coalitions = coalitions_to_retrain(plans, game.data.outputs.players, config, game.grouped)
     base, seeds = game.start("retrain"), [config.seed]
     retrained = plan_coalitions(coalitions, game.data, base, game.judge, config, "retrain", seeds)
     measure_all(unfinished(retrained), config.coalitions.timeout_minutes)
@@ -256,14 +258,16 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     measuring = fan_out_timing(fresh, time.perf_counter() - began)
 
     retrained, fidelity = retrain_some(config, game, plans)
-    estimate = estimate_credit(game.data, plans, config, retrained)  # KernelSHAP
+    matched = match_grand_model(game.data, plans, config)
+    parts = matched.outputs.contributors or {}
+    divided = MemberParts(game.grouped, matched.outputs.table, parts) if game.grouped else None
+    estimate = estimate_credit(game.data, plans, config, retrained, divided)  # KernelSHAP
     record_credit(config.name, estimate)
     images = divide_among_images(game.data, game.judge, estimate, config) if config.image_credit.references else None
     pool = config.payout.name or config.name
     terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))
     payees = load_payees(terms, config.data)
     paid = settle(estimate, terms, pool, payees=payees, source=config.name, posting=terms.post, replace=terms.take_back)
-    matched = match_grand_model(game.data, plans, config)
     samples = sample_ends(game.data, game.judge, plans, config)
 
     stages = RunStages(
@@ -286,6 +290,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
         *notes,
         *([fidelity_sentence(fidelity.outputs)] if fidelity else []),
         *([image_credit_sentence(images.outputs)] if images else []),
+        *([groups_sentence(game.grouped)] if game.grouped else []),
         verdict.sentence,
         *([paid.unposted] if paid.unposted else []),
         *paid.remarks,

@@ -26,6 +26,7 @@ from royalty.infra.workspace import check_home, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.anchor import load_anchor
+from royalty.tasks.credit.grouping import group_contributors
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan
 from royalty.tasks.credit.training import needs_labels
@@ -87,7 +88,7 @@ def revalue(
         config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
     )
     last = load_last_run(config.name, data)
-    game = replace(anchor.game, data=data)
+    game = replace(anchor.game, data=data, grouped=group_contributors(data, config, last.game.grouped))
     change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
     refusal = last.stages.pay.outputs.refusal
     if dry_run or not (change.found or (refusal and accept_uncertainty)):

@@ -125,19 +125,24 @@ def sample_coalitions(
     return masks
 
 
-def check_count(n_players: int, n_coalitions: int, *, paired: bool, sizes: Sizes = "leverage") -> None:
+def check_count(
+    n_players: int, n_coalitions: int, *, paired: bool, sizes: Sizes = "leverage", players: str = "contributors"
+) -> None:
     """Check that the number of coalitions suffices to distinguish the players.
+
+    Args:
+        players: what the message calls them.
 
     Raises:
         InputError: fewer than two players, or an odd or too small number of coalitions.
     """
     if n_players < 2:
-        raise InputError(f"credit is shared between at least 2 contributors, got {n_players}")
+        raise InputError(f"credit is shared between at least 2 {players}, got {n_players}")
     least = 2 * n_players if sizes == "border" and n_players > 2 else 2 * (n_players - 1)
     if n_coalitions < least or (paired and n_coalitions % 2):
         rule = (", an even number" if paired else "") + (", with sizes `border`" if sizes == "border" else "")
         raise InputError(
-            f"{n_players} contributors take at least {least} coalitions{rule}, got {n_coalitions}; {4 * n_players} is "
+            f"{n_players} {players} take at least {least} coalitions{rule}, got {n_coalitions}; {4 * n_players} is "
             "a good number to start with"
         )
 

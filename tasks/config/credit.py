@@ -26,6 +26,7 @@ from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, Ge
 from royalty.tasks.config.matching import GrandMatching
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import DigitsSource, Source, side_of
+from royalty.tasks.config.units import check_units
 
 
 def _known_property(name: str) -> str:
@@ -104,6 +105,8 @@ class CoalitionConfig(StageConfig):
         method: how the model of a coalition is made.
         units: whether a coalition is a set of contributors, or of images: credit is then a faithful group Shapley
             value, which no second name changes; see `royalty.models.valuation.faithful`.
+        groups: number of groups that contributors are divided among, for very many: coalitions are of groups, whose
+            credit is divided among their members; see `royalty.models.valuation.grouped`. None: no groups.
         count: largest number of coalitions, not counting the null and the grand coalition.
         sizes: distribution of coalition sizes.
         seeds: trainings of each coalition, from different seeds.
@@ -119,6 +122,7 @@ class CoalitionConfig(StageConfig):
 
     method: Method = "sparsified"
     units: Literal["contributors", "images"] = "contributors"
+    groups: Annotated[int, Field(ge=2)] | None = None
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
     sizes: Sizes = "leverage"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
@@ -130,6 +134,10 @@ class CoalitionConfig(StageConfig):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     unlearning: UnlearningConfig = UnlearningConfig()
     timeout_minutes: Rate = 60.0
+
+    def players(self, contributors: int) -> int:
+        """Number of players of the game: groups, or else contributors."""
+        return self.groups or contributors
 
     def training(self, method: Method, generator: GeneratorBase) -> Training:
         """Training settings of a method."""
@@ -328,19 +336,8 @@ class CreditConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
-    def _sets_of_images(self) -> CreditConfig:
-        if self.coalitions.units == "images":
-            for setting, refused in {
-                "stopping": self.stopping.has_target,
-                "fidelity.retrain": self.fidelity.retrain > 0,
-                "credit.value": self.credit.value != "shapley",
-                "coalitions.method": self.coalitions.method in ("pooled", "amortized", "gradient-ascent", "influence"),
-            }.items():
-                if refused:
-                    raise ValueError(
-                        f"`coalitions.units: images` draws sets of images, to which `{setting}` as set does not apply; "
-                        "leave it at its default"
-                    )
+    def _fits_units(self) -> CreditConfig:
+        check_units(self)
         return self
 
     @model_validator(mode="after")

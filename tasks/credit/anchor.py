@@ -10,6 +10,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.generators.training import Method
+from royalty.tasks.credit.grouping import Grouped
 from royalty.tasks.credit.stages import (
     CLASSIFIER,
     INGEST,
@@ -31,6 +32,7 @@ class Game:
     Attributes:
         judge: the classifier behind the utility.
         pipeline: the pipeline under the LoRAs, if this run trained it; else None.
+        grouped: the groups that coalitions consist of; None: contributors.
     """
 
     data: Ingested
@@ -38,6 +40,7 @@ class Game:
     base: Trained
     pruned: Pruned
     pipeline: Pipeline | None = None
+    grouped: Grouped | None = None
 
     def start(self, method: Method) -> str:
         """Digest of the model from which a method trains coalitions: the base model or the pruned one."""

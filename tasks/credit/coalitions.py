@@ -23,6 +23,7 @@ from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.credit.counts import is_paired
 from royalty.tasks.credit.drawn import draw_sets, drawn_items
+from royalty.tasks.credit.grouping import Grouped, owners
 from royalty.tasks.credit.plan import WORKER, CoalitionPlan, MeasuredUtility, MeasurePlan, TrainedModel
 from royalty.tasks.credit.recording import flow_run, record, record_trained
 from royalty.tasks.credit.stages import Classified, Ingested
@@ -47,12 +48,20 @@ Members = tuple[str, ...]
 
 
 @task(name="draw coalitions", cache_policy=NO_CACHE)
-def draw_coalitions(data: Ingested, config: CoalitionConfig, seed: int) -> list[Members]:
-    """Draw coalitions; returns the members of the grand and the null coalition, then of each sampled one."""
+def draw_coalitions(
+    data: Ingested, config: CoalitionConfig, seed: int, grouped: Grouped | None = None
+) -> list[Members]:
+    """Draw coalitions; returns the members of the grand and the null coalition, then of each sampled one.
+
+    Args:
+        grouped: groups of contributors, whose members are in the same coalitions.
+    """
     names = data.outputs.players
-    paired = is_paired(len(names), config.count)
-    masks = sample_coalitions(len(names), config.count, seed=seed, sizes=config.sizes, paired=paired)
-    return [tuple(names), (), *members_of(masks, names)]
+    owner = owners(names, grouped)
+    players = int(owner.max()) + 1
+    paired = is_paired(players, config.count)
+    masks = sample_coalitions(players, config.count, seed=seed, sizes=config.sizes, paired=paired)
+    return [tuple(names), (), *members_of(masks[:, owner], names)]
 
 
 @task(name="plan coalitions", cache_policy=NO_CACHE)

@@ -24,11 +24,20 @@ def check_run(names: Sequence[str], config: CreditConfig) -> None:
                 f"`coalitions.count`: {len(names)} contributors take at least {least} sets of images, got "
                 f"{config.coalitions.count}; {4 * len(names)} is a good number to start with"
             )
+    elif (groups := config.coalitions.groups) is not None:
+        if groups >= len(names):
+            raise InputError(
+                f"`coalitions.groups`: groups are fewer than contributors, who are {len(names)}; got {groups}. "
+                "Lower it, or leave it out"
+            )
+        _check("coalitions.count", groups, config.coalitions.count, config.coalitions.sizes, "groups")
     else:
         _check("coalitions.count", len(names), config.coalitions.count, config.coalitions.sizes)
-    if 0 < config.fidelity.retrain < (least := least_retrained(len(names))):
+    players = config.coalitions.players(len(names))
+    if 0 < config.fidelity.retrain < (least := least_retrained(players)):
+        of = "contributors" if config.coalitions.groups is None else "groups"
         raise InputError(
-            f"`fidelity.retrain`: a correction of {len(names)} contributors takes at least {least} retrained "
+            f"`fidelity.retrain`: a correction of {players} {of} takes at least {least} retrained "
             f"coalitions, got {config.fidelity.retrain}; raise it, or set it to 0"
         )
 
@@ -40,6 +49,11 @@ def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
         raise InputError(
             "`coalitions.units`: credit from coalitions of contributors is judged; got `images`. Evaluate with "
             "`contributors`"
+        )
+    if config.coalitions.groups is not None:
+        raise InputError(
+            f"`coalitions.groups`: credit from coalitions of contributors is judged; got {config.coalitions.groups}. "
+            "Evaluate without groups"
         )
     for method, count in config.evaluation.shapley.items():
         _check(f"evaluation.shapley.{method}", len(names), count, config.coalitions.sizes)
@@ -70,8 +84,8 @@ def is_paired(contributors: int, count: int) -> bool:
     return count >= 3 * contributors
 
 
-def _check(setting: str, contributors: int, count: int, sizes: Sizes) -> None:
+def _check(setting: str, n_players: int, count: int, sizes: Sizes, players: str = "contributors") -> None:
     try:
-        check_count(contributors, count, paired=is_paired(contributors, count), sizes=sizes)
+        check_count(n_players, count, paired=is_paired(n_players, count), sizes=sizes, players=players)
     except InputError as error:
         raise InputError(f"`{setting}`: {error}") from None

@@ -23,6 +23,7 @@ from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
+from royalty.tasks.credit.grouping import NO_PAIRS, Grouped, MemberParts, representatives
 from royalty.tasks.credit.image_sets import MeasuredSets, gather_sets
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
@@ -40,6 +41,8 @@ class CreditInputs:
         failed: digest of the keys of coalitions whose training failed.
         retrained: keys of the measurements of retrained models, by which credit is corrected.
         scaled: whether cheap utilities are scaled first.
+        groups: key of the groups that coalitions consist of; empty: coalitions are of contributors.
+        match: digest of the table of values by which the credit of groups is divided; empty likewise.
     """
 
     config: CreditEstimateConfig
@@ -50,6 +53,8 @@ class CreditInputs:
     # Rows of earlier versions lack these.
     retrained: list[str] = field(default_factory=list)
     scaled: bool = False
+    groups: str = ""
+    match: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,8 +187,13 @@ class MeasuredGame:
         )
 
 
-def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan]) -> MeasuredGame:
+def gather(
+    space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan], grouped: Grouped | None = None
+) -> MeasuredGame:
     """Read the measurements of these plans from the run store.
+
+    Args:
+        grouped: the groups that coalitions consist of, which are then the columns of the masks.
 
     Raises:
         InputError: the training of the null or the grand coalition failed.
@@ -211,7 +221,7 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
         ends.append(float(np.mean(utilities)))
     proper = [row for row in rows if 0 < len(row[0]) < len(names)]
     return MeasuredGame(
-        masks=masks_of([members for members, _, _, _ in proper], names),
+        masks=masks_of([members for members, _, _, _ in proper], representatives(names, grouped)),
         utilities=np.array([utility for _, utility, _, _ in proper]),
         seeds=np.array([seed for _, _, seed, _ in proper]),
         draws=np.array([draw for _, _, _, draw in proper]),
@@ -222,47 +232,68 @@ def gather(space: Workspace, names: Sequence[str], plans: Sequence[CoalitionPlan
 
 
 def _measured(
-    space: Workspace, data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig
+    space: Workspace,
+    data: Ingested,
+    plans: Sequence[CoalitionPlan],
+    config: CreditConfig,
+    grouped: Grouped | None,
 ) -> MeasuredGame | MeasuredSets:
-    """The measured game, of contributors or of images."""
-    whole = gather(space, data.outputs.players, [plan for plan in plans if plan.drawn is None])
+    """The measured game, of contributors, groups of them, or images."""
+    whole = gather(space, data.outputs.players, [plan for plan in plans if plan.drawn is None], grouped)
     if config.coalitions.units == "contributors":
         return whole
     return gather_sets(space, data, plans, (whole.null, whole.grand))
 
 
 @task(name="estimate precision", cache_policy=NO_CACHE)
-def look(data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig) -> Certainty:
+def look(
+    data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig, grouped: Grouped | None = None
+) -> Certainty:
     """Estimate how certain the credit is with these coalitions, and how many coalitions the target needs."""
-    measured = _measured(open_workspace(settings()), data, plans, config)
+    measured = _measured(open_workspace(settings()), data, plans, config, grouped)
     return _certainty(measured.estimate(config.credit, config.seed), measured, config)
 
 
 @task(name="estimate credit", cache_policy=NO_CACHE)
 def estimate_credit(
-    data: Ingested, plans: Sequence[CoalitionPlan], config: CreditConfig, retrained: Sequence[CoalitionPlan] = ()
+    data: Ingested,
+    plans: Sequence[CoalitionPlan],
+    config: CreditConfig,
+    retrained: Sequence[CoalitionPlan] = (),
+    divided: MemberParts | None = None,
 ) -> Credited:
     """Estimate credit, and store the credit table (Parquet), highest credit first.
 
     Args:
         retrained: plans of models that are retrained in full, everybody's and nobody's among them, which correct it.
+        divided: the groups that coalitions consist of, and by what their credit is divided among members.
     """
+    grouped = divided.grouped if divided else None
     space = open_workspace(settings())
     rows = [measure.key for plan in plans for measure in plan.measures]
     failures = sorted(key for key, row in space.runs.coalitions(plan.key for plan in plans).items() if row.failure)
     corrections = [measure.key for plan in retrained for measure in plan.measures]
     inputs = CreditInputs(
-        config.credit, config.stopping, rows, digest_of(failures), config.seed, corrections, config.fidelity.scaled
+        config.credit,
+        config.stopping,
+        rows,
+        digest_of(failures),
+        config.seed,
+        corrections,
+        config.fidelity.scaled,
+        groups=divided.grouped.key if divided else "",
+        match=divided.table if divided else "",
     )
 
     def compute(space: Workspace) -> CreditOutputs:
         names = data.outputs.players
-        measured = credited = _measured(space, data, plans, config)
+        measured = credited = _measured(space, data, plans, config, grouped)
         if retrained and isinstance(measured, MeasuredGame):
-            credited = gather(space, names, retrained)
-            estimate = measured.corrected_by(credited, config)
+            credited = gather(space, names, retrained, grouped)
+            of_players = measured.corrected_by(credited, config)
         else:
-            estimate = measured.estimate(config.credit, config.seed)
+            of_players = measured.estimate(config.credit, config.seed)
+        estimate = divided.divide(of_players, names) if divided else of_players
         columns = {
             "contributor": names,
             "items": [data.outputs.items[name] for name in names],
@@ -270,6 +301,7 @@ def estimate_credit(
             "stderr": estimate.stderr,
             "ci_low": estimate.ci_low,
             "ci_high": estimate.ci_high,
+            **(divided.column(names) if divided else {}),
         }
         table = pd.DataFrame(columns).sort_values(["credit", "contributor"], ascending=[False, True])
         return CreditOutputs(
@@ -279,8 +311,8 @@ def estimate_credit(
             failed=[list(members) for members in measured.failed],
             trained=len(plans),
             diagnostics=dict(estimate.diagnostics),
-            certainty=_certainty(estimate, measured, config),
-            interactions=measured.interactions(names, config.credit, config.seed),
+            certainty=_certainty(of_players, measured, config),
+            interactions=NO_PAIRS if divided else measured.interactions(names, config.credit, config.seed),
             measured_ends=(measured.null, measured.grand) if retrained else None,
         )
 

@@ -18,6 +18,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.models.valuation.multifidelity import choose_retrained, least_retrained
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import Members
+from royalty.tasks.credit.grouping import Grouped, representatives
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import FIDELITY, Classified, Fidelity, FidelityInputs, FidelityOutputs, Ingested, Pair
 from royalty.tasks.stages.running import run_in_worker
@@ -30,11 +31,13 @@ else:
 
 
 def coalitions_to_retrain(
-    plans: Sequence[CoalitionPlan], players: Sequence[str], config: CreditConfig
+    plans: Sequence[CoalitionPlan], players: Sequence[str], config: CreditConfig, grouped: Grouped | None = None
 ) -> list[Members]:
     """Members of everybody, nobody, and some of the measured coalitions, drawn at random."""
     measured = list(dict.fromkeys(plan.members for plan in plans if 0 < len(plan.members) < len(players)))
-    rows = choose_retrained(masks_of(measured, players), config.fidelity.retrain, seed=config.seed)
+    rows = choose_retrained(
+        masks_of(measured, representatives(players, grouped)), config.fidelity.retrain, seed=config.seed
+    )
     return [tuple(players), (), *(measured[row] for row in rows)]
 
 
@@ -52,7 +55,7 @@ def compare_with_retrained(
         InputError: so many trainings failed that fewer coalitions than a correction takes are left.
     """
     pairs = list(_pairs(open_workspace(settings()), cheap, retrained, len(data.outputs.players)))
-    if len(pairs) < (least := least_retrained(len(data.outputs.players))):
+    if len(pairs) < (least := least_retrained(config.coalitions.players(len(data.outputs.players)))):
         raise InputError(
             f"a correction takes at least {least} coalitions with a cheap and a retrained model, and {len(pairs)} of "
             f"{config.fidelity.retrain} trained without failing; raise `fidelity.retrain`, or lower the learning rates"

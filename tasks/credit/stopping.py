@@ -10,6 +10,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.valuation.certainty import Certainty, pilot_size
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.estimate import look
+from royalty.tasks.credit.grouping import Grouped
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 
@@ -65,18 +66,23 @@ class Verdict:
 
 def first_look(data: Ingested, config: CreditConfig) -> int:
     """Number of plans to measure before the first check of the certainty."""
-    contributors = len(data.outputs.players)
-    pilot = max(config.stopping.pilot or pilot_size(contributors), 2 * (contributors - 1))
+    players = config.coalitions.players(len(data.outputs.players))
+    pilot = max(config.stopping.pilot or pilot_size(players), 2 * (players - 1))
     return (2 + min(pilot, config.coalitions.count)) * config.coalitions.seeds
 
 
 def assess(
-    data: Ingested, measured: Sequence[CoalitionPlan], plans: Sequence[CoalitionPlan], config: CreditConfig
+    data: Ingested,
+    measured: Sequence[CoalitionPlan],
+    plans: Sequence[CoalitionPlan],
+    config: CreditConfig,
+    grouped: Grouped | None = None,
 ) -> Verdict:
     """Estimate the certainty of credit from the measured plans.
 
     Args:
         plans: all plans of the run.
+        grouped: the groups that coalitions consist of; the certainty is then of their credit.
     """
     runs = open_workspace(settings()).runs
     models = runs.coalitions(plan.key for plan in measured).values()
@@ -85,7 +91,7 @@ def assess(
     work += sum(row.sample_seconds + row.measure_seconds for row in measurements)
     members = {(plan.members, plan.drawn) for plan in measured}
     return Verdict(
-        certainty=look(data, measured, config),
+        certainty=look(data, measured, config, grouped),
         plans=len(measured),
         budget=len({(plan.members, plan.drawn) for plan in plans}) - 2,
         seconds=work / len(members),

@@ -51,6 +51,12 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
             names,
             "Coalitions are sets of images: what the images under two names earn together is what they earn.",
         ]
+    if credit.inputs.groups:
+        return [
+            names,
+            "Coalitions are of groups of contributors, so that no contributor was refitted as two names, and nobody's "
+            "images were compared.",
+        ]
     return [names, *_refitted(space, credit, credits, config), *shared]
 
 

@@ -34,6 +34,7 @@ DIAGNOSTICS = {
     "variance_sampling": "Variance due to sampled images",
     "estimator": "Estimator",
     "why": "Reason for this estimator",
+    "groups": "Groups of contributors",
 }
 
 COALITION_MODELS: dict[Method, str] = {

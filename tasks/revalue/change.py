@@ -20,6 +20,7 @@ from royalty.tasks.credit import estimate
 from royalty.tasks.credit.anchor import Game
 from royalty.tasks.credit.coalitions import unfinished
 from royalty.tasks.credit.estimate import CREDIT
+from royalty.tasks.credit.grouping import GROUPS
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import SAMPLES, Ingested, IngestOutputs
 from royalty.tasks.credit.training import outdated_models
@@ -60,7 +61,8 @@ class LastRun:
     def game(self) -> Game:
         """The stages that determined the utilities of its coalitions."""
         stages = self.stages
-        return Game(stages.ingest, stages.classifier, stages.train, stages.prune, stages.pipeline)
+        grouped = GROUPS.kept(open_workspace(settings()), stages.credit.inputs.groups)
+        return Game(stages.ingest, stages.classifier, stages.train, stages.prune, stages.pipeline, grouped)
 
 
 def load_last_run(name: str, data: Ingested) -> LastRun:
