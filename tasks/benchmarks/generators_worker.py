@@ -28,7 +28,7 @@ from royalty.tasks.stages.device import best_device
 BLOCK_CHANNELS, SAMPLING_STEPS, EMA_DECAY = (16, 32, 32), 10, 0.99
 """Settings of the DDPM."""
 
-CONDITIONAL = {"block_channels": (32, 64), "layers_per_block": 1, "patch": 2, "guidance": 2.0}
+CONDITIONAL_CHANNELS, PATCH, GUIDANCE, LONGER_DECAY = (32, 64), 2, 2.0, 0.999
 """Settings of the DDPM that is told the class."""
 
 
@@ -49,8 +49,11 @@ def fit(inputs: GeneratorInputs, context: StageContext) -> GeneratorOutputs:
         checkpoints = [context.artifacts.put(model.to_bytes())]
     elif inputs.generator == "conditional-ddpm":
         names, labels = np.unique(labels_of(items), return_inverse=True)
-        model = DDPM.build(Architecture(side, channels, classes=len(names), **CONDITIONAL), seed=seed).to(device)
-        model.fit(images, labels=labels, steps=inputs.steps, ema_decay=0.999, seed=seed, **options)
+        architecture = Architecture(
+            side, channels, CONDITIONAL_CHANNELS, 1, classes=len(names), guidance=GUIDANCE, patch=PATCH
+        )
+        model = DDPM.build(architecture, seed=seed).to(device)
+        model.fit(images, labels=labels, steps=inputs.steps, ema_decay=LONGER_DECAY, seed=seed, **options)
         checkpoints = [context.artifacts.put(model.to_bytes())]
     elif inputs.generator == "dcgan":
         model = DCGAN(shape, seed=seed).to(device)
