@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from royalty.tasks.config.credit import CreditConfig
+from typing import Any
 
 
-def check_units(config: CreditConfig) -> None:
+def check_units(config: Any) -> None:
     """Check settings against the units that coalitions consist of.
+
+    Args:
+        config: a `royalty.tasks.config.credit.CreditConfig`, whose module imports this one.
 
     Raises:
         ValueError: a setting does not apply to them.

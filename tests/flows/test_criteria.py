@@ -304,7 +304,7 @@ def test_images_without_labels_are_refused(context: StageContext) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("generators: [gan]", "`generators.0`: input should be 'ddpm', 'beta-vae' or 'dcgan'"),
+        ("generators: [gan]", "`generators.0`: input should be 'ddpm', 'beta-vae', 'dcgan' or 'conditional-ddpm'"),
         ("generators: []", "`generators`"),
         ("steps: {beta-vae: 4}", "unknown key `steps.beta-vae`; did you mean `beta_vae`"),
         ("steps: {beta_vae: 2}", "at least one step for each checkpoint of `tracin`, which are 3"),
