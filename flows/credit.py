@@ -179,7 +179,7 @@ def prepare(config: CreditConfig, check: ContributorCheck = check_run, *, anew: 
     open_workspace(settings()).runs.claim_name(config.name, config.claimed(), config.reread)
     if not anew and (last := game_of_last_run(config, data)) is not None:
         return last
-    grouped = group_contributors(data, config)
+    grouped = group_contributors(data, config) if config.coalitions.groups else None
     judge = train_classifier(data, config)
     trained_base = config.generator.trained_base
     pipeline = train_pipeline(trained_base, config.seed) if trained_base else None

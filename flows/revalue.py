@@ -88,7 +88,8 @@ def revalue(
         config.data, config.seed, needs_labels(config), config.generator.needs_texts, config.coalitions.public
     )
     last = load_last_run(config.name, data)
-    game = replace(anchor.game, data=data, grouped=group_contributors(data, config, last.game.grouped))
+    grouped = group_contributors(data, config, last.game.grouped) if config.coalitions.groups else None
+    game = replace(anchor.game, data=data, grouped=grouped)
     change = compare_with_last_run(config, last, data, _last_plans(config, last), plan(config, game), retrain_base)
     refusal = last.stages.pay.outputs.refusal
     if dry_run or not (change.found or (refusal and accept_uncertainty)):
