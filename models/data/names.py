@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from royalty.models.base.errors import InputError
 
-SPACES = re.compile(r"[ \t\r\n\u00a0\u2000-\u200a\u202f\u205f\u3000]+")
+SPACES = re.compile(r"[ \t\r\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 INVISIBLE = {"Cc": "control", "Cf": "format", "Cs": "surrogate", "Co": "private", "Cn": "unassigned", "Zl": "line",
              "Zp": "paragraph"}  # fmt: skip
 """Categories of Unicode that no name has a character of, with their names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from royalty.models.base.errors import InputError
@@ -46,6 +46,7 @@ def test_a_name_with_characters_that_are_not_seen_is_refused(written: str, says:
 
 
 @given(st.text())
+@example("a\u1680b")
 def test_a_name_that_is_taken_is_printable_and_stays_as_it_is(written: str) -> None:
     try:
         name = person_name("row 2", written)
