@@ -18,7 +18,7 @@ from royalty.tasks.config.matching import Matching, Resolution
 
 GeneratorName = Literal["ddpm", "beta-vae", "dcgan", "conditional-ddpm"]
 GENERATORS: tuple[GeneratorName, ...] = ("ddpm", "beta-vae", "dcgan")
-"""The generators that are trained unless others are named; the conditional one takes longer than these together."""
+"""The generators that are trained unless others are named."""
 
 Split = Literal["random", "clusters"]
 """Halves of a class: drawn at random, or separated by k-means."""
