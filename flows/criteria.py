@@ -141,7 +141,8 @@ def efficiency(config: CriteriaConfig) -> CriteriaResult:
 def causes(config: CriteriaConfig) -> CriteriaResult:
     """Images of a beta-VAE should become less likely without the training images that are valued highest for them.
 
-    The beta-VAE is trained again without these, without as many random ones, and on all, with the same seeds.
+    The beta-VAE is trained again without these, without as many random ones, and on all, with the same seeds; and for
+    `single` images without the items behind each, one image at a time.
     """
     refuse_given(config, "causes")
     items = drawn(config)
@@ -151,13 +152,18 @@ def causes(config: CriteriaConfig) -> CriteriaResult:
     judged += [traced(config, items, made)] if config.tracin else []
     contributions = {method.method: method.contributions for method in judged} | {RANDOM: ""}
     models: dict[str, list[str]] = {method: [] for method in (WHOLE, *contributions)}
+    single: dict[str, list[list[str]]] = {judge.method: [] for judge in judged} if config.single else {}
     for seed in range(config.seed + 1, config.seed + 1 + config.retrainings):  # the images are from `config.seed`
         seeded = config.model_copy(update={"seed": seed, "tracin": None})  # one checkpoint suffices
         models[WHOLE].append(train_generator(items, "beta-vae", seeded).outputs.models[-1])
         for method, table in contributions.items():
             rest = remove(items, table, seed, config)
             models[method].append(train_generator(rest, "beta-vae", seeded).outputs.models[-1])
-    return written("causes", config, judge_causes(made.images, models), judged, items)
+        for method in single:
+            sets = [remove(items, contributions[method], seed, config, image) for image in range(config.single)]
+            without = [train_generator(rest, "beta-vae", seeded).outputs.models[-1] for rest in sets]
+            single[method].append(without)
+    return written("causes", config, judge_causes(made.images, models, single), judged, items)
 
 
 CRITERIA: Mapping[CriterionName, Callable[[CriteriaConfig], CriteriaResult]] = {

@@ -32,14 +32,16 @@ COLUMNS = {
     "membership": ("generator", "method", "split", "trained", "held_out", "t", "p", "effect"),
     "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
     "causes": ("method", "seeds", "effect", "ahead", "stderr", "p", "images"),
+    "single-images": ("method", "tried", "seeds", "effect", "stderr", "p", "images"),
     "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
     "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
     "calibration": ("generator", "method", "top", "with", "without"),
 }
-"""Columns that the terminal shows; the tables on disk have all columns."""
+"""Columns that the terminal shows; the tables on disk have all columns, and there are more tables."""
 
 TITLES = {
     "sensitivity": "Results with fewer generated images, ten random draws of each number",
+    "single-images": "Effect of the items behind single images on these, against those behind the other images",
     "calibration": "Mean score of the highest contributions, with and without image quality",
 }
 
@@ -92,8 +94,8 @@ def _print(result: CriteriaResult) -> None:
     for name, rows in {result.criterion: result.rows, **result.more}.items():
         if name in TITLES:
             console.print(TITLES[name])
-        columns = COLUMNS[name]
-        print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in rows])
+        if columns := COLUMNS.get(name):
+            print_table([column.replace("_", " ") for column in columns], [_cells(row, columns) for row in rows])
     if result.accuracy is not None:
         console.print(f"Classes come from a classifier with {result.accuracy:.1%} accuracy on held-out images")
     console.print(f"Table       {result.folder}/{result.criterion}.csv", soft_wrap=True)

@@ -10,7 +10,7 @@ import torch
 from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.generators.beta_vae import BetaVAE
-from royalty.models.judging.causes import most_valuable, removal_effect
+from royalty.models.judging.causes import OwnEffect, most_valuable, own_effect, removal_effect
 from royalty.models.judging.sets import images_of, select_items
 from royalty.tasks.benchmarks.criterion_stages import CausesInputs, CausesOutputs, RemoveInputs
 from royalty.tasks.items.stages import ItemsOutputs
@@ -29,6 +29,9 @@ def remove(inputs: RemoveInputs, context: StageContext) -> ItemsOutputs:
     removed = max(1, round(inputs.share * len(whole)))
     if inputs.contributions:
         table = load_contributions(context.artifacts, inputs.contributions)
+    if inputs.image is not None:
+        rows = table["item"][table["generated"] == inputs.image].to_numpy()
+    elif inputs.contributions:
         rows = most_valuable(table["item"].to_numpy(), table["score"].to_numpy(), len(whole), removed)
     else:
         rows = np.random.default_rng(inputs.seed).choice(len(whole), removed, replace=False)
@@ -48,7 +51,28 @@ def judge_causes(inputs: CausesInputs, context: StageContext) -> CausesOutputs:
     seeds = len(losses[inputs.random])
     chance = float((losses[inputs.random] - losses[inputs.whole]).mean())
     rows.append({"generator": "beta-vae", "method": inputs.random, "seeds": seeds, "effect": chance})
-    return CausesOutputs(rows)
+    return CausesOutputs(rows, *_single(context.artifacts, inputs, made))
+
+
+def _single(artifacts: ArtifactStore, inputs: CausesInputs, made: np.ndarray) -> tuple[list[TableRow], list[TableRow]]:
+    """Effects of the removal of the items behind single images: by method, and by method and image."""
+    found: dict[str, OwnEffect] = {}
+    for method, seeds in inputs.single.items():
+        images = len(seeds[0])
+        found[method] = own_effect(np.stack([_losses(artifacts, models, made[:images]) for models in seeds]))
+    shown = ("effect", "stderr", "p", "images")
+    rows: list[TableRow] = [
+        {"generator": "beta-vae", "method": method, "tried": len(own.effects)}
+        | {"seeds": len(inputs.single[method])}
+        | {name: getattr(own, name) for name in shown}
+        for method, own in found.items()
+    ]
+    effects: list[TableRow] = [
+        {"generator": "beta-vae", "method": method, "image": image, "effect": float(effect)}
+        for method, own in found.items()
+        for image, effect in enumerate(own.effects)
+    ]
+    return rows, effects
 
 
 @torch.inference_mode()

@@ -61,20 +61,29 @@ def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: C
 
 
 @task(name="remove items", cache_policy=NO_CACHE)
-def remove(items: ItemsOutputs, contributions: str, seed: int, config: CriteriaConfig) -> ItemsOutputs:
-    """All items but those of highest contributions; "" removes as many random ones, drawn by the seed."""
-    inputs = RemoveInputs(items.items, contributions, config.removed, 0 if contributions else seed)
+def remove(
+    items: ItemsOutputs, contributions: str, seed: int, config: CriteriaConfig, image: int | None = None
+) -> ItemsOutputs:
+    """All items but those of highest contributions; "" removes as many random ones, drawn by the seed.
+
+    Args:
+        image: position of a generated image: all items but those that contribute to it.
+    """
+    inputs = RemoveInputs(items.items, contributions, config.removed, 0 if contributions else seed, image)
     return run_in_worker(REMOVE, inputs, causes_worker.remove).outputs
 
 
 @task(name="judge causes", cache_policy=NO_CACHE)
-def judge_causes(made: ItemsOutputs, models: Mapping[str, list[str]]) -> CausesJudged:
+def judge_causes(
+    made: ItemsOutputs, models: Mapping[str, list[str]], single: Mapping[str, list[list[str]]]
+) -> CausesJudged:
     """Compare the losses of generated images without the most valuable items, and without random ones.
 
     Args:
         models: digests of the generators by method, one for each seed.
+        single: those without the items behind the first images, by method; a list for each seed.
     """
-    inputs = CausesInputs(made.items, models)
+    inputs = CausesInputs(made.items, models, single)
     return run_in_worker(CAUSES, inputs, causes_worker.judge_causes, title="Judge causes")
 
 

@@ -209,12 +209,14 @@ class RemoveInputs:
         contributions: digest of the contributions by which the most valuable items are removed; "" for random ones.
         share: fraction of the items that is removed.
         seed: seed of random removals.
+        image: position of a generated image: the items that contribute to it are removed; None: a share of all.
     """
 
     items: str
     contributions: str
     share: float
     seed: int
+    image: int | None = None
 
 
 @dataclass(frozen=True)
@@ -224,24 +226,36 @@ class CausesInputs:
     Attributes:
         made: digest of the generated images.
         models: digests of the generators by method, one for each seed, in one order of seeds.
+        single: digests of the generators without the items behind single images, the first of `made`, by method: a
+            list for each seed.
         whole, random: the methods that remove nothing, and random items.
     """
 
     made: str
     models: Mapping[str, list[str]]
+    single: Mapping[str, list[list[str]]]
     whole: str = "nothing"
     random: str = "random"
 
 
 @dataclass(frozen=True)
 class CausesOutputs:
-    """Effects of the removals on the loss of the generated images; see `royalty.models.judging.causes.Effect`."""
+    """Effects of the removals on the loss of the generated images.
+
+    Attributes:
+        causes: a row for each method; see `royalty.models.judging.causes.Effect`.
+        single: a row for each method and image of which the items were removed; see
+            `royalty.models.judging.causes.OwnEffect`.
+        images: the effect on each of these images.
+    """
 
     causes: list[TableRow]
+    single: list[TableRow]
+    images: list[TableRow]
 
     @property
     def tables(self) -> dict[str, list[TableRow]]:
-        return {"causes": self.causes}
+        return {"causes": self.causes, "single-images": self.single, "effects": self.images}
 
 
 TRACIN = Stage("vae-tracin", TracInInputs, TracInOutputs)

@@ -106,6 +106,8 @@ class CriteriaConfig(MethodsConfig):
         noisy: fraction of the training images that noise is planted in.
         removed: fraction of the training images, those valued highest, without which generators are trained again.
         retrainings: seeds with which each of these generators is trained.
+        single: generated images, three or more, for each of which generators are trained again without the items behind
+            it, for each method and seed; 0: none.
     """
 
     name: RunName = "criteria"
@@ -126,6 +128,7 @@ class CriteriaConfig(MethodsConfig):
     noisy: Share = 0.02
     removed: Annotated[float, Field(gt=0, lt=1)] = 0.05
     retrainings: Annotated[int, Field(ge=1, le=20)] = 3
+    single: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     def matching(self, rerank: str, *, quality: str | None = None) -> Matching:
@@ -160,6 +163,14 @@ class CriteriaConfig(MethodsConfig):
             raise ValueError("`attribute_columns` are columns of the table of `train`; give it, or leave them out")
         if len(set(self.attribute_columns)) < len(self.attribute_columns):
             raise ValueError(f"each of `attribute_columns` is named once; got {', '.join(self.attribute_columns)}")
+        return self
+
+    @model_validator(mode="after")
+    def _single_images_are_generated(self) -> CriteriaConfig:
+        if 0 < self.single < 3 or self.single > self.images:
+            raise ValueError(
+                f"`single` is 0, or at least 3 and at most `images`, which are {self.images}; got {self.single}"
+            )
         return self
 
     @model_validator(mode="after")

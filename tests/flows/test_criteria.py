@@ -71,6 +71,7 @@ tracin: {checkpoints: 2, draws: 1}
 noisy: 0.1
 halved: "1"  # nearest to what so little training makes
 retrainings: 2
+single: 3
 """
 
 
@@ -358,6 +359,10 @@ def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_pa
     assert set(caused) == {"none", "l2", "vae-tracin", "random"}
     assert {row["seeds"] for row in caused.values()} == {2}
     assert all(0 <= caused[method]["images"] <= 1 for method in ("none", "l2", "vae-tracin"))
+    single = {row["method"]: row for row in found["causes"]["more"]["single-images"]}
+    assert set(single) == {"none", "l2", "vae-tracin"}
+    assert all((row["tried"], row["seeds"]) == (3, 2) and 1 / 6 <= row["p"] <= 1 for row in single.values())
+    assert len(found["causes"]["more"]["effects"]) == 9
     (tmp_path / "clusters.yaml").write_text(f"{SMALL}\nsplit: clusters\nname: clusters\n")
     halved = json.loads(royalty("evaluate", "membership", "--config", "clusters.yaml", "--json").stdout)
     assert {row["split"] for row in halved["rows"]} == {"clusters"}

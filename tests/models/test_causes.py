@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from royalty.models.base.errors import InputError
-from royalty.models.judging.causes import most_valuable, removal_effect
+from royalty.models.judging.causes import most_valuable, own_effect, removal_effect
 
 
 def test_the_effect_is_paired_by_seed() -> None:
@@ -39,3 +39,30 @@ def test_the_most_valuable_are_those_of_highest_total() -> None:
 def test_losses_of_other_images_are_refused() -> None:
     with pytest.raises(InputError, match=r"got \(2, 3\), \(2, 4\) and \(2, 3\)"):
         removal_effect(np.ones((2, 3)), np.ones((2, 4)), np.ones((2, 3)))
+
+
+def test_the_items_behind_an_image_are_compared_with_those_behind_others() -> None:
+    generator = np.random.default_rng(0)
+    hard = generator.normal(100, 30, (1, 1, 8))  # images differ more than removals do, and so do models
+    losses = hard + generator.normal(0, 5, (3, 8, 1)) + generator.normal(0, 0.5, (3, 8, 8))
+    nothing = own_effect(losses)
+    assert 0.01 < nothing.p < 0.99
+    found = own_effect(losses + 10 * np.eye(8))
+    assert found.effect == pytest.approx(nothing.effect + 10)
+    assert found.effects == pytest.approx(nothing.effects + 10)
+    assert (found.images, found.p < 0.001) == (1, True)
+    means = losses.mean(axis=0)
+    by_hand = [means[i, i] - np.delete(means[:, i], i).mean() for i in range(8)]
+    assert nothing.effects == pytest.approx(by_hand)
+    assert nothing.stderr == pytest.approx(np.std(by_hand, ddof=1) / 8**0.5)
+
+
+def test_all_orders_of_a_few_images_are_tried() -> None:
+    assert own_effect(np.eye(3)[None]).p == pytest.approx(1 / 6)
+
+
+def test_removals_are_as_many_as_images() -> None:
+    with pytest.raises(InputError, match=r"three images or more.*got \(1, 2, 3\)"):
+        own_effect(np.ones((1, 2, 3)))
+    with pytest.raises(InputError, match=r"got \(1, 2, 2\)"):
+        own_effect(np.ones((1, 2, 2)))
