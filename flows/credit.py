@@ -149,7 +149,7 @@ def forecast(config: CreditConfig) -> Verdict:
             f"This pilot measures all {coalitions} coalitions of the run. It takes as long as the measuring of the "
             "run, which reuses it. Stop with Ctrl-C; finished work is kept."
         )
-    measure_all(unfinished(pilot), config.coalitions.timeout_minutes)
+    measure_all(unfinished(pilot), config)
     return assess(game.data, pilot, plans, config, game.grouped)
 
 
@@ -212,7 +212,7 @@ def measure_until(config: CreditConfig, game: Game, plans: Sequence[CoalitionPla
     """Measure coalitions in the order of their plans, until the target is reached or all are measured."""
     end = min(first_look(game.data, config), len(plans)) if config.stopping.has_target else len(plans)
     while True:
-        measure_all(unfinished(plans[:end]), config.coalitions.timeout_minutes)
+        measure_all(unfinished(plans[:end]), config)
         verdict = assess(game.data, plans[:end], plans, config, game.grouped)
         if verdict.certainty.reached or end == len(plans):
             return replace(verdict, plans=end)
@@ -228,7 +228,7 @@ def retrain_some(
     coalitions = coalitions_to_retrain(plans, game.data.outputs.players, config, game.grouped)
     base, seeds = game.start("retrain"), [config.seed]
     retrained = plan_coalitions(coalitions, game.data, base, game.judge, config, "retrain", seeds)
-    measure_all(unfinished(retrained), config.coalitions.timeout_minutes)
+    measure_all(unfinished(retrained), config)
     return retrained, compare_with_retrained(game.data, game.judge, plans, retrained, config)
 
 

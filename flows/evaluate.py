@@ -90,7 +90,7 @@ def lds(config: CreditConfig) -> Judgement:
     plans = [plan for each in (sets[0], again, *sets[1:]) for plan in each.plans]
     measure_within(plans, config)
     ends = planned(config, game, ends_of(game.data), "retrain", [drawn[0].seed])
-    measure_all(unfinished(ends), config.coalitions.timeout_minutes)
+    measure_all(unfinished(ends), config)
     crossed = cross_fitted_credit(game.data, ends, [plan for each in sets for plan in each.plans], config)
     scored = score(game.data, sets, again, [*methods, *crossed], planted_in(names, config), config.seed)
     return judgement(config, scored.outputs.rows, plans, write_lds(config, scored), scored.outputs.leads)
@@ -148,11 +148,11 @@ def all_credits(config: CreditConfig, game: Game) -> list[MethodCredit]:
     """Credit by Shapley values with growing numbers of coalitions, by leave-one-out, and by the baselines."""
     credits: list[MethodCredit] = []
     for method, plans in sampled_plans(config, game).items():
-        measure_all(unfinished(plans), config.coalitions.timeout_minutes)
+        measure_all(unfinished(plans), config)
         credits += shapley_credit(game.data, plans, method, config)
     for method in config.evaluation.shapley:
         plans = planned(config, game, leave_one_out(game.data), method, [config.seed])
-        measure_all(unfinished(plans), config.coalitions.timeout_minutes)
+        measure_all(unfinished(plans), config)
         credits.append(leave_one_out_credit(game.data, plans, f"leave-one-out, {method}"))
     return [*credits, *baseline_credits(game.data, attribute(game.data, game.base, game.judge, config))]
 
@@ -181,5 +181,5 @@ def measure_within(plans: Sequence[CoalitionPlan], config: CreditConfig) -> None
     end = float("inf") if limit is None else time.monotonic() + 60 * limit
     pending, batch = unfinished(plans), SIDE_BY_SIDE * settings().workers
     while pending and time.monotonic() < end:
-        measure_all(pending[:batch], config.coalitions.timeout_minutes)
+        measure_all(pending[:batch], config)
         pending = pending[batch:]

@@ -65,7 +65,7 @@ def gallery(config: CreditConfig) -> Gallery:
         judged = config.model_copy(update={"property": name})
         coalitions = [each.members for each in shown]
         models[name] = planned(judged, game, coalitions, config.coalitions.method, seeds)
-        measure_all(unfinished(models[name]), config.coalitions.timeout_minutes)
+        measure_all(unfinished(models[name]), config)
     rows = gallery_rows(shown, models)
     sampled = sample_models(first_models(shown, models[config.property]), game.data, game.judge, config)
     own = measure_own_images(game.data, game.judge, config)

@@ -43,6 +43,11 @@ class GeneratorBase(StageConfig):
         return False
 
     @property
+    def stacked(self) -> bool:
+        """Whether several of these models are trained as a stack, faster than one after the other."""
+        return False
+
+    @property
     def trained_base(self) -> TrainedBase | None:
         """The small pipeline that is trained first as its base; None if there is none."""
         return None

@@ -98,6 +98,11 @@ class DDPMConfig(DenoiserConfig):
     kind: Literal["ddpm"] = "ddpm"
     patch: Literal[1, 2, 4] = 1
 
+    @property
+    def stacked(self) -> bool:
+        apart = self.attention or self.flip or self.torch_compile or self.gradient_checkpointing
+        return self.patch == 1 and not apart
+
     def check_size(self, size: int) -> None:
         halvings = self.patch * 2 ** (len(self.block_channels) - 1)
         if size % halvings:

@@ -42,7 +42,7 @@ MEASURING = "royalty.tasks.credit.coalition_utilities"
 measurement retrains no model."""
 
 SIDE_BY_SIDE = 8
-"""Number of coalitions that one process trains together as a stack of models."""
+"""Most coalitions that one process trains: as a stack of models, or because each is quick."""
 
 Members = tuple[str, ...]
 
@@ -297,14 +297,23 @@ def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
     return {key: fresh for key, keys in rows.items() if (fresh := [row for row in keys if row in recorded])}
 
 
-def shares(pending: Sequence[CoalitionPlan]) -> list[list[CoalitionPlan]]:
-    """Divide plans into groups, one for each process. A coalition without images trains nothing, so does not count.
+def side_by_side(pending: Sequence[CoalitionPlan], config: CreditConfig) -> int:
+    """Number of coalitions in a process: one, if each trains a net of its own, and no stack makes several faster.
+
+    Workers then wait for at most one coalition at the end, and a lost process loses one.
+    """
+    own_nets = {plan.method for plan in pending} <= {"sparsified", "finetune", "retrain"}
+    return 1 if own_nets and not config.generator.stacked else SIDE_BY_SIDE
+
+
+def shares(pending: Sequence[CoalitionPlan], size: int) -> list[list[CoalitionPlan]]:
+    """Divide plans into groups of a size, one for each process. A coalition without images trains nothing: not counted.
 
     Pooled coalitions are one group: they share the images of their parts, which a process samples once.
     """
     pooled = [plan for plan in pending if plan.method == "pooled" and plan.parts]
     trained = [plan for plan in pending if plan.providers and plan not in pooled]
-    groups = [trained[start : start + SIDE_BY_SIDE] for start in range(0, len(trained), SIDE_BY_SIDE)]
+    groups = [trained[start : start + size] for start in range(0, len(trained), size)]
     groups = [*groups, pooled] if pooled else groups or [[]]
     groups[0] += [plan for plan in pending if not plan.providers]
     return [group for group in groups if group]

@@ -12,7 +12,7 @@ import yaml
 
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig, FidelityConfig
 from royalty.tasks.config.sources import DigitsSource
-from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, shares
+from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, shares, side_by_side
 from royalty.tasks.credit.expected import expected
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.recording import coalition_edges
@@ -49,7 +49,9 @@ def test_one_training_for_each_seed_is_planned() -> None:
             edges = {edge.parent for edge in coalition_edges(plan, "checkpoint") if edge.role == "parts"}
             assert edges == (set(parts) if plan.members else set())
     assert len({plan.key for plan in plans} | {part.key for plan in plans for part in plan.parts}) == len(plans) + 2
-    assert len(shares(plans)) > 2, "coalitions are sampled in several processes, unlike pooled ones"
+    assert len(shares(plans, side_by_side(plans, CONFIG))) > 2, (
+        "coalitions are sampled in several processes, unlike pooled ones"
+    )
 
 
 @pytest.mark.usefixtures("new_home")

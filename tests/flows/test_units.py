@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from royalty.models.data.stored import open_set
 from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig, CreditEstimateConfig
 from royalty.tasks.config.sources import DigitsSource
-from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, plan_image_sets, shares
+from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, plan_image_sets, shares, side_by_side
 from royalty.tasks.credit.counts import check_run
 from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.estimate import MeasuredGame
@@ -60,9 +61,21 @@ def test_public_images_are_in_every_model_and_are_no_players() -> None:
     assert all("scanner-02" not in plan.members for plan in plans)
     nobody = next(plan for plan in plans if not plan.members)
     assert nobody.providers == ("scanner-02",)
-    assert nobody in shares(plans)[0], "nobody's model is trained as others are"
+    assert nobody in shares(plans, 8)[0], "nobody's model is trained as others are"
     without = {plan.members: plan.key for plan in planned(plain, config)}
     assert all(without.get(plan.members) != plan.key for plan in plans), "public images are in the keys"
+
+
+def test_only_nets_of_a_stack_share_a_process() -> None:
+    plans = planned(ingest.fn(SOURCE, 0), CreditConfig(data=SOURCE, coalitions=CoalitionConfig(count=14)))
+    trained = sum(bool(plan.members) for plan in plans)
+    attentive = as_credit_config({"generator": {"kind": "ddpm", "attention": [1]}})
+    for config, size in ((CreditConfig(), 8), (attentive, 1)):
+        groups = shares(plans, side_by_side(plans, config))
+        assert len(groups) == -(-trained // size)
+        assert sorted(plan.key for group in groups for plan in group) == sorted(plan.key for plan in plans)
+    told = [replace(plan, method="amortized") for plan in plans]
+    assert side_by_side(told, attentive) == 8, "a coalition of these trains nothing"
 
 
 def test_public_images_of_paid_contributors_are_refused_by_name_and_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import torch
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import Shown
 from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.denoiser import architecture_of
 from royalty.models.generators.generator import Fits
 from royalty.models.generators.pruning import prune
 from royalty.models.generators.stacked import fit_stacked
+from royalty.tasks.config.generators import DDPMConfig
 
 STEPS = 4
 TRAINING = {"steps": STEPS, "batch_size": 7, "learning_rate": 1e-2, "ema_decay": 0.99}
@@ -47,6 +50,15 @@ def train(starts: list[DDPM], image_sets: list[np.ndarray], chosen: list[int]) -
     models = [copy.deepcopy(starts[index]) for index in chosen]
     fit = fit_stacked(models, [Shown(image_sets[index]) for index in chosen], **TRAINING, seeds=chosen)
     return [weights(model) for model in models], fit
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"attention": [1]}, {"flip": True}, {"patch": 2}, {"torch_compile": True}, {"conditional": True}]
+)
+def test_configurations_know_which_nets_train_in_a_stack(settings: dict[str, Any]) -> None:
+    config = DDPMConfig(**settings)
+    labels = np.array([0, 1]) if config.conditional else None
+    assert config.stacked == architecture_of(1, 8, labels, **config.architecture()).plain
 
 
 def test_equals_training_one_after_the_other(starts: list[DDPM], image_sets: list[np.ndarray]) -> None:
