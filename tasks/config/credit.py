@@ -117,7 +117,7 @@ class CoalitionConfig(StageConfig):
         amortized_steps: training steps of the one model that `amortized` tells coalitions; its other training settings
             are those of `sparsified`.
         unlearning: settings of `gradient-ascent` and `influence`.
-        timeout_minutes: time limit of a worker process, which trains a few coalitions.
+        timeout_minutes: time limit of a worker process, which trains one coalition or a few.
     """
 
     method: Method = "sparsified"
