@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +61,21 @@ class Language:
         """A sentence as HTML. Values are escaped, unless they are HTML themselves."""
         return do_forceescape(self.sentences[name]).format(**values)
 
+    def recorded(self, text: str, kind: str) -> str | None:
+        """What was recorded in English, in this language.
+
+        Args:
+            text: as it is recorded, with what was filled in.
+            kind: the start of the names of sentences that it may be one of.
+
+        Returns:
+            The sentence of this language with the same things filled in; None if no English sentence reads so.
+        """
+        for name, pattern in _recorded_forms(kind):
+            if (found := pattern.fullmatch(text)) is not None:
+                return self.text(name, **found.groupdict())
+        return None
+
     def money(self, minor: int, currency: str) -> str:
         return formatted(minor, currency, self.locale)
 
@@ -110,6 +126,18 @@ def shipped_language(name: str) -> Language:
     """A language that comes with Royalty."""
     text = files("royalty.infra.pages").joinpath("languages", f"{name}.yaml").read_text(encoding="utf-8")
     return language_of(yaml.safe_load(text), name)
+
+
+@cache
+def _recorded_forms(kind: str) -> list[tuple[str, re.Pattern[str]]]:
+    """Name and form of the English sentences whose names start so, those with the most words of their own first."""
+    forms = []
+    for name, text in shipped_language(SOURCE).sentences.items():
+        if name.startswith(kind):
+            parts = [(re.escape(fixed), filled) for fixed, filled, _, _ in Formatter().parse(text)]
+            form = "".join(fixed + (f"(?P<{filled}>.+?)" if filled else "") for fixed, filled in parts)
+            forms.append((sum(len(fixed) for fixed, _ in parts), name, re.compile(form, re.DOTALL)))
+    return [(name, form) for _, name, form in sorted(forms, key=lambda entry: (-entry[0], entry[1]))]
 
 
 def language_of(texts: Mapping[str, Any], origin: str) -> Language:

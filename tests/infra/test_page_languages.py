@@ -8,7 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from royalty.infra.ledger.acts import Act
+from royalty.infra.ledger.cases import Case
 from royalty.infra.pages.case_rows import CaseRow
+from royalty.infra.pages.cases import CasePage, render_case
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, file_of, render_pages
 from royalty.infra.pages.interactions import PairRow
@@ -112,3 +115,25 @@ def test_separators_are_those_of_the_locale(locale: str, number: str, percent: s
     language = Language(locale, shipped_language("en").sentences)
     assert language.localized("1,234.5") == number
     assert language.percent("12.5%") == percent
+
+
+def test_pages_of_cases_have_no_sentence_beside_the_language() -> None:
+    """With every sentence replaced by its name, only what was written in the case is left."""
+    moment, award = "2030-01-02T03:04+00:00", {"giver": "G", "taker": "K", "minor": 12, "currency": "EUR"}
+    evidence = [{"name": "F", "digest": "D", "bytes": 3}]
+    opened = {"claimant": "C", "contributors": ["Z"], "works": [], "reason": "R", "deadline": "", "evidence": evidence}
+    kept = "JUNE still holds €1.00 of ZOE: case AB"
+    decided = {"outcome": "reverse", "reason": "R", "awards": [award], "evidence": [], "statements": [], "kept": [kept]}
+    said = (("opened", opened), ("message", {"text": "M", "evidence": []}), ("decided", decided))
+    acts = [Act(n, "case", "AB", kind, "BY", body, "0", "1", moment) for n, (kind, body) in enumerate(said)]
+    names = {
+        name: f"{name.upper()} " + " ".join(sorted(set(re.findall(r"\{\w+\}", text))))
+        for name, text in shipped_language("en").sentences.items()
+    }
+    own = language_of({"locale": "en", **names, "date_pattern": "y"}, "own.yaml")
+    for case, state, held in ((Case.of(acts), "reversed", ()), (Case.of(acts[:2]), "open", (("Z", "P", "1"),))):
+        written = words_of(render_case(CasePage(case, state, held, ("F",)), own))
+        left = set(re.findall(r"\b[a-z]{3,}\b", re.sub(r"Royalty|January|UTC|case AB", "", written)))
+        assert not left, left
+    german = words_of(render_case(CasePage(Case.of(acts), "reversed", (), ()), shipped_language("de")))
+    assert "JUNE hält weiterhin €1.00 von ZOE zurück" in german
