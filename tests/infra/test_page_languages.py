@@ -39,7 +39,7 @@ CASES = tuple(
     for state in ("open", "overdue", "released", "reversed")
 )
 PAGE = ContributorPage(
-    ROW, 1234, "", None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
+    ROW, 1234, (), None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
 )
 
 
@@ -47,8 +47,8 @@ def pages_in(language: Language) -> dict[str, str]:
     """Pages with every sentence that a page may have, by file."""
     kinds = [
         PAGE,
-        replace(PAGE, remark="Q", received="12", changes=None, values=(), history=(), cases=(), pairs=()),
-        replace(PAGE, remark="Q", proposed=True, received="12", row=replace(ROW, held_out=0)),
+        replace(PAGE, remarks=("Q",), received="12", changes=None, values=(), history=(), cases=(), pairs=()),
+        replace(PAGE, remarks=("Q",), proposed=True, received="12", row=replace(ROW, held_out=0)),
         replace(PAGE, proposed=True, row=replace(ROW, rank_worst=1)),
         replace(PAGE, refusal="Q", row=replace(ROW, credit=-0.25, ci_low=-0.5, ci_high=-0.125)),
         replace(PAGE, before=None, row=replace(ROW, share=0.0, ci_low=-0.5, held_out=None)),
@@ -57,7 +57,7 @@ def pages_in(language: Language) -> dict[str, str]:
     named = [replace(page, row=replace(page.row, name="ZOE" * (place + 1))) for place, page in enumerate(kinds)]
     return render_pages(
         named, title="T", created_at="2030-01-02T03:04+00:00", utility_name="U", utility_meaning="M",
-        utilities=(1.0, 3.0), level="95", pool="10", policy="P", language=language,
+        utilities=(1.0, 3.0), level="95", pool="10", terms=("P",), language=language,
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_numbers_and_dates_are_written_as_in_the_language() -> None:
     ):
         assert part in page, part
     assert '<html lang="de" dir="ltr"' in pages["index.html"]
-    assert 'lang="en">P</p>' in pages[file_of("ZOE")], "what is quoted says its language"
+    assert '<span lang="en">P</span>' in pages[file_of("ZOE")], "what is quoted says its language"
 
 
 def test_one_file_of_all_pages_keeps_the_language_of_each() -> None:
