@@ -104,18 +104,19 @@ def pages_of(name: str, language: Language) -> str:
     return " ".join(pages[file] for file in ("index.html", file_of("ZOE")))
 
 
-def named_texts() -> Language:
-    """A language whose sentences are their names."""
+@cache
+def page_of_names(chosen: str) -> str:
+    """The same in a language whose sentences are their names."""
     names = {
         name: f"{name.upper()} " + " ".join(sorted(set(re.findall(r"\{\w+\}", text))))
         for name, text in shipped_language("en").sentences.items()
     }
-    return language_of({"locale": "en", **names, "date_pattern": "y"}, "own.yaml")
+    return pages_of(chosen, language_of({"locale": "en", **names, "date_pattern": "y"}, "own.yaml"))
 
 
 @pytest.mark.parametrize("name", [*PROPERTIES, "sinkhorn(blur=0.5,reach=2)@clip"])
 def test_nothing_recorded_is_left_in_english(name: str) -> None:
-    html = pages_of(name, named_texts())
+    html = page_of_names(name)
     assert 'lang="en">' not in html.partition("<body>")[2].replace('<html lang="en"', "")
     written = re.sub(r"Royalty|January|UTC|\bclip\b|1f0c|2a", "", words_of(html))
     assert set(re.findall(r"\b[a-z]{3,}\b", written)) <= {"amp", "nbsp", "quot", "lt", "gt"}
@@ -124,7 +125,7 @@ def test_nothing_recorded_is_left_in_english(name: str) -> None:
 def test_every_recorded_sentence_is_one_that_is_recorded() -> None:
     """A text that no code writes any more is found."""
     chosen = (*PROPERTIES, "sinkhorn(blur=0.5,reach=2)@clip", "mine:own")
-    written = set(re.findall(r"\w+", " ".join(pages_of(name, named_texts()) for name in chosen)))
+    written = set(re.findall(r"\w+", " ".join(page_of_names(name) for name in chosen)))
     of_cases = {"recorded_kept", *(f"recorded_hold_{why}" for why in ("disputed", "unpayable", "confusable"))}
     names = {name for name in shipped_language("en").sentences if name.startswith("recorded_")} - of_cases
     assert {name for name in names if name.upper() not in written} == set()
