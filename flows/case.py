@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from royalty.flows.languages import chosen_language
 from royalty.flows.mistakes import explained
 from royalty.infra.audit.receipts import Receipts
 from royalty.infra.ledger.cases import Case, Outcome
@@ -73,7 +74,7 @@ def open_case(
         InputError: a contributor is unknown, or the deadline or a file cannot be used.
     """
     check_home(settings())
-    space = open_workspace(settings())
+    space, language = open_workspace(settings()), chosen_language()
     opened = space.cases.open(
         by or settings().actor,
         claimant=claimant,
@@ -83,7 +84,7 @@ def open_case(
         deadline=checked_deadline(deadline),
         evidence=store_evidence(space, evidence),
     )
-    write_case(space, opened)
+    write_case(space, opened, language)
     facts = {"contributors": len(opened.contributors), "works": len(opened.works), "deadline": opened.deadline}
     emit("royalty.case.opened", f"royalty.case.{opened.id}", f"case {opened.id}", facts)
     return opened
@@ -99,10 +100,10 @@ def add_message(case: str, text: str, evidence: Sequence[Path] = (), by: str | N
         InputError: a file cannot be used.
     """
     check_home(settings())
-    space = open_workspace(settings())
+    space, language = open_workspace(settings()), chosen_language()
     files = store_evidence(space, evidence)
     told = space.cases.add_message(case, by or settings().actor, text, files)
-    write_case(space, told)
+    write_case(space, told, language)
     return told
 
 
@@ -132,7 +133,7 @@ def decide_case(
         LedgerBroken: the ledger does not verify.
     """
     check_home(settings())
-    space = open_workspace(settings())
+    space, language = open_workspace(settings()), chosen_language()
     known = space.cases.case(case)
     check_release(space, known, outcome, export)
     unit = currency or (currency_of(space, known) if awards else "")
@@ -149,7 +150,7 @@ def decide_case(
         evidence=files,
         same=same_person,
     )
-    notes, page = list(decided.kept), write_case(space, decided.case)
+    notes, page = list(decided.kept), write_case(space, decided.case, language)
     written = [str(page), str(sign_decision(space, decided.case))]
     for identity in decided.statements:
         posted = space.ledger.statement(identity)

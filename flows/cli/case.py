@@ -134,12 +134,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a case: its money, what was said, and the decision."""
+    from royalty.flows.languages import chosen_language
     from royalty.infra.stores.artifacts import write_whole
     from royalty.tasks.pay.cases import write_case
 
     space = _space()
     shown = space.cases.case(case)
-    page = write_case(space, shown)
+    page = write_case(space, shown, chosen_language())
     if html is not None:
         write_whole(html, page.read_bytes())
     _print_case(shown, as_json)

@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from royalty.infra.ledger.cases import Award, Case
-from royalty.infra.ledger.money import formatted
+from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import environment
-
-OUTCOMES = {
-    "release": "What the case held is released to its contributors.",
-    "reverse": "What the case held returns to the reserve of its pools.",
-}
 
 
 @dataclass(frozen=True)
@@ -29,14 +24,14 @@ class CasePage:
     held: tuple[tuple[str, str, str], ...]
     missing: tuple[str, ...]
 
-    @property
-    def awards(self) -> list[tuple[str, str, str]]:
+    def awards(self, language: Language) -> list[tuple[str, str, str]]:
         """Giver, taker and amount of each award of the decision."""
         decision = self.case.decision
         awards = [Award(**award) for award in decision.body["awards"]] if decision else []
-        return [(award.giver, award.taker, formatted(award.minor, award.currency)) for award in awards]
+        return [(award.giver, award.taker, language.money(award.minor, award.currency)) for award in awards]
 
 
-def render_case(page: CasePage) -> str:
-    """Render the page as one HTML file without external resources."""
-    return environment().get_template("case.html.j2").render(page=page, case=page.case, outcomes=OUTCOMES)
+def render_case(page: CasePage, language: Language) -> str:
+    """Render the page as one HTML file without external resources. What people wrote is quoted as they wrote it."""
+    template = environment(language).get_template("case.html.j2")
+    return template.render(page=page, case=page.case, awards=page.awards(language))

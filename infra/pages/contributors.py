@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.language import Language
@@ -105,7 +107,8 @@ class ContributorPage:
 
     Attributes:
         among: number of contributors.
-        remark: why the payment differs from what the policy alone gives; empty if it does not.
+        remarks: why the payment differs from what the policy alone gives, as it is recorded, in English; amounts are in
+            the language of the page. Empty if it does not differ.
         refusal: why nothing is paid; None if the pool is paid, or the division is proposed.
         proposed: the division was not posted.
         received: what was paid by this credit on other terms than those of the division, or by releases of held money;
@@ -119,7 +122,7 @@ class ContributorPage:
 
     row: ContributorRow
     among: int
-    remark: str
+    remarks: tuple[str, ...]
     refusal: str | None
     values: tuple[ImageValues, ...]
     history: tuple[HistoryRow, ...]
@@ -148,27 +151,29 @@ def render_pages(
     utilities: tuple[float, float],
     level: str,
     pool: str,
-    policy: str,
+    terms: Sequence[str],
     language: Language,
 ) -> dict[str, str]:
     """Render the HTML files by name, the index first; all charts share one scale.
 
     Args:
         utilities: of the models of nobody and of everybody; credits sum to their difference.
-        policy: sentences on the terms by which credit becomes amounts, as they are recorded, in English.
-        language: of the other texts.
+        terms: sentences on how credit becomes amounts, in English; amounts are in the language of the pages.
+        language: of the texts; what it knows of the terms, the remarks and the measured property is translated.
     """
+    templates = environment(language)
+    recorded = vars(templates.get_template("macros.html.j2").module)["recorded"]
     ends = [end for page in pages for end in (page.row.ci_low, page.row.ci_high)]
     shared = {
         "title": title,
         "created_at": created_at,
-        "utility_name": utility_name,
-        "utility_meaning": utility_meaning,
+        "utility": recorded(utility_name, "recorded_property"),
+        "utility_meaning": recorded(utility_meaning, "recorded_meaning"),
         "null_utility": utilities[0],
         "grand_utility": utilities[1],
         "level": level,
         "pool": pool,
-        "policy": policy,
+        "terms": Markup(" ").join(recorded(sentence, "recorded_term") for sentence in terms),
         "tools": {
             name.removeprefix("tools_"): text for name, text in language.sentences.items() if name.startswith("tools_")
         },
@@ -177,7 +182,6 @@ def render_pages(
         "part_decimals": decimals_of(max((abs(tile.value) for tile in _part_tiles(pages)), default=0.0)),
         "pair_decimals": decimals_of(max((pair.amount for page in pages for pair in page.pairs or ()), default=0.0)),
     }
-    templates = environment(language)
     entries = [(file_of(page.row.name), page) for page in pages]
     files = {INDEX: templates.get_template("index.html.j2").render(entries=entries, **shared)}
     template = templates.get_template("contributor.html.j2")

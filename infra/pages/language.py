@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,14 @@ from royalty.infra.ledger.money import formatted
 
 SOURCE = "en"
 LOCALE = "locale"
+FIELDS = {"number": r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?|inf|nan", "amount": r".*\d.*(?<!,)", "id": r"[^\s,]+"}
+"""What is filled into recorded sentences, by the start of the field's name; `.+` for others."""
+NESTED = {"why": "recorded_hold", "held": "recorded_held", "tiers": "recorded_tier"}
+"""Fields that recorded sentences are filled into, and the start of the names of these sentences."""
+LISTS = {"recorded_hold": ", ", "recorded_held": "; ", "recorded_tier": "; ", "recorded_property": ", "}
+"""What separates recorded sentences of a kind that are listed. A sentence, or a name in it, can have it itself."""
+MOST = 4
+"""Most parts between separators that a listed sentence can have."""
 
 
 class LanguageError(Refusal):
@@ -59,6 +68,48 @@ class Language:
     def html(self, name: str, /, **values: object) -> str:
         """A sentence as HTML. Values are escaped, unless they are HTML themselves."""
         return do_forceescape(self.sentences[name]).format(**values)
+
+    def recorded(self, text: str, kind: str) -> str | None:
+        """What was recorded in English, in this language.
+
+        Args:
+            text: as it is recorded, with what was filled in.
+            kind: the start of the names of sentences that it may be one of.
+
+        Returns:
+            The sentence of this language with the same things filled in; numbers, in fields called `number`, have the
+            separators of the language. None if no English sentence reads so.
+        """
+        if kind not in LISTS:
+            return self._recorded_one(text, kind)
+        mark = LISTS[kind]
+        parts = text.split(mark)
+        spoken: list[str | None] = [""]  # of the first parts, by their number
+        for end in range(1, len(parts) + 1):
+            spoken.append(None)
+            for start in range(end - 1, max(end - MOST, 0) - 1, -1):
+                before = spoken[start]
+                last = None if before is None else self._recorded_one(mark.join(parts[start:end]), kind)
+                if last is not None:
+                    spoken[end] = f"{before}{mark if start else ''}{last}"
+                    break
+        return spoken[-1]
+
+    def _recorded_one(self, text: str, kind: str) -> str | None:
+        for name, form in _recorded_forms(kind):
+            if (found := form.fullmatch(text)) is not None:
+                fields = found.groupdict().items()
+                values = {
+                    field: spoken for field, value in fields if (spoken := self._filled_in(field, value)) is not None
+                }
+                if len(values) == len(fields):
+                    return self.text(name, **values)
+        return None
+
+    def _filled_in(self, field: str, value: str) -> str | None:
+        if field.startswith("number"):
+            return self.localized(value)
+        return self.recorded(value, NESTED[field]) if field in NESTED else value
 
     def money(self, minor: int, currency: str) -> str:
         return formatted(minor, currency, self.locale)
@@ -110,6 +161,23 @@ def shipped_language(name: str) -> Language:
     """A language that comes with Royalty."""
     text = files("royalty.infra.pages").joinpath("languages", f"{name}.yaml").read_text(encoding="utf-8")
     return language_of(yaml.safe_load(text), name)
+
+
+@cache
+def _recorded_forms(kind: str) -> list[tuple[str, re.Pattern[str]]]:
+    """Name and form of the English sentences whose names start so, those with the most words of their own first."""
+    forms = []
+    for name, text in shipped_language(SOURCE).sentences.items():
+        if name.startswith(kind):
+            parts = [(re.escape(fixed), filled) for fixed, filled, _, _ in Formatter().parse(text)]
+            form = "".join(fixed + (_group(filled) if filled else "") for fixed, filled in parts)
+            forms.append((sum(len(fixed) for fixed, _ in parts), name, re.compile(form, re.DOTALL)))
+    return [(name, form) for _, name, form in sorted(forms, key=lambda entry: (-entry[0], entry[1]))]
+
+
+def _group(field: str) -> str:
+    form = next((form for start, form in FIELDS.items() if field.startswith(start)), ".+")
+    return f"(?P<{field}>{form})"
 
 
 def language_of(texts: Mapping[str, Any], origin: str) -> Language:

@@ -75,7 +75,11 @@ class Terms:
     personal: Mapping[str, Personal] = field(default_factory=dict)
 
     def description(self, money: Callable[[int], str]) -> str:
-        """The sentences that a report prints about the terms; `money` formats minor units."""
+        """The terms in sentences; `money` formats minor units."""
+        return " ".join(self.sentences(money))
+
+    def sentences(self, money: Callable[[int], str]) -> list[str]:
+        """What `description` joins."""
         policy = POLICIES[self.policy]
         sentences = [policy.description, NEGATIVE[self.negative].format(unpaid=policy.unpaid)]
         if self.equal_share > 0:
@@ -106,7 +110,7 @@ class Terms:
             "Amounts are rounded to the smallest unit of the currency by the largest remainder method, so that they "
             "sum to the pool exactly."
         )
-        return " ".join(sentences)
+        return sentences
 
 
 NEGATIVE: dict[Negative, str] = {

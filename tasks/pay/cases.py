@@ -11,10 +11,11 @@ from pathlib import Path
 from royalty.infra.audit.receipts import Receipts, as_text
 from royalty.infra.ledger.cases import Award, Case, Evidence, Outcome
 from royalty.infra.ledger.decisions import held_by
-from royalty.infra.ledger.money import decimals_of, formatted
+from royalty.infra.ledger.money import decimals_of
 from royalty.infra.ledger.postings import LedgerConflict, Posted
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cases import CasePage, render_case
+from royalty.infra.pages.language import Language
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.workspace import Workspace, notary
@@ -128,16 +129,16 @@ def case_rows(cases: Sequence[Case], contributors: Collection[str]) -> tuple[Cas
     return tuple(CaseRow.of(case, case.state(today())) for case in own)
 
 
-def write_case(space: Workspace, case: Case) -> Path:
+def write_case(space: Workspace, case: Case, language: Language) -> Path:
     """Write the page of a case, `cases/ID.html` in the home."""
     held = [
-        (name, pool, formatted(minor, currency))
+        (name, pool, language.money(minor, currency))
         for (name, pool, currency), minor in held_by(space.ledger, case).items()
     ]
     missing = [file.name for file in case.evidence if not space.artifacts.holds(file.digest)]
     page = CasePage(case, case.state(today()), tuple(held), tuple(missing))
     path = space.root / "cases" / f"{re.sub('[^0-9a-f]', '', case.id)}.html"
-    write_whole(path, render_case(page).encode())
+    write_whole(path, render_case(page, language).encode())
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.pay.stages import DividedPool, PayOutputs
@@ -11,20 +11,20 @@ NAMED = 12
 """Most tiers, and most contributors of a tier, that a sentence names."""
 
 
-def adjustments(paid: PayOutputs, config: PayoutConfig) -> dict[str, str]:
+def adjustments(paid: PayOutputs, money: Callable[[int], str]) -> dict[str, tuple[str, ...]]:
     """Reasons for payments that differ from the policy's share, and the remaining amounts, by contributor.
 
-    For those who are not in the credit table, also what they are paid.
+    For those who are not in the credit table, also what they are paid. `money` formats minor units.
     """
-    sentences = {}
+    found = {}
     gone = {row["contributor"] for row in paid.departed}
     for name, row in paid.settlements.items():
         unpaid = {"held": row.held, "withheld as tax": row.withheld, "carried over": row.carried, "owed": row.debt}
         unpaid |= {"paid": row.amount} if name in gone else {}  # no table of credit shows it
-        amounts = [f"{config.formatted(amount)} {state}" for state, amount in unpaid.items() if amount]
+        amounts = [f"{money(amount)} {state}" for state, amount in unpaid.items() if amount]
         if row.reasons:
-            sentences[name] = "; ".join([*row.reasons, *amounts])
-    return sentences
+            found[name] = (*row.reasons, *amounts)
+    return found
 
 
 def kept_credit(paid: PayOutputs) -> str:
@@ -57,7 +57,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def remarks(division: DividedPool, config: PayoutConfig) -> list[str]:
     """Points to check before paying: adjusted amounts, the reserve, and shared accounts."""
-    notes = [f"{name}: {sentence}" for name, sentence in adjustments(division.outputs, config).items()]
+    adjusted = adjustments(division.outputs, config.formatted)
+    notes = [f"{name}: {'; '.join(reasons)}" for name, reasons in adjusted.items()]
     if division.outputs.reserve:
         notes.append(f"{config.formatted(division.outputs.reserve)} stays in reserve")
     if kept := kept_credit(division.outputs):

@@ -105,7 +105,7 @@ def compose_report(
         pool_name=payout.name or name,
         statement=None,
         refusal=paid.refusal,
-        policy=" ".join(filter(None, policy_sentences(stages.pay, payout, table))),
+        policy=" ".join(policy_sentences(stages.pay, payout, table, payout.formatted)),
         remarks=tuple(payout_remarks(paid, payout)),
         checks=tuple(added.checks),
         diagnostics=tuple(diagnostic_rows(credit.diagnostics)),

@@ -20,16 +20,18 @@ class Contents:
 
     Attributes:
         pool: the amount that is divided, in the language of the contributors' pages.
+        terms: sentences on the terms of the payout, in English, with amounts in that language.
         language: of the contributors' pages; the report is in English.
     """
 
     report: Report
     contributors: tuple[ContributorPage, ...]
     pool: str
+    terms: tuple[str, ...]
     language: Language
 
     def to_bytes(self) -> bytes:
-        return _adapter().dump_json((self.report, self.contributors, self.pool, self.language))
+        return _adapter().dump_json((self.report, self.contributors, self.pool, self.terms, self.language))
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Contents:
@@ -52,13 +54,13 @@ class Contents:
             utilities=(report.null_utility, report.grand_utility),
             level=self.language.percent(f"{100 * report.confidence:g}%"),
             pool=self.pool,
-            policy=report.policy,
+            terms=self.terms,
             language=self.language,
         )
         return {REPORT: render_report(report), **pages}
 
 
-Kept = tuple[Report, tuple[ContributorPage, ...], str, Language]
+Kept = tuple[Report, tuple[ContributorPage, ...], str, tuple[str, ...], Language]
 
 
 def _adapter() -> TypeAdapter[Kept]:

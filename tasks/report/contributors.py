@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.pay.cases import case_rows
 from royalty.tasks.pay.credits import ranked
+from royalty.tasks.pay.remarks import adjustments
 from royalty.tasks.report.background import Background, EarlierRun
 from royalty.tasks.report.image_parts import parts_by_contributor
 from royalty.tasks.report.stages import RunStages
@@ -41,7 +43,8 @@ def compose_pages(
         replace(row, amount=_amount(settlements.get(row.name), row.share, payout.currency, language))
         for row in report.rows
     ]
-    remarks, interactions = dict(report.remarks), report.interactions
+    remarks = adjustments(stages.pay.outputs, partial(language.money, currency=payout.currency))
+    interactions = report.interactions
     earlier, valued = background.earlier, _valued(background)
     before = _earlier_credit(space, earlier)
     parts = parts_by_contributor(space, stages, background, payout.currency, language)
@@ -53,7 +56,7 @@ def compose_pages(
             ContributorPage(
                 row=row,
                 among=len(rows),
-                remark=remarks.get(row.name, ""),
+                remarks=remarks.get(row.name, ()),
                 refusal=stages.pay.outputs.refusal,
                 values=valued(row.name),
                 history=(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -149,39 +149,44 @@ def diagnostic_rows(diagnostics: Mapping[str, float | str]) -> Iterator[tuple[st
             yield DIAGNOSTICS[key], f"{value:.3g}"
 
 
-def policy_sentences(division: DividedPool, payout: PayoutConfig, table: pd.DataFrame) -> Iterator[str]:
+def policy_sentences(
+    division: DividedPool, payout: PayoutConfig, table: pd.DataFrame, money: Callable[[int], str]
+) -> Iterator[str]:
     """The terms of a division, its tiers, and the uncertainty that it is allowed.
 
     Args:
         table: the credit table.
+        money: formats minor units.
     """
-    yield division.inputs.terms(payout).description(payout.formatted)
-    yield tier_sentence(division.outputs.tiers)
-    yield parts_sentence(table, division.outputs, payout)
+    yield from division.inputs.terms(payout).sentences(money)
+    if division.outputs.tiers:
+        yield tier_sentence(division.outputs.tiers)
+    if not division.outputs.refusal:
+        yield from parts_sentences(table, division.outputs, payout.minor_units, money)
     stderr = relative_stderr(table["credit"].to_numpy(float), table["stderr"].to_numpy(float))
     limit = division.inputs.config.get("limits", {}).get("stderr")  # not the run's, which a command may have lifted
     allowed = "which these terms do not limit" if limit is None else f"and these terms allow {limit:.3g}"
     yield f"The largest standard error of a credit is {stderr:.2g} of an equal share, {allowed}."
 
 
-def parts_sentence(table: pd.DataFrame, paid: PayOutputs, payout: PayoutConfig) -> str:
-    """How much of credit and pay is the same for all, and how much tells contributors apart; empty if refused."""
-    if paid.refusal:
-        return ""
+def parts_sentences(table: pd.DataFrame, paid: PayOutputs, pool: int, money: Callable[[int], str]) -> Iterator[str]:
+    """How much of credit and pay is the same for all, and how much tells contributors apart."""
     credit = parts_of(table["credit"].tolist())
-    money = parts_of([paid.settlements[name].share for name in table["contributor"]])
+    pay = parts_of([paid.settlements[name].share for name in table["contributor"]])
     kept = reliability(credits_of(table))
-    return (
+    yield (
         f"An equal part of the credit is {credit.equal:.3g} for each of {len(table)} contributors, and of the pool "
-        f"{payout.formatted(round(money.equal))}. Differences between contributors move "
-        f"{payout.formatted(round(money.moved))} of {payout.formatted(payout.minor_units)}. The reliability of the "
-        f"differences in credit is {kept:.2f}: the fraction of their variance that is not noise."
+        f"{money(round(pay.equal))}."
+    )
+    yield f"Differences between contributors move {money(round(pay.moved))} of {money(pool)}."
+    yield (
+        f"The reliability of the differences in credit is {kept:.2f}: the fraction of their variance that is not noise."
     )
 
 
 def payout_remarks(paid: PayOutputs, payout: PayoutConfig) -> Iterator[tuple[str, str]]:
     """Contributors whose payment was adjusted, each with the reasons, then the reserve and credit that was kept."""
-    yield from adjustments(paid, payout).items()
+    yield from ((name, "; ".join(reasons)) for name, reasons in adjustments(paid, payout.formatted).items())
     if paid.reserve:
         yield "Reserve", f"{payout.formatted(paid.reserve)} of the pool, left by the cap or withheld to repay debts"
     if kept := kept_credit(paid):

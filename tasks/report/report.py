@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from prefect.cache_policies import NO_CACHE
 
@@ -14,12 +15,14 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_changed
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.tasks.config.credit import CreditConfig
+from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.composing import Remarks, compose_report
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import compose_pages
 from royalty.tasks.report.gallery import KeptGallery
 from royalty.tasks.report.image_parts import IMAGE_CREDIT_TABLE, image_credit_table
+from royalty.tasks.report.notes import policy_sentences
 from royalty.tasks.report.payment_pages import PAYOUT, beside, payout_table, with_payments
 from royalty.tasks.report.prefect_artifacts import show_in_prefect
 from royalty.tasks.report.stages import REPORT, ReportInputs, ReportOutputs, RunStages, WrittenReport
@@ -60,8 +63,10 @@ def write_report(
 
         report = compose_report(space, name, config, stages, background.train, Remarks(timings, notes, checks))
         contributors = compose_pages(space, report, stages, background, config.payout, language)
-        pool = language.money(config.payout.minor_units, config.payout.currency)
-        contents = Contents(report, tuple(contributors), pool, language)
+        money = partial(language.money, currency=config.payout.currency)
+        table = load_table(space, stages.credit.outputs.table)
+        terms = tuple(policy_sentences(stages.pay, config.payout, table, money))
+        contents = Contents(report, tuple(contributors), money(config.payout.minor_units), terms, language)
         shown = with_payments(space, contents, stages.pay.stage, background.statements)
         shown = gallery.shown_in(shown) if gallery else shown
         rendered = shown.render()

@@ -8,7 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from royalty.infra.ledger.acts import Act
+from royalty.infra.ledger.cases import Case
 from royalty.infra.pages.case_rows import CaseRow
+from royalty.infra.pages.cases import CasePage, render_case
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, file_of, render_pages
 from royalty.infra.pages.interactions import PairRow
@@ -36,7 +39,7 @@ CASES = tuple(
     for state in ("open", "overdue", "released", "reversed")
 )
 PAGE = ContributorPage(
-    ROW, 1234, "", None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
+    ROW, 1234, (), None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
 )
 
 
@@ -44,8 +47,8 @@ def pages_in(language: Language) -> dict[str, str]:
     """Pages with every sentence that a page may have, by file."""
     kinds = [
         PAGE,
-        replace(PAGE, remark="Q", received="12", changes=None, values=(), history=(), cases=(), pairs=()),
-        replace(PAGE, remark="Q", proposed=True, received="12", row=replace(ROW, held_out=0)),
+        replace(PAGE, remarks=("Q",), received="12", changes=None, values=(), history=(), cases=(), pairs=()),
+        replace(PAGE, remarks=("Q",), proposed=True, received="12", row=replace(ROW, held_out=0)),
         replace(PAGE, proposed=True, row=replace(ROW, rank_worst=1)),
         replace(PAGE, refusal="Q", row=replace(ROW, credit=-0.25, ci_low=-0.5, ci_high=-0.125)),
         replace(PAGE, before=None, row=replace(ROW, share=0.0, ci_low=-0.5, held_out=None)),
@@ -54,7 +57,7 @@ def pages_in(language: Language) -> dict[str, str]:
     named = [replace(page, row=replace(page.row, name="ZOE" * (place + 1))) for place, page in enumerate(kinds)]
     return render_pages(
         named, title="T", created_at="2030-01-02T03:04+00:00", utility_name="U", utility_meaning="M",
-        utilities=(1.0, 3.0), level="95", pool="10", policy="P", language=language,
+        utilities=(1.0, 3.0), level="95", pool="10", terms=("P",), language=language,
     )  # fmt: skip
 
 
@@ -94,7 +97,7 @@ def test_numbers_and_dates_are_written_as_in_the_language() -> None:
     ):
         assert part in page, part
     assert '<html lang="de" dir="ltr"' in pages["index.html"]
-    assert 'lang="en">P</p>' in pages[file_of("ZOE")], "what is quoted says its language"
+    assert '<span lang="en">P</span>' in pages[file_of("ZOE")], "what is quoted says its language"
 
 
 def test_one_file_of_all_pages_keeps_the_language_of_each() -> None:
@@ -112,3 +115,25 @@ def test_separators_are_those_of_the_locale(locale: str, number: str, percent: s
     language = Language(locale, shipped_language("en").sentences)
     assert language.localized("1,234.5") == number
     assert language.percent("12.5%") == percent
+
+
+def test_pages_of_cases_have_no_sentence_beside_the_language() -> None:
+    """With every sentence replaced by its name, only what was written in the case is left."""
+    moment, award = "2030-01-02T03:04+00:00", {"giver": "G", "taker": "K", "minor": 12, "currency": "EUR"}
+    evidence = [{"name": "F", "digest": "D", "bytes": 3}]
+    opened = {"claimant": "C", "contributors": ["Z"], "works": [], "reason": "R", "deadline": "", "evidence": evidence}
+    kept = "JUNE still holds €1.00 of ZOE: case AB"
+    decided = {"outcome": "reverse", "reason": "R", "awards": [award], "evidence": [], "statements": [], "kept": [kept]}
+    said = (("opened", opened), ("message", {"text": "M", "evidence": []}), ("decided", decided))
+    acts = [Act(n, "case", "AB", kind, "BY", body, "0", "1", moment) for n, (kind, body) in enumerate(said)]
+    names = {
+        name: f"{name.upper()} " + " ".join(sorted(set(re.findall(r"\{\w+\}", text))))
+        for name, text in shipped_language("en").sentences.items()
+    }
+    own = language_of({"locale": "en", **names, "date_pattern": "y"}, "own.yaml")
+    for case, state, held in ((Case.of(acts), "reversed", ()), (Case.of(acts[:2]), "open", (("Z", "P", "1"),))):
+        written = words_of(render_case(CasePage(case, state, held, ("F",)), own))
+        left = set(re.findall(r"\b[a-z]{3,}\b", re.sub(r"Royalty|January|UTC|case AB", "", written)))
+        assert not left, left
+    german = words_of(render_case(CasePage(Case.of(acts), "reversed", (), ()), shipped_language("de")))
+    assert "JUNE hält weiterhin €1.00 von ZOE zurück" in german

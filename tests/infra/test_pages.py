@@ -52,7 +52,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     )
     changes = (("Credit", "+1", "+2"),)
     composed = [
-        ContributorPage(row, 4, SCRIPT, None, (values,), history, 1.0, "2029-12-02T03:04+00:00", changes)
+        ContributorPage(row, 4, (SCRIPT,), None, (values,), history, 1.0, "2029-12-02T03:04+00:00", changes)
         for row in rows
     ]
     composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())
@@ -83,7 +83,7 @@ def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, s
         utilities=(1.0, 3.0),
         level="95%",
         pool="€9.00",
-        policy=report.policy,
+        terms=(report.policy,),
         language=shipped_language("en"),
     )
 
@@ -91,7 +91,7 @@ def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, s
 def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str], report: Report) -> None:  # noqa: F811
     row = replace(report.rows[0], name="ann", items=90, held_out=46, credit=0.5)
     values = ImageValues("gmvaluator", 13.084, 52.336, 0.25, ())
-    page = ContributorPage(row, 3, "", None, (values,), (), None, None, None)
+    page = ContributorPage(row, 3, (), None, (values,), (), None, None, None)
     made = rendered([page], report)
     whole = " ".join(re.sub(r"<[^>]+>", " ", made[file_of("ann")]).split())
     assert "Images brought 136 Trained on 90 Held out 46" in whole
@@ -116,7 +116,7 @@ def test_parts_of_images_say_what_they_are(report: Report) -> None:  # noqa: F81
     def text(credit: float, **changes: Any) -> str:
         row = replace(report.rows[0], name="ann", credit=credit, amount="€4.00")
         parts = replace(PartsOfImages(2, 100, False, (tile, replace(tile, place=2)), ()), **changes)
-        page = ContributorPage(row, 3, "", None, (), (), None, None, None, parts=parts)
+        page = ContributorPage(row, 3, (), None, (), (), None, None, None, parts=parts)
         return " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report)[file_of("ann")]).split())
 
     whole = text(0.5)
@@ -140,7 +140,7 @@ def test_an_amount_says_what_it_is_a_share_of_and_why_it_differs(report: Report)
     )
 
     def text(row: ContributorRow, **changes: Any) -> str:
-        page = replace(ContributorPage(row, 3, "", None, (), (), None, None, None), **changes)
+        page = replace(ContributorPage(row, 3, (), None, (), (), None, None, None), **changes)
         return " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report)[file_of(row.name)]).split())
 
     assert "€750.00 is paid: 75.0% of the pool of €9.00. By credit, one of the places 1\u20132 of 3" in text(paid)
@@ -148,7 +148,7 @@ def test_an_amount_says_what_it_is_a_share_of_and_why_it_differs(report: Report)
     proposed = text(paid, proposed=True)
     assert "€750.00 is proposed and not paid yet: 75.0% of the pool of €9.00." in proposed
     assert "Amount proposed €750.00" in proposed
-    held = text(unsure, remark="in dispute, held; €1.00 held", received="€0.60")
+    held = text(unsure, remarks=("in dispute, held", "€1.00 held"), received="€0.60")
     assert "€250.00 is paid; the share of the pool of €9.00 is 75.0%, and the difference is explained below" in held
     assert "differs from it: in dispute, held; €1.00 held. In proportion to positive credit." in held
     assert "€0.60 more is paid by this credit, as the history below shows" in held
@@ -168,7 +168,7 @@ def test_a_page_names_the_surest_substitutes_and_complements(report: Report) -> 
     assert [pair.second for pair in found.of("ann")] == ["eve", SUBSTITUTES.second, "dee"]
     assert [pair.other("dee") for pair in found.of("dee")] == ["ann"]
     assert found.of("fay") == ()
-    page = ContributorPage(replace(report.rows[0], name="ann"), 3, "", None, (), (), None, None, None)
+    page = ContributorPage(replace(report.rows[0], name="ann"), 3, (), None, (), (), None, None, None)
     text = shown(rendered([replace(page, pairs=found.of("ann"))], report)[file_of("ann")])
     assert "Your images matter more because those of eve complement them" in text
     assert (
@@ -227,7 +227,7 @@ def test_many_contributors_are_found_sorted_and_grouped_in_the_page(
     count: int,
 ) -> None:
     rows = crowd(report, count)
-    composed = [ContributorPage(row, count, "", None, (), (), None, None, None) for row in rows]
+    composed = [ContributorPage(row, count, (), None, (), (), None, None, None) for row in rows]
     names = [row.name for row in rows]
     pages = {"report.html": render_report(replace(report, rows=tuple(rows))), **rendered(composed, report)}
     (tmp_path / "contributors").mkdir()
@@ -269,7 +269,7 @@ def test_many_contributors_are_found_sorted_and_grouped_in_the_page(
 @pytest.mark.parametrize("scheme", [pytest.param("dark", marks=pytest.mark.slow), "light"])
 def test_tools_are_accessible(browser: Browser, report: Report, tmp_path: Path, scheme: str) -> None:  # noqa: F811
     rows = crowd(report, 15)
-    composed = [ContributorPage(row, 15, "", None, (), (), None, None, None) for row in rows]
+    composed = [ContributorPage(row, 15, (), None, (), (), None, None, None) for row in rows]
     pages = {"report.html": render_report(replace(report, rows=tuple(rows))), **rendered(composed, report)}
     browser.scheme(scheme)
     for file, width in product(("report.html", "index.html"), WIDTHS):
