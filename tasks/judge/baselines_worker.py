@@ -12,10 +12,10 @@ import torch
 
 from royalty.models.data.items import ImageSet
 from royalty.models.generators.denoiser import Denoiser
-from royalty.models.generators.gradients import journey_gradients, loss_gradients
+from royalty.models.generators.gradients import journey_gradients, loss_gradients, prediction_errors
 from royalty.models.properties.classifier import Classifier
 from royalty.models.properties.property import Property
-from royalty.models.valuation.influence import relative_influence, renormalized_influence, trak
+from royalty.models.valuation.influence import diffusion_attribution, relative_influence, renormalized_influence, trak
 from royalty.models.valuation.similarity import (
     aggregate,
     embedding_distance,
@@ -27,7 +27,7 @@ from royalty.tasks.judge.stages import AttributeInputs, AttributeOutputs
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.loading import load_classifier, load_images, load_model, load_property
 
-GRADIENT_METHODS = 4
+GRADIENT_METHODS = 5
 """Progress steps of the methods that compare gradients."""
 
 
@@ -127,6 +127,14 @@ def _compare_gradients(
     square = loss_gradients(model, images, loss="square", **options)
     square_query = loss_gradients(model, queries, loss="square", **options)
     scores.add("D-TRAK", trak(square, square_query, damping=damping), time.perf_counter() - began, "sum")
+    scores.advance(1)
+
+    began = time.perf_counter()
+    absolute = loss_gradients(model, images, loss="absolute", **options)
+    absolute_query = loss_gradients(model, queries, loss="absolute", **options)
+    errors = prediction_errors(model, images, timesteps=settings.timesteps, seed=seed)
+    das = diffusion_attribution(absolute, absolute_query, errors, damping=damping)
+    scores.add("DAS", das, time.perf_counter() - began, "sum")
     scores.advance(1)
 
 
