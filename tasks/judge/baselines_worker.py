@@ -16,6 +16,7 @@ from royalty.models.generators.gradients import journey_gradients, loss_gradient
 from royalty.models.properties.classifier import Classifier
 from royalty.models.properties.property import Property
 from royalty.models.valuation.influence import diffusion_attribution, relative_influence, renormalized_influence, trak
+from royalty.models.valuation.patches import patch_attribution
 from royalty.models.valuation.similarity import (
     aggregate,
     embedding_distance,
@@ -35,7 +36,7 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     """Score contributors by each baseline, and time it. Higher is more valuable.
 
     Scores are averages over images that the base model generates (section 4.3). Similarities are aggregated by average
-    and by maximum, influences by sum, as in the paper. The property of a contributor's images is left out if it is not
+    and by maximum, influences and shares of patches by sum, as in the paper. The property of a contributor's images is left out if it is not
     defined for as few images as some contributor has.
     """
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
@@ -46,6 +47,7 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     generated = model.sample(inputs.sampling["images"], **sampling, seed=inputs.seed)
     scores = _Scores(data.membership, context.advance)
     _compare_images(scores, classifier, data.images, generated)
+    _compare_patches(scores, data.images, generated[: inputs.gradients.images], inputs.seed)
     if isinstance(model, Denoiser):  # gradients are implemented for these kinds only
         _compare_gradients(scores, model, data.images, generated, inputs, sampling)
     else:
@@ -88,6 +90,14 @@ def _compare_images(scores: _Scores, classifier: Classifier, images: np.ndarray,
     scores.advance(1)
     cluster = classifier.probabilities(generated).argmax(axis=1)
     scores.add("embedding distance", embedding_distance(features, made, cluster), 0.0, "average", "maximum")
+    scores.advance(1)
+
+
+def _compare_patches(scores: _Scores, images: np.ndarray, queries: np.ndarray, seed: int) -> None:
+    """Add patch attribution of as many generated images as the gradients have; it works for every kind of model."""
+    began = time.perf_counter()
+    shares = patch_attribution(images, queries, seed=seed)
+    scores.add("patches", shares, time.perf_counter() - began, "sum")
     scores.advance(1)
 
 
