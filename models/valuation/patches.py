@@ -22,7 +22,7 @@ def patch_attribution(
     stride: int | None = None,
     levels: tuple[float, ...] = LEVELS,
     seed: int,
-    entries: int = 2**22,
+    entries: int = 2**19,
 ) -> np.ndarray:
     """Nonparametric data attribution: the share of each image in the posterior of patches of noisy generated images.
 
@@ -65,7 +65,7 @@ def patch_attribution(
     patch = max(1, round(side / 3)) if patch is None else patch
     stride = max(1, patch // 2) if stride is None else stride
     if not 1 <= patch <= side:
-        raise ValueError(f"`patch` is from 1 to the shorter side of the images, {side}, got {patch}; choose a smaller one")
+        raise ValueError(f"`patch` is from 1 to the shorter side of the images, {side}, got {patch}; choose one of these")
     if stride < 1 or entries < 1:
         raise ValueError(f"`stride` and `entries` are at least 1, got {stride} and {entries}; choose larger ones")
     if not levels or not all(0 < level < 1 for level in levels):
@@ -108,7 +108,13 @@ def _noisy_patches(images: Tensor, patch: int, stride: int, levels: tuple[float,
 
 
 def _log_weights(queries: Tensor, images: Tensor, patch: int) -> Tensor:
-    """Log of the weight of each image, not normalized: `(queries, images)`."""
+    """Log of the weight of each image, not normalized: `(queries, images)`.
+
+    It is -inf for an image whose weight is below 1e-38 of the largest weight among these images.
+    """
     patches = unfold(images, patch)  # (images, pixels, positions)
     keys = torch.cat([patches, patches.square().sum(dim=1, keepdim=True)], dim=1).transpose(0, 1).flatten(1)
-    return (queries @ keys).view(len(queries), len(images), -1).logsumexp(dim=2)
+    weights = queries @ keys
+    largest = weights.amax(dim=1, keepdim=True)
+    weights.sub_(largest).exp_()  # in place: faster than `logsumexp`
+    return weights.view(len(queries), len(images), -1).sum(dim=2).log_().add_(largest)
