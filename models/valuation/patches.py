@@ -65,7 +65,7 @@ def patch_attribution(
     patch = max(1, round(side / 3)) if patch is None else patch
     stride = max(1, patch // 2) if stride is None else stride
     if not 1 <= patch <= side:
-        raise ValueError(f"`patch` is from 1 to the shorter side of the images, {side}, got {patch}; choose one of these")
+        raise ValueError(f"`patch` is from 1 to the shorter side of the images, {side}, got {patch}; choose another")
     if stride < 1 or entries < 1:
         raise ValueError(f"`stride` and `entries` are at least 1, got {stride} and {entries}; choose larger ones")
     if not levels or not all(0 < level < 1 for level in levels):
@@ -85,7 +85,7 @@ def patch_attribution(
 
 
 def _scaled(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images).float() / 127.5 - 1
+    return torch.tensor(images).float() / 127.5 - 1
 
 
 def _noisy_patches(images: Tensor, patch: int, stride: int, levels: tuple[float, ...], seed: int) -> Tensor:

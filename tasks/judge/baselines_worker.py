@@ -36,8 +36,8 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     """Score contributors by each baseline, and time it. Higher is more valuable.
 
     Scores are averages over images that the base model generates (section 4.3). Similarities are aggregated by average
-    and by maximum, influences and shares of patches by sum, as in the paper. The property of a contributor's images is left out if it is not
-    defined for as few images as some contributor has.
+    and by maximum, influences by sum, as in the paper, and shares of patches by sum. The property of a contributor's
+    images is left out if it is not defined for as few images as some contributor has.
     """
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
     began = time.perf_counter()

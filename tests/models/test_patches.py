@@ -15,7 +15,9 @@ SHAPE = (2, 7, 6)
 
 @pytest.fixture
 def train() -> np.ndarray:
-    return np.random.default_rng(0).integers(256, size=(9, *SHAPE), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(256, size=(9, *SHAPE), dtype=np.uint8)
+    images.setflags(write=False)  # as those that are mapped from a file
+    return images
 
 
 @pytest.fixture
