@@ -7,7 +7,7 @@ difference. The loss is that of `Denoiser.fit`, the mean squared error of the pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch.func import functional_call, grad, vmap
 from royalty.models.base.choices import SchedulerName
 from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.unets import target_of
+
+Loss = Literal["simple", "square", "absolute"]
+"""The training loss, or the mean square or the mean absolute value of the model's output."""
 
 SAMPLING_BATCH = 256
 """Batch size of `Denoiser.sample`, which draws the noise of each batch from one generator."""
@@ -54,7 +57,7 @@ def loss_gradients(
     model: Denoiser,
     images: np.ndarray,
     *,
-    loss: Literal["simple", "square"],
+    loss: Loss,
     timesteps: int = 100,
     projection: int,
     seed: int,
@@ -68,7 +71,8 @@ def loss_gradients(
 
     Args:
         images: uint8, `(n, channels, height, width)`.
-        loss: "simple", the training loss, or "square", the mean square of the model's output (D-TRAK).
+        loss: "simple", the training loss; "square", the mean square of the model's output (D-TRAK); or "absolute", its
+            mean absolute value (DAS).
         timesteps: number of timesteps, evenly spaced from 1 to T - 1, where T is the number of diffusion steps.
         projection: dimensions to project to; inner products vary by about projection ** -0.5.
         seed: of the noise and the projection; use the same for gradients that will be compared.
@@ -138,7 +142,7 @@ def image_gradients(
     model: Denoiser,
     images: np.ndarray,
     *,
-    loss: Literal["simple", "square"],
+    loss: Loss,
     timesteps: int,
     seed: int,
     batch_size: int,
@@ -147,14 +151,39 @@ def image_gradients(
 
     Arguments and errors are those of `loss_gradients`; parameters are in the order of `model.unet`.
     """
-    if loss not in ("simple", "square"):
-        raise ValueError(f'the loss is "simple" or "square"; got {loss!r}. Choose one of these')
+    if loss not in get_args(Loss):
+        raise ValueError(f'the loss is "simple", "square" or "absolute"; got {loss!r}. Choose one of these')
     times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
     images_at_once = max(1, batch_size // timesteps)
     for start in range(0, len(images), images_at_once):
         noisy, velocity = diffuse(model, images[start : start + images_at_once], times, noise)
         target = velocity if loss == "simple" else torch.zeros_like(velocity)
-        yield _mean_gradients(model, noisy, times, target, batch_size)
+        yield _mean_gradients(model, noisy, times, target, batch_size, absolute=loss == "absolute")
+
+
+@torch.no_grad()
+def prediction_errors(
+    model: Denoiser, images: np.ndarray, *, timesteps: int = 100, seed: int, batch_size: int = 400
+) -> np.ndarray:
+    """Root mean square error of the prediction for each image, averaged over timesteps: the residual r of DAS.
+
+    Arguments and errors are those of `loss_gradients`; equal seeds give equal noise.
+
+    Returns:
+        float64, `(n,)`, not negative.
+    """
+    times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
+    errors = []
+    for image in range(len(images)):
+        noisy, target = (rows[0] for rows in diffuse(model, images[image : image + 1], times, noise))
+        squares = [
+            (model.unet(inputs, at).sample - wanted).square().flatten(1).mean(dim=1)
+            for inputs, at, wanted in zip(
+                *(torch.split(rows, batch_size) for rows in (noisy, times, target)), strict=True
+            )
+        ]
+        errors.append(float(torch.cat(squares).sqrt().mean()))
+    return np.array(errors)
 
 
 def noise_levels(model: Denoiser, *, timesteps: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -181,13 +210,16 @@ def diffuse(model: Denoiser, images: np.ndarray, times: Tensor, noise: Tensor) -
     return noisy.view(shape + noisy.shape[1:]), target.view(shape + target.shape[1:])
 
 
-def _mean_gradients(model: Denoiser, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int) -> Tensor:
-    """Gradient of each image's squared error, averaged over pixels and times: `(n, parameters)`."""
+def _mean_gradients(
+    model: Denoiser, noisy: Tensor, times: Tensor, target: Tensor, batch_size: int, *, absolute: bool = False
+) -> Tensor:
+    """Gradient of each image's squared, or absolute, error, averaged over pixels and times: `(n, parameters)`."""
     parameters = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
 
     def error(weights: dict[str, Tensor], noisy: Tensor, times: Tensor, target: Tensor) -> Tensor:
         output: Tensor = functional_call(model.unet, weights, (noisy, times)).sample
-        return (output - target).square().mean() * len(output)
+        error = output - target
+        return (error.abs() if absolute else error.square()).mean() * len(output)
 
     gradients = vmap(grad(error), in_dims=(None, 0, None, 0))
     total = torch.zeros(len(noisy), _parameters(model), device=model.device)

@@ -2,8 +2,9 @@
 
 Phi `(items, projection)` holds the gradients of the training items, H = Phi'Phi + lambda I approximates the Hessian,
 and g is the gradient of a query. The result is TRAK, relative influence or renormalized influence with `loss_gradients`
-of the simple loss, D-TRAK with those of the square loss, and Journey-TRAK with `journey_gradients` as queries. Higher
-is always more valuable, and scores may be summed over queries and items.
+of the simple loss, D-TRAK with those of the square loss, and Journey-TRAK with `journey_gradients` as queries. The
+diffusion attribution score takes those of the absolute output. Higher is always more valuable, and scores may be summed
+over queries and items.
 """
 
 from __future__ import annotations
@@ -54,6 +55,41 @@ def renormalized_influence(train_gradients: np.ndarray, query_gradients: np.ndar
     """
     lengths = np.linalg.norm(train_gradients.astype(np.float64), axis=1)
     scores: np.ndarray = trak(train_gradients, query_gradients, damping=damping) / np.where(lengths > 0, lengths, 1)
+    return scores
+
+
+def diffusion_attribution(
+    train_gradients: np.ndarray, query_gradients: np.ndarray, errors: np.ndarray, *, damping: float
+) -> np.ndarray:
+    """Diffusion attribution score (DAS): the squared change of the model's output when an item is left out.
+
+    tau_i = E_g [ (g'H^-1 phi_i r_i / (1 - phi_i'H^-1 phi_i))^2 ], with the residual r_i of item i and its leverage
+    phi_i'H^-1 phi_i (Lin et al. 2025, arXiv 2410.18639). It is one Newton step of leaving an item out, so it is exact
+    for ridge regression, where phi are the inputs. As in the code of the authors, the output is reduced to its mean
+    absolute value before gradients are taken, and gradients and residuals are averaged over timesteps. Their code also
+    scales the residuals of each item to unit length over timesteps, which this does not.
+
+    Args:
+        train_gradients: `(items, projection)`, of `loss_gradients` with the loss "absolute".
+        query_gradients: `(queries, projection)`, from the same projection.
+        errors: `(items,)`, of `prediction_errors`.
+        damping: as for `trak`. Without it, the leverage of every item would be 1 where items are fewer than dimensions.
+
+    Returns:
+        float64, `(items,)`, not negative. The sign of the change is lost: the score is by how much an item matters.
+
+    Raises:
+        ValueError: as for `trak`, or not one finite error for each item.
+    """
+    train, queries = checked_rows(train_gradients, query_gradients)
+    if errors.shape != (len(train),) or not np.isfinite(errors).all():
+        raise ValueError(
+            f"`errors` has one finite number for each of the {len(train)} items, got shape {errors.shape}; compute it "
+            "with `prediction_errors` from the images of the gradients"
+        )
+    rows = _preconditioned(train, damping)
+    leverage = (rows * train).sum(axis=1)  # below 1, for damping is above 0
+    scores: np.ndarray = np.square(queries @ rows.T).mean(axis=0) * np.square(errors / (1 - leverage))
     return scores
 
 

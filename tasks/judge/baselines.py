@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     worker = Deferred("royalty.tasks.judge.baselines_worker")
 
-PARTS = 7
+PARTS = 9
 """Steps of the progress bar."""
 
 

@@ -12,10 +12,11 @@ import torch
 
 from royalty.models.data.items import ImageSet
 from royalty.models.generators.denoiser import Denoiser
-from royalty.models.generators.gradients import journey_gradients, loss_gradients
+from royalty.models.generators.gradients import journey_gradients, loss_gradients, prediction_errors
 from royalty.models.properties.classifier import Classifier
 from royalty.models.properties.property import Property
-from royalty.models.valuation.influence import relative_influence, renormalized_influence, trak
+from royalty.models.valuation.influence import diffusion_attribution, relative_influence, renormalized_influence, trak
+from royalty.models.valuation.patches import patch_attribution
 from royalty.models.valuation.similarity import (
     aggregate,
     embedding_distance,
@@ -27,7 +28,7 @@ from royalty.tasks.judge.stages import AttributeInputs, AttributeOutputs
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.loading import load_classifier, load_images, load_model, load_property
 
-GRADIENT_METHODS = 4
+GRADIENT_METHODS = 5
 """Progress steps of the methods that compare gradients."""
 
 
@@ -35,8 +36,8 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     """Score contributors by each baseline, and time it. Higher is more valuable.
 
     Scores are averages over images that the base model generates (section 4.3). Similarities are aggregated by average
-    and by maximum, influences by sum, as in the paper. The property of a contributor's images is left out if it is not
-    defined for as few images as some contributor has.
+    and by maximum, influences by sum, as in the paper, and shares of patches by sum. The property of a contributor's
+    images is left out if it is not defined for as few images as some contributor has.
     """
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
     began = time.perf_counter()
@@ -46,6 +47,7 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     generated = model.sample(inputs.sampling["images"], **sampling, seed=inputs.seed)
     scores = _Scores(data.membership, context.advance)
     _compare_images(scores, classifier, data.images, generated)
+    _compare_patches(scores, data.images, generated[: inputs.gradients.images], inputs.seed)
     if isinstance(model, Denoiser):  # gradients are implemented for these kinds only
         _compare_gradients(scores, model, data.images, generated, inputs, sampling)
     else:
@@ -91,6 +93,14 @@ def _compare_images(scores: _Scores, classifier: Classifier, images: np.ndarray,
     scores.advance(1)
 
 
+def _compare_patches(scores: _Scores, images: np.ndarray, queries: np.ndarray, seed: int) -> None:
+    """Add patch attribution of as many generated images as the gradients have; it works for every kind of model."""
+    began = time.perf_counter()
+    shares = patch_attribution(images, queries, seed=seed)
+    scores.add("patches", shares, time.perf_counter() - began, "sum")
+    scores.advance(1)
+
+
 def _compare_gradients(
     scores: _Scores,
     model: Denoiser,
@@ -127,6 +137,14 @@ def _compare_gradients(
     square = loss_gradients(model, images, loss="square", **options)
     square_query = loss_gradients(model, queries, loss="square", **options)
     scores.add("D-TRAK", trak(square, square_query, damping=damping), time.perf_counter() - began, "sum")
+    scores.advance(1)
+
+    began = time.perf_counter()
+    absolute = loss_gradients(model, images, loss="absolute", **options)
+    absolute_query = loss_gradients(model, queries, loss="absolute", **options)
+    errors = prediction_errors(model, images, timesteps=settings.timesteps, seed=seed)
+    das = diffusion_attribution(absolute, absolute_query, errors, damping=damping)
+    scores.add("DAS", das, time.perf_counter() - began, "sum")
     scores.advance(1)
 
 

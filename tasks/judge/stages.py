@@ -19,7 +19,7 @@ class Gradients:
     """Settings of the gradient methods.
 
     Attributes:
-        images: number of images that the base model generates for them.
+        images: number of images that the base model generates for them, and whose patches are attributed.
         timesteps: number of evenly spaced noise levels over which gradients are averaged.
         projection: dimensions of the random projection of gradients.
         damping: damping of their second moments, as a fraction of the mean non-zero eigenvalue.

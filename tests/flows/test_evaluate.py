@@ -58,7 +58,9 @@ def test_lds_then_counterfactual_on_kept_models(watch: Watch, royalty: Run, tmp_
     methods = {row["method"] for row in judged["rows"]}
     crossed = [row for row in judged["rows"] if row["method"] == "Shapley, retrain, cross-fitted"]
     assert min(row["trained"] for row in crossed) == 10
-    assert {"Shapley, sparsified", "leave-one-out, retrain", "D-TRAK (sum)", "pixel similarity (maximum)"} <= methods
+    assert {"Shapley, sparsified", "leave-one-out, retrain", "D-TRAK (sum)", "DAS (sum)"} <= methods
+    assert {"pixel similarity (maximum)", "patches (sum)"} <= methods
+    assert {row["seconds"] > 0 for row in judged["rows"] if row["method"] == "patches (sum)"} == {True}
     assert {"game with pairs, retrain", "best single bit", "random credit", "another retraining"} <= methods
     assert all(-1.001 <= row["low"] <= row["high"] <= 1.001 for row in judged["rows"])
     assert {row["among"] for row in judged["rows"]} >= {"all", "within strata"}, "the blurred scanner is planted"

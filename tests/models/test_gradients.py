@@ -8,7 +8,13 @@ import torch
 
 from royalty.models.generators import gradients
 from royalty.models.generators.ddpm import DDPM, Architecture
-from royalty.models.generators.gradients import CountSketch, journey_gradients, loss_gradients, noise_levels
+from royalty.models.generators.gradients import (
+    CountSketch,
+    journey_gradients,
+    loss_gradients,
+    noise_levels,
+    prediction_errors,
+)
 
 SMALL = Architecture(image_size=8, channels=1, block_channels=(4, 8), layers_per_block=1)
 WHOLE = 20_000
@@ -34,7 +40,7 @@ def inner_products(rows: np.ndarray) -> np.ndarray:
     return rows.astype(np.float64) @ rows.astype(np.float64).T
 
 
-@pytest.mark.parametrize("loss", ["simple", "square"])
+@pytest.mark.parametrize("loss", ["simple", "square", "absolute"])
 def test_equals_autograd_of_the_mean_over_timesteps(model: DDPM, images: np.ndarray, loss: str) -> None:
     times, noise = noise_levels(model, timesteps=5, seed=3)
     expected = []
@@ -42,10 +48,21 @@ def test_equals_autograd_of_the_mean_over_timesteps(model: DDPM, images: np.ndar
         clean = image.expand(5, -1, -1, -1)
         output = model.unet(model.scheduler.add_noise(clean, noise, times), times).sample
         target = model.scheduler.get_velocity(clean, noise, times) if loss == "simple" else 0
-        expected.append(gradient(model, ((output - target) ** 2).mean()))
+        error = output - target
+        expected.append(gradient(model, (error.abs() if loss == "absolute" else error**2).mean()))
     rows = loss_gradients(model, images, loss=loss, timesteps=5, projection=WHOLE, seed=3)  # type: ignore[arg-type]
     assert rows.dtype == np.float32
     np.testing.assert_allclose(inner_products(rows), inner_products(np.array(expected)), rtol=1e-4)
+
+
+def test_errors_are_those_of_the_training_loss(model: DDPM, images: np.ndarray) -> None:
+    times, noise = noise_levels(model, timesteps=5, seed=3)
+    errors = prediction_errors(model, images, timesteps=5, seed=3, batch_size=2)
+    clean = torch.from_numpy(images[4:5]).float().expand(5, -1, -1, -1) / 127.5 - 1
+    with torch.no_grad():
+        output = model.unet(model.scheduler.add_noise(clean, noise, times), times).sample
+    squares = (output - model.scheduler.get_velocity(clean, noise, times)).square().mean(dim=(1, 2, 3))
+    assert errors[4] == pytest.approx(float(squares.sqrt().mean()), rel=1e-5)
 
 
 def test_row_i_is_of_image_i_whatever_the_batches(model: DDPM, images: np.ndarray) -> None:

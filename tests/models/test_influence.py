@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from royalty.models.valuation.influence import relative_influence, renormalized_influence, trak
+from royalty.models.valuation.influence import diffusion_attribution, relative_influence, renormalized_influence, trak
 
 Estimator = Callable[..., np.ndarray]
 ESTIMATORS = [trak, relative_influence, renormalized_influence]
@@ -89,3 +89,31 @@ def test_what_has_no_solution_is_refused(estimator: Estimator) -> None:
         estimator(0 * train, queries, damping=0.1)
     with pytest.raises(ValueError, match="the same number of columns"):
         estimator(train, queries[:, 1:], damping=0.1)
+
+
+def test_das_is_the_squared_change_of_ridge_regression_without_an_item() -> None:
+    """The Newton step is exact for a quadratic loss: refit without each item, with the damping of all items."""
+    generator = np.random.default_rng(0)
+    for items, dimensions in SHAPES:
+        inputs, queries = gradients(items, dimensions)
+        outputs = generator.normal(size=items)
+        ridge = 0.3 * np.mean(np.linalg.svd(inputs, compute_uv=False) ** 2) * np.eye(dimensions)
+        everyone = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ outputs)
+        expected = []
+        for item in range(items):
+            others, wanted = np.delete(inputs, item, axis=0), np.delete(outputs, item)
+            without = np.linalg.solve(others.T @ others + ridge, others.T @ wanted)
+            expected.append(np.mean((queries @ (everyone - without)) ** 2))
+        scores = diffusion_attribution(inputs, queries, outputs - inputs @ everyone, damping=0.3)
+        np.testing.assert_allclose(scores, expected, rtol=1e-9)
+
+
+def test_das_of_copies_of_perfect_items_and_of_bad_errors() -> None:
+    train, queries = gradients(6, 9)
+    train[3], errors = train[0], np.array([1.0, 2, 0, 1, 3, 4])
+    scores = diffusion_attribution(train, queries, errors, damping=0.1)
+    assert scores[0] == pytest.approx(scores[3])
+    assert scores[2] == 0  # what the model predicts without error taught it nothing
+    for wrong in (errors[1:], errors * np.nan):
+        with pytest.raises(ValueError, match="one finite number for each of the 6 items"):
+            diffusion_attribution(train, queries, wrong, damping=0.1)
