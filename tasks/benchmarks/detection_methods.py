@@ -16,9 +16,11 @@ from royalty.models.valuation.item_baselines import (
     tracin_values,
 )
 from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.kairos import kairos_values
 from royalty.models.valuation.knn_shapley import knn_shapley_values
 from royalty.models.valuation.lava import lava_values
 from royalty.models.valuation.sava import batchwise_lava_values, sava_values
+from royalty.models.valuation.training_baselines import confident_learning_values, out_of_bag_values
 from royalty.tasks.config.detection import DetectionSettings, Looking
 
 BY_DISTANCE: tuple[Looking, ...] = ("lava", "sava", "batchwise-lava", "knn-shapley", "prototype")
@@ -55,6 +57,9 @@ def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
         "el2n": lambda *sides: el2n_values(*sides, seed=seed),
         "tracin": lambda *sides: tracin_values(*sides, seed=seed),
         "influence": lambda *sides: influence_values(*sides),
+        "data-oob": lambda *sides: out_of_bag_values(*sides, seed=seed),
+        "confident-learning": lambda *sides: confident_learning_values(*sides, seed=seed),
+        "kairos": lambda *sides: kairos_values(*sides),
         "random": lambda *sides: ItemValues(np.random.default_rng(seed).random(len(sides[0])), {}),
     }
     return methods[name]

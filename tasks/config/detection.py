@@ -24,6 +24,9 @@ Looking = Literal[
     "el2n",
     "tracin",
     "influence",
+    "data-oob",
+    "confident-learning",
+    "kairos",
     "class-shares",
     "random",
 ]

@@ -22,6 +22,8 @@ from royalty.models.valuation.item_baselines import (
     tracin_values,
 )
 from royalty.models.valuation.items import ItemValues
+from royalty.models.valuation.kairos import kairos_values
+from royalty.models.valuation.training_baselines import confident_learning_values, out_of_bag_values
 
 METHODS: dict[str, Callable[..., ItemValues]] = {
     "confidence": partial(confidence_values, seed=0),
@@ -29,6 +31,9 @@ METHODS: dict[str, Callable[..., ItemValues]] = {
     "prototype": prototype_values,
     "tracin": partial(tracin_values, seed=0),
     "influence": influence_values,
+    "data-oob": partial(out_of_bag_values, seed=0),
+    "confident-learning": partial(confident_learning_values, seed=0),
+    "kairos": kairos_values,
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
@@ -219,6 +224,9 @@ def test_progress_counts_the_work() -> None:
         (partial(el2n_values, seed=0, runs=4), 4),
         (prototype_values, 3),
         (partial(tracin_values, seed=0, epochs=6), 6),
+        (partial(out_of_bag_values, seed=0, bags=20), 20),
+        (partial(confident_learning_values, seed=0, folds=4), 4),
+        (kairos_values, 2),
     ):
         done: list[int] = []
         method(*items, progress=done.append)
