@@ -41,7 +41,7 @@ COLUMNS = {
 
 TITLES = {
     "sensitivity": "Results with fewer generated images, ten random draws of each number",
-    "single-images": "Effect of the items behind single images on these, against those behind the other images",
+    "single-images": "Effect of the items behind single images, against those behind others",
     "calibration": "Mean score of the highest contributions, with and without image quality",
 }
 
