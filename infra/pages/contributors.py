@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.language import Language
@@ -173,7 +171,7 @@ def render_pages(
         "grand_utility": utilities[1],
         "level": level,
         "pool": pool,
-        "terms": Markup(" ").join(recorded(sentence, "recorded_term") for sentence in terms),
+        "terms": [recorded(sentence, "recorded_term") for sentence in terms],
         "tools": {
             name.removeprefix("tools_"): text for name, text in language.sentences.items() if name.startswith("tools_")
         },
