@@ -38,7 +38,7 @@ def patch_attribution(
     -||p(x_t) - sqrt(a) p_j(x_i)||^2 / (2 (1 - a)). This is the posterior under which the optimal denoiser of patches
     averages (arXiv 2510.14269). Weights are summed over j, and averaged over the patches of x_t, the noise levels and
     the generated images. Unlike the code of the authors, patches do not extend beyond the border of the image, and the
-    patches of x_t are those of a stride, and large images are reduced. The time is proportional to the number of pairs of
+    patches of x_t are those of a stride, and large images are reduced. Time is proportional to the number of pairs of
     patches and to their area.
 
     Args:

@@ -43,9 +43,9 @@ class GeneratorBase(StageConfig):
         return False
 
     @property
-    def stacked(self) -> bool:
-        """Whether several of these models are trained as a stack, faster than one after the other."""
-        return False
+    def share_process(self) -> bool:
+        """Whether models of several coalitions are trained in one process: as a stack, or since starting one costs."""
+        return True
 
     @property
     def trained_base(self) -> TrainedBase | None:

@@ -66,6 +66,10 @@ class DenoiserConfig(DiffusionConfig):
     def needs_labels(self) -> bool:
         return self.conditional
 
+    @property
+    def share_process(self) -> bool:
+        return False
+
     @model_validator(mode="after")
     def _widths_divide(self) -> DenoiserConfig:
         for width in self.block_channels:
@@ -99,9 +103,9 @@ class DDPMConfig(DenoiserConfig):
     patch: Literal[1, 2, 4] = 1
 
     @property
-    def stacked(self) -> bool:
+    def share_process(self) -> bool:
         apart = self.attention or self.flip or self.torch_compile or self.gradient_checkpointing
-        return self.patch == 1 and not apart
+        return self.patch == 1 and not apart  # as a stack
 
     def check_size(self, size: int) -> None:
         halvings = self.patch * 2 ** (len(self.block_channels) - 1)

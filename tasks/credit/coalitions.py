@@ -298,12 +298,12 @@ def made_here(plans: Sequence[CoalitionPlan]) -> dict[str, list[str]]:
 
 
 def side_by_side(pending: Sequence[CoalitionPlan], config: CreditConfig) -> int:
-    """Number of coalitions in a process: one, if each trains a net of its own, and no stack makes several faster.
+    """Number of coalitions in a process: one, if each trains a large net, and no stack makes several faster.
 
     Workers then wait for at most one coalition at the end, and a lost process loses one.
     """
     own_nets = {plan.method for plan in pending} <= {"sparsified", "finetune", "retrain"}
-    return 1 if own_nets and not config.generator.stacked else SIDE_BY_SIDE
+    return 1 if own_nets and not config.generator.share_process else SIDE_BY_SIDE
 
 
 def shares(pending: Sequence[CoalitionPlan], size: int) -> list[list[CoalitionPlan]]:

@@ -74,6 +74,8 @@ def test_only_nets_of_a_stack_share_a_process() -> None:
         groups = shares(plans, side_by_side(plans, config))
         assert len(groups) == -(-trained // size)
         assert sorted(plan.key for group in groups for plan in group) == sorted(plan.key for plan in plans)
+    others = [as_credit_config({"generator": {"kind": kind}}) for kind in ("beta-vae", "dcgan")]
+    assert {side_by_side(plans, other) for other in others} == {8}
     told = [replace(plan, method="amortized") for plan in plans]
     assert side_by_side(told, attentive) == 8, "a coalition of these trains nothing"
 

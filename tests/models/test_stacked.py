@@ -58,7 +58,7 @@ def train(starts: list[DDPM], image_sets: list[np.ndarray], chosen: list[int]) -
 def test_configurations_know_which_nets_train_in_a_stack(settings: dict[str, Any]) -> None:
     config = DDPMConfig(**settings)
     labels = np.array([0, 1]) if config.conditional else None
-    assert config.stacked == architecture_of(1, 8, labels, **config.architecture()).plain
+    assert config.share_process == architecture_of(1, 8, labels, **config.architecture()).plain
 
 
 def test_equals_training_one_after_the_other(starts: list[DDPM], image_sets: list[np.ndarray]) -> None:
