@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from royalty.flows.configuration import ConfigError, as_credit_config
-from royalty.infra.settings import settings
+from royalty.infra.settings import Settings, settings
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.stored import open_set
 from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig, CreditEstimateConfig
 from royalty.tasks.config.sources import DigitsSource
+from royalty.tasks.credit import coalitions
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, plan_image_sets, shares, side_by_side
 from royalty.tasks.credit.counts import check_run
 from royalty.tasks.credit.drawn import drawn_items
@@ -66,11 +67,16 @@ def test_public_images_are_in_every_model_and_are_no_players() -> None:
     assert all(without.get(plan.members) != plan.key for plan in plans), "public images are in the keys"
 
 
-def test_only_nets_of_a_stack_share_a_process() -> None:
+def test_fewer_coalitions_share_a_process_where_none_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     plans = planned(ingest.fn(SOURCE, 0), CreditConfig(data=SOURCE, coalitions=CoalitionConfig(count=14)))
     trained = sum(bool(plan.members) for plan in plans)
     attentive = as_credit_config({"generator": {"kind": "ddpm", "attention": [1]}})
-    for config, size in ((CreditConfig(), 8), (attentive, 1)):
+    for config, runner, size in (
+        (CreditConfig(), "threads", 8),
+        (attentive, "threads", 2),
+        (attentive, "tcp://host:1", 1),
+    ):
+        monkeypatch.setattr(coalitions, "settings", lambda runner=runner: Settings(runner=runner, workers=2))
         groups = shares(plans, side_by_side(plans, config))
         assert len(groups) == -(-trained // size)
         assert sorted(plan.key for group in groups for plan in group) == sorted(plan.key for plan in plans)
