@@ -33,7 +33,7 @@ from royalty.models.generators.resume import Keeper
 from royalty.models.generators.schedulers import solver
 from royalty.models.generators.unets import Architecture, at_random_levels, build_unet, noise_schedule
 
-SAMPLING_STEPS = 20
+SAMPLING_STEPS, SAMPLING_BATCH = 20, 256
 TAYLOR_BATCH = 64
 TAYLOR_BATCHES = 8
 
@@ -264,7 +264,7 @@ class Denoiser(ABC):
         seed: int,
         steps: int = SAMPLING_STEPS,
         scheduler: SchedulerName = "unipc",
-        batch_size: int = 256,
+        batch_size: int = SAMPLING_BATCH,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """Generate images, deterministically from the initial noise.
@@ -284,7 +284,7 @@ class Denoiser(ABC):
             solver = self.solver(steps, scheduler)
             for time in solver.timesteps:
                 with in_bfloat16(self.device, self.architecture.mixed_precision):
-                    predicted = self._predict(net, latent, time, labels)
+                    predicted = self.predict(net, latent, time, labels)
                 latent = solver.step(predicted.float(), time, latent).prev_sample
             images.append(self.pictured(latent))
             if progress is not None:
@@ -294,10 +294,10 @@ class Denoiser(ABC):
     def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
         return tuple(label_names[: self.architecture.classes])
 
-    def _predict(self, net: Any, latent: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+    def predict(self, net: Any, latent: Tensor, time: Tensor, labels: Tensor | None) -> Tensor:
         """The net's prediction for a batch, with classifier-free guidance if it is conditional (Ho & Salimans 2022)."""
         classes, weight = self.architecture.classes, self.architecture.guidance
-        if not classes:
+        if labels is None or not classes:
             prediction: Tensor = net(latent, time).sample
             return prediction
         conditional: Tensor = net(latent, time, labels).sample

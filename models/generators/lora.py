@@ -20,6 +20,7 @@ from royalty.models.base.serialization import pack, unpack
 from royalty.models.data.items import Shown
 from royalty.models.generators.acceleration import compiled, in_bfloat16
 from royalty.models.generators.averaging import Average
+from royalty.models.generators.captions import captions_of
 from royalty.models.generators.generator import NOTHING_ELSE, DivergedError, Fits, Resources, batches, fit_one_by_one
 from royalty.models.generators.libraries import UNet2DConditionModel, get_cosine_schedule_with_warmup
 from royalty.models.generators.memory import Parts
@@ -30,7 +31,7 @@ from royalty.models.generators.resume import Keeper, pack_training, unpack_train
 from royalty.models.generators.schedulers import solver
 from royalty.models.generators.stable_diffusion import FrozenPipeline, load_pipeline
 
-SAMPLING_STEPS = 100
+SAMPLING_STEPS, SAMPLING_BATCH = 100, 64
 WARMUP_SHARE = 10
 """Warm-up takes at most 1 / WARMUP_SHARE of the steps: a coalition's finetuning can be shorter than `warmup_steps`."""
 
@@ -115,7 +116,7 @@ class LoRA:
             base_digest=digest_of_pipeline(folder),
             shape=tuple(shown.images.shape[1:]),
             prompt=prompt,
-            prompts=tuple(sorted(set(_captions(shown.texts, prompt, len(shown.images))))),
+            prompts=tuple(sorted(set(captions_of(shown.texts, prompt, len(shown.images))))),
             **settings,
         )
         pipeline = load_pipeline(folder, adaptation.base_digest, resources.device)
@@ -190,12 +191,12 @@ class LoRA:
             The loss of each step: mean squared error of the predicted noise or velocity, whichever the base predicts.
         """
         settings = self.adaptation
-        captions = _captions(texts, settings.prompt, len(images))
+        captions = captions_of(texts, settings.prompt, len(images))
         moments = self.pipeline.moments(images, self.resources.rows)  # (items, 2, c, h, w)
         distinct = sorted(set(captions))
         embeddings = self.pipeline.embeddings(distinct, self.resources.rows)  # (distinct, tokens, features)
         caption_index = torch.tensor([distinct.index(text) for text in captions], device=moments.device)
-        parameters = self._mounted()
+        parameters = self.mounted()
         self.pipeline.unet.train(settings.gradient_checkpointing)  # diffusers checkpoints in training mode only
         if settings.gradient_checkpointing:
             self.pipeline.unet.enable_gradient_checkpointing()
@@ -206,6 +207,7 @@ class LoRA:
         average = Average(parameters, ema_decay)
         plan = batches(len(images), batch_size, steps, generator)
         parts = Parts(parameters, batch_size, settings.gradient_accumulation)
+        timesteps = int(self.pipeline.scheduler.config.num_train_timesteps)
         saved = keeper.load() if keeper else None
         done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
         losses = [loss for (loss,) in done]
@@ -215,7 +217,7 @@ class LoRA:
         for batch in plan[len(losses) :]:
             # One draw samples the latent from its posterior, the other is the noise to predict.
             noise = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
-            times = torch.randint(self._timesteps, (len(batch),), generator=generator).to(moments.device)
+            times = torch.randint(timesteps, (len(batch),), generator=generator).to(moments.device)
             clean = moments[batch, 0] + moments[batch, 1] * noise[0]
             work = partial(self._backward, unet, clean, noise[1], times, embeddings[caption_index[batch]])
             losses.append(float(parts.run(work, optimizer.zero_grad)))
@@ -248,32 +250,27 @@ class LoRA:
         seed: int,
         steps: int = SAMPLING_STEPS,
         scheduler: SchedulerName = "pndm",
-        batch_size: int = 64,
+        batch_size: int = SAMPLING_BATCH,
         progress: Progress | None = None,
     ) -> np.ndarray:
         """Generate images, cycling through the prompts, from noise that depends on the seed and the batch alone."""
         pipeline, settings = self.pipeline, self.adaptation
-        self._mounted()
+        self.mounted()
         pipeline.unet.eval()
         unet = compiled(pipeline.unet, pipeline.device, settings.torch_compile)
         prompts = pipeline.embeddings([*settings.prompts, ""], self.resources.rows)
-        multiple = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
-        shape = (pipeline.unet.config.in_channels, settings.shape[1] // multiple, settings.shape[2] // multiple)
         images = []
         for index, start in enumerate(range(0, n, batch_size)):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             embeddings = prompts[[(start + place) % len(settings.prompts) for place in range(size)]]
-            latent = torch.randn((size, *shape), generator=generator).to(pipeline.device)
+            latent = torch.randn((size, *self.noise_shape), generator=generator).to(pipeline.device)
             sampler = solver(scheduler, pipeline.scheduler.config, steps, pipeline.device)
             latent = latent * sampler.init_noise_sigma
             for time in sampler.timesteps:
                 scaled = sampler.scale_model_input(latent, time)
                 with in_bfloat16(pipeline.device, settings.mixed_precision, cpus=False):
-                    predicted = unet(scaled, time, embeddings).sample
-                    if settings.guidance != 1:
-                        unconditional = unet(scaled, time, prompts[-1:].expand_as(embeddings)).sample
-                        predicted = unconditional + settings.guidance * (predicted - unconditional)
+                    predicted = self.predict(unet, scaled, time, embeddings, prompts[-1:])
                 latent = sampler.step(predicted.float(), time, latent).prev_sample
             images.append(pipeline.decoded(latent, settings.shape[0]))
             if progress is not None:
@@ -322,12 +319,10 @@ class LoRA:
 
     def size(self) -> Size:
         """Parameters of the LoRA; multiply-adds of one pass of the U-Net with it, for one image."""
-        self._mounted()
+        self.mounted()
         embeddings = self.pipeline.embeddings(self.adaptation.prompts[:1], self.resources.rows)
-        multiple = 2 ** (len(self.pipeline.vae.config.block_out_channels) - 1)
-        shape = (self.pipeline.unet.config.in_channels, *(side // multiple for side in self.adaptation.shape[1:]))
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            self.pipeline.unet(torch.zeros((1, *shape), device=embeddings.device), 0, embeddings)
+            self.pipeline.unet(torch.zeros((1, *self.noise_shape), device=embeddings.device), 0, embeddings)
         return Size(sum(weight.numel() for weight in self.weights.values()), counter.get_total_flops() // 2)
 
     def to_bytes(self) -> bytes:
@@ -360,10 +355,26 @@ class LoRA:
         return cls(pipeline, adaptation, weights, resources)
 
     @property
-    def _timesteps(self) -> int:
-        return int(self.pipeline.scheduler.config.num_train_timesteps)
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the latents that are denoised."""
+        multiple = 2 ** (len(self.pipeline.vae.config.block_out_channels) - 1)
+        _, height, width = self.adaptation.shape
+        return self.pipeline.unet.config.in_channels, height // multiple, width // multiple
 
-    def _mounted(self) -> list[nn.Parameter]:
+    def predict(self, unet: Any, latent: Tensor, time: Tensor, embeddings: Tensor, empty: Tensor) -> Tensor:
+        """The net's prediction for a batch, with classifier-free guidance (Ho & Salimans 2022).
+
+        Args:
+            embeddings: of the prompts, `(batch, tokens, features)`.
+            empty: of the empty prompt, `(1, tokens, features)`.
+        """
+        predicted: Tensor = unet(latent, time, embeddings).sample
+        if self.adaptation.guidance == 1:
+            return predicted
+        unconditional: Tensor = unet(latent, time, empty.expand_as(embeddings)).sample
+        return unconditional + self.adaptation.guidance * (predicted - unconditional)
+
+    def mounted(self) -> list[nn.Parameter]:
         """Copy this model's weights into the pipeline's adapter; its parameters, sorted by name."""
         parameters = self.pipeline.adapter(self.adaptation.targets, self.adaptation.rank)
         with torch.no_grad():
@@ -385,15 +396,3 @@ class LoRA:
         loss: Tensor = (predicted.float() - target).square().mean() * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-
-def _captions(texts: Sequence[str] | None, prompt: str | None, items: int) -> list[str]:
-    if prompt is not None:
-        return [prompt] * items
-    uncaptioned = items if texts is None else sum(not text for text in texts)
-    if uncaptioned:
-        raise InputError(
-            f"without `generator: {{prompt: ...}}` every image needs a caption; {uncaptioned} of {items} have none. "
-            "Fill in the column `text` of the metadata, or set a prompt for all"
-        )
-    return list(texts or ())

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from royalty.models.data.items import ImageSet
-from royalty.models.generators.denoiser import Denoiser
-from royalty.models.generators.gradients import journey_gradients, loss_gradients, prediction_errors
+from royalty.models.generators.differentiable import Differentiable, differentiable
+from royalty.models.generators.gradients import Loss, journey_gradients, loss_gradients, prediction_errors
 from royalty.models.properties.classifier import Classifier
 from royalty.models.properties.property import Property
 from royalty.models.valuation.influence import diffusion_attribution, relative_influence, renormalized_influence, trak
@@ -48,10 +48,11 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     scores = _Scores(data.membership, context.advance)
     _compare_images(scores, classifier, data.images, generated)
     _compare_patches(scores, data.images, generated[: inputs.gradients.images], inputs.seed)
-    if isinstance(model, Denoiser):  # gradients are implemented for these kinds only
-        _compare_gradients(scores, model, data.images, generated, inputs, sampling)
-    else:
+    learner = differentiable(model)
+    if learner is None:
         context.advance(GRADIENT_METHODS)
+    else:
+        _compare_gradients(scores, learner, data, generated, inputs, sampling)
     _judge_contributors(scores, data, load_property(context, inputs.property, inputs.classifier, inputs.reference))
     return AttributeOutputs(scores.values, scores.seconds, time.perf_counter() - began)
 
@@ -103,8 +104,8 @@ def _compare_patches(scores: _Scores, images: np.ndarray, queries: np.ndarray, s
 
 def _compare_gradients(
     scores: _Scores,
-    model: Denoiser,
-    images: np.ndarray,
+    model: Differentiable,
+    data: ImageSet,
     generated: np.ndarray,
     inputs: AttributeInputs,
     sampling: dict[str, Any],
@@ -112,11 +113,18 @@ def _compare_gradients(
     """Add similarities and influences from gradients of the loss at training and at generated images."""
     settings, seed = inputs.gradients, inputs.seed
     damping, queries = settings.damping, generated[: settings.images]
+    given, asked = model.given(data.labels, data.texts, len(data.images)), model.asked(len(queries))
     options: dict[str, Any] = {"timesteps": settings.timesteps, "projection": settings.projection, "seed": seed}
 
+    def gradients(loss: Loss) -> tuple[np.ndarray, np.ndarray]:
+        """Of the loss at training and at generated images."""
+        return (
+            loss_gradients(model, data.images, given, loss=loss, **options),
+            loss_gradients(model, queries, asked, loss=loss, **options),
+        )
+
     began = time.perf_counter()
-    simple = loss_gradients(model, images, loss="simple", **options)
-    query = loss_gradients(model, queries, loss="simple", **options)
+    simple, query = gradients("simple")
     seconds = time.perf_counter() - began
     scores.add("gradient similarity", gradient_similarity(simple, query), seconds, "average", "maximum")
     scores.advance(1)
@@ -134,15 +142,13 @@ def _compare_gradients(
     scores.advance(1)
 
     began = time.perf_counter()
-    square = loss_gradients(model, images, loss="square", **options)
-    square_query = loss_gradients(model, queries, loss="square", **options)
+    square, square_query = gradients("square")
     scores.add("D-TRAK", trak(square, square_query, damping=damping), time.perf_counter() - began, "sum")
     scores.advance(1)
 
     began = time.perf_counter()
-    absolute = loss_gradients(model, images, loss="absolute", **options)
-    absolute_query = loss_gradients(model, queries, loss="absolute", **options)
-    errors = prediction_errors(model, images, timesteps=settings.timesteps, seed=seed)
+    absolute, absolute_query = gradients("absolute")
+    errors = prediction_errors(model, data.images, given, timesteps=settings.timesteps, seed=seed)
     das = diffusion_attribution(absolute, absolute_query, errors, damping=damping)
     scores.add("DAS", das, time.perf_counter() - began, "sum")
     scores.advance(1)

@@ -110,7 +110,7 @@ def encode_each_step(
     """The loop of a training script: images and captions of every batch go through their encoders."""
     pipeline = model.pipeline
     device, texts = pipeline.device, np.array(shown.texts)
-    parameters = model._mounted()
+    parameters = model.mounted()
     pipeline.unet.eval()
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-6)
     generator, losses = np.random.default_rng(0), []

@@ -31,7 +31,7 @@ from tests.watching import Watch
 TINY = """
 data: {source: digits, contributors: 5, concentration: 1.0}
 classifier: {steps: 30}
-generator: {steps: 4, batch_size: 16, block_channels: [8, 16]}
+generator: {steps: 4, batch_size: 16, block_channels: [8, 16], conditional: true}
 sampling: {images: 32, steps: 3}
 pruning: {recovery_steps: 2}
 coalitions: {finetune_steps: 2, batch_size: 16}

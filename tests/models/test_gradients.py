@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from royalty.models.generators import gradients
+from royalty.models.generators import denoiser
 from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.differentiable import of_denoiser
 from royalty.models.generators.gradients import (
     CountSketch,
     journey_gradients,
@@ -42,7 +43,7 @@ def inner_products(rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("loss", ["simple", "square", "absolute"])
 def test_equals_autograd_of_the_mean_over_timesteps(model: DDPM, images: np.ndarray, loss: str) -> None:
-    times, noise = noise_levels(model, timesteps=5, seed=3)
+    times, noise = noise_levels(of_denoiser(model), timesteps=5, seed=3)
     expected = []
     for image in torch.from_numpy(images).float() / 127.5 - 1:
         clean = image.expand(5, -1, -1, -1)
@@ -50,14 +51,14 @@ def test_equals_autograd_of_the_mean_over_timesteps(model: DDPM, images: np.ndar
         target = model.scheduler.get_velocity(clean, noise, times) if loss == "simple" else 0
         error = output - target
         expected.append(gradient(model, (error.abs() if loss == "absolute" else error**2).mean()))
-    rows = loss_gradients(model, images, loss=loss, timesteps=5, projection=WHOLE, seed=3)  # type: ignore[arg-type]
+    rows = loss_gradients(of_denoiser(model), images, loss=loss, timesteps=5, projection=WHOLE, seed=3)  # type: ignore[arg-type]
     assert rows.dtype == np.float32
     np.testing.assert_allclose(inner_products(rows), inner_products(np.array(expected)), rtol=1e-4)
 
 
 def test_errors_are_those_of_the_training_loss(model: DDPM, images: np.ndarray) -> None:
-    times, noise = noise_levels(model, timesteps=5, seed=3)
-    errors = prediction_errors(model, images, timesteps=5, seed=3, batch_size=2)
+    times, noise = noise_levels(of_denoiser(model), timesteps=5, seed=3)
+    errors = prediction_errors(of_denoiser(model), images, timesteps=5, seed=3, batch_size=2)
     clean = torch.from_numpy(images[4:5]).float().expand(5, -1, -1, -1) / 127.5 - 1
     with torch.no_grad():
         output = model.unet(model.scheduler.add_noise(clean, noise, times), times).sample
@@ -67,20 +68,22 @@ def test_errors_are_those_of_the_training_loss(model: DDPM, images: np.ndarray) 
 
 def test_row_i_is_of_image_i_whatever_the_batches(model: DDPM, images: np.ndarray) -> None:
     arguments = {"loss": "simple", "timesteps": 4, "projection": 64, "seed": 0}
-    rows = loss_gradients(model, images, **arguments)
+    rows = loss_gradients(of_denoiser(model), images, **arguments)
     close = {"rtol": 1e-3, "atol": 1e-4 * np.abs(rows).max()}
     done: list[int] = []
     for batch_size in (3, 4, 12):  # part of an image's timesteps, one image, three of the seven
-        batched = loss_gradients(model, images, **arguments, batch_size=batch_size, progress=done.append)
+        batched = loss_gradients(of_denoiser(model), images, **arguments, batch_size=batch_size, progress=done.append)
         np.testing.assert_allclose(batched, rows, **close)
     assert sum(done) == 3 * len(images)
     order = np.array([5, 5, 0, 6, 2])
-    np.testing.assert_allclose(loss_gradients(model, images[order], **arguments, batch_size=12), rows[order], **close)
+    np.testing.assert_allclose(
+        loss_gradients(of_denoiser(model), images[order], **arguments, batch_size=12), rows[order], **close
+    )
     assert np.abs(rows[0] - rows[1]).max() > 0.1 * np.abs(rows).max()
 
 
 def test_timesteps_are_spread_over_all_but_zero(model: DDPM) -> None:
-    times, _ = noise_levels(model, timesteps=100, seed=0)
+    times, _ = noise_levels(of_denoiser(model), timesteps=100, seed=0)
     assert (times[0], times[-1]) == (1, 999)
     assert set(times.diff().tolist()) <= {10, 11}
 
@@ -90,7 +93,7 @@ def test_journey_follows_the_sampling_path(
     model: DDPM, n: int, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each latent the target is the velocity between the finished image and the latent's own noise."""
-    monkeypatch.setattr(gradients, "SAMPLING_BATCH", 4)
+    monkeypatch.setattr(denoiser, "SAMPLING_BATCH", 4)
     made, expected = model.sample(n, seed=2, steps=3, batch_size=4), []
     for batch, start in enumerate(range(0, n, 4)):
         generator = torch.Generator().manual_seed(2 * 1_000_003 + batch)
@@ -112,7 +115,7 @@ def test_journey_follows_the_sampling_path(
             expected.append(gradient(model, torch.stack(losses).mean()))
     done: list[int] = []
     rows = journey_gradients(
-        model,
+        of_denoiser(model),
         n=n,
         seed=2,
         steps=3,
@@ -130,8 +133,8 @@ def test_journey_and_loss_gradients_share_a_projection(model: DDPM, images: np.n
     """Inner products across the two are those of the whole gradients, as TRAK needs them."""
     shared = {"n": 4, "seed": 0, "steps": 2, "projection_seed": 1}
     products = [
-        loss_gradients(model, images, loss="simple", timesteps=3, projection=projection, seed=1)
-        @ journey_gradients(model, **shared, projection=projection).T
+        loss_gradients(of_denoiser(model), images, loss="simple", timesteps=3, projection=projection, seed=1)
+        @ journey_gradients(of_denoiser(model), **shared, projection=projection).T
         for projection in (WHOLE, 4096)
     ]
     assert np.corrcoef(products[0].flat, products[1].flat)[0, 1] > 0.9
@@ -167,8 +170,8 @@ def test_nothing_is_left_behind(model: DDPM, images: np.ndarray) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    loss_gradients(model, images, loss="simple", timesteps=2, projection=8, seed=0)
-    journey_gradients(model, n=2, seed=0, steps=2, projection=8, projection_seed=0)
+    loss_gradients(of_denoiser(model), images, loss="simple", timesteps=2, projection=8, seed=0)
+    journey_gradients(of_denoiser(model), n=2, seed=0, steps=2, projection=8, projection_seed=0)
     torch.testing.assert_close(torch.rand(3), expected)
     assert model.to_bytes() == before
     assert all(parameter.grad is None for parameter in model.unet.parameters())
@@ -183,4 +186,4 @@ def test_impossible_requests_are_refused(model: DDPM, images: np.ndarray) -> Non
         ({"projection": 0}, "at least 1 dimension; got 0"),
     ]:
         with pytest.raises(ValueError, match=message):
-            loss_gradients(model, images, **possible | changed)
+            loss_gradients(of_denoiser(model), images, **possible | changed)

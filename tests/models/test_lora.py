@@ -139,7 +139,7 @@ def test_plain_diffusers_loads_what_was_saved(folder: Path, trained: LoRA, tmp_p
             base = plain.unet(latent, 500, told).sample
             plain.load_lora_weights(tmp_path / name)
             found = plain.unet(latent, 500, told).sample
-            own._mounted()
+            own.mounted()
             torch.testing.assert_close(found, own.pipeline.unet(latent, 500, told).sample)
         assert (found - base).norm() > 1e-3 * base.norm()
     shown = plain("a seven", num_inference_steps=2, height=SIDE, width=SIDE, output_type="np").images
