@@ -13,8 +13,8 @@ from royalty.models.generators.amortized import Conditioned, Told, fit_condition
 from royalty.models.generators.denoiser import Denoiser
 from royalty.models.generators.generator import DivergedError, Generator, Sampler
 from royalty.models.generators.mixture import Mixture, images_of_members
-from royalty.models.generators.training import Method, Training
-from royalty.models.generators.unlearning import gradient_ascent, influence_unlearning
+from royalty.models.generators.training import UNLEARNING, Method, Training
+from royalty.models.generators.unlearning import gradient_ascent, influence_unlearning, mirrored_finetuning
 
 OTHER_SEED = 1_000_003
 """Added to the seed for the second attempt of a training that diverged."""
@@ -52,8 +52,8 @@ def coalition_models(
     alone, once for each seed; a coalition mixes the images of its members' models, see `pooled_outcome`. `amortized`
     finetunes the pruned model once for each seed on images of random coalitions, each told its coalition; the model of
     a coalition is this one, told the coalition, see `told_outcome`.
-    `gradient-ascent` and `influence` unlearn from the start the images of contributors outside the coalition; the model
-    of the grand coalition is then the start itself.
+    `gradient-ascent`, `influence` and `mirrored` unlearn from the start the images of contributors outside the
+    coalition; the model of the grand coalition is then the start itself.
 
     A training that diverges is repeated once with another seed.
 
@@ -71,7 +71,7 @@ def coalition_models(
         public = np.zeros(len(data.contributors), dtype=bool)
         wholes = {seed: whole_outcome(start, data, public, training, seed).model for seed in set(seeds)}
         return [told_outcome(start, data, mask, wholes[seed], seed) for mask, seed in zip(masks, seeds, strict=True)]
-    if method in ("gradient-ascent", "influence"):
+    if method in UNLEARNING:
         if not isinstance(start, Denoiser):
             raise InputError(
                 f"{method} is available for diffusion models only; this generator is of the kind {start.KIND}. Set "
@@ -209,7 +209,20 @@ def _unlearned(
                     learning_rate=training.learning_rate,
                     seed=attempt_seed,
                 )
-            elif len(kept):
+            elif not len(kept):
+                model = start.untrained(seed=attempt_seed)
+            elif method == "mirrored":
+                losses = mirrored_finetuning(
+                    model,
+                    data.images[kept],
+                    data.images[forgotten],
+                    steps=training.steps,
+                    batch_size=training.batch_size,
+                    learning_rate=training.learning_rate,
+                    ema_decay=training.ema_decay,
+                    seed=attempt_seed,
+                )
+            else:
                 influence_unlearning(
                     model,
                     data.images[kept],
@@ -218,8 +231,6 @@ def _unlearned(
                     damping=training.damping,
                     seed=attempt_seed,
                 )
-            else:
-                model = start.untrained(seed=attempt_seed)
         except ValueError as error:
             failure = f"{error}, from two seeds"
         else:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Method = Literal["sparsified", "finetune", "retrain", "pooled", "amortized", "gradient-ascent", "influence"]
+Method = Literal["sparsified", "finetune", "retrain", "pooled", "amortized", "gradient-ascent", "influence", "mirrored"]
 """See `royalty.models.generators.retraining.coalition_models`."""
+
+UNLEARNING: tuple[Method, ...] = ("gradient-ascent", "influence", "mirrored")
+"""The methods that start from a model of everybody, and remove the images of contributors outside the coalition."""
 
 
 @dataclass(frozen=True)

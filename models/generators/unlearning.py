@@ -1,11 +1,12 @@
 """Unlearning: approximate, in place, the model that was never trained on some images (appendix D.4 of the paper).
 
-Both methods are baselines for coalition finetuning: they start from the model trained on all images and remove the
-influence of the images of contributors outside a coalition.
+The methods start from the model trained on all images, and remove the influence of the images of contributors outside a
+coalition. The paper compares coalition finetuning with the first two.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 
@@ -14,9 +15,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 
+from royalty.models.generators.averaging import Average
 from royalty.models.generators.denoiser import Denoiser
+from royalty.models.generators.differentiable import of_denoiser
+from royalty.models.generators.generator import batches
 from royalty.models.generators.gradients import diffuse, image_gradients, noise_levels
-from royalty.models.generators.unets import target_of
+from royalty.models.generators.unets import at_random_levels, target_of
 
 
 def gradient_ascent(
@@ -72,6 +76,76 @@ def gradient_ascent(
     return losses
 
 
+def mirrored_finetuning(
+    model: Denoiser,
+    kept_images: np.ndarray,
+    forget_images: np.ndarray,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    ema_decay: float,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[float]:
+    """Finetune on images to keep, and away from what the model predicts for noisy images to forget.
+
+    At a noisy input, the model v_0 predicts the mean target of all images that may be behind it:
+    v_0 = w v_forget + (1 - w) v_keep. The target of a noisy image to forget is mirrored at this prediction,
+    v_0 - (v - v_0). It is v_keep on average where w is one half, and lies on the way from v_forget through v_0 to
+    v_keep everywhere. This is the negative guidance by which concepts are erased from diffusion models (Gandikota et
+    al. 2023, equation 7, with a guidance of 1), with images to forget in place of a prompt. Unlike gradient ascent, it
+    minimizes a loss that has a minimum.
+
+    Args:
+        kept_images, forget_images: uint8, `(items, channels, height, width)`, at least one of each.
+        batch_size: images of a step, half of them to keep and half to forget; at least 2.
+        ema_decay: see `Denoiser.fit`.
+        seed: of batches, timesteps and noise.
+        progress: called with the number of steps done since the last call.
+
+    Returns:
+        The loss of each step: mean squared error of the prediction from the targets of both halves.
+
+    Raises:
+        ValueError: no images to keep or forget, batches of one image, or the loss is no longer finite; the model must
+            then be discarded.
+    """
+    _refuse_empty(kept_images, "keep")
+    _refuse_empty(forget_images, "forget")
+    if batch_size < 2:
+        raise ValueError(f"a batch has an image to keep and one to forget; got a batch size of {batch_size}. Set 2")
+    generator = torch.Generator().manual_seed(seed)
+    start, parameters = copy.deepcopy(model.unet).requires_grad_(False), list(model.unet.parameters())
+    optimizer, average = model.optimizing()(parameters, learning_rate), Average(parameters, ema_decay)
+    forgotten = batch_size // 2
+    plans = (
+        batches(len(forget_images), forgotten, steps, generator),
+        batches(len(kept_images), batch_size - forgotten, steps, generator),
+    )
+    losses: list[float] = []
+    for forget, keep in zip(*plans, strict=True):
+        clean = model.learned(np.concatenate([forget_images[forget.numpy()], kept_images[keep.numpy()]]))
+        noisy, times, target = at_random_levels(model.scheduler, clean, generator)
+        predicted = start(noisy[:forgotten], times[:forgotten]).sample
+        target = torch.cat([2 * predicted - target[:forgotten], target[forgotten:]])
+        loss = torch.nn.functional.mse_loss(model.unet(noisy, times).sample, target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        average.add()
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise ValueError(
+                f"unlearning diverged: the loss of step {len(losses)} is {losses[-1]}. Lower the learning rate, which "
+                f"is {learning_rate}"
+            )
+        if progress is not None:
+            progress(1)
+    average.keep()
+    return losses
+
+
 def influence_unlearning(
     model: Denoiser,
     kept_images: np.ndarray,
@@ -115,7 +189,7 @@ def influence_unlearning(
 
     def gradients(images: np.ndarray) -> Iterator[Tensor]:
         for chunk in image_gradients(
-            model, images, loss="simple", timesteps=timesteps, seed=seed, batch_size=batch_size
+            of_denoiser(model), images, loss="simple", timesteps=timesteps, seed=seed, batch_size=batch_size
         ):
             yield chunk
             if progress is not None:
@@ -178,7 +252,8 @@ def _curvature(
     """Gauss-Newton second derivative of the loss along a direction: 2 mean |J d|^2."""
     weights = {name: parameter.detach() for name, parameter in model.unet.named_parameters()}
     tangent = _split(model, direction)
-    times, noise = noise_levels(model, timesteps=timesteps, seed=seed)
+    learner = of_denoiser(model)
+    times, noise = noise_levels(learner, timesteps=timesteps, seed=seed)
 
     def change(noisy: Tensor, times: Tensor) -> Tensor:
         def output(weights: dict[str, Tensor]) -> Tensor:
@@ -192,7 +267,7 @@ def _curvature(
     for image in images:
         for start in range(0, timesteps, batch_size):
             part = slice(start, start + batch_size)
-            noisy, _ = diffuse(model, image[None], times[part], noise[part])
+            noisy, _ = diffuse(learner, image[None], times[part], noise[part])
             total += 2 * change(noisy[0], times[part]).square().mean().item() * len(times[part])
     return total / (len(images) * timesteps)
 

@@ -17,7 +17,7 @@ from royalty.models.base.choices import Estimator, ImportanceName, PruningScope,
 from royalty.models.base.errors import by_name
 from royalty.models.base.registry import Entry, entries_of
 from royalty.models.encoders.registry import ENCODERS
-from royalty.models.generators.training import Method, Training
+from royalty.models.generators.training import UNLEARNING, Method, Training
 from royalty.models.properties.registry import chosen_property
 from royalty.tasks.config.base import TRAINING, Rate, RunName, StageConfig, Steps
 from royalty.tasks.config.choices import EncoderChoice
@@ -367,7 +367,7 @@ class CreditConfig(StageConfig):
         return self
 
     def _can_use_denoiser(self, setting: str, method: Method) -> None:
-        if method in ("amortized", "gradient-ascent", "influence"):
+        if method in ("amortized", *UNLEARNING):
             does = "tells coalitions to" if method == "amortized" else "unlearns images of"
             if not isinstance(self.generator, DenoiserConfig):
                 raise ValueError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from royalty.models.generators.training import UNLEARNING
+
 
 def check_units(config: Any) -> None:
     """Check settings against the units that coalitions consist of.
@@ -40,7 +42,7 @@ def check_units(config: Any) -> None:
             "stopping": config.stopping.has_target,
             "fidelity.retrain": config.fidelity.retrain > 0,
             "credit.value": other_value,
-            "coalitions.method": coalitions.method in ("pooled", "amortized", "gradient-ascent", "influence"),
+            "coalitions.method": coalitions.method in ("pooled", "amortized", *UNLEARNING),
         }.items():
             if refused:
                 raise ValueError(

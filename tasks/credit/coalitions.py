@@ -18,7 +18,7 @@ from royalty.infra.stores.keys import code_version, digest_of
 from royalty.infra.workspace import check_place, open_workspace
 from royalty.models.data.stored import open_set
 from royalty.models.generators.kinds import module_of
-from royalty.models.generators.training import Method
+from royalty.models.generators.training import UNLEARNING, Method
 from royalty.models.properties.registry import Chosen, chosen_property
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
@@ -114,7 +114,7 @@ def _planned(
         "code": code_version(TRAINING, module_of(config.generator.kind)),
     }
     shared |= {"public": {name: digests[name] for name in public}} if public else {}
-    all_images = {"everybody": digests} if method in ("gradient-ascent", "influence", "amortized") else {}
+    all_images = {"everybody": digests} if method in ("amortized", *UNLEARNING) else {}
     measured = chosen_property(config.property)
     measure_code = code_version(MEASURING, *measuring_modules(config))
     alone: dict[tuple[str, int], CoalitionPlan] = {}

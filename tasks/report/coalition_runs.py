@@ -10,6 +10,7 @@ from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord
 from royalty.infra.tracking.records import DatasetRecord, FinishedRun
 from royalty.infra.tracking.source import source_tags
 from royalty.infra.workspace import Workspace
+from royalty.models.generators.training import UNLEARNING
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.recording import LOSSES
 from royalty.tasks.credit.stages import Curve
@@ -132,7 +133,7 @@ def coalition_name(members: Sequence[str], contributors: int) -> str:
 
 def _starts_from_a_model(plan: CoalitionPlan) -> bool:
     """Whether its training continues that of the model it starts from, rather than taking over the shape alone."""
-    return plan.method in ("gradient-ascent", "influence") or (plan.method != "retrain" and bool(plan.members))
+    return plan.method in UNLEARNING or (plan.method != "retrain" and bool(plan.members))
 
 
 def _measured(space: Workspace, plans: Sequence[CoalitionPlan]) -> dict[str, list[MeasurementRecord]]:

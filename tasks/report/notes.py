@@ -55,6 +55,9 @@ COALITION_MODELS: dict[Method, str] = {
     "training from scratch",
     "influence": "a smaller copy of the full model, pruned and recovered on everybody's images, which then unlearns "
     "the images of all other contributors by one step along their influence. This approximates training from scratch",
+    "mirrored": "a smaller copy of the full model, pruned and recovered on everybody's images, finetuned on the "
+    "coalition's images and away from what it predicts for images of all others. This approximates training from "
+    "scratch",
 }
 
 

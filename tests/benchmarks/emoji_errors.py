@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from royalty.models.base.choices import Estimator
+from royalty.models.generators.training import UNLEARNING
 from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.multifidelity import Utilities, choose_retrained, multifidelity_shapley
 from royalty.models.valuation.semivalues import exact_shapley
@@ -28,7 +29,7 @@ TRUTH, FRESH = (0, 1), 2
 
 BUDGETS, DRAWS = (12, 20, 30, 62), 20
 BOOTSTRAP = 1000
-CHEAP = ("sparsified", "pooled", "amortized")
+CHEAP = ("sparsified", "pooled", "amortized", *UNLEARNING)
 SCALED, RETRAINED = (6, 12), (9, 12, 20, 30)
 """Retrained coalitions behind a slope, and behind a correction, which takes at least 9."""
 

@@ -39,11 +39,12 @@ from PIL import Image
 
 from royalty.models.data.items import ImageSet, item_id
 from royalty.models.generators.ddpm import DDPM
+from royalty.models.generators.differentiable import of_denoiser
 from royalty.models.generators.generator import NOTHING_ELSE
 from royalty.models.generators.gradients import loss_gradients
 from royalty.models.generators.mixture import Mixture
 from royalty.models.generators.retraining import coalition_models
-from royalty.models.generators.training import Method, Training
+from royalty.models.generators.training import UNLEARNING, Method, Training
 from royalty.models.properties.kid import build
 from royalty.models.properties.property import Context, Property
 from royalty.models.valuation.influence import trak
@@ -61,14 +62,18 @@ SETTINGS: dict[Method, Training] = {
     "sparsified": Training(70, 32, 3e-3, 0.98, 1, 0.1),
     "pooled": Training(70, 32, 3e-3, 0.98, 1, 0.1),
     "amortized": Training(280, 32, 3e-3, 0.98, 1, 0.1),
+    "gradient-ascent": Training(10, 32, 0.03, 0.98, 1, 0.1),
+    "influence": Training(1, 32, 3e-3, 0.98, 10, 0.1),
+    "mirrored": Training(70, 32, 3e-3, 0.98, 1, 0.1),
 }
-PRUNED: tuple[Method, ...] = ("sparsified", "pooled", "amortized")
+PRUNED: tuple[Method, ...] = ("sparsified", "pooled", "amortized", *UNLEARNING)
 """Methods that start from the pruned model."""
 SHARING: tuple[Method, ...] = ("pooled", "amortized")
 """Methods whose coalitions share trainings."""
 SEEDS: tuple[tuple[Method, int], ...] = (
     ("sparsified", 0), ("pooled", 0), ("retrain", 0), ("retrain", 1), ("finetune", 0), ("retrain", 2),
     ("pooled", 1), ("pooled", 2), ("amortized", 0), ("amortized", 1), ("amortized", 2),
+    ("mirrored", 0), ("mirrored", 1), ("mirrored", 2), ("influence", 0), ("gradient-ascent", 0),
 )  # fmt: skip
 """What is trained, in this order."""
 IMAGES, STEPS, STACK, QUERIED = 160, 6, 8, 600
@@ -163,7 +168,7 @@ def baseline_scores(base: DDPM, emoji: Emoji, credited: Property) -> dict[str, d
 
     def gradients(loss: Literal["simple", "square"]) -> np.ndarray:
         options = {"timesteps": 10, "projection": 512, "seed": 0, "loss": loss}
-        items, queries = (loss_gradients(base, part, **options) for part in (some, made[:32]))
+        items, queries = (loss_gradients(of_denoiser(base), part, **options) for part in (some, made[:32]))
         return aggregate(trak(items, queries, damping=0.5), owners, "sum")
 
     made = base.sample(IMAGES, seed=0, steps=STEPS)

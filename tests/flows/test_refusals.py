@@ -17,6 +17,7 @@ from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import Items
+from royalty.models.generators.training import UNLEARNING
 from royalty.tasks.benchmarks import detection_worker
 from royalty.tasks.benchmarks.detection_stages import CheckInputs, CleanSides
 from royalty.tasks.config.credit import CreditConfig
@@ -59,7 +60,7 @@ def test_a_run_is_refused_before_it_trains(changes: dict[str, Any], message: str
     assert not space.runs.knows("bad")
 
 
-@pytest.mark.parametrize("method", ["gradient-ascent", "influence"])
+@pytest.mark.parametrize("method", UNLEARNING)
 def test_evaluated_methods_are_checked_like_those_of_a_run(method: str) -> None:
     config = {"generator": {"conditional": True}, "evaluation": {"shapley": {"sparsified": 40, method: 40}}}
     with pytest.raises(ValidationError, match=f"`evaluation.shapley.{method}`: {method} unlearns"):

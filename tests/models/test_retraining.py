@@ -16,12 +16,11 @@ from royalty.models.generators.generator import Fits
 from royalty.models.generators.pruning import prune
 from royalty.models.generators.retraining import OTHER_SEED, Outcome, coalition_models
 from royalty.models.generators.stacked import fit_stacked
-from royalty.models.generators.training import Method, Training
+from royalty.models.generators.training import UNLEARNING, Method, Training
 
 METHODS = get_args(Method)
 TRAINED = ("sparsified", "finetune", "retrain")
-UNLEARNED = ("gradient-ascent", "influence")
-OF_ALL = (*UNLEARNED, "amortized")
+OF_ALL = (*UNLEARNING, "amortized")
 """Methods whose models depend on images of all contributors."""
 TRAINING = Training(steps=2, batch_size=4, learning_rate=0.01, ema_decay=0.9, timesteps=2, damping=0.1)
 ABSURD = Training(steps=4, batch_size=4, learning_rate=1e30, ema_decay=0.9, timesteps=2, damping=0.1)
@@ -93,7 +92,7 @@ def test_each_coalition_has_a_model_and_the_ends_are_as_documented(method: Metho
     learned_from_nobody = start.untrained(seed=SEEDS[NOBODY]).to_bytes()
     # Ascent takes everybody out of the start; every other method has the model that learned from nobody.
     assert (found[NOBODY] == learned_from_nobody) is (method != "gradient-ascent")
-    assert (found[EVERYBODY] == before) is (method in UNLEARNED)
+    assert (found[EVERYBODY] == before) is (method in UNLEARNING)
     if method in TRAINED:
         for row in (ANN, PAIR, EVERYBODY):
             fresh = start.untrained(seed=SEEDS[row]) if method == "retrain" else DDPM.from_bytes(before)
@@ -126,7 +125,7 @@ def test_images_of_others_change_nothing_unless_the_method_uses_them(
     else:
         assert not same[ANN]
         assert not same[PAIR]
-        assert same[EVERYBODY] is (method in UNLEARNED)
+        assert same[EVERYBODY] is (method in UNLEARNING)
 
 
 def poisoned(items: int, seeds: Collection[int], tried: list[list[int]]) -> Callable[..., Fits]:
@@ -175,7 +174,7 @@ def test_what_diverges_is_tried_once_from_another_seed(
 @pytest.mark.parametrize("method", ["finetune", "pooled", "amortized", "gradient-ascent"])
 def test_an_absurd_learning_rate_fails_every_training_and_no_other_model(method: Method, start: DDPM) -> None:
     outcomes = coalition_models(method, start, image_set(), MASKS, ABSURD, SEEDS)
-    untrained = EVERYBODY if method in UNLEARNED else NOBODY
+    untrained = EVERYBODY if method in UNLEARNING else NOBODY
     saved([outcomes[untrained]])
     for row, outcome in enumerate(outcomes):
         if row != untrained:

@@ -8,8 +8,16 @@ import torch
 from scipy.linalg import hadamard
 
 from royalty.models.generators.ddpm import DDPM, Architecture
+from royalty.models.generators.differentiable import of_denoiser
 from royalty.models.generators.gradients import diffuse, noise_levels
-from royalty.models.generators.unlearning import _curvature, _split, gradient_ascent, influence_unlearning, newton_step
+from royalty.models.generators.unlearning import (
+    _curvature,
+    _split,
+    gradient_ascent,
+    influence_unlearning,
+    mirrored_finetuning,
+    newton_step,
+)
 
 SMALL = Architecture(image_size=8, channels=1, block_channels=(8, 16), layers_per_block=1)
 NEWTON = {"timesteps": 4, "damping": 0.1, "seed": 0}
@@ -35,8 +43,8 @@ def trained() -> bytes:
 
 @torch.no_grad()
 def loss(model: DDPM, images: np.ndarray) -> float:
-    times, noise = noise_levels(model, timesteps=20, seed=9)
-    noisy, velocity = diffuse(model, images, times, noise)
+    times, noise = noise_levels(of_denoiser(model), timesteps=20, seed=9)
+    noisy, velocity = diffuse(of_denoiser(model), images, times, noise)
     output = model.unet(noisy.flatten(0, 1), times.repeat(len(images))).sample
     return torch.nn.functional.mse_loss(output, velocity.flatten(0, 1)).item()
 
@@ -65,6 +73,48 @@ def test_ascent_forgets_more_than_it_harms_and_repeats_exactly(trained: bytes) -
 def test_ascent_that_diverges_is_stopped(trained: bytes) -> None:
     with pytest.raises(ValueError, match=r"diverged: the loss of step .* is (inf|nan).* which is 1000"):
         gradient_ascent(DDPM.from_bytes(trained), FORGOTTEN, steps=50, batch_size=4, learning_rate=1e3, seed=0)
+
+
+MIRRORED = {"batch_size": 16, "learning_rate": 8e-3, "ema_decay": 0.95, "seed": 1}
+
+
+def share_forgotten(model: DDPM) -> float:
+    """Fraction of sampled images that have stripes down rather than across."""
+    images = model.sample(64, seed=3, steps=10)[:, 0].astype(float)
+    down, across = (np.abs(np.diff(images, axis=axis)).mean(axis=(1, 2)) for axis in (2, 1))
+    return float((down > across).mean())
+
+
+def test_mirrored_finetuning_samples_what_is_kept(trained: bytes) -> None:
+    start, model, again = (DDPM.from_bytes(trained) for _ in range(3))
+    done: list[int] = []
+    losses = mirrored_finetuning(model, KEPT, FORGOTTEN, steps=40, **MIRRORED, progress=done.append)
+    assert len(losses) == sum(done) == 40
+    assert share_forgotten(start) > 0.3
+    assert share_forgotten(model) < share_forgotten(start) / 3
+    assert rises(trained, model)[0] < 0.02, "kept images are still learned"
+    mirrored_finetuning(again, KEPT, FORGOTTEN, steps=40, **MIRRORED)
+    assert again.to_bytes() == model.to_bytes()
+
+
+def test_the_mirrored_target_is_on_the_other_side_of_the_start(trained: bytes) -> None:
+    """With one image on both sides, mirrored and true targets cancel: the start stays the best prediction."""
+    model = DDPM.from_bytes(trained)
+    mirrored_finetuning(model, FORGOTTEN[:1], FORGOTTEN[:1], steps=60, **MIRRORED)
+    plain = DDPM.from_bytes(trained)
+    plain.fit(FORGOTTEN[:1], steps=60, **MIRRORED)
+    before = loss(DDPM.from_bytes(trained), FORGOTTEN[:1])
+    assert abs(loss(model, FORGOTTEN[:1]) - before) < 0.3 * (before - loss(plain, FORGOTTEN[:1]))
+
+
+def test_impossible_mirrored_finetuning_is_refused(trained: bytes) -> None:
+    model = DDPM.from_bytes(trained)
+    with pytest.raises(ValueError, match="at least one image to forget; got none"):
+        mirrored_finetuning(model, KEPT, FORGOTTEN[:0], steps=1, **MIRRORED)
+    with pytest.raises(ValueError, match="got a batch size of 1"):
+        mirrored_finetuning(model, KEPT, FORGOTTEN, steps=1, **MIRRORED | {"batch_size": 1})
+    with pytest.raises(ValueError, match=r"diverged: the loss of step .* which is 1000"):
+        mirrored_finetuning(model, KEPT, FORGOTTEN, steps=50, **MIRRORED | {"learning_rate": 1e3})
 
 
 def test_influence_step_forgets_more_than_it_harms(trained: bytes) -> None:
@@ -133,8 +183,8 @@ def test_curvature_is_the_squared_change_of_the_output(trained: bytes) -> None:
     model = DDPM.from_bytes(trained)
     size = sum(parameter.numel() for parameter in model.unet.parameters())
     direction = torch.randn(size, generator=torch.Generator().manual_seed(0))
-    times, noise = noise_levels(model, timesteps=5, seed=0)
-    noisy = diffuse(model, KEPT[:2], times, noise)[0].flatten(0, 1)
+    times, noise = noise_levels(of_denoiser(model), timesteps=5, seed=0)
+    noisy = diffuse(of_denoiser(model), KEPT[:2], times, noise)[0].flatten(0, 1)
     outputs = []
     with torch.no_grad():
         for sign in (1, -2):
