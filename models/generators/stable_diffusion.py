@@ -65,7 +65,8 @@ class FrozenPipeline:
         if name not in self._adapters:
             check_targets(targets, self.unet)
             config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
-            with torch.random.fork_rng(devices=[]):
+            # Outside of inference mode, in which models are sampled: its weights could not be trained later.
+            with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
                 self.unet.add_adapter(config, adapter_name=name)
             self.unet.to(self.device)
             self._adapters[name] = {

@@ -21,6 +21,7 @@ from royalty.models.generators.pipelines import check_pipeline
 from royalty.models.generators.pruning import truncated
 from royalty.models.generators.registry import build_generator, load_generator
 from royalty.models.generators.small_pipeline import save_small_pipeline
+from royalty.models.generators.stable_diffusion import load_pipeline
 
 SIDE = 8
 TRAINING: dict[str, Any] = {"steps": 3, "batch_size": 4, "learning_rate": 1e-2, "ema_decay": 0.5}
@@ -144,6 +145,13 @@ def test_plain_diffusers_loads_what_was_saved(folder: Path, trained: LoRA, tmp_p
         assert (found - base).norm() > 1e-3 * base.norm()
     shown = plain("a seven", num_inference_steps=2, height=SIDE, width=SIDE, output_type="np").images
     assert shown.shape == (1, SIDE, SIDE, 3)
+
+
+def test_a_model_that_was_sampled_first_can_be_trained(resources: Resources, trained: LoRA) -> None:
+    load_pipeline.cache_clear()
+    model = load_generator(trained.to_bytes(), resources)
+    np.testing.assert_array_equal(images_of(model), images_of(trained))
+    assert len(model.fit(SHOWN.images, texts=SHOWN.texts, **TRAINING, seed=5)) == TRAINING["steps"]
 
 
 def test_what_was_saved_is_loaded_on_its_base_and_no_other(
