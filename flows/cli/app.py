@@ -40,6 +40,7 @@ from royalty.flows.cli.presets import presets
 from royalty.flows.cli.revalue import revalue
 from royalty.flows.cli.select import select
 from royalty.flows.cli.trace import trace
+from royalty.flows.cli.tune import tune
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
 from royalty.flows.repeating import repeated
@@ -112,6 +113,7 @@ def run(
 
 app.command()(presets)
 app.command()(revalue)
+app.command()(tune)
 app.command()(value)
 app.command()(detect)
 app.command()(distance)

@@ -26,6 +26,7 @@ from royalty.tasks.config.generators import RUNS, DDPMConfig, DenoiserConfig, Ge
 from royalty.tasks.config.matching import GrandMatching
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import DigitsSource, Source, side_of
+from royalty.tasks.config.tuning import TuningConfig
 from royalty.tasks.config.units import check_units
 
 
@@ -290,13 +291,15 @@ class CreditConfig(StageConfig):
     matching: GrandMatching = GrandMatching()
     payout: PayoutConfig = PayoutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tuning: TuningConfig = TuningConfig()
 
     def claimed(self) -> dict[str, Any]:
-        """Settings that the name stands for: all except `evaluation`, whether a payout is posted, and up to which day
-        images were made: as with files, new ones change the images, and no setting.
+        """Settings that the name stands for: all except `evaluation` and `tuning`, whether a payout is posted, and up
+        to which day images were made: as with files, new ones change the images, and no setting.
         """
         return self.model_dump(
-            mode="json", exclude={"evaluation": True, "payout": {"post", "take_back"}, "data": {"until"}}
+            mode="json",
+            exclude={"evaluation": True, "tuning": True, "payout": {"post", "take_back"}, "data": {"until"}},
         )
 
     @classmethod
