@@ -135,7 +135,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"
-        "removed: [0.25]\ndraws: 2\n"
+        "removed: [0.25]\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
     )
     done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
@@ -157,8 +157,14 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
         "detection.csv",
         "accuracy.csv",
         "noise.png",
+        "validation-noise.png",
+        "validation-all.png",
     }
-    assert watch.stages >= {"detect", "write-detection"}
+    assert len(result["validation"]) == 3 * 3 * 2  # corruptions and their mean, methods, fractions of wrong labels
+    swept = pd.read_csv(folder / "validation.csv")
+    assert list(swept) == ["corruption", "method", "size", "flipped", "draw", "auroc"]
+    assert len(swept) == 2 * 3 * 2 * 2
+    assert watch.stages >= {"detect", "detect-by-validation", "write-detection"}
 
 
 def test_a_method_that_fails_leaves_the_results_of_the_others(royalty: Run, tmp_path: Path) -> None:
