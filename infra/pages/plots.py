@@ -104,7 +104,8 @@ def auroc_by_validation(title: str, panels: Mapping[float, Mapping[str, Sequence
         _dress(axes, f"{share:.0%} of validation labels wrong" if share else "validation labels right")
     row[0].set_ylabel("AUROC of planted items")
     handles = {label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    at = {"loc": "outside lower center", "ncols": 5, "handlelength": 4}  # long enough to tell dashes apart
+    figure.legend(handles.values(), handles, **at, frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", color=INK)
     return _saved(figure)
 
