@@ -16,11 +16,15 @@ from royalty.models.base.errors import InputError
 from royalty.tasks.benchmarks.detection import (
     accuracy_of,
     check_corruptions,
+    check_sweep,
     comparison_of,
     detect,
     read_digits,
     rows_of,
     summary_of,
+    sweep,
+    swept_rows,
+    validation_summary_of,
     write_detection,
 )
 from royalty.tasks.benchmarks.detection_stages import CleanSides
@@ -41,8 +45,10 @@ class DetectionResult:
             are among the fifth of the items with the lowest values.
         accuracy: accuracy of a classifier trained without the items of lowest value, by corruption, method and share
             removed.
+        validation: one row for each corruption, or `all`, method and validation set: mean `auroc` over draws, and its
+            95% interval; empty without `validation`.
         failed: what was not measured, and why.
-        folder: contains both tables and the curves.
+        folder: contains the tables and the curves.
     """
 
     name: str
@@ -50,6 +56,7 @@ class DetectionResult:
     comparison: list[TableRow]
     rows: list[TableRow]
     accuracy: list[TableRow]
+    validation: list[TableRow]
     failed: list[str]
     folder: str
     mlflow_run: str
@@ -83,18 +90,22 @@ def detection(config: DetectionConfig) -> DetectionResult:
     check_weights(config.encoding.entries)
     sides = clean_sides(config)
     check_corruptions(config, sides)
-    detected, failed = [], []
+    if config.validation is not None:
+        check_sweep(config, config.validation, sides)
+    detected, swept, failed = [], [], []
     for corruption, draw in product(config.corruptions, range(config.draws)):
         part = f"{corruption}, draw {draw + 1}"
         try:
             detected.append(detect(corruption, draw, config, sides))
+            failed += [f"{part}, {method}: {message}" for method, message in detected[-1].outputs.failed.items()]
+            if config.validation is not None:
+                swept.append(sweep(corruption, draw, config, config.validation, sides))
+                failed += [f"{part}, {place}: {message}" for place, message in swept[-1].outputs.failed.items()]
         except (InputError, ProcessFailed) as error:
             failed.append(f"{part}: {error}")
-        else:
-            failed += [f"{part}, {method}: {message}" for method, message in detected[-1].outputs.failed.items()]
     if not rows_of(detected):
         raise InputError("no method could look for any corruption:\n" + "\n".join(failed))
-    published = write_detection(config, detected)
+    published = write_detection(config, detected, swept)
     rows = rows_of(detected)
     result = DetectionResult(
         name=config.name,
@@ -102,6 +113,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
         comparison=comparison_of(rows),
         rows=rows,
         accuracy=accuracy_of(detected),
+        validation=validation_summary_of(swept_rows(swept)),
         failed=failed,
         folder=published.folder,
         mlflow_run=published.run,

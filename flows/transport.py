@@ -22,6 +22,7 @@ from royalty.models.base.policy import Policy
 from royalty.models.data.permission import refusal_notes
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.values import ValueConfig
+from royalty.tasks.items.pairs import compare_pairs, read_pairs
 from royalty.tasks.items.reading import alike, embed, read, train_encoder
 from royalty.tasks.items.stages import Sides, Valued
 from royalty.tasks.items.valuing import (
@@ -50,6 +51,7 @@ class ValueResult:
         folder: contains `values.parquet` and its pictures.
         diagnostics: diagnostics of the method, such as `marginal_error`.
         notes: sentences on the items that a reader must know.
+        pairs, pairs_compared: number of pairs of items in `pairs.csv`, and of those with a difference.
     """
 
     name: str
@@ -59,12 +61,17 @@ class ValueResult:
     mlflow_run: str
     diagnostics: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    pairs: int = 0
+    pairs_compared: int = 0
 
 
 @flow(name="transport", flow_run_name=named("transport"), task_runner=RUNNER)
 @explained
 def value(
-    config: ValueConfig | dict[str, Any] | str, out: Path | None = None, incremental: bool = False
+    config: ValueConfig | dict[str, Any] | str,
+    out: Path | None = None,
+    incremental: bool = False,
+    pairs: Path | None = None,
 ) -> ValueResult:
     """Value every item of the training set by the validation set. Finished work is reused, also from other runs.
 
@@ -72,6 +79,8 @@ def value(
         config: a configuration, the contents of a configuration file, or the path of one.
         incremental: for SAVA, after training items were added or removed: keep the batches of the last valuation of
             this name and their costs, and solve only the transports of new batches.
+        pairs: for LAVA, a CSV file with the columns `first` and `second`, IDs or file names of training items whose
+            values are compared under transport without entropy.
     """
     config = as_value_config(config)
     check_out(out)
@@ -79,9 +88,11 @@ def value(
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     check_solver(config)
+    asked = read_pairs(config, pairs)
     sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
+    compared = compare_pairs(config, sides, asked) if asked else None
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
-    published = write_values(config, sides, valued, out, notes)
+    published = write_values(config, sides, valued, out, notes, compared)
     return ValueResult(
         name=config.name,
         items=valued.outputs.items,
@@ -90,6 +101,8 @@ def value(
         mlflow_run=published.run,
         diagnostics=valued.outputs.diagnostics,
         notes=notes,
+        pairs=len(asked),
+        pairs_compared=0 if compared is None else compared.outputs.compared,
     )
 
 

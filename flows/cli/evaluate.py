@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +93,7 @@ def detection(
     with working(
         None,
         flow="royalty.flows.detection",
-        works=["royalty.tasks.benchmarks.detection_worker"],
+        works=["royalty.tasks.benchmarks.detection_worker", "royalty.tasks.benchmarks.validation_worker"],
         show_progress=not as_json,
     ):
         from royalty.flows.detection import DetectionFailed, detection
@@ -164,9 +165,12 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         rows = [(method, *(cells.get((method, column), "") for column in columns)) for method in methods]
         if rows:
             print_table((title, *heads, "all")[: len(columns) + 1], rows)
-    console.print(
-        f"Tables      {result.folder}/summary.csv, comparison.csv, detection.csv, accuracy.csv", soft_wrap=True
+    for table in _validation_tables(result.validation):
+        print_table(*table)
+    tables = "summary.csv, comparison.csv, detection.csv, accuracy.csv" + (
+        ", validation.csv" if result.validation else ""
     )
+    console.print(f"Tables      {result.folder}/{tables}", soft_wrap=True)
     print_run(result.mlflow_run)
 
 
@@ -229,6 +233,22 @@ def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
 
 Cells = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Heads and rows of a printed table."""
+
+
+def _validation_tables(summary: list[TableRow]) -> Iterator[Cells]:
+    """Mean AUROC over all corruptions by method and size of validation, a table for each fraction of wrong labels."""
+    rows = [row for row in summary if row["corruption"] == "all"]
+    methods = dict.fromkeys(row["method"] for row in rows)
+    for flipped in dict.fromkeys(row["flipped"] for row in rows):
+        # Without validation there are no labels to be wrong, so that its column belongs to every table.
+        shown = [row for row in rows if row["flipped"] == flipped or not row["size"]]
+        sizes = sorted({row["size"] for row in shown})
+        rates = {(row["method"], row["size"]): _with_half(row, "auroc", "") for row in shown}
+        title = "AUROC by number of\nvalidation images" + (f",\n{flipped:.0%} mislabelled" if flipped else "")
+        yield (
+            (title, *(f"{size:,}" for size in sizes)),
+            [(method, *(rates.get((method, size), "") for size in sizes)) for method in methods],
+        )
 
 
 def _score_table(rows: list[TableRow]) -> Cells:

@@ -31,11 +31,20 @@ def value(
             "--incremental", help="For sava: reuse the last valuation of this name, and value only new items."
         ),
     ] = False,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="For lava: CSV file with the columns first and second, IDs or file names of training items whose "
+            "values are compared without the effect of epsilon."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Value every training item by a clean validation set, or by the generated images that it contributes to."""
     if method == "gmvaluator":
-        _refuse_options(method, {"--val": val, "--unseen-label": unseen_label, "--incremental": incremental})
+        _refuse_options(
+            method, {"--val": val, "--unseen-label": unseen_label, "--incremental": incremental, "--pairs": pairs}
+        )
         _match(config, {"train": train, "generated": generated, "name": name}, out, as_json)
         return
     _refuse_options(method, {"--generated": generated})
@@ -43,10 +52,10 @@ def value(
 
     options = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
     configuration = load_value_config(config, options)
-    with working(None, flow="royalty.flows.transport", works=_workers(method), show_progress=not as_json):
+    with working(None, flow="royalty.flows.transport", works=_workers(method, pairs), show_progress=not as_json):
         from royalty.flows.transport import value
 
-        result = value(configuration, out, incremental)
+        result = value(configuration, out, incremental, pairs)
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
@@ -56,12 +65,18 @@ def value(
     print_notes(result.notes)
     _print_diagnostics(result.diagnostics)
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
+    if result.pairs:
+        console.print(
+            f"Pairs       {result.folder}/pairs.csv: {result.pairs_compared} of {result.pairs} have a difference",
+            soft_wrap=True,
+        )
     print_run(result.mlflow_run)
 
 
-def _workers(method: str) -> list[str]:
+def _workers(method: str, pairs: Path | None) -> list[str]:
     """Modules of the worker processes that value items by a method."""
-    modules = ("planning_worker", "shares_worker") if method == "sava" else ("valuing_worker",)
+    modules = ["planning_worker", "shares_worker"] if method == "sava" else ["valuing_worker"]
+    modules += ["pairs_worker"] if pairs else []
     return [f"royalty.tasks.items.{module}" for module in ("embedding_worker", *modules)]
 
 

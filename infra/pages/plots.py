@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
-STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)))
+STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 INK, FAINT = "#222222", "#d9d9d9"
 
 
@@ -72,9 +72,7 @@ def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
     axes = figure.add_subplot()
     for index, (name, detected) in enumerate(curves.items()):
         inspected = np.arange(1, len(detected) + 1) / len(detected)
-        cycle_number, colour = divmod(index, len(COLOURS))
-        style = STYLES[cycle_number % len(STYLES)]
-        axes.plot(inspected, detected, color=COLOURS[colour], linewidth=1.6, linestyle=style, label=name)
+        axes.plot(inspected, detected, **_line(index), label=name)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     axes.xaxis.set_major_formatter("{x:.0%}")
     axes.yaxis.set_major_formatter("{x:.0%}")
@@ -82,6 +80,34 @@ def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
     axes.set_ylabel("planted items found")
     axes.legend(frameon=False, fontsize=8)
     return _png(figure, axes, title)
+
+
+def auroc_by_validation(title: str, panels: Mapping[float, Mapping[str, Sequence[tuple[int, float]]]]) -> bytes:
+    """AUROC over the size of validation, one panel for each fraction of wrong labels in it.
+
+    Args:
+        panels: by that fraction and by name, points of size and AUROC; size 0 is without validation.
+    """
+    figure = Figure(figsize=(1.2 + 3.6 * len(panels), 4.8), dpi=144, layout="constrained")
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    sizes = sorted({size for curves in panels.values() for points in curves.values() for size, _ in points})
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (share, curves) in zip(row, sorted(panels.items()), strict=True):
+        for name, points in curves.items():
+            axes.plot(
+                *zip(*sorted(points), strict=True), **_line(names.index(name)), marker="o", markersize=3, label=name
+            )
+        axes.set_xscale("symlog", linthresh=min((size for size in sizes if size), default=1), linscale=0.3)
+        axes.set_xticks(sizes, [f"{size:,}" if size else "none" for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("validation images")
+        _dress(axes, f"{share:.0%} of validation labels wrong" if share else "validation labels right")
+    row[0].set_ylabel("AUROC of planted items")
+    handles = {label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    at = {"loc": "outside lower center", "ncols": 5, "handlelength": 4}  # long enough to tell dashes apart
+    figure.legend(handles.values(), handles, **at, frameon=False, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", color=INK)
+    return _saved(figure)
 
 
 def property_by_size(title: str, points: Sequence[tuple[int, float]], utility_name: str, real: float) -> bytes:
@@ -110,11 +136,25 @@ def mean_by_size(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]
     return [(size, float(np.mean([value for other, value in points if other == size]))) for size in sizes]
 
 
+def _line(index: int) -> dict[str, Any]:
+    """Colour and style of a line by its number; sixteen differ."""
+    styles, colour = divmod(index, len(COLOURS))
+    return {"color": COLOURS[colour], "linestyle": STYLES[styles % len(STYLES)], "linewidth": 1.6}
+
+
 def _png(figure: Figure, axes: Any, title: str) -> bytes:
+    _dress(axes, title)
+    return _saved(figure)
+
+
+def _dress(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", color=INK)
     axes.grid(color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _saved(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,23 +19,27 @@ from royalty.models.judging.draws import OverDraws, over_draws
 from royalty.tasks.benchmarks.detection_stages import (
     DETECT,
     DIGITS,
+    SWEEP,
     CheckInputs,
     CleanSides,
     Detected,
     DetectInputs,
     DigitsInputs,
+    SweepInputs,
+    Swept,
 )
-from royalty.tasks.config.detection import DetectionConfig
+from royalty.tasks.config.detection import DetectionConfig, ValidationSweep
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import call_in_worker, run_in_worker
 from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
-    from royalty.tasks.benchmarks import detection_worker, digits_worker
+    from royalty.tasks.benchmarks import detection_worker, digits_worker, validation_worker
 else:
     detection_worker = Deferred("royalty.tasks.benchmarks.detection_worker")
     digits_worker = Deferred("royalty.tasks.benchmarks.digits_worker")
+    validation_worker = Deferred("royalty.tasks.benchmarks.validation_worker")
 
 WRITE_DETECTION = PublishStage("write-detection", PublishInputs, PublishOutputs)
 
@@ -71,10 +76,33 @@ def detect(corruption: CorruptionName, draw: int, config: DetectionConfig, sides
     return detected
 
 
+@task(name="check validation sets", cache_policy=NO_CACHE)
+def check_sweep(config: DetectionConfig, validation: ValidationSweep, sides: CleanSides) -> None:
+    """Check, before any method looks for a corruption, that every validation set can be drawn."""
+    places = product(config.corruptions, range(config.draws))
+    inputs = [SweepInputs(DetectInputs(name, config.settings, sides, draw), validation) for name, draw in places]
+    call_in_worker(validation_worker.check, inputs, "", title="Check validation sets", total=len(inputs))
+
+
+@task(name="detect by other validation sets", cache_policy=NO_CACHE)
+def sweep(
+    corruption: CorruptionName, draw: int, config: DetectionConfig, validation: ValidationSweep, sides: CleanSides
+) -> Swept:
+    """Detect one corruption by every method and validation set."""
+    return run_in_worker(
+        SWEEP,
+        SweepInputs(DetectInputs(corruption, config.settings, sides, draw), validation),
+        validation_worker.sweep,
+        title=f"{corruption}, draw {draw + 1}, by validation",
+        total=len(validation.sets) + 1,
+        also=modules_of(config.encoding.entries),
+    )
+
+
 @task(name="write detection", cache_policy=NO_CACHE)
-def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Published:
-    """Publish `detection.csv`, `accuracy.csv`, and a plot of each corruption."""
-    rows = rows_of(detected)
+def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept: Sequence[Swept] = ()) -> Published:
+    """Publish `detection.csv`, `accuracy.csv`, `validation.csv` if there is one, and plots of each corruption."""
+    rows, by_validation = rows_of(detected), swept_rows(swept)
 
     def make(_space: Workspace) -> Contents:
         return Contents(
@@ -85,12 +113,16 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected]) -> Pu
                 "comparison": pd.DataFrame(comparison_of(rows)),
                 "detection": pd.DataFrame(rows),
                 "accuracy": pd.DataFrame(accuracy_of(detected)),
-            },
-            files=_plots(config.name, detected),
+            }
+            | ({"validation": pd.DataFrame(by_validation)} if by_validation else {}),
+            files=_plots(config.name, detected) | _validation_plots(config.name, by_validation),
         )
 
     sources = {"found": [stage.key for stage in detected]}
     params = {"name": config.name, **config.valuing.model_dump(), **config.encoding.model_dump()}
+    if config.validation is not None:
+        sources["by_validation"] = [stage.key for stage in swept]
+        params |= {f"validation.{name}": numbers for name, numbers in config.validation.model_dump().items()}
     return publish(WRITE_DETECTION, PublishInputs(config.name, config.name, sources, params), make)
 
 
@@ -99,15 +131,34 @@ def rows_of(detected: Sequence[Detected]) -> list[TableRow]:
     return [row for stage in detected for row in stage.outputs.rows]
 
 
-def summary_of(rows: Sequence[TableRow]) -> list[TableRow]:
-    """AUROC over draws: one row for each corruption and method, with its 95% interval."""
-    drawn: dict[tuple[str, str], list[float]] = {}
+def swept_rows(swept: Sequence[Swept]) -> list[TableRow]:
+    """The table by validation set: one row for each corruption, draw, validation set and method."""
+    return [row for stage in swept for row in stage.outputs.rows]
+
+
+def summary_of(rows: Sequence[TableRow], *by: str) -> list[TableRow]:
+    """AUROC over draws: one row for each corruption, method and value of the columns `by`, with its 95% interval."""
+    columns = ("corruption", "method", *by)
+    drawn: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
-        drawn.setdefault((row["corruption"], row["method"]), []).append(row["auroc"])
+        drawn.setdefault(tuple(row[column] for column in columns), []).append(row["auroc"])
     return [
-        {"corruption": corruption, "method": method, "draws": len(aurocs)} | _interval("auroc", over_draws(aurocs))
-        for (corruption, method), aurocs in drawn.items()
+        dict(zip(columns, values, strict=True)) | {"draws": len(aurocs)} | _interval("auroc", over_draws(aurocs))
+        for values, aurocs in drawn.items()
     ]
+
+
+def validation_summary_of(rows: Sequence[TableRow]) -> list[TableRow]:
+    """AUROC over draws by validation set, for each corruption and for the mean of all (`all`)."""
+    by = ("size", "flipped")
+    by_draw: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        by_draw.setdefault((row["method"], row["draw"], row["size"], row["flipped"]), []).append(row["auroc"])
+    means = [
+        {"corruption": "all", "method": method, "size": size, "flipped": flipped, "auroc": float(np.mean(aurocs))}
+        for (method, _, size, flipped), aurocs in by_draw.items()
+    ]
+    return summary_of([*rows, *means], *by)
 
 
 def comparison_of(rows: Sequence[TableRow], method: str = "detector") -> list[TableRow]:
@@ -146,6 +197,23 @@ def _known(number: float) -> float | None:
 def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
     """The accuracy table: one row for each corruption, method and fraction removed."""
     return [row for stage in detected for row in stage.outputs.accuracy]
+
+
+def _validation_plots(name: str, rows: Sequence[TableRow]) -> dict[str, bytes]:
+    """PNGs by file name, one for each corruption and one for their mean: AUROC over the size of validation."""
+    from royalty.infra.pages.plots import auroc_by_validation
+
+    curves: dict[str, dict[float, dict[str, list[tuple[int, float]]]]] = {}
+    for row in validation_summary_of(rows):
+        # Without validation there are no labels to be wrong, so that the point belongs to every panel.
+        shares = (row["flipped"],) if row["size"] else dict.fromkeys(other["flipped"] for other in rows)
+        for share in shares:
+            panel = curves.setdefault(row["corruption"], {}).setdefault(share, {})
+            panel.setdefault(row["method"], []).append((row["size"], row["auroc"]))
+    return {
+        f"validation-{corruption}.png": auroc_by_validation(f"{name}: {corruption}", panels)
+        for corruption, panels in curves.items()
+    }
 
 
 def _plots(name: str, detected: Sequence[Detected]) -> dict[str, bytes]:

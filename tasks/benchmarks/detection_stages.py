@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from royalty.models.base.choices import CorruptionName
-from royalty.tasks.config.detection import DetectionSettings
+from royalty.tasks.config.detection import DetectionSettings, ValidationSweep
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
 
@@ -82,7 +82,31 @@ class DetectOutputs:
     failed: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class SweepInputs:
+    """Smaller and faulty validation sets, by which methods look for a planted corruption again."""
+
+    detect: DetectInputs
+    validation: ValidationSweep
+
+
+@dataclass(frozen=True)
+class SweepOutputs:
+    """AUROC of the methods by validation set.
+
+    Attributes:
+        rows: one row for each validation set and method.
+        failed: by validation set and method that refused it, its message.
+    """
+
+    rows: list[TableRow]
+    failed: dict[str, str]
+    busy_seconds: float
+
+
 DIGITS = Stage("read-digits", DigitsInputs, DigitsOutputs)
 DETECT = Stage("detect", DetectInputs, DetectOutputs)
+SWEEP = Stage("detect-by-validation", SweepInputs, SweepOutputs)
 
 Detected = Finished[DetectInputs, DetectOutputs]
+Swept = Finished[SweepInputs, SweepOutputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
     """
     torch.set_num_threads(cores())
     began, settings = time.perf_counter(), inputs.config
-    trial = _prepared(inputs, context)
+    trial = prepared(inputs, context)
     whole = trial.accuracy_without(np.empty(0, dtype=int))
     context.advance(1)
     rows: list[TableRow] = []
@@ -77,19 +77,28 @@ def check(inputs: CheckInputs, context: StageContext) -> int:
     """
     refused = Refusals()
     for corruption in inputs.corruptions:
-        train, val = _drawn(DetectInputs(corruption, inputs.config, inputs.sides), context)
-        quick = {"steps": 0} if corruption == "poison-frogs" else {}
         with refused.collect():
             try:
-                seen = _seen(val, inputs.config)
-                drawn = DetectInputs(corruption, inputs.config, inputs.sides)
-                corrupted = _corrupted(drawn, torch.nn.Flatten(), train, val.rows(~seen), **quick)
-                _kept(drawn, corrupted, val.labels[seen])
+                labels_of(DetectInputs(corruption, inputs.config, inputs.sides), context)
             except InputError as error:
                 raise InputError(f"`{corruption}`: {error}") from None
         context.advance(1)
     refused.check("corruptions cannot be planted in these images; leave them out of `corruptions`")
     return len(inputs.corruptions)
+
+
+def labels_of(inputs: DetectInputs, context: StageContext) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of the corrupted training items and of the methods' validation items, without embedding an image.
+
+    Raises:
+        InputError: the corruption cannot be planted.
+    """
+    train, val = _drawn(inputs, context)
+    seen = _seen(val, inputs.config)
+    quick = {"steps": 0} if inputs.corruption == "poison-frogs" else {}
+    corrupted = _corrupted(inputs, torch.nn.Flatten(), train, val.rows(~seen), **quick)
+    corrupted, clean = _kept(inputs, corrupted, val.labels[seen])
+    return corrupted.labels, val.labels[seen][clean]
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class _Labelled:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class Trial:
     """A corrupted training set, and clean validation items: one part for the methods, one for the classifier.
 
     Attributes:
@@ -131,6 +140,12 @@ class _Trial:
             train, val = represent(*self.features, None, "features")
         return method_of(settings, method)(train, self.corrupted.labels, val, self.val_labels).values
 
+    def with_validation(self, rows: np.ndarray, labels: np.ndarray, settings: DetectionSettings) -> Trial:
+        """The same training items with some of the validation items, and other labels of these, `(rows,)`."""
+        features = self.features[0], self.features[1][rows]
+        represented = represent(*features, labels, settings.encoding.representation)
+        return replace(self, features=features, represented=represented, val_labels=labels)
+
     def accuracy_without(self, removed: np.ndarray) -> float:
         """Accuracy of a classifier trained without these items."""
         left = np.delete(np.arange(len(self.components)), removed)
@@ -138,7 +153,7 @@ class _Trial:
         return float((head.classes[head.logits(self.test).argmax(axis=1)] == self.test_labels).mean())
 
 
-def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
+def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
     """Draw items, plant the corruption, and embed both sides."""
     settings = inputs.config
     train, val = _drawn(inputs, context)
@@ -154,7 +169,7 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
     )
     represented = represent(features, for_methods, val.labels, settings.encoding.representation)
     components, _ = represent(np.concatenate([features, for_test]), for_methods, None, "principal")
-    return _Trial(
+    return Trial(
         corrupted,
         features=(features, for_methods),
         represented=represented,
@@ -165,7 +180,7 @@ def _prepared(inputs: DetectInputs, context: StageContext) -> _Trial:
     )
 
 
-def _removals(trial: _Trial, values: np.ndarray, shares: tuple[float, ...], whole: float) -> Iterator[TableRow]:
+def _removals(trial: Trial, values: np.ndarray, shares: tuple[float, ...], whole: float) -> Iterator[TableRow]:
     """Accuracy without the items of lowest value, for each fraction of items removed.
 
     Args:

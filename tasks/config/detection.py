@@ -31,6 +31,10 @@ Looking = Literal[
     "random",
 ]
 METHODS: tuple[Looking, ...] = get_args(Looking)
+WITHOUT_VALIDATION: tuple[Looking, ...] = ("el2n", "data-oob", "confident-learning", "random")
+"""Methods that value training items by training items alone."""
+FOLDS = 5
+"""Folds of validation in `confidence`, each of which needs an image."""
 
 
 class PlantingConfig(StageConfig):
@@ -78,6 +82,36 @@ class DetectionSettings(StageConfig):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class ValidationSweep(StageConfig):
+    """Validation sets by which all methods value the items again.
+
+    Attributes:
+        sizes: numbers of validation images; with 0, validation is absent. Smaller sets are parts of larger ones.
+        flipped: fractions of the validation labels that are changed.
+    """
+
+    sizes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (100, 300, 1000)
+    flipped: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)] = (0.0, 0.1)
+
+    @property
+    def sets(self) -> list[tuple[int, float]]:
+        """Sizes, ascending, with each fraction of changed labels. Without validation there are no labels to change."""
+        sizes = sorted(self.sizes)
+        return [(size, share) for size in sizes for share in (sorted(self.flipped) if size else (0.0,))]
+
+    @model_validator(mode="after")
+    def _possible(self) -> ValidationSweep:
+        for name, numbers in (("sizes", self.sizes), ("flipped", self.flipped)):
+            if len(set(numbers)) < len(numbers):
+                raise ValueError(f"`{name}` has a number twice, {list(numbers)}; give each once")
+        if small := [size for size in self.sizes if 0 < size < FOLDS]:
+            raise ValueError(
+                f"a size is 0, for no validation, or at least {FOLDS}, one image for each fold of `confidence`; got "
+                f"{small[0]}. Take a larger one"
+            )
+        return self
+
+
 class DetectionConfig(DetectionSettings):
     """Configuration of an evaluation: clean labelled images, the corruptions, and the methods that look for them.
 
@@ -85,6 +119,7 @@ class DetectionConfig(DetectionSettings):
         train, val: labelled training images, and clean labelled validation images; both None: scikit-learn's digits.
         corruptions: corruptions that are planted, each in turn.
         draws: number of random draws of images and of planted items, from `seed` upwards.
+        validation: smaller and faulty validation sets that are compared too; None: none.
     """
 
     name: RunName = "detection"
@@ -92,6 +127,7 @@ class DetectionConfig(DetectionSettings):
     val: Path | None = None
     corruptions: tuple[CorruptionName, ...] = CORRUPTIONS
     draws: Annotated[int, Field(ge=1)] = 3
+    validation: ValidationSweep | None = None
 
     @property
     def settings(self) -> DetectionSettings:
@@ -102,4 +138,20 @@ class DetectionConfig(DetectionSettings):
     def _both_sides(self) -> DetectionConfig:
         if (self.train is None) != (self.val is None):
             raise ValueError("give `train` and `val`, or neither, which takes scikit-learn's digits")
+        return self
+
+    @model_validator(mode="after")
+    def _valued_again(self) -> DetectionConfig:
+        if self.validation is None:
+            return self
+        if self.encoding.trained_here:
+            raise ValueError(
+                f"`validation` compares methods on the same features, and `encoding.encoder: {self.encoding.encoder}` "
+                "is trained on validation, so that features would change with it. Choose another encoder"
+            )
+        if 0 in self.validation.sizes and not set(self.methods) & set(WITHOUT_VALIDATION):
+            raise ValueError(
+                f"`validation.sizes` has 0, and all of `methods` need validation. Add one of "
+                f"{', '.join(WITHOUT_VALIDATION)}, or leave 0 out"
+            )
         return self

@@ -21,6 +21,7 @@ from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.sources import TrainingItems
 from royalty.tasks.config.values import ValueConfig
+from royalty.tasks.items.pair_stages import PairsCompared
 from royalty.tasks.items.stages import Matched, Sides, Valued
 from royalty.tasks.items.stored_items import load_values
 from royalty.tasks.stages.publishing import (
@@ -40,11 +41,17 @@ WRITE_MATCHES = PublishStage("write-matches", PublishInputs, PublishOutputs)
 
 @task(name="write values", cache_policy=NO_CACHE)
 def write_values(
-    config: ValueConfig, sides: Sides, valued: Valued, out: Path | None, notes: Sequence[str] = ()
+    config: ValueConfig,
+    sides: Sides,
+    valued: Valued,
+    out: Path | None,
+    notes: Sequence[str] = (),
+    compared: PairsCompared | None = None,
 ) -> Published:
     """Publish `values.parquet` and its plots, and copy the table to `out`.
 
     Args:
+        compared: pairs of items, published as `pairs.csv`.
         notes: sentences on the items.
     """
     table = valued.outputs.table
@@ -61,13 +68,15 @@ def write_values(
                 ]
             ),
             metrics=numbers(valued.outputs.diagnostics),
+            tables={} if compared is None else {"pairs": load_values(space.artifacts, compared.outputs.table)},
             shown={"values": load_values(space.artifacts, table)},
             files={"values.parquet": space.artifacts.get(table), **pictures(space.artifacts, config, sides, valued)},
             datasets=datasets_of(train=sides.train, val=sides.val),
             tags={"royalty.values": table},
         )
 
-    inputs = PublishInputs(config.name, config.name, {"value": valued.key}, _flat(config))
+    sources = {"value": valued.key} | ({} if compared is None else {"pairs": compared.key})
+    inputs = PublishInputs(config.name, config.name, sources, _flat(config))
     published = publish(WRITE_VALUES, inputs, make)
     copy_table(table, out)
     return published

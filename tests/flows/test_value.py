@@ -135,7 +135,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"
-        "removed: [0.25]\ndraws: 2\n"
+        "removed: [0.25]\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
     )
     done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
@@ -157,8 +157,14 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
         "detection.csv",
         "accuracy.csv",
         "noise.png",
+        "validation-noise.png",
+        "validation-all.png",
     }
-    assert watch.stages >= {"detect", "write-detection"}
+    assert len(result["validation"]) == 3 * 3 * 2  # corruptions and their mean, methods, fractions of wrong labels
+    swept = pd.read_csv(folder / "validation.csv")
+    assert list(swept) == ["corruption", "method", "size", "flipped", "draw", "auroc"]
+    assert len(swept) == 2 * 3 * 2 * 2
+    assert watch.stages >= {"detect", "detect-by-validation", "write-detection"}
 
 
 def test_a_method_that_fails_leaves_the_results_of_the_others(royalty: Run, tmp_path: Path) -> None:
@@ -188,3 +194,33 @@ def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path
     done = royalty("value", "lava", "--train", train, "--val", val, "--out", "values.txt")
     assert (done.returncode, "Give a path that ends with .parquet" in done.stderr) == (1, True), done.stderr
     assert not (tmp_path / "values.txt").exists()
+
+
+@pytest.mark.slow
+def test_pairs_are_compared_without_entropy(royalty: Run, tmp_path: Path) -> None:
+    for name, places in (("train", [0.0, 0.1, 10.0, 10.1]), ("val", [0.2, 10.2])):
+        np.savez(
+            tmp_path / f"{name}.npz",
+            features=np.array(places, dtype=np.float32)[:, None],
+            ids=list("abcd")[: len(places)],
+        )
+    (tmp_path / "pairs.csv").write_text("first,second\na,b\nb,c\nd,c\n")
+    given = ("value", "lava", "--train", "train.npz", "--val", "val.npz", "--pairs", "pairs.csv")
+    done = royalty(*given, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["pairs"], result["pairs_compared"]) == (3, 2)
+    table = pd.read_csv(Path(result["folder"]) / "pairs.csv")
+    assert list(table) == ["first", "second", "difference", "target", "shared"]
+    # Minus the difference of the costs to the common target, 0.2 - 0.1 and 0.1 - 0.2, times N / (N - 1).
+    expected = [-0.1 * 4 / 3, np.nan, 0.1 * 4 / 3]
+    np.testing.assert_allclose(table["difference"], expected, atol=1e-4)  # costs are in float32
+    assert table["target"].fillna("").tolist() == ["a", "", "b"]
+    (tmp_path / "pairs.csv").write_text("first,second\na,x\n")
+    refused = royalty(*given)
+    assert refused.returncode == 1
+    assert "0 items have 'x'" in refused.stderr
+    (tmp_path / "pairs.csv").write_text("first,other\na,x\n")
+    refused = royalty(*given)
+    assert "has the columns first, other and 1 rows" in refused.stderr
+    assert "`--pairs` compares values by `lava`" in royalty("value", "sava", *given[2:]).stderr

@@ -22,6 +22,10 @@ WORKERS = {
         {"models.encoders.preact_resnet", "models.valuation.sava", "models.data.corruptions"},
         ("models.generators", "models.payout", "models.quality", "tasks.credit"),
     ),
+    "validation_worker": (
+        {"models.encoders.preact_resnet", "models.valuation.sava", "models.judging.sets"},
+        ("models.generators", "models.payout", "models.quality", "tasks.credit"),
+    ),
     "digits_worker": (set(), ("models.encoders", "models.generators", "models.valuation.lava")),
     "training_sets_worker": ({"models.data.corruptions"}, ("models.generators", "models.encoders", "models.payout")),
     "causes_worker": (
@@ -65,7 +69,7 @@ def test_flows_and_stages_of_the_papers_tables_import_no_torch() -> None:
 
 def test_records_of_earlier_versions_are_read() -> None:
     """As they were kept: dictionaries of these names."""
-    config = DetectionConfig().model_dump(mode="json", exclude={"name", "train", "val", "corruptions", "draws"})
+    config = DetectionConfig(validation={}).settings.model_dump(mode="json")
     inputs = {"corruption": "noise", "config": config, "sides": {"train": "t", "val": "v"}}
     outputs = {"rows": [{"auroc": 0.5}], "curves": {"lava": [0.5, 1.0]}, "accuracy": [], "busy_seconds": 1.0}
     detected = DETECT.finished(StageRecord("detect", "k", inputs, outputs, 1.0))

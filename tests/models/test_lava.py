@@ -335,6 +335,28 @@ def test_exact_differences_are_those_of_exact_potentials(labelled: bool, monkeyp
     np.testing.assert_allclose(tiled.difference, found.difference[sure], atol=1e-6)
 
 
+def test_differences_with_entropy_have_the_corrected_term_and_are_slopes_of_the_regularized_distance() -> None:
+    train, _, val, _ = blobs(4, items=20, validation=8, spread=1.5)
+    result = lava_values(train, None, val, None, epsilon=0.2, tolerance=1e-6)
+    epsilon, cost = result.diagnostics["epsilon"], ot.dist(train, val, metric="euclidean")
+    b = np.full(8, 1 / 8)
+
+    def solve(a: np.ndarray) -> tuple[float, np.ndarray]:
+        plan = ot.sinkhorn(a, b, cost, epsilon, method="sinkhorn_log", numItermax=20_000, stopThr=1e-13)
+        return float((plan * cost).sum() + epsilon * (plan * np.log(plan / np.outer(a, b))).sum()), plan
+
+    _, plan = solve(np.full(20, 1 / 20))
+    difference, step = result.values[3] - result.values[11], 1e-4
+    corrected = -(20 / 19) * (cost[3] - cost[11] + epsilon * (np.log(plan[3]) - np.log(plan[11])))  # (targets,)
+    np.testing.assert_allclose(corrected, difference, atol=1e-4)
+    printed = -(20 / 19) * (cost[3] - cost[11] + epsilon * (1 / plan[11] - 1 / plan[3]))
+    assert (np.abs(printed - difference) > 0.1).all()
+    moved = np.zeros(20)
+    moved[[3, 11]] = step, -step
+    slope = (solve(1 / 20 + moved)[0] - solve(1 / 20 - moved)[0]) / (2 * step)
+    assert -(20 / 19) * slope == pytest.approx(difference, abs=1e-4)
+
+
 def test_items_of_different_regions_have_no_exact_difference() -> None:
     train, val = np.array([[0.0], [0.1], [10], [10.1]]), np.array([[0.2], [10.2]])
     found = exact_difference(train, None, val, None, np.array([0, 0, 3]), np.array([1, 2, 2]))
