@@ -7,7 +7,7 @@ valuable training images for a generated image are compared with the expected on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prefect import flow
 
@@ -15,6 +15,8 @@ from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
+from royalty.tasks.benchmarks.contributor_stages import DistancesJudged, PoorJudged
+from royalty.tasks.benchmarks.contributors import influence, judge_distances, judge_poor, spoil
 from royalty.tasks.benchmarks.criteria import (
     judge_attributes,
     judge_causes,
@@ -27,7 +29,7 @@ from royalty.tasks.benchmarks.criteria import (
 )
 from royalty.tasks.benchmarks.criteria_publication import write_criterion
 from royalty.tasks.benchmarks.criterion_stages import Criterion, CriterionName, Judged
-from royalty.tasks.benchmarks.generator_stages import Generator
+from royalty.tasks.benchmarks.generator_stages import Generator, Planted
 from royalty.tasks.benchmarks.generators import (
     classify,
     draw_items,
@@ -48,6 +50,9 @@ from royalty.tasks.stages.weights import check_weights
 WHOLE, RANDOM = "nothing", "random"
 """Names of the removals that others are compared with."""
 
+EARLY = 10
+"""An early generator has taken this fraction of its steps: one in ten."""
+
 GIVEN = "given"
 """Name of the generator of images that were supplied by the user."""
 
@@ -59,7 +64,8 @@ class CriteriaResult:
     Attributes:
         rows: rows of the criterion's table, one for each generator and method.
         more: rows of its other tables, by name: for identity, `sensitivity` to fewer generated images, and
-            `calibration`, the effect of image quality.
+            `calibration`, the effect of image quality; for attributes, `distances` of contributors from generated
+            images; for outliers, `poor-images`, the effect of image quality if some generated images are poor.
         accuracy: accuracy of the classifier of generated images on held-out training images, the lowest of several;
             None if labels or attributes were supplied.
         folder: contains the tables and pictures.
@@ -105,7 +111,8 @@ def attributes(config: CriteriaConfig) -> CriteriaResult:
     items = drawn(config, config.attribute_columns)
     sets, accuracy = with_attributes(config, items, generate(config, items, config.images, config.attribute_columns))
     judged = matched(config, items, sets)
-    return written("attributes", config, judge_attributes(judged, items, config), judged, items, accuracy)
+    result = judge_attributes(judged, items, config)
+    return written("attributes", config, result, judged, items, accuracy, judge_distances(result, config))
 
 
 @flow(name="evaluate-membership", flow_run_name="evaluate membership {config.name}", task_runner=RUNNER)
@@ -120,11 +127,26 @@ def membership(config: CriteriaConfig) -> CriteriaResult:
 
 @flow(name="evaluate-outliers", flow_run_name="evaluate outliers {config.name}", task_runner=RUNNER)
 def outliers(config: CriteriaConfig) -> CriteriaResult:
-    """C3: images to which noise was added before training should have the lowest values."""
+    """C3: images to which noise was added before training should have the lowest values.
+
+    With `poor`, some generated images are of low quality, and values with and without the weight of quality are ranked.
+    """
     refuse_given(config, "outliers")
     noisy = plant(drawn(config), config)
-    judged = matched(config, noisy.outputs, generate(config, noisy.outputs, config.valued_by))
-    return written("outliers", config, judge_outliers(judged, noisy), judged, None)
+    if config.if4gan and config.if4gan.batch_size > noisy.outputs.count:
+        raise InputError(
+            f"`if4gan.batch_size` is at most the number of training images, {noisy.outputs.count}; got "
+            f"{config.if4gan.batch_size}. Lower it"
+        )
+    sets = generate(config, noisy.outputs, config.valued_by)
+    judged = matched(config, noisy.outputs, sets)
+    judged += [
+        influence(noisy.outputs, made.images, made.trained, config)
+        for made in sets
+        if config.if4gan and made.trained and made.generator == "dcgan"
+    ]
+    more = tested_quality(config, noisy, sets) if config.poor else None
+    return written("outliers", config, judge_outliers(judged, noisy), judged, None, more=more)
 
 
 @flow(name="evaluate-efficiency", flow_run_name="evaluate efficiency {config.name}", task_runner=RUNNER)
@@ -247,6 +269,31 @@ def matched(
     return judged
 
 
+def tested_quality(config: CriteriaConfig, noisy: Planted, sets: Sequence[GeneratedSet]) -> PoorJudged:
+    """Fig. 9: ranks of noisy images with and without the quality of generated images, of which more and more are poor.
+
+    Poor images have noise, or are those of the same generator after a tenth of its steps.
+    """
+    items, judged, poor = noisy.outputs, [], dict[str, list[int]]()
+    for made in sets:
+        early = early_images(config, items, made) if config.poor_by == "early" else None
+        spoiled = [spoil(made.images, share, early, config).outputs for share in config.poor]
+        poor |= {images.items: images.poor for images in spoiled}
+        graded = [made, *(replace(made, images=images) for images in spoiled)]
+        judged += matched(config, items, graded, calibrate=True)
+    return judge_poor(judged, poor, noisy)
+
+
+def early_images(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> ItemsOutputs:
+    """As many images of the same generator, trained for a tenth of the steps."""
+    if made.trained is None:
+        raise ValueError("images of an early generator need the generator, and these images were given")
+    inputs = made.trained.inputs
+    steps = config.steps.model_copy(update={inputs.generator.replace("-", "_"): max(1, inputs.steps // EARLY)})
+    shorter = config.model_copy(update={"steps": steps, "tracin": None})  # one checkpoint suffices
+    return sample(train_generator(items, inputs.generator, shorter), made.images.count, config)
+
+
 def traced(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> Judged:
     """The contributions by VAE-TracIn to images of a beta-VAE."""
     if made.trained is None:
@@ -278,10 +325,11 @@ def written(
     judged: Sequence[Judged],
     items: ItemsOutputs | None,
     accuracy: float | None = None,
+    more: PoorJudged | DistancesJudged | None = None,
 ) -> CriteriaResult:
     """Publish the tables and pictures; with `items`, also sheets of generated images and their contributing images."""
-    published = write_criterion(criterion, config, result, judged, items)
-    tables = result.outputs.tables
+    published = write_criterion(criterion, config, result, judged, items, more)
+    tables = result.outputs.tables | (more.outputs.tables if more else {})
     return CriteriaResult(
         name=config.name,
         criterion=criterion,

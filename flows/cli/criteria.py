@@ -36,12 +36,16 @@ COLUMNS = {
     "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
     "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
     "calibration": ("generator", "method", "top", "with", "without"),
+    "poor-images": ("generator", "method", "poor", "good_quality", "poor_quality", "with", "without"),
+    "distances": ("generator", "method", "attributes", "contributors", "distance", "random", "deviation", "training"),
 }
 """Columns that the terminal shows; the tables on disk have all columns, and there are more tables."""
 
 TITLES = {
     "sensitivity": "Results with fewer generated images, ten random draws of each number",
     "single-images": "Effect of the items behind single images, against those behind others",
+    "poor-images": "Mean percentile of images with noise, with and without image quality",
+    "distances": "Distance of the most valuable images from generated ones, by attributes",
     "calibration": "Mean score of the highest contributions, with and without image quality",
 }
 
@@ -50,9 +54,11 @@ WORKS = (
     "royalty.tasks.benchmarks.criteria_worker",
     "royalty.tasks.benchmarks.causes_worker",
     "royalty.tasks.benchmarks.classes_worker",
+    "royalty.tasks.benchmarks.contributors_worker",
     "royalty.tasks.benchmarks.efficiency_worker",
     "royalty.tasks.benchmarks.generators_worker",
     "royalty.tasks.benchmarks.halves_worker",
+    "royalty.tasks.benchmarks.influence_worker",
     "royalty.tasks.benchmarks.training_sets_worker",
     "royalty.tasks.items.gmvaluator_worker",
 )

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.workspace import Workspace
 from royalty.models.judging.sets import images_of
+from royalty.tasks.benchmarks.contributor_stages import DistancesJudged, PoorJudged
 from royalty.tasks.benchmarks.criterion_stages import (
     Criterion,
     CriterionName,
@@ -47,13 +48,15 @@ def write_criterion(
     result: Criterion,
     judged: Sequence[Judged],
     items: ItemsOutputs | None,
+    more: PoorJudged | DistancesJudged | None = None,
 ) -> Published:
     """Publish the tables and pictures of a criterion.
 
     Args:
         items: training images, for sheets of generated images beside their most valuable items; None: no sheets.
+        more: more tables of this criterion.
     """
-    tables = result.outputs.tables
+    tables = result.outputs.tables | (more.outputs.tables if more else {})
 
     def make(space: Workspace) -> Contents:
         return Contents(
@@ -64,6 +67,7 @@ def write_criterion(
         )
 
     sources = {"criterion": criterion, "found": result.key, "judged": [asdict(method) for method in judged]}
+    sources |= {"more": more.key} if more else {}
     title, params = f"{config.name}-{criterion}", config.model_dump(mode="json")
     return publish(WRITE_CRITERION, PublishInputs(config.name, title, sources, params), make)
 

@@ -75,12 +75,12 @@ def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOut
 def judge_attributes(inputs: AttributesInputs, context: StageContext) -> AttributesOutputs:
     """C2: attributes of the most valuable items, for each attribute and each pair of attributes."""
     trained = load_items(context.artifacts, inputs.items)
-    item_attributes, names = _attributes(trained, inputs.attributes), list(trained.attributes or inputs.attributes)
+    item_attributes, names = attributes_in(trained, inputs.attributes), list(trained.attributes or inputs.attributes)
     pairs = [[first, second] for second in range(len(names)) for first in range(second)]
     rows: list[TableRow] = []
     for judged in inputs.judged:
         made = load_items(context.artifacts, judged.made)
-        image_attributes = _attributes(made, inputs.attributes)
+        image_attributes = attributes_in(made, inputs.attributes)
         neighbours = neighbours_of(context.artifacts, judged.contributions, len(made))
         for columns in [[column] for column in range(len(names))] + pairs:
             chosen = np.flatnonzero(image_attributes[:, columns].all(axis=1))
@@ -155,7 +155,7 @@ def _calibration(artifacts: ArtifactStore, judged: Judged, images: int) -> Itera
             yield {"top": top, "with": float(calibrated[:, top - 1].mean()), "without": float(plain[:, top - 1].mean())}
 
 
-def _attributes(items: Items, attributes: Mapping[str, Sequence[str]]) -> np.ndarray:
+def attributes_in(items: Items, attributes: Mapping[str, Sequence[str]]) -> np.ndarray:
     """Attributes of items, or those that follow from their labels: bool, `(images, attributes)`.
 
     Args:

@@ -1,0 +1,80 @@
+"""Add tables to criteria: what the quality of images changes, and how far contributors are by attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prefect.cache_policies import NO_CACHE
+
+from royalty.infra.processes.workers import Deferred
+from royalty.tasks.benchmarks.contributor_stages import (
+    DISTANCES,
+    IF4GAN,
+    POOR,
+    SPOIL,
+    DistancesInputs,
+    DistancesJudged,
+    InfluenceInputs,
+    PoorInputs,
+    PoorJudged,
+    Spoiled,
+    SpoilInputs,
+)
+from royalty.tasks.benchmarks.criterion_stages import AttributesJudged, Judged
+from royalty.tasks.benchmarks.generator_stages import Generator, Planted
+from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.items.stages import ItemsOutputs
+from royalty.tasks.stages.running import run_in_worker
+from royalty.tasks.stages.task import task
+
+if TYPE_CHECKING:
+    from royalty.tasks.benchmarks import contributors_worker, influence_worker
+else:
+    contributors_worker = Deferred("royalty.tasks.benchmarks.contributors_worker")
+    influence_worker = Deferred("royalty.tasks.benchmarks.influence_worker")
+
+
+@task(name="spoil images", cache_policy=NO_CACHE)
+def spoil(made: ItemsOutputs, share: float, early: ItemsOutputs | None, config: CriteriaConfig) -> Spoiled:
+    """Make a fraction of generated images poor.
+
+    Args:
+        early: images of an early generator that take their places; None adds noise.
+    """
+    inputs = SpoilInputs(made.items, share, early.items if early else "", config.seed)
+    return run_in_worker(SPOIL, inputs, contributors_worker.spoil_images)
+
+
+@task(name="trace training (IF4GAN)", cache_policy=NO_CACHE)
+def influence(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaConfig) -> Judged:
+    """Value training items by IF4GAN for images of a DCGAN."""
+    if config.if4gan is None:
+        raise ValueError("IF4GAN needs the settings `if4gan`, and this evaluation has none; set `if4gan`")
+    model = trained.outputs.models[-1]
+    inputs = InfluenceInputs(items.items, model, config.if4gan, made.count, config.seed)
+    steps = config.if4gan.epochs * -(-items.count // config.if4gan.batch_size)
+    traced = run_in_worker(IF4GAN, inputs, influence_worker.trace_gan, title="IF4GAN", total=2 * steps)
+    return Judged(trained.inputs.generator, "if4gan", made.items, traced.outputs.table, "", "")
+
+
+@task(name="judge poor images", cache_policy=NO_CACHE)
+def judge_poor(judged: Sequence[Judged], poor: Mapping[str, list[int]], noisy: Planted) -> PoorJudged:
+    """Fig. 9: rank images with planted noise with and without the quality of generated images."""
+    inputs = PoorInputs(list(judged), poor, noisy.outputs.planted, noisy.outputs.count)
+    return run_in_worker(
+        POOR, inputs, contributors_worker.judge_poor, title="Judge poor images", total=len(inputs.judged)
+    )
+
+
+@task(name="judge distances", cache_policy=NO_CACHE)
+def judge_distances(judged: AttributesJudged, config: CriteriaConfig) -> DistancesJudged:
+    """Theorem 2.4: compare contributors and generated images by the distribution of attributes."""
+    inputs = DistancesInputs(judged.inputs, config.seed)
+    return run_in_worker(
+        DISTANCES,
+        inputs,
+        contributors_worker.judge_distances,
+        title="Judge distances",
+        total=len(judged.inputs.judged),
+    )

@@ -1,0 +1,116 @@
+"""Tables that criteria have besides their own: the weight of quality where images are poor, distances by attributes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from royalty.flows.cli.criteria import TITLES
+from royalty.flows.configuration import ConfigError, load_criteria_config
+from royalty.tasks.benchmarks.contributor_stages import DistancesInputs, InfluenceInputs, PoorInputs, SpoilInputs
+from royalty.tasks.benchmarks.contributors_worker import judge_distances, judge_poor, spoil_images
+from royalty.tasks.benchmarks.criterion_stages import AttributesInputs
+from royalty.tasks.benchmarks.generator_stages import GeneratorInputs
+from royalty.tasks.benchmarks.generators_worker import fit
+from royalty.tasks.benchmarks.influence_worker import trace_gan
+from royalty.tasks.config.criteria import IF4GANConfig
+from royalty.tasks.items.stored_items import load_items, load_values
+from royalty.tasks.stages.context import StageContext
+from tests.conftest import Run
+from tests.flows.test_criteria import SMALL, context, judged_by, keep, keep_contributions
+from tests.watching import Watch
+
+__all__ = ["context"]
+
+
+def test_images_become_poor_by_noise_or_by_others(context: StageContext) -> None:
+    made, early = keep(context, np.zeros(10)), keep(context, np.arange(12) * 0)
+    before = load_items(context.artifacts, made).images
+    spoiled = spoil_images(SpoilInputs(made, 0.3, "", 0), context)
+    after = load_items(context.artifacts, spoiled.items).images
+    assert np.flatnonzero((after != before).any(axis=(1, 2, 3))).tolist() == spoiled.poor
+    assert len(spoiled.poor) == 3
+    other = keep(context, np.zeros(10))
+    assert load_items(
+        context.artifacts, spoil_images(SpoilInputs(made, 0.3, other, 0), context).items
+    ).images.tolist() == (before.tolist())
+    with pytest.raises(Exception, match="poor images take the place of others of shape"):
+        spoil_images(SpoilInputs(made, 0.3, early, 0), context)
+
+
+def test_quality_is_judged_by_hand(context: StageContext) -> None:
+    # Items 0 and 1 have noise. The second image is poor: it gives its value to them, unless its quality weighs it.
+    neighbours = np.array([[3, 2], [0, 1]])
+    weighted, plain = np.array([[0.6, 0.3], [0.06, 0.04]]), np.array([[0.6, 0.4], [0.6, 0.4]])
+    tables = [keep_contributions(context, neighbours, scores) for scores in (weighted, plain)]
+    judged = [judged_by(made, contributions=tables[0], uncalibrated=tables[1]) for made in ("good", "spoiled")]
+    good, spoiled = judge_poor(PoorInputs(judged, {"spoiled": [1]}, [0, 1], 4), context).poor
+    assert (spoiled["poor"], spoiled["good_quality"], spoiled["poor_quality"]) == pytest.approx((0.5, 0.9, 0.1))
+    assert (good["poor"], good["poor_quality"]) == (0, None)
+    assert good["good_quality"] == pytest.approx(0.5)
+    assert (spoiled["with"], spoiled["without"]) == pytest.approx((1 / 6, 0.5))  # ranks 0 and 1; ties share theirs
+    assert (spoiled["auroc_with"], spoiled["auroc_without"]) == pytest.approx((1, 0.5))
+    assert (spoiled["noisy_value_with"], spoiled["noisy_value_without"]) == pytest.approx((0.1, 0.5))
+
+
+def test_distances_of_contributors_by_hand(context: StageContext) -> None:
+    items, made = keep(context, np.array(["a", "ab", "b", "c"])), keep(context, np.array(["ab", "a"]))
+    table = keep_contributions(context, np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.8, 0.0]]))
+    inputs = AttributesInputs([judged_by(made, contributions=table)], items, {"A": ["a", "ab"], "B": ["b", "ab"]})
+    rows = judge_distances(DistancesInputs(inputs, 0), context).distances
+    found = {row["attributes"]: row for row in rows}
+    assert {name: (row["images"], row["contributors"]) for name, row in found.items()} == {
+        "all": (2, 2),
+        "A": (2, 2),
+        "B": (1, 2),
+    }
+    assert found["all"]["distance"] == 0  # a and ab, as the images
+    assert found["B"]["distance"] == pytest.approx(0.5)  # a and ab, for ab twice
+    assert found["B"]["training"] == pytest.approx((1 + 0 + 1 + 2) / 4)
+    assert found["all"]["random"] > 0.2
+
+
+def test_bad_settings_of_poor_images(tmp_path: Path) -> None:
+    for text, told in (
+        ("poor: [1.0]", "`poor.0`: .*less than 1"),
+        ("poor: [0.2, 0.2]", "each fraction of `poor` is given once; got 0.2, 0.2"),
+        ("poor: [0.2]\nquality: none", "`poor` tests the weight of quality, and `quality` is none"),
+        ("generators: [ddpm]\nif4gan: {}", "`if4gan` traces the DCGAN, and `generators` are ddpm; add dcgan"),
+        ("poor_by: blur", "`poor_by`: .*'noise' or 'early'"),
+    ):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=told):
+            load_criteria_config(tmp_path / "bad.yaml", {})
+
+
+@pytest.mark.slow
+def test_a_dcgan_is_traced(context: StageContext) -> None:
+    source = keep(context, np.zeros(8))
+    (model,) = fit(GeneratorInputs(source, "dcgan", 2, 1, 0), context).models
+    inputs = InfluenceInputs(source, model, IF4GANConfig(epochs=2, batch_size=4), 3, 0)
+    traced = trace_gan(inputs, context)
+    values = load_values(context.artifacts, traced.table)["value"]
+    assert values.shape == (8,)
+    assert np.isfinite(values).all()
+    assert values.nunique() == 8
+    assert trace_gan(inputs, context).table == traced.table
+
+
+@pytest.mark.slow
+def test_commands_show_these_tables(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"{SMALL}\npoor: [0.25, 0.5]\npoor_by: early\nattributes: {{low: ['0', '1']}}\n")
+    for criterion, title in (("outliers", "poor-images"), ("attributes", "distances")):
+        done = royalty("evaluate", criterion, "--config", "c.yaml")
+        assert done.returncode == 0, done.stderr
+        assert TITLES[title] in done.stdout
+        (table,) = re.findall(rf"\S+(?=/{criterion}\.csv)", done.stdout)
+        rows = pd.read_csv(Path(table) / f"{title}.csv")
+        assert set(rows["method"]) == {"none", "l2"}
+        if criterion == "outliers":
+            assert rows["poor"].tolist() == [0.0, 0.0, 0.25, 0.25, 0.5, 0.5]
+            assert rows.loc[rows["poor"] > 0, "poor_quality"].notna().all()
+    assert watch.stages >= {"spoil-images", "judge-poor-images", "judge-distances"}
