@@ -27,7 +27,7 @@ class Tuning:
     Attributes:
         rows: one for each combination of settings. `error` is that of predicting retrained utilities, with its
             `stderr`, see `royalty.models.judging.tuning.Comparison`; `seconds` are of one coalition on one worker. One
-            row is `chosen`.
+            row is `chosen`, if any predicts better than no model does.
         coalitions: retrained coalitions that settings were compared on.
         folder: contains `tuning.csv`.
     """

@@ -30,25 +30,31 @@ def tune(
         return
     from royalty.infra.pages.terminal import console, print_run, print_table
 
-    columns = ("", "Finetune steps", "Ratio", "Images", "Steps", "Squared error", "Ranks", "Seconds")
-    print_table(columns, [_cells(row) for row in result.rows], whole=range(1, len(columns)))
-    (chosen,) = [row for row in result.rows if row["chosen"]]
-    console.print(
-        f"Errors are of predicting {result.coalitions} retrained coalitions, 1 without any model. Chosen is the "
-        "fastest within one standard error of the best:"
-    )
-    console.print(
-        f"  coalitions: {{finetune_steps: {chosen['finetune_steps']}}}\n  pruning: {{ratio: {chosen['ratio']:g}}}\n"
-        f"  sampling: {{images: {chosen['images']}, steps: {chosen['steps']}}}",
-        markup=False,
-    )
+    columns = ("Chosen", "Finetune steps", "Ratio", "Images", "Steps", "Squared error", "Ranks", "Seconds")
+    print_table(columns, [_cells(row) for row in result.rows], whole=range(len(columns)))
+    errors = f"Errors are of predicting {result.coalitions} retrained coalitions, 1 without any model."
+    for row in result.rows:
+        if row["chosen"]:
+            console.print(f"{errors} Chosen is the fastest within one standard error of the best:", markup=False)
+            console.print(
+                f"  coalitions: {{finetune_steps: {row['finetune_steps']}}}\n  pruning: {{ratio: {row['ratio']:g}}}\n"
+                f"  sampling: {{images: {row['images']}, steps: {row['steps']}}}",
+                markup=False,
+            )
+            break
+    else:
+        console.print(
+            f"{errors} No settings predict better than that, so that none is chosen. Raise `tuning.retrain`, or let "
+            "coalitions train longer",
+            markup=False,
+        )
     console.print(f"Table       {result.folder}/tuning.csv", soft_wrap=True)
     print_run(result.mlflow_run)
 
 
 def _cells(row: TableRow) -> list[str]:
     return [
-        "chosen" if row["chosen"] else "",
+        "yes" if row["chosen"] else "",
         str(row["finetune_steps"]),
         f"{row['ratio']:g}",
         str(row["images"]),

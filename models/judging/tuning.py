@@ -19,12 +19,13 @@ class Comparison:
             the cheap and retrained utilities of all others. In units of the error of their mean, so that 1 says that
             cheap utilities predict nothing; lower is better.
         stderr: `(candidates,)`, standard error of each, as the mean over coalitions.
-        chosen: the fastest candidate whose error exceeds the smallest by no more than the standard error of that.
+        chosen: the fastest candidate whose error exceeds the smallest by no more than the standard error of that; None
+            if no error is below 1.
     """
 
     errors: np.ndarray
     stderr: np.ndarray
-    chosen: int
+    chosen: int | None
 
 
 def compare_cheap(cheap: np.ndarray, retrained: np.ndarray, seconds: np.ndarray) -> Comparison:
@@ -61,7 +62,7 @@ def compare_cheap(cheap: np.ndarray, retrained: np.ndarray, seconds: np.ndarray)
     errors, stderr = squares.mean(axis=1), squares.std(axis=1, ddof=1) / np.sqrt(len(retrained))
     best = errors.argmin()
     good = np.flatnonzero(errors <= errors[best] + stderr[best])
-    return Comparison(errors, stderr, int(good[seconds[good].argmin()]))
+    return Comparison(errors, stderr, int(good[seconds[good].argmin()]) if errors[best] < 1 else None)
 
 
 def _left_out(cheap: np.ndarray, retrained: np.ndarray) -> np.ndarray:

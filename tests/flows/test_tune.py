@@ -35,7 +35,7 @@ def test_settings_are_compared_and_a_run_reuses_the_models(watch: Watch, royalty
     tuned = json.loads(done.stdout)
     assert tuned["coalitions"] == 8
     assert len(tuned["rows"]) == 2 * 2 * 2
-    assert sum(row["chosen"] for row in tuned["rows"]) == 1
+    assert sum(row["chosen"] for row in tuned["rows"]) == (min(row["error"] for row in tuned["rows"]) < 1)
     assert all(row["error"] > 0 and row["seconds"] > 0 for row in tuned["rows"])
     table = list(csv.DictReader((Path(tuned["folder"]) / "tuning.csv").open()))
     assert [row["images"] for row in table] == [str(row["images"]) for row in tuned["rows"]]

@@ -46,6 +46,7 @@ def test_the_fastest_about_as_good_as_the_best_is_chosen() -> None:
     assert compare_cheap(np.array([same, nearly, bad]), RETRAINED, np.array([9.0, 3, 1])).chosen == 1
     assert compare_cheap(np.array([same, nearly, bad]), RETRAINED, np.array([3.0, 9, 1])).chosen == 0
     assert compare_cheap(np.array([bad]), RETRAINED, np.ones(1)).chosen == 0
+    assert compare_cheap(NOISE[3:], RETRAINED, np.ones(1)).chosen is None, "noise predicts nothing"
 
 
 def test_one_point_that_defines_the_line_is_predicted_by_the_mean_of_others() -> None:
