@@ -65,12 +65,7 @@ def gradient_ascent(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise ValueError(
-                f"gradient ascent diverged: the loss of step {len(losses)} is {losses[-1]}. Take fewer steps, or lower "
-                f"the learning rate, which is {learning_rate}"
-            )
+        losses.append(_finite(loss, len(losses) + 1, learning_rate))
         if progress is not None:
             progress(1)
     return losses
@@ -134,12 +129,7 @@ def mirrored_finetuning(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         average.add()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise ValueError(
-                f"unlearning diverged: the loss of step {len(losses)} is {losses[-1]}. Lower the learning rate, which "
-                f"is {learning_rate}"
-            )
+        losses.append(_finite(loss, len(losses) + 1, learning_rate))
         if progress is not None:
             progress(1)
     average.keep()
@@ -277,6 +267,16 @@ def _split(model: Denoiser, vector: Tensor) -> dict[str, Tensor]:
     named = dict(model.unet.named_parameters())
     parts = torch.split(vector, [parameter.numel() for parameter in named.values()])
     return {name: part.view_as(named[name]) for name, part in zip(named, parts, strict=True)}
+
+
+def _finite(loss: Tensor, step: int, learning_rate: float) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise ValueError(
+            f"unlearning diverged: the loss of step {step} is {value}. Take fewer steps, or lower the learning rate, "
+            f"which is {learning_rate}"
+        )
+    return value
 
 
 def _refuse_empty(images: np.ndarray, purpose: str) -> None:
