@@ -22,6 +22,7 @@ from royalty.tasks.credit.stages import (
     SAMPLES,
     TRAIN,
     Curve,
+    Fidelity,
     Ingested,
     IngestOutputs,
     MeasureOutputs,
@@ -107,6 +108,7 @@ def stage_runs(space: Workspace, stages: RunStages) -> list[StageRun]:
         ),
         StageRun(stages.measure, _utilities(stages.measure.outputs), of_run=True),
         *([_samples_run(stages.samples)] if stages.samples else []),
+        *([_fidelity_run(stages.fidelity)] if stages.fidelity else []),
         _credit_run(space, stages.credit),
         *([_image_run(space, stages.images)] if stages.images else []),
         StageRun(
@@ -195,6 +197,12 @@ def _credit_run(space: Workspace, credit: Credited) -> StageRun:
         tables={"credit.json": ranked(load_table(space, outputs.table))},
         of_run=True,
     )
+
+
+def _fidelity_run(fidelity: Fidelity) -> StageRun:
+    measured = {name: value for name, value in vars(fidelity.outputs).items() if value is not None}
+    del measured["busy_seconds"]
+    return StageRun(fidelity, {f"fidelity/{name}": float(value) for name, value in measured.items()}, of_run=True)
 
 
 def _image_run(space: Workspace, images: ImageCredited) -> StageRun:

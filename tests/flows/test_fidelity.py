@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from royalty.flows.configuration import ConfigError, as_credit_config
 from royalty.models.base.errors import InputError
@@ -92,6 +93,12 @@ def test_a_run_retrains_compares_and_corrects(royalty: Run, tmp_path: Path) -> N
     assert result["measured"] == 22
     (sentence,) = [note for note in result["notes"] if "retrained in full" in note]
     assert "10 coalitions" in sentence
+    client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow' / 'mlflow.db'}")
+    run = client.get_run(result["mlflow_run"])
+    assert run.data.metrics["fidelity/coalitions"] == 10
+    assert run.data.metrics["fidelity/fid"] > 0
+    children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    assert "fidelity" in {child.info.run_name for child in children}
     table = pd.read_parquet(Path(result["folder"]) / "credit.parquet")
     paid = pd.read_csv(Path(result["folder"]) / "payout.csv")
     assert paid["share"].min() > 0.25 / 6 - 1e-4
