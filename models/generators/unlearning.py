@@ -53,7 +53,7 @@ def gradient_ascent(
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(model.unet.parameters(), lr=learning_rate, maximize=True)
     diffusion_steps = model.scheduler.config.num_train_timesteps
-    losses = []
+    losses: list[float] = []
     for _ in range(steps):
         batch = torch.randint(len(forget_images), (batch_size,), generator=generator).numpy()
         clean = model.learned(forget_images[batch])
