@@ -53,7 +53,7 @@ def detect(
     flagged = f"{result.flagged} of {result.items} items flagged; " + (
         f"at most {result.fdr:.0%} of them clean on average"
         if result.calibrated
-        else f"about {result.fdr:.0%} of them clean, by an estimate without clean items"
+        else f"the false discovery rate of {result.fdr:.0%} is only an estimate"
     )
     console.print(
         flagged
