@@ -1,4 +1,4 @@
-"""Detect faulty training items by a clean validation set."""
+"""Detect faulty training items by a clean validation set, or by each other."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class DetectResult:
         table: digest of the table of scores.
         folder: contains `detected.parquet`, `review.csv` and `detected.html`.
         notes: sentences on the result that a reader must know.
+        calibrated: whether p-values are ranks among clean items; False without validation.
         diagnostics: diagnostics of the detector.
     """
 
@@ -42,13 +43,16 @@ class DetectResult:
     folder: str
     mlflow_run: str
     notes: list[str]
+    calibrated: bool
     diagnostics: dict[str, Any]
 
 
 @flow(name="detect", flow_run_name=named("detect"), task_runner=RUNNER)
 @explained
 def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None) -> DetectResult:
-    """Score every training item by clean items, and flag faulty ones. Finished work is reused, also from other runs.
+    """Score every training item by clean items, or without them by each other, and flag faulty ones.
+
+    Finished work is reused, also from other runs.
 
     Args:
         config: a configuration, the contents of a configuration file, or the path of one.
@@ -70,5 +74,6 @@ def detect(config: DetectConfig | dict[str, Any] | str, out: Path | None = None)
         folder=published.folder,
         mlflow_run=published.run,
         notes=[*notes, *detected.outputs.notes],
+        calibrated=bool(sides.val),
         diagnostics=detected.outputs.diagnostics,
     )

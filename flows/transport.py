@@ -107,9 +107,9 @@ def value(
 
 
 def read_sides(
-    train_path: Path, val_path: Path, encoding: EncodingConfig, seed: int, policy: Policy
+    train_path: Path, val_path: Path | None, encoding: EncodingConfig, seed: int, policy: Policy
 ) -> tuple[Sides, list[str]]:
-    """Read the items of both sides, and embed their images.
+    """Read the items of both sides, or of training alone, and embed their images.
 
     Args:
         policy: what becomes of training images that may not train.
@@ -119,6 +119,9 @@ def read_sides(
     """
     listed = read(train_path, encoding.size, policy=policy).outputs
     notes = list(refusal_notes(listed))
+    if val_path is None:
+        encoder = "" if listed.shape is None else embed(listed, encoding.encoder, "").outputs.encoder
+        return Sides(listed.items, "", encoder), notes
     train, val = alike(listed, read(val_path, encoding.size).outputs)
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items), notes

@@ -17,9 +17,16 @@ WORKS = [f"royalty.tasks.items.{module}" for module in ("embedding_worker", "det
 
 def detect(
     train: SourceOf = None,
-    val: SourceOf = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(help="Clean items, as for `--train`; without them, training items are checked by each other."),
+    ] = None,
     fdr: Annotated[
         float | None, typer.Option(help="Largest expected fraction of clean items among the flagged ones.")
+    ] = None,
+    trim: Annotated[
+        float | None,
+        typer.Option(help="Without `--val`: fraction of each label that may be faulty, which judges no other items."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write the table to: .parquet or .csv.")] = None,
     config: ConfigFile = None,
@@ -29,10 +36,10 @@ def detect(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find training items with wrong labels or strange features by a clean validation set, and say why."""
+    """Find training items with wrong labels or strange features, and say why."""
     from royalty.flows.configuration import load_detect_config
 
-    options = {"train": train, "val": val, "fdr": fdr, "name": name, "unseen_label": unseen_label}
+    options = {"train": train, "val": val, "fdr": fdr, "trim": trim, "name": name, "unseen_label": unseen_label}
     configuration = load_detect_config(config, options)
     with working(None, flow="royalty.flows.detect", works=WORKS, show_progress=not as_json):
         from royalty.flows.detect import detect
@@ -43,12 +50,17 @@ def detect(
         return
     from royalty.infra.pages.terminal import console, print_notes, print_run
 
-    flagged = f"{result.flagged} of {result.items} items flagged; at most {result.fdr:.0%} of them clean on average"
+    flagged = f"{result.flagged} of {result.items} items flagged; " + (
+        f"at most {result.fdr:.0%} of them clean on average"
+        if result.calibrated
+        else f"the false discovery rate of {result.fdr:.0%} is only an estimate"
+    )
     console.print(
         flagged
         if result.flagged
-        else f"None of {result.items} items is flagged at a false discovery rate of {result.fdr:.0%}. More clean items "
-        "allow more discoveries; the table has all items, and the lowest scores are the first to look at"
+        else f"None of {result.items} items is flagged at a false discovery rate of {result.fdr:.0%}. "
+        f"More {'clean' if result.calibrated else 'training'} items allow more discoveries; the table has all items, "
+        "and the lowest scores are the first to look at"
     )
     for kind, weight in result.diagnostics["weights"].items():
         console.print(f"  weight of {kind.replace('_', ' ')}  {weight:.2f}")

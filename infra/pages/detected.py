@@ -49,6 +49,7 @@ class DetectedPage:
     """Content of the page.
 
     Attributes:
+        calibrated: whether items were compared with clean ones; else with each other.
         notes: sentences that a reader must know.
     """
 
@@ -56,6 +57,7 @@ class DetectedPage:
     items: int
     flagged: int
     fdr: float
+    calibrated: bool
     notes: tuple[str, ...]
     sections: tuple[Section, ...]
 

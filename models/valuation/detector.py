@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
 
 from royalty.models.base.arrays import as_features, as_labels, as_number, as_seed, as_whole
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
-from royalty.models.valuation.calibration import clean_p_values, p_values, selected
-from royalty.models.valuation.contamination import Tilt, fit_tilt, fractions_by_class
-from royalty.models.valuation.faults import FAULTS, Evidence, evidence
-from royalty.models.valuation.folds import Folds, clean_folds
+from royalty.models.valuation.calibration import selected
+from royalty.models.valuation.detector_fits import Labelled, fit_to_itself, fits_to_clean, folds_of_clean
+from royalty.models.valuation.faults import FAULTS
 from royalty.models.valuation.knn_shapley import TILE_BYTES, nearest_first
 
-FOLDS = 2
-"""Parts of the clean items; each is the fit of one half of the p-values, and the comparison of the other half."""
+TRIM = 0.2
+"""Fraction of the items of each label that judge no others, if there is no validation."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class Reasons:
         parts: the kind of fault with the largest part in the combined score, `(items,)`.
         suggested_labels: the most probable label by the clean items, `(items,)`.
         probabilities: its probability, `(items,)`.
-        nearest: positions of the nearest clean items by features, nearest first, `(items, neighbours)`.
+        nearest: positions of the nearest clean items by features, nearest first, `(items, neighbours)`; without
+            validation, of the nearest training items that judge others.
     """
 
     parts: np.ndarray
@@ -51,28 +49,32 @@ class DetectedItems:
         p_values: by kind of fault, `(items,)`, in (0, 1]: `label`, `features`, `within_class`.
         flagged: bool, `(items,)`; selected at the false discovery rate. They are the items of lowest score.
         reasons: why.
+        calibrated: whether p-values are ranks among clean items. Without validation they are not, and the false
+            discovery rate is an estimate.
         diagnostics: `fdr`; `flagged`, the number; `weights` of the kinds of fault in the combined score; `fractions`,
             the estimated fraction of faulty items by label; `copies`, the number of training items that occur in
-            validation; `all_flagged`, by label whose items are all flagged, how many of them are faulty at least, on
-            average, by the false discovery rate.
+            validation; `trimmed`, the number of those that judge no others; `all_flagged`, by label whose items are all
+            flagged, how many of them are faulty at least, on average, by the false discovery rate.
     """
 
     scores: np.ndarray
     p_values: dict[str, np.ndarray]
     flagged: np.ndarray
     reasons: Reasons
+    calibrated: bool
     diagnostics: dict[str, Any]
 
 
 def detect_items(
     train_features: ArrayLike,
     train_labels: ArrayLike,
-    val_features: ArrayLike,
-    val_labels: ArrayLike,
+    val_features: ArrayLike | None = None,
+    val_labels: ArrayLike | None = None,
     *,
     fdr: float = 0.1,
     by_class: bool = True,
     neighbours: int = 3,
+    trim: float = TRIM,
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -86,16 +88,28 @@ def detect_items(
     geometric mean of their p-values counts. It is conservative at small levels, and not uniform above about 0.3. A
     training item that occurs in validation is scored only by the fit that leaves it out.
 
+    Without validation, training items are divided into five folds, and the items of a fold are scored by the others.
+    The fraction `trim` of each label with the lowest scores is then left out of the fits, and all items are scored
+    again by the rest; this is done twice. An item is ranked among all training items, of which the lowest fraction
+    `trim` is replaced by an exponential tail, continued from the tenth above it (see
+    `royalty.models.valuation.calibration.own_p_values`). P-values are not calibrated, because nothing shows how clean
+    items look: they are too small if scores of clean items have a heavier tail, and too large if more than `trim` of
+    the items is faulty. Faults that most items of a label have are not found.
+
     Args:
-        train_features, val_features: `(items, d)`, floating point; Euclidean distances are compared.
-        train_labels, val_labels: integers, `(items,)`. Each training label needs two validation items that differ.
+        train_features, val_features: `(items, d)`, floating point; Euclidean distances are compared. Without
+            validation, both `val_features` and `val_labels` are None.
+        train_labels, val_labels: integers, `(items,)`. Each training label needs two items that differ, in validation
+            or else in training.
         fdr: largest expected fraction of clean items among the flagged ones, in (0, 1).
         by_class: add the log-odds that an item of the label is faulty to the score; see
             `royalty.models.valuation.contamination.fractions_by_class`.
-        neighbours: number of nearest clean items in the reasons, from 1 to the number of validation items.
+        neighbours: number of nearest clean items in the reasons, from 1 to the number of validation items; without
+            validation, to half the number of other training items.
+        trim: fraction of the items of each label that judge no others, in [0, 0.5); not used with validation.
         seed: of the folds.
         device: where transport is computed, such as `"cuda"`; the CPU by default.
-        progress: called with 1 after each fold.
+        progress: called with 1 after each fold; without validation, after each of the three rounds of all folds.
 
     Returns:
         For each training item a score (the logarithm of its combined p-value, at most 0; higher is cleaner), its
@@ -103,7 +117,8 @@ def detect_items(
 
     Raises:
         InputError: options out of range; what `royalty.models.base.checks.check_labelled` refuses; a training label
-            with fewer than two validation items that differ.
+            with fewer than two items that differ in validation, or without it in training; only one of `val_features`
+            and `val_labels`.
 
     Examples:
         The third item lies among items of another label:
@@ -114,24 +129,41 @@ def detect_items(
         >>> found = royalty.detect_items([[0.25], [0.55], [0.35], [5.55]], [0, 0, 1, 1], clean, clean_labels)
         >>> int(found.scores.argmin()), int(found.reasons.suggested_labels[2])
         (2, 0)
+
+        It is found without validation too, by the other training items:
+
+        >>> wrong = [0] * 9 + [1] + [1] * 10
+        >>> found = royalty.detect_items(clean, wrong)
+        >>> int(found.scores.argmin()), found.calibrated
+        (9, False)
     """
-    train, val = as_features(train_features, "train_features"), as_features(val_features, "val_features")
-    labels, clean_labels = as_labels(train_labels, "train_labels"), as_labels(val_labels, "val_labels")
+    train, labels = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
+    fdr, trim, neighbours = as_number(fdr, "fdr"), as_number(trim, "trim"), as_whole(neighbours, "neighbours")
     fdr, neighbours, seed = as_number(fdr, "fdr"), as_whole(neighbours, "neighbours"), as_seed(seed)
+    trim = as_number(trim, "trim")
+    clean = _validation(val_features, val_labels)
     check_fdr(fdr)
-    check_labelled(train, labels, val, clean_labels)
-    if not 1 <= neighbours <= len(val):
+    check_labelled(train, labels, *(clean or (train, labels)))
+    most, side = ((len(train) - 1) // 2, "training") if clean is None else (len(clean[0]), "validation")
+    if not 1 <= neighbours <= most:
         raise InputError(
-            f"`neighbours` lies between 1 and the number of validation items, {len(val)}; got {neighbours}. Take 3"
+            f"`neighbours` lies between 1 and the number of {side} items{', halved' * (clean is None)}, {most}; got "
+            f"{neighbours}. Take 3"
         )
-    folds = _checked_folds(train, labels, val, clean_labels, seed)
     on = None if device is None else torch.device(device)
-    fits = list(_fits((train, labels), (val, clean_labels), folds, by_class, on, progress))
+    if clean is None:
+        check_trim(trim)
+        fit, kept = fit_to_itself((train, labels), trim, by_class, seed, on, progress)
+        fits, copies, trimmed, nearest = [fit], 0, int((~kept).sum()), _nearest_others(train, kept, neighbours)
+    else:
+        folds = folds_of_clean((train, labels), clean, seed)
+        fits = list(fits_to_clean((train, labels), clean, folds, by_class, on, progress))
+        copies, trimmed, nearest = int((folds.train >= 0).sum()), 0, _nearest(train, clean[0], neighbours)
     log_p = _mean([(fit.rows, fit.log_p) for fit in fits], len(labels))  # (items, kinds)
     scores = _mean([(fit.rows, fit.combined) for fit in fits], len(labels))
     weights = np.mean([fit.tilt.weights for fit in fits], axis=0)
     probabilities = np.exp(_mean([(fit.rows, fit.log_probabilities) for fit in fits], len(labels)))
-    classes, best = np.unique(clean_labels), probabilities.argmax(axis=1)
+    classes, best = np.unique(labels if clean is None else clean[1]), probabilities.argmax(axis=1)
     flagged = selected(np.exp(scores), fdr)
     return DetectedItems(
         scores=scores,
@@ -141,17 +173,29 @@ def detect_items(
             parts=np.array(FAULTS)[(log_p * weights).argmin(axis=1)],
             suggested_labels=classes[best],
             probabilities=probabilities.max(axis=1) / probabilities.sum(axis=1),
-            nearest=_nearest(train, val, neighbours),
+            nearest=nearest,
         ),
+        calibrated=clean is not None,
         diagnostics={
             "fdr": fdr,
             "flagged": int(flagged.sum()),
             "weights": dict(zip(FAULTS, weights.tolist(), strict=True)),
             "fractions": {label: float(np.mean([fit.fractions[label] for fit in fits])) for label in fits[0].fractions},
-            "copies": int((folds.train >= 0).sum()),
+            "copies": copies,
+            "trimmed": trimmed,
             "all_flagged": _all_flagged(flagged, labels, fdr),
         },
     )
+
+
+def _validation(features: ArrayLike | None, labels: ArrayLike | None) -> Labelled | None:
+    """Clean items as arrays; None if there are none."""
+    if features is None and labels is None:
+        return None
+    if features is None or labels is None:
+        missing = "val_features" if features is None else "val_labels"
+        raise InputError(f"validation has features and labels, and `{missing}` is None; give both, or neither")
+    return as_features(features, "val_features"), as_labels(labels, "val_labels")
 
 
 def check_fdr(fdr: float) -> None:
@@ -162,79 +206,13 @@ def check_fdr(fdr: float) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """What one fit says of the training items in `rows`.
-
-    Attributes:
-        log_p: logarithms of the p-values by kind of fault, `(rows, kinds)`.
-        combined: logarithms of the combined p-values, `(rows,)`.
-        log_probabilities: `(rows, clean labels)`.
-    """
-
-    rows: np.ndarray
-    log_p: np.ndarray
-    combined: np.ndarray
-    log_probabilities: np.ndarray
-    tilt: Tilt
-    fractions: dict[int, float]
-
-
-def _fits(
-    train: tuple[np.ndarray, np.ndarray],
-    val: tuple[np.ndarray, np.ndarray],
-    folds: Folds,
-    by_class: bool,
-    device: torch.device | None,
-    progress: Progress | None,
-) -> Iterator[_Fit]:
-    for fold in range(FOLDS):
-        rows = np.flatnonzero(np.isin(folds.train, (-1, fold)))
-        fitted = folds.clean != fold
-        left_out = ~fitted & np.isin(val[1], train[1])
-        items = tuple(np.concatenate([ours[rows], clean[left_out]]) for ours, clean in zip(train, val, strict=True))
-        is_clean = np.arange(len(items[0])) >= len(rows)
-        scored = evidence((items[0], items[1]), is_clean, (val[0][fitted], val[1][fitted]), device)
-        yield _calibrated(rows, items[1], is_clean, scored, by_class)
-        if progress is not None:
-            progress(1)
-
-
-def _calibrated(rows: np.ndarray, labels: np.ndarray, is_clean: np.ndarray, scored: Evidence, by_class: bool) -> _Fit:
-    """P-values of the training items of a fit, by kind of fault and combined."""
-    own, clean_labels = labels[~is_clean], labels[is_clean]
-    kinds = [(scored.scores[kind][~is_clean], scored.scores[kind][is_clean]) for kind in FAULTS]
-    log_p = np.log(np.stack([p_values(ours, clean) for ours, clean in kinds], axis=1))
-    clean_log_p = np.log(np.stack([clean_p_values(clean) for _, clean in kinds], axis=1))
-    tilt = fit_tilt(-log_p, -clean_log_p)
-    odds, clean_odds = tilt.log_ratio(-log_p), tilt.log_ratio(-clean_log_p)
-    fractions = fractions_by_class(
-        expit(odds + logit(tilt.fraction)), own, expit(clean_odds + logit(tilt.fraction)), clean_labels
-    )
-    if by_class:
-        odds = odds + logit([fractions[label] for label in own.tolist()])
-        # A label that no training item of this fit has is of no weight below.
-        clean_odds = clean_odds + logit([fractions.get(label, tilt.fraction) for label in clean_labels.tolist()])
-    # Clean items count as many times as there are training items of their label.
-    classes, places = np.unique(clean_labels, return_inverse=True)
-    counts = np.array([(own == label).sum() for label in classes]) / np.bincount(places)
-    combined = np.log(p_values(-odds, -clean_odds, weights=counts[places]))
-    return _Fit(rows, log_p, combined, scored.log_probabilities[~is_clean], tilt, fractions)
-
-
-def _checked_folds(
-    train: np.ndarray, labels: np.ndarray, val: np.ndarray, clean_labels: np.ndarray, seed: int
-) -> Folds:
-    """Folds in which every training label has clean items."""
-    rule = "each training label needs two validation items that differ, one for each fold; label {} has {}. Add clean "
-    rule += "items of the label, or remove its training items"
-    if (val == val[0]).all():
-        raise InputError(rule.format(clean_labels[0], "one"))
-    folds = clean_folds(train, val, clean_labels, FOLDS, seed)
-    for label in np.unique(labels):
-        if len(np.unique(folds.clean[clean_labels == label])) < FOLDS:
-            raise InputError(rule.format(label, "one"))
-    return folds
+def check_trim(trim: float) -> None:
+    """Check the fraction of items that judge no others."""
+    if not 0 <= trim < 0.5:
+        raise InputError(
+            f"`trim` is the fraction of the items of each label that judge no others, in [0, 0.5); got {trim}. Take "
+            f"{TRIM}, or more than the fraction that may be faulty"
+        )
 
 
 def _mean(parts: list[tuple[np.ndarray, np.ndarray]], items: int) -> np.ndarray:
@@ -258,6 +236,15 @@ def _nearest(train: np.ndarray, val: np.ndarray, neighbours: int) -> np.ndarray:
         for start in range(0, len(train), size)
     ]
     return np.concatenate(tiles)
+
+
+def _nearest_others(train: np.ndarray, kept: np.ndarray, neighbours: int) -> np.ndarray:
+    """Positions of the nearest kept items other than the item itself, nearest first, `(items, neighbours)`."""
+    nearest = np.flatnonzero(kept)[_nearest(train, train[kept], neighbours + 1)]
+    other = nearest != np.arange(len(train))[:, None]
+    other[other.all(axis=1), -1] = False
+    others: np.ndarray = nearest[other].reshape(len(train), neighbours)
+    return others
 
 
 def _all_flagged(flagged: np.ndarray, labels: np.ndarray, fdr: float) -> dict[int, int]:

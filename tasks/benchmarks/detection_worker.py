@@ -21,6 +21,7 @@ from royalty.models.encoders.head import fit_head
 from royalty.models.encoders.registry import build_encoder
 from royalty.models.encoders.representation import represent
 from royalty.models.judging.detection import detection
+from royalty.models.valuation.detector import detect_items
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
 from royalty.tasks.benchmarks.detection_stages import CheckInputs, DetectInputs, DetectOutputs
 from royalty.tasks.config.detection import DetectionSettings, Looking
@@ -133,11 +134,17 @@ class Trial:
     test: np.ndarray
     test_labels: np.ndarray
 
-    def values(self, settings: DetectionSettings, method: Looking) -> np.ndarray:
-        """Values of the training items, `(items,)`; higher is more valuable."""
+    def values(self, settings: DetectionSettings, method: Looking, validation: bool = True) -> np.ndarray:
+        """Values of the training items, `(items,)`; higher is more valuable.
+
+        Args:
+            validation: whether the detector sees validation.
+        """
         train, val = self.represented if method in BY_DISTANCE else self.features
         if method == "detector":  # which compares features itself, and labels by its own classifiers
             train, val = represent(*self.features, None, "features")
+            if not validation:
+                return detect_items(train, self.corrupted.labels, seed=settings.seed).scores
         return method_of(settings, method)(train, self.corrupted.labels, val, self.val_labels).values
 
     def with_validation(self, rows: np.ndarray, labels: np.ndarray, settings: DetectionSettings) -> Trial:

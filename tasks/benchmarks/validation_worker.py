@@ -14,7 +14,7 @@ from royalty.models.judging.detection import detection
 from royalty.models.judging.sets import stratified_order
 from royalty.tasks.benchmarks.detection_stages import SweepInputs, SweepOutputs
 from royalty.tasks.benchmarks.detection_worker import labels_of, prepared
-from royalty.tasks.config.detection import WITHOUT_VALIDATION
+from royalty.tasks.config.detection import POSSIBLE_WITHOUT_VALIDATION, WITHOUT_VALIDATION
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.stage import TableRow
 
@@ -25,7 +25,8 @@ LEAST = 2
 def sweep(inputs: SweepInputs, context: StageContext) -> SweepOutputs:
     """Value the items by each method and validation set, and measure how well the values find the planted ones.
 
-    Heads and representations are fitted to each set again. Methods that use no validation value the items once.
+    Heads and representations are fitted to each set again. Methods that use no validation value the items once. The
+    detector without validation judges the items by each other.
     """
     torch.set_num_threads(cores())
     began, drawn = time.perf_counter(), inputs.detect
@@ -42,10 +43,10 @@ def sweep(inputs: SweepInputs, context: StageContext) -> SweepOutputs:
             labels = _flipped(trial.val_labels[chosen], flipped, drawn.seed)
             changed = trial.with_validation(chosen, labels, settings)
         for method in settings.methods:
-            if not size and method not in WITHOUT_VALIDATION:
+            if not size and method not in POSSIBLE_WITHOUT_VALIDATION:
                 continue
             try:
-                values = unchanged[method] if method in unchanged else changed.values(settings, method)
+                values = unchanged[method] if method in unchanged else changed.values(settings, method, bool(size))
             except InputError as error:  # the other methods are not lost
                 failed[f"{method}, {named(size, flipped)}"] = str(error)
                 continue

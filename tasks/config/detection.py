@@ -33,6 +33,8 @@ Looking = Literal[
 METHODS: tuple[Looking, ...] = get_args(Looking)
 WITHOUT_VALIDATION: tuple[Looking, ...] = ("el2n", "data-oob", "confident-learning", "random")
 """Methods that value training items by training items alone."""
+POSSIBLE_WITHOUT_VALIDATION: tuple[Looking, ...] = ("detector", *WITHOUT_VALIDATION)
+"""Those, and methods that can do without validation."""
 FOLDS = 5
 """Folds of validation in `confidence`, each of which needs an image."""
 
@@ -149,9 +151,9 @@ class DetectionConfig(DetectionSettings):
                 f"`validation` compares methods on the same features, and `encoding.encoder: {self.encoding.encoder}` "
                 "is trained on validation, so that features would change with it. Choose another encoder"
             )
-        if 0 in self.validation.sizes and not set(self.methods) & set(WITHOUT_VALIDATION):
+        if 0 in self.validation.sizes and not set(self.methods) & set(POSSIBLE_WITHOUT_VALIDATION):
             raise ValueError(
                 f"`validation.sizes` has 0, and all of `methods` need validation. Add one of "
-                f"{', '.join(WITHOUT_VALIDATION)}, or leave 0 out"
+                f"{', '.join(POSSIBLE_WITHOUT_VALIDATION)}, or leave 0 out"
             )
         return self

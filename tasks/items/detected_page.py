@@ -29,7 +29,7 @@ def page_of(
 ) -> str:
     """The page as HTML; `notes` are sentences on the items."""
     table = load_values(artifacts, outputs.table)
-    images, clean = load_items(artifacts, sides.train).images, load_items(artifacts, sides.val).images
+    images, clean = load_items(artifacts, sides.train).images, load_items(artifacts, sides.val or sides.train).images
     sections = []
     for kind in FAULTS:
         title, meaning = MEANINGS[kind]
@@ -38,7 +38,9 @@ def page_of(
         flagged = int((table["flagged"] & (table["reason"] == kind)).sum())
         sections.append(Section(title, meaning, flagged, suspects))
     remarks = (*notes, *outputs.notes)
-    page = DetectedPage(config.name, outputs.items, outputs.flagged, config.fdr, remarks, tuple(sections))
+    page = DetectedPage(
+        config.name, outputs.items, outputs.flagged, config.fdr, bool(sides.val), remarks, tuple(sections)
+    )
     return render_detected(page)
 
 

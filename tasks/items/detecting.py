@@ -53,7 +53,9 @@ REVIEW = (
 def detect_all(config: DetectConfig, sides: Sides) -> ItemsDetected:
     """Score all items in one process, and flag them at the false discovery rate."""
     inputs = DetectItemsInputs(config.settings.model_dump(mode="json"), sides)
-    return run_in_worker(DETECT_ITEMS, inputs, detecting_worker.detect, title="Detect faulty items", total=2)
+    return run_in_worker(
+        DETECT_ITEMS, inputs, detecting_worker.detect, title="Detect faulty items", total=2 if sides.val else 3
+    )
 
 
 @task(name="write detected items", cache_policy=NO_CACHE)
@@ -83,6 +85,7 @@ def write_detected(
                     f"{outputs.flagged} of {outputs.items} training items are flagged at a false discovery rate of "
                     f"{config.fdr:g}. `review.csv` lists them, worst first; `detected.html` shows the worst images.",
                     *notes,
+                    *([] if sides.val else [f"{note}." for note in outputs.notes]),
                 ]
             ),
             metrics=numbers(outputs.diagnostics) | flat,

@@ -25,6 +25,13 @@ from royalty.tasks.stages.device import best_device
 UNSEEN = "unseen_label"
 """The reason of items whose label validation lacks."""
 
+UNCALIBRATED = (
+    "There are no clean items: each item is compared with other training items, less those of lowest score. P-values "
+    "and the false discovery rate are estimates, and not calibrated; faults that most items of a label have are not "
+    "found"
+)
+"""The note on a detection without validation."""
+
 
 def detect(inputs: DetectItemsInputs, context: StageContext) -> DetectItemsOutputs:
     """Detect faulty items."""
@@ -36,14 +43,15 @@ def detect(inputs: DetectItemsInputs, context: StageContext) -> DetectItemsOutpu
         check_labels(sides.val.labels, len(sides.val), "validation")
         raise InputError("detection needs labels on both sides; add them")
     train, val = represented(context.embeddings, sides, settings.encoding.representation, inputs.sides.encoder)
+    clean = (val, sides.val_labels) if inputs.sides.val else ()
     found = detect_items(
         train,
         sides.train_labels,
-        val,
-        sides.val_labels,
+        *clean,
         fdr=settings.fdr,
         by_class=settings.by_class,
-        neighbours=min(settings.neighbours, len(val)),
+        neighbours=min(settings.neighbours, len(val) if clean else max(1, (len(train) - 1) // 2)),
+        trim=settings.trim,
         seed=settings.seed,
         device=best_device(),
         progress=context.advance,
@@ -94,7 +102,8 @@ def _titles(items: Items) -> list[str]:
 
 
 def _notes(sides: OpenSides, found: DetectedItems, names: dict[int, object]) -> list[str]:
-    notes = [
+    notes = [] if found.calibrated else [UNCALIBRATED]
+    notes += [
         f"All items of label {names[label]} are flagged. At the false discovery rate, at least {least} of them are "
         "faulty on average: check the label itself, and its validation items"
         for label, least in found.diagnostics["all_flagged"].items()

@@ -23,7 +23,7 @@ class OpenSides:
 
     Attributes:
         train: all training items, including those with an unseen label.
-        val: validation items.
+        val: validation items; without validation, the training items.
         known: bool, `(items,)`; whether the method values the training item. The others get the lowest value.
         train_labels: integers, `(known items,)`; None without labels.
         val_labels: integers, `(validation items,)`; None without labels.
@@ -55,7 +55,7 @@ def open_sides(artifacts: ArtifactStore, sides: Sides, *, unseen_label: str = "e
     Raises:
         InputError: they are set aside, and no training item is left.
     """
-    train, val = load_items(artifacts, sides.train), load_items(artifacts, sides.val)
+    train, val = load_items(artifacts, sides.train), load_items(artifacts, sides.val or sides.train)
     known = np.ones(len(train), dtype=bool)
     labels, val_labels = numbered(train.labels, val.labels)
     if labels is not None and val_labels is not None and unseen_label == "worst":

@@ -132,7 +132,7 @@ class EmbedOutputs:
 
 @dataclass(frozen=True)
 class Sides:
-    """Digests of the items of both sides of a valuation.
+    """Digests of the items of both sides of a valuation, `val` "" without validation.
 
     Attributes:
         encoder: key of their embeddings; "" for features.

@@ -57,10 +57,30 @@ def test_images_are_shown_beside_clean_ones(watch: Watch, royalty: Run, tmp_path
     assert watch.stages >= {"embed", "detect-items"}
 
 
+def test_items_are_compared_with_each_other_without_validation(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+    save_digits(tmp_path / "images", ["ann", "bob"] * 50)
+    (tmp_path / "d.yaml").write_text("train: images\ntrim: 0.1\nencoding: {encoder: pixels, size: 8}\n")
+    done = royalty("detect", "--config", "d.yaml", "--json", "--out", "d.parquet")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert not result["calibrated"]
+    assert result["flagged"] <= 2
+    assert "not calibrated" in " ".join(result["notes"])
+    page = " ".join((Path(result["folder"]) / "detected.html").read_text("utf-8").split())
+    assert "not calibrated" in page
+    assert page.count("data:image/png;base64,") >= 12
+    table = pd.read_parquet(tmp_path / "d.parquet")
+    assert all(row not in near for row, near in enumerate(table["nearest_rows"]))
+    assert watch.stages >= {"embed", "detect-items"}
+
+
 def test_what_cannot_be_detected_is_refused_before_any_work(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     for arguments, message in (
-        (("--train", train), "`val`: field required"),
+        ((), "`train`: field required"),
+        (("--train", train, "--trim", "0.5"), "`trim`: input should be less than 0.5"),
+        (("--train", train, "--val", val, "--trim", "0.1"), "`trim` is for detection without validation"),
+        (("--train", train, "--unseen-label", "worst"), "`unseen_label` is for labels that validation lacks"),
         (("--train", train, "--val", val, "--fdr", "1.5"), "`fdr`: input should be less than 1"),
     ):
         done = royalty("detect", *arguments)

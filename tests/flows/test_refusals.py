@@ -118,7 +118,7 @@ def test_validation_sets_that_cannot_be_drawn_are_refused(
         ({"validation": {"sizes": [-1]}}, "greater than or equal to 0"),
         ({"validation": {"flipped": [1.0]}}, "less than 1"),
         ({"validation": {"sizes": [4]}}, "at least 5, one image for each fold of `confidence`; got 4"),
-        ({"validation": {"sizes": [0, 9]}, "methods": ["detector", "lava"]}, "all of `methods` need validation"),
+        ({"validation": {"sizes": [0, 9]}, "methods": ["sava", "lava"]}, "all of `methods` need validation"),
         ({"validation": {}, "encoding": {"encoder": "preact-resnet18"}}, "features would change with it"),
     ],
 )

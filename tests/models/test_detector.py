@@ -10,8 +10,10 @@ import pytest
 import royalty
 from royalty.models.base.errors import InputError
 from royalty.models.judging.detection import detection
+from royalty.models.valuation.calibration import own_p_values, p_values
 from royalty.models.valuation.contamination import fit_tilt, fractions_by_class
 from royalty.models.valuation.detector import DetectedItems
+from royalty.models.valuation.detector_fits import fit_to_itself, own_folds
 from royalty.models.valuation.faults import FAULTS
 
 Sides = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -210,3 +212,94 @@ def test_what_cannot_be_detected_is_refused() -> None:
     same = np.ones_like(train)
     assert "must differ in their features" in refused((same, labels, val, val_labels))
     assert "label 0 has one" in refused((train, labels, np.ones_like(val), val_labels))
+
+
+def test_a_censored_tail_is_that_of_the_whole_exponential_distribution() -> None:
+    scores = -np.random.default_rng(0).exponential(size=20_000)
+    spoilt = np.where(scores < np.quantile(scores, 0.2), -1e6, scores)  # values that may not matter
+    at = -np.array([2.0, 4.0, 6.0])
+    p = p_values(at, spoilt, censored=0.2)
+    # 2,000 scores give the rate of the tail, from the quantile 0.3 on, where exp(-x) = 0.3.
+    np.testing.assert_allclose(np.log(p), at, atol=3 * (6 - 1.2) / 2000**0.5 + 3 * 0.7**0.5 / (0.3 * 20_000) ** 0.5)
+    np.testing.assert_array_equal(own_p_values(scores[:500], 0.0), p_values(scores[:500], scores[:500]))
+    assert (own_p_values(np.zeros(50), 0.2) == 1).all()
+
+
+def test_p_values_of_a_set_with_faults_are_close_to_those_of_clean_items() -> None:
+    generator = np.random.default_rng(1)
+    for faulty in (0, 100, 190):
+        small = []
+        for _ in range(40):
+            scores = -generator.exponential(size=1000)
+            scores[:faulty] -= 15
+            p = own_p_values(scores, 0.2)
+            small.append([(p[faulty:] <= level).mean() for level in (0.001, 0.01, 0.1)])
+            assert not faulty or (p[:faulty] < 1e-3).mean() > 0.9
+        for level, rates in zip((0.001, 0.01, 0.1), np.transpose(small), strict=True):
+            # Of a clean set, the lowest items are taken out too where they are more than expected by chance.
+            assert rates.mean() < 1.2 * level + 3 * rates.std(ddof=1) / 40**0.5
+
+
+def test_wrong_labels_are_found_without_validation() -> None:
+    clean_flagged, planted_flagged = [], []
+    for seed in range(3):
+        (train, labels, _, _), planted = with_wrong_labels(blobs(seed, apart=2.5), 30)
+        found = royalty.detect_items(train, labels)
+        assert not found.calibrated
+        assert detection(found.scores, planted).auroc > 0.98
+        assert found.scores[found.flagged].max() < found.scores[~found.flagged].min()
+        right = blobs(seed, apart=2.5)[1]
+        assert (found.reasons.suggested_labels[found.flagged & planted] == right[found.flagged & planted]).all()
+        assert (found.reasons.nearest != np.arange(300)[:, None]).all()
+        assert (
+            labels[found.reasons.nearest] == right[found.reasons.nearest]
+        ).mean() > 0.99  # trimmed ones are not shown
+        clean_flagged.append((found.flagged & ~planted).sum() / max(1, found.flagged.sum()))
+        planted_flagged.append((found.flagged & planted).sum() / 30)
+    assert np.mean(clean_flagged) <= chance(0.1, 90)
+    assert np.mean(planted_flagged) > 0.8
+
+
+def test_a_clean_set_has_few_flagged_items_without_validation() -> None:
+    flagged = [royalty.detect_items(*blobs(seed)[:2]).flagged.mean() for seed in range(4)]
+    assert np.mean(flagged) < 0.01
+
+
+def test_the_trimmed_items_are_the_faulty_ones_and_each_label_and_fold_keeps_items() -> None:
+    (train, labels, _, _), planted = with_wrong_labels(blobs(3, apart=3.0), 45)
+    _, kept = fit_to_itself((train, labels), 0.2, True, 0, None, None)
+    assert (~kept).sum() == 60
+    assert (planted & kept).sum() <= 3
+    few = np.concatenate([labels[:290], [7, 7]])  # a label with one item in each of two folds
+    _, kept = fit_to_itself((train[:292], few), 0.49, True, 0, None, None)
+    folds = own_folds((train[:292], few), 0)
+    assert all(kept[(few == label) & (folds == fold)].any() for label, fold in set(zip(few, folds, strict=True)))
+
+
+def test_copies_do_not_vouch_for_each_other() -> None:
+    (train, labels, _, _), planted = with_wrong_labels(blobs(4, apart=3.0), 10)
+    rows = np.concatenate([np.arange(300), *([np.flatnonzero(planted)] * 4)])
+    folds = own_folds((train[rows], labels[rows]), 0)
+    assert all(len(np.unique(folds[(train[rows] == item).all(axis=1)])) == 1 for item in train[planted])
+    found = royalty.detect_items(train[rows], labels[rows])
+    assert detection(found.scores, planted[rows]).auroc > 0.95
+
+
+def test_what_cannot_be_detected_without_validation_is_refused() -> None:
+    train, labels, val, val_labels = blobs(6, items=30, val_items=30)
+    for trim in (0.5, -0.1, float("nan")):
+        with pytest.raises(InputError, match=r"in \[0, 0.5\)"):
+            royalty.detect_items(train, labels, trim=trim)
+    with pytest.raises(InputError, match="`val_labels` is None"):
+        royalty.detect_items(train, labels, val)
+    with pytest.raises(InputError, match="`val_features` is None"):
+        royalty.detect_items(train, labels, None, val_labels)
+    with pytest.raises(InputError, match="between 1 and the number of training items, halved, 14"):
+        royalty.detect_items(train, labels, neighbours=15)
+    with pytest.raises(InputError, match="label 9 has one"):
+        royalty.detect_items(train, np.where(np.arange(30) == 4, 9, labels))
+    copied = np.where(np.arange(30)[:, None] < 2, train[0], train)
+    with pytest.raises(InputError, match="label 9 has one"):
+        royalty.detect_items(copied, np.where(np.arange(30) < 2, 9, labels))
+    with pytest.raises(InputError, match="must differ"):
+        royalty.detect_items(np.ones_like(train), labels)
