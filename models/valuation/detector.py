@@ -138,9 +138,8 @@ def detect_items(
         (9, False)
     """
     train, labels = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
-    fdr, trim, neighbours = as_number(fdr, "fdr"), as_number(trim, "trim"), as_whole(neighbours, "neighbours")
-    fdr, neighbours, seed = as_number(fdr, "fdr"), as_whole(neighbours, "neighbours"), as_seed(seed)
-    trim = as_number(trim, "trim")
+    fdr, trim = as_number(fdr, "fdr"), as_number(trim, "trim")
+    neighbours, seed = as_whole(neighbours, "neighbours"), as_seed(seed)
     clean = _validation(val_features, val_labels)
     check_fdr(fdr)
     check_labelled(train, labels, *(clean or (train, labels)))
