@@ -17,7 +17,7 @@ from royalty.models.base.errors import InputError, by_name
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.criteria_settings import CriteriaSettings
 from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.distance import DistanceConfig
@@ -273,9 +273,9 @@ def load_detection_config(file: Path | None, overrides: Mapping[str, Any]) -> De
     return _validated(DetectionConfig, _merged(file, overrides), str(file or "the command line"))
 
 
-def load_criteria_config(file: Path | None, overrides: Mapping[str, Any]) -> CriteriaConfig:
+def load_criteria_config(file: Path | None, overrides: Mapping[str, Any]) -> CriteriaSettings:
     """Load the configuration of an evaluation by the criteria of the GMValuator paper; see `load_value_config`."""
-    return _validated(CriteriaConfig, _merged(file, overrides), str(file or "the command line"))
+    return _validated(CriteriaSettings, _merged(file, overrides), str(file or "the command line"))
 
 
 def load_payout_config(

@@ -15,8 +15,9 @@ from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
-from royalty.tasks.benchmarks.contributor_stages import DistancesJudged, PoorJudged
-from royalty.tasks.benchmarks.contributors import influence, judge_distances, judge_poor, spoil
+from royalty.models.judging.subsets import random_subsets
+from royalty.tasks.benchmarks.contributor_stages import PoorJudged
+from royalty.tasks.benchmarks.contributors import influence, judge_distances, judge_poor, judge_subsets, spoil
 from royalty.tasks.benchmarks.criteria import (
     judge_attributes,
     judge_causes,
@@ -27,7 +28,7 @@ from royalty.tasks.benchmarks.criteria import (
     time_methods,
     trace,
 )
-from royalty.tasks.benchmarks.criteria_publication import write_criterion
+from royalty.tasks.benchmarks.criteria_publication import More, write_criterion
 from royalty.tasks.benchmarks.criterion_stages import Criterion, CriterionName, Judged
 from royalty.tasks.benchmarks.generator_stages import Generator, Planted
 from royalty.tasks.benchmarks.generators import (
@@ -40,7 +41,8 @@ from royalty.tasks.benchmarks.generators import (
     train_classifier,
     train_generator,
 )
-from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.benchmarks.subset_stages import SubsetsJudged
+from royalty.tasks.config.criteria_settings import CriteriaSettings
 from royalty.tasks.items.gmvaluator import match
 from royalty.tasks.items.reading import alike, embed, read
 from royalty.tasks.items.stages import ItemsOutputs
@@ -94,7 +96,7 @@ class GeneratedSet:
 
 
 @flow(name="evaluate-identity", flow_run_name="evaluate identity {config.name}", task_runner=RUNNER)
-def identity(config: CriteriaConfig) -> CriteriaResult:
+def identity(config: CriteriaSettings) -> CriteriaResult:
     """C1: the most valuable training images for a generated image should have its class."""
     check(config)
     items = drawn(config)
@@ -105,7 +107,7 @@ def identity(config: CriteriaConfig) -> CriteriaResult:
 
 
 @flow(name="evaluate-attributes", flow_run_name="evaluate attributes {config.name}", task_runner=RUNNER)
-def attributes(config: CriteriaConfig) -> CriteriaResult:
+def attributes(config: CriteriaSettings) -> CriteriaResult:
     """C2: the most valuable training images should share one or two attributes of the generated image."""
     check(config)
     items = drawn(config, config.attribute_columns)
@@ -116,7 +118,7 @@ def attributes(config: CriteriaConfig) -> CriteriaResult:
 
 
 @flow(name="evaluate-membership", flow_run_name="evaluate membership {config.name}", task_runner=RUNNER)
-def membership(config: CriteriaConfig) -> CriteriaResult:
+def membership(config: CriteriaSettings) -> CriteriaResult:
     """Table 6: training images of a generator should have higher values than held-out images of their class."""
     refuse_given(config, "membership")
     items = drawn(config)
@@ -126,7 +128,7 @@ def membership(config: CriteriaConfig) -> CriteriaResult:
 
 
 @flow(name="evaluate-outliers", flow_run_name="evaluate outliers {config.name}", task_runner=RUNNER)
-def outliers(config: CriteriaConfig) -> CriteriaResult:
+def outliers(config: CriteriaSettings) -> CriteriaResult:
     """C3: images to which noise was added before training should have the lowest values.
 
     With `poor`, some generated images are of low quality, and values with and without the weight of quality are ranked.
@@ -150,7 +152,7 @@ def outliers(config: CriteriaConfig) -> CriteriaResult:
 
 
 @flow(name="evaluate-efficiency", flow_run_name="evaluate efficiency {config.name}", task_runner=RUNNER)
-def efficiency(config: CriteriaConfig) -> CriteriaResult:
+def efficiency(config: CriteriaSettings) -> CriteriaResult:
     """C4: seconds per generated image of a beta-VAE, compared with VAE-TracIn."""
     refuse_given(config, "efficiency")
     items = drawn(config)
@@ -160,14 +162,15 @@ def efficiency(config: CriteriaConfig) -> CriteriaResult:
 
 
 @flow(name="evaluate-causes", flow_run_name="evaluate causes {config.name}", task_runner=RUNNER)
-def causes(config: CriteriaConfig) -> CriteriaResult:
+def causes(config: CriteriaSettings) -> CriteriaResult:
     """Images of a beta-VAE should become less likely without the training images that are valued highest for them.
 
     The beta-VAE is trained again without these, without as many random ones, and on all, with the same seeds; and for
-    `single` images without the items behind each, one image at a time.
+    `single` images without the items behind each, one image at a time; and on random `subsets`.
     """
     refuse_given(config, "causes")
     items = drawn(config)
+    random_subsets(items.count, config.kept, config.subset_seeds)  # its errors precede training
     trained = train_generator(items, "beta-vae", config)
     made = GeneratedSet("beta-vae", sample(trained, config.images, config), trained)
     judged = matched(config, items, [made])
@@ -175,20 +178,18 @@ def causes(config: CriteriaConfig) -> CriteriaResult:
     contributions = {method.method: method.contributions for method in judged} | {RANDOM: ""}
     models: dict[str, list[str]] = {method: [] for method in (WHOLE, *contributions)}
     single: dict[str, list[list[str]]] = {judge.method: [] for judge in judged} if config.single else {}
-    for seed in range(config.seed + 1, config.seed + 1 + config.retrainings):  # the images are from `config.seed`
-        seeded = config.model_copy(update={"seed": seed, "tracin": None})  # one checkpoint suffices
-        models[WHOLE].append(train_generator(items, "beta-vae", seeded).outputs.models[-1])
+    for seed in retraining_seeds(config):
+        models[WHOLE].append(retrained(items, seed, config))
         for method, table in contributions.items():
-            rest = remove(items, table, seed, config)
-            models[method].append(train_generator(rest, "beta-vae", seeded).outputs.models[-1])
+            models[method].append(retrained(remove(items, table, seed, config), seed, config))
         for method in single:
             sets = [remove(items, contributions[method], seed, config, image) for image in range(config.single)]
-            without = [train_generator(rest, "beta-vae", seeded).outputs.models[-1] for rest in sets]
-            single[method].append(without)
-    return written("causes", config, judge_causes(made.images, models, single), judged, items)
+            single[method].append([retrained(rest, seed, config) for rest in sets])
+    more = ranked_subsets(config, items, made, judged) if config.subsets else None
+    return written("causes", config, judge_causes(made.images, models, single), judged, items, more=more)
 
 
-CRITERIA: Mapping[CriterionName, Callable[[CriteriaConfig], CriteriaResult]] = {
+CRITERIA: Mapping[CriterionName, Callable[[CriteriaSettings], CriteriaResult]] = {
     "identity": identity,
     "attributes": attributes,
     "membership": membership,
@@ -198,14 +199,14 @@ CRITERIA: Mapping[CriterionName, Callable[[CriteriaConfig], CriteriaResult]] = {
 }
 
 
-def drawn(config: CriteriaConfig, attributes: Sequence[str] = ()) -> ItemsOutputs:
+def drawn(config: CriteriaSettings, attributes: Sequence[str] = ()) -> ItemsOutputs:
     """The training images, with the attributes of the named columns."""
     source = "" if config.train is None else read(config.train, config.size, attributes).outputs.items
     return draw_items(source, config)
 
 
 def generate(
-    config: CriteriaConfig, items: ItemsOutputs, images: int, attributes: Sequence[str] = ()
+    config: CriteriaSettings, items: ItemsOutputs, images: int, attributes: Sequence[str] = ()
 ) -> list[GeneratedSet]:
     """Images supplied by the user, with attributes if present; or images of each generator, trained on the items."""
     if config.generated is not None:
@@ -224,7 +225,7 @@ def generate(
 
 
 def with_classes(
-    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet]
+    config: CriteriaSettings, items: ItemsOutputs, sets: Sequence[GeneratedSet]
 ) -> tuple[list[GeneratedSet], float | None]:
     """Generated images with their classes, and the accuracy of the classifier that assigned them, if one was needed."""
     if all(made.images.labelled for made in sets):
@@ -237,7 +238,7 @@ def with_classes(
 
 
 def with_attributes(
-    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet]
+    config: CriteriaSettings, items: ItemsOutputs, sets: Sequence[GeneratedSet]
 ) -> tuple[list[GeneratedSet], float | None]:
     """Generated images with their attributes, and the lowest accuracy of the classifiers that assigned them, if any.
 
@@ -253,7 +254,7 @@ def with_attributes(
 
 
 def matched(
-    config: CriteriaConfig, items: ItemsOutputs, sets: Sequence[GeneratedSet], *, calibrate: bool = False
+    config: CriteriaSettings, items: ItemsOutputs, sets: Sequence[GeneratedSet], *, calibrate: bool = False
 ) -> list[Judged]:
     """Matches by GMValuator with each re-ranking; with `calibrate`, also without image quality."""
     seen_at = config.matching("none").seen_at(items.shape)
@@ -269,7 +270,7 @@ def matched(
     return judged
 
 
-def tested_quality(config: CriteriaConfig, noisy: Planted, sets: Sequence[GeneratedSet]) -> PoorJudged:
+def tested_quality(config: CriteriaSettings, noisy: Planted, sets: Sequence[GeneratedSet]) -> PoorJudged:
     """Fig. 9: ranks of noisy images with and without the quality of generated images, of which more and more are poor.
 
     Poor images have noise, or are those of the same generator after a tenth of its steps.
@@ -284,7 +285,7 @@ def tested_quality(config: CriteriaConfig, noisy: Planted, sets: Sequence[Genera
     return judge_poor(judged, poor, noisy)
 
 
-def early_images(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> ItemsOutputs:
+def early_images(config: CriteriaSettings, items: ItemsOutputs, made: GeneratedSet) -> ItemsOutputs:
     """As many images of the same generator, trained for a tenth of the steps."""
     if made.trained is None:
         raise ValueError("images of an early generator need the generator, and these images were given")
@@ -294,21 +295,45 @@ def early_images(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet
     return sample(train_generator(items, inputs.generator, shorter), made.images.count, config)
 
 
-def traced(config: CriteriaConfig, items: ItemsOutputs, made: GeneratedSet) -> Judged:
-    """The contributions by VAE-TracIn to images of a beta-VAE."""
+def traced(config: CriteriaSettings, items: ItemsOutputs, made: GeneratedSet, k: int | None = None) -> Judged:
+    """The contributions by VAE-TracIn to images of a beta-VAE, of the largest of `ks` items unless `k` is given."""
     if made.trained is None:
         raise InputError("VAE-TracIn looks at the checkpoints of a beta-VAE, and these images were given")
-    contributions = trace(items, made.images, made.trained, config)
+    contributions = trace(items, made.images, made.trained, config, k)
     return Judged(made.generator, "vae-tracin", made.images.items, "", contributions, "")
 
 
-def check(config: CriteriaConfig) -> None:
+def retraining_seeds(config: CriteriaSettings) -> range:
+    """Seeds with which generators are trained again; generated images are from `config.seed`."""
+    return range(config.seed + 1, config.seed + 1 + config.retrainings)
+
+
+def retrained(items: ItemsOutputs, seed: int, config: CriteriaSettings) -> str:
+    """Digest of a beta-VAE that is trained on these items."""
+    seeded = config.model_copy(update={"seed": seed, "tracin": None})  # one checkpoint suffices
+    return train_generator(items, "beta-vae", seeded).outputs.models[-1]
+
+
+def ranked_subsets(
+    config: CriteriaSettings, items: ItemsOutputs, made: GeneratedSet, judged: Sequence[Judged]
+) -> SubsetsJudged:
+    """LDS of single images: values should predict how generators of random subsets rate a generated image."""
+    removing = config.model_copy(update={"removed": 1 - config.kept})
+    subsets = [remove(items, "", seed, removing) for seed in config.subset_seeds]
+    models = [[retrained(subset, seed, config) for seed in retraining_seeds(config)] for subset in subsets]
+    values = {method.method: method.contributions for method in judged}
+    if config.tracin:  # the values of all items: VAE-TracIn ranks them all, where GMValuator values those that are near
+        values |= {"vae-tracin": traced(config, items, made, items.count).contributions}
+    return judge_subsets(items, made.images, values, models, config)
+
+
+def check(config: CriteriaSettings) -> None:
     """Check, before training, that `ROYALTY_HOME` can be written and that the required weights are present."""
     check_home(settings())
     check_weights(config.entries)
 
 
-def refuse_given(config: CriteriaConfig, criterion: str) -> None:
+def refuse_given(config: CriteriaSettings, criterion: str) -> None:
     """Check that no generated images are supplied for a criterion that has to train its generators."""
     check(config)
     if config.generated is not None:
@@ -320,12 +345,12 @@ def refuse_given(config: CriteriaConfig, criterion: str) -> None:
 
 def written(
     criterion: CriterionName,
-    config: CriteriaConfig,
+    config: CriteriaSettings,
     result: Criterion,
     judged: Sequence[Judged],
     items: ItemsOutputs | None,
     accuracy: float | None = None,
-    more: PoorJudged | DistancesJudged | None = None,
+    more: More | None = None,
 ) -> CriteriaResult:
     """Publish the tables and pictures; with `items`, also sheets of generated images and their contributing images."""
     published = write_criterion(criterion, config, result, judged, items, more)

@@ -20,7 +20,7 @@ from royalty.infra.settings import Settings
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.criteria_settings import CriteriaSettings
 from royalty.tasks.config.detecting import DetectConfig
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.config.distance import DistanceConfig
@@ -37,7 +37,7 @@ __all__ = [
     "DEFAULTS_BY_KIND",
     "AddedConfig",
     "CreditConfig",
-    "CriteriaConfig",
+    "CriteriaSettings",
     "DetectConfig",
     "DetectionConfig",
     "DistanceConfig",

@@ -12,7 +12,7 @@ from product import (
     DEFAULTS_BY_KIND,
     AddedConfig,
     CreditConfig,
-    CriteriaConfig,
+    CriteriaSettings,
     DetectConfig,
     DetectionConfig,
     DistanceConfig,
@@ -127,7 +127,7 @@ def settings_pages() -> dict[str, str]:
         + EVALUATION
         + section(evaluation, "detection", DetectionConfig, 3)
         + CRITERIA
-        + section(evaluation, "criteria", CriteriaConfig, 3)
+        + section(evaluation, "criteria", CriteriaSettings, 3)
         + MEMORIZATION
         + section(evaluation, "memorization", MemorizationConfig, 3),
     }

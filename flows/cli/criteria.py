@@ -36,6 +36,8 @@ COLUMNS = {
     "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
     "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
     "calibration": ("generator", "method", "top", "with", "without"),
+    "subsets": ("method", "subsets", "lds", "low", "high", "wide_low", "wide_high", "p"),
+    "subset-differences": ("first", "second", "difference", "low", "high", "p", "wide_low", "wide_high", "wide_p"),
     "poor-images": ("generator", "method", "poor", "good_quality", "poor_quality", "with", "without"),
     "distances": ("generator", "method", "attributes", "contributors", "distance", "random", "deviation", "training"),
 }
@@ -44,6 +46,8 @@ COLUMNS = {
 TITLES = {
     "sensitivity": "Results with fewer generated images, ten random draws of each number",
     "single-images": "Effect of the items behind single images, against those behind others",
+    "subsets": "Linear datamodeling score of images, by random subsets",
+    "subset-differences": "Differences of these scores",
     "poor-images": "Mean percentile of images with noise, with and without image quality",
     "distances": "Distance of the most valuable images from generated ones, by attributes",
     "calibration": "Mean score of the highest contributions, with and without image quality",
@@ -59,6 +63,7 @@ WORKS = (
     "royalty.tasks.benchmarks.generators_worker",
     "royalty.tasks.benchmarks.halves_worker",
     "royalty.tasks.benchmarks.influence_worker",
+    "royalty.tasks.benchmarks.subsets_worker",
     "royalty.tasks.benchmarks.training_sets_worker",
     "royalty.tasks.items.gmvaluator_worker",
 )

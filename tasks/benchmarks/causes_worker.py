@@ -12,6 +12,7 @@ from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.judging.causes import OwnEffect, most_valuable, own_effect, removal_effect
 from royalty.models.judging.sets import images_of, select_items
+from royalty.models.judging.subsets import random_rows, removed_count
 from royalty.tasks.benchmarks.criterion_stages import CausesInputs, CausesOutputs, RemoveInputs
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import keep_items, load_contributions, load_items
@@ -26,7 +27,7 @@ DRAWS = 8
 def remove(inputs: RemoveInputs, context: StageContext) -> ItemsOutputs:
     """Store all items except those of highest value, or except random ones."""
     whole = load_items(context.artifacts, inputs.items)
-    removed = max(1, round(inputs.share * len(whole)))
+    removed = removed_count(len(whole), inputs.share)
     if inputs.contributions:
         table = load_contributions(context.artifacts, inputs.contributions)
     if inputs.image is not None:
@@ -34,7 +35,7 @@ def remove(inputs: RemoveInputs, context: StageContext) -> ItemsOutputs:
     elif inputs.contributions:
         rows = most_valuable(table["item"].to_numpy(), table["score"].to_numpy(), len(whole), removed)
     else:
-        rows = np.random.default_rng(inputs.seed).choice(len(whole), removed, replace=False)
+        rows = random_rows(len(whole), removed, inputs.seed)
     return keep_items(context.artifacts, select_items(whole, np.delete(np.arange(len(whole)), rows)))
 
 
@@ -42,7 +43,7 @@ def judge_causes(inputs: CausesInputs, context: StageContext) -> CausesOutputs:
     """Compare the removals of each method with random ones."""
     torch.set_num_threads(cores())
     made = images_of(load_items(context.artifacts, inputs.made))
-    losses = {method: _losses(context.artifacts, models, made) for method, models in inputs.models.items()}
+    losses = {method: losses_of(context.artifacts, models, made) for method, models in inputs.models.items()}
     rows: list[TableRow] = []
     for method, found in losses.items():
         if method not in (inputs.whole, inputs.random):
@@ -59,7 +60,7 @@ def _single(artifacts: ArtifactStore, inputs: CausesInputs, made: np.ndarray) ->
     found: dict[str, OwnEffect] = {}
     for method, seeds in inputs.single.items():
         images = len(seeds[0])
-        found[method] = own_effect(np.stack([_losses(artifacts, models, made[:images]) for models in seeds]))
+        found[method] = own_effect(np.stack([losses_of(artifacts, models, made[:images]) for models in seeds]))
     shown = ("effect", "stderr", "p", "images")
     rows: list[TableRow] = [
         {"generator": "beta-vae", "method": method, "tried": len(own.effects)}
@@ -76,7 +77,7 @@ def _single(artifacts: ArtifactStore, inputs: CausesInputs, made: np.ndarray) ->
 
 
 @torch.inference_mode()
-def _losses(artifacts: ArtifactStore, models: Sequence[str], made: np.ndarray) -> np.ndarray:
+def losses_of(artifacts: ArtifactStore, models: Sequence[str], made: np.ndarray) -> np.ndarray:
     """Losses of generated images by each model, `(models, images)`."""
     found = np.empty((len(models), len(made)))
     for row, digest in enumerate(models):

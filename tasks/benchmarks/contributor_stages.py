@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from royalty.tasks.benchmarks.criterion_stages import AttributesInputs, Judged
-from royalty.tasks.config.criteria import IF4GANConfig
+from royalty.tasks.config.if4gan import IF4GANConfig
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
 

@@ -1,4 +1,4 @@
-"""Add tables to criteria: what the quality of images changes, and how far contributors are by attributes."""
+"""Add tables to criteria: the quality of images, how far contributors are by attributes, and random subsets."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from royalty.tasks.benchmarks.contributor_stages import (
 )
 from royalty.tasks.benchmarks.criterion_stages import AttributesJudged, Judged
 from royalty.tasks.benchmarks.generator_stages import Generator, Planted
-from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.benchmarks.subset_stages import SUBSETS, SubsetsInputs, SubsetsJudged
+from royalty.tasks.config.criteria_settings import CriteriaSettings
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
 from royalty.tasks.stages.task import task
 
 if TYPE_CHECKING:
-    from royalty.tasks.benchmarks import contributors_worker, influence_worker
+    from royalty.tasks.benchmarks import contributors_worker, influence_worker, subsets_worker
 else:
     contributors_worker = Deferred("royalty.tasks.benchmarks.contributors_worker")
     influence_worker = Deferred("royalty.tasks.benchmarks.influence_worker")
+    subsets_worker = Deferred("royalty.tasks.benchmarks.subsets_worker")
 
 
 @task(name="spoil images", cache_policy=NO_CACHE)
-def spoil(made: ItemsOutputs, share: float, early: ItemsOutputs | None, config: CriteriaConfig) -> Spoiled:
+def spoil(made: ItemsOutputs, share: float, early: ItemsOutputs | None, config: CriteriaSettings) -> Spoiled:
     """Make a fraction of generated images poor.
 
     Args:
@@ -47,7 +49,7 @@ def spoil(made: ItemsOutputs, share: float, early: ItemsOutputs | None, config: 
 
 
 @task(name="trace training (IF4GAN)", cache_policy=NO_CACHE)
-def influence(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaConfig) -> Judged:
+def influence(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaSettings) -> Judged:
     """Value training items by IF4GAN for images of a DCGAN."""
     if config.if4gan is None:
         raise ValueError("IF4GAN needs the settings `if4gan`, and this evaluation has none; set `if4gan`")
@@ -68,7 +70,7 @@ def judge_poor(judged: Sequence[Judged], poor: Mapping[str, list[int]], noisy: P
 
 
 @task(name="judge distances", cache_policy=NO_CACHE)
-def judge_distances(judged: AttributesJudged, config: CriteriaConfig) -> DistancesJudged:
+def judge_distances(judged: AttributesJudged, config: CriteriaSettings) -> DistancesJudged:
     """Theorem 2.4: compare contributors and generated images by the distribution of attributes."""
     inputs = DistancesInputs(judged.inputs, config.seed)
     return run_in_worker(
@@ -78,3 +80,23 @@ def judge_distances(judged: AttributesJudged, config: CriteriaConfig) -> Distanc
         title="Judge distances",
         total=len(judged.inputs.judged),
     )
+
+
+@task(name="judge subsets", cache_policy=NO_CACHE)
+def judge_subsets(
+    items: ItemsOutputs,
+    made: ItemsOutputs,
+    values: Mapping[str, str],
+    models: Sequence[Sequence[str]],
+    config: CriteriaSettings,
+) -> SubsetsJudged:
+    """Compare the values of the items in random subsets with the losses of generated images by models of these.
+
+    Args:
+        values: digests of the contributions to the generated images, by method.
+        models: digests of the generators of each subset, one for each seed of training.
+    """
+    trained = [list(of_subset) for of_subset in models]
+    seeds = list(config.subset_seeds)
+    inputs = SubsetsInputs(made.items, values, items.count, config.kept, seeds, trained, config.seed)
+    return run_in_worker(SUBSETS, inputs, subsets_worker.judge_subsets, title="Judge subsets", total=len(values))

@@ -50,12 +50,18 @@ else:
 
 
 @task(name="trace training (VAE-TracIn)", cache_policy=NO_CACHE)
-def trace(items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaConfig) -> str:
-    """Score training items by VAE-TracIn for images of a beta-VAE; returns the digest of the contributions."""
+def trace(
+    items: ItemsOutputs, made: ItemsOutputs, trained: Generator, config: CriteriaConfig, k: int | None = None
+) -> str:
+    """Score training items by VAE-TracIn for images of a beta-VAE; returns the digest of the contributions.
+
+    Args:
+        k: number of items of highest score that contribute to an image; None: the largest of `ks`.
+    """
     if config.tracin is None:
         raise ValueError("VAE-TracIn needs the settings `tracin`, and this evaluation has none; set `tracin`")
     models = trained.outputs.models
-    inputs = TracInInputs(items.items, made.items, models, config.tracin, max(config.ks), config.seed)
+    inputs = TracInInputs(items.items, made.items, models, config.tracin, k or max(config.ks), config.seed)
     total = items.count * len(models)
     return run_in_worker(TRACIN, inputs, tracin_worker.trace, title="VAE-TracIn", total=total).outputs.contributions
 

@@ -20,6 +20,7 @@ from royalty.tasks.benchmarks.criterion_stages import (
     MembershipOutputs,
     OutliersOutputs,
 )
+from royalty.tasks.benchmarks.subset_stages import SubsetsJudged
 from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.items.match_pictures import contribution_sheet
 from royalty.tasks.items.stages import ItemsOutputs
@@ -28,17 +29,21 @@ from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, 
 from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.task import task
 
+More = PoorJudged | DistancesJudged | SubsetsJudged
+"""Tables that a criterion has besides its own, by a stage of their own."""
+
 WRITE_CRITERION = PublishStage("write-criterion", PublishInputs, PublishOutputs)
 
-SCORES: Mapping[CriterionName, tuple[str, ...]] = {
+SCORES: Mapping[str, tuple[str, ...]] = {
     "identity": ("share",),
     "attributes": ("share",),
     "membership": ("p", "effect"),
     "outliers": ("percentile", "auroc"),
     "causes": ("effect", "ahead", "p"),
+    "subsets": ("lds", "low", "high"),
     "efficiency": ("alone", "together", "alone_ratio", "together_ratio"),
 }
-"""Columns of each criterion that MLflow stores as metrics; the other columns identify the row."""
+"""Columns of tables that MLflow stores as metrics, by table; the other columns identify the row."""
 
 
 @task(name="write criterion", cache_policy=NO_CACHE)
@@ -48,7 +53,7 @@ def write_criterion(
     result: Criterion,
     judged: Sequence[Judged],
     items: ItemsOutputs | None,
-    more: PoorJudged | DistancesJudged | None = None,
+    more: More | None = None,
 ) -> Published:
     """Publish the tables and pictures of a criterion.
 
@@ -61,7 +66,7 @@ def write_criterion(
     def make(space: Workspace) -> Contents:
         return Contents(
             note=f"GMValuator's criterion {criterion}, evaluation {config.name!r}.",
-            metrics=_metrics(criterion, tables[criterion]),
+            metrics=_metrics(tables),
             tables={name: pd.DataFrame(rows) for name, rows in tables.items() if rows},
             files=_sheets(space, criterion, judged, items) | _plots(criterion, config.name, result.outputs),
         )
@@ -97,13 +102,14 @@ def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, by
     return {}
 
 
-def _metrics(criterion: CriterionName, rows: Sequence[TableRow]) -> dict[str, float]:
+def _metrics(tables: Mapping[str, Sequence[TableRow]]) -> dict[str, float]:
     """Metrics, named by column, generator, method, attributes and k, in characters that MLflow allows."""
     named = [
-        (".".join(str(row[key]) for key in ("generator", "method", "attributes", "k") if key in row), row)
-        for row in rows
+        (".".join(str(row[key]) for key in ("generator", "method", "attributes", "k") if key in row), columns, row)
+        for table, columns in SCORES.items()
+        for row in tables.get(table, ())
     ]
-    metrics = {f"{column}.{name}": row[column] for name, row in named for column in SCORES[criterion] if column in row}
+    metrics = {f"{column}.{name}": row[column] for name, columns, row in named for column in columns if column in row}
     return {
         "".join(letter if letter.isalnum() or letter in "._- /" else "_" for letter in name): value
         for name, value in metrics.items()

@@ -23,9 +23,6 @@ GENERATORS: tuple[GeneratorName, ...] = ("ddpm", "beta-vae", "dcgan")
 Split = Literal["random", "clusters"]
 """Halves of a class: drawn at random, or separated by k-means."""
 
-PoorBy = Literal["noise", "early"]
-"""Images of low quality: with noise, or of the generator early in its training."""
-
 ATTRIBUTES = {
     "loop": ("0", "6", "8", "9"),
     "even": ("0", "2", "4", "6", "8"),
@@ -57,21 +54,6 @@ class TracInConfig(StageConfig):
 
     checkpoints: Annotated[int, Field(ge=1, le=100)] = 3
     draws: Annotated[int, Field(ge=1)] = 4
-
-
-class IF4GANConfig(StageConfig):
-    """Settings of IF4GAN; see `royalty.models.valuation.gan_influence.gan_influence`.
-
-    Attributes:
-        epochs: passes over the training images by which the trained DCGAN goes on, and through which influence is
-            traced. Weights of all steps are held in memory.
-        batch_size: images of a step.
-        learning_rate: of these steps.
-    """
-
-    epochs: Steps = 1
-    batch_size: Annotated[int, Field(ge=1)] = 250
-    learning_rate: Rate = 0.01
 
 
 class MethodsConfig(StageConfig):
@@ -122,11 +104,6 @@ class CriteriaConfig(MethodsConfig):
         split: the half that is held out, for membership: a `random` one, or the one that k-means separates from the
             other (`clusters`), as the paper does. Clusters differ by themselves, by real images as by generated ones.
         noisy: fraction of the training images that noise is planted in.
-        poor: fractions of the generated images that are made poor, for outliers: noisy training images are then ranked
-            with and without the quality of images, for each fraction and for none. Empty: quality is not tested.
-        poor_by: `noise`, as in the training images; or `early`, images of the same generator after a tenth of its
-            steps.
-        if4gan: IF4GAN, which is compared for the DCGAN, for outliers; None leaves it out.
         removed: fraction of the training images, those valued highest, without which generators are trained again.
         retrainings: seeds with which each of these generators is trained.
         single: generated images, three or more, for each of which generators are trained again without the items behind
@@ -149,9 +126,6 @@ class CriteriaConfig(MethodsConfig):
     halved: str | None = None
     split: Split = "random"
     noisy: Share = 0.02
-    poor: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    poor_by: PoorBy = "noise"
-    if4gan: IF4GANConfig | None = None
     removed: Annotated[float, Field(gt=0, lt=1)] = 0.05
     retrainings: Annotated[int, Field(ge=1, le=20)] = 3
     single: Annotated[int, Field(ge=0)] = 0
@@ -189,20 +163,6 @@ class CriteriaConfig(MethodsConfig):
             raise ValueError("`attribute_columns` are columns of the table of `train`; give it, or leave them out")
         if len(set(self.attribute_columns)) < len(self.attribute_columns):
             raise ValueError(f"each of `attribute_columns` is named once; got {', '.join(self.attribute_columns)}")
-        return self
-
-    @model_validator(mode="after")
-    def _quality_is_judged(self) -> CriteriaConfig:
-        if self.poor and self.quality == "none":
-            raise ValueError("`poor` tests the weight of quality, and `quality` is none; name one, such as `realism`")
-        if len(set(self.poor)) < len(self.poor):
-            raise ValueError(f"each fraction of `poor` is given once; got {', '.join(map(str, self.poor))}")
-        return self
-
-    @model_validator(mode="after")
-    def _influence_is_of_a_gan(self) -> CriteriaConfig:
-        if self.if4gan and "dcgan" not in self.generators:
-            raise ValueError(f"`if4gan` traces the DCGAN, and `generators` are {', '.join(self.generators)}; add dcgan")
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,9 @@
-"""Tables that criteria have besides their own: the weight of quality where images are poor, distances by attributes."""
+"""Tables that criteria have besides their own: quality of poor images, distances by attributes, random subsets."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ import pytest
 
 from royalty.flows.cli.criteria import TITLES
 from royalty.flows.configuration import ConfigError, load_criteria_config
+from royalty.models.judging.subsets import random_subsets
+from royalty.tasks.benchmarks import subsets_worker
 from royalty.tasks.benchmarks.contributor_stages import DistancesInputs, InfluenceInputs, PoorInputs, SpoilInputs
 from royalty.tasks.benchmarks.contributors_worker import judge_distances, judge_poor, spoil_images
 from royalty.tasks.benchmarks.criterion_stages import AttributesInputs
 from royalty.tasks.benchmarks.generator_stages import GeneratorInputs
 from royalty.tasks.benchmarks.generators_worker import fit
 from royalty.tasks.benchmarks.influence_worker import trace_gan
-from royalty.tasks.config.criteria import IF4GANConfig
+from royalty.tasks.benchmarks.subset_stages import SubsetsInputs
+from royalty.tasks.config.if4gan import IF4GANConfig
 from royalty.tasks.items.stored_items import load_items, load_values
 from royalty.tasks.stages.context import StageContext
 from tests.conftest import Run
@@ -74,6 +78,56 @@ def test_distances_of_contributors_by_hand(context: StageContext) -> None:
     assert found["all"]["random"] > 0.2
 
 
+def test_values_are_judged_by_subsets(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are minus the sums of values, with the noise of two trainings; other values know nothing."""
+    count, seeds = 40, list(range(1000, 1012))
+    generator = np.random.default_rng(0)
+    items = np.stack([generator.choice(count, 10, replace=False) for _ in range(6)])
+    scores = generator.random((6, 10))
+    values = np.zeros((count, 6))
+    values[items, np.arange(6)[:, None]] = scores
+    masks = random_subsets(count, 0.5, seeds)
+
+    def losses(_artifacts: object, models: list[str], made: np.ndarray) -> np.ndarray:
+        assert len(made) == 6
+        rows = [[int(part) for part in model.split()] for model in models]
+        noise = [np.random.default_rng(row).normal(0, 0.01, 6) for row in rows]
+        return -(masks[[subset for subset, _ in rows]] @ values) + noise
+
+    monkeypatch.setattr(subsets_worker, "losses_of", losses)
+    right = keep_contributions(context, items, scores)
+    wrong = keep_contributions(context, generator.permutation(count)[items], scores)
+    models = [[f"{subset} {seed}" for seed in range(2)] for subset in range(len(seeds))]
+    inputs = SubsetsInputs(keep(context, np.zeros(6)), {"a": right, "b": wrong}, count, 0.5, seeds, models, 0)
+    judged = subsets_worker.judge_subsets(inputs, context)
+    rows = {row["method"]: row for row in judged.subsets}
+    assert list(rows) == ["a", "b", "random", "another retraining"]
+    assert all((row["images"], row["subsets"], row["seeds"]) == (6, 12, 2) for row in rows.values())
+    assert (rows["a"]["lds"] > 0.98, rows["a"]["p"]) == (True, 1 / 500)
+    assert rows["another retraining"]["lds"] > 0.98
+    assert abs(rows["b"]["lds"]) < 0.4
+    assert rows["random"]["low"] < 0 < rows["random"]["high"]
+    (difference,) = judged.differences
+    assert (difference["first"], difference["second"]) == ("a", "b")
+    assert difference["difference"] == pytest.approx(rows["a"]["lds"] - rows["b"]["lds"])
+    assert difference["wide_low"] > 0
+    of_a = [row["lds"] for row in judged.images if row["method"] == "a"]
+    assert np.mean(of_a) == pytest.approx(rows["a"]["lds"])
+    once = replace(inputs, models=[of_subset[:1] for of_subset in models])
+    assert [row["method"] for row in subsets_worker.judge_subsets(once, context).subsets] == ["a", "b", "random"]
+
+
+def test_bad_subsets_are_refused_before_training(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("subsets: 2")
+    with pytest.raises(ConfigError, match=r"a rank correlation needs at least 3 subsets; got `subsets` = 2. Use more"):
+        load_criteria_config(tmp_path / "bad.yaml", {})
+    (tmp_path / "c.yaml").write_text(f"{SMALL}\nsubsets: 3\nkept: 0.001\n")
+    refused = royalty("evaluate", "causes", "--config", "c.yaml")
+    assert refused.returncode == 1
+    assert "a subset has at least one training image; got `kept` = 0.001 of 60" in " ".join(refused.stderr.split())
+    assert "generator" not in watch.stages
+
+
 def test_bad_settings_of_poor_images(tmp_path: Path) -> None:
     for text, told in (
         ("poor: [1.0]", "`poor.0`: .*less than 1"),
@@ -98,6 +152,23 @@ def test_a_dcgan_is_traced(context: StageContext) -> None:
     assert np.isfinite(values).all()
     assert values.nunique() == 8
     assert trace_gan(inputs, context).table == traced.table
+
+
+@pytest.mark.slow
+def test_causes_of_random_subsets(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(SMALL.replace("single: 3", "subsets: 4"))
+    done = royalty("evaluate", "causes", "--config", "c.yaml")
+    assert done.returncode == 0, done.stderr
+    assert TITLES["subsets"] in done.stdout
+    assert TITLES["subset-differences"] in done.stdout
+    (table,) = re.findall(r"\S+(?=/causes\.csv)", done.stdout)
+    rows = pd.read_csv(Path(table) / "subsets.csv")
+    assert rows["method"].tolist() == ["none", "l2", "vae-tracin", "random", "another retraining"]
+    assert set(rows["subsets"]) == {4}
+    assert set(rows["seeds"]) == {2}
+    assert len(pd.read_csv(Path(table) / "subset-differences.csv")) == 3
+    assert len(pd.read_csv(Path(table) / "subset-images.csv")) == 3 * 12
+    assert watch.stages >= {"remove-items", "judge-causes", "judge-subsets"}
 
 
 @pytest.mark.slow

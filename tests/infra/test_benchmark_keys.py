@@ -32,6 +32,15 @@ WORKERS = {
         {"models.judging.causes", "models.generators.beta_vae"},
         ("models.encoders", "models.valuation", "models.payout", "models.generators.denoiser"),
     ),
+    "subsets_worker": (
+        {"models.judging.image_lds", "models.generators.beta_vae"},
+        ("models.encoders", "models.valuation", "models.payout", "models.generators.denoiser"),
+    ),
+    "contributors_worker": ({"models.judging.contributors"}, ("models.generators", "models.encoders", "models.payout")),
+    "influence_worker": (
+        {"models.valuation.gan_influence", "tasks.config.if4gan"},
+        ("models.encoders", "models.payout", "models.generators.denoiser"),
+    ),
     "halves_worker": ({"models.encoders.efficientnet"}, ("models.generators", "models.payout", "models.distances")),
     "generators_worker": (
         {f"models.generators.{kind}" for kind in ("beta_vae", "dcgan", "ddpm")},
@@ -58,6 +67,7 @@ def test_a_key_covers_what_its_worker_runs_and_no_more(worker: str) -> None:
     assert run <= covered
     # Registries only list names, by which a configuration is checked; what they name is loaded by those who choose it.
     assert not {name for name in covered if name.startswith(others) and not name.endswith(".registry")}
+    assert "tasks.config.criteria_settings" not in covered  # a new setting there repeats no training
 
 
 def test_flows_and_stages_of_the_papers_tables_import_no_torch() -> None:
