@@ -18,9 +18,9 @@ SHOWN = 12
 """Worst items shown of each kind."""
 
 MEANINGS = {
-    "label": ("Labels", "Items whose label a classifier of the clean items finds improbable."),
-    "features": ("Features", "Items that lie far from all clean items, whatever their label."),
-    "within_class": ("Features within the label", "Items that lie far from the clean items of their own label."),
+    "label": ("Labels", "Items whose label a classifier of the {others} items finds improbable."),
+    "features": ("Features", "Items that lie far from all {others} items, whatever their label."),
+    "within_class": ("Features within the label", "Items that lie far from the {others} items of their own label."),
 }
 
 
@@ -33,6 +33,7 @@ def page_of(
     sections = []
     for kind in FAULTS:
         title, meaning = MEANINGS[kind]
+        meaning = meaning.format(others="clean" if sides.val else "other")
         own = table[table["reason"] == kind].sort_values("score", kind="stable").head(SHOWN)
         suspects = tuple(_suspect(row, kind, images, clean) for row in own.to_dict("index").items())
         flagged = int((table["flagged"] & (table["reason"] == kind)).sum())

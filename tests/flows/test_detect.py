@@ -53,7 +53,7 @@ def test_images_are_shown_beside_clean_ones(watch: Watch, royalty: Run, tmp_path
     assert result["flagged"] == 0, "a set compared with itself"
     page = (Path(result["folder"]) / "detected.html").read_text("utf-8")
     assert page.count("data:image/png;base64,") >= 12
-    assert "Its nearest clean images" in page
+    assert "The nearest clean images" in page
     assert watch.stages >= {"embed", "detect-items"}
 
 
