@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
 STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+MARKERS = ("o", "D", "s", "^")
 INK, FAINT = "#222222", "#d9d9d9"
 
 
@@ -29,14 +29,18 @@ def score_against_compute(
     """
     figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
     axes = figure.add_subplot()
-    for colour, (name, points) in zip(cycle(COLOURS), curves.items(), strict=False):
-        seconds, scores, lows, highs = zip(*sorted(points), strict=True)
-        axes.fill_between(seconds, lows, highs, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(seconds, scores, color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
+    for index, (name, points) in enumerate(curves.items()):
+        seconds, scores, lows, highs = np.array(sorted(points)).T
+        line = {**_line(index), "marker": MARKERS[index // len(COLOURS) % len(MARKERS)], "markersize": 5}
+        if len(seconds) == 1:
+            axes.errorbar(seconds, scores, [scores - lows, highs - scores], **line, capsize=3, label=name)
+            continue
+        axes.fill_between(seconds, lows, highs, color=line["color"], alpha=0.12, linewidth=0)
+        axes.plot(seconds, scores, **line, label=name)
     if level is not None:
         axes.axhline(level[1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label=f"best of the others: {level[0]}")
     # Not at the ends of the lines, which are close to each other for similar methods.
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, handlelength=3.5, frameon=False, fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
