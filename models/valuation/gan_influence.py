@@ -63,7 +63,7 @@ def gan_influence(
         float64, `(items,)`, in the units of the score; higher is more valuable.
 
     Raises:
-        InputError: a number is out of range, or memory does not hold the weights of all steps.
+        InputError: a number is out of range, memory does not hold the weights of all steps, or these diverge.
     """
     if epochs < 1 or not 1 <= batch_size <= len(images) or not 0 < learning_rate < float("inf"):
         raise InputError(
@@ -101,6 +101,11 @@ def gan_influence(
     for step in range(len(batches)):
         parameters, gradients = fields(path[-1], step, differentiable=False)
         moved = [weight.detach() - learning_rate * slope for weight, slope in zip(parameters, gradients, strict=True)]
+        if not all(bool(weight.isfinite().all()) for weight in moved):
+            raise InputError(
+                f"influence follows steps that converge; weights are no longer finite at step {step + 1} of "
+                f"{len(batches)}, at a learning rate of {learning_rate:g}. Take a tenth of it"
+            )
         path.append(_named(weights, moved))
         if progress is not None:
             progress(1)

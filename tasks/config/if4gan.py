@@ -21,4 +21,4 @@ class IF4GANConfig(StageConfig):
 
     epochs: Steps = 1
     batch_size: Annotated[int, Field(ge=1)] = 250
-    learning_rate: Rate = 0.01
+    learning_rate: Rate = 0.001

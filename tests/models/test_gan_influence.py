@@ -92,6 +92,7 @@ def test_bad_numbers_are_refused() -> None:
         ({"epochs": 0}, "got 0 epochs"),
         ({"batch_size": 4}, "batches of 1 to all 3 images"),
         ({"learning_rate": 0.0}, "a rate of 0"),
+        ({"learning_rate": 1e308, "epochs": 3}, "no longer finite at step . of 6, at a learning rate of 1e\\+308"),
     ):
         options = {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "seed": 0} | changed
         with pytest.raises(InputError, match=told):
