@@ -259,8 +259,8 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
 
     retrained, fidelity = retrain_some(config, game, plans)
     matched = match_grand_model(game.data, plans, config)
-    parts = matched.outputs.contributors or {}
-    divided = MemberParts(game.grouped, matched.outputs.table, parts) if game.grouped else None
+    values, errors = matched.outputs.contributors or {}, matched.outputs.contributor_errors
+    divided = MemberParts(game.grouped, matched.key, values, errors) if game.grouped else None
     estimate = estimate_credit(game.data, plans, config, retrained, divided)  # KernelSHAP
     record_credit(config.name, estimate)
     images = divide_among_images(game.data, game.judge, estimate, config) if config.image_credit.references else None

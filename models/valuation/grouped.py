@@ -32,7 +32,8 @@ def grouped_shapley(
     Args:
         credit: of the groups, from `estimate_shapley`, `(groups,)`.
         groups: number of the group of each contributor, `(n,)`, from 0; every group has a member.
-        parts: `(n,)`, at least 0, in any unit; higher is more. A group whose parts are all 0 divides equally.
+        parts: `(n,)`, at least 0, in any unit; higher is more. A group whose parts are all 0 divides equally; with
+            `parts_stderr`, the error of each of its parts is then as large as the part.
         parts_stderr: `(n,)`, standard errors of the parts; None: they are exact.
 
     Returns:
@@ -68,15 +69,17 @@ def grouped_shapley(
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise InputError(f"`{name}` are finite numbers of at least 0, got {values.min()} to {values.max()}")
     sums = np.bincount(owner, worth, n_groups)
-    worth = np.where(sums[owner] > 0, worth, 1.0)
+    known = sums[owner] > 0
+    worth = np.where(known, worth, 1.0)
+    error = error if parts_stderr is None else np.where(known, error, 1.0)
     sums = np.bincount(owner, worth, n_groups)[owner]
     share = worth / sums  # (n,)
     spread = np.bincount(owner, error**2, n_groups)[owner]
     of_share = np.maximum((1 - 2 * share) * error**2 + share**2 * spread, 0) / sums**2
     group, noise = credit.values[owner], credit.stderr[owner]
     values, stderr = group * share, np.sqrt((share * noise) ** 2 + (group**2 + noise**2) * of_share)
-    known = credit.stderr > 0
-    reach = float(((credit.ci_high - credit.values)[known] / credit.stderr[known]).max()) if known.any() else NORMAL
+    noisy = credit.stderr > 0
+    reach = float(((credit.ci_high - credit.values)[noisy] / credit.stderr[noisy]).max()) if noisy.any() else NORMAL
     diagnostics: dict[str, float | str] = {**credit.diagnostics, "groups": float(n_groups)}
     ends = values - reach * stderr, values + reach * stderr
     return ShapleyEstimate(values, stderr, *ends, credit.n_evaluations, diagnostics)

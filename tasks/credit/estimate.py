@@ -42,7 +42,7 @@ class CreditInputs:
         retrained: keys of the measurements of retrained models, by which credit is corrected.
         scaled: whether cheap utilities are scaled first.
         groups: key of the groups that coalitions consist of; empty: coalitions are of contributors.
-        match: digest of the table of values by which the credit of groups is divided; empty likewise.
+        match: key of the values by which the credit of groups is divided; empty likewise.
     """
 
     config: CreditEstimateConfig
@@ -282,7 +282,7 @@ def estimate_credit(
         corrections,
         config.fidelity.scaled,
         groups=divided.grouped.key if divided else "",
-        match=divided.table if divided else "",
+        match=divided.match if divided else "",
     )
 
     def compute(space: Workspace) -> CreditOutputs:

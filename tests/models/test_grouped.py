@@ -31,6 +31,11 @@ def test_members_sum_to_their_group_and_nothing_known_is_divided_equally() -> No
     groups = np.array([0, 1, 1, 0, 1])
     credit = grouped_shapley(of_groups(np.array([6.0, -3.0])), groups, [0, 2, 1, 0, 0])
     assert credit.values.tolist() == [3.0, -2.0, -1.0, 3.0, 0.0]
+    assert credit.stderr.tolist() == [0] * 5
+    unsure = grouped_shapley(of_groups(np.array([6.0, -3.0])), groups, [0, 2, 1, 0, 0], parts_stderr=[0.1] * 5)
+    assert unsure.stderr[[0, 3]].tolist() == [pytest.approx(6 / 8**0.5)] * 2, (
+        "nothing is known of that group's division"
+    )
 
 
 def test_intervals_cover_as_often_as_they_say() -> None:
