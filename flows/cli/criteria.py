@@ -27,7 +27,7 @@ HELP: Mapping[CriterionName, str] = {
 }
 
 COLUMNS = {
-    "identity": ("generator", "method", "label", "k", "share", "stderr", "chance"),
+    "identity": ("generator", "method", "label", "images", "k", "share", "stderr", "chance"),
     "attributes": ("generator", "method", "attributes", "k", "share", "stderr", "chance"),
     "membership": ("generator", "method", "split", "trained", "held_out", "t", "p", "effect"),
     "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),

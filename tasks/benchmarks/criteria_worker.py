@@ -62,7 +62,7 @@ def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOut
         shares = identical_class(neighbours, labels, classes, ks=_reached(inputs.ks, neighbours))
         frequency = np.bincount(labels, minlength=classes.max() + 1) / len(labels)  # (classes,)
         source |= {"chance": float(frequency[classes].mean())}
-        identity += [source | _share(share) for share in shares]
+        identity += [source | {"images": len(made)} | _share(share) for share in shares]
         last = shares[-1]
         sizes = [size for size in DRAWN if size < len(made)]
         spread += [

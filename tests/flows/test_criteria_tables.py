@@ -87,6 +87,7 @@ def test_one_class_of_given_images(watch: Watch, royalty: Run, tmp_path: Path) -
     assert 2 < count < 30
     rows = [*found["rows"], *found["more"]["sensitivity"]]
     assert all((row["label"], row["chance"]) == ("1", pytest.approx(count / 30)) for row in rows)
+    assert {row["images"] for row in found["rows"]} == {count}
     assert {row["images"] for row in found["more"]["sensitivity"]} == {size for size in (1, 10, 30) if size < count}
     assert (Path(found["folder"]) / "identity.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "c.yaml").write_text("label: cat\ngenerators: [beta-vae]\nitems: 60\n")
