@@ -174,7 +174,8 @@ def _line(index: int) -> dict[str, Any]:
 def _saved_panels(figure: Figure, row: Sequence[Any], title: str) -> bytes:
     """The figure with one title and one legend for all panels."""
     handles = {label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    at = {"loc": "outside lower center", "ncols": 5, "handlelength": 4}  # long enough to tell dashes apart
+    columns = 5 if len(row) > 1 else 3  # as many as fit in the width
+    at = {"loc": "outside lower center", "ncols": columns, "handlelength": 4}  # long enough to tell dashes apart
     figure.legend(handles.values(), handles, **at, frameon=False, fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", color=INK)
     return _saved(figure)
