@@ -17,7 +17,7 @@ from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
 from royalty.models.judging.subsets import random_subsets
 from royalty.tasks.benchmarks.contributor_stages import PoorJudged
-from royalty.tasks.benchmarks.contributors import influence, judge_distances, judge_poor, judge_subsets, spoil
+from royalty.tasks.benchmarks.contributors import influence, judge_distances, judge_poor, judge_subsets, of_class, spoil
 from royalty.tasks.benchmarks.criteria import (
     judge_attributes,
     judge_causes,
@@ -97,10 +97,17 @@ class GeneratedSet:
 
 @flow(name="evaluate-identity", flow_run_name="evaluate identity {config.name}", task_runner=RUNNER)
 def identity(config: CriteriaSettings) -> CriteriaResult:
-    """C1: the most valuable training images for a generated image should have its class."""
+    """C1: the most valuable training images for a generated image should have its class.
+
+    With `label`, generated images of this class are judged; see Fig. 7 of the paper.
+    """
     check(config)
     items = drawn(config)
+    if config.label:
+        of_class(items, config.label)  # its errors precede training
     sets, accuracy = with_classes(config, items, generate(config, items, config.images))
+    if config.label:
+        sets = [replace(made, images=of_class(made.images, config.label)) for made in sets]
     judged = matched(config, items, sets, calibrate=True)
     judged += [traced(config, items, made) for made in sets if made.generator == "beta-vae" and config.tracin]
     return written("identity", config, judge_identity(judged, items, config), judged, items, accuracy)
@@ -135,11 +142,7 @@ def outliers(config: CriteriaSettings) -> CriteriaResult:
     """
     refuse_given(config, "outliers")
     noisy = plant(drawn(config), config)
-    if config.if4gan and config.if4gan.batch_size > noisy.outputs.count:
-        raise InputError(
-            f"`if4gan.batch_size` is at most the number of training images, {noisy.outputs.count}; got "
-            f"{config.if4gan.batch_size}. Lower it"
-        )
+    check_batches(config, noisy.outputs)
     sets = generate(config, noisy.outputs, config.valued_by)
     judged = matched(config, noisy.outputs, sets)
     judged += [
@@ -153,11 +156,16 @@ def outliers(config: CriteriaSettings) -> CriteriaResult:
 
 @flow(name="evaluate-efficiency", flow_run_name="evaluate efficiency {config.name}", task_runner=RUNNER)
 def efficiency(config: CriteriaSettings) -> CriteriaResult:
-    """C4: seconds per generated image of a beta-VAE, compared with VAE-TracIn."""
+    """C4: seconds per generated image of a beta-VAE, compared with VAE-TracIn, and of a DCGAN, compared with IF4GAN."""
     refuse_given(config, "efficiency")
     items = drawn(config)
+    check_batches(config, items)
     trained = train_generator(items, "beta-vae", config)
-    timed = time_methods(config, items, sample(trained, config.images, config), trained)
+    made, gan = sample(trained, config.images, config), None
+    if config.if4gan:
+        dcgan = train_generator(items, "dcgan", config)
+        gan = sample(dcgan, config.images, config), dcgan
+    timed = time_methods(config, items, made, trained, gan)
     return written("efficiency", config, timed, [], None)
 
 
@@ -331,6 +339,15 @@ def check(config: CriteriaSettings) -> None:
     """Check, before training, that `ROYALTY_HOME` can be written and that the required weights are present."""
     check_home(settings())
     check_weights(config.entries)
+
+
+def check_batches(config: CriteriaSettings, items: ItemsOutputs) -> None:
+    """Check, before training, that the training images fill a batch of IF4GAN."""
+    if config.if4gan and config.if4gan.batch_size > items.count:
+        raise InputError(
+            f"`if4gan.batch_size` is at most the number of training images, {items.count}; got "
+            f"{config.if4gan.batch_size}. Lower it"
+        )
 
 
 def refuse_given(config: CriteriaSettings, criterion: str) -> None:

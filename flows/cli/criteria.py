@@ -23,18 +23,21 @@ HELP: Mapping[CriterionName, str] = {
     "membership": "Test whether training images are valued higher than held-out images of their class.",
     "outliers": "Add noise to some training images, and report where their values rank.",
     "causes": "Train generators again without the most valuable images, and measure the effect on generated images.",
-    "efficiency": "Measure the seconds per generated image of GMValuator and VAE-TracIn.",
+    "efficiency": "Measure the seconds per generated image of GMValuator, VAE-TracIn and IF4GAN.",
 }
 
 COLUMNS = {
-    "identity": ("generator", "method", "k", "share", "stderr"),
+    "identity": ("generator", "method", "label", "images", "k", "share", "stderr", "chance"),
     "attributes": ("generator", "method", "attributes", "k", "share", "stderr", "chance"),
     "membership": ("generator", "method", "split", "trained", "held_out", "t", "p", "effect"),
     "outliers": ("generator", "method", "planted", "items", "percentile", "auroc"),
     "causes": ("method", "seeds", "effect", "ahead", "stderr", "p", "images"),
     "single-images": ("method", "tried", "seeds", "effect", "stderr", "p", "images"),
-    "efficiency": ("method", "prepared", "alone", "together", "alone_ratio", "together_ratio"),
-    "sensitivity": ("generator", "method", "k", "images", "mean", "deviation"),
+    "efficiency": (
+        *("generator", "method", "prepared", "alone", "together", "total"),
+        *("alone_ratio", "together_ratio"),
+    ),
+    "sensitivity": ("generator", "method", "label", "k", "images", "mean", "deviation", "chance"),
     "calibration": ("generator", "method", "top", "with", "without"),
     "subsets": ("method", "subsets", "lds", "low", "high", "wide_low", "wide_high", "p"),
     "subset-differences": ("first", "second", "difference", "low", "high", "p", "wide_low", "wide_high", "wide_p"),

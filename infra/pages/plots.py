@@ -107,11 +107,36 @@ def auroc_by_validation(title: str, panels: Mapping[float, Mapping[str, Sequence
         axes.set_xlabel("validation images")
         _dress(axes, f"{share:.0%} of validation labels wrong" if share else "validation labels right")
     row[0].set_ylabel("AUROC of planted items")
-    handles = {label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    at = {"loc": "outside lower center", "ncols": 5, "handlelength": 4}  # long enough to tell dashes apart
-    figure.legend(handles.values(), handles, **at, frameon=False, fontsize=8)
-    figure.suptitle(title, x=0.01, ha="left", color=INK)
-    return _saved(figure)
+    return _saved_panels(figure, row, title)
+
+
+def shares_by_images(
+    title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]], chance: Mapping[str, float]
+) -> bytes:
+    """Mean and standard deviation of a fraction over draws of generated images, one panel for each generator.
+
+    Args:
+        panels: by generator and method, points of number of images, mean and deviation.
+        chance: by generator, the fraction of random items, drawn as a dashed line.
+    """
+    figure = Figure(figsize=(1.2 + 3.6 * len(panels), 4.8), dpi=144, layout="constrained")
+    names = list(dict.fromkeys(name for spreads in panels.values() for name in spreads))
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (generator, spreads) in zip(row, panels.items(), strict=True):
+        sizes = sorted({images for points in spreads.values() for images, _, _ in points})
+        for name, points in spreads.items():
+            images, means, deviations = zip(*sorted(points), strict=True)
+            beside = 0.08 * (names.index(name) - (len(names) - 1) / 2)  # so that bars do not hide each other
+            places = [sizes.index(size) + beside for size in images]
+            line = {**_line(names.index(name)), "marker": "o", "markersize": 3, "capsize": 2, "elinewidth": 1}
+            axes.errorbar(places, means, deviations, **line, label=name)
+        axes.axhline(chance[generator], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="chance")
+        axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.set_xlabel("generated images in a draw")
+        _dress(axes, generator)
+    row[0].set_ylabel("images with the class (mean, standard deviation)")
+    return _saved_panels(figure, row, title)
 
 
 def property_by_size(title: str, points: Sequence[tuple[int, float]], utility_name: str, real: float) -> bytes:
@@ -144,6 +169,16 @@ def _line(index: int) -> dict[str, Any]:
     """Colour and style of a line by its number; sixteen differ."""
     styles, colour = divmod(index, len(COLOURS))
     return {"color": COLOURS[colour], "linestyle": STYLES[styles % len(STYLES)], "linewidth": 1.6}
+
+
+def _saved_panels(figure: Figure, row: Sequence[Any], title: str) -> bytes:
+    """The figure with one title and one legend for all panels."""
+    handles = {label: line for axes in row for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = 5 if len(row) > 1 else 3  # as many as fit in the width
+    at = {"loc": "outside lower center", "ncols": columns, "handlelength": 4}  # long enough to tell dashes apart
+    figure.legend(handles.values(), handles, **at, frameon=False, fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", color=INK)
+    return _saved(figure)
 
 
 def _png(figure: Figure, axes: Any, title: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Inputs and outputs of stages that add tables to criteria: poor images among good ones, distances by attributes.
+"""Inputs and outputs of stages that add to criteria: images of one class, poor images, distances by attributes.
 
 Digests identify artifacts. Rows of items are positions in a set.
 """
@@ -12,6 +12,14 @@ from royalty.tasks.benchmarks.criterion_stages import AttributesInputs, Judged
 from royalty.tasks.config.if4gan import IF4GANConfig
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
+
+
+@dataclass(frozen=True)
+class OfClassInputs:
+    """Labelled images, and the label of those that are kept."""
+
+    images: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ class DistancesOutputs:
         return {"distances": self.distances}
 
 
+OF_CLASS = Stage("images-of-class", OfClassInputs, ItemsOutputs)
 SPOIL = Stage("spoil-images", SpoilInputs, SpoiledOutputs)
 IF4GAN = Stage("if4gan", InfluenceInputs, InfluenceOutputs)
 POOR = Stage("judge-poor-images", PoorInputs, PoorOutputs)

@@ -1,4 +1,4 @@
-"""Add tables to criteria: the quality of images, how far contributors are by attributes, and random subsets."""
+"""Add to criteria: images of one class, the quality of images, distances by attributes, and random subsets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from royalty.infra.processes.workers import Deferred
 from royalty.tasks.benchmarks.contributor_stages import (
     DISTANCES,
     IF4GAN,
+    OF_CLASS,
     POOR,
     SPOIL,
     DistancesInputs,
     DistancesJudged,
     InfluenceInputs,
+    OfClassInputs,
     PoorInputs,
     PoorJudged,
     Spoiled,
@@ -35,6 +37,12 @@ else:
     contributors_worker = Deferred("royalty.tasks.benchmarks.contributors_worker")
     influence_worker = Deferred("royalty.tasks.benchmarks.influence_worker")
     subsets_worker = Deferred("royalty.tasks.benchmarks.subsets_worker")
+
+
+@task(name="images of a class", cache_policy=NO_CACHE)
+def of_class(images: ItemsOutputs, label: str) -> ItemsOutputs:
+    """The images of one class; fewer than two are an error."""
+    return run_in_worker(OF_CLASS, OfClassInputs(images.items, label), contributors_worker.of_class).outputs
 
 
 @task(name="spoil images", cache_policy=NO_CACHE)

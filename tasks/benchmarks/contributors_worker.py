@@ -1,30 +1,45 @@
-"""Worker code: make generated images poor and judge what their quality changes; compare contributors by attributes."""
+"""Worker code: images of a class, poor images and what their quality changes, and contributors by attributes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from royalty.infra.stores.artifacts import ArtifactStore
+from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.judging.contributors import attribute_distance, contributor_distances
 from royalty.models.judging.criteria import noise_rank
 from royalty.models.judging.poor_images import spoil
-from royalty.models.judging.sets import images_of
+from royalty.models.judging.sets import images_of, labels_of, select_items
 from royalty.tasks.benchmarks.contributor_stages import (
     DistancesInputs,
     DistancesOutputs,
+    OfClassInputs,
     PoorInputs,
     PoorOutputs,
     SpoiledOutputs,
     SpoilInputs,
 )
 from royalty.tasks.benchmarks.criteria_worker import attributes_in
+from royalty.tasks.benchmarks.criterion_stages import ALL
+from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import keep_items, load_contributions, load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.stage import TableRow
 
-ALL = "all"
-"""The generated images without regard to their attributes."""
+
+def of_class(inputs: OfClassInputs, context: StageContext) -> ItemsOutputs:
+    """Store the images with a label, at least two of them, which a standard error needs."""
+    whole = load_items(context.artifacts, inputs.images)
+    names = labels_of(whole).astype(str)
+    rows = np.flatnonzero(names == inputs.label)
+    if len(rows) < 2:
+        raise InputError(
+            f"a class is judged by at least two images with its label; got `label` = {inputs.label!r}, which "
+            f"{len(rows)} of {len(names)} images have, and the labels {', '.join(np.unique(names))}. Name one of "
+            "these, or generate more `images`"
+        )
+    return keep_items(context.artifacts, select_items(whole, rows))
 
 
 def spoil_images(inputs: SpoilInputs, context: StageContext) -> SpoiledOutputs:

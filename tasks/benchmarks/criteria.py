@@ -32,10 +32,12 @@ from royalty.tasks.benchmarks.criterion_stages import (
     OutliersInputs,
     OutliersJudged,
     RemoveInputs,
+    TimedGAN,
     TracInInputs,
 )
 from royalty.tasks.benchmarks.generator_stages import Generator, Halved, Planted
 from royalty.tasks.config.criteria import CriteriaConfig
+from royalty.tasks.config.criteria_settings import CriteriaSettings
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.running import run_in_worker
 from royalty.tasks.stages.task import task
@@ -94,9 +96,9 @@ def judge_causes(
 
 
 @task(name="judge identity", cache_policy=NO_CACHE)
-def judge_identity(judged: Sequence[Judged], items: ItemsOutputs, config: CriteriaConfig) -> IdentityJudged:
+def judge_identity(judged: Sequence[Judged], items: ItemsOutputs, config: CriteriaSettings) -> IdentityJudged:
     """C1: compare the classes of generated images with those of their most valuable items."""
-    inputs = IdentityInputs(list(judged), items.items, list(config.ks), config.seed)
+    inputs = IdentityInputs(list(judged), items.items, list(config.ks), config.seed, config.label)
     return run_in_worker(
         IDENTITY, inputs, criteria_worker.judge_identity, title="Judge identity", total=len(inputs.judged)
     )
@@ -133,11 +135,23 @@ def judge_outliers(judged: Sequence[Judged], noisy: Planted) -> OutliersJudged:
 
 @task(name="time methods", cache_policy=NO_CACHE)
 def time_methods(
-    config: CriteriaConfig, items: ItemsOutputs, made: ItemsOutputs, trained: Generator
+    config: CriteriaSettings,
+    items: ItemsOutputs,
+    made: ItemsOutputs,
+    trained: Generator,
+    gan: tuple[ItemsOutputs, Generator] | None,
 ) -> EfficiencyJudged:
-    """C4: time each method for a generated image, in one process."""
-    total = len(config.rerank) + (2 if config.tracin else 0)
-    inputs = EfficiencyInputs(config.methods, config.seed, (items.items, made.items, trained.outputs.models))
+    """C4: time each method for a generated image, in one process.
+
+    Args:
+        made, trained: images of a beta-VAE, and the beta-VAE.
+        gan: images of a DCGAN, and the DCGAN, for which IF4GAN is timed; None: it is not.
+    """
+    timed = None
+    if gan and config.if4gan:
+        timed = TimedGAN(gan[1].outputs.models[-1], gan[0].items, config.if4gan)
+    total = len(config.rerank) * (2 if timed else 1) + (2 if config.tracin else 0) + (2 if timed else 0)
+    inputs = EfficiencyInputs(config.methods, config.seed, (items.items, made.items, trained.outputs.models), timed)
     return run_in_worker(
         EFFICIENCY,
         inputs,

@@ -13,9 +13,11 @@ from royalty.infra.workspace import Workspace
 from royalty.models.judging.sets import images_of
 from royalty.tasks.benchmarks.contributor_stages import DistancesJudged, PoorJudged
 from royalty.tasks.benchmarks.criterion_stages import (
+    ALL,
     Criterion,
     CriterionName,
     CriterionOutputs,
+    IdentityOutputs,
     Judged,
     MembershipOutputs,
     OutliersOutputs,
@@ -34,6 +36,9 @@ More = PoorJudged | DistancesJudged | SubsetsJudged
 
 WRITE_CRITERION = PublishStage("write-criterion", PublishInputs, PublishOutputs)
 
+Spread = tuple[int, float, float]
+"""Number of generated images, mean and standard deviation."""
+
 SCORES: Mapping[str, tuple[str, ...]] = {
     "identity": ("share",),
     "attributes": ("share",),
@@ -41,7 +46,7 @@ SCORES: Mapping[str, tuple[str, ...]] = {
     "outliers": ("percentile", "auroc"),
     "causes": ("effect", "ahead", "p"),
     "subsets": ("lds", "low", "high"),
-    "efficiency": ("alone", "together", "alone_ratio", "together_ratio"),
+    "efficiency": ("alone", "together", "total", "alone_ratio", "together_ratio"),
 }
 """Columns of tables that MLflow stores as metrics, by table; the other columns identify the row."""
 
@@ -90,9 +95,12 @@ def _sheets(space: Workspace, criterion: str, judged: Sequence[Judged], items: I
 
 
 def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, bytes]:
-    """PNGs by file name: detection curves of outliers, or values of both halves of a class."""
-    from royalty.infra.pages.plots import detection_curves, spread_of_values  # matplotlib takes a second to import
+    """PNGs by file name: fractions by numbers of images, detection curves, or values of both halves of a class."""
+    # matplotlib takes a second to import
+    from royalty.infra.pages.plots import detection_curves, shares_by_images, spread_of_values
 
+    if isinstance(outputs, IdentityOutputs) and outputs.sensitivity:
+        return {f"{criterion}.png": shares_by_images(_title(name, outputs), *_panels(outputs.sensitivity))}
     if isinstance(outputs, OutliersOutputs):
         curves = {method: np.array(rates) for method, rates in outputs.curves.items()}
         return {f"{criterion}.png": detection_curves(f"{name}: images with noise", curves)}
@@ -100,6 +108,21 @@ def _plots(criterion: str, name: str, outputs: CriterionOutputs) -> dict[str, by
         values = {half: np.array(worth) for half, worth in outputs.values.items()}
         return {f"{criterion}.png": spread_of_values(f"{name}: halves of a class", values)}
     return {}
+
+
+def _title(name: str, outputs: IdentityOutputs) -> str:
+    first = outputs.sensitivity[0]
+    classes = "all classes" if first["label"] == ALL else f"class {first['label']}"
+    return f"{name}: {classes}, k = {first['k']}"
+
+
+def _panels(sensitivity: Sequence[TableRow]) -> tuple[dict[str, dict[str, list[Spread]]], dict[str, float]]:
+    """By generator: the spread of each method over draws, and chance."""
+    panels: dict[str, dict[str, list[Spread]]] = {}
+    for row in sensitivity:
+        spread = row["images"], row["mean"], row["deviation"]
+        panels.setdefault(row["generator"], {}).setdefault(row["method"], []).append(spread)
+    return panels, {row["generator"]: row["chance"] for row in sensitivity}
 
 
 def _metrics(tables: Mapping[str, Sequence[TableRow]]) -> dict[str, float]:

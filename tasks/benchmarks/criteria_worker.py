@@ -23,6 +23,7 @@ from royalty.models.judging.criteria import (
 from royalty.models.judging.detection import detection
 from royalty.models.judging.sets import labels_of
 from royalty.tasks.benchmarks.criterion_stages import (
+    ALL,
     AttributesInputs,
     AttributesOutputs,
     IdentityInputs,
@@ -52,14 +53,16 @@ def judge_identity(inputs: IdentityInputs, context: StageContext) -> IdentityOut
     spread: list[TableRow] = []
     calibration: list[TableRow] = []
     for judged in inputs.judged:
-        source = _source(judged)
+        source = _source(judged) | {"label": inputs.label or ALL}
         made = load_items(context.artifacts, judged.made)
         labels, classes = numbered(labels_of(trained), labels_of(made))
         if labels is None or classes is None:
             raise ValueError("items with labels have numbers of them")
         neighbours = neighbours_of(context.artifacts, judged.contributions, len(made))
         shares = identical_class(neighbours, labels, classes, ks=_reached(inputs.ks, neighbours))
-        identity += [source | _share(share) for share in shares]
+        frequency = np.bincount(labels, minlength=classes.max() + 1) / len(labels)  # (classes,)
+        source |= {"chance": float(frequency[classes].mean())}
+        identity += [source | {"images": len(made)} | _share(share) for share in shares]
         last = shares[-1]
         sizes = [size for size in DRAWN if size < len(made)]
         spread += [

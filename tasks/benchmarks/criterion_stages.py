@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from royalty.tasks.config.criteria import MethodsConfig, Split, TracInConfig
+from royalty.tasks.config.if4gan import IF4GANConfig
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import Finished, Stage, TableRow
+
+ALL = "all"
+"""In place of a class or an attribute: generated images without regard to it."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ class IdentityInputs:
         items: digest of the training items.
         ks: numbers of items of highest score that are compared.
         seed: seed of the draws of fewer generated images.
+        label: label of all generated images; None: they are of several classes.
     """
 
     judged: list[Judged]
     items: str
     ks: list[int]
     seed: int
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,8 @@ class IdentityOutputs:
     """Rows of three tables.
 
     Attributes:
-        identity: fraction of the k items of highest score with the class of the generated image, in [0, 1].
+        identity: fraction of the k items of highest score with the class of the generated image, in [0, 1]; `chance`
+            is that of random items.
         sensitivity: mean and standard deviation of that fraction over draws of fewer generated images.
         calibration: mean of the highest scores with and without the quality of the generated images.
     """
@@ -178,21 +185,32 @@ class OutliersOutputs:
 
 
 @dataclass(frozen=True)
+class TimedGAN:
+    """Digests of a DCGAN and of its images, and the settings of IF4GAN, which is timed for them."""
+
+    model: str
+    made: str
+    settings: IF4GANConfig
+
+
+@dataclass(frozen=True)
 class EfficiencyInputs:
     """Methods to time.
 
     Attributes:
         digests: digests of the training items, the generated items, and the checkpoints of a beta-VAE.
+        gan: a DCGAN, for whose images methods are timed too; None: there is none.
     """
 
     config: MethodsConfig
     seed: int
     digests: tuple[str, str, list[str]]
+    gan: TimedGAN | None = None
 
 
 @dataclass(frozen=True)
 class EfficiencyOutputs:
-    """Seconds per generated image of each method."""
+    """Seconds per generated image of each generator and method, and of all images together."""
 
     efficiency: list[TableRow]
 

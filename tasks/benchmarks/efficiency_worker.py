@@ -1,4 +1,4 @@
-"""Worker code: time GMValuator and VAE-TracIn for a generated image, in one process.
+"""Worker code: time GMValuator, VAE-TracIn and IF4GAN for generated images, in one process.
 
 No stored results are used, so that all work is timed.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -19,13 +19,15 @@ from royalty.models.base.resolution import resolution_of
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
 from royalty.models.encoders.registry import build_encoder
+from royalty.models.generators.dcgan import DCGAN
 from royalty.models.judging.sets import images_of
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import Manifold, quality_of
 from royalty.models.quality.registry import build_quality
 from royalty.models.valuation.gmvaluator import RECALLED, Distances, build_index, gmvaluator_values
 from royalty.models.valuation.vae_tracin import VAECheckpoint, vae_tracin_scores
-from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, EfficiencyOutputs
+from royalty.tasks.benchmarks.criterion_stages import EfficiencyInputs, EfficiencyOutputs, TimedGAN
+from royalty.tasks.benchmarks.influence_worker import gan_values
 from royalty.tasks.benchmarks.tracin_worker import load_checkpoints
 from royalty.tasks.config.criteria import MethodsConfig
 from royalty.tasks.items.embeddings import shape_of
@@ -39,28 +41,45 @@ PARTS = ("embed", "quality", "recall", "rerank", "values")
 
 
 def time_methods(inputs: EfficiencyInputs, context: StageContext) -> EfficiencyOutputs:
-    """C4: measure the seconds per generated image of each method, and the speed relative to VAE-TracIn.
+    """C4: measure the seconds per generated image of each method, and the speed relative to VAE-TracIn or IF4GAN.
 
     `alone` values one image after another; work that depends on the training images only is `prepared` before.
-    VAE-TracIn goes through all training images for each generated image, because their gradients are too large to
-    store. `together` values all images at once, including the preparation.
+    VAE-TracIn and IF4GAN go through all training images for each generated image: the gradients of VAE-TracIn are too
+    large to store, and IF4GAN carries the score of the generated images back. `together` values all images at once,
+    including the preparation, and `total` is that for all images.
     """
     torch.set_num_threads(cores())
-    config, (items, made, models) = inputs.config, inputs.digests
-    images, generated = (images_of(load_items(context.artifacts, digest)) for digest in (items, made))
-    rows: list[TableRow] = []
+    config, (items, made, models), gan = inputs.config, inputs.digests, inputs.gan
+    images = _images(context, items)
+    sets = {"beta-vae": _images(context, made)} | ({"dcgan": _images(context, gan.made)} if gan else {})
+    tables: dict[str, list[TableRow]] = {generator: [] for generator in sets}
     for rerank in config.rerank:
-        rows.append(_timed(_TimedMethod(config, rerank, images, context.weights), rerank, generated))
-        context.advance(1)
+        method = _TimedMethod(config, rerank, images, context.weights)
+        for generator, generated in sets.items():
+            tables[generator].append(_timed(method, rerank, generated))
+            context.advance(1)
     if config.tracin is not None:
-        alone, together = _timed_tracin(
-            load_checkpoints(context.artifacts, models), images, generated, config.tracin.draws, inputs.seed, context
-        )
-        for row in rows:
-            row |= {"alone_ratio": alone / row["alone"], "together_ratio": together / row["together"]}
-        rows.append({"method": "vae-tracin", "prepared": 0.0, "alone": alone, "together": together})
-    sizes = {"items": len(images), "images": len(generated), "threads": torch.get_num_threads()}
-    return EfficiencyOutputs([row | sizes for row in rows])
+        checkpoints = load_checkpoints(context.artifacts, models)
+        found = _timed_tracin(checkpoints, images, sets["beta-vae"], config.tracin.draws, inputs.seed, context)
+        _compare(tables["beta-vae"], "vae-tracin", *found)
+    if gan is not None:
+        _compare(tables["dcgan"], "if4gan", *_timed_gan(gan, images, len(sets["dcgan"]), inputs.seed, context))
+    rows = []
+    for generator, table in tables.items():
+        sizes = {"items": len(images), "images": len(sets[generator]), "threads": torch.get_num_threads()}
+        rows += [{"generator": generator} | row | {"total": row["together"] * sizes["images"]} | sizes for row in table]
+    return EfficiencyOutputs(rows)
+
+
+def _images(context: StageContext, digest: str) -> np.ndarray:
+    return images_of(load_items(context.artifacts, digest))
+
+
+def _compare(table: list[TableRow], method: str, alone: float, together: float) -> None:
+    """Add a method to the rows of GMValuator, and its seconds as multiples of theirs."""
+    for row in table:
+        row |= {"alone_ratio": alone / row["alone"], "together_ratio": together / row["together"]}
+    table.append({"method": method, "prepared": 0.0, "alone": alone, "together": together})
 
 
 def _timed(method: _TimedMethod, rerank: str, generated: np.ndarray) -> TableRow:
@@ -83,11 +102,32 @@ def _timed_tracin(
 ) -> tuple[float, float]:
     """Time VAE-TracIn for a generated image: alone, and together."""
     vae_tracin_scores(checkpoints[:1], images[:1], generated[:1], draws=draws, seed=seed)  # warm-up, as above
+
+    def value(count: int) -> None:
+        vae_tracin_scores(checkpoints, images, generated[:count], draws=draws, seed=seed)
+
+    return _alone_and_together(value, len(generated), context)
+
+
+def _timed_gan(gan: TimedGAN, images: np.ndarray, count: int, seed: int, context: StageContext) -> tuple[float, float]:
+    """Time IF4GAN for an image that a DCGAN generates: alone, and together with as many as `count`."""
+    net = DCGAN.from_bytes(context.artifacts.get(gan.model)).to(torch.device(best_device()))
+    shortest = gan.settings.model_copy(update={"epochs": 1, "batch_size": 1})
+    gan_values(net, images[:1], 1, shortest, seed=seed)  # warm-up, as above
+
+    def value(generated: int) -> None:
+        gan_values(net, images, generated, gan.settings, seed=seed)
+
+    return _alone_and_together(value, count, context)
+
+
+def _alone_and_together(value: Callable[[int], None], count: int, context: StageContext) -> tuple[float, float]:
+    """Seconds per image of valuing by the first image, and by all."""
     seconds = []
-    for images_made in (generated[:1], generated):
+    for images in (1, count):
         began = time.perf_counter()
-        vae_tracin_scores(checkpoints, images, images_made, draws=draws, seed=seed)
-        seconds.append((time.perf_counter() - began) / len(images_made))
+        value(images)
+        seconds.append((time.perf_counter() - began) / images)
         context.advance(1)
     return seconds[0], seconds[1]
 

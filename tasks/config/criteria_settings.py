@@ -25,16 +25,18 @@ class CriteriaSettings(CriteriaConfig):
     """Settings of tables that criteria have besides their own.
 
     Attributes:
+        label: label of the only class of which generated images are judged, for identity; None: all classes are.
         poor: fractions of the generated images that are made poor, for outliers: noisy training images are then ranked
             with and without the quality of images, for each fraction and for none. Empty: quality is not tested.
         poor_by: `noise`, as in the training images; or `early`, images of the same generator after a tenth of its
             steps.
-        if4gan: IF4GAN, which is compared for the DCGAN, for outliers; None leaves it out.
+        if4gan: IF4GAN, which is compared for the DCGAN, for outliers and efficiency; None leaves it out.
         subsets: random subsets of the training images, three or more, on each of which generators are trained again
             with each seed of `retrainings`, for causes; 0: none.
         kept: fraction of the training images in each of these subsets.
     """
 
+    label: Annotated[str, Field(min_length=1)] | None = None
     poor: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     poor_by: PoorBy = "noise"
     if4gan: IF4GANConfig | None = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,23 +15,121 @@ import pytest
 
 from royalty.flows.cli.criteria import TITLES
 from royalty.flows.configuration import ConfigError, load_criteria_config
+from royalty.models.base.errors import InputError
+from royalty.models.generators.beta_vae import BetaVAE
+from royalty.models.generators.dcgan import DCGAN
 from royalty.models.judging.subsets import random_subsets
 from royalty.tasks.benchmarks import subsets_worker
-from royalty.tasks.benchmarks.contributor_stages import DistancesInputs, InfluenceInputs, PoorInputs, SpoilInputs
-from royalty.tasks.benchmarks.contributors_worker import judge_distances, judge_poor, spoil_images
-from royalty.tasks.benchmarks.criterion_stages import AttributesInputs
-from royalty.tasks.benchmarks.generator_stages import GeneratorInputs
-from royalty.tasks.benchmarks.generators_worker import fit
+from royalty.tasks.benchmarks.contributor_stages import (
+    DistancesInputs,
+    InfluenceInputs,
+    OfClassInputs,
+    PoorInputs,
+    SpoilInputs,
+)
+from royalty.tasks.benchmarks.contributors_worker import judge_distances, judge_poor, of_class, spoil_images
+from royalty.tasks.benchmarks.criteria_worker import judge_identity
+from royalty.tasks.benchmarks.criterion_stages import AttributesInputs, EfficiencyInputs, IdentityInputs, TimedGAN
+from royalty.tasks.benchmarks.efficiency_worker import time_methods
+from royalty.tasks.benchmarks.generator_stages import GeneratorInputs, SampleInputs
+from royalty.tasks.benchmarks.generators_worker import fit, sample
 from royalty.tasks.benchmarks.influence_worker import trace_gan
 from royalty.tasks.benchmarks.subset_stages import SubsetsInputs
+from royalty.tasks.config.criteria import CriteriaConfig
 from royalty.tasks.config.if4gan import IF4GANConfig
 from royalty.tasks.items.stored_items import load_items, load_values
 from royalty.tasks.stages.context import StageContext
-from tests.conftest import Run
+from tests.conftest import Run, save_digits
 from tests.flows.test_criteria import SMALL, context, judged_by, keep, keep_contributions
 from tests.watching import Watch
 
 __all__ = ["context"]
+
+
+def test_images_of_one_class_are_judged_by_hand(context: StageContext) -> None:
+    items, made = keep(context, np.array([0, 0, 0, 1])), keep(context, np.array([1, 0, 1, 0, 0]))
+    selected = of_class(OfClassInputs(made, "0"), context)
+    before, after = (load_items(context.artifacts, digest) for digest in (made, selected.items))
+    assert selected.count == 3
+    np.testing.assert_array_equal(after.images, before.images[[1, 3, 4]])
+    assert after.labels.tolist() == [0, 0, 0]
+    judged = judged_by(
+        selected.items, contributions=keep_contributions(context, np.array([[0, 1], [3, 0], [3, 3]]), np.ones((3, 2)))
+    )
+    result = judge_identity(IdentityInputs([judged], items, [1, 2], 0, "0"), context)
+    assert [(row["label"], row["k"], row["share"], row["chance"]) for row in result.identity] == [
+        ("0", 1, pytest.approx(1 / 3), 0.75),
+        ("0", 2, pytest.approx(1 / 2), 0.75),
+    ]
+    (row,) = result.sensitivity
+    assert (row["label"], row["images"], row["chance"]) == ("0", 1, 0.75)
+    every = keep_contributions(context, np.zeros((5, 1), dtype=int), np.ones((5, 1)))
+    whole = judge_identity(IdentityInputs([judged_by(made, contributions=every)], items, [1], 0), context)
+    assert [(row["label"], row["chance"]) for row in whole.identity] == [
+        ("all", pytest.approx(3 / 5 * 3 / 4 + 2 / 5 / 4))
+    ]
+    for label, count in (("cat", 0), ("2", 1)):
+        few = keep(context, np.array([0, 0, 1, 2]))
+        told = rf"at least two images with its label; got `label` = '{label}', which {count} of 4 .* labels 0, 1, 2\."
+        with pytest.raises(InputError, match=told):
+            of_class(OfClassInputs(few, label), context)
+
+
+def test_one_class_of_given_images(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+    save_digits(tmp_path / "images", ["ann", "bob"] * 15)
+    (tmp_path / "c.yaml").write_text("size: 8\nlabel: '1'\nks: [3]\nrerank: [none, l2]\nencoder: pixels\n")
+    given = "--train", "images", "--generated", "images", "--config", "c.yaml"
+    done = royalty("evaluate", "identity", *given, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    labels = pd.read_csv(tmp_path / "images" / "metadata.csv")["label"]
+    count = int((labels == 1).sum())
+    assert 2 < count < 30
+    rows = [*found["rows"], *found["more"]["sensitivity"]]
+    assert all((row["label"], row["chance"]) == ("1", pytest.approx(count / 30)) for row in rows)
+    assert {row["images"] for row in found["rows"]} == {count}
+    assert {row["images"] for row in found["more"]["sensitivity"]} == {size for size in (1, 10, 30) if size < count}
+    assert (Path(found["folder"]) / "identity.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "c.yaml").write_text("label: cat\ngenerators: [beta-vae]\nitems: 60\n")
+    refused = royalty("evaluate", "identity", "--config", "c.yaml")
+    assert refused.returncode == 1
+    assert "got `label` = 'cat', which 0 of 60 images have" in " ".join(refused.stderr.split())
+    assert "generator" not in watch.stages
+
+
+def test_if4gan_is_timed_beside_vae_tracin(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings, traced = itertools.count(), list[tuple[int, int, int]]()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(readings)))  # each reading takes a second
+    monkeypatch.setattr("royalty.tasks.benchmarks.efficiency_worker.time", clock)
+    source = keep(context, np.repeat([0, 1], 10))
+    sides = {}
+    for generator, images, net in (("beta-vae", 3, BetaVAE), ("dcgan", 5, DCGAN)):
+        model = context.artifacts.put(net((1, 8, 8), seed=0).to_bytes())
+        sides[generator] = model, sample(SampleInputs(model, generator, images, 0), context).items
+    config = CriteriaConfig(rerank=("none",), encoder="pixels", ks=(5,), quality="none")
+    settings = IF4GANConfig(epochs=2, batch_size=10)
+
+    def values(net: DCGAN, images: np.ndarray, count: int, settings: IF4GANConfig, *, seed: int) -> np.ndarray:
+        traced.append((len(images), count, settings.epochs))
+        return np.zeros(len(images))
+
+    monkeypatch.setattr("royalty.tasks.benchmarks.efficiency_worker.gan_values", values)
+    gan = TimedGAN(*sides["dcgan"], settings)
+    vae, made = sides["beta-vae"]
+    rows = time_methods(EfficiencyInputs(config.methods, 0, (source, made, [vae]), gan), context).efficiency
+    assert [(row["generator"], row["method"], row["images"]) for row in rows] == [
+        ("beta-vae", "gmvaluator, none", 3),
+        ("beta-vae", "vae-tracin", 3),
+        ("dcgan", "gmvaluator, none", 5),
+        ("dcgan", "if4gan", 5),
+    ]
+    assert traced == [(1, 1, 1), (20, 1, 2), (20, 5, 2)]  # the first call warms up
+    ours, if4gan = rows[2:]
+    assert (if4gan["alone"], if4gan["together"], if4gan["total"]) == (1.0, 1 / 5, 1.0)
+    assert ours["alone_ratio"] == pytest.approx(if4gan["alone"] / ours["alone"])
+    assert ours["total"] == pytest.approx(5 * ours["together"])
+    only = time_methods(EfficiencyInputs(config.methods, 0, (source, made, [vae])), context).efficiency
+    assert {row["generator"] for row in only} == {"beta-vae"}
 
 
 def test_images_become_poor_by_noise_or_by_others(context: StageContext) -> None:
@@ -152,6 +253,27 @@ def test_a_dcgan_is_traced(context: StageContext) -> None:
     assert np.isfinite(values).all()
     assert values.nunique() == 8
     assert trace_gan(inputs, context).table == traced.table
+
+
+@pytest.mark.slow
+def test_the_command_times_if4gan(watch: Watch, royalty: Run, tmp_path: Path) -> None:
+    small = SMALL.replace("[beta-vae]", "[beta-vae, dcgan]").replace("beta_vae: 6", "beta_vae: 6, dcgan: 4")
+    (tmp_path / "c.yaml").write_text(f"{small}\nif4gan: {{batch_size: 61}}\n")
+    refused = royalty("evaluate", "efficiency", "--config", "c.yaml")
+    assert refused.returncode == 1
+    assert "`if4gan.batch_size` is at most the number of training images, 60; got 61" in " ".join(
+        refused.stderr.split()
+    )
+    assert "generator" not in watch.stages
+    (tmp_path / "c.yaml").write_text(f"{small}\nif4gan: {{batch_size: 30}}\n")
+    done = royalty("evaluate", "efficiency", "--config", "c.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["method"] for row in rows if row["generator"] == "dcgan"} == {
+        "gmvaluator, none",
+        "gmvaluator, l2",
+        "if4gan",
+    }
 
 
 @pytest.mark.slow

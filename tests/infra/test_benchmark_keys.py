@@ -53,7 +53,7 @@ WORKERS = {
     ),
     "criteria_worker": ({"models.judging.criteria"}, ("models.generators", "models.encoders", "models.valuation")),
     "efficiency_worker": (
-        {"models.valuation.vae_tracin", "models.valuation.gmvaluator"},
+        {f"models.valuation.{method}" for method in ("vae_tracin", "gmvaluator", "gan_influence")},
         ("models.generators.denoiser", "models.payout", "models.valuation.sava"),
     ),
 }
@@ -89,7 +89,7 @@ def test_records_of_earlier_versions_are_read() -> None:
     methods = CriteriaConfig().model_dump(mode="json", include=timed)
     inputs = {"config": methods, "seed": 0, "digests": ["i", "m", ["c"]]}
     efficiency = EFFICIENCY.finished(StageRecord("time-methods", "k", inputs, {"efficiency": []}, 1.0))
-    assert as_json(efficiency.inputs) == {**inputs, "config": {**methods, "resolution": None}}
+    assert as_json(efficiency.inputs) == {**inputs, "config": {**methods, "resolution": None}, "gan": None}
     judged = dict.fromkeys(("generator", "method", "made", "table", "contributions", "uncalibrated"), "x")
     inputs = {"judged": [judged], "trained": [0], "held_out": [1]}
     membership = MEMBERSHIP.finished(
