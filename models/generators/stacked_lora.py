@@ -32,7 +32,7 @@ WARMUP_SHARE = 10
 MOST_MODELS = 8
 """Most models side by side."""
 
-MOST_IMAGES = {"cpu": 256, "cuda": 64}
+MOST_IMAGES = {"cpu": 128, "cuda": 64}
 """Most images in a pass of the net with several models, by type of device.
 
 On a CPU, more images of small nets gain nothing. On CUDA the gain has not been measured, so a pass has no more images
@@ -109,8 +109,10 @@ def fit_side_by_side(
             losses[:, step] = row
             rate.step()
         for step in range(len(done), steps):
-            drawn = [torch.stack(tensors) for tensors in zip(*(source.draw(step) for source in sources), strict=True)]
-            row = parts.run(partial(_backward, pipeline, settings, unet, *drawn), optimizer.zero_grad).tolist()
+            drawn = zip(*(source.draw(step) for source in sources), strict=True)
+            clean, noise, times, embeddings = (torch.stack(tensors) for tensors in drawn)
+            work = partial(_backward, pipeline, settings, unet, clean, noise, times, embeddings)
+            row = parts.run(work, optimizer.zero_grad).tolist()
             for index, loss in enumerate(row):
                 if diverged[index] is None:
                     losses[index, step] = loss
