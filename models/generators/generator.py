@@ -165,7 +165,8 @@ class Generator(Protocol):
     ) -> Fits:
         """Train models of this kind and shape, in place, each on its own images and with its own seed.
 
-        The result of a model does not depend on the others. `fit_one_by_one` is an implementation for any kind.
+        Except for rounding, the result of a model does not depend on the others. `fit_one_by_one` is an implementation
+        for any kind.
         """
 
     def sample(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,22 +18,19 @@ from royalty.models.base.progress import Progress
 from royalty.models.base.serialization import pack, unpack
 from royalty.models.data.items import Shown
 from royalty.models.generators.acceleration import compiled, in_bfloat16
-from royalty.models.generators.averaging import Average
+from royalty.models.generators.adaptation import Adaptation
 from royalty.models.generators.captions import captions_of
-from royalty.models.generators.generator import NOTHING_ELSE, DivergedError, Fits, Resources, batches, fit_one_by_one
-from royalty.models.generators.libraries import UNet2DConditionModel, get_cosine_schedule_with_warmup
-from royalty.models.generators.memory import Parts
+from royalty.models.generators.generator import NOTHING_ELSE, DivergedError, Fits, Resources
+from royalty.models.generators.libraries import UNet2DConditionModel
 from royalty.models.generators.outline import Outline, outline_of_adapter
 from royalty.models.generators.pipelines import digest_of_pipeline
 from royalty.models.generators.pruning import Pruning, Size, truncated
-from royalty.models.generators.resume import Keeper, pack_training, unpack_training
+from royalty.models.generators.resume import Keeper
 from royalty.models.generators.schedulers import solver
 from royalty.models.generators.stable_diffusion import FrozenPipeline, load_pipeline
+from royalty.models.generators.stacked_lora import fit_side_by_side, width_of
 
 SAMPLING_STEPS, SAMPLING_BATCH = 100, 64
-WARMUP_SHARE = 10
-"""Warm-up takes at most 1 / WARMUP_SHARE of the steps: a coalition's finetuning can be shorter than `warmup_steps`."""
-
 OUTLINED_FACTOR = 8
 OUTLINED_UNET = {
     "block_out_channels": (320, 640, 1280, 1280),
@@ -45,36 +41,6 @@ OUTLINED_UNET = {
     "attention_head_dim": 8,
 }
 """The U-Net that an outline assumes for a base it does not read: that of Stable Diffusion 1, 860 million parameters."""
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """Base and settings of a LoRA, apart from the length of its training.
-
-    Attributes:
-        base, base_digest: name of the pipeline, and the digest of its files.
-        shape: of images: channels, height, width.
-        rank: of every layer's update.
-        targets: suffixes of the names of the layers that are adapted.
-        prompt: the caption of every image; None: each image has its own.
-        prompts: that images are sampled with, in turn.
-        guidance: scale of classifier-free guidance in sampling; 1 disables it.
-    """
-
-    base: str
-    base_digest: str
-    shape: tuple[int, int, int]
-    rank: int
-    targets: tuple[str, ...]
-    prompt: str | None
-    prompts: tuple[str, ...]
-    guidance: float
-    weight_decay: float
-    warmup_steps: int
-    mixed_precision: bool
-    gradient_checkpointing: bool
-    gradient_accumulation: int = 1
-    torch_compile: bool = False
 
 
 class LoRA:
@@ -190,54 +156,55 @@ class LoRA:
         Returns:
             The loss of each step: mean squared error of the predicted noise or velocity, whichever the base predicts.
         """
-        settings = self.adaptation
-        captions = captions_of(texts, settings.prompt, len(images))
-        moments = self.pipeline.moments(images, self.resources.rows)  # (items, 2, c, h, w)
-        distinct = sorted(set(captions))
-        embeddings = self.pipeline.embeddings(distinct, self.resources.rows)  # (distinct, tokens, features)
-        caption_index = torch.tensor([distinct.index(text) for text in captions], device=moments.device)
-        parameters = self.mounted()
-        self.pipeline.unet.train(settings.gradient_checkpointing)  # diffusers checkpoints in training mode only
-        if settings.gradient_checkpointing:
-            self.pipeline.unet.enable_gradient_checkpointing()
-        unet = compiled(self.pipeline.unet, self.pipeline.device, settings.torch_compile)
-        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, fused=True)
-        rate = get_cosine_schedule_with_warmup(optimizer, min(settings.warmup_steps, steps // WARMUP_SHARE), steps)
-        generator = torch.Generator().manual_seed(seed)
-        average = Average(parameters, ema_decay)
-        plan = batches(len(images), batch_size, steps, generator)
-        parts = Parts(parameters, batch_size, settings.gradient_accumulation)
-        timesteps = int(self.pipeline.scheduler.config.num_train_timesteps)
-        saved = keeper.load() if keeper else None
-        done = unpack_training(saved, optimizer, average.means, [generator]) if saved else []
-        losses = [loss for (loss,) in done]
-        average.step = len(losses)
-        for _ in losses:
-            rate.step()
-        for batch in plan[len(losses) :]:
-            # One draw samples the latent from its posterior, the other is the noise to predict.
-            noise = torch.randn((2, len(batch), *moments.shape[2:]), generator=generator).to(moments.device)
-            times = torch.randint(timesteps, (len(batch),), generator=generator).to(moments.device)
-            clean = moments[batch, 0] + moments[batch, 1] * noise[0]
-            work = partial(self._backward, unet, clean, noise[1], times, embeddings[caption_index[batch]])
-            losses.append(float(parts.run(work, optimizer.zero_grad)))
-            if not math.isfinite(losses[-1]):
-                raise DivergedError(len(losses), losses[-1], learning_rate)
-            optimizer.step()
-            rate.step()
-            average.add()
-            if progress is not None:
-                progress(1)
-            if keeper and keeper.due():
-                keeper.save(pack_training(optimizer, average.means, [generator], [[loss] for loss in losses]))
-        self.weights = dict(zip(sorted(self.weights), average.means, strict=True))
-        if not all(weight.isfinite().all() for weight in average.means):
-            raise DivergedError(steps, math.nan, learning_rate)
+        (self.weights,), fits = fit_side_by_side(
+            self.pipeline,
+            self.adaptation,
+            [self.weights],
+            [Shown(images, labels, texts)],
+            self.resources.rows,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            ema_decay=ema_decay,
+            seeds=[seed],
+            progress=progress,
+            keeper=keeper,
+        )
+        (step,) = fits.diverged
+        if step is not None:
+            raise DivergedError(step, float(fits.losses[0, step - 1]), learning_rate)
+        losses: list[float] = fits.losses[0].tolist()
         return losses
 
-    def fit_many(self, models: Sequence[LoRA], sets: Sequence[Shown], **training: Any) -> Fits:
-        """Train the models one after the other in the pipeline that they share."""
-        return fit_one_by_one(models, sets, **training)
+    def fit_many(
+        self, models: Sequence[LoRA], sets: Sequence[Shown], *, batch_size: int, seeds: Sequence[int], **training: Any
+    ) -> Fits:
+        """Train models of small batches side by side; see `royalty.models.generators.stacked_lora.fit_side_by_side`.
+
+        Models of other settings, ranks included, or another base are trained apart from each other.
+        """
+        alike: dict[object, list[int]] = {}
+        for row, model in enumerate(models):
+            alike.setdefault((id(model.pipeline), model.adaptation), []).append(row)
+        losses = np.full((len(models), training["steps"]), math.nan)
+        diverged: list[int | None] = [None] * len(models)
+        for rows in alike.values():
+            first = models[rows[0]]
+            width = width_of(first.adaptation, batch_size, first.pipeline.device)
+            for chosen in (rows[start : start + width] for start in range(0, len(rows), width)):
+                weights, fits = fit_side_by_side(
+                    first.pipeline,
+                    first.adaptation,
+                    [models[row].weights for row in chosen],
+                    [sets[row] for row in chosen],
+                    first.resources.rows,
+                    batch_size=batch_size,
+                    seeds=[seeds[row] for row in chosen],
+                    **training,
+                )
+                for row, learned, step, curve in zip(chosen, weights, fits.diverged, fits.losses, strict=True):
+                    models[row].weights, diverged[row], losses[row] = learned, step, curve
+        return Fits(losses, tuple(diverged))
 
     def asked(self, label_names: Sequence[str]) -> tuple[str, ...]:
         return self.adaptation.prompts
@@ -381,18 +348,3 @@ class LoRA:
             for name, weight in self.weights.items():
                 parameters[name].copy_(weight).requires_grad_()
         return [parameters[name] for name in sorted(self.weights)]
-
-    def _backward(
-        self, unet: Any, clean: Tensor, noise: Tensor, times: Tensor, embeddings: Tensor, part: slice
-    ) -> Tensor:
-        """Add the gradients of a part of the batch; returns its contribution to the mean loss."""
-        pipeline, share = self.pipeline, len(times[part]) / len(times)
-        clean, noise, times, embeddings = clean[part], noise[part], times[part], embeddings[part]
-        noisy = pipeline.scheduler.add_noise(clean, noise, times)
-        velocity = pipeline.scheduler.config.prediction_type == "v_prediction"
-        target = pipeline.scheduler.get_velocity(clean, noise, times) if velocity else noise
-        with in_bfloat16(pipeline.device, self.adaptation.mixed_precision, cpus=False):
-            predicted = unet(noisy, times, embeddings).sample
-        loss: Tensor = (predicted.float() - target).square().mean() * share
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
