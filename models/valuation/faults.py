@@ -16,7 +16,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
 from royalty.models.encoders.head import LinearHead, fit_head
-from royalty.models.valuation.transport import PointCost, solve_transport
+from royalty.models.valuation.costs import PointCost
+from royalty.models.valuation.transport import solve_transport
 
 Fault = Literal["label", "features", "within_class"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)

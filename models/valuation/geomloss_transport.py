@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from royalty.models.valuation.costs import Cost
 from royalty.models.valuation.memory import check_fits
-from royalty.models.valuation.transport import Cost, NotConverged, Transport, transport_of
+from royalty.models.valuation.transport import NotConverged, Transport, transport_of
 
 FEWEST = 32
 """Passes of the first attempt."""

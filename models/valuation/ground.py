@@ -19,8 +19,9 @@ from royalty.models.base.checks import check_features, check_finite, check_label
 from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
 from royalty.models.base.optional import check_installed
+from royalty.models.valuation.costs import PointCost
 from royalty.models.valuation.memory import check_fits
-from royalty.models.valuation.transport import PointCost, solve_transport
+from royalty.models.valuation.transport import solve_transport
 
 CLASS_SAMPLE = 2000
 """Largest number of items of a label, on each side, that a label distance is computed from."""

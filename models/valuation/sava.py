@@ -33,10 +33,11 @@ from royalty.models.valuation.batches import (
     plan_values,
     take,
 )
+from royalty.models.valuation.costs import MatrixCost
 from royalty.models.valuation.ground import Batch, Options
 from royalty.models.valuation.items import ItemValues
 from royalty.models.valuation.lava import MAX_ITERATIONS, calibrated
-from royalty.models.valuation.transport import MatrixCost, Transport, solve_transport, source_potential
+from royalty.models.valuation.transport import Transport, solve_transport, source_potential
 
 
 def sava_values(

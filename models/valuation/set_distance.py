@@ -21,9 +21,10 @@ from numpy.typing import ArrayLike
 from royalty.models.base.arrays import as_features, as_labels, as_seed
 from royalty.models.base.checks import check_features, check_finite, check_labels
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.costs import PointCost
 from royalty.models.valuation.ground import SCALE_SAMPLE, Batch, Options, deviation, label_distances, one_thread
 from royalty.models.valuation.lava import MAX_ITERATIONS
-from royalty.models.valuation.transport import PointCost, Transport, solve_transport
+from royalty.models.valuation.transport import Transport, solve_transport
 
 CLASS_SAMPLE = 500
 """Largest number of items of a label, in each set, that label distances are computed from."""

@@ -14,25 +14,30 @@ is small.
 If groups of points, such as labels, lie far apart, hardly any mass moves between them. Sinkhorn's algorithm then
 converges very slowly to the potential differences between groups, because they barely affect the column sums. So
 each pass also solves the same problem between groups, whose coupling is a small matrix, by Newton's method.
+
+Of a cost that is in memory, the exponentials of a full pass are kept, too. While the potential g is near that of this
+pass, g', its columns are multiplied by exp((g - g') / epsilon), so that a pass is a product of a matrix and a vector
+(Schmitzer 2019).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.costs import Cost
 from royalty.models.valuation.mixing import Mixing
 
-TILE, GPU_TILE = 2**20, 2**24
-"""Entries of a tile: enough rows for a fast matrix product, and the bound on memory."""
+NEAR = 30.0
+"""Largest change of a potential, in units of epsilon, at which kept exponentials are used: what underflowed is then
+still below any rounding of the sums."""
 
 NEWTON = 6
 """Newton steps on the coupling of groups after each pass."""
@@ -40,8 +45,12 @@ NEWTON = 6
 FARTHEST = 4.0
 """Longest Newton step, in units of epsilon."""
 
-COARSEST = 1.0
-"""First value of epsilon, as a fraction of the cost's scale, at which no exponential underflows; then it decreases."""
+SETTLED = 1e-9
+"""Newton step, in units of epsilon, after which another changes nothing."""
+
+COARSEST = 0.3
+"""First value of epsilon, as a fraction of the cost's scale; then it decreases. From a larger one, more passes are lost
+than it saves (`tests.benchmarks.transport_peers`)."""
 
 ROUNDING = 256
 """Slopes of the mass between groups below this many machine epsilons are rounding noise, and are not followed."""
@@ -51,28 +60,6 @@ _FALL = 3.0
 
 class NotConverged(InputError):
     """The marginal error stayed above the tolerance."""
-
-
-class Cost(Protocol):
-    """A cost matrix that is computed tile by tile."""
-
-    shape: tuple[int, int]
-    scale: float
-    """Approximate standard deviation of the entries."""
-
-    target_groups: Tensor
-    """Group of each target, `(m,)`, on the CPU."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the entries are computed. Vectors as long as a side of the matrix stay on the CPU."""
-
-    def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Rows, their entries without the offsets, `(rows, m)`, and their groups, `(rows,)`."""
-
-    @property
-    def offsets(self) -> Tensor:
-        """Numbers added to all entries of a group of rows, `(groups, m)`."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +116,20 @@ def solve_transport(
     stages = _falling(epsilon, COARSEST * cost.scale) if start is None else []
     mixing = Mixing(8 * torch.finfo(kind).eps * cost.scale)
     iterations, error, drift = 0, np.inf, np.inf
+    kept: _Kept | None = None
     for current in islice(chain(stages, repeat(epsilon)), max_iterations):
-        sweep = _sweep(cost, a, b, g, current, kind)
+        sweep = None if kept is None else kept.sweep(a, g)
+        if sweep is None:
+            kept = _Kept(cost, g, epsilon) if cost.small and current == epsilon else None
+            sweep = _sweep(cost, a, b, g, current, kind, kept)
         iterations += 1
         if progress is not None:
             progress(1)
         dual = float(a @ sweep.source + b @ g)
         ratio, between, error, drift = _defects(cost, sweep.flow, b, current, kind)
         if current == epsilon and error <= tolerance and drift <= tolerance * cost.scale:
+            if kept is not None:
+                sweep = replace(sweep, distance=kept.distance(a, g, sweep.flow))
             return _transport(sweep, g, dual, error, drift, iterations)
         step = current * (between[cost.target_groups] - ratio.log())
         step -= step.mean()
@@ -188,9 +181,49 @@ def source_potential(
 
 @dataclass(frozen=True)
 class _Sweep:
+    """The result of a pass; with kept exponentials the distance is left out, which `_Kept.distance` gives."""
+
     source: Tensor
     flow: Tensor
-    distance: float
+    distance: float = math.nan
+
+
+class _Kept:
+    """The exponentials of a full pass, which `_sweep` fills in, for passes at potentials near its own.
+
+    Args:
+        g: potential of the targets of the full pass.
+    """
+
+    def __init__(self, cost: Cost, g: Tensor, epsilon: float) -> None:
+        self.cost, self.g, self.epsilon = cost, g, epsilon
+        self.plan = torch.empty(cost.shape, dtype=cost.offsets.dtype, device=cost.device)  # rows sum to one
+        self.source = torch.empty(0)
+
+    def sweep(self, a: Tensor, g: Tensor) -> _Sweep | None:
+        """A pass at a potential of the targets; None if it is too far away."""
+        change = (g - self.g) / self.epsilon
+        if float(change.abs().max()) > NEAR:
+            return None
+        factors = change.to(self.plan).exp()
+        total = self.plan @ factors  # (n,)
+        mass = _by_group(a.to(self.plan) / total, self.cost.groups, len(self.cost.offsets))
+        flow = (mass @ self.plan) * factors
+        return _Sweep(self.source - self.epsilon * total.double().log().cpu(), flow.double().cpu())
+
+    def distance(self, a: Tensor, g: Tensor, flow: Tensor) -> float:
+        """The cost of the coupling of a pass at a near potential of the targets, with its flow."""
+        factors = ((g - self.g) / self.epsilon).to(self.plan).exp()
+        mass = a.to(self.plan) / (self.plan @ factors)
+        tiles = self.cost.tiles()
+        within = sum(float(mass[rows] @ (self.plan[rows] * entries @ factors)) for rows, entries, _ in tiles)
+        return within + float((flow * self.cost.offsets.cpu()).sum())
+
+
+def _by_group(mass: Tensor, groups: Tensor, count: int) -> Tensor:
+    """The mass of rows, `(rows,)`, each in the row of its group and else zero, `(groups, rows)`."""
+    by_group = torch.zeros(count, len(groups), dtype=mass.dtype, device=mass.device)
+    return by_group.scatter_(0, groups[None], mass[None])
 
 
 def _transport(sweep: _Sweep, g: Tensor, dual: float, error: float, drift: float, iterations: int) -> Transport:
@@ -218,8 +251,14 @@ def _defects(
     return ratio, between, float((columns - b).abs().sum()), epsilon * float(between.max() - between.min())
 
 
-def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: torch.dtype) -> _Sweep:
-    """The potential of the sources for the targets' potential g, and the coupling of both."""
+def _sweep(
+    cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: torch.dtype, kept: _Kept | None = None
+) -> _Sweep:
+    """The potential of the sources for the targets' potential g, and the coupling of both.
+
+    Args:
+        kept: takes the exponentials, if it is given.
+    """
     offsets, device = cost.offsets, cost.device
     tilted = ((g + epsilon * b.log()).to(device, kind) - offsets) / epsilon  # (groups, m)
     weights = a.to(device, kind)
@@ -234,12 +273,16 @@ def _sweep(cost: Cost, a: Tensor, b: Tensor, g: Tensor, epsilon: float, kind: to
         highest = plan.amax(dim=1, keepdim=True)  # (rows, 1)
         plan.sub_(highest).clamp_min_(floor).exp_()
         total = plan.sum(dim=1)
+        if kept is not None:
+            torch.div(plan, total[:, None], out=kept.plan[rows])
         source[rows] = -epsilon * (highest[:, 0] + total.log()).double()
         mass = weights[rows] / total
-        by_group = torch.zeros(len(offsets), len(groups), dtype=kind, device=device)
-        by_group[groups, torch.arange(len(groups), device=device)] = mass
-        flow += by_group @ plan
-        distance += mass @ plan.mul_(entries).sum(dim=1)
+        flow += _by_group(mass, groups, len(offsets)) @ plan
+        if kept is None:
+            distance += mass @ plan.mul_(entries).sum(dim=1)
+    if kept is not None:
+        kept.source = source.cpu()
+        return _Sweep(kept.source, flow.cpu())
     distance += (flow * offsets).sum()
     return _Sweep(source.cpu(), flow.cpu(), float(distance))
 
@@ -271,108 +314,16 @@ def _between(flow: Tensor, ratio: Tensor, b: Tensor, groups: Tensor, least: floa
         slopes, directions = torch.linalg.eigh(received.diag() - share.T @ (sent * share))
         step = directions @ torch.where(slopes > least, (directions.T @ (prescribed - received)) / slopes, 0.0)
         longest = float(step.abs().max())
+        if longest < SETTLED:
+            break
         shift = shift + step * (FARTHEST / longest if longest > FARTHEST else 1.0)
     return shift - shift.mean()
 
 
 def _falling(epsilon: float, start: float) -> list[float]:
-    """Decreasing values from the start to above epsilon."""
+    """Decreasing values from the start to well above epsilon."""
     values = []
-    while start > epsilon:
+    while start > 2 * epsilon:
         values.append(start)
         start /= _FALL
     return values
-
-
-class MatrixCost:
-    """A small cost matrix in memory, `(n, m)`."""
-
-    def __init__(self, matrix: np.ndarray) -> None:
-        self.matrix = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64))
-        self.shape = (len(matrix), matrix.shape[1])
-        self.scale = _spread(self.matrix)
-        self.target_groups = torch.zeros(self.shape[1], dtype=torch.long)
-        self.offsets = torch.zeros(1, self.shape[1], dtype=torch.float64)
-        self.groups = torch.zeros(self.shape[0], dtype=torch.long)
-
-    @property
-    def device(self) -> torch.device:
-        return self.matrix.device
-
-    def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        yield slice(0, self.shape[0]), self.matrix, self.groups
-
-
-class PointCost:
-    """Weighted Euclidean distance of features plus label offsets: feature_weight |x_i - x'_j| + offsets[y_i, j].
-
-    A cost of one tile is kept between passes; a larger one is recomputed in each pass, so that memory does not grow
-    with n times m.
-    """
-
-    def __init__(
-        self,
-        sources: np.ndarray,
-        targets: np.ndarray,
-        *,
-        feature_weight: float = 1.0,
-        offsets: np.ndarray | None = None,
-        groups: np.ndarray | None = None,
-        target_groups: np.ndarray | None = None,
-        centre: np.ndarray | None = None,
-        scale: float | None = None,
-        device: torch.device | None = None,
-    ) -> None:
-        """Take points, `(n, d)` and `(m, d)`, possibly memory maps.
-
-        Args:
-            offsets: `(groups, m)`; zero by default.
-            groups: `(n,)`, the row of `offsets` for each source.
-            target_groups: `(m,)`, the group of each target.
-            centre: `(d,)`, subtracted from both clouds, so that distances lose fewer digits.
-            scale: standard deviation of the cost; by default that of the first tile.
-        """
-        kind = np.float64 if sources.dtype == np.float64 else np.float32
-        self.device = device or torch.device("cpu")
-        self.shape = (len(sources), len(targets))
-        self.sources, self.kind = sources, kind
-        self.centre = np.zeros(sources.shape[1], kind) if centre is None else centre.astype(kind)
-        points = self._points(targets)
-        squares = points.square().sum(dim=1, keepdim=True)
-        self.ready = torch.cat([points.mul_(-2), torch.ones_like(squares), squares], dim=1).T
-        self.feature_weight = feature_weight
-        offsets = np.zeros((1, len(targets))) if offsets is None else offsets
-        self.offsets = torch.from_numpy(offsets.astype(kind)).to(self.device)
-        groups = np.zeros(len(sources), dtype=np.int64) if groups is None else groups
-        self.groups = torch.from_numpy(groups).to(self.device)
-        target_groups = np.zeros(len(targets), dtype=np.int64) if target_groups is None else target_groups
-        self.target_groups = torch.from_numpy(target_groups)
-        self.height = max((TILE if self.device.type == "cpu" else GPU_TILE) // len(targets), 1)
-        self.kept = self._entries(slice(0, len(sources))) if len(sources) <= self.height else None
-        self.scale = self._first_spread() if scale is None else scale
-
-    def tiles(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        for start in range(0, self.shape[0], self.height):
-            rows = slice(start, min(start + self.height, self.shape[0]))
-            yield rows, self._entries(rows) if self.kept is None else self.kept, self.groups[rows]
-
-    def _first_spread(self) -> float:
-        _, entries, groups = next(self.tiles())
-        return _spread(entries + self.offsets[groups])
-
-    def _entries(self, rows: slice) -> Tensor:
-        # As torch.cdist does for more than 25 points, but the targets are prepared once instead of for each tile.
-        points = self._points(self.sources[rows])
-        squares = points.square().sum(dim=1, keepdim=True)
-        entries = torch.cat([points, squares, torch.ones_like(squares)], dim=1) @ self.ready
-        entries = entries.clamp_min_(0).sqrt_()
-        return entries if self.feature_weight == 1 else entries.mul_(self.feature_weight)
-
-    def _points(self, features: np.ndarray) -> Tensor:
-        centred: np.ndarray = np.subtract(features, self.centre, dtype=self.kind)
-        return torch.from_numpy(centred).to(self.device)
-
-
-def _spread(entries: Tensor) -> float:
-    """Standard deviation; if it is zero, the mean absolute value; if that is zero too, one."""
-    return float(entries.std(correction=0)) or float(entries.abs().mean()) or 1.0

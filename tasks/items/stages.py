@@ -338,8 +338,7 @@ class MatchInputs:
         model, images, sampling, seed: digest of the generator, number of images, sampler settings and seed; None if the
             images are given.
         listed: digest of the table of listed images of that image set; "" for images without files.
-        held_out: digest of items, or of an image set, that the model was not trained on, by which generated images are
-            tested for copies; "" tests nothing.
+        held_out: digest of items or images that were not trained on, to test generated ones for copies; "" tests none.
     """
 
     train: str
@@ -360,8 +359,7 @@ class MatchOutputs:
 
     Attributes:
         contributors: value by contributor, highest first; None if the items have no contributors.
-        contributor_errors: standard error of each value by the sample of generated images, by contributor.
-        sides: digests of the items of both sides, `train` and `generated`.
+        sides, contributor_errors: digests of `train` and `generated` items; standard errors of these values.
     """
 
     table: str

@@ -21,9 +21,10 @@ import torch
 from ot.bregman import sinkhorn_log
 
 from royalty.models.judging.detection import detection
+from royalty.models.valuation.costs import PointCost
 from royalty.models.valuation.ground import Options, chunks, survey
 from royalty.models.valuation.lava import MAX_ITERATIONS, calibrated, lava_values
-from royalty.models.valuation.transport import PointCost, solve_transport
+from royalty.models.valuation.transport import solve_transport
 
 EPSILON, TOLERANCE = 0.1, 1e-3
 FASTER_TARGET, BARE_TARGET, MEMORY_TARGET = 5.0, 1.5, 2.0

@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
-from royalty.models.valuation import ground, transport
+from royalty.models.valuation import costs, ground
 from royalty.models.valuation.ground import Options, chunks, survey
 from royalty.models.valuation.items import ItemValues, with_lowest
 from royalty.models.valuation.lava import calibrated, exact_difference, lava_values
@@ -278,7 +278,8 @@ def test_parts_and_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     problem = blobs()
     whole = lava_values(*problem, **TIGHT)
     monkeypatch.setattr(ground, "CHUNK", 5)
-    monkeypatch.setattr(transport, "TILE", 100)
+    monkeypatch.setattr(costs, "KEPT", 1)
+    monkeypatch.setattr(costs, "TILE", 100)
     parts = lava_values(*problem, **TIGHT)
     np.testing.assert_allclose(parts.values, whole.values, atol=1e-6)
     assert parts.diagnostics["scale"] == pytest.approx(whole.diagnostics["scale"])
@@ -330,7 +331,8 @@ def test_exact_differences_are_those_of_exact_potentials(labelled: bool, monkeyp
     values = calibrated(-log["u"])
     np.testing.assert_allclose(found.difference[sure], (values[first] - values[second])[sure], atol=1e-6)
     np.testing.assert_array_equal(found.target[sure], shares[first[sure]].argmax(axis=1))
-    monkeypatch.setattr(transport, "TILE", 12)
+    monkeypatch.setattr(costs, "KEPT", 1)
+    monkeypatch.setattr(costs, "TILE", 12)
     tiled = exact_difference(*given, first[sure], second[sure], **options)
     np.testing.assert_allclose(tiled.difference, found.difference[sure], atol=1e-6)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.costs import PointCost
 from royalty.models.valuation.gmvaluator import gmvaluator_values
 from royalty.models.valuation.lava import lava_values
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.sava import sava_values
-from royalty.models.valuation.transport import PointCost
 
 MANY = 2_000_000
 """Its square is beyond 32 bits, and beyond any memory."""

@@ -7,8 +7,9 @@ import ot
 import pytest
 
 from royalty.models.base.errors import InputError
-from royalty.models.valuation import mixing, transport
-from royalty.models.valuation.transport import MatrixCost, NotConverged, PointCost, Transport, solve_transport
+from royalty.models.valuation import costs, mixing, transport
+from royalty.models.valuation.costs import MatrixCost, PointCost
+from royalty.models.valuation.transport import NotConverged, Transport, solve_transport
 
 Clouds = tuple[np.ndarray, np.ndarray]
 
@@ -130,8 +131,8 @@ def test_too_few_passes_are_an_error_that_names_them() -> None:
         solve(problem, 0.001, tolerance=1e-6, max_iterations=9, progress=seen.append)
     assert isinstance(caught.value, InputError)
     assert seen == [1] * 9
-    with pytest.raises(NotConverged, match="in 7 passes before transport is solved at it; `max_iterations` allows 7"):
-        solve(problem, 0.001, tolerance=1e-6, max_iterations=7)
+    with pytest.raises(NotConverged, match="in 5 passes before transport is solved at it; `max_iterations` allows 5"):
+        solve(problem, 0.001, tolerance=1e-6, max_iterations=5)
 
 
 @pytest.mark.parametrize("targets", [1, 30])
@@ -145,8 +146,9 @@ def test_tiles_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"offsets": np.random.default_rng(0).random((3, 30)), "groups": groups}
     options["scale"] = PointCost(*given, **options).scale
     whole = solve(PointCost(*given, **options), 0.05)
+    monkeypatch.setattr(costs, "KEPT", 1)
     for tile in (7 * 30, 1):
-        monkeypatch.setattr(transport, "TILE", tile)
+        monkeypatch.setattr(costs, "TILE", tile)
         cost = PointCost(*given, **options)
         assert cost.kept is None
         assert len(list(cost.tiles())) == -(-40 // max(tile // 30, 1))
@@ -155,6 +157,37 @@ def test_tiles_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(tiled.flow, whole.flow, atol=1e-9)
         assert tiled.distance == pytest.approx(whole.distance)
         assert tiled.iterations == whole.iterations
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0])
+def test_kept_exponentials_give_what_full_passes_give(
+    monkeypatch: pytest.MonkeyPatch, epsilon: float, kind: type
+) -> None:
+    """Also with a potential that moves too far for them, and with weights that differ."""
+    given, groups = clouds(kind=kind), np.arange(40) % 3
+    options = {"offsets": np.random.default_rng(0).random((3, 30)), "groups": groups}
+    weights = tuple(np.random.default_rng(3).dirichlet(np.full(n, 5.0)) for n in (40, 30))
+    made: list[float] = []
+    monkeypatch.setattr(
+        transport._Kept, "sweep", lambda kept, *at, sweep=transport._Kept.sweep: made.append(1) or sweep(kept, *at)
+    )
+    tolerance = 1e-4 if kind == np.float32 else 1e-8
+    kept = solve(PointCost(*given, **options), epsilon, tolerance=tolerance, weights=weights)
+    assert len(made) > kept.iterations / 3
+    monkeypatch.setattr(transport, "NEAR", 1e-3)
+    far = solve(PointCost(*given, **options), epsilon, tolerance=tolerance, weights=weights)
+    made.clear()
+    monkeypatch.setattr(costs, "KEPT", 1)
+    full = solve(PointCost(*given, **options), epsilon, tolerance=tolerance, weights=weights)
+    assert not made
+    for other in (kept, far):
+        np.testing.assert_allclose(other.source, full.source, atol=10 * tolerance)
+        np.testing.assert_allclose(other.flow, full.flow, atol=10 * tolerance)
+        assert other.distance == pytest.approx(full.distance, rel=10 * tolerance)
+        assert other.dual == pytest.approx(full.dual, rel=10 * tolerance)
+        if kind == np.float64:
+            assert other.iterations == full.iterations
 
 
 def test_a_warm_start_takes_fewer_passes_to_the_same_solution() -> None:
