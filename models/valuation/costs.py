@@ -12,8 +12,8 @@ from torch import Tensor
 TILE, GPU_TILE = 2**20, 2**24
 """Entries of a tile: enough rows for a fast matrix product, and the bound on memory."""
 
-KEPT = 2**22
-"""Entries of the largest cost that is kept on a CPU, 16 MiB in float32; on a GPU, a tile is."""
+KEPT = 2**27
+"""Bytes of the largest cost that is kept on a CPU, 128 MiB; on a GPU, a tile is."""
 
 
 class Cost(Protocol):
@@ -67,8 +67,8 @@ class MatrixCost:
 class PointCost:
     """Weighted Euclidean distance of features plus label offsets: feature_weight |x_i - x'_j| + offsets[y_i, j].
 
-    A cost of at most `KEPT` entries is kept between passes; a larger one is recomputed in each pass, so that memory
-    does not grow with n times m.
+    A cost of at most `KEPT` bytes is kept between passes; a larger one is recomputed in each pass, so that memory does
+    not grow with n times m.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PointCost:
         self.target_groups = torch.from_numpy(target_groups)
         on_cpu = self.device.type == "cpu"
         self.height = max((TILE if on_cpu else GPU_TILE) // len(targets), 1)
-        self.small = len(sources) * len(targets) <= (KEPT if on_cpu else GPU_TILE)
+        self.small = len(sources) * len(targets) <= (KEPT // np.dtype(kind).itemsize if on_cpu else GPU_TILE)
         self.kept = self._entries(slice(0, len(sources))) if self.small else None
         self.scale = self._first_spread() if scale is None else scale
 

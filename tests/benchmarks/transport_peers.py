@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -77,7 +78,29 @@ def peers(costs: np.ndarray, epsilon: float) -> dict[str, Plan]:
         solvers["GeomLoss, torch float32"] = lambda passes: (
             ot.solve(single, reg=epsilon, max_iter=passes).plan.double().numpy()
         )
+    if find_spec("ott") is not None:
+        for mode, in_logs in (("kernel", False), ("logarithms", True)):
+            solvers[f"OTT, {mode}, jax float32"] = compiled(costs.astype(np.float32), epsilon, in_logs)
     return solvers
+
+
+def compiled(costs: np.ndarray, epsilon: float, in_logs: bool) -> Plan:
+    """OTT's Sinkhorn; no time has the compilation, which is once for each number of passes."""
+    import jax
+
+    matrix = jax.numpy.asarray(costs)
+    return lambda passes: np.asarray(_by_ott(passes, in_logs)(matrix, epsilon), np.float64)
+
+
+@cache
+def _by_ott(passes: int, in_logs: bool) -> Any:
+    import jax
+    from ott.geometry.geometry import Geometry
+    from ott.problems.linear.linear_problem import LinearProblem
+    from ott.solvers.linear.sinkhorn import Sinkhorn
+
+    solve = Sinkhorn(threshold=0.0, min_iterations=passes, max_iterations=passes, lse_mode=in_logs)
+    return jax.jit(lambda matrix, epsilon: solve(LinearProblem(Geometry(cost_matrix=matrix, epsilon=epsilon))).matrix)
 
 
 def compare(n: int, m: int, d: int, epsilon: float, rounds: int) -> None:
