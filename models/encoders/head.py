@@ -60,6 +60,7 @@ def fit_head(
     labels: np.ndarray,
     *,
     penalty: float = 1e-3,
+    steps: int = MAX_STEPS,
     progress: Callable[[int], None] | None = None,
 ) -> LinearHead:
     """Minimize the mean cross entropy + penalty / 2 |W|^2 by LBFGS from zero; deterministic.
@@ -70,6 +71,7 @@ def fit_head(
         features: `(items, dimensions)`.
         labels: integers, `(items,)`; the distinct labels are the classes, each with at least one item.
         penalty: above 0.
+        steps: largest number of LBFGS steps.
         progress: called with 1 after each pass over the items; the number of passes is not known in advance.
 
     Raises:
@@ -84,7 +86,7 @@ def fit_head(
     rows, target_rows = torch.from_numpy(standardized_rows(features, mean, scale)), torch.from_numpy(targets)
     weights = torch.zeros((rows.shape[1], len(classes)), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weights], max_iter=MAX_STEPS, tolerance_grad=1e-8, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+        [weights], max_iter=steps, tolerance_grad=1e-8, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )
 
     def loss() -> torch.Tensor:

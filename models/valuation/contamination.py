@@ -14,11 +14,12 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-START = (0.7, 0.07, 0.15)
+START = (0.7, 0.12, 0.12)
 """Weights of label, features and features within the class, to which fitted weights are drawn."""
 
-STRENGTH = 10.0
-"""Penalty of the squared logarithm of a weight's ratio to its start, in items."""
+STRENGTH, LEAST_STRENGTH = 0.02, 10.0
+"""Penalty of the squared logarithm of a weight's ratio to its start, in items: for each training item, and at least. It
+grows with the items, because what the mixture gets wrong does not average out."""
 
 LEAST, MOST = 0.01, 0.95
 """Range of a weight; at 1, exp(w'x) has no mean for independent p-values of clean items."""
@@ -61,6 +62,7 @@ def fit_tilt(train: np.ndarray, clean: np.ndarray) -> Tilt:
     """
     start = np.log(START)
     weights, fraction = np.array(START), 0.1
+    strength = max(STRENGTH * len(train), LEAST_STRENGTH)
     for _ in range(STEPS):
         faulty = expit(logit(fraction) + Tilt(weights, _log_norm(clean, weights), fraction).log_ratio(train))
         # One faulty and nine clean items are added, so that a set without faults keeps a small fraction.
@@ -72,8 +74,8 @@ def fit_tilt(train: np.ndarray, clean: np.ndarray) -> Tilt:
             tilted = np.exp(clean @ tried - (clean @ tried).max())
             expected = tilted @ clean / tilted.sum()
             away = logarithms - start
-            value = total * _log_norm(clean, tried) - seen @ tried + STRENGTH * away @ away
-            return float(value), (total * expected - seen) * tried + 2 * STRENGTH * away
+            value = total * _log_norm(clean, tried) - seen @ tried + strength * away @ away
+            return float(value), (total * expected - seen) * tried + 2 * strength * away
 
         bounds = [(np.log(LEAST), np.log(MOST))] * len(start)
         weights = np.exp(minimize(loss, np.log(weights), jac=True, method="L-BFGS-B", bounds=bounds).x)

@@ -83,10 +83,12 @@ def detect_items(
 
     Clean items are divided into two folds. A linear head and optimal transport are fitted to one fold and score the
     training items and the other fold alike (see `royalty.models.valuation.faults`), so that the rank of a training item
-    among clean ones is a p-value. The logarithms of the p-values of the three kinds of fault are added with weights
-    that are fitted to this set, and the sum is ranked among the same sums of clean items. Both folds change parts; the
-    geometric mean of their p-values counts. It is conservative at small levels, and not uniform above about 0.3. A
-    training item that occurs in validation is scored only by the fit that leaves it out.
+    among clean ones is a p-value. Labels are then judged again by heads that are also fitted to training items with a
+    high p-value, of the half of the items that the judged item is not in. The logarithms of the p-values of the three
+    kinds of fault are added with weights that are fitted to this set, and the sum is ranked among the same sums of
+    clean items. Both folds change parts; the geometric mean of their p-values counts. It is conservative at small
+    levels, and not uniform above about 0.3. A training item that occurs in validation is scored only by the fit that
+    leaves it out.
 
     Without validation, training items are divided into five folds, and the items of a fold are scored by the others.
     The fraction `trim` of each label with the lowest scores is then left out of the fits, and all items are scored

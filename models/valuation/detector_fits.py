@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -13,11 +14,14 @@ from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.valuation.calibration import clean_p_values, own_p_values, p_values
 from royalty.models.valuation.contamination import Tilt, fit_tilt, fractions_by_class
-from royalty.models.valuation.faults import FAULTS, Evidence, Fault, evidence
-from royalty.models.valuation.folds import Folds, clean_folds
+from royalty.models.valuation.faults import FAULTS, Evidence, Fault, evidence, with_trusted
+from royalty.models.valuation.folds import Folds, clean_folds, row_bytes
 
 CLEAN_FOLDS = 2
 """Parts of the clean items; each is the fit of one half of the p-values, and the comparison of the other half."""
+
+TRUSTED = 0.2
+"""Combined p-value above which a training item is trusted with the labels of others."""
 
 OWN_FOLDS = 5
 """Parts of a training set without clean items; each is judged by the others."""
@@ -55,15 +59,24 @@ def fits_to_clean(
     device: torch.device | None,
     progress: Progress | None,
 ) -> Iterator[Fit]:
-    """Judge the training items by each fold of the clean items; the other fold shows how clean items look."""
+    """Judge the training items by each fold of the clean items; the other fold shows how clean items look.
+
+    Labels are judged a second time with the help of the training items that look clean. Copies of clean items do not
+    help, because they would vouch for those that are left out.
+    """
     for fold in range(CLEAN_FOLDS):
         rows = np.flatnonzero(np.isin(folds.train, (-1, fold)))
         fitted = folds.clean != fold
         left_out = ~fitted & np.isin(val[1], train[1])
         items = tuple(np.concatenate([ours[rows], clean[left_out]]) for ours, clean in zip(train, val, strict=True))
         is_clean = np.arange(len(items[0])) >= len(rows)
-        scored = evidence((items[0], items[1]), is_clean, (val[0][fitted], val[1][fitted]), device)
-        yield _calibrated(rows, items[1], is_clean, scored, by_class)
+        sides = (items[0], items[1]), is_clean, (val[0][fitted], val[1][fitted])
+        scored = evidence(*sides, device)
+        first = _calibrated(rows, items[1], is_clean, scored, by_class)
+        trusted = np.zeros(len(is_clean), dtype=bool)
+        trusted[: len(rows)] = (first.combined > np.log(TRUSTED)) & (folds.train[rows] < 0)
+        parts = np.array([crc32(row) % 2 for row in row_bytes(items[0])])  # copies share one
+        yield _calibrated(rows, items[1], is_clean, with_trusted(scored, *sides, trusted, parts), by_class)
         if progress is not None:
             progress(1)
 

@@ -28,6 +28,12 @@ PENALTY = 1e-2
 EPSILON, TOLERANCE, MAX_ITERATIONS = 0.1, 1e-3, 1000
 """Settings of transport: the entropy as a fraction of the scale of the cost, the marginal error, and the passes."""
 
+TRUSTED_STEPS = 40
+"""Steps of a head that is fitted to trusted items; more change the scores little."""
+
+MOST_TRUSTED = 20_000
+"""Trusted items that a head is fitted to, at most."""
+
 LOG_TEMPERATURES = (-3.0, 4.0)
 """Ends of the search for the logarithm of the temperature."""
 
@@ -82,6 +88,39 @@ def evidence(
         },
         cool,
     )
+
+
+def with_trusted(
+    scored: Evidence,
+    items: tuple[np.ndarray, np.ndarray],
+    left_out: np.ndarray,
+    clean: tuple[np.ndarray, np.ndarray],
+    trusted: np.ndarray,
+    part_of: np.ndarray,
+) -> Evidence:
+    """Score labels again, by heads that are fitted to trusted training items, too.
+
+    No item is judged by a head that was fitted to its own part, and clean items left out are divided into the parts as
+    training items are, so that a clean training item still cannot be told from them.
+
+    Args:
+        scored: the evidence of `evidence`, by the same items and clean items.
+        trusted: bool, `(items,)`; training items that are probably not faulty, none of them left out.
+        part_of: number of the part of each item, `(items,)`; copies share one.
+    """
+    features, labels = items
+    log_probabilities = np.empty_like(scored.log_probabilities)
+    for part in np.unique(part_of):
+        judged = part_of == part
+        others = np.flatnonzero(trusted & ~judged)
+        others = others[:: 1 + len(others) // MOST_TRUSTED]
+        fitted = np.concatenate([clean[0], features[others]]), np.concatenate([clean[1], labels[others]])
+        head = fit_head(*fitted, penalty=PENALTY, steps=TRUSTED_STEPS)
+        temperature = _temperature(head, features[left_out], labels[left_out])
+        log_probabilities[judged] = log_softmax(head.logits(features[judged]) / temperature, axis=1)
+    columns = np.searchsorted(np.unique(clean[1]), labels)
+    scores = {**scored.scores, "label": _log_odds(log_probabilities, columns)}
+    return Evidence(scores, log_probabilities)
 
 
 def _log_odds(log_probabilities: np.ndarray, columns: np.ndarray) -> np.ndarray:

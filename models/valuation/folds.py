@@ -48,4 +48,4 @@ def clean_folds(
 
 def row_bytes(features: np.ndarray) -> Iterator[bytes]:
     """Keys of rows, equal for equal rows of any type; adding zero turns -0.0 into 0.0."""
-    return (row.tobytes() for row in features.astype(np.float64) + 0.0)
+    return ((row.astype(np.float64) + 0.0).tobytes() for row in features)

@@ -10,11 +10,12 @@ import pytest
 import royalty
 from royalty.models.base.errors import InputError
 from royalty.models.judging.detection import detection
+from royalty.models.valuation import detector_fits
 from royalty.models.valuation.calibration import own_p_values, p_values
 from royalty.models.valuation.contamination import fit_tilt, fractions_by_class
 from royalty.models.valuation.detector import DetectedItems
 from royalty.models.valuation.detector_fits import fit_to_itself, own_folds
-from royalty.models.valuation.faults import FAULTS
+from royalty.models.valuation.faults import FAULTS, evidence, with_trusted
 
 Sides = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -53,6 +54,33 @@ def test_wrong_labels_are_found_with_the_right_label() -> None:
     assert (near[planted] == right[planted, None]).mean() > 0.9
     assert found.scores[found.flagged].max() < found.scores[~found.flagged].min()
     assert found.scores.max() <= 0
+
+
+def test_training_items_help_to_judge_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(5)
+    centres = 0.35 * generator.normal(size=(3, 40))  # 40 dimensions cannot be learnt from 60 clean items
+    labels, val_labels = np.arange(900) % 3, np.arange(60) % 3
+    train = centres[labels] + generator.normal(size=(900, 40))
+    val = centres[val_labels] + generator.normal(size=(60, 40))
+    sides, planted = with_wrong_labels((train, labels, val, val_labels), 200)
+    helped = detection(found_by(sides).scores, planted).auroc
+    monkeypatch.setattr(detector_fits, "TRUSTED", 1.0)  # no item is
+    assert helped > detection(found_by(sides).scores, planted).auroc + 0.03
+
+
+def test_an_item_does_not_judge_its_own_label() -> None:
+    train, labels, val, val_labels = blobs(6)
+    items = (np.concatenate([train, val[:30]]), np.concatenate([labels, val_labels[:30]]))
+    left_out = np.arange(len(items[1])) >= len(labels)
+    clean, parts = (val[30:], val_labels[30:]), np.arange(len(items[1])) % 2
+    trusted, changed = ~left_out, items[1].copy()
+    changed[(parts == 0) & trusted] = (changed[(parts == 0) & trusted] + 1) % 3  # of one part, all
+    before, after = (
+        with_trusted(evidence((items[0], given), left_out, clean), (items[0], given), left_out, clean, trusted, parts)
+        for given in (items[1], changed)
+    )
+    np.testing.assert_array_equal(before.log_probabilities[parts == 0], after.log_probabilities[parts == 0])
+    assert (before.log_probabilities[parts == 1] != after.log_probabilities[parts == 1]).any()
 
 
 def test_strange_features_are_found_by_features() -> None:
