@@ -30,7 +30,7 @@ def approve(approval: str, note: str = "", by: str | None = None) -> tuple[Appro
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
     check_home(settings())
-    decided = decide_approval(approval, by or settings().actor, approve=True, note=note)
+    decided = decide_approval(approval, by, approve=True, note=note)
     if _resumed(decided):
         return decided, None
     return decided, payout(**decided.request["call"])
@@ -45,7 +45,7 @@ def reject(approval: str, note: str, by: str | None = None) -> Approval:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
     check_home(settings())
-    decided = decide_approval(approval, by or settings().actor, approve=False, note=note)
+    decided = decide_approval(approval, by, approve=False, note=note)
     _resumed(decided)
     return decided
 

@@ -240,7 +240,7 @@ def settle(
     if division.statement is None:  # it was not posted before
         announce_posted(read_statement(posted.statement), terms)
     unshown = shown(pool, terms.period)
-    return dataclasses.replace(posted, remarks=unshown)
+    return dataclasses.replace(posted, remarks=[*posted.remarks, *unshown])
 
 
 def shown(pool: str, period: str | None) -> list[str]:

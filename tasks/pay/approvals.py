@@ -22,6 +22,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.payout.approval import reasons_to_wait, same_person
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig
+from royalty.tasks.pay.acting import acting
 from royalty.tasks.pay.division import posting_of
 from royalty.tasks.pay.payment_files import ExportName
 from royalty.tasks.pay.personal import converted_of
@@ -179,7 +180,7 @@ def _asked(
         "call": dict(call),
         "flow_run": deployed_flow_run(),
     }
-    approval = space.approvals.request(settings().actor, content, body)
+    approval = space.approvals.request(acting(None), content, body)
     write_approval(space, approval)
     if approval.verdict is None:
         facts = {
@@ -206,14 +207,16 @@ def waiting_sentence(approval: Approval) -> str:
     )
 
 
-def decide_approval(reference: str, actor: str, *, approve: bool, note: str) -> Approval:
+def decide_approval(reference: str, by: str | None, *, approve: bool, note: str) -> Approval:
     """Approve or reject a payout that waits.
+
+    Args:
+        by: who does; by default `ROYALTY_ACTOR`.
 
     Raises:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
-    if not actor.strip():
-        raise InputError("who approves or rejects has a name; give `--by NAME`, or set ROYALTY_ACTOR")
+    actor = acting(by)
     space = open_workspace(settings())
     receipts = Receipts(notary(settings()))
     receipts.prepare()  # before anything is decided: a missing key is an error
