@@ -12,7 +12,7 @@ from royalty.infra.ledger.acts import Act
 from royalty.infra.ledger.approvals import Approval
 from royalty.infra.ledger.cases import Case
 from royalty.infra.pages.approval import SHOWN, ApprovalPage, render_approval
-from royalty.infra.pages.case_rows import CaseRow
+from royalty.infra.pages.case_rows import CaseRow, OptOutRow
 from royalty.infra.pages.cases import CasePage, render_case
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, file_of, render_pages
@@ -41,8 +41,20 @@ CASES = tuple(
     CaseRow("AB", state, "R", "C", "", "2030-01-02T03:04+00:00")
     for state in ("open", "overdue", "released", "reversed")
 )
+OPTOUTS = tuple(OptOutRow("AB", works, "2030-01-02T03:04+00:00") for works in ((), ("W",), ("W",) * 15))
 PAGE = ContributorPage(
-    ROW, 1234, (), None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
+    ROW,
+    1234,
+    (),
+    None,
+    VALUES,
+    HISTORY,
+    0.5,
+    "2030-01-02T03:04+00:00",
+    (("K", "A", "B"),),
+    pairs=PAIRS,
+    cases=CASES,
+    optouts=OPTOUTS,
 )
 
 
@@ -81,7 +93,17 @@ def test_pages_have_no_sentence_beside_the_language() -> None:
     written = words_of("".join(pages.values()))
     left = set(re.findall(r"\b[a-z]{3,}\b", re.sub(r"Royalty|January|UTC", "", written)))
     assert left <= {"amp", "nbsp", "quot", "lt", "gt"}, left
-    for name in ("LEAD_REFUSED", "LEAD_ADJUSTED_PROPOSED", "PAIR_MORE", "STATE_OVERDUE", "INDEX_NEW", "KIND_DECISION"):
+    for name in (
+        "LEAD_REFUSED",
+        "LEAD_ADJUSTED_PROPOSED",
+        "PAIR_MORE",
+        "STATE_OVERDUE",
+        "OPTOUTS_CAPTION",
+        "OPTOUT_ALL",
+        "OPTOUT_MORE",
+        "INDEX_NEW",
+        "KIND_DECISION",
+    ):
         assert name in written, name
     tools = json.loads(pages["index.html"].partition("data-texts='")[2].partition("'")[0])
     assert tools["find"].strip() == "TOOLS_FIND"
