@@ -88,7 +88,8 @@ def print_table(
     """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        widest = max(len(line) for text in (column, *(row[index] for row in rows)) for line in text.split("\n"))
+        texts = (column, *(row[index] for row in rows))
+        widest = max(len(line) for text in texts for line in visible(text).split("\n"))
         table.add_column(
             column,
             justify="right" if index and index not in words else "left",

@@ -253,7 +253,10 @@ class PayoutConfig(StageConfig):
     @field_validator("name", "period")
     @classmethod
     def _readable(cls, name: str | None, info: ValidationInfo) -> str | None:
-        return None if name is None else person_name(f"`{info.field_name}`", name)
+        readable = None if name is None else person_name(f"`{info.field_name}`", name)
+        if name and not readable:
+            raise ValueError(f"a pool and a period have a name that is seen, got {name!r}")
+        return readable
 
     @field_validator("countries")
     @classmethod

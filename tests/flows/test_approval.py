@@ -91,6 +91,8 @@ def test_pools_that_look_the_same_are_named_and_invisible_characters_refused(spa
     for setting in ({"name": "fu\u200bnd"}, {"name": "fu\x1b[2Jnd"}, {"period": "2026\u202e-05"}):
         with pytest.raises(ValueError, match=r"a name has no (format|control) characters"):
             pay("show", {**terms, **setting})
+    with pytest.raises(ValueError, match="a name that is seen, got ' '"):
+        pay("show", {**terms, "period": " "})
 
 
 def payees(tmp_path: Path, **accounts: str) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def test_a_machine_that_will_do_passes_before_its_first_run_and_after(tmp_path: 
     new_key(pem)
     done, found = doctor()
     assert done.exit_code == 0, "this is a warning"
-    assert f"{pem}, not encrypted: whoever reads the file" in found["key"].says
+    assert f"{pem}, not encrypted: whoever reads it, or a backup of it" in found["key"].says
     shown = CliRunner().invoke(app, ["doctor"])
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["✓", line] for line in LINES]
 
