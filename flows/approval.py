@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from royalty.flows.languages import chosen_language
 from royalty.flows.mistakes import explained
 from royalty.flows.payout import PayoutResult, payout
 from royalty.infra.ledger.approvals import Approval
@@ -30,7 +31,7 @@ def approve(approval: str, note: str = "", by: str | None = None) -> tuple[Appro
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
     check_home(settings())
-    decided = decide_approval(approval, by or settings().actor, approve=True, note=note)
+    decided = decide_approval(approval, by, approve=True, note=note, language=chosen_language())
     if _resumed(decided):
         return decided, None
     return decided, payout(**decided.request["call"])
@@ -45,7 +46,7 @@ def reject(approval: str, note: str, by: str | None = None) -> Approval:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
     check_home(settings())
-    decided = decide_approval(approval, by or settings().actor, approve=False, note=note)
+    decided = decide_approval(approval, by, approve=False, note=note, language=chosen_language())
     _resumed(decided)
     return decided
 

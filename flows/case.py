@@ -17,8 +17,10 @@ from royalty.infra.ledger.optouts import OptOut
 from royalty.infra.settings import settings
 from royalty.infra.tracking.events import emit
 from royalty.infra.workspace import check_home, notary, open_workspace
+from royalty.models.data.names import person_name
 from royalty.models.payout.approval import same_person
 from royalty.tasks.attribution.withdrawing import remove_withdrawn
+from royalty.tasks.pay.acting import acting
 from royalty.tasks.pay.cases import (
     check_release,
     checked_contributors,
@@ -76,8 +78,8 @@ def open_case(
     check_home(settings())
     space, language = open_workspace(settings()), chosen_language()
     opened = space.cases.open(
-        by or settings().actor,
-        claimant=claimant,
+        acting(by),
+        claimant=person_name("--claimant", claimant),
         contributors=checked_contributors(space, contributors),
         reason=reason,
         works=works,
@@ -102,7 +104,7 @@ def add_message(case: str, text: str, evidence: Sequence[Path] = (), by: str | N
     check_home(settings())
     space, language = open_workspace(settings()), chosen_language()
     files = store_evidence(space, evidence)
-    told = space.cases.add_message(case, by or settings().actor, text, files)
+    told = space.cases.add_message(case, acting(by), text, files)
     write_case(space, told, language)
     return told
 
@@ -143,7 +145,7 @@ def decide_case(
     decided = decide(
         space.ledger,
         known.id,
-        by or settings().actor,
+        acting(by),
         outcome=outcome,
         reason=reason,
         awards=amounts,
@@ -182,7 +184,7 @@ def withdraw(
     check_home(settings())
     space = open_workspace(settings())
     (name,) = checked_contributors(space, [contributor])
-    optout, path = withdraw_works(space, by or settings().actor, name, works, reason, store_evidence(space, evidence))
+    optout, path = withdraw_works(space, acting(by), name, works, reason, store_evidence(space, evidence))
     facts = {"works": len(optout.works) or "all"}
     emit("royalty.optout.recorded", f"royalty.optout.{optout.id}", f"opt-out {optout.id}", facts)
     return optout, path, remove_withdrawn(space)

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.configuration import as_payout_config
+from royalty.flows.languages import chosen_language
 from royalty.flows.mistakes import explained
 from royalty.flows.verdict import wait_for_verdict
 from royalty.infra.ledger.change import PoolChange, TakesBack
@@ -112,7 +113,9 @@ def payout(
     if release:
         check_released(terms, payees, release)
         check_release_terms(pool, terms)
-        approved = approve_release(run, pool, terms, payees, release, export, run_terms.approval)
+        approved = approve_release(
+            run, pool, terms, payees, release, export, run_terms.approval, language=chosen_language()
+        )
         if approved.unposted:
             return PayoutResult(
                 run, pool, terms.period, terms.currency, None, None, [], [], [approved.unposted], [], [], approved.id
@@ -226,11 +229,11 @@ def settle(
     if not posting:
         return division
     call = {"credit": source, "config": terms.model_dump(mode="json"), "replace": replace, "export": export}
-    call = call if waits else {}
-    approved = approve_division(pool, terms, payees, division, call, agreed)
+    call, language = call if waits else {}, chosen_language()
+    approved = approve_division(pool, terms, payees, division, call, agreed, language=language)
     if approved.waiting and suspends and deployed_flow_run() is not None:
         wait_for_verdict(approved)
-        approved = approve_division(pool, terms, payees, division, call, agreed)
+        approved = approve_division(pool, terms, payees, division, call, agreed, language=language)
     if approved.unposted:
         return dataclasses.replace(division, unposted=approved.unposted, approval=approved.id)
     posted = post(division, terms, payees=payees, replace_paid=replace, approved=approved.act)
@@ -240,7 +243,7 @@ def settle(
     if division.statement is None:  # it was not posted before
         announce_posted(read_statement(posted.statement), terms)
     unshown = shown(pool, terms.period)
-    return dataclasses.replace(posted, remarks=unshown)
+    return dataclasses.replace(posted, remarks=[*posted.remarks, *unshown])
 
 
 def shown(pool: str, period: str | None) -> list[str]:

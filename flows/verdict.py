@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 
+from royalty.flows.languages import chosen_language
 from royalty.tasks.pay.approvals import Approved, decide_approval
 
 
@@ -25,4 +26,6 @@ def wait_for_verdict(approved: Approved) -> None:
     # Prefect shows the description above the form.
     asked = Verdict.with_initial_data(description=approved.unposted)
     verdict = suspend_flow_run(wait_for_input=asked, key=f"approval-{approved.id}")
-    decide_approval(str(approved.id), verdict.by, approve=verdict.approve, note=verdict.note)
+    decide_approval(
+        str(approved.id), verdict.by, approve=verdict.approve, note=verdict.note, language=chosen_language()
+    )

@@ -26,6 +26,7 @@ from sqlalchemy import func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
+from royalty.infra.audit.signing import PEM, load_key
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, cores, masked
 from royalty.infra.stores import tables
@@ -80,6 +81,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield ledger(settings)
     yield disk(settings.root)
     yield permissions(settings)
+    yield key(settings)
     yield clock(settings, ahead)
 
 
@@ -283,6 +285,32 @@ def permissions(settings: Settings) -> Finding:
             f"all users of this machine may read {root}, which contains people's payments; run `chmod go= {root}`",
         )
     return Finding("permissions", True, f"{root} " + ("can be written" if root.exists() else "can be created"))
+
+
+def key(settings: Settings) -> Finding:
+    """Check that the key that signs checkpoints can be used, and that other users may not read it."""
+    given = settings.signing_key.get_secret_value()
+    file = Path(given).expanduser() if given else settings.root / "audit" / "signing.pem"
+    password = settings.signing_password.get_secret_value()
+    encrypted = "encrypted" if password else "not encrypted: ROYALTY_SIGNING_PASSWORD is not set"
+    if not given and not file.exists():
+        return Finding("key", True, f"{file}, which the first posting writes, {encrypted}")
+    try:
+        load_key(given or str(file), password)
+    except StoreError as error:
+        return Finding("key", False, str(error))
+    if PEM in given:
+        return Finding("key", True, f"the text of ROYALTY_SIGNING_KEY, {encrypted}")
+    if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Finding("key", False, f"other users may read {file}, which signs the ledger; run `chmod go= {file}`")
+    if password:
+        return Finding("key", True, f"{file}, encrypted")
+    return Finding(
+        "key",
+        True,
+        f"{file}, not encrypted: whoever reads it, or a backup of it, can sign. To change that, set "
+        "ROYALTY_SIGNING_PASSWORD, write a key by `royalty audit key`, and replace this one by `royalty audit rotate`",
+    )
 
 
 def clock(settings: Settings, ahead: dict[str, float | None]) -> Finding:

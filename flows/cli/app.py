@@ -44,7 +44,7 @@ from royalty.flows.cli.tune import tune
 from royalty.flows.cli.value import value
 from royalty.flows.cli.weights import weights_app
 from royalty.flows.repeating import repeated
-from royalty.infra.wording import counted
+from royalty.infra.wording import counted, visible
 from royalty.tasks.credit.plan import WORKER
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def main() -> None:
 
         if not user_can_fix(error):
             raise
-        sys.stderr.write(f"royalty: {error}\n")
+        sys.stderr.write(visible(f"royalty: {error}\n"))
         sys.exit(1)
     finally:
         gc.freeze()  # on exit, Python would search everything that libraries have defined, which takes most of a second

@@ -61,6 +61,7 @@ def approvals(
 ) -> None:
     """List the payouts that waited or wait for a second person, and why."""
     from royalty.infra.pages.approval import ApprovalPage
+    from royalty.infra.pages.language import SOURCE, shipped_language
     from royalty.infra.pages.terminal import console, print_table
     from royalty.infra.settings import settings
     from royalty.infra.workspace import open_workspace
@@ -72,8 +73,16 @@ def approvals(
     if not listed:
         console.print("There are no approvals.")
         return
+    english = shipped_language(SOURCE)
     cells = [
-        (each.id, each.state, page.pool, page.total, ", ".join(each.requested_by), "; ".join(each.request["reasons"]))
+        (
+            each.id,
+            each.state,
+            page.pool,
+            page.total(english),
+            ", ".join(each.requested_by),
+            "; ".join(each.request["reasons"]),
+        )
         for each, page in ((each, ApprovalPage(each)) for each in listed)
     ]
     print_table(("Approval", "State", "Pool", "Amount", "Asked by", "Why it waits"), cells, whole=range(2))

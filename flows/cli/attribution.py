@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.flows.cli.command import AsJson, ConfigFile, SourceOf, working
+from royalty.infra.wording import visible
 
 if TYPE_CHECKING:
     from royalty.flows.attribution import IndexResult
@@ -220,7 +221,8 @@ def credentials(
         print_table(("File", "State", "Signed by", "Creators", "Training"), cells, whole=range(1))
     if tampered := [row for row in rows if row["state"] == "tampered"]:
         for row in tampered:
-            sys.stderr.write(f"royalty: {row['file']} does not fit its manifest: {', '.join(row['problems'])}\n")
+            problems = ", ".join(row["problems"])
+            sys.stderr.write(visible(f"royalty: {row['file']} does not fit its manifest: {problems}\n"))
         raise typer.Exit(1)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from royalty.flows.cli.command import AsJson
+from royalty.infra.wording import visible
 
 audit_app = typer.Typer(
     no_args_is_help=True, help="Export the ledger for an auditor, verify an export, and manage the signing key."
@@ -73,7 +74,7 @@ def verify_pack(
             console.print(f"Note        {note}", soft_wrap=True, markup=False)
         console.print(f"Verified    {len(found.heads)} statements, {found.entries} entries and {len(found.acts)} acts")
     for problem in found.problems:
-        sys.stderr.write(f"royalty: {problem}\n")
+        sys.stderr.write(visible(f"royalty: {problem}\n"))
     if found.problems:
         raise typer.Exit(1)
 

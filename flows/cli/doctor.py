@@ -12,7 +12,7 @@ from royalty.flows.cli.command import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check versions, devices, weights, servers, disk, permissions and clock; exit with 1 if a check fails."""
+    """Check versions, devices, weights, servers, disk, permissions, signing key and clock; exit with 1 if one fails."""
     from royalty.infra.servers.session import configured
 
     configured()

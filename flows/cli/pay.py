@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from royalty.flows.cli.command import AcceptUncertainty, AsJson, working
+from royalty.infra.wording import visible
 
 if TYPE_CHECKING:
     from royalty.flows.payout import PayoutResult
@@ -163,7 +164,7 @@ def ledger(
         _print_statements(statements)
         console.print(f"Verified    {verified.statements} of {len(statements)} statements; head {verified.head}")
     for problem in problems:
-        sys.stderr.write(f"royalty: {problem}\n")
+        sys.stderr.write(visible(f"royalty: {problem}\n"))
     if problems:
         raise typer.Exit(1)
 

@@ -84,17 +84,18 @@ def tax(
 ) -> None:
     """Write totals of a year for a tax authority as CSV. No tax advice: check them before you file anything."""
     from royalty.flows.configuration import ConfigError
-    from royalty.infra.pages.terminal import console
+    from royalty.infra.pages.terminal import console, print_notes
     from royalty.infra.stores.artifacts import write_whole
     from royalty.tasks.pay.annual import FORMS
 
     if form not in FORMS:
         raise ConfigError(f"a form is one of {', '.join(FORMS)}, got {form!r}")
     space = _space()
-    payload = FORMS[form](space, year, _payees(space, payees)[0])
+    payload, notes = FORMS[form](space, year, _payees(space, payees)[0])
     write_whole(out, payload)
     rows = payload.count(b"\n") - 1
     console.print(f"File        {out}, {rows} rows", soft_wrap=True, markup=False)
+    print_notes(notes)
 
 
 def _payees(space: Any, file: Path | None) -> tuple[Mapping[str, Any] | None, str]:

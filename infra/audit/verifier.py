@@ -388,8 +388,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Unreadable as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
-    print(*(f"note: {note}\n" for note in found.notes[:MOST]), sep="", end="")
-    print(*(f"PROBLEM: {problem}\n" for problem in found.problems[:MOST]), sep="", end="")
+    for line in [f"note: {it}" for it in found.notes[:MOST]] + [f"PROBLEM: {it}" for it in found.problems[:MOST]]:
+        print("".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line))
     head = found.heads[-1][1] if found.heads else GENESIS
     print(f"{len(found.heads)} statements and {found.entries} entries hold; head {head}")
     print(f"{len(found.acts)} acts hold; the hash of the last is {next(reversed(found.acts), GENESIS)}")

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from royalty.infra.pages.case_rows import CaseRow
+from royalty.infra.pages.case_rows import CaseRow, OptOutRow
 from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.language import Language
 from royalty.infra.pages.report import Axis, ContributorRow, decimals_of, environment
@@ -115,6 +115,7 @@ class ContributorPage:
             value; None if no earlier run credits this contributor.
         pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
         cases: disputes about money of this contributor.
+        optouts: works that this contributor withdrew.
         parts: the credit divided among images; None if it was not.
     """
 
@@ -131,6 +132,7 @@ class ContributorPage:
     received: str = ""
     pairs: tuple[PairRow, ...] | None = None
     cases: tuple[CaseRow, ...] = ()
+    optouts: tuple[OptOutRow, ...] = ()
     parts: PartsOfImages | None = None
 
 

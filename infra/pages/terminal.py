@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from royalty.infra.ledger.change import PoolChange
 from royalty.infra.pages.change import HEADINGS, changed_rows, sentences
@@ -20,12 +21,20 @@ from royalty.infra.pages.trace import Trace
 from royalty.infra.processes.progress import Advance, Display
 from royalty.infra.settings import settings
 from royalty.infra.tracking.addresses import described_run
-from royalty.infra.wording import counted
+from royalty.infra.wording import counted, visible
 
 if TYPE_CHECKING:
     from royalty.infra.doctor import Finding
 
-console = Console(highlight=False)
+
+class Terminal(Console):
+    """A console that shows control characters of all text, cells of tables too, and never sends them."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+console = Terminal(highlight=False)
 
 MARKS = {"verified": ("green", "✓"), "recorded": ("dim", "·"), "changed": ("red", "✗"), "missing": ("red", "✗")}
 DIGITS = 64
@@ -79,7 +88,8 @@ def print_table(
     """
     table = Table(box=SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        widest = max(len(line) for text in (column, *(row[index] for row in rows)) for line in text.split("\n"))
+        texts = (column, *(row[index] for row in rows))
+        widest = max(len(line) for text in texts for line in visible(text).split("\n"))
         table.add_column(
             column,
             justify="right" if index and index not in words else "left",

@@ -141,8 +141,10 @@ def guarded_prefect(port: int, log: Path, environment: Mapping[str, str]) -> Ser
     """Start Prefect's server on a port, only for its own pages and the programs of this machine."""
     hosts = loopback_hosts(port)
     command = ["royalty.infra.servers.guard", "--host", HOST, "--port", str(port), "--allowed-hosts", hosts]
+    has_password = "PREFECT_SERVER_API_AUTH_STRING" in environment  # which no page of another site can send
     pages = {
         "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",  # used by the pages; by default port 4200
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": str(not has_password).lower(),
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in hosts.split(",")),
     }
     return Server(command, port=port, health="/api/health", log=log, environment={**environment, **pages})

@@ -61,6 +61,11 @@ def lookalikes(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def look_the_same(one: str, other: str) -> bool:
+    """Whether two names cannot be told apart by eye; see `lookalikes`."""
+    return _skeleton(one) == _skeleton(other)
+
+
 def _joins(name: str, place: int) -> bool:
     """Whether the character is a joiner that changes how the letters around it are written."""
     around = name[place - 1 : place] + name[place + 1 : place + 2]

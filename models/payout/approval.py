@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from royalty.models.data.names import look_the_same
+
 NAMED = 10
 """Contributors that a reason names."""
 
@@ -57,13 +59,17 @@ def reasons_to_wait(
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two names of people who approve are one, whatever their case, spaces and compatible letters."""
-    return _plain(one) == _plain(other)
+    """Whether two names of people who approve are one to a reader, whatever their case, spaces and alphabet.
+
+    Letters that look the same in capitals only, such as those of Latin B and Cyrillic Ve, are compared in capitals.
+    """
+    one, other = _plain(one), _plain(other)
+    return any(look_the_same(case(one), case(other)) for case in (str, str.upper, str.casefold))
 
 
 def _plain(name: str) -> str:
-    folded = "".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")  # that nobody sees
+    joined = "".join(unicodedata.normalize("NFKC", name).split())
+    return "".join(letter for letter in joined if unicodedata.category(letter) != "Cf")  # that nobody sees
 
 
 def _named(names: Sequence[str]) -> str:

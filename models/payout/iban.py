@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-FORM = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
+FORM = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]*")
+CLAIM = re.compile(r"(?:IBAN:?)?([A-Z]{2}[0-9]{2}[^@]*)")
+"""What begins like an IBAN, and is no address such as `jo42@example.org`."""
 
 LENGTHS = {
     code: length
@@ -46,14 +48,26 @@ OUTSIDE_EEA = SEPA & frozenset(["AD", "AL", "CH", "GB", "GI", "MC", "MD", "ME", 
 
 def is_iban(account: str) -> bool:
     """Whether an account, without spaces and in capitals, is an IBAN."""
-    return FORM.fullmatch(account) is not None and iban_fault(account) is None
+    return iban_fault(account) is None
+
+
+def claimed_iban(account: str) -> str | None:
+    """The IBAN that an account is meant to be, right or not; None if it is an account of another kind.
+
+    Args:
+        account: an account without spaces. Hyphens, small letters and a heading `IBAN` are no part of an IBAN.
+    """
+    claim = CLAIM.fullmatch(account.replace("-", "").upper())
+    return claim and claim[1]
 
 
 def iban_fault(account: str) -> str | None:
-    """Why an account that has the form of an IBAN is none; None if it is one.
+    """Why an account is no IBAN; None if it is one.
 
     Its first four characters moved to the end, and letters counted from A = 10, an IBAN leaves 1 when divided by 97.
     """
+    if not FORM.fullmatch(account):
+        return "an IBAN has two letters, two digits, and letters and digits after them"
     country, moved = account[:2], account[4:] + account[:4]
     if country not in LENGTHS:
         return f"no country with IBANs has the code {country}"

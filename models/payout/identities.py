@@ -159,11 +159,9 @@ def split(
             if credits[name].value > 0 and isfinite(share)
         ]
     splits = []
-    divided_anew = sorted(credits, key=lambda name: -credits[name].value)
-    if len(credits) > DIVIDED:
-        divided_anew = divided_anew[:HIGHEST]
-    for name, credit in credits.items():
-        if credit.value <= 0 or name not in divided_anew:
+    for name in split_names(credits, terms):
+        credit = credits[name]
+        if credit.value <= 0:
             continue
         shift = credit.value / 2
         half = Credit(credit.value - shift, credit.low - shift, credit.high - shift, credit.error)
@@ -180,6 +178,14 @@ def split(
             continue
         splits.append(SplitIdentity(name, undivided[name], sum(rows[twin] for twin in twins)))
     return splits
+
+
+def split_names(credits: Mapping[str, Credit], terms: Terms) -> list[str]:
+    """The contributors whom `split` tries to split: all, or the `HIGHEST` of most credit."""
+    if len(credits) <= DIVIDED or closed_form(terms):
+        return list(credits)
+    highest = set(sorted(credits, key=lambda name: -credits[name].value)[:HIGHEST])
+    return [name for name in credits if name in highest]
 
 
 def _split_terms(terms: Terms, name: str, twins: tuple[str, str]) -> Terms:

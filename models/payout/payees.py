@@ -5,7 +5,6 @@ These are `payee`, and optionally `currency`, `name`, `country`, `town` and thos
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,16 +14,29 @@ from pathlib import Path
 from royalty.models.base.errors import InputError
 from royalty.models.data.folder import read_csv
 from royalty.models.data.listing import check_columns
-from royalty.models.data.names import lookalikes, person_name
+from royalty.models.data.names import SPACES, lookalikes, person_name
 from royalty.models.payout.countries import is_country
-from royalty.models.payout.iban import FORM, iban_fault, is_iban
+from royalty.models.payout.iban import claimed_iban, iban_fault, is_iban
 from royalty.models.payout.standing import COLUMNS as STANDING
 from royalty.models.payout.standing import UNKNOWN, Checks, Standing, read_standing, unmet
 
 ACCOUNT_LENGTH = 34
 COLUMNS = ("contributor", "name", "payee", "currency", "country", "town", *STANDING)
-OTHER_NAMES = ("iban", "account", "bank account")
-"""What people call the column `payee`."""
+OTHER_NAMES = (
+    "iban",
+    "account",
+    "acct",
+    "payee",
+    "bank",
+    "paypal",
+    "konto",
+    "compte",
+    "cuenta",
+    "conta",
+    "conto",
+    "rekening",
+)
+"""Parts of other names that people give the column `payee`."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,13 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
     rows = read_csv(path, {"contributor"})
     header = list(rows[0][1])
     check_columns(f"{path}, row 1", header, {"contributor"}, COLUMNS)
+    parts = ("iban",) if "payee" in header else OTHER_NAMES
+    if meant := [name for name in header if name not in COLUMNS and any(part in name.lower() for part in parts)]:
+        raise InputError(
+            f"{path}, row 1: accounts stand in the column `payee`, and there is {meant[0]!r}; rename it to `payee`, or "
+            "drop it if it is no account"
+        )
     if "payee" not in header:
-        if meant := [name for name in header if name.strip().lower() in OTHER_NAMES]:
-            raise InputError(
-                f"{path}, row 1: accounts stand in the column `payee`, and there is {meant[0]!r}; rename it to `payee`"
-            )
         return None
     payees: dict[str, Payee] = {}
     rows_by_contributor: dict[str, int] = {}
@@ -78,7 +92,7 @@ def read_payees(path: Path) -> dict[str, Payee] | None:
                 f"{rows_by_contributor[contributor]}; keep one row"
             )
         rows_by_contributor[contributor] = line
-        account = re.sub(r"\s", "", row["payee"])
+        account = SPACES.sub("", row["payee"])
         if account:
             currency = row.get("currency", "").strip().upper()
             payees[contributor] = Payee(
@@ -133,17 +147,24 @@ def _country(text: str, where: str) -> str:
 
 
 def _checked(account: str, where: str) -> str:
-    """The account, after validation; an IBAN in upper case."""
+    """The account, after validation; an IBAN in upper case, without hyphens."""
+    if unreadable := [character for character in account if not "!" <= character <= "~"]:
+        raise InputError(
+            f"{where}: an account has the letters, digits and signs of ASCII, and {account!a} has {unreadable[0]!a}; "
+            "type `payee` anew"
+        )
+    if (iban := claimed_iban(account)) is not None:
+        if (fault := iban_fault(iban)) is not None:
+            raise InputError(
+                f"{where}: an account that begins with two letters and two digits is an IBAN, and {account!r} is not: "
+                f"{fault}; look for a typing error, or begin an account of another kind otherwise, such as `no. AC12`"
+            )
+        return iban
     if len(account) > ACCOUNT_LENGTH:
         raise InputError(
             f"{where}: an account has at most {ACCOUNT_LENGTH} characters, and this has {len(account)}; correct `payee`"
         )
-    candidate = account.upper()
-    if not FORM.fullmatch(candidate):
-        return account
-    if (fault := iban_fault(candidate)) is not None:
-        raise InputError(f"{where}: {account!r} is not an IBAN: {fault}; look for a typing error")
-    return candidate
+    return account
 
 
 def confusable(payees: Mapping[str, Payee] | None, contributors: Collection[str]) -> list[list[str]]:

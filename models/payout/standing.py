@@ -15,7 +15,7 @@ Sanctions = Literal["", "clear", "pending", "hit"]
 TaxForm = Literal["", "W-9", "W-8BEN", "W-8BEN-E", "W-8ECI", "W-8EXP", "W-8IMY"]
 COLUMNS = (
     "identity", "identity_date", "sanctions", "sanctions_date", "check_reference",
-    "tax_form", "tax_form_date", "tax_id", "withholding",
+    "tax_form", "tax_form_date", "tax_id", "withholding", "address", "birth_date", "registration_number",
 )  # fmt: skip
 """Columns of `contributors.csv` that state this."""
 
@@ -31,6 +31,8 @@ class Standing:
         tax_form, tax_form_date: the form that the payee gave, and the date of its signature.
         tax_id: number of the payee at a tax authority.
         withholding: percent of payments that is withheld as tax, in [0, 100]; None: by the terms of the payout.
+        address, birth_date, registration_number: street and place, date of birth, and number in a register of
+            companies, for tax authorities.
     """
 
     identity: Identity = ""
@@ -42,6 +44,9 @@ class Standing:
     tax_form_date: str = ""
     tax_id: str = ""
     withholding: Decimal | None = None
+    address: str = ""
+    birth_date: str = ""
+    registration_number: str = ""
 
 
 UNKNOWN = Standing()
@@ -83,8 +88,10 @@ def read_standing(row: Mapping[str, str], where: str) -> Standing:
             raise InputError(f"{where}: `{column}` is a date, YYYY-MM-DD, got {text!r}; correct it") from None
 
     form = one_of("tax_form", TaxForm, lambda text: text.upper().replace(" ", "-").replace("W9", "W-9"))
-    texts = {name: row.get(name, "").strip() for name in ("check_reference", "tax_id")}
-    dates = {name: day(name) for name in ("identity_date", "sanctions_date", "tax_form_date")}
+    texts = {
+        name: row.get(name, "").strip() for name in ("check_reference", "tax_id", "address", "registration_number")
+    }
+    dates = {name: day(name) for name in ("identity_date", "sanctions_date", "tax_form_date", "birth_date")}
     return Standing(
         identity=cast(Identity, one_of("identity", Identity, str.lower)),
         identity_date=dates["identity_date"],
@@ -95,6 +102,9 @@ def read_standing(row: Mapping[str, str], where: str) -> Standing:
         tax_form_date=dates["tax_form_date"],
         tax_id=texts["tax_id"],
         withholding=_percent(row.get("withholding", "").strip(), where),
+        address=texts["address"],
+        birth_date=dates["birth_date"],
+        registration_number=texts["registration_number"],
     )
 
 

@@ -13,12 +13,14 @@ from babel.numbers import is_currency
 from pydantic import (
     Field,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from royalty.infra.ledger.change import Corrections
 from royalty.infra.ledger.money import decimals_of, formatted, major_units
+from royalty.models.data.names import person_name
 from royalty.models.payout.approval import ApprovalRules
 from royalty.models.payout.countries import is_country
 from royalty.models.payout.division import Negative, Personal, Terms
@@ -247,6 +249,14 @@ class PayoutConfig(StageConfig):
         if not is_currency(currency):
             raise ValueError("a currency is an ISO 4217 code such as EUR")
         return currency
+
+    @field_validator("name", "period")
+    @classmethod
+    def _readable(cls, name: str | None, info: ValidationInfo) -> str | None:
+        readable = None if name is None else person_name(f"`{info.field_name}`", name)
+        if name and not readable:
+            raise ValueError(f"a pool and a period have a name that is seen, got {name!r}")
+        return readable
 
     @field_validator("countries")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,6 +25,12 @@ from royalty.models.payout.payees import Payee
 
 LEAST_ROYALTIES = Decimal("10.00")
 """US dollars of royalties in a year from which a payer files form 1099-MISC (instructions of the form, box 2)."""
+DAC7 = [
+    "contributor", "seller_name", "address", "town", "country", "tin", "birth_date", "registration_number", "account",
+    "currency",
+    *(f"{part}_q{quarter}" for quarter in range(1, 5) for part in ("consideration", "activities", "fees", "taxes")),
+]  # fmt: skip
+"""Columns of the totals for DAC7."""
 FIRST_YEAR, LAST_YEAR = 2000, 2999
 Payees = Mapping[str, Payee] | None
 
@@ -73,20 +80,29 @@ def write_annual(space: Workspace, statement: AnnualStatement, language: Languag
     return [*payloads, page.with_suffix(".pdf")]
 
 
-def form_1099_misc(space: Workspace, year: int, payees: Payees) -> bytes:
+def form_1099_misc(space: Workspace, year: int, payees: Payees) -> tuple[bytes, list[str]]:
     """Totals for form 1099-MISC as CSV: royalties (box 2) and federal tax withheld (box 4), in US dollars.
 
     It has the payees with a W-9 who got at least 10 dollars, and everybody with a W-9, or without a form, from whom tax
-    was withheld.
+    was withheld. Payments from pools in other currencies count at the rate at which they were made in dollars.
+
+    Returns:
+        The file, and sentences about payees with a W-9, or of the US without a form, whose payments it leaves out.
     """
     check_year(year)
-    rows = []
-    for (contributor, currency), moves in sorted(accounts_of(space.ledger).movements.items()):
+    rows, notes = [], []
+    by_contributor: dict[str, list[Movement]] = defaultdict(list)
+    for (contributor, _), moves in sorted(accounts_of(space.ledger).movements.items()):
+        by_contributor[contributor] += _paid_in(moves, year)
+    for contributor, moves in by_contributor.items():
         payee = (payees or {}).get(contributor, Payee(contributor, "", ""))
-        paid = _in_year(moves, year)
-        gross, tax = (major_units(sum(amounts), currency) for amounts in zip(*paid, strict=True)) if paid else (0, 0)
+        amounts = [dollars for move in moves if (dollars := _dollars(move)) is not None]
+        gross, tax = (
+            (sum(parts, Decimal("0.00")) for parts in zip(*amounts, strict=True)) if amounts else (Decimal(), 0)
+        )
         form = payee.standing.tax_form
-        if currency == "USD" and ((form == "W-9" and gross >= LEAST_ROYALTIES) or (form in ("", "W-9") and tax)):
+        counts = (form == "W-9" and gross >= LEAST_ROYALTIES) or (form in ("", "W-9") and tax)
+        if counts:
             rows.append(
                 {
                     "contributor": contributor,
@@ -98,15 +114,27 @@ def form_1099_misc(space: Workspace, year: int, payees: Payees) -> bytes:
                     "box_4_federal_income_tax_withheld": f"{tax:f}",
                 }
             )
+        if form == "W-9" or (payee.country == "US" and not form):
+            if gross and not counts:
+                why = "without a tax form" if not form else f"less than {LEAST_ROYALTIES}"
+                notes.append(f"{contributor} is left out: paid {gross:f} USD, {why}")
+            notes += [
+                f"{contributor}: {amount} is left out, because no rate to US dollars was stated for it; add it at a "
+                "rate of yours"
+                for amount in _without_dollars(moves)
+            ]
     columns = ["contributor", "recipient_name", "recipient_tin", "tax_form", "tax_form_date", "box_2_royalties",
                "box_4_federal_income_tax_withheld"]  # fmt: skip
-    return csv_bytes(pd.DataFrame(rows, columns=columns))
+    return csv_bytes(pd.DataFrame(rows, columns=columns)), notes
 
 
-def dac7(space: Workspace, year: int, payees: Payees) -> bytes:
+def dac7(space: Workspace, year: int, payees: Payees) -> tuple[bytes, list[str]]:
     """Totals for DAC7 (EU directive 2021/514) as CSV: consideration, payments and tax withheld, by quarter.
 
-    It has everybody who was paid in the year, a row for each currency.
+    It has everybody who was paid in the year, a row for each currency. Fees are left empty: no ledger holds them.
+
+    Returns:
+        The file, and no sentences.
     """
     check_year(year)
     rows = []
@@ -115,25 +143,26 @@ def dac7(space: Workspace, year: int, payees: Payees) -> bytes:
         row = {
             "contributor": contributor,
             "seller_name": payee.name,
+            "address": payee.standing.address,
+            "town": payee.town,
             "country": payee.country,
             "tin": payee.standing.tax_id,
+            "birth_date": payee.standing.birth_date,
+            "registration_number": payee.standing.registration_number,
             "account": payee.account,
             "currency": currency,
         }
-        paid_at_all = False
         for quarter in range(1, 5):
-            months = range(3 * quarter - 2, 3 * quarter + 1)
-            paid = [amounts for month in months for amounts in _in_year(moves, year, month)]
-            gross, tax = (sum(amounts) for amounts in zip(*paid, strict=True)) if paid else (0, 0)
-            paid_at_all |= bool(paid)
+            paid = [move for month in range(3 * quarter - 2, 3 * quarter + 1) for move in _paid_in(moves, year, month)]
+            tax = sum(move.money.withheld for move in paid)
+            gross = tax + sum(move.money.paid for move in paid)
             row[f"consideration_q{quarter}"] = f"{major_units(gross, currency):f}"
             row[f"activities_q{quarter}"] = str(len(paid))
+            row[f"fees_q{quarter}"] = ""
             row[f"taxes_q{quarter}"] = f"{major_units(tax, currency):f}"
-        if paid_at_all:
+        if _paid_in(moves, year):
             rows.append(row)
-    quarters = [f"{part}_q{quarter}" for quarter in range(1, 5) for part in ("consideration", "activities", "taxes")]
-    columns = ["contributor", "seller_name", "country", "tin", "account", "currency", *quarters]
-    return csv_bytes(pd.DataFrame(rows, columns=columns))
+    return csv_bytes(pd.DataFrame(rows, columns=DAC7)), []
 
 
 FORMS = {"1099-misc": form_1099_misc, "dac7": dac7}
@@ -149,14 +178,30 @@ def check_year(year: int) -> None:
         raise InputError(f"a year is a number such as 2026, got {year}; correct it")
 
 
-def _in_year(moves: list[Movement], year: int, month: int | None = None) -> list[tuple[int, int]]:
-    """Gross payment and tax of each statement that paid in a year, or in a month of it, in minor units."""
+def _paid_in(moves: list[Movement], year: int, month: int | None = None) -> list[Movement]:
+    """What statements of a year, or of a month of it, paid or withheld."""
     start = f"{year}-" if month is None else f"{year}-{month:02}-"
-    return [
-        (move.money.paid + move.money.withheld, move.money.withheld)
-        for move in moves
-        if move.day.startswith(start) and (move.money.paid or move.money.withheld)
-    ]
+    return [move for move in moves if move.day.startswith(start) and (move.money.paid or move.money.withheld)]
+
+
+def _dollars(move: Movement) -> tuple[Decimal, Decimal] | None:
+    """Gross payment and tax in US dollars; None if it was made in another currency."""
+    unit, rate = (move.currency, "1") if move.currency == "USD" else move.converted or ("", "")
+    if unit != "USD":
+        return None
+    gross, tax = (
+        converted(major_units(minor, move.currency), Decimal(rate), decimals_of(unit))
+        for minor in (move.money.paid + move.money.withheld, move.money.withheld)
+    )
+    return gross, tax
+
+
+def _without_dollars(moves: list[Movement]) -> list[str]:
+    """Gross payments that have no amount in US dollars, by currency."""
+    left: dict[str, int] = defaultdict(int)
+    for move in moves:
+        left[move.currency] += 0 if _dollars(move) is not None else move.money.paid + move.money.withheld
+    return [f"{major_units(minor, unit):f} {unit}" for unit, minor in left.items() if minor]
 
 
 def _year(accounts: Accounts, contributor: str, currency: str, year: int) -> CurrencyYear:

@@ -14,6 +14,7 @@ from royalty.infra.audit.receipts import Receipts, as_text
 from royalty.infra.ledger.approvals import Approval
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.approval import ApprovalPage, render_approval
+from royalty.infra.pages.language import Language
 from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.events import emit
@@ -22,6 +23,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.payout.approval import reasons_to_wait, same_person
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig
+from royalty.tasks.pay.acting import acting
 from royalty.tasks.pay.division import posting_of
 from royalty.tasks.pay.payment_files import ExportName
 from royalty.tasks.pay.personal import converted_of
@@ -64,12 +66,15 @@ def approve_division(
     division: DividedPool,
     call: Mapping[str, Any],
     agreed: ApprovalConfig | None = None,
+    *,
+    language: Language,
 ) -> Approved:
     """Find out whether the posting of a division may go on, and ask a second person if need be.
 
     Args:
         call: arguments of the flow `payout`, which posts it once it is approved; empty: it cannot wait.
         agreed: rules of approval of the run.
+        language: of the page of the approval.
     """
     if division.change is None or division.change.repeats is not None:
         return Approved()
@@ -85,7 +90,7 @@ def approve_division(
         "changes": gets,
         "converted": {name: list(inputs.converted[name]) for name in sorted(inputs.converted)},
     }
-    return Approved.of(_asked(pool, terms, payees, gets, entries, basis, call, agreed))
+    return Approved.of(_asked(pool, terms, payees, gets, entries, basis, call, agreed, language))
 
 
 @task(name="ask for approval of a release", cache_policy=NO_CACHE)
@@ -97,6 +102,8 @@ def approve_release(
     release: Sequence[str],
     export: ExportName | None,
     agreed: ApprovalConfig | None = None,
+    *,
+    language: Language,
 ) -> Approved:
     """The same for a release of held money."""
     held = open_workspace(settings()).ledger.balance(pool, "held", period=terms.period or "")
@@ -110,7 +117,7 @@ def approve_release(
         "converted": {name: list(rate) for name, rate in converted_of(terms, payees, release).items()},
     }
     call = {"credit": run, "config": terms.model_dump(mode="json"), "release": sorted(release), "export": export}
-    return Approved.of(_asked(pool, terms, payees, gets, entries, basis, call, agreed))
+    return Approved.of(_asked(pool, terms, payees, gets, entries, basis, call, agreed, language))
 
 
 def _statements_of(pool: str, terms: PayoutConfig) -> list[Posted]:
@@ -127,6 +134,7 @@ def _asked(
     basis: Mapping[str, Any],
     call: Mapping[str, Any],
     agreed: ApprovalConfig | None,
+    language: Language,
 ) -> Approval | None:
     """Find out whether a posting waits for a second person; if it does, ask for that.
 
@@ -179,8 +187,8 @@ def _asked(
         "call": dict(call),
         "flow_run": deployed_flow_run(),
     }
-    approval = space.approvals.request(settings().actor, content, body)
-    write_approval(space, approval)
+    approval = space.approvals.request(acting(None), content, body)
+    write_approval(space, approval, language)
     if approval.verdict is None:
         facts = {
             "pool": pool,
@@ -206,28 +214,31 @@ def waiting_sentence(approval: Approval) -> str:
     )
 
 
-def decide_approval(reference: str, actor: str, *, approve: bool, note: str) -> Approval:
+def decide_approval(reference: str, by: str | None, *, approve: bool, note: str, language: Language) -> Approval:
     """Approve or reject a payout that waits.
+
+    Args:
+        by: who does; by default `ROYALTY_ACTOR`.
 
     Raises:
         LedgerConflict: nothing waits under this ID, or this person asked for it.
     """
-    if not actor.strip():
-        raise InputError("who approves or rejects has a name; give `--by NAME`, or set ROYALTY_ACTOR")
+    actor = acting(by)
     space = open_workspace(settings())
     receipts = Receipts(notary(settings()))
     receipts.prepare()  # before anything is decided: a missing key is an error
     decided = space.approvals.decide(reference, actor, approve=approve, note=note, same=same_person)
-    write_approval(space, decided)
+    write_approval(space, decided, language)
     receipts.write_missing(space.acts.all())
     if decided.verdict is not None:
         write_whole(space.root / "approvals" / f"{decided.id}.json", as_text(receipts.write(decided.verdict)))
     return decided
 
 
-def write_approval(space: Workspace, approval: Approval) -> None:
+def write_approval(space: Workspace, approval: Approval, language: Language) -> None:
     """Write the page of an approval, `approvals/ID.html` in the home."""
-    write_whole(space.root / "approvals" / f"{approval.id}.html", render_approval(ApprovalPage(approval)).encode())
+    page = render_approval(ApprovalPage(approval), language)
+    write_whole(space.root / "approvals" / f"{approval.id}.html", page.encode())
 
 
 def deployed_flow_run() -> str | None:

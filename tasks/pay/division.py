@@ -17,6 +17,7 @@ from royalty.infra.ledger.postings import OthersPool, Posting
 from royalty.infra.settings import settings
 from royalty.infra.stores.chain import GENESIS
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.data.names import look_the_same
 from royalty.models.data.teams import people
 from royalty.models.payout.gates import relative_stderr
 from royalty.models.payout.payees import Payee, confusable, shared_accounts, unpayable
@@ -73,6 +74,7 @@ def divide(
     change = space.ledger.preview(
         pool_name, posting_of(divided, config, source), period=inputs.period, corrections=config.corrections
     )
+    division = replace(division, remarks=_similar_pools(space, pool_name, inputs.period))
     statement = change.repeats.id if change.repeats else None
     return replace(division, change=change, statement=statement)
 
@@ -184,6 +186,18 @@ def _inputs(
         before=credit_before(space.ledger, pool_name, valuation, period=period) if config.hysteresis else None,
         **_of_people(space, pool_name, config, valuation, names, payees),
     )
+
+
+def _similar_pools(space: Workspace, pool: str, period: str) -> list[str]:
+    """Pools of the ledger that cannot be told from this one by eye, which may be paid twice under two names."""
+    known = {" ".join(filter(None, (posted.pool, posted.period))) for posted in space.ledger.statements()}
+    own = " ".join(filter(None, (pool, period)))
+    return [
+        f"the pool {own} looks like {other}, which was paid before, and is another one ({own!a}, {other!a}); if they "
+        "are meant to be one, correct the name"
+        for other in sorted(known - {own})
+        if look_the_same(own, other)
+    ]
 
 
 def _unused(config: PayoutConfig) -> set[str]:

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.data.stored import open_set
-from royalty.models.payout.identities import merge, overlaps, refit_split, split
+from royalty.models.payout.identities import merge, overlaps, refit_split, split, split_names
 from royalty.models.payout.policies import Credit
 from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.config.payout import PayoutConfig
@@ -62,16 +62,23 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
 
 def second_names(credits: Mapping[str, Credit], config: PayoutConfig, images: Mapping[str, int] | None = None) -> str:
     """Say how many contributors would get more under two names, and who would gain most."""
-    splits = split(config.minor_units, credits, config.terms(), images)
+    terms = config.terms()
+    splits, tried = split(config.minor_units, credits, terms, images), split_names(credits, terms)
     gaining = [row for row in splits if row.combined - row.undivided > ROUNDING]
     halves = "two contributors, each with half of the credit and an interval as wide as before"
+    all_tried = len(tried) == len(credits)
+    among = f"{len(tried)} contributors" if all_tried else f"the {len(tried)} contributors of highest credit"
+    unsplit = sum(credits[name].value > 0 for name in tried) - len(splits)
+    unchecked = "" if all_tried else f" The other {len(credits) - len(tried)} of {len(credits)} were not checked."
+    unchecked += f" For {unsplit}, the terms allow no second name." if unsplit else ""
     if not gaining:
-        return f"Nobody would get more of the pool as {halves}."
+        nobody = "Nobody" if all_tried else f"None of {among}"
+        return f"{nobody} would get more of the pool as {halves}.{unchecked}"
     most = max(gaining, key=lambda row: row.combined - row.undivided)
     return (
-        f"{len(gaining)} of {len(credits)} contributors would get more of the pool as {halves}. {most.name} would gain "
-        f"most: {config.formatted(most.combined)} instead of {config.formatted(most.undivided)}. {_why(config)} Check "
-        "who is behind each name before you pay."
+        f"{len(gaining)} of {among} would get more of the pool as {halves}. {most.name} would gain most: "
+        f"{config.formatted(most.combined)} instead of {config.formatted(most.undivided)}. {_why(config)} Check who is "
+        f"behind each name before you pay.{unchecked}"
     )
 
 

@@ -125,7 +125,7 @@ class DividedPool:
         change: what posting the division changes; None if the payout was refused.
         statement: ID of the ledger statement that holds the division; None if it is not posted.
         unposted: why a division that was to be posted was not; empty if it was, or is a proposal.
-        remarks: on what could not be shown after it was posted.
+        remarks: on pools that look like this one, and on what could not be shown after it was posted.
         approval: ID of the approval by a second person that it waits for, or that was rejected; None without one.
     """
 

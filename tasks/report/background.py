@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from royalty.infra.ledger.cases import Case
+from royalty.infra.ledger.optouts import OptOut, optouts
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
@@ -60,6 +61,7 @@ class Background:
         files: file names by contributor and item id; empty if the images have none.
         about: caption, license and date by item id; empty if the images have none.
         cases: cases about a contributor of this run.
+        optouts: opt-outs of a contributor of this run.
     """
 
     train: ImageSet
@@ -69,6 +71,7 @@ class Background:
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     cases: Sequence[Case] = ()
+    optouts: Sequence[OptOut] = ()
 
     @classmethod
     def read(cls, space: Workspace, name: str, stages: RunStages) -> Background:
@@ -82,12 +85,15 @@ class Background:
             files=files_of(space.artifacts, listed) if listed else {},
             about=about_of(space.artifacts, listed, train.ids) if listed else {},
             cases=[case for case in space.cases.all() if {*case.contributors} & {*people(train.contributors)}],
+            optouts=[each for each in optouts(space.acts) if each.contributor in people(train.contributors)],
         )
 
     @property
     def context(self) -> dict[str, Any]:
         """Digests and rows that identify this data, for the inputs of the report stage."""
+        withdrawn = {"optouts": [optout.act.hash for optout in self.optouts]} if self.optouts else {}
         return {
+            **withdrawn,
             "earlier": self.earlier.key if self.earlier else None,
             "valuations": [valuation.digest for valuation in self.valuations],
             "statements": [asdict(posted) for posted in self.statements],

@@ -8,12 +8,14 @@ from functools import partial
 
 import numpy as np
 
+from royalty.infra.pages.case_rows import OptOutRow
 from royalty.infra.pages.cells import rank_text
 from royalty.infra.pages.contributors import ContributorPage, ImageValues, Tile
 from royalty.infra.pages.language import Language
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow, Report
 from royalty.infra.workspace import Workspace
+from royalty.models.data.teams import people
 from royalty.models.payout.division import Settlement
 from royalty.models.valuation.intervals import told_apart
 from royalty.tasks.config.payout import PayoutConfig
@@ -65,6 +67,9 @@ def compose_pages(
                 changes=changes,
                 pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
                 cases=case_rows(background.cases, [row.name]),
+                optouts=tuple(
+                    OptOutRow.of(each) for each in background.optouts if each.contributor in people([row.name])
+                ),
                 parts=parts.get(row.name),
             )
         )

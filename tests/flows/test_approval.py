@@ -55,8 +55,12 @@ def test_a_payout_waits_and_a_second_person_posts_it(space: Workspace) -> None:
     page = (space.root / "approvals" / f"{waiting.id}.html").read_text()
     for text in ("€75.00", "€25.00", "royalty approve", "which is above €50.00"):
         assert text in page
-    with pytest.raises(LedgerConflict, match="approved by a second person, and 'CLERK ' asked for"):
+    with pytest.raises(LedgerConflict, match="approved by a second person, and 'CLERK' asked for"):
         approve(first.approval, by="CLERK ")
+    with pytest.raises(LedgerConflict, match="approved by a second person"):
+        approve(first.approval, by="\u0441l\u0435rk")  # with Cyrillic letters
+    with pytest.raises(InputError, match="--by: a name has no format characters"):
+        approve(first.approval, by="bo\u200bss")
     approval, result = approve(first.approval, note="checked")
     assert result.statement == space.ledger.statements()[0].id
     assert [row["amount"] for row in result.rows] == ["75.00", "25.00"]
@@ -76,6 +80,19 @@ def test_a_rejected_payout_is_not_posted(space: Workspace) -> None:
     assert "boss rejected approval" in result.notes[0]
     assert "wrong month" in result.notes[0]
     assert space.ledger.statements() == []
+
+
+def test_pools_that_look_the_same_are_named_and_invisible_characters_refused(space: Workspace) -> None:
+    terms = {"pool": "10.00", "name": "fund", "period": "2026-05"}
+    assert pay("show", terms).notes == []
+    (note,) = pay("show", {**terms, "name": "f\u057dnd"}).notes
+    assert "looks like fund 2026-05, which was paid before, and is another one ('f\\u057dnd 2026-05', 'fund" in note
+    assert pay("show", {**terms, "period": "2026-06"}).notes == []
+    for setting in ({"name": "fu\u200bnd"}, {"name": "fu\x1b[2Jnd"}, {"period": "2026\u202e-05"}):
+        with pytest.raises(ValueError, match=r"a name has no (format|control) characters"):
+            pay("show", {**terms, **setting})
+    with pytest.raises(ValueError, match="a name that is seen, got ' '"):
+        pay("show", {**terms, "period": " "})
 
 
 def payees(tmp_path: Path, **accounts: str) -> dict[str, Any]:

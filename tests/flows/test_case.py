@@ -97,6 +97,9 @@ def test_what_cannot_be_a_case_is_refused(space: Workspace, tmp_path: Path) -> N
         (["--contributor", "cy", "--deadline", "2020-01-01"], "is today, .* or later"),
         (["--contributor", "cy", "--deadline", "soon"], "a deadline is a date"),
         (["--contributor", "cy", "--evidence", str(tmp_path)], "evidence is a file"),
+        (["--contributor", "cy", "--claimant", "A\x1b[2Jnn"], "--claimant: a name has no control characters"),
+        (["--contributor", "cy", "--by", "cle\u200brk"], "--by: a name has no format characters"),
+        (["--contributor", "cy", "--by", " "], "who acts has a name"),
     ):
         done = command("case", "open", "--claimant", "a", "--reason", "r", *arguments)
         assert isinstance(done.exception, InputError)

@@ -65,6 +65,16 @@ def test_a_credit_table_is_the_same_after_there_and_back() -> None:
 TWICE = "two contributors, each with half of the credit and an interval as wide as before"
 
 
+def test_the_check_of_second_names_says_whom_it_did_not_check() -> None:
+    """With an equal part there is no closed form, so that of many only those of highest credit are split."""
+    many = {f"p{place:03}": Credit(1.0 + place, 0.9 + place, 1.1 + place) for place in range(150)}
+    shared = second_names(many, PayoutConfig(pool=900, policy="proportional", equal_share=0.5))
+    assert shared.startswith(f"10 of the 10 contributors of highest credit would get more of the pool as {TWICE}. p")
+    assert shared.endswith("before you pay. The other 140 of 150 were not checked.")
+    plain = second_names(many, PayoutConfig(pool=900, policy="proportional"))
+    assert plain == f"Nobody would get more of the pool as {TWICE}."
+
+
 def test_what_a_second_name_pays_is_right_for_the_policy() -> None:
     apart = {"ann": Credit(6.0, 5.9, 6.1), "bob": Credit(2.0, 1.9, 2.1)}
     alike = {"ann": Credit(6.0, 0.0, 12.0), "bob": Credit(2.0, 0.0, 4.0)}
@@ -75,5 +85,7 @@ def test_what_a_second_name_pays_is_right_for_the_policy() -> None:
     assert tiers.startswith(f"2 of 2 contributors would get more of the pool as {TWICE}. ann would gain most: €60.00")
     assert "instead of €45.00. Members of a tier are paid the same, so that a person with two names" in tiers
     assert "Floors" not in tiers
+    floor = second_names(apart, PayoutConfig(pool=90, policy="proportional", floor=0.5))
+    assert floor.endswith("interval as wide as before. For 2, the terms allow no second name."), floor
     capped = second_names(apart, PayoutConfig(pool=90, policy="proportional", cap=0.5))
     assert "ann would gain most: €67.50 instead of €45.00. Floors and caps apply to each name. Check" in capped

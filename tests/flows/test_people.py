@@ -210,7 +210,44 @@ def test_totals_for_tax_authorities(space: Workspace, terms: dict[str, Any], tmp
     assert (table["cy"][f"activities_q{quarter}"], table["cy"][f"taxes_q{quarter}"]) == ("2", "29.45")
     assert command("tax", "dac7", "--year", str(YEAR - 1), "--out", str(out)).exit_code == 0
     assert rows_of(out) == []
+    about = {
+        "birth_date": "1990-02-03",
+        "registration_number": "HRB 7",
+        "address": "Weg 1, 8000 Zürich",
+        "town": "Zürich",
+    }
+    extra = f"contributor,payee,{','.join(about)}\ncy,acc-cy,{','.join(map(json.dumps, about.values()))}\n"
+    (tmp_path / "about.csv").write_text(extra.replace("\\u00fc", "ü"))
+    arguments = ("tax", "dac7", "--year", str(YEAR), "--out", str(out), "--payees", str(tmp_path / "about.csv"))
+    assert command(*arguments).exit_code == 0
+    table = {row["contributor"]: row for row in rows_of(out)}
+    assert {column: table["cy"][column] for column in about} == about
+    assert {table[name][column] for name in ("ann", "bob") for column in (*about, "fees_q1")} == {""}
     assert isinstance(command("tax", "w-2", "--year", "2026", "--out", str(out)).exception, ConfigError)
+
+
+def test_payments_converted_to_dollars_are_royalties_and_what_is_left_out_is_said(
+    space: Workspace, terms: dict[str, Any], tmp_path: Path
+) -> None:
+    """From pools in EUR, where some are paid in dollars and others are not."""
+    out, year = tmp_path / "out.csv", str(YEAR)
+    payees = tmp_path / "payees.csv"
+    payees.write_text(payees.read_text().replace("dee,,,,DE,,,,", "dee,,acc-dee,,US,W-9,,,0"))
+    converts = {"date": "2026-05-29", "source": "ECB", "rates": {"USD": "1.08", "JPY": "162"}}
+    euros = {**terms, "currency": "EUR", "countries": {}, "conversion": converts}
+    pay("fund", {**euros, "name": "euros"})
+    done = command("tax", "1099-misc", "--year", year, "--out", str(out))
+    boxes = ("contributor", "box_2_royalties", "box_4_federal_income_tax_withheld")
+    assert [tuple(row[box] for box in boxes) for row in rows_of(out)] == [
+        ("ann", "432.00", "0.00"), ("bob", "324.00", "77.76"),
+    ]  # fmt: skip
+    assert "dee: 100.00 EUR is left out, because no rate to US dollars" in " ".join(done.stdout.split())
+    pay("fund", {**terms, "name": "small", "pool": "90.00", "countries": {}})
+    done = command("tax", "1099-misc", "--year", year, "--out", str(out))
+    assert "dee is left out: paid 9.00 USD, less than 10.00" in done.stdout
+    payees.write_text(payees.read_text().replace("acc-ann-0001,USD,US,W-9,2026-01-05", "acc-ann-0001,USD,US,,"))
+    done = command("tax", "1099-misc", "--year", year, "--out", str(out))
+    assert "ann is left out: paid 468.00 USD, without a tax form" in done.stdout
 
 
 def test_rates_and_countries_are_checked() -> None:

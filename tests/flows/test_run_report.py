@@ -15,6 +15,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from royalty.infra.ledger.optouts import record_optout
 from royalty.infra.pages.contributors import file_of
 from royalty.infra.pages.language import shipped_language
 from royalty.infra.servers.loopback import QUIET, mlflow_server
@@ -436,6 +437,17 @@ def test_a_page_says_what_changed_since_the_last_run(home: Home) -> None:
     page = (Path(reported(home, stages).folder) / file_of("ann")).read_text(encoding="utf-8")
     for text in ("+1.0000", "+0.5000", "unchanged", "Rank by credit", "Credit (not certain to have moved)"):
         assert text in page, text
+
+
+def test_a_page_lists_what_its_contributor_withdrew(home: Home) -> None:
+    stages = logged(home)
+    page = Path(reported(home, stages).folder) / file_of("ann")
+    assert "Opt-outs" not in page.read_text(encoding="utf-8")
+    optout = record_optout(home.space.acts, "clerk", "ann", ["cats/<1>.png", "two.png"], "sold")
+    html = (Path(reported(home, stages).folder) / file_of("ann")).read_text(encoding="utf-8")
+    for text in ("Opt-outs", "cats/&lt;1&gt;.png", "two.png", f"optouts/{optout.id}.json"):
+        assert text in html, text
+    assert "Opt-outs" not in (page.parent / Path(file_of("bob")).name).read_text(encoding="utf-8")
 
 
 def test_stages_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -302,3 +303,12 @@ def test_rows_that_grew_since_do_not_matter(books: Books) -> None:
     RunStore(books.ledger.engine).record_stage(StageRecord("later", "k", {}, {}, 1.0))
     books.pack()
     assert verifier.verify(books.folder / "pack").problems == []
+
+
+def test_the_verifier_shows_characters_that_a_terminal_obeys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = SimpleNamespace(notes=["a\x1b[2J"], problems=["Zoë\u202e"], heads=[], entries=0, acts={})
+    monkeypatch.setattr(verifier, "verify", lambda *arguments: found)
+    assert verifier.main([]) == 1
+    assert capsys.readouterr().out.startswith("note: a\\x1b[2J\nPROBLEM: Zoë\\u202e\n")

@@ -15,13 +15,14 @@ from typer.testing import CliRunner, Result
 
 import royalty.infra.doctor
 from royalty.flows.cli.app import app
+from royalty.infra.audit.signing import new_key
 from royalty.infra.doctor import Finding
 from royalty.infra.processes.machine import free_port
 from royalty.infra.settings import Settings, settings
 from royalty.infra.stores.weights import RECORD
 from royalty.infra.workspace import open_workspace
 
-LINES = ["versions", "devices", "weights", "Prefect", "MLflow", "ledger", "disk", "permissions", "clock"]
+LINES = ["versions", "devices", "weights", "Prefect", "MLflow", "ledger", "disk", "permissions", "key", "clock"]
 
 
 class Late(BaseHTTPRequestHandler):
@@ -75,6 +76,12 @@ def test_a_machine_that_will_do_passes_before_its_first_run_and_after(tmp_path: 
     done, found = doctor()
     assert done.exit_code == 0, found
     assert "0 statements, all verified" in found["ledger"].says
+    assert "signing.pem, which the first posting writes, not encrypted" in found["key"].says
+    pem = tmp_path / "home" / "audit" / "signing.pem"
+    new_key(pem)
+    done, found = doctor()
+    assert done.exit_code == 0, "this is a warning"
+    assert f"{pem}, not encrypted: whoever reads it, or a backup of it" in found["key"].says
     shown = CliRunner().invoke(app, ["doctor"])
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["✓", line] for line in LINES]
 
@@ -91,6 +98,9 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     (home / "weights" / "clip").mkdir(parents=True)
     entries = {"config.json": {"bytes": 1, "sha256": "0" * 64}}
     (home / "weights" / "clip" / RECORD).write_text(json.dumps({"files": entries}))
+    pem = home / "audit" / "signing.pem"
+    new_key(pem)
+    pem.chmod(0o644)
     monkeypatch.setattr(royalty.infra.doctor, "FREE_SPACE", 2**70)
     monkeypatch.setattr(royalty.infra.doctor, "requires", lambda name: ["torch<1", "no-such-package>=2"])
     monkeypatch.setattr(royalty.infra.doctor, "DRIVER", home)
@@ -108,6 +118,7 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
         "MLflow": "is damaged",
         "disk": "free some",
         "permissions": f"chmod o-w {home}",
+        "key": f"chmod go= {pem}",
         "clock": "the clock went back",
     }.items():
         assert remedy in found[line].says
@@ -137,3 +148,17 @@ def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     assert "Start the database, or set ROYALTY_DATABASE_URL" in found["ledger"].says
     assert "is not a folder; move it away" in found["permissions"].says
     assert "secret" not in done.stdout
+
+
+def test_a_key_with_a_password_is_encrypted_and_another_password_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = tmp_path / "key.pem"
+    new_key(pem, "secret")
+    monkeypatch.setenv("ROYALTY_SIGNING_KEY", str(pem))
+    for password, passes, says in (("secret", True, f"{pem}, encrypted"), ("wrong", False, "Correct the password")):
+        monkeypatch.setenv("ROYALTY_SIGNING_PASSWORD", password)
+        settings.cache_clear()
+        finding = doctor()[1]["key"]
+        assert finding.passes is passes
+        assert says in finding.says

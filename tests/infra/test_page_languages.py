@@ -9,14 +9,17 @@ from dataclasses import replace
 import pytest
 
 from royalty.infra.ledger.acts import Act
+from royalty.infra.ledger.approvals import Approval
 from royalty.infra.ledger.cases import Case
-from royalty.infra.pages.case_rows import CaseRow
+from royalty.infra.pages.approval import SHOWN, ApprovalPage, render_approval
+from royalty.infra.pages.case_rows import CaseRow, OptOutRow
 from royalty.infra.pages.cases import CasePage, render_case
 from royalty.infra.pages.combined import combined
 from royalty.infra.pages.contributors import ContributorPage, HistoryRow, ImageValues, file_of, render_pages
 from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.language import Language, language_of, shipped_language
 from royalty.infra.pages.report import ContributorRow
+from royalty.models.payout.approval import ApprovalRules, reasons_to_wait
 
 ROW = ContributorRow("ZOE", 1200, 0.25, 0.1, 0.125, 0.5, 0.125, "12", b"", 1, 3, 34)
 HISTORY = tuple(
@@ -38,8 +41,20 @@ CASES = tuple(
     CaseRow("AB", state, "R", "C", "", "2030-01-02T03:04+00:00")
     for state in ("open", "overdue", "released", "reversed")
 )
+OPTOUTS = tuple(OptOutRow("AB", works, "2030-01-02T03:04+00:00") for works in ((), ("W",), ("W",) * 15))
 PAGE = ContributorPage(
-    ROW, 1234, (), None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
+    ROW,
+    1234,
+    (),
+    None,
+    VALUES,
+    HISTORY,
+    0.5,
+    "2030-01-02T03:04+00:00",
+    (("K", "A", "B"),),
+    pairs=PAIRS,
+    cases=CASES,
+    optouts=OPTOUTS,
 )
 
 
@@ -78,7 +93,17 @@ def test_pages_have_no_sentence_beside_the_language() -> None:
     written = words_of("".join(pages.values()))
     left = set(re.findall(r"\b[a-z]{3,}\b", re.sub(r"Royalty|January|UTC", "", written)))
     assert left <= {"amp", "nbsp", "quot", "lt", "gt"}, left
-    for name in ("LEAD_REFUSED", "LEAD_ADJUSTED_PROPOSED", "PAIR_MORE", "STATE_OVERDUE", "INDEX_NEW", "KIND_DECISION"):
+    for name in (
+        "LEAD_REFUSED",
+        "LEAD_ADJUSTED_PROPOSED",
+        "PAIR_MORE",
+        "STATE_OVERDUE",
+        "OPTOUTS_CAPTION",
+        "OPTOUT_ALL",
+        "OPTOUT_MORE",
+        "INDEX_NEW",
+        "KIND_DECISION",
+    ):
         assert name in written, name
     tools = json.loads(pages["index.html"].partition("data-texts='")[2].partition("'")[0])
     assert tools["find"].strip() == "TOOLS_FIND"
@@ -137,3 +162,37 @@ def test_pages_of_cases_have_no_sentence_beside_the_language() -> None:
         assert not left, left
     german = words_of(render_case(CasePage(Case.of(acts), "reversed", (), ()), shipped_language("de")))
     assert "JUNE hält weiterhin €1.00 von ZOE zurück" in german
+
+
+def test_pages_of_approvals_have_no_sentence_beside_the_language() -> None:
+    moment, people = "2030-01-02T03:04+00:00", {f"P{place}": 12 for place in range(SHOWN + 1)}
+    everybody = {"paid_before": [], "moved": [*people, "Z"], "loosened": True, "money": "€{}".format}
+    rules = ApprovalRules(5, first_payee=True, changed_account=True)
+    reasons = reasons_to_wait(rules, people, **everybody)
+    reasons += reasons_to_wait(rules, {"Z": 12}, **everybody)
+    reasons += reasons_to_wait(rules, {"Z": 12}, **{**everybody, "paid_before": ["Z"]})
+    reasons += reasons_to_wait(rules, people, **{**everybody, "paid_before": people})
+    request = {"pool": "JUNE", "period": "", "currency": "EUR", "gets": people, "reasons": list(dict.fromkeys(reasons))}
+    asked = Act(0, "approval", "AB", "requested", "BY", request, "0", "1", moment)
+    few = Act(0, "approval", "AB", "requested", "BY", {**request, "gets": {"Z": 12}}, "0", "1", moment)
+    names = {
+        name: f"{name.upper()} " + " ".join(sorted(set(re.findall(r"\{\w+\}", text))))
+        for name, text in shipped_language("en").sentences.items()
+    }
+    own = language_of({"locale": "en", **names, "date_pattern": "y"}, "own.yaml")
+    written = ""
+    for first, kind in ((asked, ""), (few, "approved"), (few, "rejected")):
+        verdict = [Act(1, "approval", "AB", kind, "ME", {"note": "N"}, "0", "1", moment)] if kind else []
+        written += words_of(render_approval(ApprovalPage(Approval("AB", (first, *verdict))), own))
+    left = set(re.findall(r"\b[a-z]{3,}\b", re.sub(r"Royalty|January|UTC", "", written)))
+    assert not left, left
+    known = {name.upper() for name in names if name.startswith(("approval_", "recorded_wait"))}
+    assert known - set(re.findall(r"\w+", written)) == set()
+    german = words_of(render_approval(ApprovalPage(Approval("AB", (few,))), shipped_language("de")))
+    for part in (
+        "0,12\xa0€ aus",
+        "Sie zahlt zum ersten Mal an Z.",
+        "wartet auf eine zweite Person",
+        "und 191 weitere.",
+    ):
+        assert part in german, part

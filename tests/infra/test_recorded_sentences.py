@@ -128,6 +128,7 @@ def test_every_recorded_sentence_is_one_that_is_recorded() -> None:
     written = set(re.findall(r"\w+", " ".join(page_of_names(name) for name in chosen)))
     of_cases = {"recorded_kept", *(f"recorded_hold_{why}" for why in ("disputed", "unpayable", "confusable"))}
     names = {name for name in shipped_language("en").sentences if name.startswith("recorded_")} - of_cases
+    names -= {name for name in names if name.startswith("recorded_wait")}  # see `test_page_languages`
     assert {name for name in names if name.upper() not in written} == set()
 
 

@@ -197,6 +197,11 @@ def test_pages_of_other_sites_are_refused(served: dict[str, Server], server: str
         assert ask(read, Origin=origin)[1]["Access-Control-Allow-Origin"] is None, origin
         assert status(url + written, payload, Origin=origin) == 403, origin
         assert status(url + written, payload, Origin=origin, **{"Content-Type": "text/plain"}) == 403, origin
+    if server == "prefect":
+        for headers in ({}, {"Origin": url}, {"Prefect-Csrf-Token": "guess", "Prefect-Csrf-Client": "planted"}):
+            assert status(url + written, payload, **headers) == 403, "without a token of Prefect's"
+        with SyncPrefectClient(f"{url}/api") as client:
+            assert client.create_flow_from_name("own")
     for own in (url, url.replace(HOST, "localhost")):
         assert ask(read, Origin=own)[1]["Access-Control-Allow-Origin"] == own
         assert status(read, Host=urlsplit(own).netloc) == 200

@@ -32,6 +32,7 @@ def test_who_has_no_account_in_the_currency_is_not_payable(tmp_path: Path) -> No
 
 def test_without_a_column_of_payees_all_are_paid_by_name(tmp_path: Path) -> None:
     assert read(tmp_path, "contributor,name\nann,Ann\n") is None
+    assert read(tmp_path, "contributor,discount,country,studio\nann,1,CH,Zoo\n") is None
     assert unpayable(None, ["ann"], "EUR") == frozenset()
 
 
@@ -39,8 +40,20 @@ def test_without_a_column_of_payees_all_are_paid_by_name(tmp_path: Path) -> None
     ("row", "says"),
     [
         (f"ann,,{IBAN},\nann,,{IBAN},", r"row 3: a contributor has one payee, and 'ann' is already in row 2"),
-        ("ann,,DE88370400440532013000,", r"row 2: 'DE88370400440532013000' is not an IBAN"),
-        ("ann,,DE8937040044053201300,", r"row 2: .* is not an IBAN: an IBAN of DE has 22 characters, and this has 21"),
+        (
+            "ann,,DE88370400440532013000,",
+            r"row 2: .* is an IBAN, and 'DE88370400440532013000' is not: its check digits",
+        ),
+        ("ann,,DE8937040044053201300,", r"row 2: .* is not: an IBAN of DE has 22 characters, and this has 21"),
+        ("ann,,DE89,", r"row 2: .* 'DE89' is not: an IBAN of DE has 22 characters, and this has 4"),
+        ("ann,,IBAN DE88 3704 0044 0532 0130 00,", r"row 2: .* is not: its check digits do not fit"),
+        ("ann,,GB83-WEST-1234-5698-7654-32,", r"row 2: .* is not: its check digits do not fit"),
+        ("ann,,de89.3704.0044.0532.0130.00,", r"row 2: .* is not: an IBAN has two letters, two digits, and letters"),
+        ("ann,,ZZ12345,", r"row 2: .* is not: no country with IBANs has the code ZZ"),
+        ("ann,,\uff24\uff25\uff18\uff19370400440532013000,", r"signs of ASCII, and .* has '\\uff24'"),
+        ("ann,,DE\u0668\u0669370400440532013000,", r"signs of ASCII, and .* has '\\u0668'"),
+        (f"ann,,\u200b{IBAN},", r"signs of ASCII, and '\\u200bDE89\d+' has '\\u200b'"),
+        (f"ann,,{IBAN}\x07,", r"signs of ASCII, and .* has '\\x07'"),
         ("ann,," + "x" * 35 + ",", r"at most 34 characters, and this has 35"),
     ],
 )
@@ -55,6 +68,10 @@ def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:
         ("contributor,Payee", "row 1: unknown column 'Payee'; did you mean 'payee'"),
         ("contributor, payee", "row 1: unknown column ' payee'; did you mean 'payee'"),
         ("contributor,IBAN", "row 1: accounts stand in the column `payee`, and there is 'IBAN'"),
+        ("contributor,account number", "row 1: accounts stand in the column `payee`, and there is 'account number'"),
+        ("contributor,payee_iban", "row 1: accounts stand in the column `payee`, and there is 'payee_iban'"),
+        ("contributor,Kontonummer", "row 1: accounts stand in the column `payee`, and there is 'Kontonummer'"),
+        ("contributor,payee,IBAN", "row 1: accounts stand in the column `payee`, and there is 'IBAN'"),
         ("contributor,payee,payee", "row 1: each column has one name, and 'payee' names several"),
         ("contributor,contributor", "row 1: each column has one name, and 'contributor' names several"),
     ],
@@ -62,6 +79,26 @@ def test_accounts_that_cannot_be(tmp_path: Path, row: str, says: str) -> None:
 def test_a_header_that_would_lose_accounts_is_refused(tmp_path: Path, header: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read(tmp_path, f"{header}\n{','.join(['ann'] * len(header.split(',')))}\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "account"),
+    [
+        (f"IBAN {IBAN}", IBAN),
+        (f"IBAN: {IBAN.lower()}", IBAN),
+        ("GB82-WEST-1234-5698-7654-32", "GB82WEST12345698765432"),
+        ("mt84-malt-0110-0001-2345-mtlc-ast0-01s", "MT84MALT011000012345MTLCAST001S"),
+        (f"DE89\u00a0{IBAN[4:]}", IBAN),
+        ("jo42@example.org", "jo42@example.org"),
+        ("paypal:ann", "paypal:ann"),
+        ("acc-7", "acc-7"),
+        ("no. AC12", "no.AC12"),
+        ("12-345678", "12-345678"),
+    ],
+)
+def test_ibans_have_one_spelling_and_other_accounts_stay(tmp_path: Path, written: str, account: str) -> None:
+    payee = read(tmp_path, HEAD + f"ann,,{written},\n")["ann"]
+    assert (payee.account, payee.has_iban) == (account, account.isalnum())
 
 
 def test_a_name_that_is_not_seen_is_refused_and_one_that_looks_like_anothers_is_named(tmp_path: Path) -> None:

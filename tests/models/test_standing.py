@@ -89,4 +89,8 @@ def test_one_person_has_one_name() -> None:
     assert same_person("Ann Lee", " ann  LEE")
     assert same_person("\uff21nn", "ann")
     assert same_person("ann\u200b", "ann"), "nobody sees the difference"
+    assert same_person("r\u043e\u043et", "root"), "Cyrillic letters"
+    assert same_person("\u0412\u041e\u0412", "bob"), "Cyrillic letters that look so in capitals only"
+    assert same_person("AI", "Al")
     assert not same_person("ann", "bob")
+    assert not same_person("\u043e\u043b\u044f", "ola")
