@@ -82,13 +82,14 @@ class PartsOfImages:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A statement that names the contributor: its pool, with the period if it has one.
+    """A statement of the pool, or another one that names the contributor: its pool, with the period if it has one.
 
     Attributes:
         kind: `division`, `replacement` of an earlier division of the pool, `release` of held money, `correction`, or
             `decision` of a case.
         credit: None if its credit table is not in this store.
         amount: what the statement paid, held, or added to the contributor's account.
+        moved: sentences on what moved since the statement before, in the language of the page.
     """
 
     pool: str
@@ -97,6 +98,7 @@ class HistoryRow:
     credit: float | None
     amount: str
     active: bool
+    moved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class ContributorPage:
             empty if nothing was.
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
             value; None if no earlier run credits this contributor.
+        moved: sentences on what moved since that run, in the language of the page.
         pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
         cases: disputes about money of this contributor.
         parts: the credit divided among images; None if it was not.
@@ -132,6 +135,7 @@ class ContributorPage:
     pairs: tuple[PairRow, ...] | None = None
     cases: tuple[CaseRow, ...] = ()
     parts: PartsOfImages | None = None
+    moved: tuple[str, ...] = ()
 
 
 def file_of(name: str) -> str:

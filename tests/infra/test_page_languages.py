@@ -20,7 +20,7 @@ from royalty.infra.pages.report import ContributorRow
 
 ROW = ContributorRow("ZOE", 1200, 0.25, 0.1, 0.125, 0.5, 0.125, "12", b"", 1, 3, 34)
 HISTORY = tuple(
-    HistoryRow("JUNE", "2030-01-02T03:04+00:00", kind, credit, "12", credit is None)
+    HistoryRow("JUNE", "2030-01-02T03:04+00:00", kind, credit, "12", credit is None, ("W",))
     for kind, credit in (
         ("division", 0.5),
         ("replacement", None),
@@ -39,7 +39,18 @@ CASES = tuple(
     for state in ("open", "overdue", "released", "reversed")
 )
 PAGE = ContributorPage(
-    ROW, 1234, (), None, VALUES, HISTORY, 0.5, "2030-01-02T03:04+00:00", (("K", "A", "B"),), pairs=PAIRS, cases=CASES
+    ROW,
+    1234,
+    (),
+    None,
+    VALUES,
+    HISTORY,
+    0.5,
+    "2030-01-02T03:04+00:00",
+    (("K", "A", "B"),),
+    pairs=PAIRS,
+    cases=CASES,
+    moved=("W",),
 )
 
 

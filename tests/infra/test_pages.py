@@ -119,7 +119,10 @@ def test_parts_of_images_say_what_they_are(report: Report) -> None:  # noqa: F81
         page = ContributorPage(row, 3, (), None, (), (), None, None, None, parts=parts)
         return " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report)[file_of("ann")]).split())
 
+    captioned = (replace(tile, about="grinning face · CC BY-SA 4.0 · 2018-12-31"),)
+    assert "cdcdcdcd grinning face · CC BY-SA 4.0 · 2018-12-31" in text(0.5, highest=captioned)
     whole = text(0.5)
+    assert "Credit is about this model and the property measured here, its Score. It says nothing about any" in whole
     assert "is divided among the 2 images trained on. An image has a larger part if" in whole
     assert re.search(r"All images, highest part first 1\. \+0\.25\S* 50\.0% · €2\.00 cdcdcdcd 2\. ", whole)
     assert "amounts to €4.00, to the smallest unit" in whole
