@@ -87,9 +87,10 @@ class HistoryRow:
     Attributes:
         kind: `division`, `replacement` of an earlier division of the pool, `release` of held money, `correction`, or
             `decision` of a case.
-        credit: None if its credit table is not in this store.
+        credit: None if its credit table is not in this store, or lacks the contributor.
         amount: what the statement paid, held, or added to the contributor's account.
         moved: sentences on what moved since the statement before, in the language of the page.
+        uncredited: the credit table lacks the contributor.
     """
 
     pool: str
@@ -99,6 +100,7 @@ class HistoryRow:
     amount: str
     active: bool
     moved: tuple[str, ...] = ()
+    uncredited: bool = False
 
 
 @dataclass(frozen=True)

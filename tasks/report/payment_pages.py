@@ -204,10 +204,13 @@ def _histories(
             divided.add(pool)
         step = steps.get(posted.id)
         for name in named & names if step is None else names:
-            credit = credits[posted.valuation].get(name)
+            known = credits[posted.valuation]
+            uncredited = bool(known) and name not in known
             amount = ", ".join(_amounts(name, posted, language)) or language.text("none")
             reasons = tuple(step.reasons(name, language, named=name in named)) if step else ()
-            row = HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active, reasons)
+            row = HistoryRow(
+                pool_of(posted), posted.created_at, kind, known.get(name), amount, posted.active, reasons, uncredited
+            )
             histories[name].append(row)
     return histories
 

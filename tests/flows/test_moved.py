@@ -106,4 +106,5 @@ def test_statements_are_compared_with_those_of_their_period_or_pool(monkeypatch:
     rows = _histories({"ann", "dee"}, statements, named, credits, steps, ENGLISH)
     assert [len(row.moved) > 0 for row in rows["ann"]] == [True, True, False, True, False, True]
     assert [row.amount for row in rows["dee"]] == ["none"] * 4, "not named, and yet a row"
+    assert [row.uncredited for row in (rows["ann"][0], rows["dee"][0])] == [False, True]
     assert rows["dee"][0].moved == ("No entry: no images of this contributor yet.",)
