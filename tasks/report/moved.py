@@ -87,8 +87,8 @@ class Step:
         if not named:
             yield t("moved_no_entry")
         if self.before is None:
-            others = self.now.ids - own.keys()
-            yield t("moved_first", own=_number(len(own), language), others=_number(len(others), language))
+            others = len(self.now.ids) - len(own)
+            yield t("moved_first", own=_number(len(own), language), others=_number(others, language))
         yield from self.causes(name, language)
         if name in self.now.credit:
             before = self.before.credit.get(name) if self.before else None
@@ -106,14 +106,14 @@ class Step:
             yield t("moved_own", added=added, removed=removed, changed=_number(len(changed), language))
         else:
             yield t("moved_own_same", count=_number(len(own), language))
-        others = {
-            "added": self.added - own.keys(),
-            "adding": self.adding - {name},
-            "removed": self.removed - then.keys(),
-            "removing": self.removing - {name},
+        others = {  # by intersection, which takes the time of a contributor's images and not of all
+            "added": len(self.added) - len(self.added.intersection(own)),
+            "adding": len(self.adding) - (name in self.adding),
+            "removed": len(self.removed) - len(self.removed.intersection(then)),
+            "removing": len(self.removing) - (name in self.removing),
         }
         if others["added"] or others["removed"]:
-            yield t("moved_others", **{part: _number(len(each), language) for part, each in others.items()})
+            yield t("moved_others", **{part: _number(count, language) for part, count in others.items()})
         else:
             yield t("moved_others_same")
         if self.before.measure != self.now.measure:
