@@ -28,30 +28,40 @@ def run(*arguments: str) -> str:
 
 def make_pages(folder: Path) -> dict[str, Path]:
     """The pages, by name: a case that was decided, an approval that waits, and the statement of somebody's year."""
-    with paying_home(folder / "home") as space, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROYALTY_ACTOR", "clerk")
-        proof = folder / "comparison.pdf"
-        proof.write_bytes(b"%PDF")
-        credited(space, "photos", CREDIT, TERMS)
-        pay("photos", {**TERMS, "period": "2026-05"})
-        claim = ["--claimant", "Photo Agency", "--contributor", "Mary Somerville", "--reason", "Copies of our photos"]
-        opened = run(
-            "case", "open", *claim, "--work", "harbour.png", "--evidence", str(proof), "--by", "clerk", "--json"
-        )
-        case = str(json.loads(opened)["id"])
-        run("case", "message", case, "I took these photos myself in 2019.", "--by", "Mary Somerville")
-        pay("photos", {**TERMS, "period": "2026-06"})
-        verdict = ["--reverse", "--reason", "Both show the same negative", "--award", "Photo Agency=120.00"]
-        run("case", "decide", case, *verdict, "--by", "judge")
-        waiting = pay("photos", {**TERMS, "period": "2026-07", "approval": {"above": "500.00", "first_payee": True}})
-        assert waiting.approval
-        year = str(datetime.now(UTC).year)
-        written = json.loads(run("statement", "Mary Somerville", "--year", year, "--json"))
-        return {
-            "case": space.root / "cases" / f"{case}.html",
-            "approval": space.root / "approvals" / f"{waiting.approval}.html",
-            "annual": Path(written["files"][0]),
-        }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROYALTY_ACTOR", "clerk")  # before the home is opened, which reads the settings
+        with paying_home(folder / "home") as space:
+            proof = folder / "comparison.pdf"
+            proof.write_bytes(b"%PDF")
+            credited(space, "photos", CREDIT, TERMS)
+            pay("photos", {**TERMS, "period": "2026-05"})
+            claim = [
+                "--claimant",
+                "Photo Agency",
+                "--contributor",
+                "Mary Somerville",
+                "--reason",
+                "Copies of our photos",
+            ]
+            opened = run(
+                "case", "open", *claim, "--work", "harbour.png", "--evidence", str(proof), "--by", "clerk", "--json"
+            )
+            case = str(json.loads(opened)["id"])
+            run("case", "message", case, "I took these photos myself in 2019.", "--by", "Mary Somerville")
+            pay("photos", {**TERMS, "period": "2026-06"})
+            verdict = ["--reverse", "--reason", "Both show the same negative", "--award", "Photo Agency=120.00"]
+            run("case", "decide", case, *verdict, "--by", "judge")
+            waiting = pay(
+                "photos", {**TERMS, "period": "2026-07", "approval": {"above": "500.00", "first_payee": True}}
+            )
+            assert waiting.approval
+            year = str(datetime.now(UTC).year)
+            written = json.loads(run("statement", "Mary Somerville", "--year", year, "--json"))
+            return {
+                "case": space.root / "cases" / f"{case}.html",
+                "approval": space.root / "approvals" / f"{waiting.approval}.html",
+                "annual": Path(written["files"][0]),
+            }
 
 
 @pytest.fixture(scope="module")
