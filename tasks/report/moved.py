@@ -153,7 +153,8 @@ def brought(space: Workspace, data: Ingested) -> dict[str, dict[str, str]]:
     """Names of files by contributor and item id; of embedded images, those trained on, without names."""
     if data.outputs.listed:
         return files_of(space.artifacts, data.outputs.listed)
-    train = open_set(space.artifacts.verified(data.outputs.train))
+    file = space.artifacts.path(data.outputs.train)  # for its names only, which need no second look at all pixels
+    train = open_set(file if file.is_file() else space.artifacts.verified(data.outputs.train))
     owned = zip(train.contributors, train.membership.T, strict=True)
     return {name: {train.ids[place]: "" for place in members.nonzero()[0]} for name, members in owned}
 
