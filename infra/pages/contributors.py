@@ -82,13 +82,15 @@ class PartsOfImages:
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A statement that names the contributor: its pool, with the period if it has one.
+    """A statement of the pool, or another one that names the contributor: its pool, with the period if it has one.
 
     Attributes:
         kind: `division`, `replacement` of an earlier division of the pool, `release` of held money, `correction`, or
             `decision` of a case.
-        credit: None if its credit table is not in this store.
+        credit: None if its credit table is not in this store, or lacks the contributor.
         amount: what the statement paid, held, or added to the contributor's account.
+        moved: sentences on what moved since the statement before, in the language of the page.
+        uncredited: the credit table lacks the contributor.
     """
 
     pool: str
@@ -97,6 +99,8 @@ class HistoryRow:
     credit: float | None
     amount: str
     active: bool
+    moved: tuple[str, ...] = ()
+    uncredited: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class ContributorPage:
             empty if nothing was.
         before, since, changes: credit in the last run of this name, its time, and the differences as name, old and new
             value; None if no earlier run credits this contributor.
+        moved: sentences on what moved since that run, in the language of the page.
         pairs: the surest substitutes and complements of this contributor, surest first; None if pairs were not tested.
         cases: disputes about money of this contributor.
         optouts: works that this contributor withdrew.
@@ -134,6 +139,7 @@ class ContributorPage:
     cases: tuple[CaseRow, ...] = ()
     optouts: tuple[OptOutRow, ...] = ()
     parts: PartsOfImages | None = None
+    moved: tuple[str, ...] = ()
 
 
 def file_of(name: str) -> str:

@@ -254,12 +254,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG image as a data URI, and its display size."""
+    """A PNG image as a data URI, its display size, and the width in pixels of the file."""
 
     uri: str
     width: int
     height: int
     enlarged: bool
+    own_width: int
 
 
 SCRIPT = "page.js"
@@ -361,4 +362,5 @@ def _picture(png: bytes, width: int, height: int) -> Picture:
         width=max(1, round(png_width * factor)),
         height=max(1, round(png_height * factor)),
         enlarged=factor >= 1,
+        own_width=png_width,
     )

@@ -24,6 +24,11 @@ from royalty.models.data.tarball import read_tarball
 OTHERS = "others"
 """The one contributor of all who have too few drawings to be named."""
 LICENSE = "CC BY-SA 4.0"
+ATTRIBUTION = (
+    "All emojis designed by OpenMoji - the open-source emoji and icon project (https://openmoji.org). License: "
+    "CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/)"
+)
+"""What the license asks to be shown with the drawings."""
 FEWEST = 10
 """Emoji of a subgroup that is a label: enough to be divided into training, validation and held-out images."""
 GRID = 72

@@ -116,12 +116,14 @@ def _valuations(space: Workspace, stages: RunStages, ids: set[str]) -> list[Valu
 
 
 def _statements(space: Workspace, stages: RunStages) -> list[Posted]:
-    """Statements of pools that this credit divided, and those that move money of its contributors."""
+    """Statements of pools that this credit divides, and those that move money of its contributors."""
     names, statements = set(stages.ingest.outputs.players), space.ledger.verified_statements()
-    table = stages.credit.outputs.table
+    table, pool = stages.credit.outputs.table, stages.pay.inputs.pool
     pools = {(posted.pool, posted.period) for posted in statements if posted.valuation == table}
     return [
-        posted for posted in statements if (posted.pool, posted.period) in pools or any(map(posted.concerns, names))
+        posted
+        for posted in statements
+        if posted.pool == pool or (posted.pool, posted.period) in pools or any(map(posted.concerns, names))
     ]
 
 

@@ -27,6 +27,7 @@ from royalty.tasks.pay.headline import headline
 from royalty.tasks.pay.stages import PayOutputs
 from royalty.tasks.report.notes import (
     COALITION_MODELS,
+    attribution,
     data_notes,
     diagnostic_rows,
     failure_notes,
@@ -111,6 +112,7 @@ def compose_report(
         diagnostics=tuple(diagnostic_rows(credit.diagnostics)),
         notes=(
             *data_notes(data),
+            *attribution(config.data, space.artifacts, data.listed),
             resolution(config, measured, measure.utility_stderr["pruned"]),
             *failure_notes(credit.failed),
             *added.notes,

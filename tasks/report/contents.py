@@ -8,8 +8,9 @@ from pydantic import ConfigDict, TypeAdapter
 
 from royalty.infra.pages.combined import REPORT
 from royalty.infra.pages.contributors import ContributorPage, render_pages
-from royalty.infra.pages.language import Language
+from royalty.infra.pages.language import SOURCE, Language, shipped_language
 from royalty.infra.pages.report import Report, render_report
+from royalty.infra.stores.artifacts import StoreError
 
 PORTABLE = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
 
@@ -39,8 +40,12 @@ class Contents:
 
         Raises:
             pydantic.ValidationError: another version of Royalty wrote it, with other fields.
+            StoreError: another version wrote it, with other texts.
         """
-        return cls(*_adapter().validate_json(payload))
+        contents = cls(*_adapter().validate_json(payload))
+        if contents.language.sentences.keys() != shipped_language(SOURCE).sentences.keys():
+            raise StoreError("another version of Royalty wrote them, with other texts")
+        return contents
 
     def render(self) -> dict[str, str]:
         """The report, the index of contributors and a page for each, as HTML by file name."""

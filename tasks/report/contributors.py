@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from royalty.infra.pages.contributors import ContributorPage, ImageValues, Tile
 from royalty.infra.pages.language import Language
 from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import ContributorRow, Report
+from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.workspace import Workspace
 from royalty.models.data.teams import people
 from royalty.models.payout.division import Settlement
@@ -25,7 +27,10 @@ from royalty.tasks.pay.credits import ranked
 from royalty.tasks.pay.remarks import adjustments
 from royalty.tasks.report.background import Background, EarlierRun
 from royalty.tasks.report.image_parts import parts_by_contributor
+from royalty.tasks.report.moved import Step, state_of
 from royalty.tasks.report.stages import RunStages
+
+logger = logging.getLogger(__name__)
 
 TILES = 12
 """Most images that a page shows for each valuation."""
@@ -48,12 +53,12 @@ def compose_pages(
     remarks = adjustments(stages.pay.outputs, partial(language.money, currency=payout.currency))
     interactions = report.interactions
     earlier, valued = background.earlier, _valued(background)
-    before = _earlier_credit(space, earlier)
+    before, step = _earlier_credit(space, earlier), _step(space, earlier, stages)
     parts = parts_by_contributor(space, stages, background, payout.currency, language)
     pages = []
     for row in rows:
         then = before.get(row.name)
-        changes = tuple(_changes(row, then, stages, earlier, language)) if earlier and then else None
+        changes = tuple(_changes(row, then, earlier, language)) if earlier and then else None
         pages.append(
             ContributorPage(
                 row=row,
@@ -65,6 +70,7 @@ def compose_pages(
                 before=then.credit if then else None,
                 since=earlier.created_at if earlier and then else None,
                 changes=changes,
+                moved=tuple(step.causes(row.name, language)) if step else (),
                 pairs=interactions.of(row.name) if interactions and not interactions.omitted else None,
                 cases=case_rows(background.cases, [row.name]),
                 optouts=tuple(
@@ -158,10 +164,20 @@ def _earlier_credit(space: Workspace, earlier: EarlierRun | None) -> dict[str, E
     }
 
 
+def _step(space: Workspace, earlier: EarlierRun | None, stages: RunStages) -> Step | None:
+    """What moved since the earlier run; None if there is none, or its images are not in this store."""
+    if earlier is None:
+        return None
+    try:
+        return Step(False, state_of(space, earlier.stages), state_of(space, stages))
+    except StoreError as error:
+        logger.warning("The contributor pages do not say what moved since the earlier run: %s", error)
+        return None
+
+
 def _changes(
     row: ContributorRow,
     then: EarlierCredit,
-    stages: RunStages,
     earlier: EarlierRun,
     language: Language,
 ) -> Iterator[tuple[str, str, str]]:
@@ -179,9 +195,6 @@ def _changes(
     yield t("change_interval"), interval(then.low, then.high), interval(row.ci_low, row.ci_high)
     yield t("change_rank"), then.rank, row.rank
     yield t("change_trained"), str(then.items), str(row.items)
-    before, now = earlier.stages.ingest.outputs.brought, stages.ingest.outputs.brought
-    other = "" if before.get(row.name) == now.get(row.name) else "_other"
-    yield t("change_content"), t(f"content_before{other}"), t(f"content_now{other}")
     paid = earlier.stages.pay
     yield (
         t("amount"),

@@ -39,6 +39,7 @@ def parts_by_contributor(
                 image=sheet(background.train.images[[position[row["id"]]]], 1),
                 value=row["credit"],
                 file_name=files.get(row["id"], ""),
+                about=background.about.get(row["id"], ""),
                 place=row["place"],
                 share=row["share"],
                 amount=language.money(int(row["minor_units"]), currency) if "minor_units" in row else "",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.wording import counted
 from royalty.models.data.names import lookalikes, shortened
+from royalty.models.data.openmoji import ATTRIBUTION
 from royalty.models.data.permission import refusal_notes
 from royalty.models.generators.training import Method
 from royalty.models.payout.equal import parts_of
@@ -16,6 +19,7 @@ from royalty.models.payout.policies import reliability
 from royalty.models.properties.registry import Chosen
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
+from royalty.tasks.config.sources import EmbeddedSource, FileSource, FontsSource, OpenmojiSource
 from royalty.tasks.credit.stages import IngestOutputs
 from royalty.tasks.pay.credits import credits_of
 from royalty.tasks.pay.remarks import adjustments, kept_credit, tier_sentence
@@ -109,6 +113,23 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
             "Contributors of whose images none may be used, so that they are not credited: "
             f"{shortened(data.without_images)}."
         )
+
+
+def attribution(source: EmbeddedSource | FileSource, artifacts: ArtifactStore, listed: str) -> Iterator[str]:
+    """The line that a source asks to be shown with its images; of fonts, all names and licenses.
+
+    Args:
+        listed: digest of the table of listed images.
+    """
+    if isinstance(source, OpenmojiSource):
+        yield f"{ATTRIBUTION}."
+    elif isinstance(source, FontsSource):
+        fonts = pd.read_parquet(io.BytesIO(artifacts.get(listed))).reindex(columns=["text", "style", "license"])
+        families = {
+            f"{text.partition(' in ')[2].removesuffix(f' {style}')} ({license or 'license unknown'})"
+            for text, style, license in fonts.fillna("").drop_duplicates().itertuples(index=False)
+        }
+        yield f"Fonts: {', '.join(sorted(families))}."
 
 
 def resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:

@@ -24,6 +24,7 @@ from royalty.tasks.judge.gallery_stage import GALLERY_PAGE
 from royalty.tasks.pay.stages import PAY, Paid
 from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.gallery import KeptGallery
+from royalty.tasks.report.moved import Step, steps_of
 from royalty.tasks.report.payments import payment_rows, pool_of
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import REPORT, TRACK, Reported
@@ -72,9 +73,10 @@ def with_payments(space: Workspace, contents: Contents, division: Paid, statemen
     credits = {
         posted.valuation: _credits(space, posted.valuation)
         for posted, named in zip(statements, moved, strict=True)
-        if named & names
+        if named & names or posted.pool == division.inputs.pool
     }
-    history = _histories(names, statements, moved, credits, contents.language)
+    steps = steps_of(space, division.inputs.pool, statements)
+    history = _histories(names, statements, moved, credits, steps, contents.language)
     report = replace(
         contents.report,
         statement=holds.id if holds else None,
@@ -184,12 +186,14 @@ def _histories(
     statements: Sequence[Posted],
     moved: Sequence[Set[str]],
     credits: Mapping[str, Mapping[str, float]],
+    steps: Mapping[str, Step],
     language: Language,
 ) -> dict[str, list[HistoryRow]]:
-    """The history of each contributor, oldest first.
+    """The history of each contributor, oldest first. A statement with a step is in all of them.
 
     Args:
         moved: the contributors that each statement names.
+        steps: what moved until statements of the pool, by their id.
     """
     divided = set()
     histories: dict[str, list[HistoryRow]] = {name: [] for name in names}
@@ -198,10 +202,15 @@ def _histories(
         if kind == "division":
             kind = "replacement" if pool in divided else kind
             divided.add(pool)
-        for name in named & names:
-            credit = credits[posted.valuation].get(name)
-            amount = ", ".join(_amounts(name, posted, language))
-            row = HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
+        step = steps.get(posted.id)
+        for name in named & names if step is None else names:
+            known = credits[posted.valuation]
+            uncredited = bool(known) and name not in known
+            amount = ", ".join(_amounts(name, posted, language)) or language.text("none")
+            reasons = tuple(step.reasons(name, language, named=name in named)) if step else ()
+            row = HistoryRow(
+                pool_of(posted), posted.created_at, kind, known.get(name), amount, posted.active, reasons, uncredited
+            )
             histories[name].append(row)
     return histories
 

@@ -77,6 +77,7 @@ def test_designers_are_credited_and_what_was_left_out_is_said(run: tuple[Path, C
     assert "Licenses of the images: OFL-1.1 (45)." in report
     assert "Images left out because of their license: All rights reserved. (3)." in report
     assert "These are of: Dee (3)." in report
+    assert "Fonts: Test (OFL-1.1)." in report
     assert "none may be used, so that they are not credited: Dee." in report
 
 

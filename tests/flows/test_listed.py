@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,8 @@ from royalty.tasks.config.sources import FolderSource, OpenmojiSource
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.listed import about_of, columns_of, digest_of_names, files_of, keep_listed
 from royalty.tasks.credit.stopping import Verdict
-from royalty.tasks.report.notes import data_notes
-from royalty.tasks.report.stage_runs import datasets
+from royalty.tasks.report.notes import attribution, data_notes
+from royalty.tasks.report.stage_runs import _ingest_run, datasets
 from royalty.tasks.report.trace_id import identify
 from tests.drawn import openmoji_archive
 
@@ -137,7 +138,8 @@ def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp
         (f"1F{n:03d}", "ab"[n % 2], f"sign {n}", ("Ada", "Bo")[n // 10], f"20{18 + n}-06-01", "") for n in range(20)
     ]
     archive = openmoji_archive(tmp_path / "openmoji.tgz", rows)
-    done = ingest.fn(OpenmojiSource(source="openmoji", path=archive, size=8, least=1), 0, texts=True)
+    source = OpenmojiSource(source="openmoji", path=archive, size=8, least=1)
+    done = ingest.fn(source, 0, texts=True)
     space = open_workspace(settings())
     train = open_set(space.artifacts.path(done.outputs.train))
     assert train.texts is not None
@@ -153,3 +155,8 @@ def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp
     assert profile["licenses"] == {"CC BY-SA 4.0": 20}
     assert profile["years"] == {f"20{year}": 1 for year in range(18, 38)}
     assert "Years in which the images were made: 2018 (1), 2019 (1)" in " ".join(data_notes(done.outputs))
+    images = _ingest_run(space, done).tables["images.json"]
+    assert dict(zip(images["text"], images["date"], strict=True)) == drawn
+    (line,) = attribution(source, space.artifacts, done.outputs.listed)
+    stated = files("royalty.models.data").joinpath("tables", "openmoji-ATTRIBUTION.txt").read_text(encoding="utf-8")
+    assert line.removesuffix(").") in " ".join(stated.split())

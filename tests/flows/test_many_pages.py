@@ -14,11 +14,14 @@ import pytest
 
 from royalty.infra.ledger.postings import Posted
 from royalty.infra.pages.contributors import ImageValues
-from royalty.infra.pages.language import shipped_language
+from royalty.infra.pages.language import Language, shipped_language
+from royalty.infra.pages.report import Report
 from royalty.infra.stores.artifacts import StoreError, write_changed
 from royalty.tasks.report.background import Valuation
+from royalty.tasks.report.contents import Contents
 from royalty.tasks.report.contributors import TILES, _valued
 from royalty.tasks.report.payment_pages import _histories
+from tests.infra.test_report import report  # noqa: F401  a fixture
 
 PEOPLE = ("ann", "bob", "cy", "dee")
 IMAGES = 60
@@ -68,7 +71,7 @@ def test_histories_name_who_a_statement_moves_money_of() -> None:
     )
     again = replace(plain, active=True, paid={"ann": 100}, held={"cy": 7})
     moved = [{*posted.paid, *posted.held} for posted in (plain, again)]
-    rows = _histories({"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, shipped_language("de"))
+    rows = _histories({"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, {}, shipped_language("de"))
     assert [(row.kind, row.active, row.credit) for row in rows["ann"]] == [
         ("division", False, 0.5),
         ("replacement", True, 0.5),
@@ -91,3 +94,12 @@ def test_only_pages_that_changed_are_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot write"):
         write_changed({tmp_path / "file" / "page.html": b"text"})
+
+
+def test_pages_with_the_texts_of_another_version_are_not_written_again(report: Report) -> None:  # noqa: F811
+    english = shipped_language("en")
+    kept = Contents(report, (), "€1.00", (), english)
+    assert Contents.from_bytes(kept.to_bytes()) == kept
+    old = Language("en", {name: text for name, text in english.sentences.items() if name != "moved"})
+    with pytest.raises(StoreError, match="another version of Royalty wrote them"):
+        Contents.from_bytes(replace(kept, language=old).to_bytes())

@@ -42,6 +42,12 @@ def drawn() -> list[Row]:
     return rows
 
 
+def history_of(page: str) -> dict[str, list[str]]:
+    """What a contributor's page says moved, by period."""
+    rows = re.findall(r"<bdi>replay of (\d{4})</bdi>(?:.*?)<ul aria-label=[^>]*>(.*?)</ul>", page, re.DOTALL)
+    return {year: re.findall(r"<li>(.*?)</li>", reasons) for year, reasons in rows}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # eleven commands
 def test_a_replay_credits_each_state_and_its_last_is_that_of_one_step(royalty: Run, tmp_path: Path) -> None:
@@ -84,7 +90,30 @@ def test_a_replay_credits_each_state_and_its_last_is_that_of_one_step(royalty: R
     paid = [row["amount"] for result in results for row in result["rows"] if row["contributor"] == "Ada"]
     periods = [str(year) for year, amount in zip((2018, 2020, 2023, 2026), paid, strict=True) if float(amount)]
     assert periods, "credit of somebody with most drawings is positive"
-    assert re.findall(r"<bdi>replay of (\d{4})</bdi>", page) == periods
+    history = history_of(page)
+    assert list(history) == ["2018", "2020", "2023", "2026"]
+    assert [year for year, reasons in history.items() if not reasons[0].startswith("No entry")] == periods
+    own = [next(each for each in reasons if "own images" in each.lower()) for reasons in history.values()]
+    same = "Own images: the same 10."
+    first = "The first statement of this pool, by 10 own images and 30 of others."
+    assert own == [first, same, same, "Own images: 10 added, 0 removed, 0 changed."]
+    others = [
+        next((each for each in reasons if each.startswith("Images of others")), "") for reasons in history.values()
+    ]
+    assert others == [
+        "",
+        "Images of others: 10 added (contributors: 1), 0 removed (contributors: 0).",
+        "Images of others: 10 added (contributors: 1), 0 removed (contributors: 0).",
+        "Images of others: 30 added (contributors: 3), 0 removed (contributors: 0).",
+    ]
+    assert ["Coalitions start from the same models." in reasons for reasons in history.values()] == [False, *[True] * 3]
+    assert all(reasons[-1].startswith("Credit: ") for reasons in history.values())
+    assert sum("the intervals: it " in reasons[-1] for reasons in history.values()) == 3
+    eve = history_of((Path(again["folder"]) / file_of("Eve")).read_text(encoding="utf-8"))
+    absent = ["No entry: no images of this contributor yet."]
+    assert [eve["2018"], eve["2020"]] == [absent, absent]
+    assert "Own images: 10 added, 0 removed, 0 changed." in eve["2023"]
+    assert eve["2023"][-1].endswith("with none before.")
     assert "Images trained on" in page
     html = (Path(again["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "Licenses of the images: CC BY-SA 4.0 (100)." in html

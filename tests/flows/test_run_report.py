@@ -435,7 +435,13 @@ def test_a_page_says_what_changed_since_the_last_run(home: Home) -> None:
     assert background.earlier is not None
     assert background.earlier.stages.credit.outputs.table == home.stages.credit.outputs.table
     page = (Path(reported(home, stages).folder) / file_of("ann")).read_text(encoding="utf-8")
-    for text in ("+1.0000", "+0.5000", "unchanged", "Rank by credit", "Credit (not certain to have moved)"):
+    for text in (
+        "+1.0000",
+        "+0.5000",
+        "Own images: the same 3.",
+        "Rank by credit",
+        "Credit (not certain to have moved)",
+    ):
         assert text in page, text
 
 

@@ -23,7 +23,7 @@ from royalty.models.payout.approval import ApprovalRules, reasons_to_wait
 
 ROW = ContributorRow("ZOE", 1200, 0.25, 0.1, 0.125, 0.5, 0.125, "12", b"", 1, 3, 34)
 HISTORY = tuple(
-    HistoryRow("JUNE", "2030-01-02T03:04+00:00", kind, credit, "12", credit is None)
+    HistoryRow("JUNE", "2030-01-02T03:04+00:00", kind, credit, "12", credit is None, ("W",))
     for kind, credit in (
         ("division", 0.5),
         ("replacement", None),
@@ -55,6 +55,7 @@ PAGE = ContributorPage(
     pairs=PAIRS,
     cases=CASES,
     optouts=OPTOUTS,
+    moved=("W",),
 )
 
 

@@ -22,9 +22,11 @@ from royalty.infra.pages.contributors import (
     file_of,
     render_pages,
 )
+from royalty.infra.pages.detected import DetectedPage, Section, Suspect, render_detected
+from royalty.infra.pages.gallery import GalleryPage, OwnRow, PropertyChart, render_gallery
 from royalty.infra.pages.gallery_section import GalleryRow, GallerySection
 from royalty.infra.pages.language import shipped_language
-from royalty.infra.pages.report import ContributorRow, Report, render_report
+from royalty.infra.pages.report import Alphabet, ContributorRow, Report, render_report
 from royalty.infra.pages.trace import Step, Trace, render_trace
 from tests.browser import Browser
 from tests.infra.test_report import PAIRED, PICTURE, SUBSTITUTES, report, shown  # noqa: F401  a fixture
@@ -47,7 +49,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     rows = [replace(report.rows[index % 3], name=name) for index, name in enumerate(NAMES)]
     values = ImageValues("sava", 1.5, 4.0, None, tuple(Tile("ab" * 32, PICTURE, 0.5, SCRIPT) for _ in range(14)))
     history = (
-        HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", "division", None, "€1.00", False),
+        HistoryRow(SCRIPT, "2030-01-02T03:04+00:00", "division", None, "€1.00", False, (SCRIPT, "Credit: the same.")),
         HistoryRow("june", "x", "release", 1.0, "€2.00", True),
     )
     changes = (("Credit", "+1", "+2"),)
@@ -56,6 +58,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
         for row in rows
     ]
     composed[-1] = replace(composed[-1], changes=None, before=None, history=(), values=())
+    composed[1] = replace(composed[1], moved=(SCRIPT, "Images of others: the same."))
     step = Step(
         "Credit table", "ab" * 32, "changed", ((SCRIPT, "x" * 300),), SCRIPT, "c0ffee", "f", "e" * 32, asked=True
     )
@@ -119,7 +122,10 @@ def test_parts_of_images_say_what_they_are(report: Report) -> None:  # noqa: F81
         page = ContributorPage(row, 3, (), None, (), (), None, None, None, parts=parts)
         return " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report)[file_of("ann")]).split())
 
+    captioned = (replace(tile, about="grinning face · CC BY-SA 4.0 · 2018-12-31"),)
+    assert "cdcdcdcd grinning face · CC BY-SA 4.0 · 2018-12-31" in text(0.5, highest=captioned)
     whole = text(0.5)
+    assert "Credit is about this model and the property measured here, its Score. It says nothing about any" in whole
     assert "is divided among the 2 images trained on. An image has a larger part if" in whole
     assert re.search(r"All images, highest part first 1\. \+0\.25\S* 50\.0% · €2\.00 cdcdcdcd 2\. ", whole)
     assert "amounts to €4.00, to the smallest unit" in whole
@@ -264,6 +270,94 @@ def test_many_contributors_are_found_sorted_and_grouped_in_the_page(
     assert sum(int(title.rpartition("(")[2][:-1]) for title in titles) == count
     browser.open((tmp_path / "report.html").as_uri())
     assert browser.run(f"{TEXTS}('.chart li:not(.group) .name')") == names
+    browser.run("choose = (list, value) => { list.value = value; list.dispatchEvent(new Event('change')) }; 0")
+    browser.run("choose(document.querySelector('[aria-labelledby=credit] .tools select'), '2'); 0")
+    assert browser.run(f"{TEXTS}('.chart li .name')") == names[::-1], "lowest credit first"
+    browser.run("choose(document.querySelector('[aria-labelledby=credit] .tools select'), '4'); 0")
+    assert browser.run(f"{TEXTS}('.chart li .name')") == names, "most images first"
+    browser.run("choose(document.querySelector('[aria-labelledby=credit] .tools select'), '0'); 0")
+    sorted_names = browser.run(f"{TEXTS}('.chart li .name')")
+    assert sorted_names != names
+    assert set(sorted_names) == set(names)
+    browser.run("choose(document.querySelector('[aria-labelledby=credit] .tools select'), ''); 0")
+    assert browser.run(f"{TEXTS}('.chart li .name')") == names
+
+
+def test_rows_of_an_index_are_low_on_a_phone(browser: Browser, report: Report, tmp_path: Path) -> None:  # noqa: F811
+    rows = crowd(report, 27)
+    composed = [ContributorPage(row, 27, (), None, (), (), None, None, None) for row in rows]
+    (tmp_path / "index.html").write_text(rendered(composed, report)["index.html"], encoding="utf-8")
+    browser.resize(WIDTHS[1])
+    browser.open((tmp_path / "index.html").as_uri())
+    heights = browser.run("[...document.querySelectorAll('tbody tr')].map(row => row.offsetHeight)")
+    assert max(heights) < 130, "a third of a screen for three contributors"
+    everything = browser.run("document.querySelector('tbody tr').innerText")
+    assert rows[0].name in everything
+    label = "getComputedStyle(document.querySelector('tbody td:nth-child(3)'), '::before').content"
+    assert "Images brought" in browser.run(label)
+    assert browser.run("document.documentElement.scrollWidth") <= WIDTHS[1]
+
+
+def test_columns_of_an_alphabet_line_up(browser: Browser, report: Report, tmp_path: Path) -> None:  # noqa: F811
+    labels = tuple((f"label {place}" if place % 3 else "a-label-of-many-words", PICTURE) for place in range(82))
+    html = render_report(replace(report, alphabet=Alphabet(labels, 0.5, 480)))
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    for width in WIDTHS:
+        browser.resize(width)
+        browser.open((tmp_path / "report.html").as_uri())
+        left = browser.run("[...document.querySelectorAll('.alphabet li')].map(item => Math.round(item.offsetLeft))")
+        columns = len(set(left))
+        assert left == [left[place % columns] for place in range(82)], width
+
+
+def test_a_sheet_is_a_whole_multiple_on_a_phone(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(pages["report.html"], encoding="utf-8")
+    for width in (390, 360, 320):
+        browser.resize(width)
+        browser.open((tmp_path / "report.html").as_uri())
+        shown = browser.run("document.querySelector('.sheet img').getBoundingClientRect().width")
+        own = browser.run("document.querySelector('.sheet img').naturalWidth")
+        assert shown % own == 0, (width, shown, own)
+        assert width - 40 - own < shown <= width - 40
+        assert browser.run("getComputedStyle(document.querySelector('.sheet img')).imageRendering") == "pixelated"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_in_both_schemes(
+    browser: Browser,
+    pages: dict[str, str],
+    report: Report,  # noqa: F811
+    tmp_path: Path,
+    scheme: str,
+) -> None:
+    rows = crowd(report, 121)
+    composed = [ContributorPage(row, 121, (), None, (), (), None, None, None) for row in rows]
+    labels = tuple((f"label {place}", PICTURE) for place in range(82))
+    many = render_report(replace(report, rows=tuple(rows), alphabet=Alphabet(labels, 0.5, 480)))
+    model = GalleryRow("<b>everybody</b>", PICTURE, 2.5, 2.25, 2.75)
+    own = tuple(OwnRow(row.name, row.credit, row.items, (0.5, None)) for row in rows)
+    chart = PropertyChart("Score", "A score.", (model, replace(model, name="nobody")))
+    gallery = GalleryPage("May", "By `pruned`.", 2, 3, (chart,), ("class entropy", "diversity"), own, ("A sentence.",))
+    suspect = Suspect("ab" * 32, SCRIPT, PICTURE, PICTURE, "x.png", "3", "8", 0.9, 1e-5, True)
+    section = Section("Label", "The label does not fit.", 1, (suspect, replace(suspect, image=None, nearest=None)))
+    others = {
+        "many.html": many,
+        "many-index.html": rendered(composed, report)["index.html"],
+        "gallery.html": render_gallery(gallery),
+        "detected.html": render_detected(DetectedPage("May", 900, 1, 0.1, False, ("A note.",), (section,))),
+    }
+    browser.scheme(scheme)
+    for file, html in {**pages, **others}.items():
+        path = tmp_path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(html, encoding="utf-8")
+        for width in WIDTHS:
+            browser.resize(width)
+            browser.open(path.as_uri())
+            assert browser.run("document.documentElement.scrollWidth") <= width, (file, width)
+            assert browser.accessibility() == [], (file, width)
+    browser.scheme("light")
 
 
 @pytest.mark.parametrize("scheme", [pytest.param("dark", marks=pytest.mark.slow), "light"])

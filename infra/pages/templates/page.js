@@ -55,26 +55,39 @@ function tools(rows) {
   }
 
   const table = rows.closest("table");
-  if (table) sortable(table, bar, sorted => { order = sorted(all); show(); });
+  const sort = sorted => { order = sorted(all); show(); };
+  if (table) sortable(table, bar, sort);
+  else if (rows.dataset.orders) orders(rows, bar, sort);
   (table || rows.closest("figure")).before(bar);
   search.addEventListener("input", show);
   grouping.addEventListener("change", show);
   show();
 }
 
+// A list has its orders by name: the first is that of the names, and the others are descending by the values of the rows.
+function orders(rows, bar, sort) {
+  const value = (row, place) => Number(row.dataset.values.split("|")[place - 1]);
+  bar.firstChild.after(make("label", {}, ...choice(rows, rows.dataset.orders.split("|"), place => sort(all => [...all].sort(
+    (a, b) => place === 0 ? a.dataset.name.localeCompare(b.dataset.name) : value(b, place) - value(a, place))), sort)));
+}
+
+// A list of orders, by place, that begins with the one that the page was written in.
+function choice(element, titles, chosen, sort) {
+  const text = textsOf(element);
+  const list = make("select", {}, make("option", { value: "" }, text("listed")));
+  list.append(...titles.map((title, place) => make("option", { value: place }, title)));
+  list.addEventListener("change", () => list.value === "" ? sort(all => all) : chosen(Number(list.value)));
+  return [`${text("sort")} `, list];
+}
+
 // Headers become buttons that sort by their column: numbers descending at first, and names ascending. A narrow page has
 // no headers; a list of them takes their place.
 function sortable(table, bar, sort) {
-  const text = textsOf(table);
   const headers = [...table.tHead.rows[0].cells];
-  const list = make("select", {}, make("option", { value: "" }, text("listed")));
-  list.append(...headers.map((header, column) => make("option", { value: column }, header.textContent)));
-  list.addEventListener("change", () => {
-    if (list.value === "") return sort(all => all);
-    headers[list.value].removeAttribute("aria-sort");
-    headers[list.value].querySelector("button").click();
-  });
-  bar.firstChild.after(make("label", { className: "narrow" }, `${text("sort")} `, list));
+  bar.firstChild.after(make("label", { className: "narrow" }, ...choice(table, headers.map(header => header.textContent), column => {
+    headers[column].removeAttribute("aria-sort");
+    headers[column].querySelector("button").click();
+  }, sort)));
   headers.forEach((header, column) => {
     const button = make("button", { type: "button" }, ...header.childNodes);
     header.append(button);
