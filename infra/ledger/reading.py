@@ -21,7 +21,7 @@ class LedgerReader:
     """Statements by pool and period, as they were posted.
 
     Args:
-        witness: keeps heads of the ledger elsewhere, which it has to continue.
+        witness: keeps heads of the ledger elsewhere, which it has to continue, and signs the records of rows.
     """
 
     def __init__(self, engine: Engine, witness: Witness | None = None) -> None:
@@ -200,10 +200,10 @@ class LedgerReader:
         """
         kept = [] if self.witness is None else self.witness.heads()
         with Session(self.engine) as session:
-            return verify(session, kept, since)
+            return verify(session, kept, since, self.witness)
 
     def _book(self, session: Session, pool: str, period: str) -> Book:
-        return Book.read(session, pool_key(pool, period), self.kept())
+        return Book.read(session, pool_key(pool, period), self.kept(), self.witness)
 
 
 def unknown_statement(identity: str) -> LedgerConflict:
