@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -177,6 +178,22 @@ class LedgerReader:
         """
         with Session(self.engine) as session:
             return movements(session, contributor)
+
+    def verified_history(self, contributor: str) -> list[Movement]:
+        """The same, after all headers were verified, and all entries of each statement that names the contributor.
+
+        It takes time in proportion to the entries of these statements.
+
+        Raises:
+            LedgerBroken: a header or one of these statements does not verify.
+        """
+        found = self.history(contributor)
+        with Session(self.engine) as session:
+            last = next(iter(self.heads()), None)
+            deque(verified_pages(session, self.kept(), since=last), maxlen=0)
+            for identity in dict.fromkeys(movement.statement for movement in found):
+                verified_page(session, identity)
+        return found
 
     def statement(self, identity: str) -> Posted:
         """The statement with an ID, verified by its own hash.
