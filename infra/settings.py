@@ -63,8 +63,8 @@ class Settings(BaseSettings):
             there is no GPU.
         actor: who acts in cases, opt-outs and approvals; by default the user of this process.
         language: language of contributors' pages and annual statements: one that is shipped, or a YAML file with texts.
-        signing_key: private key that signs checkpoints of the ledger, as PEM or as the path of its file; by default one
-            that is written to `home`.
+        signing_key: private key that signs checkpoints of the ledger and rows of the run store, as PEM or as the path
+            of its file; by default one that is written to `home`.
         signing_password: password of that key; with one, keys are written encrypted.
         checkpoints: another folder that each checkpoint is written to, best where who owns the database cannot write.
         timestamp_url: address of a time-stamping authority (RFC 3161); by default none is asked.

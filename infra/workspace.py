@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,13 +65,15 @@ def open_workspace(settings: Settings) -> Workspace:
     SOURCES.open(root / "cache" / "sources.json")
     engine = open_database(settings.run_store_url)
     stores = open_artifacts(root, settings.artifacts), EmbeddingStore(root / "embeddings")
-    ledger = Ledger(engine, notary(settings))
-    runs, lineage = RunStore(engine), Lineage(engine)
+    signer = notary(settings)
+    runs, ledger, lineage = RunStore(engine, signer), Ledger(engine, signer), Lineage(engine)
+    with suppress(StoreError):  # whoever has no key may read; writing raises it
+        runs.records.prepare()
     return Workspace(root, *stores, runs, ledger, lineage, Acts(engine), Cases(engine), Approvals(engine))
 
 
 def notary(settings: Settings) -> Notary:
-    """What signs and keeps checkpoints of the ledger of these settings."""
+    """What signs and keeps checkpoints of the ledger of these settings, and signs the records of rows."""
     key, elsewhere = settings.signing_key.get_secret_value(), settings.checkpoints
     return Notary(
         settings.root / "audit",
@@ -121,10 +124,11 @@ def make_home(root: Path) -> None:
 
 
 def check_home(settings: Settings) -> None:
-    """Check, before any work, that the home can be written, that its disk has room, and that its store can be used.
+    """Check, before any work, that the home can be written, its disk has room, its store can be used, and it can sign.
 
     Raises:
-        StoreError: the home cannot be written, the disk is nearly full, or the store of artifacts cannot be used.
+        StoreError: the home cannot be written, the disk is nearly full, the store of artifacts cannot be used, or the
+            key that signs what is written is missing.
     """
     root = settings.root
     make_home(root)
@@ -138,3 +142,4 @@ def check_home(settings: Settings) -> None:
             "space, or set ROYALTY_HOME to a folder on a larger disk"
         )
     open_artifacts(root, settings.artifacts).check()
+    notary(settings).prepare()

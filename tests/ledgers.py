@@ -53,7 +53,8 @@ def before_evidence(engine: Engine) -> None:
             change = text("UPDATE statements SET previous = :previous, hash = :hash WHERE id = :id")
             connection.execute(change, {"previous": previous, "hash": head, "id": row["id"]})
             previous = head
-        connection.execute(text("DROP TABLE evidence"))
+        for table in ("evidence", "signatures"):
+            connection.execute(text(f"DROP TABLE {table}"))
         for column in ("version", "evidence", "body", "totals"):
             connection.execute(text(f"ALTER TABLE statements DROP COLUMN {column}"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '4'"))

@@ -129,7 +129,8 @@ def ledger(
         str | None, typer.Option(help="Show the totals of this statement only; its header is verified.")
     ] = None,
     contributor: Annotated[
-        str | None, typer.Option(help="Show the entries of this contributor only, as they are stored.")
+        str | None,
+        typer.Option(help="Show the entries of this contributor only; their statements are verified."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -175,7 +176,7 @@ def _print_part(ledger: Ledger, statement: str | None, contributor: str | None, 
     from royalty.infra.pages.terminal import print_table
 
     summary = None if statement is None else ledger.summary(statement)
-    history = [] if contributor is None else ledger.history(contributor)
+    history = [] if contributor is None else ledger.verified_history(contributor)
     if as_json:
         document = {"statement": summary and asdict(summary), "entries": [row._asdict() for row in history]}
         sys.stdout.write(json.dumps(document) + "\n")

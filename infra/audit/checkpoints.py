@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from royalty.infra.audit.signing import KeyIsThere, KeyRing, Signer, is_signed, load_key, new_key
+from royalty.infra.audit.signing import KeyIsThere, KeyRing, Signer, is_signed, load_key, new_key, public_keys
 from royalty.infra.audit.timestamps import TimestampRefused, timestamp
 from royalty.infra.ledger.postings import Head, Posted
 from royalty.infra.stores.artifacts import StoreError, write_whole
-from royalty.infra.stores.keys import canonical
+from royalty.infra.stores.keys import canonical, digest_of
 from royalty.infra.stores.tables import now
 
 NAME = re.compile(r"[0-9]{8}\.json")
+WRITERS = "writers"
+"""Folder of a home's `audit` for public keys of other homes and machines that write to the same database."""
+SEALS = "rows.json"
+"""File beside the checkpoints that says since when the records of rows are signed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Checkpoint:
 
 
 class Notary:
-    """Signs checkpoints of the ledger, writes them, and reads them to compare the ledger with.
+    """Signs checkpoints of the ledger, writes them, and reads them to compare the ledger with; signs records of rows.
 
     Args:
         root: the folder `audit` of a home.
@@ -89,6 +94,8 @@ class Notary:
     ) -> None:
         self.root, self.key, self.elsewhere, self.authority, self.password = root, key, elsewhere, authority, password
         self.ring = KeyRing(root / "keys")
+        self._writers = dict[str, str]()  # public keys whose signatures of records count
+        self._verified = set[tuple[str, str]]()  # digest of the document, and signature
 
     @property
     def folders(self) -> list[Path]:
@@ -110,8 +117,10 @@ class Notary:
                 "new key with `royalty audit rotate --lost NEW`"
             )
         else:
+            home = self.root.parent
+            shared = home.is_dir() and bool(home.stat().st_mode & stat.S_IWGRP)  # by a team, whose runs all sign
             try:
-                signer = new_key(default, self.password)
+                signer = new_key(default, self.password, shared=shared)
             except KeyIsThere:  # another process has just written it
                 signer = load_key(str(default), self.password)
         self.ring.admit(signer)
@@ -128,6 +137,53 @@ class Notary:
             probe = folder / ".writable"
             write_whole(probe, b"")
             probe.unlink(missing_ok=True)
+
+    def sign(self, document: Mapping[str, Any]) -> tuple[str, str]:
+        """Sign the record of a row.
+
+        Returns:
+            Identification of the key, and the signature in base64.
+
+        Raises:
+            StoreError: there is no key, or another key signed before.
+        """
+        return self.signer.id, self.signer.sign(document)
+
+    def fault(self, document: Mapping[str, Any], key: str, signature: str) -> str | None:
+        """Why the signature of a record does not count; None if it does.
+
+        Those of the keys of this home count, also of replaced ones, and those of the public keys in `writers`.
+        """
+        if key not in self._writers:
+            self._writers = public_keys(self.root / WRITERS) | self.ring.publics
+        public = self._writers.get(key)
+        if public is None:
+            return (
+                f"its record is signed by the key {key}, which is none of {self.ring.folder}. If another home or "
+                f"machine that you trust wrote it, put its public key `audit/keys/{key}.pem` into {self.root / WRITERS}"
+            )
+        known = digest_of(document), signature
+        if known not in self._verified:
+            if not is_signed(document, signature, public):
+                return "its record, its time or its lineage was changed after it was signed"
+            self._verified.add(known)  # verifying a signature takes longer than all else that a row is verified by
+        return None
+
+    def seals(self) -> bool:
+        """Whether records of rows are signed already, by what is kept beside the checkpoints."""
+        return any((folder / SEALS).exists() for folder in self.folders)
+
+    def start_sealing(self, earlier: int) -> None:
+        """Keep beside the checkpoints that records are signed from now on.
+
+        Args:
+            earlier: number of records of earlier versions, which were signed as they were.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        for folder in self.folders:
+            write_whole(folder / SEALS, canonical({"earlier": earlier, "since": now()}).encode())
 
     def latest(self) -> Head | None:
         """The head in the last checkpoint of each folder, whichever is further; None if there is none."""

@@ -1,4 +1,4 @@
-"""Ed25519 keys that sign checkpoints of the ledger, and their succession when a key is replaced.
+"""Ed25519 keys that sign checkpoints and rows of the ledger, and their succession when a key is replaced.
 
 A signature covers the canonical JSON of a document. The public keys of a home are in `audit/keys`. When a key is
 replaced, the old key signs the new one, so that whoever trusts the first key can trust the last.
@@ -66,6 +66,11 @@ def key_id(public: str) -> str:
     return hashlib.sha256(base64.b64decode(body)).hexdigest()[:16]
 
 
+def public_keys(folder: Path) -> dict[str, str]:
+    """The public keys in a folder, by identification."""
+    return {key_id(text): text for path in sorted(folder.glob("*.pem")) for text in [path.read_text()]}
+
+
 def is_signed(document: Mapping[str, Any], signature: str, public: str) -> bool:
     """Whether a signature of a document is by the private key of a public key."""
     from cryptography.exceptions import InvalidSignature
@@ -82,8 +87,11 @@ def is_signed(document: Mapping[str, Any], signature: str, public: str) -> bool:
     return True
 
 
-def new_key(path: Path, password: str = "") -> Signer:
+def new_key(path: Path, password: str = "", *, shared: bool = False) -> Signer:
     """Write a new private key, readable for its owner only, and encrypted if there is a password.
+
+    Args:
+        shared: the group of the folder may read it too.
 
     Raises:
         KeyIsThere: the file is there already.
@@ -101,8 +109,10 @@ def new_key(path: Path, password: str = "") -> Signer:
     encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
     payload = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o770 if shared else 0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as stream:  # of mode 0600
+            if shared:
+                os.fchmod(stream.fileno(), 0o640)
             stream.write(payload)
             stream.flush()
             os.fsync(stream.fileno())
@@ -185,7 +195,7 @@ class KeyRing:
     @property
     def publics(self) -> dict[str, str]:
         """Public keys by identification."""
-        return {key_id(text): text for path in sorted(self.folder.glob("*.pem")) for text in [path.read_text()]}
+        return public_keys(self.folder)
 
     @property
     def current(self) -> str | None:

@@ -20,7 +20,7 @@ from royalty.infra.ledger.cases import Award, Case, Evidence, Outcome, open_case
 from royalty.infra.ledger.change import Entry, Money, money_by_contributor
 from royalty.infra.ledger.ledger import Ledger, close_statement, entry_row, identity_of, released, store_policy
 from royalty.infra.ledger.money import formatted
-from royalty.infra.ledger.postings import HOUSE, Head, LedgerConflict
+from royalty.infra.ledger.postings import HOUSE, LedgerConflict
 from royalty.infra.ledger.verification import FOLLOWED, Book, check_evidence, verified_pages
 from royalty.infra.stores.chain import returned
 from royalty.infra.stores.tables import PoolRow, StatementRow
@@ -98,7 +98,7 @@ def decide(
         case = open_case(session, reference)
         _check_awards(case, awards)
         others = {name: [other for other in ids if other != case.id] for name, ids in open_cases(session).items()}
-        places, book = _places(session, case, ledger.kept())
+        places, book = _places(session, case, ledger)
         _check_covered(case, awards, places, book)
         kept: list[str] = []
         entries = _entries(case, places, outcome, awards, others, kept)
@@ -141,7 +141,7 @@ def held_by(ledger: Ledger, case: Case) -> dict[tuple[str, str, str], int]:
         LedgerBroken: the ledger does not verify.
     """
     with Session(ledger.engine) as session:
-        places, _ = _places(session, case, ledger.kept())
+        places, _ = _places(session, case, ledger)
         return {
             (name, " ".join(filter(None, (place.pool.name, place.pool.period))), place.pool.currency): held
             for place in places.values()
@@ -181,7 +181,7 @@ def _check_covered(case: Case, awards: Sequence[Award], places: Mapping[str, Pla
             )
 
 
-def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[str, Place], Book]:
+def _places(session: Session, case: Case, ledger: Ledger) -> tuple[dict[str, Place], Book]:
     """The pools with money of the case's contributors, in the order of their last divisions.
 
     Returns:
@@ -190,7 +190,7 @@ def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[st
     book, places = Book(), dict[str, Place]()
     lines: dict[str, list[Any]] = defaultdict(list)
     posted = list[StatementRow]()
-    for page in verified_pages(session, kept):
+    for page in verified_pages(session, ledger.kept()):
         row = page.statement
         posted.append(row)
         book.head, book.position = row.hash, row.position
@@ -202,7 +202,7 @@ def _places(session: Session, case: Case, kept: Sequence[Head]) -> tuple[dict[st
             places[row.pool] = Place(
                 page.pool, row, holds=_holds(terms), rates=_rates(terms), approved="approval" in terms
             )
-    check_evidence(session, posted, book.head)
+    check_evidence(session, posted, book.head, ledger.witness)
     for key, place in places.items():
         place.money = money_by_contributor(lines[key])
     return {key: place for key, place in places.items() if place.money}, book

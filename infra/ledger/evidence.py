@@ -22,22 +22,16 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.ledger.stray_rows import Problem
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.lineage import content_of, origin_key
+from royalty.infra.stores.records import Seal, unsigned_record, written_rows
 from royalty.infra.stores.tables import (
-    AnchorRow,
-    CoalitionRow,
     CreditTableRow,
     EdgeRow,
     EvidenceRow,
-    MeasurementRow,
     OriginRow,
     RunRow,
     StageRow,
     StatementRow,
 )
-
-ROWS: tuple[type[Any], ...] = (StageRow, CoalitionRow, MeasurementRow)
-"""Tables of the run store whose rows have a key."""
 
 
 def store_evidence(session: Session, content: Mapping[str, Any] | None) -> str | None:
@@ -61,17 +55,19 @@ def store_evidence(session: Session, content: Mapping[str, Any] | None) -> str |
     return digest
 
 
-def evidence_problem(session: Session, statements: Sequence[StatementRow]) -> Problem | None:
-    """The first row that contradicts the evidence of statements, or what was recorded when it was written.
+def evidence_problem(session: Session, statements: Sequence[StatementRow], seal: Seal | None) -> Problem | None:
+    """The first row that contradicts the evidence of statements, or what was recorded and signed when it was written.
 
     Args:
         statements: with valid hashes.
+        seal: None: signatures are not verified.
     """
-    return next(_problems(session, statements), None)
+    return next(_problems(session, statements, seal), None)
 
 
-def _problems(session: Session, statements: Sequence[StatementRow]) -> Iterator[Problem]:
-    contents = _contents(session)
+def _problems(session: Session, statements: Sequence[StatementRow], seal: Seal | None) -> Iterator[Problem]:
+    rows = written_rows(session)
+    contents = {key: row.content for key, row in rows.items()}
     configurations = {row.name: digest_of(row.config) for row in session.scalars(select(RunRow))}
     first = {row.evidence: row.id for row in reversed(statements) if row.evidence is not None}
     for digest, statement in reversed(first.items()):
@@ -89,12 +85,8 @@ def _problems(session: Session, statements: Sequence[StatementRow]) -> Iterator[
             yield Problem("statement", statement, f"the configuration of the run {run['name']!r} was changed")
     yield from _unfounded_credit(session)
     yield from _changed_rows(session, contents)
-
-
-def _contents(session: Session) -> dict[str, str]:
-    """Digest of every row whose content was recorded, as it is now, by the key of its record."""
-    kinds: tuple[type[Any], ...] = (*ROWS, RunRow, AnchorRow, CreditTableRow)
-    return {origin_key(row): content_of(row) for kind in kinds for row in session.scalars(select(kind))}
+    if seal is not None and (unsigned := unsigned_record(session, rows, seal)) is not None:
+        yield Problem("row", *unsigned)
 
 
 def _changed_rows(session: Session, contents: Mapping[str, str]) -> Iterator[Problem]:

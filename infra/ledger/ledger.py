@@ -34,7 +34,7 @@ from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
 from royalty.infra.stores.database import insert_rows, lock
 from royalty.infra.stores.keys import digest_of
-from royalty.infra.stores.lineage import origin_of
+from royalty.infra.stores.records import Records
 from royalty.infra.stores.tables import (
     CreditTableRow,
     PolicyRow,
@@ -58,6 +58,7 @@ class Ledger(LedgerReader):
         """A transaction that excludes other postings; the heads of all new statements are kept after it."""
         if self.witness is not None:
             self.witness.prepare()
+            Records(self.engine, self.witness).prepare()
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
             yield session
@@ -222,7 +223,7 @@ class Ledger(LedgerReader):
             if exported is None:
                 raise unknown_statement(statement)
             pool = session.get_one(PoolRow, exported.pool)
-            book = Book.read(session, pool.id, self.kept())
+            book = Book.read(session, pool.id, self.kept(), self.witness)
             identity = identity_of(pool.id, "export", statement, digest_of(evidence))
             if book.knows(identity):
                 return identity
@@ -240,6 +241,8 @@ class Ledger(LedgerReader):
 
     def record_credit(self, run: str, stage: str, digest: str) -> None:
         """Record the credit table of a run, unless it already is the run's latest."""
+        records = Records(self.engine, self.witness)
+        records.prepare()
         with Session(self.engine) as session, session.begin():
             lock(session.connection())
             latest = session.scalars(latest_credit(run)).first()
@@ -247,7 +250,7 @@ class Ledger(LedgerReader):
                 credit = CreditTableRow(run=run, stage=stage, digest=digest)
                 session.add(credit)
                 session.flush()
-                session.add(origin_of(credit))
+                records.add(session, credit)
 
 
 def released(name: str, valuation: str, amount: int, rate: Fraction | None) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ class LedgerReader:
     """Statements by pool and period, as they were posted.
 
     Args:
-        witness: keeps heads of the ledger elsewhere, which it has to continue.
+        witness: keeps heads of the ledger elsewhere, which it has to continue, and signs the records of rows.
     """
 
     def __init__(self, engine: Engine, witness: Witness | None = None) -> None:
@@ -178,6 +179,22 @@ class LedgerReader:
         with Session(self.engine) as session:
             return movements(session, contributor)
 
+    def verified_history(self, contributor: str) -> list[Movement]:
+        """The same, after all headers were verified, and all entries of each statement that names the contributor.
+
+        It takes time in proportion to the entries of these statements.
+
+        Raises:
+            LedgerBroken: a header or one of these statements does not verify.
+        """
+        found = self.history(contributor)
+        with Session(self.engine) as session:
+            last = next(iter(self.heads()), None)
+            deque(verified_pages(session, self.kept(), since=last), maxlen=0)
+            for identity in dict.fromkeys(movement.statement for movement in found):
+                verified_page(session, identity)
+        return found
+
     def statement(self, identity: str) -> Posted:
         """The statement with an ID, verified by its own hash.
 
@@ -200,10 +217,10 @@ class LedgerReader:
         """
         kept = [] if self.witness is None else self.witness.heads()
         with Session(self.engine) as session:
-            return verify(session, kept, since)
+            return verify(session, kept, since, self.witness)
 
     def _book(self, session: Session, pool: str, period: str) -> Book:
-        return Book.read(session, pool_key(pool, period), self.kept())
+        return Book.read(session, pool_key(pool, period), self.kept(), self.witness)
 
 
 def unknown_statement(identity: str) -> LedgerConflict:

@@ -28,6 +28,7 @@ from royalty.infra.stores.chain import (
     statement_hash,
 )
 from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.records import Seal
 from royalty.infra.stores.tables import EntryRow, PolicyRow, PoolRow, StatementRow
 
 FOLLOWED = ("division", "correction")
@@ -70,14 +71,17 @@ REWRITTEN = "its hash is not that of the checkpoint that was signed for it, so t
 CUT = "a checkpoint was signed for it, and its statement is not there"
 
 
-def verify(session: Session, kept: Iterable[Head] = (), since: Head | None = None) -> Verified:
+def verify(
+    session: Session, kept: Iterable[Head] = (), since: Head | None = None, seal: Seal | None = None
+) -> Verified:
     """Verify the whole ledger, and all rows that its statements rest on.
 
     Args:
         kept, since: as for `verified_pages`. Numbers and sums of entries up to `since` are compared with the headers.
+        seal: None: signatures are not verified.
 
     Amounts and their order are verified by the chain of hashes. Then every row that a statement's evidence names is
-    compared with its digest there, and every row of the run store with its digest when it was written.
+    compared with its digest there, and every row of the run store with its signed record.
     """
     head, valid, posted = GENESIS, 0, list[StatementRow]()
     try:
@@ -86,7 +90,7 @@ def verify(session: Session, kept: Iterable[Head] = (), since: Head | None = Non
             posted.append(page.statement)
     except LedgerBroken as broken:
         return broken.verified
-    problem = _other_totals(session, posted, since) or evidence_problem(session, posted)
+    problem = _other_totals(session, posted, since) or evidence_problem(session, posted, seal)
     return Verified(valid, head, broken=None, why=None) if problem is None else problem.found(valid, head)
 
 
@@ -163,17 +167,18 @@ def verified_page(session: Session, identity: str) -> Page | None:
     return page
 
 
-def check_evidence(session: Session, posted: Sequence[StatementRow], head: str) -> None:
+def check_evidence(session: Session, posted: Sequence[StatementRow], head: str, seal: Seal | None) -> None:
     """Verify the rows that statements rest on, before money is moved by them.
 
     Args:
         posted: all statements, verified.
         head: hash of the last.
+        seal: None: signatures are not verified.
 
     Raises:
         LedgerBroken: a row was changed, removed or added by hand.
     """
-    if (problem := evidence_problem(session, posted)) is not None:
+    if (problem := evidence_problem(session, posted, seal)) is not None:
         raise LedgerBroken(problem.found(len(posted), head))
 
 
@@ -195,13 +200,14 @@ class Book:
     position: int = 0
 
     @classmethod
-    def read(cls, session: Session, pool: str, kept: Iterable[Head] = ()) -> Book:
+    def read(cls, session: Session, pool: str, kept: Iterable[Head], seal: Seal | None) -> Book:
         """Read the statements of a pool, by its key, and verify the whole ledger and all rows that it rests on.
 
         All amounts returned later come from the rows verified here; none is read again.
 
         Args:
             kept: as for `verified_pages`.
+            seal: as for `check_evidence`.
 
         Raises:
             LedgerBroken: the ledger does not verify.
@@ -214,7 +220,7 @@ class Book:
                 book.pages.append(page)
             elif not book.pages:
                 book.add_accounts(page)
-        check_evidence(session, posted, book.head)
+        check_evidence(session, posted, book.head, seal)
         return book
 
     def add_accounts(self, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""What keeps the heads of the ledger apart from its database, and what the ledger compares itself with."""
+"""What keeps the heads of the ledger apart from its database and signs its rows; the ledger compares itself with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from royalty.infra.ledger.postings import Head
+from royalty.infra.stores.records import Seal
 
 
-class Witness(Protocol):
-    """Keeps the head of the ledger after each statement, for example in signed files."""
+class Witness(Seal, Protocol):
+    """Keeps the head of the ledger after each statement, for example in signed files, and signs the records of rows."""
 
     def prepare(self) -> None:
         """Check that heads can be kept, before anything is posted."""

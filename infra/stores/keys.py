@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,21 @@ def _module(name: str) -> _Module:
     if origin is None:
         raise ValueError(f"a code version covers modules with source files, got {name!r}, which has none")
     source = SOURCES.read(Path(origin))
-    modules = sorted({module for imported in source.imported for module in _project_modules(imported)})
-    libraries = {imported.partition(".")[0] for imported in source.imported} - {
-        module.partition(".")[0] for module in modules
-    }
+    parent = name.rpartition(".")[0]
+    package = name if Path(origin).name == "__init__.py" else parent
+    names = {_absolute(imported, package) for imported in source.imported} - {""}
+    parents = () if in_package(name) else (parent,)  # a package runs before what it contains
+    modules = sorted({module for imported in (*names, *parents) for module in _project_modules(imported)})
+    libraries = {imported.partition(".")[0] for imported in names} - {module.partition(".")[0] for module in modules}
     return _Module(source.digest, tuple(modules), tuple(sorted(libraries - sys.stdlib_module_names)))
+
+
+def _absolute(imported: str, package: str) -> str:
+    """The dotted name of an import in a package; empty if it is relative to something outside, and so fails."""
+    try:
+        return resolve_name(imported, package) if imported.startswith(".") else imported
+    except ImportError:
+        return ""
 
 
 def _project_modules(imported: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.stores import tables
 from royalty.infra.stores.keys import code_commit, digest_of
+from royalty.infra.stores.tables import now
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 AT_ONCE = 5_000
@@ -108,7 +109,9 @@ def origin_key(row: Recorded) -> str:
 
 def origin_of(row: Recorded, flow_run: str | None = None) -> tables.OriginRow:
     """The record of a row that was just written; its number is known."""
-    return tables.OriginRow(run=origin_key(row), content=content_of(row), flow_run=flow_run, commit=code_commit())
+    return tables.OriginRow(
+        run=origin_key(row), content=content_of(row), flow_run=flow_run, commit=code_commit(), created_at=now()
+    )
 
 
 def content_of(row: Recorded) -> str:

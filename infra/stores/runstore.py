@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.errors import Refusal
 from royalty.infra.stores import tables
-from royalty.infra.stores.lineage import Edge, content_of, origin_of
+from royalty.infra.stores.keys import code_commit
+from royalty.infra.stores.lineage import Edge, content_of
+from royalty.infra.stores.records import Records, Seal
 from royalty.infra.stores.tables import now
 
 Row = TypeVar("Row", tables.CoalitionRow, tables.MeasurementRow)
@@ -99,10 +101,13 @@ class RunStore:
     """Each row is written once, in one transaction; a key that is present is finished.
 
     All methods raise StoreError if the database does not answer, for example when it was stopped or its disk is full.
+
+    Args:
+        seal: signs the record of each row.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, seal: Seal | None = None) -> None:
+        self.engine, self.records = engine, Records(engine, seal)
 
     def knows(self, name: str) -> bool:
         with Session(self.engine) as session:
@@ -132,13 +137,14 @@ class RunStore:
         Raises:
             ConfigConflict: the name is bound to another configuration; the message shows each differing value.
         """
+        self.records.prepare()
         with Session(self.engine) as session, session.begin():
             run = session.get(tables.RunRow, name)
             if run is None:
                 run = tables.RunRow(name=name, config=dict(config))
                 session.add(run)
                 session.flush()
-                session.add(origin_of(run))
+                self.records.add(session, run)
                 return
             differences = list(_differences(reread(run.config), config))
         if differences:
@@ -219,11 +225,12 @@ class RunStore:
         """Record the stages, unless they already are the latest anchor."""
         latest = self.anchor(name)
         if latest is None or dict(latest.stages) != dict(stages):
+            self.records.prepare()
             with Session(self.engine) as session, session.begin():
                 anchor = tables.AnchorRow(name=name, stages=dict(stages))
                 session.add(anchor)
                 session.flush()
-                session.add(origin_of(anchor))
+                self.records.add(session, anchor)
 
     def _records(self, table: type[Row], record: type[Record], keys: Iterable[str]) -> dict[str, Record]:
         """Rows of a table as records, by key."""
@@ -241,14 +248,14 @@ class RunStore:
         edges: Iterable[Edge],
         flow_run: str | None = None,
     ) -> None:
-        """Insert a row with its origin and edges. If another process has inserted the key, its equal row is kept."""
-        origin = origin_of(row, flow_run)
+        """Insert a row with its record and edges. If another process has inserted the key, its equal row is kept."""
+        self.records.prepare()
+        code_commit()  # starts a process the first time, which should not be while the database is locked
         try:
             with Session(self.engine) as session, session.begin():
                 session.add(row)
-                session.flush()  # fails on an existing key before origin and edges are added
-                session.add(origin)
-                session.add_all(tables.EdgeRow(**asdict(edge)) for edge in edges)
+                session.flush()  # fails on an existing key before record and edges are added
+                self.records.add(session, row, edges, flow_run)
         except IntegrityError:
             with Session(self.engine) as session:
                 if session.get(type(row), row.key) is None:

@@ -20,7 +20,7 @@ class Source:
 
     Attributes:
         digest: SHA-256 of its code, without comments, docstrings, layout and the names of this package's modules.
-        imported: dotted names that it imports, anywhere in the file.
+        imported: dotted names that it imports, anywhere in the file; relative ones begin with dots.
     """
 
     digest: str
@@ -97,8 +97,9 @@ class _Reduced(ast.NodeTransformer):
         self.imported: list[str] = []
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        module = node.module or ""
-        self.imported += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        module = "." * node.level + (node.module or "")
+        within = module if node.module is None else f"{module}."
+        self.imported += [module, *(f"{within}{alias.name}" for alias in node.names)]
         return ast.ImportFrom("", node.names, 0) if in_package(module) else node
 
     def visit_Import(self, node: ast.Import) -> ast.AST:

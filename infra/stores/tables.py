@@ -111,6 +111,16 @@ class OriginRow(Base):
     created_at: Mapped[str] = mapped_column(default=now)
 
 
+class SignatureRow(Base):
+    """The signature of a record of `origins`; see `royalty.infra.stores.records`."""
+
+    __tablename__ = "signatures"
+
+    run: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    value: Mapped[str]
+
+
 class CreditTableRow(Base):
     """The credit table of a run; the latest row of a run is the one to pay."""
 

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from prefect.blocks.core import Block
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.worker import EventsWorker
@@ -20,10 +21,13 @@ from royalty.flows.case import decide_case, open_case
 from royalty.infra.settings import settings
 from royalty.infra.tracking.events import emit
 from royalty.infra.workspace import open_workspace
+from royalty.models.base.errors import InputError
+from tests.docs.blocks import blocks_of
 from tests.in_process import own_home
 from tests.paying import credited, pay, paying_home
 
 ROOT = Path(__file__).parent.parent.parent
+GUIDE = ROOT / "docs" / "pages" / "guides" / "notify.md"
 PREFECT = Path(sys.executable).with_name("prefect")
 SECONDS = 120
 
@@ -66,6 +70,15 @@ def test_without_a_server_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> No
     emit("royalty.payout.posted", "royalty.pool.x", "x", {})
 
 
+def test_the_blocks_of_the_guide_are_made_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = (block.text for block in blocks_of(GUIDE) if "SLACK_BLOCK" in block.text and "import" in block.text)
+    made: dict[str, Block] = {}
+    monkeypatch.setattr(Block, "save", lambda block, name: made.setdefault(name, block))
+    exec(code, {})
+    channels = {name: [type(each).__name__ for each in block._apprise_client] for name, block in made.items()}
+    assert channels == {"royalty-slack": ["NotifySlack"], "royalty-mail": ["NotifySendGrid"]}
+
+
 @pytest.mark.cli
 def test_payouts_and_cases_are_told(
     tmp_path: Path, prefect_url: str, inbox: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
@@ -90,14 +103,17 @@ def test_payouts_and_cases_are_told(
             pay("show", terms)  # repeated: nothing is posted, and nothing is told
             decide_case.fn(case.id, "release", "settled", by="judge")
             pay("show", {**terms, "period": "2", "approval": {"above": "1.00"}})
+            with pytest.raises(InputError, match="standard error"):
+                pay("show", {**terms, "pool": "70.00", "period": "3", "limits": {"stderr": 1e-9}})
         emit("royalty.credit.moved", "royalty.run.show", "show", {"run": "show", "people": 2, "certain": 1})
         EventsWorker.instance().drain()
-        until(lambda: len(texts) >= 6)
+        until(lambda: len(texts) >= 7)
         time.sleep(1)
     told = sorted(json.loads(text)["text"].replace(tmp_path.name, "POOL") for text in texts)
     for part in (
         "royalty.payout.posted: POOL | royalty.payout.posted: €75.00 of POOL",
         "royalty.payout.held: POOL | royalty.payout.held: €25.00 of POOL",
+        "royalty.payout.refused: POOL 3 | royalty.payout.refused: €70.00 of POOL 3",
         f"royalty.case.opened: case {case.id}",
         f"royalty.case.decided: case {case.id}",
         "A payout of €100.00 waits for approval",

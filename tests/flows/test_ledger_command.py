@@ -51,6 +51,28 @@ def test_one_statement_and_one_person_are_shown_without_the_rest(space: Workspac
     assert json.loads(command("ledger", "--contributor", "nobody", "--json").stdout)["entries"] == []
 
 
+FORGED = {
+    "an entry of a closed statement": "INSERT INTO entries "
+    "(statement, pool, contributor, valuation, kind, amount_minor, currency) "
+    "SELECT statement, pool, contributor, valuation, 'account', 900000, currency FROM entries "
+    "WHERE contributor = 'bob' LIMIT 1",
+    "an amount": "UPDATE entries SET amount_minor = 900000 WHERE contributor = 'bob' AND id < 3",
+    "a date": "UPDATE statements SET created_at = '2020-01-01' WHERE position = 1",
+    "the chain": "UPDATE statements SET previous = hash WHERE position = 2",
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_nothing_forged_is_shown_of_a_person(space: Workspace, command: Command, change: str) -> None:
+    without_triggers(space.ledger.engine)
+    with space.ledger.engine.begin() as connection:
+        assert connection.execute(text(change)).rowcount == 1
+    for arguments in ((), ("--json",)):
+        shown = command("ledger", "--contributor", "bob", *arguments)
+        assert (shown.exit_code, shown.output) == (1, "")
+        assert "is not valid" in str(shown.exception)
+
+
 def test_no_id_date_or_amount_is_cut_in_a_narrow_terminal(
     space: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

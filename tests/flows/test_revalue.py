@@ -77,13 +77,18 @@ def without_measurements(home: Path, copy: Path) -> None:
         for said_of in ("lineage", "origins"):
             keys = "select key from measurements union select key from coalition_models"
             database.execute(f"delete from {said_of} where run in ({keys})")
+        database.execute("delete from signatures")  # by the key in `audit`; rows are signed anew
         for unknown in ("measurements", "coalition_models", "entries", "statements", "evidence", "policies", "pools"):
             database.execute(f"delete from {unknown}")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # seven runs of the command line
-def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: Run, tmp_path: Path) -> None:
+def test_kept_models_serve_the_run_another_property_and_a_revaluation(
+    royalty: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("royalty.tasks.pay.announcing.emit", lambda *event: told.append(event))
     home, anew = tmp_path / "home", tmp_path / "anew"
     files = save_digits(tmp_path / "images", [PEOPLE[index % 4] for index in range(160)])
     (tmp_path / "mine.yaml").write_text(CONFIG)
@@ -151,6 +156,7 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
     assert f"Cost: {len(with_ann) // 2} coalitions to measure, about" in said
     assert "this is a dry run" in said
     assert (kept(home), entries(home, "payment")) == (before, paid)
+    assert "royalty.credit.moved" not in {event for event, *_ in told}
 
     revalued = changed(royalty("revalue", "--config", "mine.yaml", "--json", "--summary", "summary.md"))
     after = kept(home)
@@ -161,6 +167,11 @@ def test_kept_models_serve_the_run_another_property_and_a_revaluation(royalty: R
         row["contributor"]: row["rank_best"] for row in revalued["rows"]
     }
     assert {row["certain"] for row in revalued["moved"]} <= {True, False}
+    certain = sum(row["certain"] for row in revalued["moved"])
+    facts = {"run": "mine", "people": len(revalued["moved"]), "certain": certain}
+    assert [event for event in told if event[0] == "royalty.credit.moved"] == [
+        ("royalty.credit.moved", "royalty.run.mine", "mine", facts)
+    ]
     said = (tmp_path / "summary.md").read_text(encoding="utf-8")
     lines = {line.split("|")[1].strip(): line for line in said.splitlines() if line.startswith("| <code>")}
     assert list(lines) == [f"<code>{row['contributor']}</code>" for row in revalued["rows"]]

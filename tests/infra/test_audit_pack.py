@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from sqlalchemy import text
 
 from royalty.infra.audit import verifier
 from royalty.infra.audit.checkpoints import Notary
@@ -56,7 +57,7 @@ def books(tmp_path: Path) -> Books:
     table = books.artifacts.put(b"a credit table")
     rows = [{"contributor": name, "amount": f"{amount / 100:.2f}"} for name, amount in NAMES.items()]
     payout = books.artifacts.put(csv_bytes(pd.DataFrame(rows)))
-    runs = RunStore(engine)
+    runs = RunStore(engine, notary)
     runs.record_stage(StageRecord("credit", "credit-key", {"share": 0.1}, {"table": table}, 1.0))
     evidence = {
         "credit": {"table": table, "stages": ["credit-key"]},
@@ -164,6 +165,8 @@ def test_a_ledger_rewritten_with_all_that_its_owner_has_is_noticed_by_one_kept_c
         books.pack("refused")
     assert not (tmp_path / "refused").exists()
     shutil.rmtree(books.notary.root)
+    with books.ledger.engine.begin() as connection:
+        connection.execute(text("DELETE FROM signatures"))  # the rows are signed anew, as if of an earlier version
     books.notary = Notary(tmp_path / "audit")
     books.ledger.witness = books.notary
     for table in books.folder.glob("artifacts/*/*"):  # left out of the pack, as the payout table would tell

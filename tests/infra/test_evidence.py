@@ -26,7 +26,7 @@ KEYS = ("credit-key", "coalition-key", "measurement-key")
 
 def computed(ledger: Ledger) -> dict[str, Any]:
     """A run whose credit was computed; the evidence of a division by it."""
-    runs = RunStore(ledger.engine)
+    runs = RunStore(ledger.engine, ledger.witness)
     runs.claim_name("digits", {"seed": 0})
     runs.record_coalition(CoalitionRecord("coalition-key", ["ann"], "finetune", 0, 3, 1.0, "cpu", "cd" * 32))
     runs.record_measurement(MeasurementRecord("measurement-key", "coalition-key", "entropy", 0, 0.5, 1.0, 1.0))
@@ -212,6 +212,7 @@ def test_rows_of_the_schema_before_are_recorded_when_it_is_opened(tmp_path: Path
     with ledger.engine.begin() as connection:
         before = sorted(map(tuple, connection.execute(text("SELECT run, content FROM origins"))))
         connection.execute(text("DELETE FROM origins WHERE run LIKE '% %' OR run = 'measurement-key'"))
+        connection.execute(text("DROP TABLE signatures"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '7'"))
     assert "nothing was recorded with it" in ledger.verify().problem
     ledger.engine.dispose()

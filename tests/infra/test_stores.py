@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import stat
 import sys
 import threading
@@ -183,6 +184,46 @@ def test_code_version_ignores_comments_and_sees_code(tmp_path: Path, monkeypatch
             known.cache_clear()  # a process reads its code once
         versions.append(code_version("numeric_sample"))
     assert versions[0] == versions[1] != versions[2]
+
+
+@pytest.mark.parametrize(
+    ("imports", "changed"),
+    [
+        ("from . import deep", "own/inner/deep.py"),
+        ("from .deep import value", "own/inner/deep.py"),
+        ("from .. import above", "own/above.py"),
+        ("from ..above import value", "own/above.py"),
+        ("def late():\n    from .deep import value", "own/inner/deep.py"),
+        ("import own.above", "own/above.py"),
+        ("from own.inner.deep import value", "own/inner/deep.py"),
+        ("import own_helper", "own_helper.py"),
+        ("from .deep import value", "own/helper_of_deep.py"),
+        ("import json", "own/__init__.py"),
+        ("from ..... import beyond", "own/inner/measured.py"),
+    ],
+)
+def test_code_version_follows_the_imports_of_a_users_module(
+    imports: str, changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plain = ("__init__", "inner/__init__", "above", "helper_of_deep", "unused")
+    files = {name: "value = 0\n" for name in (*(f"own/{file}.py" for file in plain), "own_helper.py")}
+    files |= {"own/inner/measured.py": imports, "own/inner/deep.py": "from ..helper_of_deep import value\n"}
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+
+    def version() -> str:
+        for known in (code_version, modules_run_by, _module, _origin, keys._is_library):
+            known.cache_clear()  # a process reads its code once
+        importlib.invalidate_caches()
+        return code_version("own.inner.measured")
+
+    before = version()
+    (tmp_path / "own/unused.py").write_text("value = 1\n")
+    assert version() == before
+    (tmp_path / changed).write_text(files[changed] + "\nother = 1\n")
+    assert version() != before
 
 
 def test_source_files_are_parsed_once_and_again_when_they_change(
