@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.base.reading import check_image, read_lines
 from royalty.models.data.consent import consent_of
 from royalty.models.data.listing import (
     SEPARATOR,
@@ -28,6 +26,7 @@ from royalty.models.data.listing import (
     inside,
 )
 from royalty.models.data.names import person_name
+from royalty.models.data.parquet import read_table
 from royalty.models.data.teams import people
 
 METADATA = "metadata.csv"
@@ -89,6 +88,7 @@ def _listed(
         whose = f"contributor {contributors[0]!r} has" if contributors else "there is"
         raise InputError(f"{where}: {whose} no image here; fill in `file_name` or drop the row")
     file = inside(folder, name, where)
+    check_image(file, f"{where}: the file of an image")
     if file in seen:
         raise InputError(
             f"{where}: {name!r} is listed in row {seen[file]} already; keep one row, and join several "
@@ -119,6 +119,8 @@ def list_images(folder: Path) -> Listing:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:
         raise InputError(f"{folder} has neither {METADATA} nor images; name a folder of images")
+    for file in files:
+        check_image(file)
     entries = tuple(
         Entry(f"{folder}: {name!r}", file_name=name) for name in (file.relative_to(folder).as_posix() for file in files)
     )
@@ -173,7 +175,7 @@ def read_records(metadata: Path, needed: set[str]) -> list[tuple[int, Record]]:
 
 def _read_jsonl(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
     records: list[tuple[int, Record]] = []
-    for line, written in enumerate(_text(path).splitlines(), start=1):
+    for line, written in enumerate(read_lines(path), start=1):
         if not written.strip():
             continue
         where = f"{path}, row {line}"
@@ -202,10 +204,7 @@ def _parsed(written: str, where: str) -> Any:
 
 
 def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); write it again") from None
+    table = read_table(path)
     check_columns(str(path), table.column_names, needed)
     return _some(path, list(enumerate(table.to_pylist())), needed)
 
@@ -220,14 +219,13 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
         there = "is no file" if path.exists() else "does not exist"
         columns = ", ".join(sorted(needed))
         raise InputError(f"{path} {there}; write it with the columns {columns}, one row for each image")
-    text = _text(path)
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(read_lines(path), strict=True)
     records: list[tuple[int, dict[str, str]]] = []
     try:
         header = list(reader.fieldnames or [])
         if repeated := [name for name, count in Counter(header).items() if count > 1]:
             raise InputError(f"{path}, row 1: each column has one name, and {repeated[0]!r} names several; keep one")
-        if needed - set(header) and text.strip():
+        if needed - set(header) and any(header):
             check_columns(f"{path}, row 1", header, needed)
         for record in reader:
             if None in record or None in record.values():
@@ -238,16 +236,6 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise InputError(f"{path}, row {reader.reader.line_num}: not CSV ({error}); correct the row") from None
     return _some(path, records, needed)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig").replace("\0", "")
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); check its permissions") from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, row {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
 
 
 def _some(path: Path, records: list[Any], needed: set[str]) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.base.reading import read_bytes
 from royalty.models.data.names import person_name
 from royalty.models.data.teams import team_of
 
@@ -318,7 +319,7 @@ class Files:
 
     def cells(self, start: int, stop: int) -> Iterator[Cell]:
         for file in self.files[start:stop]:
-            yield file.read_bytes()
+            yield read_bytes(file, "image")
 
     def digest(self) -> str:
         return digest_of_files(self.files)

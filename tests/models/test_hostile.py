@@ -21,7 +21,8 @@ from PIL import Image
 
 from royalty.flows.configuration import ConfigError, load_config, load_payout_config
 from royalty.models.base.errors import InputError
-from royalty.models.data.folder import read_manifest
+from royalty.models.base.reading import LARGEST_IMAGE, LONGEST_LINE
+from royalty.models.data.folder import list_images, read_manifest
 from royalty.models.data.labelled import read_items
 from royalty.models.payout.payees import read_payees
 from royalty.tasks.pay.usage_reading import ByImage, of_file
@@ -68,10 +69,58 @@ def test_rows_that_are_no_images(folder: Path, written: str, says: str) -> None:
         read_manifest(folder)
 
 
-def test_metadata_that_is_no_file_is_not_waited_for(folder: Path) -> None:
-    os.mkfifo(folder / "metadata.csv")
-    with pytest.raises(InputError, match=r"metadata\.csv is no file"):
+@pytest.mark.parametrize(("kind", "says"), [("csv", "is no file"), ("jsonl", "is none"), ("parquet", "is none")])
+def test_metadata_that_is_no_file_is_not_waited_for(folder: Path, kind: str, says: str) -> None:
+    os.mkfifo(folder / f"metadata.{kind}")
+    with pytest.raises(InputError, match=rf"metadata\.{kind} {says}"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "says"),
+    [
+        *(
+            (f"metadata.{kind}", lambda file: read_manifest(file.parent), "a table has at most 1 GiB, and .* has 3 GiB")
+            for kind in ("csv", "jsonl", "parquet")
+        ),
+        ("contributors.csv", read_payees, "a table has at most 1 GiB"),
+        ("use.csv", lambda file: use(file), "a table has at most 1 GiB"),
+        ("use.parquet", lambda file: use(file), "a table has at most 1 GiB"),
+        ("c.yaml", load_config, r"a configuration has at most 3\.81 MiB, and .*c\.yaml has 3 GiB"),
+        ("0.png", lambda file: list_images(file.parent), "the file of an image has at most 512 MiB"),
+        ("items.npz", lambda file: read_items(file, size=8), "cannot be read as plain arrays"),
+    ],
+)
+def test_files_that_are_too_large_are_not_read(
+    folder: Path, name: str, read: Callable[[Path], object], says: str
+) -> None:
+    with (folder / name).open("wb") as stream:
+        stream.truncate(3 * 2**30)
+    started = time.monotonic()
+    with limited(), pytest.raises((InputError, ConfigError), match=says):
+        read(folder / name)
+    assert time.monotonic() - started < SECONDS / 4
+
+
+def test_an_image_that_is_too_large_is_named_with_its_row(folder: Path) -> None:
+    (folder / "metadata.csv").write_text(CSV)
+    with (folder / "2.png").open("wb") as stream:
+        stream.truncate(LARGEST_IMAGE + 1)
+    with pytest.raises(InputError, match=r"row 4: the file of an image has at most 512 MiB, and .*2\.png has 512 MiB"):
+        read_manifest(folder)
+
+
+def test_lines_are_read_one_at_a_time(folder: Path) -> None:
+    (folder / "metadata.csv").write_bytes(b"a" * (LONGEST_LINE + 1))
+    with pytest.raises(InputError, match=r"row 1: a line has at most 16,777,216 characters"):
+        read_manifest(folder)
+    rows = CSV.encode() + b"x" * 20_000 + b",a,x\n3\xff.png,a,x\n"
+    (folder / "metadata.csv").write_bytes(rows)
+    with pytest.raises(InputError, match="row 7: not UTF-8"):
+        read_manifest(folder)
+    (folder / "metadata.csv").unlink()
+    (folder / "metadata.jsonl").write_text(line(text="one\u2028two").replace("\\u2028", "\u2028"), encoding="utf-8")
+    assert read_manifest(folder).entries[0].text == "one\u2028two"  # a line ends with a line break, and with no other
 
 
 def test_tables_of_other_things(folder: Path) -> None:
