@@ -51,6 +51,7 @@ class Entry:
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
         style: of the face that a character is drawn in; empty for other images.
         date: day on which the image was made, such as `2018-12-31`; empty if unknown.
+        author: who made it, if its contributor stands for several people, such as `others`; otherwise empty.
         creator: whom the Content Credentials of the image name; empty if they are not read, or name nobody.
         training_mining: `allowed`, `notAllowed` or `constrained`, as its contributor consents; empty if not stated.
         license_terms: address or name of the terms of its license, such as an RSL file; empty if not stated.
@@ -67,11 +68,12 @@ class Entry:
     creator: str = ""
     training_mining: str = ""
     license_terms: str = ""
+    author: str = ""
 
 
-DESCRIBED = ("label", "text", "license", "style", "date", "creator", "training_mining", "license_terms")
+DESCRIBED = ("label", "text", "author", "license", "style", "date", "creator", "training_mining", "license_terms")
 """What people are shown of an image beside its contributors and its file."""
-LATER = ("creator", "training_mining", "license_terms")
+LATER = ("author", "creator", "training_mining", "license_terms")
 """Those of them that are in the digest of a listing only if an image has them, so that others keep theirs."""
 
 

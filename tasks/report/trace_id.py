@@ -64,6 +64,7 @@ COLUMNS = {
     "source": "Listed in",
     "label": "Label",
     "text": "Caption",
+    "author": "Author",
     "license": "License",
     "style": "Style",
     "date": "Date",

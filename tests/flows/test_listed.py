@@ -153,3 +153,20 @@ def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp
     assert profile["licenses"] == {"CC BY-SA 4.0": 20}
     assert profile["years"] == {f"20{year}": 1 for year in range(18, 38)}
     assert "Years in which the images were made: 2018 (1), 2019 (1)" in " ".join(data_notes(done.outputs))
+
+
+@pytest.mark.usefixtures("new_home")
+def test_authors_behind_others_are_named_with_their_drawings(tmp_path: Path) -> None:
+    authors = [*["Ada"] * 10, *["Bo"] * 10, "Cy", "Dee"]
+    rows = [(f"1F{n:03d}", "ab"[n % 2], f"sign {n}", author, "2018-06-01", "") for n, author in enumerate(authors)]
+    archive = openmoji_archive(tmp_path / "openmoji.tgz", rows)
+    done = ingest.fn(OpenmojiSource(source="openmoji", path=archive, size=8, least=3), 0, texts=True)
+    space = open_workspace(settings())
+    listed = pd.read_parquet(space.artifacts.path(done.outputs.listed)).set_index("text")
+    assert listed["author"].to_dict() == {f"sign {n}": "" if n < 20 else authors[n] for n in range(22)}
+    assert listed.loc["sign 20", "contributors"].tolist() == ["others"]
+    identity = str(listed.loc["sign 20", "id"])
+    about = about_of(space.artifacts, done.outputs.listed, [identity])
+    assert about == {identity: "sign 20 · Cy · CC BY-SA 4.0 · 2018-06-01"}
+    assert "Author" not in dict(identify(space, str(listed.loc["sign 0", "id"])).facts)
+    assert dict(identify(space, identity).facts)["Author"] == "Cy"
