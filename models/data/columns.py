@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError
 from royalty.models.base.reading import check_table
-from royalty.models.data.consent import CONSENT, consent_of
+from royalty.models.data.consent import consent_of
 from royalty.models.data.listing import (
+    STATED,
     Cell,
     Entry,
     Listing,
@@ -61,7 +62,7 @@ class Columns:
 
     def read(self) -> dict[str, str]:
         """Names of all columns that are read beside the images, by kind."""
-        return self.texts() | {name: name for name in CONSENT}
+        return self.texts() | {name: name for name in STATED}
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from PIL import Image
 
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.reading import check_image, read_lines
-from royalty.models.data.consent import consent_of
+from royalty.models.data.consent import REGISTER, REGISTERED, consent_of, with_register
 from royalty.models.data.listing import (
     SEPARATOR,
+    STATED,
     Entry,
     Files,
     Listing,
@@ -38,7 +39,7 @@ Record = Mapping[str, Any]
 
 
 def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, texts: bool = False) -> Listing:
-    """Read and check the metadata of a folder (UTF-8), and `contributors.csv` if there is one.
+    """Read and check the metadata of a folder (UTF-8), and `contributors.csv` and `consent.csv` if there are such.
 
     Every listed file must exist inside the folder and be listed once. Rows that cannot be used are reported together.
 
@@ -60,11 +61,20 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
             files[file] = str(line)
             entries.append(entry)
     refused.check(f"rows of {metadata} cannot be used")
-    listing = Listing(str(metadata), tuple(entries), Files(tuple(files)))
+    listed = tuple(entries)
+    if (register := folder / REGISTER).exists():
+        listed = with_register(register, _rows_of(register), listed)
+    listing = Listing(str(metadata), listed, Files(tuple(files)))
     if credited:
         check_credited(listing, labels=labels, texts=texts)
         _check_contributors(folder, metadata, set(people(name for entry in entries for name in entry.contributors)))
     return listing
+
+
+def _rows_of(register: Path) -> list[tuple[int, dict[str, str]]]:
+    rows = read_csv(register, {"contributor"})
+    check_columns(f"{register}, row 1", list(rows[0][1]), {"contributor"}, ("contributor", "file_name", *REGISTERED))
+    return rows
 
 
 def _listed(
@@ -75,7 +85,7 @@ def _listed(
     Args:
         seen: rows of the files listed so far.
     """
-    for column in ("file_name", "label", "text", "license", "date", "training_mining", "license_terms"):
+    for column in ("file_name", "label", "text", "license", "date", *STATED):
         if isinstance(record.get(column), dict | list):
             raise InputError(
                 f"{where}: `{column}` is one text, and this is a {type(record[column]).__name__}; correct it"

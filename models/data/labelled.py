@@ -15,11 +15,20 @@ from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
 from royalty.models.data.columns import Cells, file_names, has_names, image_column, label_names, payloads, schema_of
-from royalty.models.data.consent import CONSENT, consent_of
+from royalty.models.data.consent import consent_of
 from royalty.models.data.decoding import MODES, decode, decode_images, shorter_side
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
-from royalty.models.data.listing import SEPARATOR, Entry, Listing, as_text, check_columns, contributors_of
+from royalty.models.data.listing import (
+    COLUMNS,
+    SEPARATOR,
+    STATED,
+    Entry,
+    Listing,
+    as_text,
+    check_columns,
+    contributors_of,
+)
 from royalty.models.data.optouts import Withdrawal, remaining
 from royalty.models.data.parquet import open_parquet, read_batches, read_columns
 from royalty.models.data.teams import credited, people
@@ -122,8 +131,8 @@ def list_items(path: Path) -> Listing:
     file = open_parquet(path)
     column = image_column(str(path), schema_of(path, arrow=False))
     known = file.schema_arrow.names
-    check_columns(str(path), known, set(), CONSENT)
-    columns = [name for name in ("contributor", *CONSENT) if name in known]
+    check_columns(str(path), known, set(), [name for name in STATED if name in COLUMNS])
+    columns = [name for name in ("contributor", *STATED) if name in known]
     stated = read_columns(path, file, columns).to_pylist()
     rows = stated or [{}] * file.metadata.num_rows
     named = has_names(file.schema_arrow.field(column).type)

@@ -57,7 +57,8 @@ class IngestOutputs:
         refused, refused_left_out: images whose manifest refuses training, by contributor; whether they are left out.
         tampered: names, or places, of the images whose manifest does not fit them.
         consents, terms: number of images by `training_mining` and by terms of the license; "" stands for none.
-        not_consented, not_consented_left_out: the same of images whose `training_mining` does not allow it.
+        given, sources: number of images by `consent`, and by where they were obtained; "" stands for none.
+        not_consented, not_consented_left_out: the same of images that may not train by either.
         label_names: names of the labels, in the order in which a conditional generator makes them.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
@@ -92,6 +93,8 @@ class IngestOutputs:
     left_out_of: dict[str, int] = field(default_factory=dict)
     consents: dict[str, int] = field(default_factory=dict)
     terms: dict[str, int] = field(default_factory=dict)
+    given: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
     not_consented: dict[str, int] = field(default_factory=dict)
     not_consented_left_out: bool = False
     label_names: list[str] = field(default_factory=list)

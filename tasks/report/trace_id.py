@@ -71,6 +71,9 @@ COLUMNS = {
     "creator": "Creator",
     "training_mining": "Training and mining",
     "license_terms": "Terms of the license",
+    "consent": "Consent",
+    "consent_date": "Date of the consent",
+    "obtained_from": "Obtained from",
 }
 """Titles of the columns of a listing."""
 
