@@ -75,6 +75,10 @@ def kinds() -> dict[str, tuple[bytes, Read]]:
         "data.arrow": (_stream(table), lambda file: _decoded(dataset_images(file.parent, Columns()))),
         "state.json": (json.dumps(state).encode(), lambda file: _decoded(dataset_images(file.parent, Columns()))),
         "contributors.csv": (payees, read_payees),
+        "consent.csv": (
+            b"contributor,file_name,consent,consent_date,source\na,,given,2026-05-01,studio\na,0.png,refused,,\n",
+            lambda file: read_manifest(file.parent),
+        ),
         "c.yaml": (b"data: {source: digits}\npayout: {pool: 10, floor: 0.1}\n", load_config),
         "terms.yaml": (b"pool: 10\npolicy: proportional\n", lambda file: load_payout_config(file, {}, {}, {})),
         "use.csv": ("\n".join(used).encode(), use),
