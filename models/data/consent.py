@@ -185,7 +185,9 @@ def _registered(entry: Entry, stated: Mapping[tuple[str, str], Mapping[str, str]
     joined = {field: JOINED.join(dict.fromkeys(filter(None, cells))) for field, cells in found.items()}
     own = {field: getattr(entry, field) for field in joined}
     refused = REFUSED in (own["consent"], joined["consent"])
-    kept = {field: joined[field] if text in ("", UNKNOWN) and joined[field] else text for field, text in own.items()}
+    kept: dict[str, Any] = {
+        field: joined[field] if text in ("", UNKNOWN) and joined[field] else text for field, text in own.items()
+    }
     return replace(entry, **(kept | {"consent": REFUSED} if refused else kept))
 
 
