@@ -11,9 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from royalty.flows.preset_files import FIRST_PRESET, place_of_preset, preset_names, preset_values, source_of
-from royalty.flows.strict_yaml import read_yaml
+from royalty.flows.strict_yaml import LARGEST, read_yaml
 from royalty.infra.settings import settings
 from royalty.models.base.errors import InputError, by_name
+from royalty.models.base.reading import check_size
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.config.base import StageConfig
 from royalty.tasks.config.credit import CreditConfig
@@ -322,9 +323,13 @@ def _read(file: Path) -> str:
     if file.exists() and not file.is_file():
         raise ConfigError(f"{file} is no file; name a file of the form `key: value`")
     try:
+        if file.exists():
+            check_size(file, LARGEST * 4, "a configuration", "name a file of the form `key: value`")
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{file} is not UTF-8; save it as UTF-8") from None
+    except InputError as error:
+        raise ConfigError(str(error)) from None
     except OSError as error:
         place = "" if file.is_absolute() else f" in {Path.cwd()}"
         raise ConfigError(f"cannot read the configuration {file}{place}: {error.strerror}") from None

@@ -12,8 +12,8 @@ class Policy:
     """What becomes of images that may not train.
 
     Attributes:
-        consent: of those whose `training_mining` does not allow it.
-        unstated: whether images without `training_mining` may train.
+        consent: of those whose `training_mining` does not allow it, or whose `consent` is refused.
+        unstated: whether images may train if neither `training_mining` nor `consent` says so.
         credentials: of those whose Content Credentials refuse it.
     """
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.columns import schema_of
 from royalty.models.data.folder import metadata_of, read_records
+from royalty.models.data.parquet import open_parquet, read_columns
 
 WORDS = {"1": True, "true": True, "yes": True, "0": False, "-1": False, "false": False, "no": False}
 """The values that a cell may have, in upper or lower case; CelebA uses 1 and -1."""
@@ -40,7 +40,7 @@ def read_attributes(path: Path, names: Sequence[str], *, needed: bool) -> dict[s
     if path.is_dir():
         records = read_records(source, {"file_name", *names})
         return {name: _booleans(source, name, [(line, record[name]) for line, record in records]) for name in names}
-    table = pq.read_table(source, columns=list(names))
+    table = read_columns(source, open_parquet(source), names)
     return {name: _booleans(source, name, enumerate(table[name].to_pylist())) for name in names}
 
 

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError
-from royalty.models.data.consent import CONSENT, consent_of
+from royalty.models.base.reading import check_table
+from royalty.models.data.consent import consent_of
 from royalty.models.data.listing import (
+    STATED,
     Cell,
     Entry,
     Listing,
@@ -27,6 +29,7 @@ from royalty.models.data.listing import (
     first_of_each,
     inside,
 )
+from royalty.models.data.parquet import open_parquet, readable, whole
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Columns:
 
     def read(self) -> dict[str, str]:
         """Names of all columns that are read beside the images, by kind."""
-        return self.texts() | {name: name for name in CONSENT}
+        return self.texts() | {name: name for name in STATED}
 
 
 @dataclass(frozen=True)
@@ -142,42 +145,39 @@ def pieces(files: Sequence[Path], arrow: bool) -> Iterator[tuple[int, int, Calla
     """
     first = 0
     for path in files:
-        try:
+        with readable(path, arrow=arrow):
             if arrow:
-                stream = pa.ipc.open_stream(pa.memory_map(str(path)))
-                for batch in stream:
-                    table = pa.Table.from_batches([batch])
+                for batch in pa.ipc.open_stream(pa.memory_map(str(path))):
+                    table = pa.Table.from_batches([whole(batch)])
                     yield first, batch.num_rows, table.select
                     first += batch.num_rows
                 continue
-            file = pq.ParquetFile(path)
+            file = open_parquet(path)
             for group in range(file.num_row_groups):
                 length = file.metadata.row_group(group).num_rows
 
-                def read(names: list[str], group: int = group, file: pq.ParquetFile = file) -> pa.Table:
-                    return file.read_row_group(group, columns=names, use_threads=False)
+                def read(names: list[str], group: int = group, file: pq.ParquetFile = file, path: Path = path) -> Any:
+                    with readable(path):
+                        table = whole(file.read_row_group(group, columns=names, use_threads=False))
+                        if names and table.num_rows != file.metadata.row_group(group).num_rows:
+                            raise pa.ArrowInvalid(f"row group {group} has {table.num_rows} rows, and states others")
+                        return table
 
                 yield first, length, read
                 first += length
-        except (OSError, pa.ArrowInvalid) as error:
-            kind = "an Arrow stream" if arrow else "Parquet"
-            raise InputError(f"{path} cannot be read as {kind} ({error}); write it again") from None
 
 
 def schema_of(path: Path, arrow: bool) -> pa.Schema:
-    """The schema of a file, with the metadata of Hugging Face.
+    """The columns of a file.
 
     Raises:
         InputError: it cannot be read.
     """
-    try:
+    with readable(path, arrow=arrow):
         if arrow:
             with pa.memory_map(str(path)) as source:
                 return pa.ipc.open_stream(source).schema
         return pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        kind = "an Arrow stream" if arrow else "Parquet"
-        raise InputError(f"{path} cannot be read as {kind} ({error}); write it again") from None
 
 
 def image_column(where: str, schema: pa.Schema) -> str:
@@ -220,9 +220,12 @@ def has_names(kind: pa.DataType) -> bool:
 
 def label_names(schema: pa.Schema, column: str) -> list[str] | None:
     """The names that Hugging Face stores for the integer labels of a column, or None."""
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = described.get("info", {}).get("features", {}).get(column)
-    return feature.get("names") if isinstance(feature, dict) else None
+    try:
+        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        names = described["info"]["features"][column].get("names")
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):  # it says nothing of this column
+        return None
+    return names if isinstance(names, list) else None
 
 
 def _listed(path: Path, files: tuple[Path, ...], arrow: bool, columns: Columns, per_label: int | None) -> Listing:
@@ -284,8 +287,11 @@ def _entry(where: str, present: Mapping[str, Any], file_name: str) -> Entry:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
+        check_table(path)
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); write the dataset again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}; write the dataset again")

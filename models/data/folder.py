@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from royalty.models.base.errors import InputError, Refusals
-from royalty.models.data.consent import consent_of
+from royalty.models.base.reading import check_image, read_lines
+from royalty.models.data.consent import REGISTER, REGISTERED, consent_of, with_register
 from royalty.models.data.listing import (
     SEPARATOR,
+    STATED,
     Entry,
     Files,
     Listing,
@@ -28,6 +27,7 @@ from royalty.models.data.listing import (
     inside,
 )
 from royalty.models.data.names import person_name
+from royalty.models.data.parquet import read_table
 from royalty.models.data.teams import people
 
 METADATA = "metadata.csv"
@@ -39,7 +39,7 @@ Record = Mapping[str, Any]
 
 
 def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, texts: bool = False) -> Listing:
-    """Read and check the metadata of a folder (UTF-8), and `contributors.csv` if there is one.
+    """Read and check the metadata of a folder (UTF-8), and `contributors.csv` and `consent.csv` if there are such.
 
     Every listed file must exist inside the folder and be listed once. Rows that cannot be used are reported together.
 
@@ -61,11 +61,20 @@ def read_manifest(folder: Path, *, credited: bool = True, labels: bool = True, t
             files[file] = str(line)
             entries.append(entry)
     refused.check(f"rows of {metadata} cannot be used")
-    listing = Listing(str(metadata), tuple(entries), Files(tuple(files)))
+    listed = tuple(entries)
+    if (register := folder / REGISTER).exists():
+        listed = with_register(register, _rows_of(register), listed)
+    listing = Listing(str(metadata), listed, Files(tuple(files)))
     if credited:
         check_credited(listing, labels=labels, texts=texts)
         _check_contributors(folder, metadata, set(people(name for entry in entries for name in entry.contributors)))
     return listing
+
+
+def _rows_of(register: Path) -> list[tuple[int, dict[str, str]]]:
+    rows = read_csv(register, {"contributor"})
+    check_columns(f"{register}, row 1", list(rows[0][1]), {"contributor"}, ("contributor", "file_name", *REGISTERED))
+    return rows
 
 
 def _listed(
@@ -76,7 +85,7 @@ def _listed(
     Args:
         seen: rows of the files listed so far.
     """
-    for column in ("file_name", "label", "text", "license", "date", "training_mining", "license_terms"):
+    for column in ("file_name", "label", "text", "license", "date", *STATED):
         if isinstance(record.get(column), dict | list):
             raise InputError(
                 f"{where}: `{column}` is one text, and this is a {type(record[column]).__name__}; correct it"
@@ -89,6 +98,7 @@ def _listed(
         whose = f"contributor {contributors[0]!r} has" if contributors else "there is"
         raise InputError(f"{where}: {whose} no image here; fill in `file_name` or drop the row")
     file = inside(folder, name, where)
+    check_image(file, f"{where}: the file of an image")
     if file in seen:
         raise InputError(
             f"{where}: {name!r} is listed in row {seen[file]} already; keep one row, and join several "
@@ -119,6 +129,8 @@ def list_images(folder: Path) -> Listing:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     if not files:
         raise InputError(f"{folder} has neither {METADATA} nor images; name a folder of images")
+    for file in files:
+        check_image(file)
     entries = tuple(
         Entry(f"{folder}: {name!r}", file_name=name) for name in (file.relative_to(folder).as_posix() for file in files)
     )
@@ -173,7 +185,7 @@ def read_records(metadata: Path, needed: set[str]) -> list[tuple[int, Record]]:
 
 def _read_jsonl(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
     records: list[tuple[int, Record]] = []
-    for line, written in enumerate(_text(path).splitlines(), start=1):
+    for line, written in enumerate(read_lines(path), start=1):
         if not written.strip():
             continue
         where = f"{path}, row {line}"
@@ -202,10 +214,7 @@ def _parsed(written: str, where: str) -> Any:
 
 
 def _read_parquet(path: Path, needed: set[str]) -> list[tuple[int, Record]]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); write it again") from None
+    table = read_table(path)
     check_columns(str(path), table.column_names, needed)
     return _some(path, list(enumerate(table.to_pylist())), needed)
 
@@ -220,14 +229,13 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
         there = "is no file" if path.exists() else "does not exist"
         columns = ", ".join(sorted(needed))
         raise InputError(f"{path} {there}; write it with the columns {columns}, one row for each image")
-    text = _text(path)
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(read_lines(path), strict=True)
     records: list[tuple[int, dict[str, str]]] = []
     try:
         header = list(reader.fieldnames or [])
         if repeated := [name for name, count in Counter(header).items() if count > 1]:
             raise InputError(f"{path}, row 1: each column has one name, and {repeated[0]!r} names several; keep one")
-        if needed - set(header) and text.strip():
+        if needed - set(header) and any(header):
             check_columns(f"{path}, row 1", header, needed)
         for record in reader:
             if None in record or None in record.values():
@@ -238,16 +246,6 @@ def read_csv(path: Path, needed: set[str]) -> list[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise InputError(f"{path}, row {reader.reader.line_num}: not CSV ({error}); correct the row") from None
     return _some(path, records, needed)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig").replace("\0", "")
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); check its permissions") from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, row {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
 
 
 def _some(path: Path, records: list[Any], needed: set[str]) -> list[Any]:

@@ -10,18 +10,27 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from royalty.models.base.errors import InputError, Refusals
 from royalty.models.base.progress import Progress
 from royalty.models.data.archive import open_arrays
 from royalty.models.data.columns import Cells, file_names, has_names, image_column, label_names, payloads, schema_of
-from royalty.models.data.consent import CONSENT, consent_of
+from royalty.models.data.consent import consent_of
 from royalty.models.data.decoding import MODES, decode, decode_images, shorter_side
 from royalty.models.data.folder import list_images
 from royalty.models.data.items import ImageSet, item_id
-from royalty.models.data.listing import SEPARATOR, Entry, Listing, as_text, check_columns, contributors_of
+from royalty.models.data.listing import (
+    COLUMNS,
+    SEPARATOR,
+    STATED,
+    Entry,
+    Listing,
+    as_text,
+    check_columns,
+    contributors_of,
+)
 from royalty.models.data.optouts import Withdrawal, remaining
+from royalty.models.data.parquet import open_parquet, read_batches, read_columns
 from royalty.models.data.teams import credited, people
 
 SIDES_READ = 100
@@ -119,14 +128,15 @@ def list_items(path: Path) -> Listing:
         return list_images(path)
     if path.suffix != ".parquet":
         raise InputError(f"images are listed from a folder or a .parquet file; got {path.name!r}. Give one of these")
-    file = _open_parquet(path)
+    file = open_parquet(path)
     column = image_column(str(path), schema_of(path, arrow=False))
     known = file.schema_arrow.names
-    check_columns(str(path), known, set(), CONSENT)
-    stated = file.read([name for name in ("contributor", *CONSENT) if name in known]).to_pylist()
+    check_columns(str(path), known, set(), [name for name in STATED if name in COLUMNS])
+    columns = [name for name in ("contributor", *STATED) if name in known]
+    stated = read_columns(path, file, columns).to_pylist()
     rows = stated or [{}] * file.metadata.num_rows
     named = has_names(file.schema_arrow.field(column).type)
-    names = file_names(file.read([f"{column}.path"]).column(column)) if named else [""] * len(rows)
+    names = file_names(read_columns(path, file, [f"{column}.path"]).column(column)) if named else [""] * len(rows)
     places = (f"{path}, row {row}" for row in range(len(rows)))
     entries = tuple(
         Entry(where, contributors_of(where, row.get("contributor")), file_name=name, **consent_of(where, row))
@@ -181,7 +191,7 @@ def count_items(path: Path) -> int:
     if path.is_dir():
         return len(list_images(path))
     if path.suffix == ".parquet":
-        return int(_open_parquet(path).metadata.num_rows)
+        return int(open_parquet(path).metadata.num_rows)
     return 0
 
 
@@ -253,7 +263,7 @@ def _read_arrays(path: Path) -> Items:
 
 
 def _read_parquet(path: Path, size: int, listing: Listing | None, progress: Progress | None) -> Items:
-    file = _open_parquet(path)
+    file = open_parquet(path)
     schema = schema_of(path, arrow=False)
     column = image_column(str(path), schema)
     texts = [name for name in ("label", "contributor", "date") if name in schema.names]
@@ -264,7 +274,7 @@ def _read_parquet(path: Path, size: int, listing: Listing | None, progress: Prog
     metadata: dict[str, list[object]] = {name: [] for name in texts}
     first = row = 0
     refused = Refusals()
-    for batch in file.iter_batches(batch_size=1024, columns=[column, *texts]):
+    for batch in read_batches(path, file, [column, *texts]):
         inside = rows[(rows >= first) & (rows < first + len(batch))] - first
         first += len(batch)
         if len(inside) < len(batch):
@@ -295,13 +305,6 @@ def _read_parquet(path: Path, size: int, listing: Listing | None, progress: Prog
     if any(metadata.get("date", ())):
         described["date"] = tuple(map(as_text, metadata["date"]))
     return Items(tuple(ids), images, None, labels, owners, file_names=known_names, sources=sources, described=described)
-
-
-def _open_parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); write it again") from None
 
 
 def _label_names(path: Path, schema: pa.Schema, values: Sequence[object], rows: np.ndarray) -> np.ndarray:

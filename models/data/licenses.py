@@ -27,7 +27,7 @@ class Licensed:
         without: contributors of whose images none is left, sorted.
         withdrawn: number of images left out by contributor, because one of their contributors withdrew them.
         manifests, refused, tampered: see `royalty.models.data.refusals.Credentialed`.
-        not_consented: number of images that `training_mining` does not allow to train on, by contributor.
+        not_consented: number of images that their contributors do not allow to train on, by contributor.
     """
 
     listing: Listing

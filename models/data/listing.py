@@ -14,12 +14,23 @@ from typing import Protocol
 import numpy as np
 
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.base.reading import read_bytes
 from royalty.models.data.names import person_name
 from royalty.models.data.teams import team_of
 
 SEPARATOR = ";"
 WITHOUT_LABELS = "choose a `property` that no classifier judges and a generator that is not `conditional`"
-COLUMNS = ("file_name", "contributor", "label", "text", "license", "training_mining", "license_terms")
+STATED = {
+    "training_mining": "training_mining",
+    "license_terms": "license_terms",
+    "consent": "consent",
+    "consent_date": "consent_date",
+    "source": "obtained_from",
+}
+"""Columns of consent, and the fields of an entry that hold them: in tables, `source` is where an image is listed."""
+COLUMNS = ("file_name", "contributor", "label", "text", "license", *(name for name in STATED if name != "source"))
+OTHER_WORDS = ("content", "contents")
+"""Columns that look like misspelt ones, and are words of their own."""
 LEAST_CONTRIBUTORS = 2
 
 Cell = bytes | np.ndarray | None
@@ -50,9 +61,13 @@ class Entry:
         file_name: path inside the folder, or the name that a table stores with the image; empty if it has none.
         style: of the face that a character is drawn in; empty for other images.
         date: day on which the image was made, such as `2018-12-31`; empty if unknown.
+        author: who made it, if its contributor stands for several people, such as `others`; otherwise empty.
         creator: whom the Content Credentials of the image name; empty if they are not read, or name nobody.
         training_mining: `allowed`, `notAllowed` or `constrained`, as its contributor consents; empty if not stated.
         license_terms: address or name of the terms of its license, such as an RSL file; empty if not stated.
+        consent: `given`, `refused`, `unknown`, or a reference to a consent; empty if not stated.
+        consent_date: day of the consent, such as `2026-05-01`; empty if not stated.
+        obtained_from: where the image was obtained; empty if not stated.
     """
 
     where: str
@@ -66,11 +81,15 @@ class Entry:
     creator: str = ""
     training_mining: str = ""
     license_terms: str = ""
+    author: str = ""
+    consent: str = ""
+    consent_date: str = ""
+    obtained_from: str = ""
 
 
-DESCRIBED = ("label", "text", "license", "style", "date", "creator", "training_mining", "license_terms")
+DESCRIBED = ("label", "text", "author", "license", "style", "date", "creator", *STATED.values())
 """What people are shown of an image beside its contributors and its file."""
-LATER = ("creator", "training_mining", "license_terms")
+LATER = ("author", "creator", *STATED.values())
 """Those of them that are in the digest of a listing only if an image has them, so that others keep theirs."""
 
 
@@ -152,6 +171,10 @@ class Listing:
     def terms(self) -> dict[str, int]:
         """Number of images by the terms of their license; the empty name counts images that state none."""
         return dict(Counter(entry.license_terms for entry in self.entries).most_common())
+
+    def sources(self) -> dict[str, int]:
+        """Number of images by where they were obtained; the empty name counts images that do not state it."""
+        return dict(Counter(entry.obtained_from for entry in self.entries).most_common())
 
     def years(self) -> dict[str, int]:
         """Number of images by the year of their date; the empty name counts images whose date is unknown."""
@@ -248,7 +271,9 @@ def check_columns(
     """
     for name in present:
         meant = difflib.get_close_matches(name.strip().lower(), known, n=1, cutoff=0.8)
-        if name not in known and meant and meant[0] not in present and name not in needed:
+        if name in known or name in needed or name.strip().lower() in OTHER_WORDS:
+            continue
+        if meant and meant[0] not in present:
             raise InputError(f"{where}: unknown column {name!r}; did you mean {meant[0]!r}? Rename it, or drop it")
     missing = sorted(set(needed) - set(present))
     if missing:
@@ -318,7 +343,7 @@ class Files:
 
     def cells(self, start: int, stop: int) -> Iterator[Cell]:
         for file in self.files[start:stop]:
-            yield file.read_bytes()
+            yield read_bytes(file, "image")
 
     def digest(self) -> str:
         return digest_of_files(self.files)

@@ -14,6 +14,8 @@ SPACES = re.compile(r"[ \t\r\n\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 INVISIBLE = {"Cc": "control", "Cf": "format", "Cs": "surrogate", "Co": "private", "Cn": "unassigned", "Zl": "line",
              "Zp": "paragraph"}  # fmt: skip
 """Categories of Unicode that no name has a character of, with their names."""
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters of Hangul and a character of Braille that are blank, and that no name has."""
 JOINERS = "\u200c\u200d"
 """Format characters that words of Persian and of languages of India need between two letters."""
 
@@ -40,7 +42,7 @@ def person_name(where: str, written: str) -> str:
     """
     name = SPACES.sub(" ", unicodedata.normalize("NFC", written)).strip(" ")
     for place, character in enumerate(name):
-        kind = INVISIBLE.get(unicodedata.category(character))
+        kind = "blank" if character in FILLERS else INVISIBLE.get(unicodedata.category(character))
         if kind is not None and not _joins(name, place):
             raise InputError(
                 f"{where}: a name has no {kind} characters, and {name!a} has {_title(character)} as its character "

@@ -22,7 +22,7 @@ from royalty.models.data.svg import check_renderer, check_svg
 from royalty.models.data.tarball import read_tarball
 
 OTHERS = "others"
-"""The one contributor of all who have too few drawings to be named."""
+"""The one contributor of all who have too few drawings to be credited apart; their drawings keep their authors."""
 LICENSE = "CC BY-SA 4.0"
 ATTRIBUTION = (
     "All emojis designed by OpenMoji - the open-source emoji and icon project (https://openmoji.org). License: "
@@ -83,7 +83,8 @@ def openmoji_drawings(
         size: side of the squares that drawings will be resized to, in pixels.
         label: the label is the group, or the subgroup. A subgroup of fewer than `FEWEST` emoji, of those of any day,
             has the label of its group.
-        least: fewest drawings of a contributor who is named; counted over the emoji that the other settings leave.
+        least: fewest drawings of a contributor who is credited apart; counted over the emoji that the other settings
+            leave.
         others: whether contributors with fewer drawings are left out, or are one contributor, `others`.
         skin_tones: whether variants with skin tones are listed, which differ in a few colours only.
         until: last day of drawing; None: all.
@@ -107,7 +108,7 @@ def openmoji_drawings(
             "or choose a later day"
         )
     chosen = _checked(origin, kept, payloads)
-    entries = tuple(_entry(each, labels[each.hexcode], OTHERS if each.author in few else each.author) for each in kept)
+    entries = tuple(_entry(each, labels[each.hexcode], pooled=each.author in few) for each in kept)
     reader = Drawings(tuple(entry.where for entry in entries), chosen, GRID * math.ceil(size / GRID))
     return Listing(origin, entries, reader, labels=tuple(sorted(set(labels.values()))))
 
@@ -120,15 +121,16 @@ def _labels(emoji: Sequence[Emoji], label: EmojiLabel) -> dict[str, str]:
     return {each.hexcode: each.group if counts[each.subgroup] < FEWEST else each.subgroup for each in emoji}
 
 
-def _entry(emoji: Emoji, label: str, author: str) -> Entry:
+def _entry(emoji: Emoji, label: str, *, pooled: bool) -> Entry:
     return Entry(
         f"{emoji.where}: {emoji.file_name!r}",
-        contributors_of(emoji.where, author),
+        contributors_of(emoji.where, OTHERS if pooled else emoji.author),
         label=label,
         text=emoji.annotation,
         license=LICENSE,
         file_name=emoji.file_name,
         date=emoji.drawn.isoformat(),
+        author=emoji.author if pooled else "",  # whom the license says to name
     )
 
 

@@ -20,7 +20,7 @@ class Permitted(Credentialed):
 
     Attributes:
         withdrawn: number of images that one of their contributors withdrew, by contributor; they are left out.
-        not_consented: number of images that `training_mining` does not allow to train on, by contributor; they are left
+        not_consented: number of images that their contributors do not allow to train on, by contributor; they are left
             out, or counted only.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -15,12 +16,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.listing import SEPARATOR, contributors_of
+from royalty.models.data.names import FILLERS
 
 FAMILY, STYLE, DESIGNER, LICENSE, LICENSE_URL, TYPOGRAPHIC_FAMILY, TYPOGRAPHIC_STYLE = 1, 2, 9, 13, 14, 16, 17
 """Entries of the name table (OpenType specification, `name`)."""
 
-NOBODY = ("", "multiple designers", "various", "various designers", "unknown")
-"""What fonts state as their designer when they name nobody, in lower case."""
+NOBODY = ("", "n a", "na", "nil", "no designer", "none", "not applicable", "not available", "null", "tbd", "todo")
+"""What fonts state as their designer when they name nobody, in lower case and without punctuation."""
+NOBODY_FIRST = ("anonymous", "multiple", "see", "several", "undefined", "unknown", "unspecified", "various")
+"""Words that no name begins with, as in "Various Artists" or "Multiple designers; see FONTLOG"."""
 
 LICENSES = (
     ("SIL Open Font License", "OFL-1.1"),
@@ -199,7 +203,7 @@ def _designers(file: Path, family: str, given: str | None, stated: str) -> tuple
     """
     remedy = f"set `designers: {{{family}: NAME}}` (several separated by {SEPARATOR!r}), or add it to `exclude`"
     name = stated if given is None else given
-    if given is None and stated.lower().strip() in NOBODY:
+    if given is None and any(map(_is_nobody, _parts(stated))):
         raise InputError(
             f"{file}: the designer in the font's name table is the contributor, and it states {stated!r}; {remedy}"
         )
@@ -212,6 +216,17 @@ def _designers(file: Path, family: str, given: str | None, stated: str) -> tuple
     if not credited:
         raise InputError(f"{file}: the name of a designer is not empty, got {name!r}; {remedy}")
     return credited
+
+
+def _parts(stated: str) -> list[str]:
+    """The names of a statement; the empty statement if it is empty."""
+    return [part for part in stated.split(SEPARATOR) if part.strip()] if stated.strip() else [""]
+
+
+def _is_nobody(stated: str) -> bool:
+    """Whether a statement names nobody: punctuation, case and characters that are not seen do not matter."""
+    words = re.findall(r"[^\W_]+", re.sub(f"[{FILLERS}]", "", stated).casefold())
+    return " ".join(words) in NOBODY or words[0] in NOBODY_FIRST
 
 
 def _ink(file: Path, character: str, em: int) -> tuple[int, int, int, int]:

@@ -15,6 +15,7 @@ from PIL import Image
 from royalty.infra.attribution.api import AttributionRequest, Refused, SignedImage
 from royalty.infra.stores.artifacts import write_whole
 from royalty.models.base.errors import InputError
+from royalty.models.base.reading import read_bytes
 from royalty.models.data.credentials import Credentials, Identity, credentials_of, media_type, signed
 
 
@@ -121,18 +122,6 @@ def read_credentials(images: Sequence[Path], anchors: Path | None) -> list[dict[
     """See `royalty.flows.attribution.credentials`."""
     trusted = None if anchors is None else read_bytes(anchors, "file of certificates").decode("ascii", "replace")
     return [_described(path, credentials_of(read_bytes(path, "image"), anchors=trusted)) for path in images]
-
-
-def read_bytes(path: Path, what: str) -> bytes:
-    """The content of a file that a user names.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read the {what} {path}: {error.strerror}; give the path of a file") from error
 
 
 def _described(path: Path, credentials: Credentials | None) -> dict[str, Any]:

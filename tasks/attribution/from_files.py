@@ -16,11 +16,12 @@ from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.stores.weights import WeightsStore
 from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.base.reading import read_bytes
 from royalty.models.data.decoding import MODES, decode
 from royalty.models.data.teams import credited
 from royalty.models.valuation.attribution import closeness, memorization_p_value
 from royalty.tasks.attribution.attributing import Attributor, served_folders
-from royalty.tasks.attribution.credentials import Signing, read_bytes, sign_outputs
+from royalty.tasks.attribution.credentials import Signing, sign_outputs
 from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.items.stored_items import load_items
 

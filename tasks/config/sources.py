@@ -74,7 +74,7 @@ class Credentials(StageConfig):
 
 
 class Consent(StageConfig):
-    """What may train, by what `training_mining` says of each image; see `royalty.models.data.consent`.
+    """What may train, by what `training_mining` and `consent` say of each image; see `royalty.models.data.consent`.
 
     Attributes:
         refused: what becomes of images that may not train.

@@ -18,7 +18,7 @@ from royalty.models.data.artbench import artbench_images
 from royalty.models.data.celeba import celeba_images
 from royalty.models.data.cifar import cifar_images
 from royalty.models.data.columns import dataset_images, parquet_images
-from royalty.models.data.consent import consents
+from royalty.models.data.consent import consents, given
 from royalty.models.data.credited import copies, read_images
 from royalty.models.data.duplicates import near_copies, near_owners
 from royalty.models.data.folder import read_manifest
@@ -139,6 +139,8 @@ def _ingest_files(source: FileSource, seed: int, labels: bool, texts: bool, publ
             left_out_of=usable.left_out_of,
             consents=consents(listing),
             terms=listing.terms(),
+            given=given(listing),
+            sources=listing.sources(),
             not_consented=usable.not_consented,
             not_consented_left_out=without_consent and bool(usable.not_consented),
             without_images=list(usable.without),

@@ -18,7 +18,7 @@ JOINED = "; "
 NAMED = ("file_name", "source")
 """Columns of the table that say where an image was listed."""
 
-ABOUT = ("text", "license", "date")
+ABOUT = ("text", "author", "license", "date")
 """Columns of the table that stand with an image on the page of its contributor."""
 
 Provenance = tuple[tuple[str, ...], tuple[str, ...]]
@@ -84,14 +84,14 @@ def items_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[
 
 
 def about_of(artifacts: ArtifactStore, listed: str, ids: Sequence[str]) -> dict[str, str]:
-    """Caption, license and date of each item in a line, by id; without items that have none of them."""
+    """Caption, author, license and date of each item in a line, by id; without items that have none of them."""
     columns = columns_of(artifacts, listed, ids)
     lines = lines_about(columns, range(len(ids)))
     return {identity: line for identity, line in zip(ids, lines, strict=True) if line}
 
 
 def lines_about(columns: Mapping[str, Sequence[str]], rows: Iterable[int]) -> Iterator[str]:
-    """Caption, license and date of items in a line each; empty for items that have none of them."""
+    """Caption, author, license and date of items in a line each; empty for items that have none of them."""
     stated = [columns[name] for name in ABOUT if name in columns]
     return (" · ".join(filter(None, (column[row] for column in stated))) for row in rows)
 

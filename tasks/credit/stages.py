@@ -42,22 +42,20 @@ class IngestOutputs:
         train, validation, classifier: digests of the parts of that name.
         contributors: names, sorted, of all who provided training images.
         public: those of them whose images are in every model, nobody's too, and who are not paid.
-        items: number of training images of each contributor.
-        contributor_digests: digests of those images, in the order of the contributors.
+        items, contributor_digests: number of training images of each contributor, and their digests in this order.
         shared_items, total_items: number of images with several contributors, and of distinct training images.
         copies, near_copies: pairs of contributors, with the number of images in common, exactly or nearly.
         shape: channels, height and width of an image.
         repeated_items: number of copies that a contributor provided more than once.
-        licenses: number of images by licence; "" stands for an unknown licence.
-        years: number of images by the year in which they were made; "" stands for an unknown date.
+        licenses, years, consents, terms, given, sources: number of images by licence, year in which they were made,
+            `training_mining`, terms of the licence, `consent`, and where they were obtained; "" stands for unknown.
         left_out, left_out_of: number of images left out because of their licence, by licence and by contributor.
         without_images: contributors who have no image for that reason.
         withdrawn: number of images that were left out by contributor, because they were withdrawn.
         manifests: number of images with Content Credentials, if they were read.
         refused, refused_left_out: images whose manifest refuses training, by contributor; whether they are left out.
         tampered: names, or places, of the images whose manifest does not fit them.
-        consents, terms: number of images by `training_mining` and by terms of the license; "" stands for none.
-        not_consented, not_consented_left_out: the same of images whose `training_mining` does not allow it.
+        not_consented, not_consented_left_out: the same of images that their contributors do not allow to train on.
         label_names: names of the labels, in the order in which a conditional generator makes them.
         held_out: number of images of each contributor that are not trained on.
         references: number of images of the classifier, which properties compare with; None if unknown.
@@ -92,6 +90,8 @@ class IngestOutputs:
     left_out_of: dict[str, int] = field(default_factory=dict)
     consents: dict[str, int] = field(default_factory=dict)
     terms: dict[str, int] = field(default_factory=dict)
+    given: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
     not_consented: dict[str, int] = field(default_factory=dict)
     not_consented_left_out: bool = False
     label_names: list[str] = field(default_factory=list)

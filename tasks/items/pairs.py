@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
 from royalty.models.base.errors import InputError
+from royalty.models.base.reading import check_table
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.pair_stages import COMPARE_PAIRS, PairsCompared, PairsInputs
 from royalty.tasks.items.stages import Sides
@@ -33,6 +34,7 @@ def read_pairs(config: ValueConfig, file: Path | None) -> list[list[str]]:
     if config.method != "lava":
         raise InputError(f"`--pairs` compares values by `lava`; {config.method} has no such comparison. Leave it out")
     try:
+        check_table(file)
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise InputError(f"`--pairs` is a CSV file with the columns `first` and `second`; {file}: {error}") from None

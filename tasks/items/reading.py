@@ -75,7 +75,7 @@ def read(
     if path.suffix == ".npz" and not policy.unstated and policy.consent != "ignore":
         raise InputError(
             f"`consent: {{unstated: refused}}` refuses items that state no consent, and features such as {path} state "
-            "none; give images with the column `training_mining`, or set `unstated: allowed`"
+            "none; give images with `training_mining` or `consent`, or set `unstated: allowed`"
         )
     table = table_of(path) if attributes else None
     inputs = ReadInputs(

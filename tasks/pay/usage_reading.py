@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from royalty.infra.attribution.usage_log import Logged, LogHead
 from royalty.models.base.errors import InputError, Refusals
+from royalty.models.base.reading import check_table, read_bytes
 from royalty.models.data.listing import SEPARATOR
+from royalty.models.data.parquet import read_table
 
 if TYPE_CHECKING:
     from royalty.tasks.attribution.attributing import Attributor
@@ -123,10 +125,7 @@ class ByImage:
 
         if self.attributor is None:
             raise InputError(f"{where} has an image, which is attributed by an index, and {self.model} has none here")
-        try:
-            payload = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{where}: cannot read {path}: {error.strerror}") from error
+        payload = read_bytes(path, f"image of {where}")
         answer = answer_of(self.attributor, payload, where, self.model, self.version)
         return answer.contributors, [(item.id, item.share, SEPARATOR.join(item.contributors)) for item in answer.items]
 
@@ -161,12 +160,16 @@ def packed(used: Sequence[Used]) -> bytes:
 
 
 def _table(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        table: pd.DataFrame = read_table(path).to_pandas()
+        return table
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
         if path.suffix == ".csv":
+            check_table(path)
             return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table of generations ({error}); write it again") from error
     raise InputError(f"generations are read from a .csv or .parquet file, or from the `log`; got {str(path)!r}")
 

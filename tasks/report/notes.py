@@ -12,6 +12,7 @@ from royalty.infra.wording import counted
 from royalty.models.data.names import lookalikes, shortened
 from royalty.models.data.openmoji import ATTRIBUTION
 from royalty.models.data.permission import refusal_notes
+from royalty.models.data.spdx import unrecognized
 from royalty.models.generators.training import Method
 from royalty.models.payout.equal import parts_of
 from royalty.models.payout.gates import relative_stderr
@@ -93,12 +94,23 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
     if any(data.licenses):
         counts = [f"{name or 'unknown'} ({count})" for name, count in data.licenses.items()]
         yield f"Licenses of the images: {shortened(counts)}."
+    if others := unrecognized(data.licenses):
+        yield (
+            f"Licenses that are no known SPDX identifiers: {shortened(others)}. Correct them, or write a license of "
+            "your own as LicenseRef-NAME."
+        )
     if any(data.terms):
         counts = [f"{name or 'not stated'} ({count})" for name, count in data.terms.items()]
         yield f"Terms of the licenses: {shortened(counts)}."
     if any(data.consents):
         counts = [f"{name or 'not stated'} ({count})" for name, count in data.consents.items()]
         yield f"Consent to training, by images: {shortened(counts)}."
+    if any(data.given):
+        counts = [f"{name or 'not stated'} ({count})" for name, count in data.given.items()]
+        yield f"Consent of contributors, by images: {shortened(counts)}."
+    if any(data.sources):
+        counts = [f"{name or 'not stated'} ({count})" for name, count in data.sources.items()]
+        yield f"Where the images were obtained: {shortened(counts)}."
     if any(data.years):
         counts = [f"{year or 'unknown'} ({count})" for year, count in data.years.items()]
         yield f"Years in which the images were made: {', '.join(counts)}."

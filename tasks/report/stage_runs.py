@@ -133,6 +133,8 @@ def datasets(data: IngestOutputs) -> tuple[DatasetRecord, DatasetRecord, Dataset
         "withdrawn": data.withdrawn,
         "training_mining": data.consents if any(data.consents) else {},
         "license_terms": data.terms if any(data.terms) else {},
+        "consent": data.given if any(data.given) else {},
+        "obtained_from": data.sources if any(data.sources) else {},
     }
     counts.update({name: numbers for name, numbers in refusals.items() if numbers})
     return (

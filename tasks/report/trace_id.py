@@ -64,12 +64,16 @@ COLUMNS = {
     "source": "Listed in",
     "label": "Label",
     "text": "Caption",
+    "author": "Author",
     "license": "License",
     "style": "Style",
     "date": "Date",
     "creator": "Creator",
     "training_mining": "Training and mining",
     "license_terms": "Terms of the license",
+    "consent": "Consent",
+    "consent_date": "Date of the consent",
+    "obtained_from": "Obtained from",
 }
 """Titles of the columns of a listing."""
 

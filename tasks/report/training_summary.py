@@ -87,6 +87,12 @@ def _sources(source: str, data: IngestOutputs) -> Iterator[str]:
         yield f"- {escaped(licence) or 'not stated'}: {count:,} images"
     if len(counts) > NAMED:
         yield f"- {len(counts) - NAMED} further licences"
+    if any(data.given):
+        stated = (f"{name or 'not stated'} {count:,}" for name, count in data.given.items())
+        yield from ("", f"Consent of contributors, by images: {', '.join(stated)}.")
+    if any(data.sources):
+        count = sum(count for source, count in data.sources.items() if source)
+        yield from ("", f"Of {count:,} images the records state where they were obtained.")
     yield from ("", "### 2.3 Data crawled and scraped from online sources", "", "Royalty crawls nothing. " + OPEN)
     yield from ("", "### 2.4 User data", "", OPEN, "", "### 2.5 Synthetic data", "", OPEN, "", "### 2.6 Other sources")
     yield from ("", OPEN, "")

@@ -68,6 +68,21 @@ def test_a_column_and_an_opt_out_are_revalued(tmp_path: Path, prefect_url: str) 
         assert len(before - trained_on()) == 5
 
 
+def test_a_refusal_in_the_register_is_revalued(tmp_path: Path, prefect_url: str) -> None:
+    save_digits(tmp_path / "images", ["ann", "bob", "cy"] * 40)
+    register = tmp_path / "images" / "consent.csv"
+    register.write_text("contributor,consent\nann,given\nbob,given\n")
+    (tmp_path / "mine.yaml").write_text(CONFIG)
+    with own_home(tmp_path / "home", prefect_url), inline_workers():
+        config = load_config(tmp_path / "mine.yaml")
+        credit(config)
+        table = pd.read_csv(tmp_path / "images" / "metadata.csv")
+        name = table.file_name[table.contributor == "bob"].iloc[0]
+        register.write_text(f"contributor,file_name,consent\nann,,given\nbob,{name},withdrawn\n")
+        dry: Revaluation = revalue(config, dry_run=True)
+        assert (dry.change.changed, dry.change.images_removed, dry.change.images_added) == (("bob",), 1, 0)
+
+
 def test_without_a_choice_a_refusal_stops_the_run(tmp_path: Path, prefect_url: str) -> None:
     save_digits(tmp_path / "images", ["ann", "bob", "cy"] * 4)
     metadata = tmp_path / "images" / "metadata.csv"

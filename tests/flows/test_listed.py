@@ -160,3 +160,39 @@ def test_caption_license_and_date_of_a_drawing_reach_trace_mlflow_and_report(tmp
     (line,) = attribution(source, space.artifacts, done.outputs.listed)
     stated = files("royalty.models.data").joinpath("tables", "openmoji-ATTRIBUTION.txt").read_text(encoding="utf-8")
     assert line.removesuffix(").") in " ".join(stated.split())
+
+
+@pytest.mark.usefixtures("new_home")
+def test_authors_behind_others_are_named_with_their_drawings(tmp_path: Path) -> None:
+    authors = [*["Ada"] * 10, *["Bo"] * 10, "Cy", "Dee"]
+    rows = [(f"1F{n:03d}", "ab"[n % 2], f"sign {n}", author, "2018-06-01", "") for n, author in enumerate(authors)]
+    archive = openmoji_archive(tmp_path / "openmoji.tgz", rows)
+    done = ingest.fn(OpenmojiSource(source="openmoji", path=archive, size=8, least=3), 0, texts=True)
+    space = open_workspace(settings())
+    listed = pd.read_parquet(space.artifacts.path(done.outputs.listed)).set_index("text")
+    assert listed["author"].to_dict() == {f"sign {n}": "" if n < 20 else authors[n] for n in range(22)}
+    assert listed.loc["sign 20", "contributors"].tolist() == ["others"]
+    identity = str(listed.loc["sign 20", "id"])
+    about = about_of(space.artifacts, done.outputs.listed, [identity])
+    assert about == {identity: "sign 20 · Cy · CC BY-SA 4.0 · 2018-06-01"}
+    assert "Author" not in dict(identify(space, str(listed.loc["sign 0", "id"])).facts)
+    assert dict(identify(space, identity).facts)["Author"] == "Cy"
+
+
+@pytest.mark.usefixtures("new_home")
+def test_consent_of_a_register_and_sources_reach_trace_mlflow_and_report(photos: Path) -> None:
+    table = pd.read_csv(photos / "metadata.csv").assign(license=["CC-BY-4.0", *["all mine"] * 12])
+    table.assign(source=["studio", *[""] * 12]).to_csv(photos / "metadata.csv", index=False)
+    (photos / "consent.csv").write_text("contributor,consent,consent_date\nann,contract-7,2026-05-01\nbob,unknown,\n")
+    done = ingest.fn(FolderSource(source="folder", path=photos, size=8), 0)
+    space, profile = open_workspace(settings()), datasets(done.outputs)[0].profile
+    assert profile["consent"] == {"unknown": 7, "by reference": 6}
+    assert profile["obtained_from"] == {"": 12, "studio": 1}
+    notes = " ".join(data_notes(done.outputs))
+    assert "Consent of contributors, by images: unknown (7), by reference (6)." in notes
+    assert "Where the images were obtained: not stated (12), studio (1)." in notes
+    assert "Licenses that are no known SPDX identifiers: all mine. Correct them" in notes
+    listed = pd.read_parquet(space.artifacts.path(done.outputs.listed)).set_index("file_name")
+    facts = dict(identify(space, str(listed.loc["0.png", "id"])).facts)
+    assert (facts["Consent"], facts["Date of the consent"]) == ("contract-7; unknown", "2026-05-01")
+    assert facts["Obtained from"] == "studio"

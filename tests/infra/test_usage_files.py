@@ -88,7 +88,7 @@ def test_all_bad_rows_are_named_together(tmp_path: Path) -> None:
         ("id,time\n1,2026-05-01\n", "use.csv", "either `contributor` and `share`, or `image`; got id, time"),
         ("id,time,share\n1,2026-05-01,1\n", "use.csv", "no column `contributor`"),
         ("", "use.csv", "cannot be read as a table of generations"),
-        ("no parquet", "use.parquet", "cannot be read as a table of generations"),
+        ("no parquet", "use.parquet", "cannot be read as Parquet"),
         ("{}", "use.json", "read from a .csv or .parquet file"),
         ("id,time,contributor,share\n", "use.csv", "has no generations"),
         ("id,time,image\n1,2026-05-01,a.png\n", "use.csv", "attributed by an index, and letters has none here"),

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from royalty.models.base.errors import InputError
-from royalty.models.data.consent import consented, consents, license_terms, training_mining
+from royalty.models.data.consent import (
+    consent,
+    consent_date,
+    consented,
+    consents,
+    given,
+    license_terms,
+    training_mining,
+    with_register,
+)
 from royalty.models.data.folder import read_manifest
 from royalty.models.data.licenses import licensed
-from royalty.models.data.listing import Listing
+from royalty.models.data.listing import Entry, Listing
+from royalty.models.data.spdx import unrecognized
 from tests.conftest import save_digits
 
 OWNERS = ("ann", "bob", "cy") * 3
@@ -80,6 +91,147 @@ def test_consent_is_part_of_what_is_read_and_listings_without_it_keep_their_dige
     without = replace(listing, entries=tuple(bare))
     other = replace(listing, entries=(replace(bare[0], training_mining="allowed"), *bare[1:]))
     assert len({each.digest() for each in (listing, without, other)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Given", "given"),
+        (True, "given"),
+        ("withdrawn", "refused"),
+        ("no", "refused"),
+        ("unknown", "unknown"),
+        (None, ""),
+        ("contract-2026-12", "contract-2026-12"),
+        ("https://example.org/c", "https://example.org/c"),
+    ],
+)
+def test_consent_is_an_answer_or_a_reference(written: object, meant: str) -> None:
+    assert consent("row 2", written) == meant
+
+
+@pytest.mark.parametrize("written", ["refusd", "1", "0", "yes please 2", "signed", "contract//1"])
+def test_what_is_neither_is_an_error_so_that_no_typing_error_is_a_consent(written: str) -> None:
+    with pytest.raises(InputError, match="row 2: `consent` is `given`, `refused`, `unknown`, or a reference"):
+        consent("row 2", written)
+
+
+def test_a_day_of_consent_is_a_day() -> None:
+    assert [consent_date("", day) for day in ("2026-05-01", datetime(2026, 5, 1, 12), date(2026, 5, 1), "")] == [
+        "2026-05-01",
+        "2026-05-01",
+        "2026-05-01",
+        "",
+    ]
+    with pytest.raises(InputError, match="row 2: `consent_date` is a day"):
+        consent_date("row 2", "1.5.2026")
+
+
+def register(folder: Path, *rows: str, head: str = "contributor,file_name,consent,consent_date,source") -> Path:
+    (folder / "consent.csv").write_text("\n".join([head, *rows]))
+    return folder
+
+
+def test_a_register_says_what_the_rows_of_images_do_not(folder: Path) -> None:
+    before = read_manifest(folder)
+    written = json.dumps({**json.loads((folder / "metadata.jsonl").read_text().splitlines()[0]), "source": "studio"})
+    rows = (folder / "metadata.jsonl").read_text().splitlines()
+    (folder / "metadata.jsonl").write_text("\n".join([written, *rows[1:]]))
+    register(
+        folder,
+        "ann,,given,2026-05-01,her portfolio",
+        f"ann,{before.entries[3].file_name},refused,2026-06-01,",
+        "cy,,contract-7,,",
+    )
+    listing = read_manifest(folder)
+    ann = [entry for entry in listing.entries if entry.contributors == ("ann",)]
+    assert [entry.consent for entry in ann] == ["given", "refused", "given"]
+    assert [entry.consent_date for entry in ann] == ["2026-05-01", "2026-06-01", "2026-05-01"]
+    assert [entry.obtained_from for entry in ann] == ["studio", "her portfolio", "her portfolio"]
+    assert given(listing) == {"given": 2, "refused": 1, "": 3, "by reference": 3}
+    assert listing.sources() == {"": 6, "her portfolio": 2, "studio": 1}
+    assert listing.digest() != before.digest()
+    assert list(listing.described())[-3:] == ["consent", "consent_date", "obtained_from"]
+
+
+def test_consent_that_is_refused_refuses_and_consent_that_is_given_is_stated(listing: Listing) -> None:
+    answers = ("given", "refused", "unknown", "contract-7", "", "", "refused", "given", "given")
+    entries = [replace(entry, consent=answer) for entry, answer in zip(listing.entries, answers, strict=True)]
+    answered = replace(listing, entries=tuple(entries))
+    # As `MEANT` says, the second, fifth and eighth image are refused by `training_mining`.
+    assert consented(answered, "count").refused == {"ann": 1, "bob": 3}
+    strict = consented(answered, "leave-out", unstated=False)
+    assert [entry.consent for entry in strict.listing.entries] == ["given", "contract-7", "", "given"]
+    assert strict.refused == {"ann": 1, "bob": 3, "cy": 1}
+    with pytest.raises(InputError, match=r"no `training_mining` that allows training and no `consent`"):
+        consented(answered, "error", unstated=False)
+
+
+@pytest.mark.parametrize(
+    ("owners", "own", "rows", "meant"),
+    [
+        (("ann", "bob"), "", {"ann": "given", "bob": "given"}, "given"),
+        (("ann", "bob"), "", {"ann": "given", "bob": "contract-7"}, "given; contract-7"),
+        (("ann", "bob"), "", {"ann": "given"}, "unknown"),
+        (("ann", "bob"), "", {"ann": "given", "bob": "refused"}, "refused"),
+        (("ann:2;bob:1",), "", {"bob": "refused"}, "refused"),
+        (("ann",), "unknown", {"ann": "given"}, "given"),
+        (("ann",), "given", {"ann": "refused"}, "refused"),
+        (("ann",), "refused", {"ann": "given"}, "refused"),
+        (("ann",), "given", {"ann": "unknown"}, "given"),
+        (("ann", "bob"), "contract-7", {"ann": "given"}, "contract-7"),
+    ],
+)
+def test_one_refusal_is_a_refusal_and_everybody_consents(
+    owners: tuple[str, ...], own: str, rows: dict[str, str], meant: str
+) -> None:
+    entry = Entry("row 2", owners, file_name="1.png", consent=own)
+    stated = enumerate({"contributor": name, "consent": answer} for name, answer in rows.items())
+    (registered,) = with_register(Path("consent.csv"), stated, [entry])
+    assert registered.consent == meant
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (["dee,,given,,"], "row 2: contributor 'dee' has no image in the metadata"),
+        (["ann,none.png,given,,"], "row 2: contributor 'ann' has no image 'none.png' in the metadata"),
+        (["ann,,given,,", "ann,,refused,,"], "row 3: 'ann' stands twice"),
+        (["ann,,maybe,,"], "row 2: `consent` is"),
+        (["ann,,given,soon,"], "row 2: `consent_date` is a day"),
+    ],
+)
+def test_a_register_that_cannot_be_meant_is_an_error(folder: Path, rows: list[str], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read_manifest(register(folder, *rows))
+
+
+def test_misspelt_columns_of_consent_are_errors_and_other_words_are_not(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"consent\.csv, row 1: unknown column 'consents'; did you mean 'consent'"):
+        read_manifest(register(folder, "ann,yes", head="contributor,consents"))
+    (folder / "consent.csv").unlink()
+    first = '"content": "x", "resource": "y", "file_name"'
+    (folder / "metadata.jsonl").write_text((folder / "metadata.jsonl").read_text().replace('"file_name"', first))
+    assert len(read_manifest(folder)) == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("CC-BY-4.0", True),
+        ("cc by-sa 4.0", True),
+        ("OFL-1.1", True),
+        ("GPL-2.0-or-later", True),
+        ("LicenseRef-studio-2026", True),
+        ("(MIT OR Apache-2.0)", True),
+        ("CC-BY-5.0", False),
+        ("MIT OR mine", False),
+        ("all rights reserved", False),
+        ("()", False),
+    ],
+)
+def test_licenses_are_spdx_identifiers_or_said_to_be_none(name: str, known: bool) -> None:
+    assert unrecognized(["", name]) == ([] if known else [name])
 
 
 @pytest.mark.parametrize("written", ["maybe", "allowed;no", "2"])

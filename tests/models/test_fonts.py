@@ -152,6 +152,15 @@ def test_designers_are_given_by_family_where_fonts_name_nobody(folder: Path) -> 
     [
         ("", r"states ''; set `designers: \{Test: NAME\}`"),
         ("various designers", "states 'various designers'"),
+        ("Various Artists", "states 'Various Artists'"),
+        ("Unknown Designer", "states 'Unknown Designer'"),
+        ("N/A", "states 'N/A'"),
+        ("NULL", "states 'NULL'"),
+        ("Multiple designers; see FONTLOG", "states 'Multiple designers; see FONTLOG'"),
+        ("Eve; unknown", "states 'Eve; unknown'"),
+        ("\u3164", "states '\u3164'"),
+        ("Ve\u3164ra", r"no blank characters, and 'Ve\\u3164ra'"),
+        ("???", r"states '\?\?\?'"),
         ("Eve\x07", r"no control characters, and 'Eve\\x07' has '\\x07'; set `designers"),
         ("\x1b[31m", r"no control characters"),
         ("\u202eevE", r"no control characters, and '\\u202eevE' has"),
@@ -164,6 +173,12 @@ def test_a_designer_without_a_name(tmp_path: Path, name: str, message: str) -> N
     with pytest.raises(InputError, match=message):
         listed(tmp_path)
     assert listed(tmp_path, designers={"Test": "Eve"}).entries[0].contributors == ("Eve",)
+
+
+@pytest.mark.parametrize("name", ["Nilla Vari", "Varioustein", "Naomi", "N. Null", "Ünknown Person", "山田太郎", "Nan"])
+def test_a_name_that_begins_alike_is_a_name(tmp_path: Path, name: str) -> None:
+    save_font(tmp_path / "a.ttf", names={"designer": name})
+    assert listed(tmp_path).entries[0].contributors == (name,)
 
 
 def broken(file: Path) -> Path:

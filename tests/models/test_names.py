@@ -38,6 +38,8 @@ def test_a_name_has_one_spelling(written: str, name: str) -> None:
         ("a\0n", "no control"),
         ("a\ud800", "no surrogate"),
         ("a\ue000", "no private"),
+        ("\u3164", r"no blank characters, and '\\u3164' has U\+3164 \(HANGUL FILLER\)"),
+        ("a\u2800", "BRAILLE PATTERN BLANK"),
     ],
 )
 def test_a_name_with_characters_that_are_not_seen_is_refused(written: str, says: str) -> None:
