@@ -110,6 +110,19 @@ def test_groups_are_those_of_the_set(tmp_path: Path) -> None:
     assert (expected[ITEMS:] == np.arange(30) % 7).mean() > 0.9
 
 
+def test_copies_of_works_are_recognized_and_other_images_are_not(tmp_path: Path) -> None:
+    images, others = scenes(ITEMS), scenes(20, seed=9)
+    served = ServedIndex.open(built(tmp_path / "index", images, table(["Ada"] * ITEMS)).folder)
+    every = np.arange(ITEMS)
+    for number in range(20):
+        ((found, similarity), *more) = served.copied(cut(images[number], number), every)
+        assert (found, more) == (number, [])
+        assert similarity >= served.about.alike > 0.7
+        assert served.copied(others[number], every) == []
+    separate = built(tmp_path / "separate", images, table(["Ada"] * ITEMS), copies="separate")
+    assert ServedIndex.open(separate.folder).copied(images[0], every) == []  # it keeps no thumbnails
+
+
 def test_the_earliest_by_date_has_the_share_and_is_shown(tmp_path: Path) -> None:
     images = scenes(ITEMS)
     every = np.concatenate([images, [cut(images[0], 0)], [images[1]]])
