@@ -27,6 +27,7 @@ from royalty.tasks.report.gallery import KeptGallery
 from royalty.tasks.report.payments import payment_rows, pool_of
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import REPORT, TRACK, Reported
+from royalty.tasks.report.uses import Uses, credit_behind, uses_of
 from royalty.tasks.stages.task import task
 
 PAYOUT = "payout.csv"
@@ -43,7 +44,8 @@ def show_on_pages(pool: str, period: str | None) -> list[str]:
     """
     space = open_workspace(settings())
     statements = space.ledger.verified_statements()
-    tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
+    uses, pool_now = uses_of(space, statements), (pool, period or "")
+    tables = {credit_behind(posted, uses) for posted in statements if (posted.pool, posted.period) == pool_now}
     remarks = []
     for name, reported in latest_reports(space).items():
         division = PAY.kept(space, reported.inputs.stages[PAY.name])
@@ -59,29 +61,34 @@ def show_on_pages(pool: str, period: str | None) -> list[str]:
 
 
 def with_payments(space: Workspace, contents: Contents, division: Paid, statements: Sequence[Posted]) -> Contents:
-    """Add to the content of a run's pages what was paid by its credit, and the history of every contributor.
+    """Add to the content of a run's pages what was paid by its credit, alone or beside use, and the history of every
+    contributor.
 
     Args:
         division: the division that the report shows.
         statements: all statements of the ledger, in the order of posting.
     """
     table = division.inputs.table
-    holds = statement_of(statements, division)
+    holds, uses = statement_of(statements, division), uses_of(space, statements)
     names = {page.row.name for page in contents.contributors}
     moved = [_named(posted) for posted in statements]
     credits = {
-        posted.valuation: _credits(space, posted.valuation)
+        posted.valuation: _credits(space, posted.valuation, uses)
         for posted, named in zip(statements, moved, strict=True)
         if named & names
     }
-    history = _histories(names, statements, moved, credits, contents.language)
+    history = _histories(names, statements, moved, credits, uses, contents.language)
     report = replace(
         contents.report,
         statement=holds.id if holds else None,
         pool_name=pool_of(holds) if holds else contents.report.pool_name,
-        payments=tuple(payment_rows(statements, table)),
+        payments=tuple(payment_rows(statements, table, uses)),
     )
-    other = [posted for posted in statements if posted.valuation == table and posted.active and posted is not holds]
+    other = [
+        posted
+        for posted in statements
+        if credit_behind(posted, uses) == table and posted.active and posted is not holds
+    ]
     pages = (
         replace(
             page,
@@ -165,10 +172,12 @@ def _log_again(run: str, files: Mapping[str, bytes]) -> None:
         raise StoreError(f"MLflow did not take them ({error})") from error
 
 
-def _credits(space: Workspace, table: str) -> Mapping[str, float]:
-    """Credit by contributor from a table; empty if the table is not in this workspace."""
+def _credits(space: Workspace, table: str, uses: Uses) -> Mapping[str, float]:
+    """Credit by contributor from a table, or from that beside use; empty if the table is not in this workspace."""
+    if table in uses and not uses[table].credit:
+        return {}
     try:
-        rows = load_table(space, table)
+        rows = load_table(space, uses[table].credit if table in uses else table)
     except StoreError:
         return {}
     return dict(zip(rows["contributor"], rows["credit"].astype(float), strict=True))
@@ -184,6 +193,7 @@ def _histories(
     statements: Sequence[Posted],
     moved: Sequence[Set[str]],
     credits: Mapping[str, Mapping[str, float]],
+    uses: Uses,
     language: Language,
 ) -> dict[str, list[HistoryRow]]:
     """The history of each contributor, oldest first.
@@ -200,7 +210,7 @@ def _histories(
             divided.add(pool)
         for name in named & names:
             credit = credits[posted.valuation].get(name)
-            amount = ", ".join(_amounts(name, posted, language))
+            amount = ", ".join([*_amounts(name, posted, language), *_parts(name, posted, uses, language)])
             row = HistoryRow(pool_of(posted), posted.created_at, kind, credit, amount, posted.active)
             histories[name].append(row)
     return histories
@@ -216,6 +226,18 @@ def _amounts(name: str, posted: Posted, language: Language) -> Iterator[str]:
     if account:
         signed = f"{'+' if account > 0 else ''}{language.money(account, posted.currency)}"
         yield language.text("amount_account", amount=signed)
+
+
+def _parts(name: str, posted: Posted, uses: Uses, language: Language) -> Iterator[str]:
+    """The parts of the pool that a division by use gives a contributor."""
+    person = uses[posted.valuation].people.get(name) if posted.valuation in uses else None
+    if person is not None and posted.kind == "division":
+        yield language.text(
+            "amount_use",
+            training=language.percent(f"{person.training:.1%}"),
+            use=language.percent(f"{person.use:.1%}"),
+            generations=person.generations,
+        )
 
 
 def _received(name: str, statements: Sequence[Posted], language: Language) -> str:
