@@ -354,12 +354,22 @@ class MatchInputs:
 
 
 @dataclass(frozen=True)
+class CopiedImage:
+    """Rows of a generated image that was flagged as a copy and of its nearest training image, and the p-value."""
+
+    generated: int
+    item: int
+    p_value: float
+
+
+@dataclass(frozen=True)
 class MatchOutputs:
     """Digests of the tables of values and of contributions, as Parquet.
 
     Attributes:
         contributors: value by contributor, highest first; None if the items have no contributors.
         sides, contributor_errors: digests of `train` and `generated` items; standard errors of these values.
+        copied: generated images that were flagged as copies, of lowest p-value first; at most `COPIED`.
     """
 
     table: str
@@ -371,6 +381,7 @@ class MatchOutputs:
     busy_seconds: float
     sides: dict[str, str] = field(default_factory=dict)
     contributor_errors: dict[str, float] = field(default_factory=dict)
+    copied: list[CopiedImage] = field(default_factory=list)
 
 
 READ_ITEMS = Stage("read-items", ReadInputs, ReadOutputs)

@@ -18,6 +18,7 @@ from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import (
     Alphabet,
     ContributorRow,
+    CopyRow,
     Matches,
     MatchRow,
     ModelRow,
@@ -237,3 +238,15 @@ def test_a_generated_image_its_label_and_its_sources_are_one_figure(report: Repo
     row = replace(report.matches.shown[0], asked="", names=(("ann", 1.0),))
     untold = shown(render_report(replace(report, matches=replace(report.matches, shown=(row,)))))
     assert "Generated. Its value goes to ann 100.0%." in untold
+
+
+def test_flagged_copies_are_shown_beside_their_nearest_training_image(report: Report) -> None:
+    assert 'id="copied"' not in render_report(report)
+    pair = CopyRow(PICTURE, PICTURE, ("<b>ann</b>", "bob"), "CC-BY-4.0", 0.00123)
+    html = render_report(replace(report, matches=replace(report.matches, copied=30, copies=(pair,) * 2)))
+    section = html.partition('id="copied"')[2].partition("<table")[0]
+    assert section.count('alt="Generated image"') == section.count("Training image of &lt;b&gt;ann&lt;/b&gt;, bob") == 2
+    assert section.count("CC-BY-4.0</bdi>") == section.count("p = 0.0012") == 2
+    text = " ".join(re.sub(r"<[^>]+>", " ", section).split())
+    assert "30 of 256 generated images are closer to a training image than" in text
+    assert "The 2 of lowest p-value are shown, each beside the training image nearest to it." in text
