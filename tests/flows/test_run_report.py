@@ -278,7 +278,7 @@ def test_the_report_names_who_made_what_was_copied(home: Home) -> None:
     assert items.contributors is not None
     assert section.copied == 5
     assert [(row.p_value, row.names) for row in section.copies] == [
-        (pair.p_value, (items.contributors[pair.item],)) for pair in pairs
+        (pair.p_value, tuple(items.contributors[pair.item].split(";"))) for pair in pairs
     ]
     assert section.copies[0].image == sheet(made.images[[1]], 1)
     assert section.copies[0].source == sheet(items.images[[3]], 1)
