@@ -306,7 +306,7 @@ class Attributor:
                     f"{where} has colour, and all training images of {index.about.model} are greyscale; convert it"
                 )
             pixels = pixels[:1]
-        return np.ascontiguousarray(pixels)
+        return np.array(pixels, order="C")
 
     def embedded(self, index: ServedIndex, pixels: np.ndarray) -> np.ndarray:
         """Features of an image, by the encoder of an index."""

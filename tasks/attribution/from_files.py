@@ -19,6 +19,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.decoding import MODES, decode
 from royalty.models.data.teams import credited
 from royalty.models.valuation.attribution import closeness, memorization_p_value
+from royalty.models.valuation.near_copies import NEAREST
 from royalty.tasks.attribution.attributing import Attributor, ServedIndex, served_folders
 from royalty.tasks.attribution.credentials import Signing, read_bytes, sign_outputs
 from royalty.tasks.attribution.log import usage_log
@@ -26,9 +27,6 @@ from royalty.tasks.items.stored_items import load_items
 
 SAME = 1e-3
 """Distance up to which images have the same features; half precision rounds distances by less."""
-
-SOUGHT = 50
-"""Nearest training images that a work is compared with, to find those that it is a copy of."""
 
 NEIGHBOURS_SHOWN = 8
 """Training images beside each generated one in the picture."""
@@ -71,7 +69,7 @@ def find_works(images: Sequence[Path], model: str | None, version: str | None) -
         features = attributor.embedded(index, pixels)
         distances, numbers = index.nearest_of_all(features)
         near = numbers[distances <= distances[0] + SAME]
-        similar = dict(index.copied(pixels, numbers[:SOUGHT]))
+        similar = dict(index.copied(pixels, numbers[:NEAREST]))
         apart = dict(zip(numbers.tolist(), distances.tolist(), strict=True))
         shown = list(dict.fromkeys([*near.tolist(), *similar]))
         items = _named(index, shown)

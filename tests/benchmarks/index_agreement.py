@@ -25,14 +25,17 @@ from royalty.infra.attribution.shards import ShardStore
 from royalty.models.data.labelled import Items
 from royalty.models.encoders.registry import build_encoder
 from royalty.models.judging.criteria import identical_class
+from royalty.models.valuation.near_copies import NEAREST
 from royalty.tasks.attribution import index
 from royalty.tasks.attribution.attributing import ServedIndex
 from royalty.tasks.attribution.description import Description, table_of
-from royalty.tasks.attribution.from_files import SOUGHT
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.embeddings import embedding_key
 from tests.benchmarks.attribution import labelled
 from tests.benchmarks.copies import varied
+
+SOUGHT = NEAREST, 50
+"""Nearest training images that an image is compared with: as `royalty find` does, and more."""
 
 
 def main() -> None:
@@ -68,12 +71,12 @@ def main() -> None:
     print(f"{len(images)} training images of {shape[-1]} pixels, seen at {resolution}; {len(made)} others")
     print(f"share with the label of the {arguments.ks} nearest, %: {cells}")
     print(f"temperature {served.about.shared_at:.3f}; similarity of copies from {served.about.alike:.2f}")
-    for sought in (6, SOUGHT):
+    for sought in SOUGHT:
         right = np.mean([row in copied[sought] for row, (_, copied) in enumerate(copies)])
         wrong = np.mean([bool(copied[sought] - {row}) for row, (_, copied) in enumerate(copies)])
         taken = np.mean([bool(copied[sought]) for _, copied in others])
         print(
-            f"{sought} nearest compared: {right:.1%} of copies recognized, {wrong:.1%} (also) as one of another image; "
+            f"{sought} nearest compared: {right:.1%} of copies recognized, {wrong:.1%} taken for those of another image"
         )
         print(f"  {taken:.1%} of {len(others)} other images taken for copies")
     nearest = np.mean([number == row for row, (number, _) in enumerate(copies)])
@@ -87,7 +90,7 @@ def main() -> None:
 def recognized(served: ServedIndex, pixels: np.ndarray, features: np.ndarray) -> tuple[int, dict[int, set[int]]]:
     """The nearest item, and those that an image is taken for a copy of, by the number of items compared."""
     numbers = served.nearest_of_all(features)[1]
-    copied = {sought: {number for number, _ in served.copied(pixels, numbers[:sought])} for sought in (6, SOUGHT)}
+    copied = {sought: {number for number, _ in served.copied(pixels, numbers[:sought])} for sought in SOUGHT}
     return int(numbers[0]), copied
 
 
