@@ -30,9 +30,10 @@ from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.near_copies import near_copy_groups
 from royalty.models.valuation.sampled_values import contributor_errors
 from royalty.tasks.config.matching import Matching
+from royalty.tasks.items.copied_images import CopiedImage
 from royalty.tasks.items.days import days_of
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
-from royalty.tasks.items.stages import CopiedImage, MatchInputs, MatchOutputs
+from royalty.tasks.items.stages import MatchInputs, MatchOutputs
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device

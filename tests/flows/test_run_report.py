@@ -26,9 +26,9 @@ from royalty.infra.tracking.client import open_tracking
 from royalty.models.data.stored import open_set
 from royalty.models.valuation.image_parts import divide_credit
 from royalty.tasks.credit.stages import SAMPLES, SampleInputs, SampleOutputs
+from royalty.tasks.items.copied_images import CopiedImage
 from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCreditInputs, ImageCreditOutputs
 from royalty.tasks.items.match_pictures import match_section
-from royalty.tasks.items.stages import CopiedImage
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.judge.gallery_stage import WRITE_GALLERY
 from royalty.tasks.pay.stages import PAY
