@@ -18,7 +18,7 @@ from royalty.models.base.policy import Policy
 from royalty.tasks.attribution.credentials import Signing
 from royalty.tasks.attribution.indexing import add_items, build_items, described
 from royalty.tasks.config.attribution import IndexConfig
-from royalty.tasks.items.reading import embed, read
+from royalty.tasks.items.reading import common_side, embed, read
 from royalty.tasks.items.stages import ReadOutputs
 from royalty.tasks.stages.weights import check_weights
 
@@ -31,6 +31,7 @@ class IndexResult:
         items, removed: items that can be found, and items that were removed and whose files are still there.
         copies: items that are near copies of an earlier one, and share its place.
         contributors: their number.
+        temperature: of the shares, in units of the distance.
         folder: of its files.
         bytes: size of its files.
         far: distance beyond which a generated image is not attributed.
@@ -44,6 +45,7 @@ class IndexResult:
     copies: int
     contributors: int
     encoder: str
+    temperature: float
     folder: str
     bytes: int
     far: float | None
@@ -61,7 +63,8 @@ def build_index(config: IndexConfig) -> IndexResult:
     """
     check_home(settings())
     check_weights(config.entries)
-    items, encoder = _embedded(config.train, config.size, config.encoder, config.policy)
+    size = config.size or common_side(config.train)
+    items, encoder = _embedded(config.train, size, config.encoder, config.policy, config.seen_at(size))
     return IndexResult(**build_items(config, items, encoder))
 
 
@@ -78,7 +81,8 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
     about = described(model, version)
     if about.encoder:
         check_weights(IndexConfig(model=model, train=train, encoder=about.encoder).entries)
-    items, encoder = _embedded(train, about.shape[1] if about.shape else 64, about.encoder, about.policy)
+    size = about.shape[1] if about.shape else common_side(train)
+    items, encoder = _embedded(train, size, about.encoder, about.policy, about.resolution)
     if encoder != about.encoder_key:
         raise InputError(
             f"the images of an index are embedded alike: those of {model} by {about.encoder_key!r}, and these by "
@@ -87,12 +91,12 @@ def add_to_index(model: str, version: str, train: Path) -> IndexResult:
     return IndexResult(**add_items(model, version, items, encoder))
 
 
-def _embedded(source: Path, size: int, encoder: str, policy: Policy) -> tuple[ReadOutputs, str]:
+def _embedded(source: Path, size: int, encoder: str, policy: Policy, resolution: int | None) -> tuple[ReadOutputs, str]:
     """Items, and the key of their embeddings; for features, that of given features."""
     items = read(source, size, policy=policy).outputs
     if items.shape is None:
         return items, "features"
-    return items, embed(items, encoder, "").outputs.encoder
+    return items, embed(items, encoder, "", resolution).outputs.encoder
 
 
 def attribute(
@@ -146,9 +150,10 @@ def find(images: Sequence[Path], model: str | None, version: str | None) -> list
         model, version: of the index; None if there is only one.
 
     Returns:
-        For each image its file; whether it is `contained`, with the same features; the `p_value` of an image that was
-        not trained on and is as close; the `nearest` training images, each with the `earliest` of its near
-        copies; and logged `outputs` that these stand behind.
+        For each image its file; whether it is `contained`, with the same features; the training images that it is a
+        near `copy_of`, with their `similarity`; the `p_value` of an image that was not trained on and is as close; the
+        `nearest` training images, each with the `earliest` of its near copies; and logged `outputs` that these stand
+        behind.
 
     Raises:
         InputError, StoreError: as for `attribute`.

@@ -121,7 +121,7 @@ def list_indexes(
     if as_json:
         sys.stdout.write(json.dumps(rows) + "\n")
         return
-    columns = ("Model", "Version", "Items", "Removed", "Contributors", "Encoder", "MB")
+    columns = ("Model", "Version", "Items", "Removed", "Contributors", "Encoder", "Temperature", "MB")
     cells = [
         (
             row["model"],
@@ -130,6 +130,7 @@ def list_indexes(
             str(row["removed"] or ""),
             str(row["contributors"]),
             row["encoder"],
+            f"{row['temperature']:.3g}",
             f"{row['bytes'] / 1e6:.1f}",
         )
         for row in rows
@@ -177,15 +178,19 @@ def attribute(
         if not answer["attributable"]:
             console.print(f"Not attributable: the nearest training image is {answer['nearest']:.3f} away")
             continue
+        console.print(
+            f"{answer['effective_items']:.1f} effective training images, at temperature {answer['temperature']:.3g}"
+        )
         print_table(
             ("Contributor", "Share"), [(name, f"{share:.1%}") for name, share in answer["contributors"].items()]
         )
         rows = [
             (item["id"][:16], f"{item['share']:.1%}", f"{item['distance']:.3f}", ", ".join(item["contributors"]),
-             item["license"], item["file_name"])
+             item["license"], item["date"], str(item["copies"] or ""), item["file_name"])
             for item in answer["items"][:10]
         ]  # fmt: skip
-        print_table(("Training image", "Share", "Distance", "Contributor", "License", "File"), rows, whole=range(1))
+        columns = ("Training image", "Share", "Distance", "Contributor", "License", "Date", "Copies", "File")
+        print_table(columns, rows, whole=range(1))
     if picture is not None:
         console.print(f"Picture     {picture}", soft_wrap=True)
     if sign_into is not None:
@@ -245,22 +250,31 @@ def find(
     from royalty.infra.pages.terminal import console, print_table
 
     for work in works:
-        said = "is among the training images" if work["contained"] else "is not among the training images"
+        copies = work["copy_of"]
+        if work["contained"]:
+            said = "is among the training images"
+        elif copies:
+            said = f"is a copy of {len(copies)} of the training images"
+        else:
+            said = "is not among the training images"
         console.print(f"{work['file']} {said} of {work['index']}", markup=False, soft_wrap=True)
-        if not work["contained"]:
+        if not work["contained"] and not copies:
             console.print(f"An image that was not trained on is as close to one with probability {work['p_value']:.2g}")
+        listed = {item["id"]: item for item in [*work["nearest"], *copies]}
         rows = [
             (
                 item["id"][:16],
                 f"{item['distance']:.3f}",
+                f"{item['similarity']:.2f}" if "similarity" in item else "",
                 ", ".join(item["contributors"]),
                 item["date"],
                 item["file_name"],
                 "" if item["earliest"] == item["id"] else item["earliest"][:16],
             )
-            for item in work["nearest"]
+            for item in listed.values()
         ]
-        print_table(("Nearest", "Distance", "Contributor", "Date", "File", "Copy of"), rows, whole=range(1))
+        columns = ("Training image", "Distance", "Similarity", "Contributor", "Date", "File", "Copy of")
+        print_table(columns, rows, whole=range(1))
         if work["outputs"]:
             outputs = [
                 (row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]
@@ -344,6 +358,7 @@ def _print_index(result: IndexResult, as_json: bool) -> None:
     removed = f", {result.removed} removed and still on disk" if result.removed else ""
     console.print(f"Index       {result.model} {result.version}: {result.items} items{removed}")
     console.print(f"            of {result.contributors} contributors, by {result.encoder}")
+    console.print(f"            Shares have temperature {result.temperature:.3g}")
     print_notes(result.notes)
     if result.copies:
         console.print(f"Copies      {result.copies} items share the place of an earlier one")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Header, HTTPException
+from fastapi import HTTPException, Security
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from royalty.infra.attribution.keys import Key, KeyFile, RateLimit
 from royalty.infra.attribution.keys import Scope as Permission
+
+BEARER = HTTPBearer(auto_error=False, description="A key, printed once by `royalty keys add`.")
+"""How a key is sent, for the description of the interface; `Gate` checks it."""
 
 UNREAD = {"Connection": "close"}
 """The rest of a body that was not read is not the next request."""
@@ -93,7 +97,7 @@ class Permitted:
         gate: Gate = request.app.state.gate
         request.state.key = gate.check(request.headers.get("authorization", ""), self.scope)
 
-    def __call__(self, request: Request, authorization: Annotated[str, Header(description="`Bearer KEY`")] = "") -> Key:
+    def __call__(self, request: Request, _: Annotated[Any, Security(BEARER)]) -> Key:
         key: Key = request.state.key
         return key
 

@@ -114,6 +114,7 @@ class AttributionAnswer(BaseModel):
         items: training images with at least 0.1% of the generated image, highest share first.
         others: the share of the training images that are not listed.
         effective_items: effective number of training images that share it.
+        temperature: that of the shares, in units of the distance; of attributions logged by earlier versions, None.
         nearest: distance of the nearest training image.
         memorization_p_value: probability that an image which was not trained on is as close to a training image,
             compared with the next ones; a small one says that this image is a copy.
@@ -129,6 +130,7 @@ class AttributionAnswer(BaseModel):
     items: list[ItemShare]
     others: float
     effective_items: float
+    temperature: float | None = None
     nearest: float
     memorization_p_value: float
     index: str

@@ -2,6 +2,7 @@
 
     folder/index.json            the manifest, replaced whole
     folder/codebook-DIGEST       what codes are made by
+    folder/mean-DIGEST           mean of the vectors, from which directions are taken
     folder/removed-DIGEST        numbers of removed items
     folder/compared-DIGEST       what each item was compared with to find near copies
     folder/earliest-DIGEST       number of the earliest near copy of each item
@@ -35,10 +36,10 @@ from royalty.infra.processes.locks import alone
 from royalty.infra.stores.artifacts import StoreError, write_whole
 
 MANIFEST = "index.json"
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of files."""
 VECTORS, LISTS, ITEMS, THUMBNAILS = "vectors", "lists", "items.arrow", "thumbnails"
-PAYLOADS = ("codebook", "removed", "compared", "earliest")
+PAYLOADS = ("codebook", "mean", "removed", "compared", "earliest")
 """Files that a manifest names by their digests."""
 STORED = np.dtype("<f2")
 SIDE = 32
@@ -61,13 +62,14 @@ class Manifest:
     Attributes:
         description: what the index is of, by whom it was built, and with which settings; JSON.
         dimensions: length of a vector.
-        codebook, removed, compared, earliest: digests; None if there is no such file.
+        codebook, mean, removed, compared, earliest: digests; None if there is no such file.
         generation: number of commits.
     """
 
     description: Mapping[str, Any]
     dimensions: int
     codebook: str | None = None
+    mean: str | None = None
     removed: str | None = None
     compared: str | None = None
     earliest: str | None = None
@@ -142,6 +144,10 @@ class ShardStore:
 
     def codebook(self, manifest: Manifest) -> bytes | None:
         return None if manifest.codebook is None else self._payload("codebook", manifest.codebook)
+
+    def mean(self, manifest: Manifest) -> np.ndarray | None:
+        """From which directions are taken, float32, `(dimensions,)`; None if from zero."""
+        return None if manifest.mean is None else np.frombuffer(self._payload("mean", manifest.mean), "<f4")
 
     def compared(self, manifest: Manifest) -> bytes | None:
         return None if manifest.compared is None else self._payload("compared", manifest.compared)

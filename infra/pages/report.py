@@ -124,6 +124,24 @@ class MatchRow:
 
 
 @dataclass(frozen=True)
+class CopyRow:
+    """A generated image that was flagged as a copy, and the training image nearest to it.
+
+    Attributes:
+        image, source: PNG bytes of both.
+        names: contributors of the training image.
+        about: its caption, license and date, where its source states them.
+        p_value: probability that an image that was not trained on is as close.
+    """
+
+    image: bytes
+    source: bytes
+    names: tuple[str, ...]
+    about: str
+    p_value: float
+
+
+@dataclass(frozen=True)
 class Matches:
     """Contributors to the images of the grand model (GMValuator).
 
@@ -133,6 +151,7 @@ class Matches:
         shares: shares of the total value, by contributor, in the order of credit.
         agreement: Spearman rank correlation of these shares with credit; None if either does not vary.
         diagnostics: names and values of the match's diagnostics.
+        copied, copies: number of generated images that were flagged as copies, None if none was tested; some of them.
     """
 
     images: int
@@ -140,6 +159,8 @@ class Matches:
     shares: tuple[tuple[str, float], ...]
     agreement: float | None
     diagnostics: tuple[tuple[str, str], ...]
+    copied: int | None = None
+    copies: tuple[CopyRow, ...] = ()
 
 
 @dataclass(frozen=True)

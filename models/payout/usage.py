@@ -74,7 +74,8 @@ def use_shares(
             the pool, or to those who share the attributed `use`.
 
     Raises:
-        InputError: no generation has weight; a part that is to be divided has nobody to be divided among.
+        InputError: no generation has weight; a part that is to be divided has nobody to be divided among; all of the
+            pool would go to the reserve.
     """
     earned: dict[str, list[float]] = {}
     whole, lost = Fraction(0), Fraction(0)
@@ -92,6 +93,11 @@ def use_shares(
     output, missing = 1 - training, lost / whole
     parts = {"training": training, "use": output * (1 - missing), "reserve": Fraction(0)}
     parts[unattributable] += output * missing
+    if parts["reserve"] == 1:
+        raise InputError(
+            "a pool by use pays those behind what was generated, and no generation with revenue is "
+            "attributable, so that all of the pool would go to the reserve; pay the period by credit alone"
+        )
     by_use = {name: math.fsum(values) for name, values in sorted(earned.items())}
     by_credit = {name: float(weight) for name, weight in sorted(credit.items()) if weight > 0}
     return UseShares(

@@ -44,23 +44,26 @@ class Codebook:
     """Principal components, the centres of the lists, and the ranges of codes, learned from a sample of vectors.
 
     Attributes:
-        projection: from `(n, dimensions)` to `(n, projected)`.
+        transforms: of faiss, one after the other from `(n, dimensions)` to `(n, projected)`.
         empty: a trained faiss index of projected vectors, without items.
-        whole: what faiss frees the other two with, if they were read together.
+        whole: what faiss frees the others with, if they were read together.
     """
 
-    projection: Any
+    transforms: tuple[Any, ...]
     empty: Any
     whole: Any = None
 
     @classmethod
-    def learn(cls, sample: np.ndarray, items: int, *, code: str = CODE, seed: int = 0) -> Codebook:
+    def learn(
+        cls, sample: np.ndarray, items: int, *, code: str = CODE, seed: int = 0, centre: bool = False
+    ) -> Codebook:
         """Learn from unit vectors.
 
         Args:
             sample: float32, `(n, dimensions)`; a random sample of the items. More than `sampled(items)` changes little.
             items: number of items that are expected; there are 2 sqrt(items) lists.
             code: of a projected vector, in faiss's notation, such as `SQ8`, `PQ64` or `RaBitQ`.
+            centre: code directions from the mean of the sample, for vectors that are ranked by directions from a mean.
 
         Raises:
             InputError: the sample is too small for the lists.
@@ -74,8 +77,13 @@ class Codebook:
             )
         width = min(PROJECTED, dimensions)
         with faiss_threads(None):
+            transforms: tuple[Any, ...] = ()
+            if centre:
+                transforms = faiss.CenteringTransform(dimensions), faiss.NormalizationTransform(dimensions)
+                transforms[0].train(sample)
             projection = faiss.PCAMatrix(dimensions, width)
-            projection.train(sample[: 20 * dimensions])
+            projection.train(_applied(transforms, sample[: 20 * dimensions]))
+            transforms = *transforms, projection
             empty: Any = faiss.index_factory(width, f"IVF{lists},{code}")
             empty.cp.seed, empty.cp.niter = seed, ROUNDS
             empty.cp.min_points_per_centroid, empty.cp.max_points_per_centroid = PER_LIST, PER_LIST
@@ -83,8 +91,8 @@ class Codebook:
                 empty.do_polysemous_training = False  # minutes for an order of centroids that is not used here
                 empty.by_residual = False  # one table of distances for all lists, which else takes 268 MB at 4,096
                 empty.pq.cp.seed, empty.pq.cp.niter, empty.pq.cp.max_points_per_centroid = seed, ROUNDS, 64
-            empty.train(projection.apply(sample))
-        return cls(projection, empty)
+            empty.train(_applied(transforms, sample))
+        return cls(transforms, empty)
 
     @property
     def lists(self) -> int:
@@ -105,28 +113,30 @@ class Codebook:
         with faiss_threads(None):
             for block in blocks:
                 numbers = np.arange(first, first + len(block), dtype=np.int64)
-                index.add_with_ids(self.projection.apply(np.ascontiguousarray(block, np.float32)), numbers)
+                index.add_with_ids(_applied(self.transforms, np.ascontiguousarray(block, np.float32)), numbers)
                 first += len(block)
         return index
 
     def probe(self, query: np.ndarray, probes: int) -> Probe:
         """Find the lists nearest to a unit vector, float32, `(dimensions,)`."""
-        projected = self.projection.apply(np.ascontiguousarray(query[None], np.float32))
+        projected = _applied(self.transforms, np.ascontiguousarray(query[None], np.float32))
         with faiss_threads(1):
             distances, nearest = self.empty.quantizer.search(projected, min(probes, self.lists))
         return Probe(projected, nearest, distances)
 
     def to_bytes(self) -> bytes:
-        """Projection and lists; equal codebooks give equal bytes."""
-        payload: bytes = faiss.serialize_index(faiss.IndexPreTransform(self.projection, self.empty)).tobytes()
+        """Transforms and lists; equal codebooks give equal bytes."""
+        whole: Any = faiss.IndexPreTransform(self.empty)
+        for transform in reversed(self.transforms):
+            whole.prepend_transform(transform)
+        payload: bytes = faiss.serialize_index(whole).tobytes()
         return payload
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Codebook:
         both: Any = faiss.deserialize_index(np.frombuffer(payload, np.uint8))
-        projection = faiss.downcast_VectorTransform(both.chain.at(0))
-        empty = faiss.downcast_index(both.index)
-        return cls(projection, empty, both)
+        transforms = tuple(faiss.downcast_VectorTransform(both.chain.at(place)) for place in range(both.chain.size()))
+        return cls(transforms, faiss.downcast_index(both.index), both)
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,12 @@ def scan(
         )
     present = numbers >= 0
     return distances[present], numbers[present]
+
+
+def _applied(transforms: Iterable[Any], vectors: np.ndarray) -> np.ndarray:
+    for transform in transforms:
+        vectors = transform.apply(vectors)
+    return vectors
 
 
 def bits_of(numbers: np.ndarray, count: int) -> np.ndarray | None:

@@ -135,6 +135,25 @@ def compare(
     return Compared(numbers, scores)
 
 
+def copies_among(small: np.ndarray, numbers: np.ndarray, rows: Rows, alike: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some items an image is a near copy of, most similar first.
+
+    Args:
+        small: its thumbnail, `(SIDE, SIDE)`.
+        numbers: of the items.
+        alike: result of `alike_of`.
+
+    Returns:
+        Their numbers, and their similarity to the image, from `alike` to 1.
+    """
+    both = _luminance(np.concatenate([small[None], rows(numbers)]))
+    places = np.arange(len(numbers))
+    scores = similarity(both, np.zeros_like(places), places + 1)
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= alike]
+    return numbers[order], scores[order]
+
+
 def earliest_copies(
     compared: Compared, alike: float, present: np.ndarray, since: np.ndarray | None = None
 ) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 
 from royalty.models.base.errors import InputError
 from royalty.models.retrieval.codebook import Codebook, Lists, bits_of, scan
+from royalty.models.valuation.centring import FEWEST
 from royalty.models.valuation.neighbours import unit_vectors
 
 STORED = np.dtype("<f2")
@@ -26,6 +27,9 @@ FEWEST_CANDIDATES = 200
 
 BLOCK = 4_096
 """Rows that are compared at a time where all rows are compared."""
+
+AT_THE_MEAN = 1e-6
+"""A vector that is no farther from the mean has no direction from it, but that of rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +54,27 @@ class Vectors:
     Attributes:
         shards: in the order of their numbers, without gaps.
         removed: ascending numbers of removed items.
+        mean: items are compared by their directions from it, float32, `(dimensions,)`; None: by those from zero. See
+            `royalty.models.valuation.centring`.
     """
 
     shards: Sequence[Shard]
     codebook: Codebook | None
     removed: np.ndarray
     removed_bits: np.ndarray | None
+    mean: np.ndarray | None = None
 
     @classmethod
-    def of(cls, shards: Sequence[Shard], codebook: Codebook | None, removed: np.ndarray | None = None) -> Vectors:
+    def of(
+        cls,
+        shards: Sequence[Shard],
+        codebook: Codebook | None,
+        removed: np.ndarray | None = None,
+        mean: np.ndarray | None = None,
+    ) -> Vectors:
         gone = np.empty(0, np.int64) if removed is None else removed
         count = sum(len(shard.vectors) for shard in shards)
-        return cls(shards, codebook, gone, bits_of(gone, count))
+        return cls(shards, codebook, gone, bits_of(gone, count), mean)
 
     @property
     def dimensions(self) -> int:
@@ -71,6 +84,21 @@ class Vectors:
     def count(self) -> int:
         """Items that can be found."""
         return sum(len(shard.vectors) for shard in self.shards) - len(self.removed)
+
+    def mean_vector(self) -> np.ndarray | None:
+        """Mean of the stored vectors of all items that can be found, float32, `(dimensions,)`; None for one item.
+
+        Sums are in the order of the items, so that the same items give the same mean.
+        """
+        if self.count < FEWEST:
+            return None
+        total = np.zeros(self.dimensions)
+        for shard in self.shards:
+            for start in range(0, len(shard.vectors), BLOCK):
+                rows = shard.vectors[start : start + BLOCK].astype(np.float64)
+                numbers = np.arange(start, start + len(rows)) + shard.first
+                total += rows[~np.isin(numbers, self.removed, assume_unique=True)].sum(axis=0)
+        return (total / self.count).astype(np.float32)
 
     def nearest(self, query: np.ndarray, k: int, *, probes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The k items nearest to a vector, nearest first; of equal distances the lowest number first.
@@ -98,15 +126,18 @@ class Vectors:
         if k < 1:
             raise InputError(f"neighbours are found among at least one item, and k is at least 1; got k = {k}")
         # Stored vectors are rounded, so the query is: the distance of a copy is then exactly zero.
-        unit = unit_vectors(query[None], "query")[0].astype(STORED).astype(np.float32)
+        rounded = stored(query[None], "query")
         wanted = max(FEWEST_CANDIDATES, CANDIDATES * k)
-        numbers = self._candidates(unit, wanted, probes)
+        numbers = self._candidates(rounded[0].astype(np.float32), wanted, probes)
+        direction = _directions(rounded, self.mean)[0]
         if len(numbers) < k:
-            numbers = self._compared(unit, k)
-        return self._ranked(unit, numbers, k)
+            numbers = self._compared(direction, k)
+        return self._ranked(direction, numbers, k, self.mean)
 
     def nearest_earlier(self, numbers: np.ndarray, k: int) -> np.ndarray:
         """The k items before each item that are nearest to it, int64, `(numbers, k)`; -1 where there are fewer.
+
+        By their directions from zero: what is nearest to an item must not change with the mean of all.
 
         Args:
             numbers: ascending numbers of items.
@@ -118,7 +149,7 @@ class Vectors:
             shard = next(shard for shard in reversed(self.shards) if shard.first <= number)
             unit = shard.vectors[number - shard.first].astype(np.float32)
             candidates = self._candidates(unit, FEWEST_CANDIDATES, None, before=number)
-            near = self._ranked(unit, candidates, k)[1]
+            near = self._ranked(unit, candidates, k, None)[1]
             found[place, : len(near)] = near
         return found
 
@@ -155,13 +186,13 @@ class Vectors:
         nearest: np.ndarray = numbers[np.lexsort((numbers, apart))[:wanted]]
         return nearest
 
-    def _compared(self, unit: np.ndarray, k: int) -> np.ndarray:
+    def _compared(self, direction: np.ndarray, k: int) -> np.ndarray:
         """Numbers of the k nearest items, and of all that are as near as the k-th, by comparing all items."""
         best_apart, best = np.empty(0, np.float32), np.empty(0, np.int64)
         for shard in self.shards:
             for start in range(0, len(shard.vectors), BLOCK):
                 numbers = np.arange(start, min(start + BLOCK, len(shard.vectors))) + shard.first
-                apart = _squared(unit, shard.vectors[start : start + BLOCK])
+                apart = _squared(direction, shard.vectors[start : start + BLOCK], self.mean)
                 present = ~np.isin(numbers, self.removed, assume_unique=True)
                 best_apart = np.concatenate([best_apart, apart[present]])
                 best = np.concatenate([best, numbers[present]])
@@ -170,13 +201,15 @@ class Vectors:
                     best_apart, best = best_apart[kept], best[kept]
         return best
 
-    def _ranked(self, unit: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _ranked(
+        self, direction: np.ndarray, numbers: np.ndarray, k: int, mean: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         numbers = np.sort(numbers)
         apart = np.empty(len(numbers), np.float32)
         for shard in self.shards:
             begin, end = np.searchsorted(numbers, [shard.first, shard.first + len(shard.vectors)])
             if end > begin:
-                apart[begin:end] = _squared(unit, shard.vectors[numbers[begin:end] - shard.first])
+                apart[begin:end] = _squared(direction, shard.vectors[numbers[begin:end] - shard.first], mean)
         order = np.lexsort((numbers, apart))[:k]
         return np.sqrt(apart[order], dtype=np.float64), numbers[order]
 
@@ -197,10 +230,24 @@ def stored(features: np.ndarray, title: str) -> np.ndarray:
     return vectors
 
 
-def _squared(unit: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Squared distances of rows from a vector; each row by itself, whatever the others are."""
+def _squared(direction: np.ndarray, vectors: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Squared distances of the directions of rows from one; each row by itself, whatever the others are."""
+    differences = _directions(vectors, mean)
+    differences -= direction
+    return _squares(differences)
+
+
+def _directions(vectors: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Directions of stored vectors from a mean, or from zero if it is None, float32; zero for vectors at the mean."""
     # torch converts half precision by vector instructions, numpy number by number.
-    differences = torch.from_numpy(np.array(vectors)).float().numpy()
-    differences -= unit
-    squared: np.ndarray = np.einsum("ij,ij->i", differences, differences)
+    directions: np.ndarray = torch.from_numpy(np.array(vectors)).float().numpy()
+    if mean is not None:
+        directions -= mean
+        lengths = np.sqrt(_squares(directions))
+        directions /= np.where(lengths > AT_THE_MEAN, lengths, np.inf)[:, None]
+    return directions
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    squared: np.ndarray = np.einsum("ij,ij->i", rows, rows)
     return squared

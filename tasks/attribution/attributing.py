@@ -19,6 +19,7 @@ from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.teams import credited
+from royalty.models.retrieval.earlier import copies_among, thumbnails
 from royalty.models.retrieval.search import Vectors
 from royalty.models.valuation.attribution import (
     COMPARED,
@@ -28,7 +29,7 @@ from royalty.models.valuation.attribution import (
     far_distance,
     memorization_p_value,
 )
-from royalty.tasks.attribution.copies import Members
+from royalty.tasks.attribution.copies import Members, Rows
 from royalty.tasks.attribution.description import Description, code_of
 from royalty.tasks.attribution.index import opened
 
@@ -109,6 +110,14 @@ class ServedIndex:
     def nearest_of_all(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same with near copies."""
         return self._found(self.every, features)
+
+    def copied(self, pixels: np.ndarray, candidates: np.ndarray) -> list[tuple[int, float]]:
+        """Which of some items an image is a near copy of, most similar first, with their similarity; none without
+        thumbnails."""
+        if self.about.alike is None:
+            return []
+        found = copies_among(thumbnails(pixels[None])[0], candidates, Rows.of(self.parts), self.about.alike)
+        return list(zip(*(array.tolist() for array in found), strict=True))
 
     def sharing(self, numbers: np.ndarray, shares: np.ndarray) -> list[SharingItem]:
         """The items that have the shares of places: the earliest of near copies, or all of them alike."""
@@ -221,7 +230,7 @@ class Attributor:
         self, index: ServedIndex, request: AttributionRequest, distances: np.ndarray, numbers: np.ndarray
     ) -> AttributionAnswer:
         about = index.about
-        divided = attribution(distances[: about.k], temperature=about.temperature, far=index.far)
+        divided = attribution(distances[: about.k], temperature=about.shared_at, far=index.far)
         sharing = index.sharing(numbers[: about.k], divided.shares)
         rows = index.rows(np.array([owner.number for owner in sharing])).to_pylist()
         parts = np.array([owner.share for owner in sharing])
@@ -250,6 +259,7 @@ class Attributor:
             items=listed,
             others=0.0 if divided.far else max(0.0, 1.0 - sum(item.share for item in listed)),
             effective_items=divided.effective,
+            temperature=about.shared_at,
             nearest=float(distances[0]),
             memorization_p_value=memorization_p_value(closeness(distances), np.array(about.closeness)),
             index=index.name,
@@ -269,10 +279,10 @@ class Attributor:
             payload = base64.b64decode(request.image or "", validate=True)
         except (binascii.Error, ValueError):
             raise InputError("`image` is the base64 of an image file, and this is none; encode the file") from None
-        return self.embedded(index, payload, "the image")
+        return self.embedded(index, self.pixels(index, payload, "the image"))
 
-    def embedded(self, index: ServedIndex, payload: bytes, where: str) -> np.ndarray:
-        """Features of an image file, by the encoder of an index.
+    def pixels(self, index: ServedIndex, payload: bytes, where: str) -> np.ndarray:
+        """Pixels of an image file, as those of an index: uint8, `(channels, size, size)`.
 
         Raises:
             InputError: it cannot be read as an image, or has too many pixels; or it has colour, and the index none; or
@@ -296,7 +306,11 @@ class Attributor:
                     f"{where} has colour, and all training images of {index.about.model} are greyscale; convert it"
                 )
             pixels = pixels[:1]
-        features: np.ndarray = self._encoder(index).features(np.ascontiguousarray(pixels[None]))[0]
+        return np.array(pixels, order="C")
+
+    def embedded(self, index: ServedIndex, pixels: np.ndarray) -> np.ndarray:
+        """Features of an image, by the encoder of an index."""
+        features: np.ndarray = self._encoder(index).features(pixels[None])[0]
         return features
 
     def _encoder(self, index: ServedIndex) -> Encoder:
@@ -309,7 +323,11 @@ class Attributor:
 
                 channels, height, width = about.shape
                 encoder = build_encoder(
-                    about.encoder, shape=(channels, height, width), device=self.device, weights=self.weights.locate
+                    about.encoder,
+                    shape=(channels, height, width),
+                    device=self.device,
+                    weights=self.weights.locate,
+                    resolution=about.resolution,
                 )
                 key = embedding_key(encoder, np.empty((0, *about.shape), np.uint8))
                 if key != about.encoder_key:

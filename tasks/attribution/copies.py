@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from royalty.infra.attribution.shards import Manifest, ShardStore, Writer
+from royalty.infra.attribution.shards import Manifest, OpenShard, ShardStore, Writer
 from royalty.models.base.progress import Progress
 from royalty.models.retrieval.earlier import Compared, alike_of, compare, earliest_copies
 from royalty.models.retrieval.search import Vectors
@@ -34,7 +34,7 @@ def grouped(
     parts = store.open(manifest)
     if any(part.thumbnails is None for part in parts):
         return manifest
-    images = Rows([part.thumbnails for part in parts if part.thumbnails is not None])
+    images = Rows.of(parts)
     present = np.setdiff1d(np.arange(manifest.rows), store.removed(manifest), assume_unique=True)
     payload = store.compared(manifest)
     before = Compared.none(0) if payload is None else Compared.from_bytes(payload)
@@ -46,9 +46,11 @@ def grouped(
 
     compared = compare(before, fresh, images, nearest, present, progress)
     since = days_of_text(pa.concat_tables([part.items for part in parts])["date"].to_pylist())
-    earliest = earliest_copies(compared, alike_of(images, present), present, since)
+    alike = alike_of(images, present)
+    earliest = earliest_copies(compared, alike, present, since)
     return replace(
         manifest,
+        description={**manifest.description, "alike": alike},
         compared=writer.keep("compared", compared.to_bytes()),
         earliest=writer.keep("earliest", earliest.astype("<i4").tobytes()),
     )
@@ -80,6 +82,11 @@ class Rows:
     def __init__(self, parts: Sequence[np.ndarray]) -> None:
         self._parts = parts
         self._first = np.cumsum([0, *(len(part) for part in parts)])
+
+    @classmethod
+    def of(cls, shards: Sequence[OpenShard]) -> Rows:
+        """The thumbnails of mapped shards, which all have them."""
+        return cls([shard.thumbnails for shard in shards if shard.thumbnails is not None])
 
     def __call__(self, numbers: np.ndarray) -> np.ndarray:
         found = np.empty((len(numbers), *self._parts[0].shape[1:]), self._parts[0].dtype)

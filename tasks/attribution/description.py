@@ -35,13 +35,16 @@ class Description:
     Attributes:
         model, version: the generative model whose training images these are.
         encoder, shape: encoder of the images, and their channels, height and width; "" and () for given features.
+        resolution: side in pixels at which the encoder sees them; None for features.
         encoder_key: name of the encoder with its weights and input size; vectors of another are not comparable.
         code: digest of the code of the encoder and of the search.
         codes, learned_for: code of the vectors, and number of items that the lists were learned for; 0 without lists.
         k, temperature, far_rate: see `royalty.tasks.config.attribution.IndexConfig`.
+        shared_at: the temperature of the shares, which is `temperature` unless that is None.
         nearest, closeness: of sampled items to the other items, ascending: the distance of the nearest, and how close
             it is; see `royalty.models.valuation.attribution.closeness`.
         copies, division: see `IndexConfig`.
+        alike: similarity of edges from which two images are near copies; None if copies are not grouped.
         refusing, consent, unstated: what becomes of images that may not train, also if they are added; see `policy`.
         contributors: all names, sorted.
         items: digests of the stored items that it was built from, for pictures.
@@ -53,14 +56,17 @@ class Description:
     shape: tuple[int, ...]
     encoder_key: str
     code: str
+    resolution: int | None = None
     codes: str = CODE
     learned_for: int = 0
     seed: int = 0
     k: int = 100
-    temperature: float = 0.1
+    temperature: float | None = None
+    shared_at: float = 1.0
     far_rate: float = 0.01
     copies: str = "grouped"
     division: str = "earliest"
+    alike: float | None = None
     refusing: Refusing = "ignore"
     consent: Refusing = "error"
     unstated: bool = True
@@ -92,6 +98,7 @@ class Description:
             shape=tuple(shape or ()),
             encoder_key=encoder_key,
             code=code_of(config.encoder if images else ""),
+            resolution=None if shape is None else config.seen_at(shape[-1]),
             codes=config.code,
             k=config.k,
             temperature=config.temperature,

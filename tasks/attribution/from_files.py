@@ -20,7 +20,8 @@ from royalty.models.base.reading import read_bytes
 from royalty.models.data.decoding import MODES, decode
 from royalty.models.data.teams import credited
 from royalty.models.valuation.attribution import closeness, memorization_p_value
-from royalty.tasks.attribution.attributing import Attributor, served_folders
+from royalty.models.valuation.near_copies import NEAREST
+from royalty.tasks.attribution.attributing import Attributor, ServedIndex, served_folders
 from royalty.tasks.attribution.credentials import Signing, sign_outputs
 from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.items.stored_items import load_items
@@ -65,30 +66,28 @@ def find_works(images: Sequence[Path], model: str | None, version: str | None) -
     log, found = usage_log(), []
     for path in images:
         index = attributor.index(name, number)
-        features = attributor.embedded(index, read_bytes(path, "image"), str(path))
+        pixels = attributor.pixels(index, read_bytes(path, "image"), str(path))
+        features = attributor.embedded(index, pixels)
         distances, numbers = index.nearest_of_all(features)
-        near = index.rows(numbers[distances <= distances[0] + SAME]).to_pylist()
-        originals = index.rows(index.earliest(numbers[: len(near)]))["id"].to_pylist()
+        near = numbers[distances <= distances[0] + SAME]
+        similar = dict(index.copied(pixels, numbers[:NEAREST]))
+        apart = dict(zip(numbers.tolist(), distances.tolist(), strict=True))
+        shown = list(dict.fromkeys([*near.tolist(), *similar]))
+        items = _named(index, shown)
         places = np.concatenate([distances[:1], index.nearest(features)[0][1:]])
-        outputs = {row.id: (row, share) for item in dict.fromkeys(originals) for row, share in log.behind(item)}
+        originals = dict.fromkeys(item["earliest"] for item in items.values())
+        outputs = {row.id: (row, share) for item in originals for row, share in log.behind(item)}
         found.append(
             {
                 "file": str(path),
                 "index": index.name,
                 "contained": bool(distances[0] <= SAME),
                 "p_value": memorization_p_value(closeness(places), np.array(index.about.closeness)),
-                "nearest": [
-                    {
-                        "id": item["id"],
-                        "distance": apart,
-                        "contributors": credited(item["contributor"]),
-                        "license": item["license"],
-                        "file_name": item["file_name"],
-                        "date": item["date"],
-                        "earliest": earliest,
-                    }
-                    for item, apart, earliest in zip(near, distances[: len(near)].tolist(), originals, strict=True)
+                "copy_of": [
+                    {**items[number], "distance": apart[number], "similarity": similarity}
+                    for number, similarity in similar.items()
                 ],
+                "nearest": [{**items[number], "distance": apart[number]} for number in near.tolist()],
                 "outputs": [
                     {"attribution": row.id, "time": row.at, "prompt": row.prompt, "share": share}
                     for row, share in sorted(outputs.values(), key=lambda output: -output[1])
@@ -96,6 +95,23 @@ def find_works(images: Sequence[Path], model: str | None, version: str | None) -
             }
         )
     return found
+
+
+def _named(index: ServedIndex, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What an index says of items, and the id of the earliest of the near copies of each, by number."""
+    every = np.array(numbers)
+    originals = index.rows(index.earliest(every))["id"].to_pylist()
+    return {
+        number: {
+            "id": item["id"],
+            "contributors": credited(item["contributor"]),
+            "license": item["license"],
+            "file_name": item["file_name"],
+            "date": item["date"],
+            "earliest": earliest,
+        }
+        for number, item, earliest in zip(numbers, index.rows(every).to_pylist(), originals, strict=True)
+    }
 
 
 def open_attributor(models: Sequence[str] = ()) -> Attributor:

@@ -19,6 +19,7 @@ from royalty.models.retrieval.codebook import LEAST, Codebook, sampled
 from royalty.models.retrieval.earlier import thumbnails
 from royalty.models.retrieval.search import Shard, Vectors, stored
 from royalty.models.valuation.attribution import COMPARED, closeness
+from royalty.models.valuation.sharing import neighbours_asked, temperature_of
 from royalty.tasks.attribution.copies import grouped, renumbered
 from royalty.tasks.attribution.description import Description, distinct, withdrawn_rows
 
@@ -29,7 +30,7 @@ SHARD = 1_000_000
 """Most items of a shard."""
 
 CALIBRATED = 1_000
-"""Items whose own nearest neighbours say which distances are usual."""
+"""Items whose own nearest neighbours say which distances are usual, and which temperature suits them."""
 
 RELEARNED = 2
 """A compaction learns lists anew if the items have become this many times more or fewer since they were learned."""
@@ -187,7 +188,8 @@ def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | No
     """Rewrite the index without the items that were removed, in shards that are full.
 
     Args:
-        relearn: learn the lists anew, as `build` would; otherwise only if the number of items has doubled or halved.
+        relearn: take the mean and learn the lists anew, as `build` would; otherwise the mean stays, and lists are
+            learned anew only if the number of items has doubled or halved.
 
     Raises:
         StoreError: as for `build`.
@@ -210,7 +212,8 @@ def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | No
                 digest = writer.keep("codebook", codebook.to_bytes())
         files = _write(writer, rows, items, codebook, first=0, shard=SHARD, small=small, progress=progress)
         compared = renumbered(writer, store, manifest, kept)
-        built = Manifest(asdict(about), manifest.dimensions, digest, compared=compared, shards=tuple(files))
+        mean = None if relearn else manifest.mean
+        built = Manifest(asdict(about), manifest.dimensions, digest, mean, compared=compared, shards=tuple(files))
         return _committed(writer, replace(built, generation=manifest.generation), np.empty(0, np.int64))
 
 
@@ -223,7 +226,7 @@ def opened(store: ShardStore, manifest: Manifest, parts: Sequence[OpenShard], *,
     hidden, earliest = store.removed(manifest), None if copies else store.earliest(manifest)
     if earliest is not None:
         hidden = np.union1d(hidden, np.flatnonzero(earliest != np.arange(len(earliest))))
-    return Vectors.of(shards_of(parts), _codebook(store, manifest), hidden)
+    return Vectors.of(shards_of(parts), _codebook(store, manifest), hidden, store.mean(manifest))
 
 
 def shards_of(parts: Sequence[OpenShard]) -> list[Shard]:
@@ -262,12 +265,19 @@ class _Kept:
 def _committed(writer: Writer, manifest: Manifest, changed: np.ndarray) -> Manifest:
     """Commit items that are written, after near copies among them were found, and their distances measured.
 
+    Images are compared by directions from the mean, as `royalty value gmvaluator` compares them: that of the originals
+    when the index was built, so that neither copies nor later items move it.
+
     Args:
         changed: ascending numbers of the items that were added or removed.
     """
     store = writer.store
     every = opened(store, manifest, store.open(manifest), copies=True)
-    return writer.commit(_calibrated(store, grouped(writer, store, manifest, every, changed)))
+    manifest = grouped(writer, store, manifest, every, changed)
+    if manifest.mean is None and Description.of(manifest).shape:
+        mean = opened(store, manifest, store.open(manifest)).mean_vector()
+        manifest = replace(manifest, mean=None if mean is None else writer.keep("mean", mean.astype("<f4").tobytes()))
+    return writer.commit(_calibrated(store, manifest))
 
 
 def _learned(writer: Writer, features: Any, about: Description) -> tuple[Codebook, Description]:
@@ -277,7 +287,8 @@ def _learned(writer: Writer, features: Any, about: Description) -> tuple[Codeboo
     sample = np.empty((len(rows), features.shape[1]), np.float32)
     for start in range(0, len(rows), ROWS):
         sample[start : start + ROWS] = _vectors(features, rows[start : start + ROWS], start)
-    return Codebook.learn(sample, count, code=about.codes, seed=about.seed), replace(about, learned_for=count)
+    codebook = Codebook.learn(sample, count, code=about.codes, seed=about.seed, centre=bool(about.shape))
+    return codebook, replace(about, learned_for=count)
 
 
 def _write(
@@ -322,13 +333,19 @@ def _vectors(features: Any, rows: Any, start: int) -> np.ndarray:
 
 
 def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
-    """The manifest with the distances that sampled items have to their own nearest neighbour, and all contributors."""
+    """The manifest with the distances of sampled items to their nearest neighbours, the temperature, and all
+    contributors."""
     parts = store.open(manifest)
     vectors = opened(store, manifest, parts)
     about = Description.of(manifest)
     slots = np.setdiff1d(np.arange(manifest.rows), vectors.removed, assume_unique=True)
     sample = np.random.default_rng(about.seed).choice(slots, min(CALIBRATED, len(slots)), replace=False)
-    apart = [_to_others(vectors, number) for number in sample.tolist()] if len(slots) > 1 else []
+    nearest = min(about.k, len(slots) - 1)
+    apart = [_to_others(vectors, number, about.k) for number in sample.tolist()] if nearest else []
+    temperature = about.temperature
+    if temperature is None and nearest:
+        usual = np.stack([distances[:nearest] for distances in apart])
+        temperature = temperature_of(usual, neighbours_asked(nearest))
     kept = np.setdiff1d(np.arange(manifest.rows), store.removed(manifest), assume_unique=True)
     names: set[str] = set()
     first = 0
@@ -340,6 +357,7 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
     description: Mapping[str, Any] = asdict(
         replace(
             about,
+            shared_at=temperature or 1.0,
             nearest=tuple(sorted(float(distances[0]) for distances in apart)),
             closeness=tuple(sorted(closeness(distances) for distances in apart)),
             contributors=contributors,
@@ -348,10 +366,12 @@ def _calibrated(store: ShardStore, manifest: Manifest) -> Manifest:
     return replace(manifest, description=description)
 
 
-def _to_others(vectors: Vectors, number: int) -> np.ndarray:
-    """Distances of the items nearest to one of them, without itself."""
+def _to_others(vectors: Vectors, number: int, k: int) -> np.ndarray:
+    """Distances of the items nearest to one of them, without itself: at least k, and those that closeness needs."""
     shard = next(shard for shard in reversed(vectors.shards) if shard.first <= number)
-    distances, numbers = vectors.nearest(shard.vectors[number - shard.first].astype(np.float32), COMPARED + 2)
+    distances, numbers = vectors.nearest(
+        shard.vectors[number - shard.first].astype(np.float32), max(k, COMPARED + 1) + 1
+    )
     others: np.ndarray = distances[numbers != number]
     return others
 

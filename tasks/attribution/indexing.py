@@ -108,6 +108,7 @@ def summary(store: ShardStore, manifest: Manifest) -> dict[str, Any]:
         "copies": 0 if earliest is None else int((earliest != np.arange(len(earliest))).sum()),
         "contributors": len(about.contributors),
         "encoder": about.encoder_key,
+        "temperature": about.shared_at,
         "folder": str(store.folder),
         "bytes": sum(size for shard in manifest.shards for size, _ in shard.files.values()),
         "far": far_distance(np.array(about.nearest), about.far_rate) if about.nearest else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 from royalty.models.distances.distance import Distance
 from royalty.models.distances.registry import build_distance
-from royalty.models.judging.memorization import memorization_test, views_of
+from royalty.models.judging.memorization import Memorization, memorization_test, views_of
 from royalty.models.judging.sets import images_of
 from royalty.models.quality.quality import Quality
 from royalty.models.quality.realism import quality_of, realism_scores
@@ -30,6 +30,7 @@ from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.near_copies import near_copy_groups
 from royalty.models.valuation.sampled_values import contributor_errors
 from royalty.tasks.config.matching import Matching
+from royalty.tasks.items.copied_images import CopiedImage
 from royalty.tasks.items.days import days_of
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, features_of, shape_of
 from royalty.tasks.items.stages import MatchInputs, MatchOutputs
@@ -46,6 +47,9 @@ shapes (`tests.benchmarks.attribution`)."""
 
 FEWEST = 3
 """Training images that the memorization test takes at least."""
+
+COPIED = 12
+"""Generated images that were flagged as copies and are kept for the report."""
 
 SCORED_TOGETHER = 256
 """Images in a shard of qualities; at most this many are scored again after a crash."""
@@ -65,7 +69,7 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     groups, since = np.arange(len(items)), days_of(items)
     if matching.copies == "grouped" and items.images is not None:
         groups = near_copy_groups(items.images, train).groups
-    copied: dict[str, float] = {}
+    tested, copied = dict[str, float](), list[CopiedImage]()
     if items.images is not None:
         first = earliest_members(groups, since)
         held_out = load_items(context.artifacts, inputs.held_out) if inputs.held_out else None
@@ -75,7 +79,8 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
             found = memorization_test(
                 *views_of((train[first], items.images[first]), (generated, images_of(made)), held)
             )
-            copied = {"memorized": int(found.flagged.sum()), "memorization_smallest_p": found.smallest}
+            tested = {"memorized": int(found.flagged.sum()), "memorization_smallest_p": found.smallest}
+            copied = _copied(found, first)
         train, generated = centred(train, generated, first)
     values = gmvaluator_values(
         train,
@@ -92,8 +97,20 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
         device=torch.device(best_device()),
         progress=context.advance,
     )
-    values.diagnostics.update(copied)
-    return _outputs(context.artifacts, items, made, values, earliest_of_each(groups, since), matching.division, began)
+    values.diagnostics.update(tested)
+    earliest = earliest_of_each(groups, since)
+    return replace(_outputs(context.artifacts, items, made, values, earliest, matching.division, began), copied=copied)
+
+
+def _copied(found: Memorization, rows: np.ndarray) -> list[CopiedImage]:
+    """The flagged images of lowest p-value, and of equal ones the closest, with the nearest item of each.
+
+    Args:
+        rows: of the items that the test compared with.
+    """
+    flagged = np.flatnonzero(found.flagged)
+    order = flagged[np.lexsort((found.closeness[flagged], found.p_values[flagged]))][:COPIED]
+    return [CopiedImage(int(row), int(rows[found.nearest[row]]), float(found.p_values[row])) for row in order]
 
 
 def _rerank_distances(context: StageContext, matching: Matching, items: Items, made: Items) -> _PairDistances | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.report import Matches, MatchRow, SourceRow
+from royalty.infra.pages.report import CopyRow, Matches, MatchRow, SourceRow
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.data.teams import credited
 from royalty.models.judging.criteria import rank_agreement
@@ -81,7 +81,7 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
     total = sum(matched.contributors.values()) or 1.0
     shares = tuple((name, matched.contributors.get(name, 0.0) / total) for name, _ in credits)
     values, credit = np.array([share for _, share in shares]), np.array([value for _, value in credits])
-    diagnostics = matched.diagnostics
+    diagnostics, copied = matched.diagnostics, [pair.item for pair in matched.copied]
     temperature = diagnostics.get("temperature")  # matches of earlier versions lack it
     return Matches(
         images=matched.generated,
@@ -98,6 +98,17 @@ def match_section(artifacts: ArtifactStore, matched: MatchOutputs, credits: Sequ
             ("Fraction of the nearest images that the index finds", f"{diagnostics['recall']:.1%}"),
             ("Training images that contribute to no generated image", str(diagnostics["zero_items"])),
             *_notes_on_copies(matched),
+        ),
+        copied=diagnostics.get("memorized"),
+        copies=tuple(
+            CopyRow(
+                image=sheet(generated.images[[pair.generated]], 1),
+                source=sheet(items.images[[pair.item]], 1),
+                names=tuple(credited(items.contributors[pair.item])),
+                about=about,
+                p_value=pair.p_value,
+            )
+            for pair, about in zip(matched.copied, lines_about(items.described, copied), strict=True)
         ),
     )
 

@@ -10,6 +10,7 @@ from royalty.models.base.policy import NO_POLICY, Policy
 from royalty.models.data.optouts import Withdrawal
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.matching import GrandMatching, Matching
+from royalty.tasks.items.copied_images import CopiedImage
 from royalty.tasks.stages.stage import Finished, Stage
 
 
@@ -52,8 +53,7 @@ class ItemsOutputs:
         items: digest of the items.
         count: number of items.
         shape: channels, height and width of their images; None for features.
-        labelled: whether they have labels.
-        attributes: names of their attributes.
+        labelled, attributes: whether they have labels; names of their attributes.
     """
 
     items: str
@@ -335,8 +335,7 @@ class MatchInputs:
         train: digest of the items, or of the image set that the model was trained on.
         generated: digest of generated items; None if a model generates them.
         encoder: key of the embeddings of both sides; "" for features, None if a model generates the images.
-        model, images, sampling, seed: digest of the generator, number of images, sampler settings and seed; None if the
-            images are given.
+        model, images, sampling, seed: digest of the generator, number of images, and how they are sampled; or None.
         listed: digest of the table of listed images of that image set; "" for images without files.
         held_out: digest of items or images that were not trained on, to test generated ones for copies; "" tests none.
     """
@@ -371,6 +370,7 @@ class MatchOutputs:
     busy_seconds: float
     sides: dict[str, str] = field(default_factory=dict)
     contributor_errors: dict[str, float] = field(default_factory=dict)
+    copied: list[CopiedImage] = field(default_factory=list)
 
 
 READ_ITEMS = Stage("read-items", ReadInputs, ReadOutputs)

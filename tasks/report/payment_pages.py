@@ -28,6 +28,7 @@ from royalty.tasks.report.moved import Step, steps_of
 from royalty.tasks.report.payments import payment_rows, pool_of
 from royalty.tasks.report.rows import readable
 from royalty.tasks.report.stages import REPORT, TRACK, Reported
+from royalty.tasks.report.uses import Uses, credit_behind, uses_of
 from royalty.tasks.stages.task import task
 
 PAYOUT = "payout.csv"
@@ -44,7 +45,8 @@ def show_on_pages(pool: str, period: str | None) -> list[str]:
     """
     space = open_workspace(settings())
     statements = space.ledger.verified_statements()
-    tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
+    uses, pool_now = uses_of(space, statements), (pool, period or "")
+    tables = {credit_behind(posted, uses) for posted in statements if (posted.pool, posted.period) == pool_now}
     remarks = []
     for name, reported in latest_reports(space).items():
         division = PAY.kept(space, reported.inputs.stages[PAY.name])
@@ -60,30 +62,35 @@ def show_on_pages(pool: str, period: str | None) -> list[str]:
 
 
 def with_payments(space: Workspace, contents: Contents, division: Paid, statements: Sequence[Posted]) -> Contents:
-    """Add to the content of a run's pages what was paid by its credit, and the history of every contributor.
+    """Add to the content of a run's pages what was paid by its credit, alone or beside use, and the history of every
+    contributor.
 
     Args:
         division: the division that the report shows.
         statements: all statements of the ledger, in the order of posting.
     """
     table = division.inputs.table
-    holds = statement_of(statements, division)
+    holds, uses = statement_of(statements, division), uses_of(space, statements)
     names = {page.row.name for page in contents.contributors}
     moved = [_named(posted) for posted in statements]
     credits = {
-        posted.valuation: _credits(space, posted.valuation)
+        posted.valuation: _credits(space, posted.valuation, uses)
         for posted, named in zip(statements, moved, strict=True)
         if named & names or posted.pool == division.inputs.pool
     }
     steps = steps_of(space, division.inputs.pool, statements)
-    history = _histories(names, statements, moved, credits, steps, contents.language)
+    history = _histories(names, statements, moved, credits, uses, steps, contents.language)
     report = replace(
         contents.report,
         statement=holds.id if holds else None,
         pool_name=pool_of(holds) if holds else contents.report.pool_name,
-        payments=tuple(payment_rows(statements, table)),
+        payments=tuple(payment_rows(statements, table, uses)),
     )
-    other = [posted for posted in statements if posted.valuation == table and posted.active and posted is not holds]
+    other = [
+        posted
+        for posted in statements
+        if credit_behind(posted, uses) == table and posted.active and posted is not holds
+    ]
     pages = (
         replace(
             page,
@@ -167,10 +174,12 @@ def _log_again(run: str, files: Mapping[str, bytes]) -> None:
         raise StoreError(f"MLflow did not take them ({error})") from error
 
 
-def _credits(space: Workspace, table: str) -> Mapping[str, float]:
-    """Credit by contributor from a table; empty if the table is not in this workspace."""
+def _credits(space: Workspace, table: str, uses: Uses) -> Mapping[str, float]:
+    """Credit by contributor from a table, or from that beside use; empty if the table is not in this workspace."""
+    if table in uses and not uses[table].credit:
+        return {}
     try:
-        rows = load_table(space, table)
+        rows = load_table(space, uses[table].credit if table in uses else table)
     except StoreError:
         return {}
     return dict(zip(rows["contributor"], rows["credit"].astype(float), strict=True))
@@ -186,6 +195,7 @@ def _histories(
     statements: Sequence[Posted],
     moved: Sequence[Set[str]],
     credits: Mapping[str, Mapping[str, float]],
+    uses: Uses,
     steps: Mapping[str, Step],
     language: Language,
 ) -> dict[str, list[HistoryRow]]:
@@ -206,7 +216,8 @@ def _histories(
         for name in named & names if step is None else names:
             known = credits[posted.valuation]
             uncredited = bool(known) and name not in known
-            amount = ", ".join(_amounts(name, posted, language)) or language.text("none")
+            amounts = [*_amounts(name, posted, language), *_parts(name, posted, uses, language)]
+            amount = ", ".join(amounts) or language.text("none")
             reasons = tuple(step.reasons(name, language, named=name in named)) if step else ()
             row = HistoryRow(
                 pool_of(posted), posted.created_at, kind, known.get(name), amount, posted.active, reasons, uncredited
@@ -225,6 +236,18 @@ def _amounts(name: str, posted: Posted, language: Language) -> Iterator[str]:
     if account:
         signed = f"{'+' if account > 0 else ''}{language.money(account, posted.currency)}"
         yield language.text("amount_account", amount=signed)
+
+
+def _parts(name: str, posted: Posted, uses: Uses, language: Language) -> Iterator[str]:
+    """The parts of the pool that a division by use gives a contributor."""
+    person = uses[posted.valuation].people.get(name) if posted.valuation in uses else None
+    if person is not None and posted.kind == "division":
+        yield language.text(
+            "amount_use",
+            training=language.percent(f"{person.training:.1%}"),
+            use=language.percent(f"{person.use:.1%}"),
+            generations=person.generations,
+        )
 
 
 def _received(name: str, statements: Sequence[Posted], language: Language) -> str:

@@ -19,6 +19,7 @@ from royalty.infra.wording import counted
 from royalty.infra.workspace import Workspace, notary, open_workspace
 from royalty.tasks.report.stages import TRACK
 from royalty.tasks.report.text import escaped
+from royalty.tasks.report.uses import Uses, credit_behind, uses_of
 from royalty.tasks.stages.task import task
 
 SHOWN = "show payments"
@@ -40,8 +41,10 @@ def show_payments(pool: str, period: str | None) -> list[str]:
     if not space.runs.stages(TRACK.name):  # nothing is logged
         return remarks
     statements = space.ledger.statements()
-    tables = {posted.valuation for posted in statements if (posted.pool, posted.period) == (pool, period or "")}
-    payments, checkpoint = {table: payment_of(statements, table) for table in sorted(tables)}, keeper.last_file()
+    uses, pool_now = uses_of(space, statements), (pool, period or "")
+    tables = {credit_behind(posted, uses) for posted in statements if (posted.pool, posted.period) == pool_now}
+    payments = {table: payment_of(statements, table, uses) for table in sorted(tables)}
+    checkpoint = keeper.last_file()
     shown = {
         "mlflow": settings().tracking_uri,
         "payments": {table: dataclasses.asdict(payment) for table, payment in payments.items()},
@@ -73,17 +76,18 @@ def payment(space: Workspace, table: str, refusal: str | None) -> Payment:
     """
     if refusal:
         return Payment("refused", f"not paid: {escaped(refusal)}.")
-    return payment_of(space.ledger.statements(), table)
+    statements = space.ledger.statements()
+    return payment_of(statements, table, uses_of(space, statements))
 
 
-def payment_of(statements: Sequence[Posted], table: str) -> Payment:
+def payment_of(statements: Sequence[Posted], table: str, uses: Uses) -> Payment:
     """What statements say about a credit table."""
-    own = [posted for posted in statements if posted.valuation == table and posted.kind != "export"]
+    own = [posted for posted in statements if credit_behind(posted, uses) == table and posted.kind != "export"]
     if not own:
         return Payment("proposed", "proposed; nothing is paid.")
     active = [posted for posted in own if _stands(posted, statements)]
     last = (active or own)[-1]
-    text = "; ".join(_sentence(posted, statements) for posted in own)
+    text = "; ".join(_sentence(posted, statements, uses) for posted in own)
     return Payment("paid" if active else "replaced", f"{text}.", last.id, last.created_at)
 
 
@@ -99,12 +103,12 @@ def _later(posted: Posted, statements: Sequence[Posted]) -> Iterator[Posted]:
             yield other
 
 
-def payment_rows(statements: Sequence[Posted], table: str) -> Iterator[PaymentRow]:
+def payment_rows(statements: Sequence[Posted], table: str, uses: Uses) -> Iterator[PaymentRow]:
     """What statements say about a credit table, as the report shows it."""
     for posted in statements:
-        if posted.valuation == table:
+        if credit_behind(posted, uses) == table:
             fate = _fate(posted, statements) or "in force"
-            yield PaymentRow(pool_of(posted), posted.created_at, _what(posted), posted.id, fate)
+            yield PaymentRow(pool_of(posted), posted.created_at, _what(posted, uses), posted.id, fate)
 
 
 def pool_of(posted: Posted) -> str:
@@ -112,18 +116,20 @@ def pool_of(posted: Posted) -> str:
     return " of ".join(filter(None, (posted.pool, posted.period)))
 
 
-def _sentence(posted: Posted, statements: Sequence[Posted]) -> str:
+def _sentence(posted: Posted, statements: Sequence[Posted], uses: Uses) -> str:
     """The same in Markdown."""
-    what = _what(posted, of_pool=f" of the pool {escaped(pool_of(posted))}", shown=escaped)
+    what = _what(posted, uses, of_pool=f" of the pool {escaped(pool_of(posted))}", shown=escaped)
     sentence = f"{what} on {posted.created_at[:10]} by statement `{posted.id}`"
     return ", ".join(filter(None, (sentence, _fate(posted, statements, mark="`"))))
 
 
-def _what(posted: Posted, *, of_pool: str = "", shown: Callable[[str], str] = str) -> str:
+def _what(posted: Posted, uses: Uses, *, of_pool: str = "", shown: Callable[[str], str] = str) -> str:
     """What a statement did, and the money that it moved; `shown` formats names."""
     moved = formatted(sum(posted.paid.values()), posted.currency)
+    use = uses.get(posted.valuation)
+    parts = f", {use.sentence}," if use is not None else ","
     return {
-        "division": f"{formatted(posted.amount, posted.currency)}{of_pool} divided, and {moved} paid",
+        "division": f"{formatted(posted.amount, posted.currency)}{of_pool} divided{parts} and {moved} paid",
         "correction": f"the accounts of {counted(len(posted.accounts), 'contributor')}{of_pool} corrected",
         "decision": f"money{of_pool} moved by the decision of a case",
         "release": f"{moved} released to {', '.join(map(shown, posted.paid))}",

@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from royalty.models.judging.memorization import Memorization
+from royalty.tasks.items.copied_images import CopiedImage
+from royalty.tasks.items.gmvaluator_worker import COPIED, _copied
 from tests.conftest import Run
 from tests.models.test_near_copies import SIDE, reencoded, scenes
 from tests.watching import Watch
@@ -66,6 +69,24 @@ def test_who_had_it_first_is_paid_and_shown(watch: Watch, royalty: Run, tmp_path
     assert each["contributors"]["eve"] > 0
     assert each["diagnostics"]["copies"] == 0
     assert watch.stages >= {"gmvaluator", "write-matches"}
+
+
+def test_the_surest_copies_are_kept_for_the_report() -> None:
+    found = Memorization(
+        nearest=np.array([2, 0, 1, 1]),
+        closeness=np.array([0.3, 0.1, 0.2, 0.2]),
+        view=np.zeros(4, np.int64),
+        p_values=np.array([0.02, 0.02, 0.5, 0.01]),
+        flagged=np.array([True, True, False, True]),
+        smallest=0.01,
+    )
+    assert _copied(found, np.array([5, 6, 9])) == [
+        CopiedImage(3, 6, 0.01),
+        CopiedImage(1, 5, 0.02),
+        CopiedImage(0, 9, 0.02),
+    ]
+    many = Memorization(*(np.zeros(50, np.int64),) * 3, np.zeros(50), np.ones(50, bool), 0.01)
+    assert len(_copied(many, np.arange(3))) == COPIED
 
 
 def test_copies_of_training_images_are_found_among_generated_ones(watch: Watch, royalty: Run, tmp_path: Path) -> None:

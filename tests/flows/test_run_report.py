@@ -18,6 +18,7 @@ from PIL import Image
 from royalty.infra.ledger.optouts import record_optout
 from royalty.infra.pages.contributors import file_of
 from royalty.infra.pages.language import shipped_language
+from royalty.infra.pages.pictures import sheet
 from royalty.infra.servers.loopback import QUIET, mlflow_server
 from royalty.infra.settings import Settings
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
@@ -26,9 +27,13 @@ from royalty.infra.tracking.client import open_tracking
 from royalty.models.data.stored import open_set
 from royalty.models.valuation.image_parts import divide_credit
 from royalty.tasks.credit.stages import SAMPLES, SampleInputs, SampleOutputs
+from royalty.tasks.items.copied_images import CopiedImage
 from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCreditInputs, ImageCreditOutputs
+from royalty.tasks.items.match_pictures import match_section
+from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.judge.gallery_stage import WRITE_GALLERY
 from royalty.tasks.pay.stages import PAY
+from royalty.tasks.pay.usage_stages import USAGE, USE, UsageInputs, UsageOutputs, UseInputs, UseOutputs
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
 from royalty.tasks.report.payment_pages import show_on_pages
@@ -259,6 +264,64 @@ def test_pages_stay_in_the_language_of_their_run(home: Home, monkeypatch: pytest
     assert show_on_pages.fn("may", "2026-04") == []
     assert "0,40\xa0€ zurückgehalten" in page.read_text(encoding="utf-8")
     assert "1.234,56\xa0€ werden" in (Path(written.folder) / file_of("ann")).read_text(encoding="utf-8")
+
+
+def test_the_report_names_who_made_what_was_copied(home: Home) -> None:
+    matched, space = home.stages.match.outputs, home.space
+    diagnostics = {**matched.diagnostics, "memorized": 5, "memorization_smallest_p": 0.004}
+    pairs = [CopiedImage(1, 3, 0.004), CopiedImage(0, 0, 0.02)]
+    section = match_section(
+        space.artifacts, replace(matched, diagnostics=diagnostics, copied=pairs), [("ann", 1.0), ("bob", 0.5)]
+    )
+    items, made = (load_items(space.artifacts, matched.sides[side]) for side in ("train", "generated"))
+    assert items.images is not None
+    assert made.images is not None
+    assert items.contributors is not None
+    assert section.copied == 5
+    assert [(row.p_value, row.names) for row in section.copies] == [
+        (pair.p_value, tuple(items.contributors[pair.item].split(";"))) for pair in pairs
+    ]
+    assert section.copies[0].image == sheet(made.images[[1]], 1)
+    assert section.copies[0].source == sheet(items.images[[3]], 1)
+
+
+def by_use(home: Home, credit: str) -> str:
+    """Digest of a table of credit and use: a quarter for training, and the rest for four generations."""
+    recorder = Recorder(home.space, {})
+    usage = recorder.put("generations")
+    people = {"contributor": ["ann", "bob"], "credit": [0.125, 0.875], "training": [0.125] * 2, "use": [0.0, 0.75]}
+    table = recorder.table(pd.DataFrame(people | {"generations": [0, 4]}))
+    recorder.finished(USAGE, UsageInputs("log", "june", "2026-05"), UsageOutputs(usage, 4, 4, "4"))
+    used = UseInputs(usage, credit, "1/4", "training", "proportional")
+    recorder.finished(USE, used, UseOutputs(table, "0/1", 0.0, {}))
+    return table
+
+
+def test_pages_and_mlflow_show_payments_by_use_beside_the_credit(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Settings(home=home.space.root)
+    monkeypatch.setattr("royalty.tasks.report.payment_pages.settings", lambda: here)
+    monkeypatch.setattr("royalty.tasks.report.payments.settings", lambda: here)
+    stages = logged(unpaid(home))
+    folder = Path(reported(home, stages).folder)
+    table = by_use(home, stages.credit.outputs.table)
+    statement = home.space.ledger.post("may", euros(table, {"ann": 1_250, "bob": 8_750}), period="2026-05")
+    assert show_payments.fn("may", "2026-05") == []
+    assert show_on_pages.fn("may", "2026-05") == []
+    parts = "€100.00 divided, 25.0% of it for training and 75.0% for 4 generations, and €100.00 paid"
+    report, ann, bob = (
+        " ".join(re.sub(r"<[^>]+>", " ", (folder / file).read_text(encoding="utf-8")).split())
+        for file in ("report.html", file_of("ann"), file_of("bob"))
+    )
+    assert f"{parts} {statement} in force" in report
+    assert "€12.50 is paid by this credit on other terms" in ann
+    own = r"may of 2026-05 \S.* division \+1.00 €87.50, 12.5% of the pool for training and 75.0% for generations \(4\)"
+    assert re.search(own, bob)
+    tags = open_tracking(here).client.get_run(stages.logged_run.outputs.run).data.tags
+    assert (tags["royalty.payment"], tags["royalty.statement"]) == ("paid", statement)
+    assert "25.0% of it for training and 75.0% for 4 generations" in tags["mlflow.note.content"].replace("\\", "")
+    again = reported(home, stages, "de")
+    page = (Path(again.folder) / file_of("bob")).read_text(encoding="utf-8")
+    assert "75,0\xa0% für Generierungen (4)" in page
 
 
 def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

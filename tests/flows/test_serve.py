@@ -198,3 +198,40 @@ def test_an_image_is_attributed_over_http_as_from_the_command_line(royalty: Run,
     assert "is among the training images" in shown
     assert found["attribution"] in shown
     assert ShardStore(index_folder(home, "digits", "1")).manifest().generation == 1
+
+
+@pytest.mark.cli
+def test_an_index_sees_and_shares_images_as_valuation_does(royalty: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    (tmp_path / "train").mkdir()
+    for number in range(12):
+        pixels = generator.integers(0, 255, (20, 20, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "train" / f"{number}.png")
+    lines = [f"{number}.png,{('Ada', 'Bob')[number % 2]}" for number in range(12)]
+    (tmp_path / "train" / "metadata.csv").write_text("\n".join(["file_name,contributor", *lines]))
+    built = result_of(royalty("index", "build", "--model", "noise", "--train", "train", "--json"))
+    assert built["encoder"] == "efficientnet-lite0-96@3x20"  # five times the side, to a multiple of 32
+    assert ShardStore(Path(built["folder"])).manifest().mean is not None
+    (listed,) = result_of(royalty("index", "list", "--json"))
+    assert listed["temperature"] == built["temperature"] > 0
+    (found,) = result_of(royalty("attribute", "train/3.png", "--json"))
+    assert (found["nearest"], found["temperature"]) == (0, built["temperature"])
+    assert next(iter(found["contributors"])) == "Bob"
+    shown = royalty("attribute", "train/3.png").stdout
+    assert "Date" in shown
+    assert "Copies" in shown
+    assert f"at temperature {built['temperature']:.3g}" in shown
+    Image.open(tmp_path / "train" / "3.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirrored.png")
+    Image.fromarray(generator.integers(0, 255, (20, 20, 3), np.uint8)).save(tmp_path / "other.png")
+    mirrored, other = result_of(royalty("find", "mirrored.png", "other.png", "--json"))
+    assert [item["file_name"] for item in mirrored["copy_of"]] == ["3.png"]
+    assert not mirrored["contained"]
+    assert other["copy_of"] == []
+    shown = royalty("find", "mirrored.png", "other.png").stdout
+    assert "mirrored.png is a copy of 1 of the training images of noise 1" in shown
+    assert "other.png is not among the training images" in shown
+    file = Path(built["folder"]) / "index.json"
+    file.write_text(file.read_text().replace('"format": 3', '"format": 2'))
+    refused = royalty("attribute", "train/3.png")
+    assert refused.returncode == 1
+    assert "has layout 2; build it again with `royalty index build`" in refused.stderr

@@ -58,6 +58,7 @@ def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
     (work,) = result_of(royalty("find", str(files[2]), "--json"))
     assert not work["contained"]
     assert "Cyd" not in generated(home, files[2], 6)
+    assert "Ada" in generated(home, files[3], 6)
 
     earlier = paid(royalty, "2026-05")
     assert earlier["Cyd"] > 0, "what was generated before is paid"

@@ -383,6 +383,11 @@ def test_metrics_and_openapi(service: Service) -> None:
     document = service.client.get("/openapi.json").json()
     assert set(document["paths"]) >= {"/v1/attributions", "/v1/attributions/{attribution}", "/v1/totals", "/metrics"}
     assert "409" in document["paths"]["/v1/attributions"]["post"]["responses"]
+    assert (
+        document["components"]["securitySchemes"]["HTTPBearer"].items() >= {"type": "http", "scheme": "bearer"}.items()
+    )
+    assert document["paths"]["/v1/attributions"]["post"]["security"] == [{"HTTPBearer": []}]
+    assert "security" not in document["paths"]["/health"]["get"]
 
 
 def test_nothing_is_answered_that_is_not_in_the_log(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

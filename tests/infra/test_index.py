@@ -214,8 +214,8 @@ def test_damage_is_said_by_name(tmp_path: Path) -> None:
     file.write_bytes(content[:-2])
     with pytest.raises(StoreError, match=r"vectors whole, and it is missing or cut off"):
         store.manifest()
-    (store.folder / MANIFEST).write_text((store.folder / MANIFEST).read_text().replace('"format": 2', '"format": 9'))
-    with pytest.raises(StoreError, match=r"layout 2, and .* has layout 9"):
+    (store.folder / MANIFEST).write_text((store.folder / MANIFEST).read_text().replace('"format": 3', '"format": 9'))
+    with pytest.raises(StoreError, match=r"layout 3, and .* has layout 9"):
         store.manifest()
     (store.folder / MANIFEST).write_text("{")
     with pytest.raises(StoreError, match="cannot be read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +61,10 @@ def built(folder: Path, images: np.ndarray, items: pa.Table, **settings: object)
     return store
 
 
-def earned(store: ShardStore, queries: np.ndarray) -> dict[str, float]:
-    """Sum of the shares of each contributor."""
+def earned(store: ShardStore, queries: np.ndarray, mean: np.ndarray | None = None) -> dict[str, float]:
+    """Sum of the shares of each contributor, by the mean of another index if one is given."""
     served, totals = ServedIndex.open(store.folder), dict[str, float]()
+    served.vectors = served.vectors if mean is None else replace(served.vectors, mean=mean)
     for query in queries:
         distances, numbers = served.nearest(query)
         divided = attribution(distances[: served.about.k], temperature=0.1, far=np.inf)
@@ -108,6 +110,19 @@ def test_groups_are_those_of_the_set(tmp_path: Path) -> None:
     expected = near_copy_groups(every, features_of(every)).groups
     np.testing.assert_array_equal(store.earliest(store.manifest()), expected)
     assert (expected[ITEMS:] == np.arange(30) % 7).mean() > 0.9
+
+
+def test_copies_of_works_are_recognized_and_other_images_are_not(tmp_path: Path) -> None:
+    images, others = scenes(ITEMS), scenes(20, seed=9)
+    served = ServedIndex.open(built(tmp_path / "index", images, table(["Ada"] * ITEMS)).folder)
+    every = np.arange(ITEMS)
+    for number in range(20):
+        ((found, similarity), *more) = served.copied(cut(images[number], number), every)
+        assert (found, more) == (number, [])
+        assert similarity >= served.about.alike > 0.7
+        assert served.copied(others[number], every) == []
+    separate = built(tmp_path / "separate", images, table(["Ada"] * ITEMS), copies="separate")
+    assert ServedIndex.open(separate.folder).copied(images[0], every) == []  # it keeps no thumbnails
 
 
 def test_the_earliest_by_date_has_the_share_and_is_shown(tmp_path: Path) -> None:
@@ -158,11 +173,14 @@ def test_adding_and_removing_equal_a_rebuild(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_array_equal(removed[kept], kept[expected])
     assert (expected != np.arange(len(kept))).sum() > 10
     queries = queries_near(images)
-    assert earned(store, queries) == pytest.approx(earned(rebuilt, queries), rel=1e-9 if least > len(every) else 0.02)
+    mean = store.mean(store.manifest())  # which stays that of the build until it is learned anew
+    expected_shares = earned(rebuilt, queries, mean)
+    assert earned(store, queries) == pytest.approx(expected_shares, rel=1e-9 if least > len(every) else 0.02)
     index.compact(store, relearn=True)
     compacted, fresh = store.manifest(), rebuilt.manifest()
     assert [shard.files for shard in compacted.shards] == [shard.files for shard in fresh.shards]
     assert (compacted.compared, compacted.earliest) == (fresh.compared, fresh.earliest)
+    assert compacted.mean == fresh.mean
     assert compacted.description == fresh.description
     assert earned(store, queries) == earned(rebuilt, queries)
 

@@ -18,6 +18,7 @@ from royalty.infra.pages.pictures import sheet
 from royalty.infra.pages.report import (
     Alphabet,
     ContributorRow,
+    CopyRow,
     Matches,
     MatchRow,
     ModelRow,
@@ -254,3 +255,15 @@ def test_a_long_caption_is_cut_and_its_license_and_date_are_not(report: Report) 
     assert len(line) < 100
     clamped = [rule for rule in re.findall(r"([^{}]+)\{[^{}]*line-clamp[^{}]*\}", html) if ".about" in rule]
     assert not clamped, "lines that are cut lose the date"
+
+
+def test_flagged_copies_are_shown_beside_their_nearest_training_image(report: Report) -> None:
+    assert 'id="copied"' not in render_report(report)
+    pair = CopyRow(PICTURE, PICTURE, ("<b>ann</b>", "bob"), "CC-BY-4.0", 0.00123)
+    html = render_report(replace(report, matches=replace(report.matches, copied=30, copies=(pair,) * 2)))
+    section = html.partition('id="copied"')[2].partition("<table")[0]
+    assert section.count('alt="Generated image"') == section.count("Training image of &lt;b&gt;ann&lt;/b&gt;, bob") == 2
+    assert section.count("CC-BY-4.0</bdi>") == section.count("p = 0.0012") == 2
+    text = " ".join(re.sub(r"<[^>]+>", " ", section).split())
+    assert "30 of 256 generated images are closer to a training image than" in text
+    assert "The 2 of lowest p-value are shown, each beside the training image nearest to it." in text

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import io
-from datetime import date
+import json
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from royalty.infra.attribution.api import AttributionRequest, recorded
+from royalty.infra.attribution.shards import ShardStore
+from royalty.infra.attribution.usage_log import UsageLog
+from royalty.infra.stores.weights import WeightsStore
 from royalty.models.base.errors import InputError
-from royalty.tasks.pay.usage_reading import ByImage, Used, of_file, packed
+from royalty.models.encoders.registry import build_encoder
+from royalty.tasks.attribution import index
+from royalty.tasks.attribution.attributing import Attributor, index_folder, served_folders
+from royalty.tasks.attribution.description import code_of
+from royalty.tasks.items.embeddings import embedding_key
+from royalty.tasks.pay.usage_reading import ByImage, Used, of_file, of_log, packed
+from tests.indexed import description, table_of
+from tests.models.test_near_copies import scenes
 
 KNOWN = ["Ada", "Bob"]
 HEAD = "id,time,revenue,contributor,share\n"
@@ -98,3 +112,37 @@ def test_bad_files_are_refused(tmp_path: Path, text: str, name: str, message: st
     with pytest.raises(InputError) as refused:
         read(tmp_path, text, name=name)
     assert message in str(refused.value)
+
+
+def test_images_of_a_file_are_attributed_as_by_the_service_to_the_last_digit(tmp_path: Path) -> None:
+    pictures = scenes(60)
+    net = build_encoder("efficientnet-lite0", shape=(3, 48, 48), resolution=64)
+    key = embedding_key(net, pictures)
+    about = description(
+        model="pictures", encoder="efficientnet-lite0", shape=(3, 48, 48), resolution=64, encoder_key=key,
+        code=code_of("efficientnet-lite0"), far_rate=0.01,
+    )  # fmt: skip
+    store = ShardStore(index_folder(tmp_path, "pictures", "1"))
+    store.folder.mkdir(parents=True)
+    index.build(store, net.features(pictures), table_of(60), about, images=pictures)
+    attributor = Attributor(served_folders(tmp_path), WeightsStore(tmp_path / "weights"))
+    lines, asked = ["id,time,image"], []
+    for number, pixels in enumerate(scenes(8, seed=3) // 2 + pictures[:8] // 2):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number},2026-05-01,{number}.png")
+        image = base64.b64encode((tmp_path / f"{number}.png").read_bytes()).decode()
+        asked.append(
+            AttributionRequest(id=str(number), model="pictures", time=datetime(2026, 5, 1, tzinfo=UTC), image=image)
+        )
+    (tmp_path / "use.csv").write_text("\n".join(lines))
+    by = ByImage(attributor, "pictures", "1")
+    used = of_file(tmp_path / "use.csv", date(2026, 5, 1), date(2026, 6, 1), ["Ada", "Bob", "Cyd"], by)
+    log = UsageLog(tmp_path / "log.db")
+    for request in reversed(asked):
+        recorded(log, "studio", request, attributor)
+    rows = of_log(log.between("2026-05-01", "2026-06-01", model="pictures", version="1"))[0]
+    logged = {row.id.removeprefix("studio/"): row for row in rows}
+    assert sum(bool(row.shares) for row in used) > 4
+    for row in used:
+        assert json.dumps(dict(row.shares)) == json.dumps(dict(logged[row.id].shares))
+        assert json.dumps(row.items) == json.dumps(logged[row.id].items)

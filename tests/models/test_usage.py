@@ -49,6 +49,8 @@ def test_a_part_for_nobody_is_refused() -> None:
         use_shares(GENERATIONS, {}, training=Fraction(2, 10), unattributable="training")
     with pytest.raises(InputError, match=r"the output part, 80\.0% of the pool"):
         use_shares(GENERATIONS[2:], CREDIT, training=Fraction(2, 10), unattributable="use")
+    with pytest.raises(InputError, match="all of the pool would go to the reserve; pay the period by credit"):
+        use_shares(GENERATIONS[2:], CREDIT, training=Fraction(0), unattributable="reserve")
     with pytest.raises(InputError, match="no generation with revenue"):
         use_shares([], CREDIT, training=Fraction(1), unattributable="use")
     with pytest.raises(InputError, match="no generation with revenue"):
