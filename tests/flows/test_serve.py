@@ -215,7 +215,8 @@ def test_an_index_sees_and_shares_images_as_valuation_does(royalty: Run, tmp_pat
     (listed,) = result_of(royalty("index", "list", "--json"))
     assert listed["temperature"] == built["temperature"] > 0
     (found,) = result_of(royalty("attribute", "train/3.png", "--json"))
-    assert (found["nearest"], found["temperature"]) == (0, built["temperature"])
+    assert found["nearest"] < 0.001  # embedded alone, an image differs from itself in a batch by rounding
+    assert found["temperature"] == built["temperature"]
     assert next(iter(found["contributors"])) == "Bob"
     shown = royalty("attribute", "train/3.png").stdout
     assert "Date" in shown
