@@ -172,6 +172,7 @@ def test_an_approved_release_leaves_the_terms_of_its_pool_as_they_are(space: Wor
         pay("show", {**terms, "checks": {}}, release=["bob"])
 
 
+@pytest.mark.slow
 @pytest.mark.cli
 def test_on_the_command_line(royalty: Run, tmp_path: Path, environment: dict[str, str]) -> None:
     forget_homes()

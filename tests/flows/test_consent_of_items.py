@@ -130,6 +130,7 @@ def test_what_was_withdrawn_is_left_out_of_images_and_features(photos: Path, tmp
             read_task.fn(features, 8, policy=ignoring)
 
 
+@pytest.mark.slow
 @pytest.mark.cli
 def test_every_command_leaves_out_what_may_not_train(royalty: Run, photos: Path, tmp_path: Path) -> None:
     commands = {

@@ -89,6 +89,7 @@ def test_the_surest_copies_are_kept_for_the_report() -> None:
     assert len(_copied(many, np.arange(3))) == COPIED
 
 
+@pytest.mark.slow
 def test_copies_of_training_images_are_found_among_generated_ones(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     images = scenes(140)
     save(tmp_path / "images", images[:60])

@@ -234,6 +234,7 @@ def test_attributes_of_columns_take_the_place_of_those_of_labels(context: StageC
     assert (row["attributes"], row["images"], row["share"], row["chance"]) == ("hat", 2, 3 / 4, 3 / 4)
 
 
+@pytest.mark.slow
 def test_attributes_are_drawn_with_their_images_and_found_in_others(context: StageContext) -> None:
     plain = half_dark()
     known = {"light": np.repeat([False, True], 30), "all": np.ones(60, dtype=bool)}
@@ -269,6 +270,7 @@ def test_values_tell_halves_and_noise_apart(context: StageContext) -> None:
     assert noisy.curves["vae, none"] == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_time_is_of_all_parts(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each reading moves the clock by a second: what is asserted is which parts are timed, not how fast this machine is.
     readings = itertools.count()
@@ -379,6 +381,7 @@ def test_criteria_of_a_generator_trained_here(watch: Watch, royalty: Run, tmp_pa
     assert watch.stages >= {"generator", "sample", "vae-tracin", "time-methods"}
 
 
+@pytest.mark.slow
 def test_criteria_of_images_that_are_given(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 15)
     given = "train: images\ngenerated: images\nsize: 8\nattributes: {low: ['0'], not-high: ['0', '1']}\n"

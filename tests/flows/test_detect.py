@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.conftest import Run, save_digits
 from tests.flows.test_value import save_arrays
@@ -57,6 +58,7 @@ def test_images_are_shown_beside_clean_ones(watch: Watch, royalty: Run, tmp_path
     assert watch.stages >= {"embed", "detect-items"}
 
 
+@pytest.mark.slow
 def test_items_are_compared_with_each_other_without_validation(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 50)
     (tmp_path / "d.yaml").write_text("train: images\ntrim: 0.1\nencoding: {encoder: pixels, size: 8}\n")

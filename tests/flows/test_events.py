@@ -79,6 +79,7 @@ def test_the_blocks_of_the_guide_are_made_without_a_network(monkeypatch: pytest.
     assert channels == {"royalty-slack": ["NotifySlack"], "royalty-mail": ["NotifySendGrid"]}
 
 
+@pytest.mark.slow
 @pytest.mark.cli
 def test_payouts_and_cases_are_told(
     tmp_path: Path, prefect_url: str, inbox: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch

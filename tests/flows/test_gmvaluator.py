@@ -38,6 +38,7 @@ def stages(home: Path) -> int:
         return int(database.execute("select count(*) from stages").fetchone()[0])
 
 
+@pytest.mark.slow
 def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     files = save_digits(tmp_path / "images", ["ann", "bob", "ann;cy"] * 10)
     (tmp_path / "made" / "more").mkdir(parents=True)  # a folder of images and nothing else

@@ -76,6 +76,7 @@ def test_images_of_both_kinds_are_left_out_counted_or_an_error(photos: Path, tmp
         made("error")
 
 
+@pytest.mark.slow
 @pytest.mark.cli
 def test_other_readers_of_training_images_leave_out_what_refuses_training(royalty: Run, photos: Path) -> None:
     encoded = "encoding: {encoder: pixels, size: 8, representation: features}, credentials: {refused: leave-out}"
@@ -91,6 +92,7 @@ def test_other_readers_of_training_images_leave_out_what_refuses_training(royalt
             assert LEFT_OUT[1] in Path(made["folder"], "detected.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.cli
 def test_indexes_and_values_leave_out_what_refuses_training(royalty: Run, photos: Path, tmp_path: Path) -> None:
     refused = "credentials: {refused: leave-out}"

@@ -71,7 +71,9 @@ def test_histories_name_who_a_statement_moves_money_of() -> None:
     )
     again = replace(plain, active=True, paid={"ann": 100}, held={"cy": 7})
     moved = [{*posted.paid, *posted.held} for posted in (plain, again)]
-    rows = _histories({"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, {}, {}, shipped_language("de"))
+    rows = _histories(
+        {"ann", "cy", "dee"}, (plain, again), moved, {"table": {"ann": 0.5}}, {}, {}, shipped_language("de")
+    )
     assert [(row.kind, row.active, row.credit) for row in rows["ann"]] == [
         ("division", False, 0.5),
         ("replacement", True, 0.5),

@@ -324,6 +324,7 @@ def test_pages_and_mlflow_show_payments_by_use_beside_the_credit(home: Home, mon
     assert "75,0\xa0% für Generierungen (4)" in page
 
 
+@pytest.mark.slow
 def test_the_pages_of_a_run_show_what_is_paid_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Settings(home=home.space.root)
     monkeypatch.setattr("royalty.tasks.report.payment_pages.settings", lambda: here)

@@ -161,6 +161,7 @@ def test_images_are_indexed_and_attributed(royalty: Run, tmp_path: Path) -> None
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.cli
 def test_an_image_is_attributed_over_http_as_from_the_command_line(royalty: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"

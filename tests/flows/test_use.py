@@ -48,6 +48,7 @@ def cents(rows: list[Mapping[str, Any]]) -> dict[str, int]:
     return {row["contributor"]: round(100 * float(row["amount"])) for row in rows}
 
 
+@pytest.mark.slow
 def test_a_pool_follows_the_log(royalty: Run, tmp_path: Path) -> None:
     built(tmp_path / "home", far_rate=0.001)
     earned = log_of(tmp_path / "home", range(30))

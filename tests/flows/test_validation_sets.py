@@ -43,6 +43,7 @@ def side(context: StageContext, seed: int) -> str:
     return keep_items(context.artifacts, Items(ids, images, None, labels, None)).items
 
 
+@pytest.mark.slow
 def test_the_whole_set_gives_the_same_and_less_or_worse_validation_other_rates(swept) -> None:
     whole, outputs = swept
     assert outputs.failed == {}

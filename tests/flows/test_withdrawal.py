@@ -40,6 +40,7 @@ def paid(royalty: Run, period: str) -> dict[str, float]:
     return {row["contributor"]: float(row["amount"]) for row in rows}
 
 
+@pytest.mark.slow
 def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
     home = tmp_path / "home"
     files = save_digits(tmp_path / "train", ["Ada", "Bob", "Ada;Cyd"] * 10)
@@ -74,6 +75,7 @@ def test_a_work_is_found_and_withdrawn(royalty: Run, tmp_path: Path) -> None:
     assert rebuilt["notes"] == added["notes"]
 
 
+@pytest.mark.slow
 def test_a_co_owner_is_paid_for_the_earlier_use_of_works_that_another_withdrew(royalty: Run, tmp_path: Path) -> None:
     files = save_digits(tmp_path / "train", ["Ada;Cyd", "Ada:2;Eve:1", *["Ada", "Bob", "Dan"] * 9])
     (tmp_path / "terms.yaml").write_text("{use: {training: 0, unattributable: reserve}, limits: {stderr: null}}")
@@ -94,6 +96,7 @@ def test_a_co_owner_is_paid_for_the_earlier_use_of_works_that_another_withdrew(r
     assert "the log names 'Dan', who" in royalty("payout", *TERMS, "--period", "2026-06").stderr
 
 
+@pytest.mark.slow
 def test_an_index_that_cannot_be_changed_now_is_named(royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "train", ["Ada", "Bob", "Cyd"] * 10)
     (tmp_path / "index.yaml").write_text("{model: digits, train: train, encoder: pixels, size: 8}")

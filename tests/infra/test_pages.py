@@ -186,6 +186,7 @@ def test_a_page_names_the_surest_substitutes_and_complements(report: Report) -> 
     assert "substitute" not in rendered([page], report)[file_of("ann")]  # a run of an earlier version, or not tested
 
 
+@pytest.mark.slow
 def test_pages_are_whole_accessible_and_run_nothing(browser: Browser, pages: dict[str, str], tmp_path: Path) -> None:
     for file, html in pages.items():
         path = tmp_path / file

@@ -18,6 +18,7 @@ def grey(n: int, level: int = 200) -> np.ndarray:
     return (level + noise).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_training_moves_samples_towards_the_images() -> None:
     model, done = DCGAN((1, 28, 28), seed=0), []
     before = float(model.sample(16, seed=1).mean())
