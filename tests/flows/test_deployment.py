@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -58,8 +58,15 @@ def eventually(look: Callable[[], list[FlowRun]]) -> list[FlowRun]:
     return found
 
 
+@pytest.fixture
+def client(environment: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    with SyncPrefectClient(environment["PREFECT_API_URL"]) as client:
+        yield client
+        client.delete_global_concurrency_limit_by_name("tag:gpu")  # or tests that train would wait for each other
+
+
 @pytest.mark.cluster
-def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_worker_runs_every_deployment(client: SyncPrefectClient, environment: dict[str, str], tmp_path: Path) -> None:
     def prefect(*arguments: str) -> None:
         done = subprocess.run(
             [PREFECT, "--no-prompt", *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
@@ -78,46 +85,45 @@ def test_a_worker_runs_every_deployment(environment: dict[str, str], tmp_path: P
             "config": {"name": "matched", "train": items, "generated": items, "matching": {"rerank": "none"}}
         },
     }
-    with SyncPrefectClient(environment["PREFECT_API_URL"]) as client:
-        for _ in range(2):  # a second time changes nothing
-            done = subprocess.run(
-                COMPOSE["services"]["deployments"]["command"],
-                env={**environment, "PATH": f"{PREFECT.parent}:{os.environ['PATH']}"},
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=240,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-        assert client.read_global_concurrency_limit_by_name("tag:gpu").limit == 1
-        (silent,) = (one for one in client.read_automations() if one.name == "silent-runs")
-        assert silent.trigger.posture == "Proactive"
-        found = {name: client.read_deployment_by_name(f"{flow}/{name}") for name, flow in FLOWS.items()}
-        assert found["credit"].schedules[0].schedule.cron == "0 3 * * 1"
-        assert not [name for name, one in found.items() if one.schedules[0].active], "none runs before it is asked to"
-        assert {one.global_concurrency_limit.limit for one in found.values()} == {1}
-        runs = [client.create_flow_run_from_deployment(found["credit"].id, parameters={"config": config})]
-        prefect("worker", "start", "--pool", "royalty", "--run-once")
-        for name, given in parameters.items():
-            runs.append(client.create_flow_run_from_deployment(found[name].id, parameters=given))
-        prefect("worker", "start", "--pool", "royalty", "--run-once")
-        for run in runs:
-            state = client.read_flow_run(run.id).state
-            assert state.is_completed(), f"{run.name}: {state.message}"
-        shown = {made.key: made for run in runs[:2] for made in client.read_artifacts(artifact_filter=made_by(run))}
-        assert {key: made.type for key, made in shown.items()} == {
-            "change-deployed": "table",
-            "payout-deployed": "table",
-            "report-deployed": "markdown",
-            "revalue-deployed": "markdown",
-        }
-        assert len(json.loads(shown["payout-deployed"].data)) == 3
-        assert "report.html" in shown["report-deployed"].data
-        assert "Nothing changed since" in shown["revalue-deployed"].data
-        prefect("events", "emit", "royalty.images.changed", "--resource-id", "royalty.run.digits")
-        started = eventually(lambda: revaluations(client, found["revalue"].id, besides=runs))
-        assert [run.deployment_id for run in started] == [found["revalue"].id]
-        assert started[0].parameters["config"] == {"name": "digits", "matching": {"encoder": "pixels"}}
+    for _ in range(2):  # a second time changes nothing
+        done = subprocess.run(
+            COMPOSE["services"]["deployments"]["command"],
+            env={**environment, "PATH": f"{PREFECT.parent}:{os.environ['PATH']}"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert client.read_global_concurrency_limit_by_name("tag:gpu").limit == 1
+    (silent,) = (one for one in client.read_automations() if one.name == "silent-runs")
+    assert silent.trigger.posture == "Proactive"
+    found = {name: client.read_deployment_by_name(f"{flow}/{name}") for name, flow in FLOWS.items()}
+    assert found["credit"].schedules[0].schedule.cron == "0 3 * * 1"
+    assert not [name for name, one in found.items() if one.schedules[0].active], "none runs before it is asked to"
+    assert {one.global_concurrency_limit.limit for one in found.values()} == {1}
+    runs = [client.create_flow_run_from_deployment(found["credit"].id, parameters={"config": config})]
+    prefect("worker", "start", "--pool", "royalty", "--run-once")
+    for name, given in parameters.items():
+        runs.append(client.create_flow_run_from_deployment(found[name].id, parameters=given))
+    prefect("worker", "start", "--pool", "royalty", "--run-once")
+    for run in runs:
+        state = client.read_flow_run(run.id).state
+        assert state.is_completed(), f"{run.name}: {state.message}"
+    shown = {made.key: made for run in runs[:2] for made in client.read_artifacts(artifact_filter=made_by(run))}
+    assert {key: made.type for key, made in shown.items()} == {
+        "change-deployed": "table",
+        "payout-deployed": "table",
+        "report-deployed": "markdown",
+        "revalue-deployed": "markdown",
+    }
+    assert len(json.loads(shown["payout-deployed"].data)) == 3
+    assert "report.html" in shown["report-deployed"].data
+    assert "Nothing changed since" in shown["revalue-deployed"].data
+    prefect("events", "emit", "royalty.images.changed", "--resource-id", "royalty.run.digits")
+    started = eventually(lambda: revaluations(client, found["revalue"].id, besides=runs))
+    assert [run.deployment_id for run in started] == [found["revalue"].id]
+    assert started[0].parameters["config"] == {"name": "digits", "matching": {"encoder": "pixels"}}
     left = tmp_path / "home" / "runs"
     assert (left / "deployed" / "report.html").exists()
     assert (left / "moved" / "values.parquet").exists()
