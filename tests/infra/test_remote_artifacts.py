@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -205,7 +206,12 @@ def test_a_second_home_finds_a_finished_run_in_the_store(server: Server, install
     assert not (tmp_path / "home" / "artifacts").exists()
     cached = {path.name for path in (tmp_path / "home" / "cache" / "artifacts").glob("*/*")}
     assert {name.rpartition("/")[2] for name in server.names()} >= cached != set()
-    second = installed("run", "--config", "small.yaml", **shared, ROYALTY_HOME=str(tmp_path / "second"))
+    shared["ROYALTY_HOME"] = str(tmp_path / "second")
+    stranger = installed("run", "--config", "small.yaml", **shared)
+    assert stranger.returncode == 1
+    assert "If another home or machine that you trust wrote it, put its public key" in stranger.stderr
+    shutil.copytree(tmp_path / "home" / "audit" / "keys", tmp_path / "second" / "audit" / "writers")
+    second = installed("run", "--config", "small.yaml", **shared)
     assert second.returncode == 0, second.stderr
     assert "0 measured, 8 reused" in second.stdout
 
