@@ -99,18 +99,16 @@ def data_notes(data: IngestOutputs) -> Iterator[str]:
             f"Licenses that are no known SPDX identifiers: {shortened(others)}. Correct them, or write a license of "
             "your own as LicenseRef-NAME."
         )
-    if any(data.terms):
-        counts = [f"{name or 'not stated'} ({count})" for name, count in data.terms.items()]
-        yield f"Terms of the licenses: {shortened(counts)}."
-    if any(data.consents):
-        counts = [f"{name or 'not stated'} ({count})" for name, count in data.consents.items()]
-        yield f"Consent to training, by images: {shortened(counts)}."
-    if any(data.given):
-        counts = [f"{name or 'not stated'} ({count})" for name, count in data.given.items()]
-        yield f"Consent of contributors, by images: {shortened(counts)}."
-    if any(data.sources):
-        counts = [f"{name or 'not stated'} ({count})" for name, count in data.sources.items()]
-        yield f"Where the images were obtained: {shortened(counts)}."
+    stated = {
+        "Terms of the licenses": data.terms,
+        "Consent to training, by images": data.consents,
+        "Consent of contributors, by images": data.given,
+        "Where the images were obtained": data.sources,
+    }
+    for title, images in stated.items():
+        if any(images):
+            counts = [f"{name or 'not stated'} ({count})" for name, count in images.items()]
+            yield f"{title}: {shortened(counts)}."
     if any(data.years):
         counts = [f"{year or 'unknown'} ({count})" for year, count in data.years.items()]
         yield f"Years in which the images were made: {', '.join(counts)}."
