@@ -14,12 +14,28 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-START = (0.7, 0.12, 0.12)
-"""Weights of label, features and features within the class, to which fitted weights are drawn."""
 
-STRENGTH, LEAST_STRENGTH = 0.02, 10.0
-"""Penalty of the squared logarithm of a weight's ratio to its start, in items: for each training item, and at least. It
-grows with the items, because what the mixture gets wrong does not average out."""
+@dataclass(frozen=True)
+class Prior:
+    """What fitted weights are drawn to.
+
+    Attributes:
+        start: weights of label, features and features within the class.
+        strength: penalty of the squared logarithm of a weight's ratio to its start, in items, for each training item.
+    """
+
+    start: tuple[float, float, float]
+    strength: float
+
+
+BY_CLEAN = Prior((0.7, 0.12, 0.12), 0.02)
+"""For p-values by clean items. Its strength grows with the items: what the mixture gets wrong does not average out."""
+
+BY_OTHERS = Prior((0.7, 0.07, 0.15), 0.0)
+"""For p-values of items by each other, of which features within the class say more than `BY_CLEAN` lets them."""
+
+LEAST_STRENGTH = 10.0
+"""Least penalty, in items."""
 
 LEAST, MOST = 0.01, 0.95
 """Range of a weight; at 1, exp(w'x) has no mean for independent p-values of clean items."""
@@ -54,15 +70,15 @@ class Tilt:
         return ratio
 
 
-def fit_tilt(train: np.ndarray, clean: np.ndarray) -> Tilt:
+def fit_tilt(train: np.ndarray, clean: np.ndarray, prior: Prior = BY_CLEAN) -> Tilt:
     """Fit the mixture by expectation and maximization.
 
     Args:
         train, clean: x of the training items and of clean items, `(items, kinds)` and `(clean items, kinds)`.
     """
-    start = np.log(START)
-    weights, fraction = np.array(START), 0.1
-    strength = max(STRENGTH * len(train), LEAST_STRENGTH)
+    start = np.log(prior.start)
+    weights, fraction = np.array(prior.start), 0.1
+    strength = max(prior.strength * len(train), LEAST_STRENGTH)
     for _ in range(STEPS):
         faulty = expit(logit(fraction) + Tilt(weights, _log_norm(clean, weights), fraction).log_ratio(train))
         # One faulty and nine clean items are added, so that a set without faults keeps a small fraction.

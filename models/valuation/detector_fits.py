@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.valuation.calibration import clean_p_values, own_p_values, p_values
-from royalty.models.valuation.contamination import Tilt, fit_tilt, fractions_by_class
+from royalty.models.valuation.contamination import BY_CLEAN, BY_OTHERS, Prior, Tilt, fit_tilt, fractions_by_class
 from royalty.models.valuation.faults import FAULTS, Evidence, Fault, evidence, with_trusted
 from royalty.models.valuation.folds import Folds, clean_folds, row_bytes
 
@@ -161,7 +161,7 @@ def _judged(
     if progress is not None:
         progress(1)
     log_p = np.log(np.stack([own_p_values(scores[kind], trim) for kind in FAULTS], axis=1))
-    odds, _, tilt, fractions = _odds((log_p, labels), (log_p[kept], labels[kept]), by_class)
+    odds, _, tilt, fractions = _odds((log_p, labels), (log_p[kept], labels[kept]), by_class, BY_OTHERS)
     combined = np.log(own_p_values(-odds, trim))
     return Fit(np.arange(len(labels)), log_p, combined, log_probabilities, tilt, fractions)
 
@@ -182,7 +182,7 @@ def _calibrated(rows: np.ndarray, labels: np.ndarray, is_clean: np.ndarray, scor
     kinds = [(scored.scores[kind][~is_clean], scored.scores[kind][is_clean]) for kind in FAULTS]
     log_p = np.log(np.stack([p_values(ours, clean) for ours, clean in kinds], axis=1))
     clean_log_p = np.log(np.stack([clean_p_values(clean) for _, clean in kinds], axis=1))
-    odds, clean_odds, tilt, fractions = _odds((log_p, own), (clean_log_p, clean_labels), by_class)
+    odds, clean_odds, tilt, fractions = _odds((log_p, own), (clean_log_p, clean_labels), by_class, BY_CLEAN)
     # Clean items count as many times as there are training items of their label.
     classes, places = np.unique(clean_labels, return_inverse=True)
     counts = np.array([(own == label).sum() for label in classes]) / np.bincount(places)
@@ -190,14 +190,16 @@ def _calibrated(rows: np.ndarray, labels: np.ndarray, is_clean: np.ndarray, scor
     return Fit(rows, log_p, combined, scored.log_probabilities[~is_clean], tilt, fractions)
 
 
-def _odds(train: Labelled, clean: Labelled, by_class: bool) -> tuple[np.ndarray, np.ndarray, Tilt, dict[int, float]]:
+def _odds(
+    train: Labelled, clean: Labelled, by_class: bool, prior: Prior
+) -> tuple[np.ndarray, np.ndarray, Tilt, dict[int, float]]:
     """Log-odds of a fault, of the training items and of the clean ones, with the mixture and the fractions by label.
 
     Args:
         train, clean: logarithms of p-values, `(items, kinds)`, and labels.
     """
     (log_p, own), (clean_log_p, clean_labels) = train, clean
-    tilt = fit_tilt(-log_p, -clean_log_p)
+    tilt = fit_tilt(-log_p, -clean_log_p, prior)
     odds, clean_odds = tilt.log_ratio(-log_p), tilt.log_ratio(-clean_log_p)
     fractions = fractions_by_class(
         expit(odds + logit(tilt.fraction)), own, expit(clean_odds + logit(tilt.fraction)), clean_labels
