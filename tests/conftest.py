@@ -163,11 +163,18 @@ def postgres_url(postgres: Postgres) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Units come first, and what starts programs last; of those, what takes longest first."""
+    """Units come first, and what starts programs last; of those, what takes longest first.
+
+    One test of the shared run is before all, so that one process makes the run while the other waits for nothing.
+    """
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker("postgres")
     items.sort(key=_place)
+    sharing = next((item for item in items if "credited" in getattr(item, "fixturenames", ())), None)
+    if sharing is not None:
+        items.remove(sharing)
+        items.insert(0, sharing)
 
 
 def pytest_collection_finish() -> None:
