@@ -20,6 +20,7 @@ from royalty.tasks.benchmarks.detection import (
     comparison_of,
     detect,
     read_digits,
+    removal_of,
     rows_of,
     summary_of,
     sweep,
@@ -43,8 +44,12 @@ class DetectionResult:
         comparison: AUROC of the detector less that of each other method on the same draws, with interval and `p`.
         rows: one for each corruption, draw and method: `auroc`, and `first_fifth`, the share of the planted items that
             are among the fifth of the items with the lowest values.
-        accuracy: accuracy of a classifier trained without the items of lowest value, by corruption, method and share
-            removed.
+        accuracy: `accuracy` and `attack_success` of a linear `classifier`, and of a `network` if `network_steps` are
+            set, trained without the items of lowest value, by corruption, draw, method and fraction `removed`.
+            `attack_success` is the fraction of unseen images with the trigger of a backdoor that the classifier takes
+            for its label, or 1 if it takes the image that poisoned images collide with for theirs; None: there is no
+            attack.
+        removal: the same over draws: the `mean` of each `measure`, with its 95% interval.
         validation: one row for each corruption, or `all`, method and validation set: mean `auroc` over draws, and its
             95% interval; empty without `validation`.
         failed: what was not measured, and why.
@@ -56,6 +61,7 @@ class DetectionResult:
     comparison: list[TableRow]
     rows: list[TableRow]
     accuracy: list[TableRow]
+    removal: list[TableRow]
     validation: list[TableRow]
     failed: list[str]
     folder: str
@@ -113,6 +119,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
         comparison=comparison_of(rows),
         rows=rows,
         accuracy=accuracy_of(detected),
+        removal=removal_of(detected),
         validation=validation_summary_of(swept_rows(swept)),
         failed=failed,
         folder=published.folder,

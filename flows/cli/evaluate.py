@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -154,7 +154,7 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
     from royalty.infra.pages.terminal import console, print_run, print_table
 
     corruptions = list(dict.fromkeys(row["corruption"] for row in result.summary))
-    heads = [name.replace("-", "\n") for name in corruptions]
+    heads = _heads(corruptions)
     rates = {(row["method"], row["corruption"]): _with_half(row, "auroc", "") for row in result.summary}
     leads = {(row["other"], row["corruption"]): _with_half(row, "difference", "+") for row in result.comparison}
     for title, cells, columns in (
@@ -165,9 +165,9 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         rows = [(method, *(cells.get((method, column), "") for column in columns)) for method in methods]
         if rows:
             print_table((title, *heads, "all")[: len(columns) + 1], rows)
-    for table in _validation_tables(result.validation):
+    for table in (*_removal_tables(result.removal), *_validation_tables(result.validation)):
         print_table(*table)
-    tables = "summary.csv, comparison.csv, detection.csv, accuracy.csv" + (
+    tables = "summary.csv, comparison.csv, detection.csv, removal.csv, accuracy.csv" + (
         ", validation.csv" if result.validation else ""
     )
     console.print(f"Tables      {result.folder}/{tables}", soft_wrap=True)
@@ -233,6 +233,33 @@ def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
 
 Cells = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Heads and rows of a printed table."""
+
+
+def _removal_tables(rows: list[TableRow]) -> Iterator[Cells]:
+    """Accuracy and attack success without the items of lowest value: a table each, of the network if one is trained."""
+    classifier = "network" if any(row["classifier"] == "network" for row in rows) else "linear"
+    for measure in dict.fromkeys(row["measure"] for row in rows):
+        shown = [row for row in rows if (row["measure"], row["classifier"]) == (measure, classifier)]
+        corruptions = dict.fromkeys(row["corruption"] for row in shown)
+        # With all items it is the same for every method.
+        cells = {
+            (row["method"] if row["removed"] else "none", row["removed"], row["corruption"]): _with_half(
+                row, "mean", ""
+            )
+            for row in shown
+        }
+        places = sorted({place[:2] for place in cells}, key=lambda place: (place[1], place[0]))
+        yield (
+            (f"{measure.replace('_', ' ').capitalize()},\n{classifier}", "removed", *_heads(corruptions)),
+            [
+                (name, f"{part:.0%}", *(cells.get((name, part, each), "") for each in corruptions))
+                for name, part in places
+            ],
+        )
+
+
+def _heads(names: Iterable[str]) -> list[str]:
+    return [name.replace("-", "\n") for name in names]
 
 
 def _validation_tables(summary: list[TableRow]) -> Iterator[Cells]:

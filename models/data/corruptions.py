@@ -18,6 +18,11 @@ from royalty.models.base.precision import full_float32
 
 Trigger = Literal["square", "watermark", "blend"]
 
+TRIGGERS: Mapping[CorruptionName, Trigger] = {
+    "backdoor-square": "square",
+    "backdoor-watermark": "watermark",
+    "backdoor-blend": "blend",
+}
 WATERMARK_OPACITY = 0.3
 BLEND_OPACITY = 0.2
 
@@ -259,9 +264,7 @@ def irrelevant_class(images: np.ndarray, labels: np.ndarray, *, removed: int, se
 CORRUPTIONS: Mapping[CorruptionName, Callable[..., Corrupted]] = {
     "flipped-labels": flip_labels,
     "noise": add_noise,
-    "backdoor-square": partial(backdoor, trigger="square"),
-    "backdoor-watermark": partial(backdoor, trigger="watermark"),
-    "backdoor-blend": partial(backdoor, trigger="blend"),
+    **{name: partial(backdoor, trigger=trigger) for name, trigger in TRIGGERS.items()},
     "irrelevant-class": irrelevant_class,
     "poison-frogs": poison_frogs,
 }

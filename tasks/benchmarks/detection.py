@@ -101,7 +101,7 @@ def sweep(
 
 @task(name="write detection", cache_policy=NO_CACHE)
 def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept: Sequence[Swept] = ()) -> Published:
-    """Publish `detection.csv`, `accuracy.csv`, `validation.csv` if there is one, and plots of each corruption."""
+    """Publish the tables, and plots of each corruption."""
     rows, by_validation = rows_of(detected), swept_rows(swept)
 
     def make(_space: Workspace) -> Contents:
@@ -113,6 +113,7 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept
                 "comparison": pd.DataFrame(comparison_of(rows)),
                 "detection": pd.DataFrame(rows),
                 "accuracy": pd.DataFrame(accuracy_of(detected)),
+                "removal": pd.DataFrame(removal_of(detected)),
             }
             | ({"validation": pd.DataFrame(by_validation)} if by_validation else {}),
             files=_plots(config.name, detected) | _validation_plots(config.name, by_validation),
@@ -195,8 +196,24 @@ def _known(number: float) -> float | None:
 
 
 def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
-    """The accuracy table: one row for each corruption, method and fraction removed."""
-    return [row for stage in detected for row in stage.outputs.accuracy]
+    """The accuracy table: one row for each corruption, draw, method, fraction removed and classifier."""
+    earlier: TableRow = {"classifier": "linear", "attack_success": None}  # which rows of earlier versions lack
+    return [earlier | row for stage in detected for row in stage.outputs.accuracy]
+
+
+def removal_of(detected: Sequence[Detected]) -> list[TableRow]:
+    """The accuracy table over draws: one row for each `measure`, with its `mean` and its 95% interval."""
+    drawn: dict[tuple[Any, ...], list[float]] = {}
+    for row in accuracy_of(detected):
+        for measure in ("accuracy", "attack_success"):
+            if row[measure] is not None:
+                place = (measure, *(row[column] for column in ("classifier", "corruption", "method", "removed")))
+                drawn.setdefault(place, []).append(row[measure])
+    columns = ("measure", "classifier", "corruption", "method", "removed")
+    return [
+        dict(zip(columns, place, strict=True)) | {"draws": len(values)} | _interval("mean", over_draws(values))
+        for place, values in drawn.items()
+    ]
 
 
 def _validation_plots(name: str, rows: Sequence[TableRow]) -> dict[str, bytes]:

@@ -70,7 +70,8 @@ class DetectOutputs:
         rows: one row for each method, with `auroc` and `first_fifth`, the fraction of the planted items among the fifth
             of lowest value.
         curves: by method, the fraction of the planted items found over the items inspected, lowest value first.
-        accuracy: accuracy of a classifier trained without the items of lowest value, by method and fraction removed.
+        accuracy: accuracy and attack success of classifiers trained without the items of lowest value, by method and
+            fraction removed.
         failed: by method that refused the set, its message.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,13 +17,13 @@ from royalty.models.data.items import item_id
 from royalty.models.data.labelled import numbered
 from royalty.models.data.planting import equal_shares
 from royalty.models.encoders.encoder import Encoder
-from royalty.models.encoders.head import fit_head
 from royalty.models.encoders.registry import build_encoder
 from royalty.models.encoders.representation import represent
 from royalty.models.judging.detection import detection
 from royalty.models.valuation.detector import detect_items
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
 from royalty.tasks.benchmarks.detection_stages import CheckInputs, DetectInputs, DetectOutputs
+from royalty.tasks.benchmarks.removal_worker import Retraining, attack_of
 from royalty.tasks.config.detection import DetectionSettings, Looking
 from royalty.tasks.items.embeddings import embed_missing, embedding_key, shape_of
 from royalty.tasks.items.encoder_worker import trained_encoder
@@ -34,15 +34,15 @@ from royalty.tasks.stages.stage import TableRow
 
 
 def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
-    """Detect a corruption by each method, and train a classifier without the items of lowest value.
+    """Detect a corruption by each method, and train classifiers without the items of lowest value.
 
-    The classifier is linear, on principal components of the encoder's features. Its accuracy is measured on validation
-    images that no method sees.
+    One is linear, on principal components of the encoder's features; the other is a convolutional network, if it has
+    steps. They are judged by validation images that no method sees.
     """
     torch.set_num_threads(cores())
     began, settings = time.perf_counter(), inputs.config
     trial = prepared(inputs, context)
-    whole = trial.accuracy_without(np.empty(0, dtype=int))
+    whole = trial.retraining.without(np.empty(0, dtype=int))
     context.advance(1)
     rows: list[TableRow] = []
     curves: dict[str, list[float]] = {}
@@ -122,17 +122,14 @@ class Trial:
         features: encoder features of the training items and of the methods' validation items, `(items, dimensions)`.
         represented: the same in the configured representation.
         val_labels: labels of the methods' validation items.
-        components, test: principal components of the training items and of the classifier's validation items.
-        test_labels: labels of the classifier's validation items.
+        retraining: trains classifiers without some of the training items.
     """
 
     corrupted: Corrupted
     features: tuple[np.ndarray, np.ndarray]
     represented: tuple[np.ndarray, np.ndarray]
     val_labels: np.ndarray
-    components: np.ndarray
-    test: np.ndarray
-    test_labels: np.ndarray
+    retraining: Retraining
 
     def values(self, settings: DetectionSettings, method: Looking, validation: bool = True) -> np.ndarray:
         """Values of the training items, `(items,)`; higher is more valuable.
@@ -153,12 +150,6 @@ class Trial:
         represented = represent(*features, labels, settings.encoding.representation)
         return replace(self, features=features, represented=represented, val_labels=labels)
 
-    def accuracy_without(self, removed: np.ndarray) -> float:
-        """Accuracy of a classifier trained without these items."""
-        left = np.delete(np.arange(len(self.components)), removed)
-        head = fit_head(self.components[left], self.corrupted.labels[left])
-        return float((head.classes[head.logits(self.test).argmax(axis=1)] == self.test_labels).mean())
-
 
 def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
     """Draw items, plant the corruption, and embed both sides."""
@@ -170,33 +161,45 @@ def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
     corrupted = _corrupted(inputs, net.embed, train, val.rows(~seen))
     corrupted, clean = _kept(inputs, corrupted, val.labels[seen])
     test = val.rows(~seen & np.isin(val.labels, corrupted.labels))  # without a class that the corruption removed
+    attack = attack_of(inputs.corruption, test.images, test.labels, np.unique(train.labels))
     val = val.rows(seen).rows(clean)
-    features, for_methods, for_test = (
-        _embedded(context, net, images) for images in (corrupted.images, val.images, test.images)
+    attacking = test.images[:0] if attack is None else attack.images
+    features, for_methods, *unseen = (
+        _embedded(context, net, images) for images in (corrupted.images, val.images, test.images, attacking)
     )
     represented = represent(features, for_methods, val.labels, settings.encoding.representation)
-    components, _ = represent(np.concatenate([features, for_test]), for_methods, None, "principal")
+    components, _ = represent(np.concatenate([features, *unseen]), for_methods, None, "principal")
+    ends = np.cumsum([len(features), len(test.labels)])
     return Trial(
         corrupted,
         features=(features, for_methods),
         represented=represented,
         val_labels=val.labels,
-        components=components[: len(features)],
-        test=components[len(features) :],
-        test_labels=test.labels,
+        retraining=Retraining(
+            corrupted,
+            *np.split(components, ends),
+            test=test.images,
+            test_labels=test.labels,
+            attack=attack,
+            network_steps=settings.network_steps,
+            seed=inputs.seed,
+        ),
     )
 
 
-def _removals(trial: Trial, values: np.ndarray, shares: tuple[float, ...], whole: float) -> Iterator[TableRow]:
-    """Accuracy without the items of lowest value, for each fraction of items removed.
+def _removals(
+    trial: Trial, values: np.ndarray, shares: tuple[float, ...], whole: Sequence[TableRow]
+) -> Iterator[TableRow]:
+    """Classifiers without the items of lowest value, for each fraction of items removed.
 
     Args:
-        whole: accuracy with all items.
+        whole: those with all items.
     """
     order = np.argsort(values, kind="stable")
     for share in (0.0, *shares):
         removed = order[: round(share * len(order))]
-        yield {"removed": share, "accuracy": trial.accuracy_without(removed) if len(removed) else whole}
+        for row in trial.retraining.without(removed) if len(removed) else whole:
+            yield {"removed": share} | row
 
 
 def _drawn(inputs: DetectInputs, context: StageContext) -> tuple[_Labelled, _Labelled]:

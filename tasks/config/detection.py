@@ -70,7 +70,9 @@ class DetectionSettings(StageConfig):
         valuing: settings of the methods.
         methods: methods that look for the corruptions.
         planting: how much is planted.
-        removed: fractions of the items of lowest value without which a classifier is trained.
+        removed: fractions of the items of lowest value without which classifiers are trained.
+        network_steps: training steps of a convolutional network without these items, beside the linear classifier; 0:
+            none is trained.
     """
 
     items: Annotated[int, Field(ge=20)] | None = None
@@ -81,6 +83,7 @@ class DetectionSettings(StageConfig):
     methods: tuple[Looking, ...] = METHODS
     planting: PlantingConfig = PlantingConfig()
     removed: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.3, 0.4)
+    network_steps: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)] = 0
 
 

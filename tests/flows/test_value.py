@@ -135,7 +135,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"
-        "removed: [0.25]\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
+        "removed: [0.25]\nnetwork_steps: 2\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
     )
     done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
@@ -150,12 +150,15 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
     mean = (auroc["flipped-labels", "detector"] + auroc["noise", "detector"]) / 2
     assert (lead["draws"], round(lead["difference"], 9)) == (2, round(mean - 0.5, 9))
     assert {row["removed"] for row in result["accuracy"]} == {0.0, 0.25}
+    assert len(result["removal"]) == 2 * 2 * 3 * 2  # classifiers, corruptions, methods, fractions removed
+    assert {(row["measure"], row["draws"]) for row in result["removal"]} == {("accuracy", 2)}
     folder = Path(result["folder"])
     assert {file.name for file in folder.iterdir()} >= {
         "summary.csv",
         "comparison.csv",
         "detection.csv",
         "accuracy.csv",
+        "removal.csv",
         "noise.png",
         "validation-noise.png",
         "validation-all.png",
