@@ -75,6 +75,7 @@ def test_images_of_one_class_are_judged_by_hand(context: StageContext) -> None:
             of_class(OfClassInputs(few, label), context)
 
 
+@pytest.mark.slow
 def test_one_class_of_given_images(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     save_digits(tmp_path / "images", ["ann", "bob"] * 15)
     (tmp_path / "c.yaml").write_text("size: 8\nlabel: '1'\nks: [3]\nrerank: [none, l2]\nencoder: pixels\n")
@@ -97,6 +98,7 @@ def test_one_class_of_given_images(watch: Watch, royalty: Run, tmp_path: Path) -
     assert "generator" not in watch.stages
 
 
+@pytest.mark.slow
 def test_if4gan_is_timed_beside_vae_tracin(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     readings, traced = itertools.count(), list[tuple[int, int, int]]()
     clock = SimpleNamespace(perf_counter=lambda: float(next(readings)))  # each reading takes a second

@@ -144,7 +144,7 @@ def test_width_falls_faster_while_coalitions_are_out_of_balance() -> None:
     assert judge(VALUES, 0.1).excess == pytest.approx(1)
 
 
-@pytest.mark.parametrize("players", [8, 12, pytest.param(24, marks=pytest.mark.statistical)])
+@pytest.mark.parametrize("players", [8, *(pytest.param(count, marks=pytest.mark.statistical) for count in (12, 24))])
 def test_forecast_of_a_pilot_comes_true(players: int) -> None:
     """At 12 coalitions a contributor, foretold from a pilot, on noisy additive games."""
     ratios = []

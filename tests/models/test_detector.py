@@ -104,6 +104,7 @@ def clean_results() -> list[DetectedItems]:
     return [found_by(blobs(seed)) for seed in range(20)]
 
 
+@pytest.mark.statistical
 def test_p_values_of_clean_items_are_calibrated(clean_results: list[DetectedItems]) -> None:
     # The deviation of a mean rank of 300 items among 150, and of 20 such means.
     deviation = (1 / 12 * (1 / 300 + 1 / 150) / len(clean_results)) ** 0.5
@@ -117,6 +118,7 @@ def test_p_values_of_clean_items_are_calibrated(clean_results: list[DetectedItem
             assert (np.array(p) <= level).mean() < level + 3 * error
 
 
+@pytest.mark.statistical
 def test_labels_far_apart_have_calibrated_p_values_too() -> None:
     p = [found_by(blobs(seed, apart=8.0)).p_values["label"] for seed in range(8)]
     deviation = (1 / 12 * (1 / 300 + 1 / 150) / 8) ** 0.5
@@ -130,8 +132,8 @@ def test_a_clean_set_has_flagged_items_at_most_at_the_rate(clean_results: list[D
         assert np.mean([found.flagged.any() for found in results]) <= chance(0.1, 20)
 
 
-@pytest.mark.parametrize("fdr", [0.1, 0.2])
-@pytest.mark.parametrize("fault", ["labels", "features"])
+@pytest.mark.parametrize("fdr", [0.1, pytest.param(0.2, marks=pytest.mark.statistical)])
+@pytest.mark.parametrize("fault", ["labels", pytest.param("features", marks=pytest.mark.statistical)])
 def test_realised_false_discoveries_are_at_most_the_rate(fault: str, fdr: float) -> None:
     clean_flagged, planted_flagged = [], []
     for seed in range(10):

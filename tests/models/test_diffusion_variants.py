@@ -217,6 +217,7 @@ def test_mixed_precision_is_of_products_alone_and_of_able_processors(
     assert 0 < np.abs(mixed[1] - plain[1]).mean() < 12
 
 
+@pytest.mark.slow
 def test_a_compiled_net_has_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     images, _ = shades()
     plain, quick = (

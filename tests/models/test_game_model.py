@@ -143,7 +143,13 @@ def test_ends_are_predicted_as_given_and_credit_is_efficient() -> None:
     np.testing.assert_array_equal(predicted.stderr, 0)
 
 
-@pytest.mark.parametrize(("kind", "noise"), [("interacting", 0.3), ("saturating", 0.3), ("saturating", 0.05)])
+@pytest.mark.parametrize(
+    ("kind", "noise"),
+    [
+        ("interacting", 0.3),
+        *(pytest.param("saturating", noise, marks=pytest.mark.statistical) for noise in (0.3, 0.05)),
+    ],
+)
 def test_intervals_of_pairs_and_predictions_hold_the_truth(kind: str, noise: float) -> None:
     pairs, utilities, upper = [], [], np.triu_indices(8, 1)
     for seed in range(12):

@@ -38,6 +38,7 @@ def test_members_sum_to_their_group_and_nothing_known_is_divided_equally() -> No
     )
 
 
+@pytest.mark.statistical
 def test_intervals_cover_as_often_as_they_say() -> None:
     draw, n_groups, members = np.random.default_rng(1), 6, 50
     groups = np.repeat(np.arange(n_groups), members)
