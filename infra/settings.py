@@ -7,9 +7,15 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from royalty.infra.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 DASK_SCHEMES = ("tcp://", "tls://")
 RAY_SCHEME = "ray://"
@@ -41,6 +47,10 @@ def gpus() -> int:
     if visible is None:
         return present
     return min(present, len([name for name in visible.split(",") if name.strip() not in ("", "-1")]))
+
+
+class SettingsError(UserError, ValueError):
+    """An environment variable has a value that it cannot have."""
 
 
 class Settings(BaseSettings):
@@ -156,12 +166,24 @@ def settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        ValueError: a Prefect worker runs this process in a temporary folder, and `home` is a relative path.
+        SettingsError: a variable breaks its rule, or a Prefect worker runs this process in a temporary folder, and
+            `home` is a relative path.
     """
-    current = Settings()
+    try:
+        current = Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_broken_rule, error.errors(include_url=False)))) from None
     if os.environ.get("PREFECT__FLOW_RUN_ID") and not current.home.expanduser().is_absolute():
-        raise ValueError(
+        raise SettingsError(
             f"a Prefect worker runs each flow in a temporary folder, so ROYALTY_HOME must be an absolute path, got "
             f"{str(current.home)!r}. Start the worker with `ROYALTY_HOME=$PWD/.royalty prefect worker start`"
         )
     return current
+
+
+def _broken_rule(error: ErrorDetails) -> str:
+    rule = error["msg"].removeprefix("Value error, ")
+    if rule.startswith("ROYALTY_"):
+        return rule
+    name = f"ROYALTY_{error['loc'][0]}".upper()
+    return f"{name}: {rule[:1].lower()}{rule[1:]}; got {error['input']!r}. Correct it, or unset {name}"

@@ -16,6 +16,7 @@ from royalty.infra.ledger.acts import Acts
 from royalty.infra.ledger.approvals import Approvals
 from royalty.infra.ledger.cases import Cases
 from royalty.infra.ledger.ledger import Ledger
+from royalty.infra.processes.machine import check_answers
 from royalty.infra.settings import Settings, masked
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError, open_artifacts, write_whole
 from royalty.infra.stores.database import open_database
@@ -124,11 +125,12 @@ def make_home(root: Path) -> None:
 
 
 def check_home(settings: Settings) -> None:
-    """Check, before any work, that the home can be written, its disk has room, its store can be used, and it can sign.
+    """Check, before any work, that the home can be written, its disk has room, its store can be used, it can sign, and
+    the cluster of the task runner answers.
 
     Raises:
-        StoreError: the home cannot be written, the disk is nearly full, the store of artifacts cannot be used, or the
-            key that signs what is written is missing.
+        StoreError: the home cannot be written, the disk is nearly full, the store of artifacts cannot be used, the key
+            that signs what is written is missing, or nothing answers at the address of the task runner.
     """
     root = settings.root
     make_home(root)
@@ -143,3 +145,11 @@ def check_home(settings: Settings) -> None:
         )
     open_artifacts(root, settings.artifacts).check()
     notary(settings).prepare()
+    if "://" in settings.runner:
+        try:
+            check_answers(settings.runner)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"ROYALTY_RUNNER is the address of a cluster that answers, and {settings.runner} does not: {error}. "
+                "Start its scheduler, correct the address, or set ROYALTY_RUNNER=threads"
+            ) from error

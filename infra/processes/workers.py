@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
 from royalty.infra.errors import UserError
-from royalty.infra.processes.machine import HOST, SAFE_PATH, free_port
+from royalty.infra.processes.machine import BEFORE_FORK, HOST, SAFE_PATH, free_port
 from royalty.infra.stores.artifacts import StoreError
 
 # Children are forked from a server that has imported the numerics once and started no threads. Each starts in
@@ -77,7 +77,7 @@ def preload(*modules: str) -> None:
     """Import modules in the server that processes are forked from, in the background, before they are needed."""
     if not _preloaded.issuperset(modules):
         _preloaded.update(modules)
-        os.environ.update(SAFE_PATH)  # the fork server is started with `python -c`
+        os.environ.update(SAFE_PATH | BEFORE_FORK)  # the fork server is started with `python -c`
         _context.set_forkserver_preload(["__main__", *sorted(_preloaded)])  # children import the main module too
         forkserver.ensure_running()
 

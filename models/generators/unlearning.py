@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from royalty.models.generators.averaging import Average
 from royalty.models.generators.denoiser import Denoiser
@@ -250,7 +251,8 @@ def _curvature(
             predicted: Tensor = functional_call(model.unet, weights, (noisy, times)).sample
             return predicted
 
-        derivative: Tensor = jvp(output, (weights,), (tangent,))[1]
+        with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention have no forward derivative
+            derivative: Tensor = jvp(output, (weights,), (tangent,))[1]
         return derivative
 
     total = 0.0

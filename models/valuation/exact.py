@@ -9,8 +9,6 @@ import faiss
 import numpy as np
 import torch
 
-from royalty.models.base.errors import InputError
-
 CANCELLED = 0.02
 """Squared distances below this fraction of |q|^2 + |x|^2 are recomputed from q - x, because products of float32 vectors
 do not represent them accurately."""
@@ -26,10 +24,8 @@ class Exact:
         features: `(items, dimensions)`, finite. Their mean is subtracted, which changes no distance and reduces
             rounding errors.
         centre: the mean, if it has already been subtracted from `features`.
-        device: where the search runs. A CUDA device needs the `gpu` build of faiss; that path is not tested.
-
-    Raises:
-        InputError: a CUDA device with a faiss without CUDA.
+        device: where the search runs, with the `gpu` build of faiss; that path is not tested. Without that build it
+            runs on the CPU.
     """
 
     def __init__(
@@ -90,14 +86,9 @@ def nearest_first(squared: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np
 
 
 def on_device(index: faiss.Index, device: torch.device | None) -> faiss.Index:
-    """The index, or its copy on a CUDA device."""
-    if device is None or device.type == "cpu":
+    """The index, or its copy on a CUDA device if the installed faiss has CUDA. The results are the same."""
+    if device is None or device.type == "cpu" or not hasattr(faiss, "StandardGpuResources"):
         return index
-    if not hasattr(faiss, "StandardGpuResources"):
-        raise InputError(
-            f"a search on {device} needs a faiss with CUDA, and the installed faiss has none; install the extra `gpu` "
-            "in place of `cpu`, or search on the CPU"
-        )
     return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), device.index or 0, index)
 
 

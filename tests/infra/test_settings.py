@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from royalty.flows.cli.app import main
+from royalty.infra.errors import UserError
+from royalty.infra.processes.machine import free_port
 from royalty.infra.settings import Settings, cores, settings
+from royalty.infra.stores.artifacts import StoreError
+from royalty.infra.workspace import check_home
 
 
 def test_a_worker_keeps_nothing_in_the_passing_folder_of_a_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +23,38 @@ def test_a_worker_keeps_nothing_in_the_passing_folder_of_a_flow(monkeypatch: pyt
     monkeypatch.setenv("ROYALTY_HOME", "/srv/royalty")
     assert str(settings().root) == "/srv/royalty"
     settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("WORKERS", "0", "ROYALTY_WORKERS: input should be greater than 0; got '0'. Correct it, or unset"),
+        ("WORKERS", "two", "ROYALTY_WORKERS: input should be a valid integer, .*; got 'two'"),
+        ("RUNNER", "dusk", "^ROYALTY_RUNNER must be threads, dask, ray, or the address of a cluster .* got 'dusk'$"),
+        ("ARTIFACTS", "gs://x", "^ROYALTY_ARTIFACTS must be the address of a bucket, .* got 'gs://x'"),
+    ],
+)
+def test_a_wrong_variable_is_told_in_one_line(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"ROYALTY_{name}", value)
+    settings.cache_clear()
+    with pytest.raises(UserError, match=told):
+        settings()
+    monkeypatch.setattr("sys.argv", ["royalty", "doctor"])
+    with pytest.raises(SystemExit):
+        main()
+    told_here = capsys.readouterr().err
+    assert told_here.startswith(f"royalty: ROYALTY_{name}")
+    assert "Traceback" not in told_here
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_cluster_that_does_not_answer_is_refused_at_once(tmp_path: Path) -> None:
+    for address, why in ((f"tcp://127.0.0.1:{free_port()}", "refused"), ("ray://head", "no host or no port")):
+        with pytest.raises(StoreError, match=f"ROYALTY_RUNNER is the address of a cluster that answers, .*{why}"):
+            check_home(Settings(home=tmp_path / "home", runner=address))
 
 
 @pytest.mark.parametrize(("visible", "workers"), [(None, 3), ("0,2", 2), ("", cores()), ("-1", cores())])

@@ -131,6 +131,11 @@ def test_influence_step_forgets_more_than_it_harms(trained: bytes) -> None:
     assert influence_unlearning(half, KEPT, FORGOTTEN, **NEWTON, strength=0.5) == pytest.approx(length / 2, rel=1e-3)
 
 
+def test_a_net_with_attention_has_an_influence_step_too() -> None:
+    model = DDPM.build(Architecture(8, 1, (8, 16), 1, attention=(1,)), seed=0)
+    assert influence_unlearning(model, KEPT, FORGOTTEN, **NEWTON) > 0
+
+
 def test_order_of_images_and_a_partial_fisher_matrix(trained: bytes) -> None:
     lengths = [
         influence_unlearning(DDPM.from_bytes(trained), kept, FORGOTTEN, **NEWTON, batch_size=batch_size)
