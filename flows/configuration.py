@@ -366,6 +366,8 @@ def _explain(problem: Any) -> str:
         return f"unknown key `{where}`" + (f"; did you mean `{near[0]}`?" if near else "; remove it")
     if problem["type"].startswith("union_tag"):
         return f"`{where}.source`: set the source, for example `digits` or `folder`"
+    if problem["type"] == "missing" and where in ("train", "val", "generated", "budget"):
+        return f"`{where}` is missing; pass `--{where}`, or set `{where}:` in the configuration"
     if where == "name":
         return (
             "`name`: use at most 64 letters, digits, `_`, `.` and `-` "

@@ -79,7 +79,7 @@ def test_items_are_compared_with_each_other_without_validation(watch: Watch, roy
 def test_what_cannot_be_detected_is_refused_before_any_work(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     for arguments, message in (
-        ((), "`train`: field required"),
+        ((), "`train` is missing; pass `--train`"),
         (("--train", train, "--trim", "0.5"), "`trim`: input should be less than 0.5"),
         (("--train", train, "--val", val, "--trim", "0.1"), "`trim` is for detection without validation"),
         (("--train", train, "--unseen-label", "worst"), "`unseen_label` is for labels that validation lacks"),

@@ -193,7 +193,7 @@ def test_what_cannot_be_matched_is_refused_in_one_line(royalty: Run, tmp_path: P
         (("--train", "train.npz", "--generated", "zero.npz"), "generated row 6"),
         (("--train", "images", "--generated", "images", "--config", "clip.yaml"), "royalty weights fetch clip"),
         (("--train", "images", "--generated", "images", "--val", "images"), "`--val` does not apply to"),
-        (("--train", "images"), "`generated`: field required"),
+        (("--train", "images"), "`generated` is missing; pass `--generated`"),
     ):
         done = royalty(*match, *arguments)
         assert (done.returncode, message in done.stderr) == (1, True), done.stderr

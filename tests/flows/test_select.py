@@ -46,4 +46,4 @@ def test_arrays_and_other_methods(royalty: Run, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert f"items selected by {method}" in " ".join(done.stdout.split())
     refused = royalty("select", "--train", train, "--val", val)
-    assert (refused.returncode, "`budget`: field required" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "`budget` is missing; pass `--budget`" in refused.stderr) == (1, True), refused.stderr

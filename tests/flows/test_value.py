@@ -188,7 +188,7 @@ def test_a_method_that_fails_leaves_the_results_of_the_others(royalty: Run, tmp_
 def test_what_cannot_be_valued_is_refused_before_any_work(royalty: Run, tmp_path: Path) -> None:
     train, val = save_arrays(tmp_path)
     for arguments, message in (
-        (("lava", "--train", train), "`val`: field required"),
+        (("lava", "--train", train), "`val` is missing; pass `--val`"),
         (("shapely", "--train", train, "--val", val), "`method`: input should be 'lava', 'sava' or 'knn-shapley'"),
     ):
         done = royalty("value", *arguments)
