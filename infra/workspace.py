@@ -23,6 +23,7 @@ from royalty.infra.stores.database import open_database
 from royalty.infra.stores.embeddings import EmbeddingStore
 from royalty.infra.stores.keys import SOURCES
 from royalty.infra.stores.lineage import Lineage
+from royalty.infra.stores.links import sign_earlier_links
 from royalty.infra.stores.runstore import RunStore
 
 FREE_SPACE = 256 * 2**20
@@ -70,7 +71,9 @@ def open_workspace(settings: Settings) -> Workspace:
     runs, ledger, lineage = RunStore(engine, signer), Ledger(engine, signer), Lineage(engine)
     with suppress(StoreError):  # whoever has no key may read; writing raises it
         runs.records.prepare()
-    return Workspace(root, *stores, runs, ledger, lineage, Acts(engine), Cases(engine), Approvals(engine))
+        sign_earlier_links(engine, signer)
+    acted = Acts(engine, signer), Cases(engine, signer), Approvals(engine, signer)
+    return Workspace(root, *stores, runs, ledger, lineage, *acted)
 
 
 def notary(settings: Settings) -> Notary:

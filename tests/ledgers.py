@@ -13,6 +13,7 @@ from royalty.infra.ledger.postings import Posting
 from royalty.infra.ledger.verification import FIRST_PART
 from royalty.infra.stores.chain import ENTRY_PARTS, GENESIS, HEADER, PARTS, body_of, header_hash, statement_hash
 from royalty.infra.stores.database import VERSION_TABLE
+from royalty.infra.stores.links import sign_link
 
 RUN_STORE = ("runs", "stages", "coalition_models", "measurements", "anchors", "lineage", "origins")
 
@@ -53,7 +54,7 @@ def before_evidence(engine: Engine) -> None:
             change = text("UPDATE statements SET previous = :previous, hash = :hash WHERE id = :id")
             connection.execute(change, {"previous": previous, "hash": head, "id": row["id"]})
             previous = head
-        for table in ("evidence", "signatures"):
+        for table in ("evidence", "signatures", "link_signatures"):
             connection.execute(text(f"DROP TABLE {table}"))
         for column in ("version", "evidence", "body", "totals"):
             connection.execute(text(f"ALTER TABLE statements DROP COLUMN {column}"))
@@ -61,7 +62,7 @@ def before_evidence(engine: Engine) -> None:
 
 
 def rewrite(ledger: Ledger, contributor: str = "ann", other: str = "bob", moved: int = 400) -> None:
-    """Move money between two people of the first statement, and chain all statements anew, with the product's code."""
+    """Move money between two people of the first statement, and chain all anew, with the product's code and key."""
     without_triggers(ledger.engine)
     with ledger.engine.begin() as connection:
         for name, amount in ((contributor, -moved), (other, moved)):
@@ -77,3 +78,7 @@ def rewrite(ledger: Ledger, contributor: str = "ann", other: str = "bob", moved:
             row.body, row.totals = body_of(line[FIRST_PART:] for line in page.lines)
             row.previous = previous
             row.hash = previous = header_hash({part: getattr(row, part) for part in HEADER}, vars(page.pool), previous)
+            session.execute(
+                text("DELETE FROM link_signatures WHERE chain = 'statements' AND position = :position"), vars(row)
+            )
+            sign_link(session, ledger.witness, "statements", row.position, row.hash)

@@ -19,13 +19,14 @@ from royalty.infra.audit.timestamps import TimestampRefused, timestamp
 from royalty.infra.ledger.postings import Head, Posted
 from royalty.infra.stores.artifacts import StoreError, write_whole
 from royalty.infra.stores.keys import canonical, digest_of
+from royalty.infra.stores.records import Sealed
 from royalty.infra.stores.tables import now
 
 NAME = re.compile(r"[0-9]{8}\.json")
 WRITERS = "writers"
 """Folder of a home's `audit` for public keys of other homes and machines that write to the same database."""
-SEALS = "rows.json"
-"""File beside the checkpoints that says since when the records of rows are signed."""
+SEALS: Mapping[Sealed, str] = {"rows": "rows.json", "links": "links.json"}
+"""Files beside the checkpoints that say since when records of rows are signed, and acts and statements."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Checkpoint:
 
 
 class Notary:
-    """Signs checkpoints of the ledger, writes them, and reads them to compare the ledger with; signs records of rows.
+    """Signs checkpoints of the ledger, writes them, and reads them to compare the ledger with; signs rows and acts.
 
     Args:
         root: the folder `audit` of a home.
@@ -139,7 +140,7 @@ class Notary:
             probe.unlink(missing_ok=True)
 
     def sign(self, document: Mapping[str, Any]) -> tuple[str, str]:
-        """Sign the record of a row.
+        """Sign the record of a row, an act or a statement.
 
         Returns:
             Identification of the key, and the signature in base64.
@@ -149,8 +150,8 @@ class Notary:
         """
         return self.signer.id, self.signer.sign(document)
 
-    def fault(self, document: Mapping[str, Any], key: str, signature: str) -> str | None:
-        """Why the signature of a record does not count; None if it does.
+    def fault(self, document: Mapping[str, Any], key: str, signature: str, covered: str) -> str | None:
+        """Why a signature of `sign` does not count; None if it does.
 
         Those of the keys of this home count, also of replaced ones, and those of the public keys in `writers`.
         """
@@ -159,31 +160,31 @@ class Notary:
         public = self._writers.get(key)
         if public is None:
             return (
-                f"its record is signed by the key {key}, which is none of {self.ring.folder}. If another home or "
+                f"it is signed by the key {key}, which is none of {self.ring.folder}. If another home or "
                 f"machine that you trust wrote it, put its public key `audit/keys/{key}.pem` into {self.root / WRITERS}"
             )
         known = digest_of(document), signature
         if known not in self._verified:
             if not is_signed(document, signature, public):
-                return "its record, its time or its lineage was changed after it was signed"
+                return f"{covered} was changed after it was signed"
             self._verified.add(known)  # verifying a signature takes longer than all else that a row is verified by
         return None
 
-    def seals(self) -> bool:
-        """Whether records of rows are signed already, by what is kept beside the checkpoints."""
-        return any((folder / SEALS).exists() for folder in self.folders)
+    def seals(self, what: Sealed) -> bool:
+        """Whether these are signed already, by what is kept beside the checkpoints."""
+        return any((folder / SEALS[what]).exists() for folder in self.folders)
 
-    def start_sealing(self, earlier: int) -> None:
-        """Keep beside the checkpoints that records are signed from now on.
+    def start_sealing(self, what: Sealed, earlier: int) -> None:
+        """Keep beside the checkpoints that these are signed from now on.
 
         Args:
-            earlier: number of records of earlier versions, which were signed as they were.
+            earlier: number of those of earlier versions, which were signed as they were.
 
         Raises:
             StoreError: it cannot be written.
         """
         for folder in self.folders:
-            write_whole(folder / SEALS, canonical({"earlier": earlier, "since": now()}).encode())
+            write_whole(folder / SEALS[what], canonical({"earlier": earlier, "since": now()}).encode())
 
     def latest(self) -> Head | None:
         """The head in the last checkpoint of each folder, whichever is further; None if there is none."""

@@ -13,8 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from royalty.infra.audit import verifier
-from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.audit.checkpoints import WRITERS, Notary
 from royalty.infra.audit.receipts import Receipts
+from royalty.infra.audit.signing import public_keys
 from royalty.infra.ledger.acts import Act, read_acts
 from royalty.infra.ledger.book import CASH, Page
 from royalty.infra.ledger.ledger import Ledger
@@ -24,9 +25,10 @@ from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.stores.chain import ACT_PARTS, HEADER, PARTS, entry_lines
 from royalty.infra.stores.keys import canonical
 from royalty.infra.stores.lineage import row_content
+from royalty.infra.stores.links import link_signatures
 from royalty.infra.stores.tables import CoalitionRow, EvidenceRow, MeasurementRow, PolicyRow, StageRow
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of a pack."""
 AT_ONCE = 5_000
 """Keys in one query, and lines in one piece of a file."""
@@ -113,17 +115,19 @@ def write_pack(
     """
     with _target(path) as target, Session(ledger.engine) as session:
         headers, shown, entries, tables, keys = list[bytes](), list[ShownStatement](), 0, dict[str, str](), set[str]()
+        signatures = link_signatures(session, "statements")
         for page in verified_pages(session, ledger.kept()):
             lines, _ = entry_lines(line[FIRST_PART:] for line in page.lines)
             pieces = ("".join(lines[start : start + AT_ONCE]).encode() for start in range(0, len(lines), AT_ONCE))
-            target.write(verifier.entry_name(page.statement.position), pieces)
-            headers.append(_header(page))
+            target.write(verifier.ENTRIES.format(page.statement.position), pieces)
+            headers.append(_header(page, signatures.get(page.statement.position)))
             shown.append(_shown(page))
             entries += len(lines)
         target.write("statements.jsonl", headers)
-        acts = list(read_acts(session))  # after the statements, which name acts that were written before them
+        acts = read_acts(session, ledger.witness)  # after the statements, which name acts that were written before them
         acts_head = acts[-1].hash if acts else verifier.GENESIS
-        target.write("acts.jsonl", map(_act, acts))
+        signatures = link_signatures(session, "acts")
+        target.write("acts.jsonl", [_act(act, signatures.get(act.position)) for act in acts])
         for policy in session.scalars(select(PolicyRow)):
             target.write(f"policies/{policy.digest}.json", [canonical(policy.terms).encode()])
         for evidence in session.scalars(select(EvidenceRow)):
@@ -145,7 +149,7 @@ def write_pack(
     return Packed(str(path), len(headers), entries, head, tuple(missing), len(acts), acts_head)
 
 
-def _header(page: Page) -> bytes:
+def _header(page: Page, signature: tuple[str, str] | None) -> bytes:
     row, pool = page.statement, page.pool
     parts = ("version", *PARTS) if row.version == 1 else HEADER
     record = {
@@ -153,13 +157,15 @@ def _header(page: Page) -> bytes:
         "pool": {part: getattr(pool, part) for part in ("name", "period", "currency")},
         "previous": row.previous,
         "hash": row.hash,
+        "signature": signature,
     }
     return canonical(record).encode() + b"\n"
 
 
-def _act(act: Act) -> bytes:
+def _act(act: Act, signature: tuple[str, str] | None) -> bytes:
     content = {part: getattr(act, part) for part in ACT_PARTS}
-    return canonical({"act": content, "previous": act.previous, "hash": act.hash}).encode() + b"\n"
+    record = {"act": content, "previous": act.previous, "hash": act.hash, "signature": signature}
+    return canonical(record).encode() + b"\n"
 
 
 def _shown(page: Page) -> ShownStatement:
@@ -197,9 +203,12 @@ def _write_signatures(target: Target, notary: Notary) -> None:
             if file.exists() and file.parent == notary.folders[0]:
                 target.write(f"checkpoints/{file.name}", [file.read_bytes()])
     for key in sorted(notary.ring.folder.glob("*")):
-        if key.name != "successions.json" and b"BEGIN PUBLIC KEY" not in key.read_bytes():
-            continue  # whatever else somebody put there, such as a private key
-        target.write(f"keys/{key.name}", [key.read_bytes()])
+        if key.name == "successions.json":
+            target.write(f"keys/{key.name}", [key.read_bytes()])
+    for folder, publics in (("keys", notary.ring.publics), ("writers", public_keys(notary.root / WRITERS))):
+        for identity, public in publics.items():
+            if "BEGIN PUBLIC KEY" in public:  # not whatever else somebody put there, such as a private key
+                target.write(f"{folder}/{identity}.pem", [public.encode()])
 
 
 def _rows(session: Session, keys: list[str]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Ed25519 keys that sign checkpoints and rows of the ledger, and their succession when a key is replaced.
+"""Ed25519 keys that sign checkpoints, rows, acts and statements, and their succession when a key is replaced.
 
 A signature covers the canonical JSON of a document. The public keys of a home are in `audit/keys`. When a key is
 replaced, the old key signs the new one, so that whoever trusts the first key can trust the last.

@@ -23,7 +23,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 GENESIS = "0" * 64
 PARTS = ("id", "position", "kind", "valuation", "source", "policy", "amount_minor", "replaces", "created_at")
@@ -32,8 +32,8 @@ ACT_PARTS = ("position", "subject", "reference", "kind", "actor", "body", "creat
 SIGNED = (("opt-out", "recorded"), ("case", "decided"), ("approval", "approved"), ("approval", "rejected"))
 NAMED = {"acts": None, "approved": "approved", "opened": "opened", "decided": "decided"}
 """Terms of a statement that hold the hash of an act, and the kind of the act; None: of any kind."""
-MOST = 20
-"""Problems that are printed."""
+MOST = 20  # problems that are printed
+ENTRIES, HANDED = "entries/{:08}.jsonl", "keys/successions.json"  # files; entries by position of their statement
 
 
 class Unreadable(Exception):
@@ -46,27 +46,25 @@ class Pack:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.archive = None if path.is_dir() else zipfile.ZipFile(path)
+            self.root: Any = path if path.is_dir() else zipfile.Path(zipfile.ZipFile(path))
         except (OSError, zipfile.BadZipFile) as error:
             raise Unreadable(f"{path} is no folder and no zip file: {error}") from error
 
     def names(self, folder: str) -> list[str]:
-        if self.archive is not None:
-            return sorted(name for name in self.archive.namelist() if name.startswith(f"{folder}/"))
-        return sorted(f"{folder}/{path.name}" for path in (self.path / folder).glob("*"))
+        return sorted(f"{folder}/{file.name}" for file in (self.root / folder).iterdir()) if self.has(folder) else []
 
     def has(self, name: str) -> bool:
-        return (self.path / name).exists() if self.archive is None else name in self.archive.namelist()
+        return bool((self.root / name).exists())
 
-    def open(self, name: str) -> IO[bytes]:
+    def open(self, name: str) -> Any:
         try:
-            return (self.path / name).open("rb") if self.archive is None else self.archive.open(name)
+            return (self.root / name).open("rb")
         except (OSError, KeyError) as error:
             raise Unreadable(f"{name} is missing in {self.path}") from error
 
     def read(self, name: str) -> bytes:
         with self.open(name) as stream:
-            return stream.read()
+            return bytes(stream.read())
 
     def lines(self, name: str) -> Iterator[bytes]:
         with self.open(name) as stream:
@@ -82,10 +80,6 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def entry_name(position: int) -> str:
-    return f"entries/{position:08}.jsonl"
-
-
 class Verifier:
     """Reads a pack once, and collects what does not hold."""
 
@@ -94,7 +88,8 @@ class Verifier:
         self.heads: list[tuple[int, str]] = []  # position and hash of each valid statement
         self.problems, self.notes, self.entries = list[str](), list[str](), 0
         self.acts: dict[str, Any] = {}  # by hash, in their order
-        self.good: set[str] = set()  # keys that are trusted, or were signed by one that is
+        self.links: list[tuple[str, int, Any]] = []  # chain, position and record of each act and statement
+        self.good, self.trusted = set[str](), list[str]()  # keys that are trusted or signed by one; those given
 
     def run(self, expected: Iterable[str] = (), trusted: Iterable[Path] = ()) -> None:
         rows = {key: digest_of(content) for key, content in map(json.loads, self.pack.lines("rows.jsonl"))}
@@ -102,6 +97,7 @@ class Verifier:
         self.chain(rows)
         self.checkpoints(trusted)
         self.receipts()
+        self.signatures()
         for head in expected:
             self.expect(head)
 
@@ -119,6 +115,7 @@ class Verifier:
                 self.problems.append(f"act {position} is not valid: it was changed, or one before it is missing")
                 return
             self.acts[previous := record["hash"]] = act
+            self.links.append(("acts", position, record))
 
     def chain(self, rows: dict[str, str]) -> None:
         """Every statement, in order; the first that does not hold ends the chain."""
@@ -126,12 +123,12 @@ class Verifier:
         for position, line in enumerate(self.pack.lines("statements.jsonl"), start=1):
             record = json.loads(line)
             statement = record["statement"]
-            why = self.fault(record, position, previous)
-            if why is not None:
+            if (why := self.fault(record, position, previous)) is not None:
                 self.problems.append(f"statement {statement.get('id')} is not valid: {why}")
                 return
             previous = record["hash"]
             self.heads.append((position, previous))
+            self.links.append(("statements", position, record))
             if statement.get("evidence"):
                 self.evidence(statement, rows)
             anchored = max(anchored, self.named_acts(record) if statement["policy"] else 0)
@@ -141,21 +138,20 @@ class Verifier:
 
     def named_acts(self, record: dict[str, Any]) -> int:
         """The acts that the terms of a statement name; returns the position of the last of them."""
-        statement, last = record["statement"], 0
+        statement, identity, last = record["statement"], f"statement {record['statement']['id']}", 0
         terms = json.loads(self.pack.read(f"policies/{statement['policy']}.json"))
         for term, kind in NAMED.items():
             if terms.get(term) is None:
                 continue
             act = self.acts.get(terms[term])
             if act is None or kind not in (None, act["kind"]):
-                absent = f"names an act ({term}) that is not in this pack: {terms[term]}"
-                self.problems.append(f"statement {statement['id']} {absent}")
+                self.problems.append(f"{identity} names an act ({term}) that is not in this pack: {terms[term]}")
                 continue
             last = max(last, act["position"])
             if term == "approved" and (why := self.unapproved(record, act)):
-                self.problems.append(f"statement {statement['id']} is not what was approved: {why}")
+                self.problems.append(f"{identity} is not what was approved: {why}")
             if term == "decided" and statement["id"] not in act["body"]["statements"]:
-                self.problems.append(f"statement {statement['id']} is none that the decision of its case names")
+                self.problems.append(f"{identity} is none that the decision of its case names")
         return last
 
     def unapproved(self, record: dict[str, Any], approved: dict[str, Any]) -> str | None:
@@ -170,11 +166,10 @@ class Verifier:
             return "its approval is of other content than its ID says"
         if approved["actor"].strip().casefold() in [act["actor"].strip().casefold() for act in asked]:
             return "its approval is by a person who asked for it"
-        if any(
-            content[part] != record["pool"][part.replace("pool", "name")] for part in ("pool", "period", "currency")
-        ):
+        pool = (record["pool"][part] for part in ("name", "period", "currency"))
+        if tuple(pool) != (content["pool"], content["period"], content["currency"]):
             return "its approval is of another pool"
-        entries = [json.loads(line) for line in self.pack.lines(entry_name(statement["position"]))]
+        entries = [json.loads(line) for line in self.pack.lines(ENTRIES.format(statement["position"]))]
         if statement["kind"] == "release":
             moved = [["release", name, -amount] for name, kind, _, amount, _ in entries if kind == "held-release"]
         elif statement["kind"] == "division":
@@ -186,13 +181,10 @@ class Verifier:
 
     def fault(self, record: dict[str, Any], position: int, previous: str) -> str | None:
         statement, pool = record["statement"], record["pool"]
-        if statement["position"] != position:
-            return f"its position is {statement['position']}, but the next position is {position}"
-        if record["previous"] != previous:
-            return "its previous hash is not that of the statement before it"
-        body, totals = hashlib.sha256(), dict[str, list[int]]()
-        entries: list[Any] = []
-        for line in self.pack.lines(entry_name(position)):
+        if (statement["position"], record["previous"]) != (position, previous):
+            return "its position or its previous hash does not follow from the statement before it"
+        body, totals, entries = hashlib.sha256(), dict[str, list[int]](), list[Any]()
+        for line in self.pack.lines(ENTRIES.format(position)):
             body.update(line)
             entry = json.loads(line)
             total = totals.setdefault(entry[1], [0, 0])
@@ -225,10 +217,9 @@ class Verifier:
         content = json.loads(payload)
         for key in (key for key, recorded in content.get("rows", {}).items() if rows.get(key) != recorded):
             self.problems.append(f"the row {key}, which statement {identity} rests on, is missing or changed")
-        tables = {"credit table": (content.get("credit") or {}).get("table")}
-        tables["payout table"] = (content.get("division") or {}).get("payout")
+        credit, division = (content.get(part) or {} for part in ("credit", "division"))
         kept = {name.split("/")[1].split(".")[0]: name for name in self.pack.names("tables")}
-        for title, table in tables.items():
+        for title, table in (("credit table", credit.get("table")), ("payout table", division.get("payout"))):
             if table in kept:
                 payload = self.pack.read(kept[table])
                 if hashlib.sha256(payload).hexdigest() != table:
@@ -243,13 +234,13 @@ class Verifier:
         csv.field_size_limit(sys.maxsize)
         rows = csv.DictReader(io.StringIO(table.decode("utf-8-sig"), newline=""))
         paid = sorted((row["contributor"], int(row["amount"].replace(".", ""))) for row in rows)
-        entries = map(json.loads, self.pack.lines(entry_name(statement["position"])))
+        entries = map(json.loads, self.pack.lines(ENTRIES.format(statement["position"])))
         posted = sorted((cell(name), amount) for name, kind, _, amount, _ in entries if kind == "payment")
         if posted != paid:
             self.problems.append(f"the payments of statement {statement['id']} differ from its payout table")
 
-    def publics(self) -> dict[str, str]:
-        names = (name for name in self.pack.names("keys") if name.endswith(".pem"))
+    def publics(self, folder: str = "keys") -> dict[str, str]:
+        names = (name for name in self.pack.names(folder) if name.endswith(".pem"))
         return {key_id(text): text for text in (self.pack.read(name).decode() for name in names)}
 
     def checkpoints(self, trusted: Iterable[Path]) -> None:
@@ -266,13 +257,9 @@ class Verifier:
                 self.problems.append(f"the signature of checkpoint {place} does not fit")
             elif not used or used[-1] != row["key"]:
                 used.append(row["key"])
-        keys = [path.read_text() for path in trusted]
+        keys = self.trusted = [path.read_text() for path in trusted]
         if not read or read[-1]["position"] < len(self.heads):
-            where = self.problems if keys else self.notes
-            where.append("the last statements are signed by no checkpoint of this pack")
-        places = {row["position"] for row in read}
-        if gaps := sorted(set(range(1, max(places, default=0))) - places):
-            self.notes.append(f"{len(gaps)} statements have no checkpoint in this pack, first the one at {gaps[0]}")
+            (self.problems if keys else self.notes).append("the last statements have no checkpoint in this pack")
         self.succession(used, publics, keys)
 
     def receipts(self) -> None:
@@ -289,17 +276,31 @@ class Verifier:
             elif self.good and signature["key"] not in self.good:
                 self.problems.append(f"{name} is signed by {signature['key']}, which signed no checkpoint")
             unsigned.discard(receipt["hash"])
-        if unsigned:
-            self.notes.append(f"decisions without a signed receipt in this pack: {len(unsigned)}")
+        self.notes += [f"decisions without a signed receipt in this pack: {len(unsigned)}"] if unsigned else []
+
+    def signatures(self) -> None:
+        """Every act and statement is signed by a key of the checkpoints, or of a home that this home trusted."""
+        publics, others = self.publics("writers") | self.publics(), set[str]()
+        where = self.problems if self.trusted else self.notes
+        if json.loads(self.pack.read("pack.json"))["format"] < 3:
+            where.append("an earlier version wrote this pack, without signatures of acts and statements")
+            return
+        for chain, position, record in self.links:
+            document = {"royalty": f"link of the {chain}", "position": position, "hash": record["hash"]}
+            key, value = record["signature"] or (None, "")
+            if key not in publics or not signed(document, value, publics[key]):
+                self.problems.append(f"{chain[:-1]} {position} is not signed by a key of this pack: it was forged")
+            elif key not in self.good:
+                others.add(key)
+        where += [f"the key {key} signed acts or statements, and no trusted key signed it" for key in sorted(others)]
 
     def succession(self, used: list[str], publics: dict[str, str], trusted: list[str]) -> None:
         """Every key that signed is trusted, or was signed by the one before."""
-        handed: set[tuple[str, str]] = set()
-        name = "keys/successions.json"
-        for row in json.loads(self.pack.read(name)) if self.pack.has(name) else ():
+        handed: list[tuple[str, str]] = []
+        for row in json.loads(self.pack.read(HANDED)) if self.pack.has(HANDED) else ():
             document = {key: row[key] for key in ("old", "new", "time")}
             if row["signature"] and row["old"] in publics and signed(document, row["signature"], publics[row["old"]]):
-                handed.add((row["old"], row["new"]))
+                handed.append((row["old"], row["new"]))
         good = self.good = {key_id(text) for text in trusted}
         for index, key in enumerate(used):
             excused = key in good and key not in used[:index]  # a key that was replaced signs no more
@@ -307,9 +308,10 @@ class Verifier:
                 if index or trusted:
                     self.problems.append(f"the key {key} signed checkpoints, and no trusted key signed it")
                 else:
-                    whose = "is that of this pack: compare it with one you trust (--key)"
-                    self.notes.append(f"the first key, {key}, {whose}")
+                    self.notes.append(f"the first key, {key}, is of this pack: compare it with one you trust (--key)")
             good.add(key)
+        for old, new in handed:
+            good.update({new} if old in good else ())
 
     def expect(self, head: str) -> None:
         """Look for a head that was kept elsewhere."""
@@ -326,12 +328,10 @@ class Verifier:
 
 def cell(name: str) -> str:
     """A name as a payout table has it: an apostrophe before it if a spreadsheet would take it for a formula."""
-    if not name.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return name
     try:
         float(name)
     except ValueError:
-        return f"'{name}"
+        return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
     return name
 
 

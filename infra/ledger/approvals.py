@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.acts import Act, UnknownAct, acts_of, append, read_acts
+from royalty.infra.ledger.acts import Act, UnknownAct, acts_of, append, read_acts, writing
 from royalty.infra.ledger.postings import LedgerConflict
-from royalty.infra.stores.database import lock
 from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.records import Seal
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,20 @@ class Approval:
 
 
 class Approvals:
-    """The approvals in the database of a ledger."""
+    """The approvals in the database of a ledger; its arguments are those of `Acts`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, seal: Seal | None = None) -> None:
+        self.engine, self.seal = engine, seal
 
     def all(self) -> list[Approval]:
         """All approvals, in the order of their first requests."""
         with Session(self.engine) as session:
-            return _grouped(read_acts(session))
+            return _grouped(read_acts(session, self.seal))
 
     def approval(self, reference: str) -> Approval:
         """An approval by its ID, or the first 6 characters of it."""
         with Session(self.engine) as session:
-            return _grouped(acts_of(session, "approval", reference))[0]
+            return _grouped(acts_of(session, self.seal, "approval", reference))[0]
 
     def request(self, actor: str, content: Mapping[str, Any], body: Mapping[str, Any]) -> Approval:
         """Ask for an approval; asking again for the same content adds nothing but who else asks.
@@ -70,10 +70,9 @@ class Approvals:
             body: what the second person needs to know, and what posts it.
         """
         reference = digest_of(content)[:12]
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
+        with writing(self.engine, self.seal) as session:
             try:
-                acts = acts_of(session, "approval", reference)
+                acts = acts_of(session, self.seal, "approval", reference)
             except UnknownAct:
                 acts = []
             known = _grouped(acts)
@@ -83,7 +82,7 @@ class Approvals:
                 )
             if known and (known[0].verdict is not None or _asked(acts, actor, body)):
                 return known[0]
-            acts.append(append(session, "approval", reference, "requested", actor, body))
+            acts.append(append(session, self.seal, "approval", reference, "requested", actor, body))
             return _grouped(acts)[0]
 
     def decide(
@@ -98,9 +97,8 @@ class Approvals:
         Raises:
             LedgerConflict: nothing waits under this ID, or this person asked for it.
         """
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            approval = _grouped(acts_of(session, "approval", reference))[0]
+        with writing(self.engine, self.seal) as session:
+            approval = _grouped(acts_of(session, self.seal, "approval", reference))[0]
             if approval.verdict is not None:
                 raise LedgerConflict(
                     f"an approval is given or refused once: {approval.id} was {approval.verdict.kind} on "
@@ -112,7 +110,7 @@ class Approvals:
                     "posted; somebody else approves it (`--by NAME`, or ROYALTY_ACTOR)"
                 )
             kind = "approved" if approve else "rejected"
-            act = append(session, "approval", approval.id, kind, actor, {"note": note})
+            act = append(session, self.seal, "approval", approval.id, kind, actor, {"note": note})
             return _grouped([*approval.acts, act])[0]
 
 

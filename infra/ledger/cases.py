@@ -14,9 +14,9 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from royalty.infra.ledger.acts import Act, acts_of, append, read_acts
+from royalty.infra.ledger.acts import Act, acts_of, append, read_acts, writing
 from royalty.infra.ledger.postings import LedgerConflict
-from royalty.infra.stores.database import lock
+from royalty.infra.stores.records import Seal
 
 Outcome = Literal["release", "reverse"]
 """What becomes of the money that a case holds: its contributors get it, or it returns to the pools' reserve."""
@@ -114,22 +114,22 @@ def cases_of(acts: Iterable[Act]) -> list[Case]:
     return [Case.of(own) for own in by_case.values()]
 
 
-def open_cases(session: Session) -> dict[str, list[str]]:
+def open_cases(session: Session, seal: Seal | None) -> dict[str, list[str]]:
     """IDs of the open cases of each contributor who has any."""
     held: dict[str, list[str]] = {}
-    for case in cases_of(read_acts(session)):
+    for case in cases_of(read_acts(session, seal)):
         for name in case.contributors if case.is_open else ():
             held.setdefault(name, []).append(case.id)
     return held
 
 
-def open_case(session: Session, reference: str) -> Case:
+def open_case(session: Session, seal: Seal | None, reference: str) -> Case:
     """An open case, by its ID or the start of it.
 
     Raises:
         LedgerConflict: there is no such case, or it is decided.
     """
-    case = Case.of(acts_of(session, "case", reference))
+    case = Case.of(acts_of(session, seal, "case", reference))
     if case.decision is not None:
         raise LedgerConflict(
             f"a decided case is closed: {case.id} was decided on {case.decision.created_at[:10]} by "
@@ -139,25 +139,28 @@ def open_case(session: Session, reference: str) -> Case:
 
 
 class Cases:
-    """The cases in the database of a ledger; `royalty.infra.ledger.decisions` decides them."""
+    """The cases in the database of a ledger; `royalty.infra.ledger.decisions` decides them.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    Its arguments are those of `royalty.infra.ledger.acts.Acts`.
+    """
+
+    def __init__(self, engine: Engine, seal: Seal | None = None) -> None:
+        self.engine, self.seal = engine, seal
 
     def all(self) -> list[Case]:
         """All cases, in the order of their opening."""
         with Session(self.engine) as session:
-            return cases_of(read_acts(session))
+            return cases_of(read_acts(session, self.seal))
 
     def case(self, reference: str) -> Case:
         """A case by its ID, or the first 6 characters of it."""
         with Session(self.engine) as session:
-            return Case.of(acts_of(session, "case", reference))
+            return Case.of(acts_of(session, self.seal, "case", reference))
 
     def held(self) -> dict[str, list[str]]:
         """IDs of the open cases of each contributor who has any."""
         with Session(self.engine) as session:
-            return open_cases(session)
+            return open_cases(session, self.seal)
 
     def open(
         self,
@@ -179,9 +182,8 @@ class Cases:
             "deadline": deadline,
             "evidence": [asdict(file) for file in evidence],
         }
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            return Case.of([append(session, "case", None, "opened", actor, body)])
+        with writing(self.engine, self.seal) as session:
+            return Case.of([append(session, self.seal, "case", None, "opened", actor, body)])
 
     def add_message(self, reference: str, actor: str, text: str, evidence: Sequence[Evidence] = ()) -> Case:
         """Add a message to an open case.
@@ -190,8 +192,7 @@ class Cases:
             LedgerConflict: there is no such case, or it is decided.
         """
         body: Mapping[str, Any] = {"text": text, "evidence": [asdict(file) for file in evidence]}
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
-            case = open_case(session, reference)
-            act = append(session, "case", case.id, "message", actor, body)
+        with writing(self.engine, self.seal) as session:
+            case = open_case(session, self.seal, reference)
+            act = append(session, self.seal, "case", case.id, "message", actor, body)
             return Case.of([*case.acts, act])

@@ -95,9 +95,9 @@ def decide(
         LedgerBroken: the ledger does not verify.
     """
     with ledger.writing() as session:
-        case = open_case(session, reference)
+        case, seal = open_case(session, ledger.witness, reference), ledger.witness
         _check_awards(case, awards)
-        others = {name: [other for other in ids if other != case.id] for name, ids in open_cases(session).items()}
+        others = {name: [other for other in ids if other != case.id] for name, ids in open_cases(session, seal).items()}
         places, book = _places(session, case, ledger)
         _check_covered(case, awards, places, book)
         kept: list[str] = []
@@ -116,7 +116,7 @@ def decide(
             "statements": list(posted.values()),
             "kept": kept,
         }
-        act = append(session, "case", case.id, "decided", actor, body)
+        act = append(session, seal, "case", case.id, "decided", actor, body)
         terms = {"case": case.id, "opened": case.acts[0].hash, "decided": act.hash}
         for key, moves in entries.items():
             place = places[key]
@@ -187,7 +187,7 @@ def _places(session: Session, case: Case, ledger: Ledger) -> tuple[dict[str, Pla
     Returns:
         The pools; and the head of the chain, with balances of all accounts.
     """
-    book, places = Book(), dict[str, Place]()
+    book, places = Book(seal=ledger.witness), dict[str, Place]()
     lines: dict[str, list[Any]] = defaultdict(list)
     posted = list[StatementRow]()
     for page in verified_pages(session, ledger.kept()):

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.ledger.stray_rows import Problem
 from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.links import unsigned_link
 from royalty.infra.stores.records import Seal, unsigned_record, written_rows
 from royalty.infra.stores.tables import (
     CreditTableRow,
@@ -56,7 +57,7 @@ def store_evidence(session: Session, content: Mapping[str, Any] | None) -> str |
 
 
 def evidence_problem(session: Session, statements: Sequence[StatementRow], seal: Seal | None) -> Problem | None:
-    """The first row that contradicts the evidence of statements, or what was recorded and signed when it was written.
+    """The first row that contradicts the evidence of statements or what was recorded and signed, or unsigned statement.
 
     Args:
         statements: with valid hashes.
@@ -87,6 +88,10 @@ def _problems(session: Session, statements: Sequence[StatementRow], seal: Seal |
     yield from _changed_rows(session, contents)
     if seal is not None and (unsigned := unsigned_record(session, rows, seal)) is not None:
         yield Problem("row", *unsigned)
+    if (unsigned_statement := unsigned_link(session, "statements", [row.hash for row in statements], seal)) is not None:
+        position, why = unsigned_statement
+        named = statements[position - 1].id if position <= len(statements) else f"in position {position}"
+        yield Problem("statement", named, why)
 
 
 def _changed_rows(session: Session, contents: Mapping[str, str]) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from royalty.infra.ledger.acts import writing
 from royalty.infra.ledger.book import listing, pages
 from royalty.infra.ledger.cases import open_cases
 from royalty.infra.ledger.change import Corrections, Entry, PoolChange, people_of
@@ -34,6 +35,7 @@ from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
 from royalty.infra.stores.database import insert_rows, lock
 from royalty.infra.stores.keys import digest_of
+from royalty.infra.stores.links import sign_link
 from royalty.infra.stores.records import Records
 from royalty.infra.stores.tables import (
     CreditTableRow,
@@ -59,8 +61,7 @@ class Ledger(LedgerReader):
         if self.witness is not None:
             self.witness.prepare()
             Records(self.engine, self.witness).prepare()
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
+        with writing(self.engine, self.witness) as session:
             yield session
         if self.witness is not None:
             self.witness.publish(self.heads(after=self.witness.latest()))
@@ -189,7 +190,7 @@ class Ledger(LedgerReader):
                     f"only held money can be released: {label(row)} holds nothing for "
                     f"{', '.join(map(repr, unknown))}; it holds money for {', '.join(held) or 'nobody'}"
                 )
-            check_no_case(open_cases(session), names)
+            check_no_case(open_cases(session, self.witness), names)
             entries = [
                 entry_row(row, entry)
                 for name in names
@@ -308,7 +309,7 @@ def entry_row(pool: PoolRow, entry: Entry) -> EntryValues:
 
 
 def close_statement(session: Session, book: Book, pool: PoolRow, entries: Sequence[EntryValues], **fields: Any) -> str:
-    """Write the entries, and then the statement, which the database accepts if they sum to zero.
+    """Write the entries, and then the signed statement, which the database accepts if they sum to zero.
 
     The book then ends with this statement, so that another one may follow.
 
@@ -323,6 +324,7 @@ def close_statement(session: Session, book: Book, pool: PoolRow, entries: Sequen
     statement |= {"body": digest, "totals": totals}
     head = header_hash(statement, vars(pool), book.head)
     session.add(StatementRow(pool=pool.id, previous=book.head, hash=head, **statement))
+    sign_link(session, book.seal, "statements", statement["position"], head)
     session.flush()
-    book.head, book.position = head, book.position + 1
+    book.head, book.position = head, statement["position"]
     return str(fields["id"])

@@ -191,6 +191,7 @@ class Book:
         accounts: minor units by currency and contributor that pools before this one left on accounts.
         related: for each contributor, names of the pools and of the runs by which money moved on their account.
         head, position: hash and position of the last statement of all pools.
+        seal: signs the statements that follow; None: they are not signed.
     """
 
     pages: list[Page] = field(default_factory=list)
@@ -198,6 +199,7 @@ class Book:
     related: dict[str, set[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(set))
     head: str = GENESIS
     position: int = 0
+    seal: Seal | None = None
 
     @classmethod
     def read(cls, session: Session, pool: str, kept: Iterable[Head], seal: Seal | None) -> Book:
@@ -212,7 +214,7 @@ class Book:
         Raises:
             LedgerBroken: the ledger does not verify.
         """
-        book, posted = cls(), list[StatementRow]()
+        book, posted = cls(seal=seal), list[StatementRow]()
         for page in verified_pages(session, kept):
             posted.append(page.statement)
             book.head, book.position = page.statement.hash, page.statement.position

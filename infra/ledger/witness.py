@@ -10,7 +10,7 @@ from royalty.infra.stores.records import Seal
 
 
 class Witness(Seal, Protocol):
-    """Keeps the head of the ledger after each statement, for example in signed files, and signs the records of rows."""
+    """Keeps the head of the ledger after each statement, for example in signed files, and signs rows and acts."""
 
     def prepare(self) -> None:
         """Check that heads can be kept, before anything is posted."""

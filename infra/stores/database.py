@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 
 from royalty.infra.stores.artifacts import StoreError
 
-SCHEMA = "9"
+SCHEMA = "10"
 """Version of the schema that this code reads and writes: the newest in `infra/stores/migrations`."""
 VERSION_TABLE = "royalty_version"
 LOCK = 0x726F79616C7479

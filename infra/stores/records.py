@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -31,21 +31,29 @@ from royalty.infra.stores.tables import (
 RECORDED: tuple[type[Any], ...] = (StageRow, CoalitionRow, MeasurementRow, RunRow, AnchorRow, CreditTableRow)
 """Tables whose rows have a record."""
 
+Sealed = Literal["rows", "links"]
+"""What is signed in the database: records of rows, and links of chains (`royalty.infra.stores.links`)."""
+COVERED = "its record, its time or its lineage"
+
 
 class Seal(Protocol):
-    """Signs records, for example with the key of checkpoints."""
+    """Signs records and links, for example with the key of checkpoints."""
 
     def sign(self, document: Mapping[str, Any]) -> tuple[str, str]:
         """Identification of the key, and the signature."""
 
-    def fault(self, document: Mapping[str, Any], key: str, signature: str) -> str | None:
-        """Why a signature does not count; None if it does."""
+    def fault(self, document: Mapping[str, Any], key: str, signature: str, covered: str) -> str | None:
+        """Why a signature does not count; None if it does.
 
-    def seals(self) -> bool:
-        """Whether records are signed already. If not, those that are there are signed as they are, once."""
+        Args:
+            covered: what a signature of such a document covers, for the sentence.
+        """
 
-    def start_sealing(self, earlier: int) -> None:
-        """Keep, apart from the database, that records are signed from now on, and how many earlier ones were."""
+    def seals(self, what: Sealed) -> bool:
+        """Whether these are signed already. If not, those that are there are signed as they are, once."""
+
+    def start_sealing(self, what: Sealed, earlier: int) -> None:
+        """Keep, apart from the database, that these are signed from now on, and how many earlier ones were."""
 
 
 class Written(NamedTuple):
@@ -73,7 +81,7 @@ class Records:
         Raises:
             StoreError: there is no key to sign them with; or it cannot be kept that they were signed.
         """
-        if self.seal is None or self.seal.seals():
+        if self.seal is None or self.seal.seals("rows"):
             return
         signed = 0
         with Session(self.engine) as session, session.begin():
@@ -82,7 +90,7 @@ class Records:
                 for run, document in documents(session, written_rows(session)):
                     session.add(self._signature(self.seal, run, document))
                     signed += 1
-        self.seal.start_sealing(signed)
+        self.seal.start_sealing("rows", signed)
 
     def add(self, session: Session, row: Recorded, edges: Iterable[Edge] = (), flow_run: str | None = None) -> None:
         """Write the record, lineage and signature of a row that was just written; its number and time are known."""
@@ -150,7 +158,7 @@ def unsigned_record(session: Session, rows: Mapping[str, Written], seal: Seal) -
     for run, document in documents(session, rows):
         if run not in signatures:
             return run, "its record is not signed, so the product did not write it"
-        if (why := seal.fault(document, *signatures[run])) is not None:
+        if (why := seal.fault(document, *signatures[run], COVERED)) is not None:
             return run, why
     removed = min(map(str, signatures.keys() - rows.keys()), default=None)
     return None if removed is None else (removed, "it was removed from the run store after it was signed")

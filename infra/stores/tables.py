@@ -121,6 +121,17 @@ class SignatureRow(Base):
     value: Mapped[str]
 
 
+class LinkSignatureRow(Base):
+    """The signature of an act or a statement by its position; see `royalty.infra.stores.links`."""
+
+    __tablename__ = "link_signatures"
+
+    chain: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    value: Mapped[str]
+
+
 class CreditTableRow(Base):
     """The credit table of a run; the latest row of a run is the one to pay."""
 

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from royalty.infra.audit import verifier
-from royalty.infra.audit.checkpoints import Notary
+from royalty.infra.audit.checkpoints import WRITERS, Notary
 from royalty.infra.audit.pack import Packed, write_pack
 from royalty.infra.audit.receipts import Receipts
 from royalty.infra.audit.signing import new_key
@@ -30,7 +30,10 @@ from royalty.infra.ledger.postings import LedgerBroken
 from royalty.infra.pages.audit import render_audit
 from royalty.infra.pages.cells import csv_bytes
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
+from royalty.infra.stores.chain import act_hash
 from royalty.infra.stores.database import open_database
+from royalty.infra.stores.links import link_document, sign_earlier_links
+from royalty.infra.stores.records import Records
 from royalty.infra.stores.runstore import RunStore, StageRecord
 from tests.ledgers import before_evidence, euros, rewrite
 
@@ -48,6 +51,16 @@ class Books:
 
     def pack(self, name: str = "pack") -> Packed:
         return write_pack(self.folder / name, self.ledger, self.artifacts, self.notary, render_audit)
+
+    def sign_anew(self) -> None:
+        """Sign all of a database without triggers as if it were of an earlier version, by a key of the owner's."""
+        shutil.rmtree(self.notary.root)
+        with self.ledger.engine.begin() as connection:
+            for table in ("signatures", "link_signatures"):
+                connection.execute(text(f"DELETE FROM {table}"))
+        self.ledger.witness = self.notary = Notary(self.folder / "audit")
+        Records(self.ledger.engine, self.notary).prepare()
+        sign_earlier_links(self.ledger.engine, self.notary)
 
 
 @pytest.fixture
@@ -68,9 +81,9 @@ def books(tmp_path: Path) -> Books:
     books.ledger.post("may", euros(table, NAMES, evidence=evidence, terms=terms, source="digits"))
     books.ledger.post("june", euros("v2", {"zoë": 10}, held={"=cmd": 5}), replace=True)
     books.ledger.release("june", ["=cmd"])
-    case = Cases(engine).open("clerk", claimant="Agency", contributors=["zoë"], reason="copies")
+    case = Cases(engine, notary).open("clerk", claimant="Agency", contributors=["zoë"], reason="copies")
     decide(books.ledger, case.id, "judge", outcome="release", reason="her own")
-    Receipts(notary).write_missing(Acts(engine).all())
+    Receipts(notary).write_missing(Acts(engine, notary).all())
     return books
 
 
@@ -164,11 +177,7 @@ def test_a_ledger_rewritten_with_all_that_its_owner_has_is_noticed_by_one_kept_c
     with pytest.raises(LedgerBroken, match="was rewritten since"):
         books.pack("refused")
     assert not (tmp_path / "refused").exists()
-    shutil.rmtree(books.notary.root)
-    with books.ledger.engine.begin() as connection:
-        connection.execute(text("DELETE FROM signatures"))  # the rows are signed anew, as if of an earlier version
-    books.notary = Notary(tmp_path / "audit")
-    books.ledger.witness = books.notary
+    books.sign_anew()
     for table in books.folder.glob("artifacts/*/*"):  # left out of the pack, as the payout table would tell
         table.unlink()
     books.ledger.post("july", euros("v3", {"zoë": 1}))
@@ -183,8 +192,7 @@ def test_a_ledger_rewritten_with_all_that_its_owner_has_is_noticed_by_one_kept_c
 def test_checkpoints_of_the_ledger_before_it_was_rewritten_are_noticed_in_a_pack(books: Books, tmp_path: Path) -> None:
     books.pack("before")
     rewrite(books.ledger, "=cmd", "zoë")
-    shutil.rmtree(books.notary.root)
-    books.ledger.witness = books.notary = Notary(tmp_path / "audit")
+    books.sign_anew()
     books.pack("after")
     for folder in ("checkpoints", "keys"):
         shutil.rmtree(tmp_path / "after" / folder, ignore_errors=True)
@@ -196,8 +204,7 @@ def test_checkpoints_of_the_ledger_before_it_was_rewritten_are_noticed_in_a_pack
 
 def test_payments_that_differ_from_the_payout_table_are_noticed(books: Books) -> None:
     rewrite(books.ledger, "=cmd", "zoë", 1)
-    shutil.rmtree(books.notary.root)
-    books.ledger.witness = books.notary = Notary(books.folder / "audit")
+    books.sign_anew()
     books.pack()
     assert verifier.verify(books.folder / "pack").problems == [
         f"the payments of statement {books.ledger.statements()[0].id} differ from its payout table"
@@ -219,11 +226,11 @@ def test_statements_of_the_version_before_are_packed_and_verified(books: Books) 
 def approved(books: Books, pool: str, entries: list[list[object]], by: str = "boss") -> str:
     """Hash of the act by which a second person approves entries of a pool, which a clerk asked for."""
     content = {"pool": pool, "period": "", "currency": "EUR", "entries": sorted(entries, key=str)}
-    engine = books.ledger.engine
-    approvals = Approvals(engine)
+    engine, notary = books.ledger.engine, books.notary
+    approvals = Approvals(engine, notary)
     asked = approvals.request("clerk", content, {"content": content, "reasons": ["it is large"]})
     if by.strip() == "clerk":  # which the product refuses
-        return Acts(engine).record("approval", "approved", by, {"note": ""}, asked.id).hash
+        return Acts(engine, notary).record("approval", "approved", by, {"note": ""}, asked.id).hash
     verdict = approvals.decide(asked.id, by, approve=True, note="", same=str.__eq__).verdict
     assert verdict is not None
     return verdict.hash
@@ -253,8 +260,8 @@ DIVIDED: list[list[object]] = [["held", "bob", 5], ["payment", "zoë", 10], ["po
 
 
 def test_approvals_and_decisions_are_in_the_pack_and_compared(books: Books) -> None:
-    ledger, engine = books.ledger, books.ledger.engine
-    case = Cases(engine).open("clerk", claimant="Agency", contributors=["bob"], reason="copies")
+    ledger = books.ledger
+    case = Cases(ledger.engine, books.notary).open("clerk", claimant="Agency", contributors=["bob"], reason="copies")
     terms = {"holds": {"bob": [f"case {case.id}"]}, "approved": approved(books, "july", DIVIDED)}
     ledger.post("july", euros("v1", {"zoë": 10}, held={"bob": 5}, terms=terms))
     decide(ledger, case.id, "judge", outcome="reverse", reason="copied", awards=[Award("bob", "zoë", 3, "EUR")])
@@ -272,6 +279,66 @@ def test_approvals_and_decisions_are_in_the_pack_and_compared(books: Books) -> N
     assert "names an act (approved) that is not in this pack" in cut
     acts.unlink()
     assert len(verifier.verify(books.folder / "pack").problems) == 5, "two approvals, two acts of a case, and a receipt"
+
+
+@pytest.mark.parametrize("change", ["added", "unsigned", "by another key", "by a key of the pack"])
+def test_an_act_that_the_product_did_not_sign_is_noticed_in_a_pack(books: Books, change: str) -> None:
+    books.pack()
+    file = books.folder / "pack/acts.jsonl"
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    last = records[-1]
+    stranger = new_key(books.folder / "stranger.pem")
+    if change == "added":
+        act = {**last["act"], "position": 3, "kind": "message", "body": {"text": "forged"}}
+        records.append({**last, "act": act, "previous": last["hash"], "hash": act_hash(act, last["hash"])})
+    elif change == "unsigned":
+        last["signature"] = None
+    else:
+        last["signature"] = [stranger.id, stranger.sign(link_document("acts", 2, last["hash"]))]
+    if change == "by a key of the pack":
+        (books.folder / "pack/keys/stranger.pem").write_text(stranger.public)
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    trusted = books.folder / "trusted.pem"
+    trusted.write_text(books.notary.signer.public)
+    (problem,) = verifier.verify(books.folder / "pack", trusted=[trusted]).problems
+    if change == "by a key of the pack":
+        assert f"the key {stranger.id} signed acts or statements, and no trusted key signed it" in problem
+        assert problem in verifier.verify(books.folder / "pack").notes, "a pack without a trusted key shows itself only"
+    else:
+        assert f"act {len(records)} is not signed by a key of this pack" in problem
+        assert bare(books.folder / "pack").returncode == 1
+
+
+def test_acts_of_a_home_that_is_trusted_are_in_the_pack_with_its_key(books: Books) -> None:
+    there = Notary(books.folder / "there")
+    (there.root / WRITERS).mkdir(parents=True)
+    (there.root / WRITERS / "here.pem").write_text(books.notary.signer.public)
+    Acts(books.ledger.engine, there).record("opt-out", "recorded", "clerk", {"contributor": "x", "works": []})
+    (books.notary.root / WRITERS).mkdir()
+    (books.notary.root / WRITERS / "there.pem").write_text(there.signer.public)
+    books.pack()
+    says = f"the key {there.signer.id} signed acts or statements, and no trusted key signed it"
+    found = verifier.verify(books.folder / "pack")
+    assert (found.problems, says in found.notes) == ([], True)
+    keys = [books.folder / f"{name}.pem" for name in ("here", "there")]
+    for file, notary in zip(keys, (books.notary, there), strict=True):
+        file.write_text(notary.signer.public)
+    assert verifier.verify(books.folder / "pack", trusted=keys).problems == []
+    assert verifier.verify(books.folder / "pack", trusted=keys[:1]).problems == [says]
+
+
+def test_a_pack_of_the_version_before_has_no_signatures_of_acts(books: Books) -> None:
+    books.pack()
+    pack = books.folder / "pack"
+    (pack / "pack.json").write_text('{"format":2,"statements":3}')
+    for name in ("acts.jsonl", "statements.jsonl"):
+        records = [json.loads(line) for line in (pack / name).read_text().splitlines()]
+        lines = ({part: value for part, value in record.items() if part != "signature"} for record in records)
+        (pack / name).write_text("".join(json.dumps(record) + "\n" for record in lines))
+    says = "an earlier version wrote this pack, without signatures of acts and statements"
+    found = verifier.verify(pack)
+    assert (found.problems, says in found.notes) == ([], True)
+    assert verifier.verify(pack, trusted=[*(pack / "keys").glob("*.pem")]).problems == [says]
 
 
 @pytest.mark.parametrize(

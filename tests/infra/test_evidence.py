@@ -212,7 +212,8 @@ def test_rows_of_the_schema_before_are_recorded_when_it_is_opened(tmp_path: Path
     with ledger.engine.begin() as connection:
         before = sorted(map(tuple, connection.execute(text("SELECT run, content FROM origins"))))
         connection.execute(text("DELETE FROM origins WHERE run LIKE '% %' OR run = 'measurement-key'"))
-        connection.execute(text("DROP TABLE signatures"))
+        for table in ("signatures", "link_signatures"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '7'"))
     assert "nothing was recorded with it" in ledger.verify().problem
     ledger.engine.dispose()
