@@ -27,6 +27,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
 from royalty.infra.audit.signing import PEM, load_key
+from royalty.infra.ledger.acts import Acts
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.settings import Settings, cores, masked
 from royalty.infra.stores import tables
@@ -35,7 +36,7 @@ from royalty.infra.stores.database import SCHEMA, open_database
 from royalty.infra.stores.keys import code_commit
 from royalty.infra.stores.weights import WeightsError, WeightsStore
 from royalty.infra.wording import counted
-from royalty.infra.workspace import FREE_SPACE
+from royalty.infra.workspace import FREE_SPACE, notary
 
 ANSWER_SECONDS = 10
 DRIFT_SECONDS = 60
@@ -221,25 +222,27 @@ def _tracking_database(uri: str) -> Finding:
 
 
 def ledger(settings: Settings) -> Finding:
-    """Check that the run store and the ledger open, and that the chain of statements is valid."""
+    """Check that run store and ledger open, and that rows, acts and statements are valid and signed by trusted keys."""
     url = settings.run_store_url
     try:
         file = _sqlite_file(url)
         if file is not None and not file.exists():
             return Finding("ledger", True, f"{file}, which the first run creates")
-        verified = Ledger(open_database(url)).verify()
+        engine, keeper = open_database(url), notary(settings)
+        signed = keeper.seals("rows") and keeper.seals("links")
+        seal = keeper if signed else None
+        verified = Ledger(engine, seal).verify()
+        problems = [verified.problem] if verified.broken is not None else []
+        problems += [*Acts(engine, seal).problems(), *keeper.problems()]
     except (StoreError, ArgumentError, DBAPIError) as error:
         return Finding("ledger", False, str(error))
-    if verified.broken is not None:
-        return Finding(
-            "ledger",
-            False,
-            f"in {masked(url)}, {verified.problem}; restore the database from a backup, and make no payment from this "
-            "one",
-        )
-    return Finding(
-        "ledger", True, f"{masked(url)}, schema {SCHEMA}, {counted(verified.statements, 'statement')}, all verified"
-    )
+    if problems:
+        remedy = "restore the database from a backup, and make no payment from this one"
+        return Finding("ledger", False, f"in {masked(url)}, {'; '.join(problems)}; {remedy}")
+    unsigned = "; rows, acts and statements are not signed yet: the next command that writes signs them"
+    verified_by = "all verified, with signatures" if signed else f"all verified{unsigned}"
+    statements = counted(verified.statements, "statement")
+    return Finding("ledger", True, f"{masked(url)}, schema {SCHEMA}, {statements}, {verified_by}")
 
 
 def disk(root: Path) -> Finding:

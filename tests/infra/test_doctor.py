@@ -15,12 +15,16 @@ from typer.testing import CliRunner, Result
 
 import royalty.infra.doctor
 from royalty.flows.cli.app import app
+from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.audit.signing import new_key
 from royalty.infra.doctor import Finding
 from royalty.infra.processes.machine import free_port
 from royalty.infra.settings import Settings, settings
+from royalty.infra.stores.runstore import RunStore, StageRecord
 from royalty.infra.stores.weights import RECORD
 from royalty.infra.workspace import open_workspace
+from tests.infra.test_signed_links import forge_act
+from tests.ledgers import euros
 
 LINES = ["versions", "devices", "weights", "Prefect", "MLflow", "ledger", "disk", "permissions", "key", "clock"]
 
@@ -84,6 +88,34 @@ def test_a_machine_that_will_do_passes_before_its_first_run_and_after(tmp_path: 
     assert f"{pem}, not encrypted: whoever reads it, or a backup of it" in found["key"].says
     shown = CliRunner().invoke(app, ["doctor"])
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["✓", line] for line in LINES]
+
+
+def test_the_ledger_is_verified_with_the_key_of_the_home(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path / "home")
+    space = open_workspace(home)
+    space.ledger.post("may", euros("v1", {"ann": 60}))
+    space.acts.record("case", "opened", "clerk", {"reason": "copies"}, "c1")
+    assert doctor()[1]["ledger"].says.endswith("1 statement, all verified, with signatures")
+    marks = [home.root / "audit/checkpoints" / name for name in ("rows.json", "links.json")]
+    for mark in marks:
+        mark.rename(mark.with_suffix(".away"))
+    assert "are not signed yet: the next command that writes signs them" in doctor()[1]["ledger"].says
+    for mark in marks:
+        mark.with_suffix(".away").rename(mark)
+    stranger = Notary(tmp_path / "there/audit")
+    RunStore(space.ledger.engine, stranger).record_stage(StageRecord("train", "theirs", {}, {}, 1.0))
+    with space.ledger.engine.begin() as connection:
+        forge_act(connection)
+    checkpoint = home.root / "audit/checkpoints/00000001.json"
+    checkpoint.write_text(checkpoint.read_text().replace('"time":"20', '"time":"19'))
+    done, found = doctor()
+    assert (done.exit_code, found["ledger"].passes) == (1, False)
+    for difference in (
+        f"row theirs is not valid: it is signed by the key {stranger.signer.id}, which is none of",
+        "act 2 ('decided' of case c1) is not valid: it is not signed",
+        "00000001.json was changed: its signature does not fit",
+    ):
+        assert difference in found["ledger"].says
 
 
 def test_each_line_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
