@@ -7,6 +7,7 @@ from prefect import flow
 from royalty.flows.languages import chosen_language
 from royalty.flows.mistakes import explained
 from royalty.flows.payout import PayoutResult, payout
+from royalty.flows.use import payout_by_use
 from royalty.infra.ledger.approvals import Approval
 from royalty.infra.servers.suspended import resume
 from royalty.infra.settings import settings
@@ -34,7 +35,8 @@ def approve(approval: str, note: str = "", by: str | None = None) -> tuple[Appro
     decided = decide_approval(approval, by, approve=True, note=note, language=chosen_language())
     if _resumed(decided):
         return decided, None
-    return decided, payout(**decided.request["call"])
+    call = decided.request["call"]
+    return decided, payout_by_use(**call) if "usage" in call else payout(**call)
 
 
 @flow(name="reject", flow_run_name="reject {approval}")

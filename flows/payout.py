@@ -204,7 +204,7 @@ def settle(
     export: ExportName | None = None,
     agreed: ApprovalConfig | None = None,
     suspends: bool = False,
-    waits: bool = True,
+    call: Mapping[str, Any] | None = None,
 ) -> DividedPool:
     """Divide a pool, show what posting the division changes, and then post it, or only propose it.
 
@@ -215,8 +215,9 @@ def settle(
         posting: post the division; otherwise it is a proposal.
         export: format of payment files that are written once a second person has approved the payout.
         agreed: rules of approval of the run, which other terms may only replace with an approval.
-        waits: a posting that needs a second person can wait; if not, it is refused.
         suspends: the flow run of a deployment waits for a second person; other calls return a proposal.
+        call: arguments of the flow that posts it once a second person has approved it, besides terms and options; by
+            default those of `payout`.
     """
     division = divide(credit, terms, pool, payees=payees, source=source)
     if division.change is None:
@@ -228,8 +229,8 @@ def settle(
     show_change(source, division, posting=posting)
     if not posting:
         return division
-    call = {"credit": source, "config": terms.model_dump(mode="json"), "replace": replace, "export": export}
-    call, language = call if waits else {}, chosen_language()
+    options = {"config": terms.model_dump(mode="json"), "replace": replace, "export": export}
+    call, language = {**options, **({"credit": source} if call is None else call)}, chosen_language()
     approved = approve_division(pool, terms, payees, division, call, agreed, language=language)
     if approved.waiting and suspends and deployed_flow_run() is not None:
         wait_for_verdict(approved)

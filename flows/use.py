@@ -21,7 +21,7 @@ from royalty.tasks.pay.payees import load_payees
 from royalty.tasks.pay.payment_files import ExportName, check_export
 from royalty.tasks.pay.periods import in_period
 from royalty.tasks.pay.statements import terms_of_run
-from royalty.tasks.pay.usage import by_use, join_use, read_usage
+from royalty.tasks.pay.usage import by_use, join_use, read_usage, source_of_use
 
 
 @flow(name="payout-by-use", flow_run_name="payout by use of {model}")
@@ -46,6 +46,8 @@ def payout_by_use(
         config: terms of the payout with `use`; the run's terms by default.
         credit: name of a run, or the digest of its credit table, for the training part; None if there is no such part.
         replace, dry_run, export, accept_uncertainty: see `royalty.flows.payout.payout`.
+
+    If the terms have rules of approval, the posting waits for a second person as one by credit does.
 
     Raises:
         InputError: use or credit are unknown or do not pass the terms; nothing is posted.
@@ -82,8 +84,10 @@ def payout_by_use(
         source=of,
         posting=not dry_run,
         replace=replace,
+        export=export,
         agreed=agreed,
-        waits=False,
+        suspends=True,
+        call={"usage": source_of_use(usage), "model": model, "version": version, "credit": credit},
     )
     result = paid_out(division, terms, of, pool, payees=payees, export=export, dry_run=dry_run)
     counted = used.outputs

@@ -12,6 +12,7 @@ import pytest
 from prefect import Task
 
 import royalty.flows.payout
+import royalty.flows.use
 from royalty.flows.payout import PayoutResult
 from royalty.infra.settings import settings
 from royalty.infra.stores.keys import digest_of
@@ -31,9 +32,10 @@ def paying_home(folder: Path) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROYALTY_HOME", str(folder))
         forget_homes()
-        for name, known in vars(royalty.flows.payout).copy().items():
-            if isinstance(known, Task):
-                patch.setattr(royalty.flows.payout, name, known.fn)
+        for module in (royalty.flows.payout, royalty.flows.use):
+            for name, known in vars(module).copy().items():
+                if isinstance(known, Task):
+                    patch.setattr(module, name, known.fn)
         yield open_workspace(settings())
     forget_homes()
 

@@ -19,7 +19,6 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.events import emit
 from royalty.infra.workspace import Workspace, notary, open_workspace
-from royalty.models.base.errors import InputError
 from royalty.models.payout.approval import reasons_to_wait, same_person
 from royalty.models.payout.payees import Payee
 from royalty.tasks.config.payout import ApprovalConfig, PayoutConfig
@@ -72,7 +71,7 @@ def approve_division(
     """Find out whether the posting of a division may go on, and ask a second person if need be.
 
     Args:
-        call: arguments of the flow `payout`, which posts it once it is approved; empty: it cannot wait.
+        call: arguments of the flow `payout` or, with `usage`, `payout_by_use`, which posts it once it is approved.
         agreed: rules of approval of the run.
         language: of the page of the approval.
     """
@@ -142,7 +141,7 @@ def _asked(
         gets: minor units that each contributor is paid by the posting.
         entries: kind, contributor and minor units of everything that it would write.
         basis: what the posting follows from, and what it replaces.
-        call: arguments of the flow `payout`, which posts it once it is approved.
+        call: as for `approve_division`.
         agreed: rules of approval of the run.
 
     Returns:
@@ -161,11 +160,6 @@ def _asked(
     )
     if not reasons:
         return None
-    if not call:
-        raise InputError(
-            f"payouts by use cannot wait for a second person yet, and this one would, because {'; '.join(reasons)}. "
-            "Nothing was posted; pay by credit alone, or agree on other terms"
-        )
     receiving = sorted(name for name, amount in gets.items() if amount > 0)
     known = {name: payees[name] for name in receiving if name in payees} if payees is not None else {}
     content = {

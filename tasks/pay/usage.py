@@ -112,6 +112,11 @@ def read_usage(source: str, model: str, version: str, period: str, credit: Credi
     return run_here(USAGE, inputs, compute)
 
 
+def source_of_use(source: str) -> str:
+    """The source as whoever approves the payout names it, in whichever folder they are."""
+    return source if source == LOG else str(Path(source).absolute())
+
+
 @task(name="join credit and use", cache_policy=NO_CACHE)
 def join_use(usage: Usage, credit: Credited | None, config: PayoutConfig) -> Used:
     """Make the table that a pool is divided by: credit for the training part, and use for the output part.

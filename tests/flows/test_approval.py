@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 import royalty.flows.approval
 from royalty.flows.payout import payout
+from royalty.flows.use import payout_by_use
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.settings import settings
 from royalty.infra.stores.tables import PolicyRow
@@ -37,6 +38,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace
     monkeypatch.setenv("ROYALTY_ACTOR", "clerk")
     with paying_home(tmp_path / "home") as space, monkeypatch.context() as patch:
         patch.setattr(royalty.flows.approval, "payout", payout.fn)
+        patch.setattr(royalty.flows.approval, "payout_by_use", payout_by_use.fn)
         credited(space, "show", CREDIT)
         yield space
 
@@ -172,6 +174,61 @@ def test_an_approved_release_leaves_the_terms_of_its_pool_as_they_are(space: Wor
         pay("show", {**terms, "checks": {}}, release=["bob"])
 
 
+USED = {**TERMS, "period": "2026-05", "use": {"training": 0.2}, "limits": {"stderr": None}}
+
+
+def use_of(folder: Path, *contributors: str) -> Path:
+    """A file of generations of May, each by one contributor."""
+    rows = [f"{number},2026-05-02,1,{name},1" for number, name in enumerate(contributors)]
+    file = folder / "use.csv"
+    file.write_text("\n".join(["id,time,revenue,contributor,share", *rows]))
+    return file
+
+
+def by_use(terms: dict[str, Any], **more: Any) -> Any:
+    return payout_by_use.fn("use.csv", "letters", terms, credit="show", **more)
+
+
+def test_a_payout_by_use_waits_and_is_posted_by_a_second_person(
+    space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    use_of(tmp_path, "bob", "bob")
+    first, again = by_use(USED), by_use(USED)
+    assert (first.statement, first.files, space.ledger.statements()) == (None, [], [])
+    assert first.approval == again.approval
+    assert "because it pays €100.00, which is above €50.00; it pays for the first time ann, bob" in first.notes[0]
+    with pytest.raises(LedgerConflict, match="approved by a second person, and 'clerk' asked for"):
+        approve(first.approval, by="clerk")
+    monkeypatch.chdir(space.root)  # the second person may be in another folder
+    approval, result = approve(first.approval)
+    (posted,) = space.ledger.statements()
+    assert result.statement == posted.id
+    assert posted.paid == {"bob": 8500, "ann": 1500}
+    assert space.ledger.terms("fund", posted.valuation, period="2026-05")["approved"] == approval.verdict.hash
+    monkeypatch.chdir(tmp_path)
+    assert by_use(USED).statement == posted.id, "repeating it asks nobody"
+
+
+def test_an_approval_is_of_this_use(space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    use_of(tmp_path, "bob")
+    waiting = by_use(USED)
+    use_of(tmp_path, "ann")  # after the request, by whoever can write the file
+    _, posted = approve(waiting.approval)
+    assert posted.statement is None
+    assert posted.approval != waiting.approval
+    royalty.flows.approval.reject.fn(posted.approval, "other use", by="boss")
+    assert "boss rejected approval" in by_use(USED).notes[0]
+    use_of(tmp_path, "bob")
+    assert by_use(USED).statement is not None
+    without = {part: value for part, value in USED.items() if part != "approval"}
+    use_of(tmp_path, "ann")
+    loosened = by_use(without, replace=True)
+    assert loosened.statement is None
+    assert "its rules of approval are not those that the pool was last divided by" in loosened.notes[0]
+
+
 @pytest.mark.slow
 @pytest.mark.cli
 def test_on_the_command_line(royalty: Run, tmp_path: Path, environment: dict[str, str]) -> None:
@@ -204,17 +261,21 @@ def served(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.cli
+@pytest.mark.parametrize("use", [False, True], ids=["by credit", "by use"])
 @pytest.mark.parametrize("verdict", ["page", "command", "reject", "first person"])
-def test_a_suspended_flow_run_goes_on(served: SyncPrefectClient, verdict: str) -> None:
-    deployment = served.create_deployment(served.create_flow_from_name("payout"), name=f"waits {verdict}")
-    config = {**TERMS, "policy": "proportional", "limits": {"stderr": None}}
+def test_a_suspended_flow_run_goes_on(served: SyncPrefectClient, tmp_path: Path, verdict: str, use: bool) -> None:
+    flow: Any = payout_by_use if use else payout
+    deployment = served.create_deployment(served.create_flow_from_name(flow.name), name=f"waits {verdict} {use}")
+    config = {**(USED if use else TERMS), "policy": "proportional", "limits": {"stderr": None}}
     parameters = {"credit": "show", "config": config}
+    if use:
+        parameters |= {"usage": str(use_of(tmp_path, "bob")), "model": "letters"}
     created = served.create_flow_run_from_deployment(deployment, parameters=parameters, state=Scheduled())
 
     def run() -> FlowRun:
         """As a worker does, whenever the run is scheduled."""
         with suppress(Pause):  # on which a worker ends the process
-            run_flow(payout, flow_run=served.read_flow_run(created.id), parameters=parameters, return_type="state")
+            run_flow(flow, flow_run=served.read_flow_run(created.id), parameters=parameters, return_type="state")
         return served.read_flow_run(created.id)
 
     suspended = run()
