@@ -72,8 +72,8 @@ def open_workspace(settings: Settings) -> Workspace:
     with suppress(StoreError):  # whoever has no key may read; writing raises it
         runs.records.prepare()
         sign_earlier_links(engine, signer)
-    acted = Acts(engine, signer), Cases(engine, signer), Approvals(engine, signer)
-    return Workspace(root, *stores, runs, ledger, lineage, *acted)
+    acts, cases, approvals = Acts(engine, signer), Cases(engine, signer), Approvals(engine, signer)
+    return Workspace(root, *stores, runs, ledger, lineage, acts, cases, approvals)
 
 
 def notary(settings: Settings) -> Notary:

@@ -67,7 +67,14 @@ class Language:
 
     def html(self, name: str, /, **values: object) -> str:
         """A sentence as HTML. Values are escaped, unless they are HTML themselves."""
-        return do_forceescape(self.sentences[name]).format(**values)
+        if not values and name in self._whole:
+            return self._whole[name]
+        if name not in self._forms:
+            self._forms[name] = do_forceescape(self.sentences[name])
+        filled = self._forms[name].format(**values)
+        if not values:
+            self._whole[name] = filled
+        return filled
 
     def recorded(self, text: str, kind: str) -> str | None:
         """What was recorded in English, in this language.
@@ -133,6 +140,16 @@ class Language:
     def digest(self) -> str:
         """SHA-256 of the texts."""
         return hashlib.sha256(json.dumps([self.locale, dict(self.sentences)]).encode()).hexdigest()
+
+    @cached_property
+    def _forms(self) -> dict[str, str]:
+        """Sentences as HTML, with the names of what is filled in, as far as pages used them."""
+        return {}
+
+    @cached_property
+    def _whole(self) -> dict[str, str]:
+        """Those in which nothing is filled in: most of a page, and the same on every page."""
+        return {}
 
     @cached_property
     def _separators(self) -> dict[int, str]:

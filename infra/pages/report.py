@@ -8,10 +8,12 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from importlib.resources import files
 from math import ceil, floor, log10
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.filters import do_mark_safe
 
 from royalty.infra.pages.case_rows import CaseRow
 from royalty.infra.pages.cells import rank_text
@@ -316,7 +318,7 @@ def environment(language: Language | None = None) -> Environment:
     templates.filters |= {
         "number": lambda *number, **how: spoken.localized(_number(*number, **how)),
         "percent": lambda share: spoken.percent(_percent(share)),
-        "date": lambda text: date_in_words(text, spoken),
+        "date": lru_cache(maxsize=4096)(lambda text: date_in_words(text, spoken)),  # pages share them
         "picture": _picture,
         "counted": counted,
     }
@@ -379,7 +381,7 @@ def _picture(png: bytes, width: int, height: int) -> Picture:
     factor = min(width / png_width, height / png_height)
     factor = floor(factor) if factor >= 1 else 1 / ceil(1 / factor)
     return Picture(
-        uri="data:image/png;base64," + b64encode(png).decode("ascii"),
+        uri=do_mark_safe("data:image/png;base64," + b64encode(png).decode("ascii")),  # nothing in it is to be escaped
         width=max(1, round(png_width * factor)),
         height=max(1, round(png_height * factor)),
         enlarged=factor >= 1,

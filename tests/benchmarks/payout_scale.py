@@ -1,6 +1,6 @@
 """A million people: divided, posted, verified, exported and read, with bounds on time and memory.
 
-python -m tests.benchmarks.payout_scale --contributors 1000000 [--database postgresql] [--only money,periods]
+python -m tests.benchmarks.payout_scale --contributors 1000000 [--database postgresql] [--only money,periods,pages]
 
 Each row is measured with N contributors and with a tenth of them, in processes of their own: growth is the ratio, which
 is 10 if time is linear. Times are processor seconds of that process; those of a PostgreSQL server are not in them. The
@@ -33,6 +33,8 @@ from royalty.infra.ledger.ledger import Ledger, close_statement
 from royalty.infra.ledger.postings import Posting
 from royalty.infra.ledger.verification import Book
 from royalty.infra.pages.audit import render_audit
+from royalty.infra.pages.contributors import render_pages
+from royalty.infra.pages.language import shipped_language
 from royalty.infra.servers.postgres import throwaway_postgres
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.chain import pool_key
@@ -41,6 +43,7 @@ from royalty.infra.stores.tables import PoolRow
 from royalty.models.payout.division import Division, Terms, divide_pool
 from royalty.models.payout.identities import overlaps, split
 from royalty.models.payout.policies import Credit
+from tests.benchmarks.many_pages import contributor_pages
 
 MILLION = 1_000_000
 PERIODS = 60
@@ -155,10 +158,33 @@ def identities(_ledger: Ledger, _notary: Notary, _folder: Path, number: int) -> 
     return seconds
 
 
+def pages(_ledger: Ledger, _notary: Notary, _folder: Path, number: int) -> dict[str, float]:
+    """Render the pages of a hundredth of the contributors, and their index."""
+    seconds: dict[str, float] = {}
+    contents = contributor_pages(number // 100)
+    with timed(seconds, "pages of a hundredth"):
+        made = render_pages(
+            contents,
+            title="demo",
+            created_at="2026-11-30T00:00:00+00:00",
+            utility_name="Score",
+            utility_meaning="A score.",
+            utilities=(0.0, 1.0),
+            level="95%",
+            pool="€9.00",
+            terms=(),
+            language=shipped_language("en"),
+        )
+    if len(made) != len(contents) + 1:
+        raise SystemExit(f"{len(contents)} contributors have a page each, and there are {len(made) - 1}")
+    return seconds
+
+
 PARTS: dict[str, Callable[[Ledger, Notary, Path, int], dict[str, float]]] = {
     "money": money,
     "periods": periods,
     "identities": identities,
+    "pages": pages,
 }
 
 
