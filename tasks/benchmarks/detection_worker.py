@@ -169,7 +169,7 @@ def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
     )
     represented = represent(features, for_methods, val.labels, settings.encoding.representation)
     components, _ = represent(np.concatenate([features, *unseen]), for_methods, None, "principal")
-    ends = np.cumsum([len(features), len(test.labels)])
+    of_train, of_test, of_attack = np.split(components, np.cumsum([len(features), len(test.labels)]))
     return Trial(
         corrupted,
         features=(features, for_methods),
@@ -177,7 +177,9 @@ def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
         val_labels=val.labels,
         retraining=Retraining(
             corrupted,
-            *np.split(components, ends),
+            of_train,
+            of_test,
+            of_attack,
             test=test.images,
             test_labels=test.labels,
             attack=attack,
