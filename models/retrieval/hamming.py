@@ -38,7 +38,7 @@ PENDING = 1 << 20
 """Pairs that are kept before the nearest are taken from them."""
 
 ROW = np.uint64(40)
-"""Place of the distance in a key; below it is the row, so that the least key is the nearest, of equal ones the first."""
+"""Place of the distance in a key; below it is the row: the least key is the nearest, and of equal ones the first."""
 
 LOWER = (np.uint64(1) << ROW) - np.uint64(1)
 """The bits of the row in a key."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from royalty.infra.attribution.shards import MANIFEST, Manifest, ShardStore
@@ -52,6 +53,40 @@ def answers(store: ShardStore, queries: np.ndarray) -> list[tuple[list[float], l
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Counted:
+    """Features that remember how many rows are read at a time."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.shape, self.most = rows, rows.shape, 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        some: np.ndarray = self.rows[rows]
+        self.most = max(self.most, len(some))
+        return some
+
+
+@pytest.mark.parametrize("count", [SMALL - 1, 2 * SMALL])
+def test_features_are_read_in_blocks_and_give_the_same_index(tmp_path: Path, count: int) -> None:
+    """Also if some are of the same item."""
+    features, items = features_of(count + 2), pa.concat_tables([table_of(count), table_of(2)])
+    whole, streamed = ShardStore(tmp_path / "whole"), ShardStore(tmp_path / "streamed")
+    counted = Counted(features)
+    for store, given in ((whole, features), (streamed, counted)):
+        store.folder.mkdir()
+        index.build(store, given, items, description())
+        index.add(store, given, items, stored_as="again")
+    assert counted.most == index.ROWS
+    names = [shard.files for shard in whole.manifest().shards], [shard.files for shard in streamed.manifest().shards]
+    assert names[0] == names[1]
+    assert whole.manifest().description == streamed.manifest().description
+    fresh = Counted(features_of(count, seed=1))
+    index.add(streamed, fresh, table_of(count, first=count))
+    assert fresh.most == index.ROWS
 
 
 @pytest.mark.parametrize("count", [SMALL - 1, SMALL])
