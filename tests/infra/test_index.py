@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from royalty.infra.attribution.shards import MANIFEST, Manifest, ShardStore
+from royalty.infra.attribution.shards import MANIFEST, STATED, Manifest, ShardStore
 from royalty.infra.stores.artifacts import StoreError
 from royalty.models.base.errors import InputError
 from royalty.models.retrieval.search import Vectors
@@ -267,3 +267,15 @@ def test_vectors_take_two_bytes_a_dimension(tmp_path: Path) -> None:
     _, manifest = built(tmp_path, SMALL)
     files = manifest.shards[0].files
     assert files["vectors"][0] == 2 * SMALL * DIMENSIONS
+
+
+def test_items_of_an_index_of_an_earlier_version_state_less(tmp_path: Path) -> None:
+    """Items that are added state everything."""
+    earlier = table_of(50).drop_columns(list(STATED))
+    store = ShardStore(tmp_path)
+    index.build(store, features_of(50), earlier, description())
+    index.add(store, features_of(51), table_of(51))
+    rows = ServedIndex.open(tmp_path).rows(np.array([0, 50]))
+    assert rows["author"].to_pylist() == ["", "Ann"]
+    compacted = index.compact(store)
+    assert pa.concat_tables([part.items for part in store.open(compacted)])["author"].to_pylist()[-1] == "Ann"
