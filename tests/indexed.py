@@ -27,9 +27,10 @@ def table_of(count: int, *, first: int = 0) -> pa.Table:
         "contributor": [("Ada", "Bob", "Cyd;Ada")[number % 3] for number in numbers],
         "license": [("CC0-1.0", "")[number % 2] for number in numbers],
         "file_name": [f"{number}.png" for number in numbers],
-        "date": [""] * count,
+        "author": [("Ann", "")[number % 2] for number in numbers],
     }
-    return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS})
+    nothing = [""] * count
+    return pa.table({name: pa.array(columns.get(name, nothing), pa.string()) for name in COLUMNS})
 
 
 def description(**settings: object) -> Description:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -191,6 +192,7 @@ def attribute(
         ]  # fmt: skip
         columns = ("Training image", "Share", "Distance", "Contributor", "License", "Date", "Copies", "File")
         print_table(columns, rows, whole=range(1))
+        _print_stated(answer["items"][:10])
     if picture is not None:
         console.print(f"Picture     {picture}", soft_wrap=True)
     if sign_into is not None:
@@ -275,6 +277,7 @@ def find(
         ]
         columns = ("Training image", "Distance", "Similarity", "Contributor", "Date", "File", "Copy of")
         print_table(columns, rows, whole=range(1))
+        _print_stated(listed.values())
         if work["outputs"]:
             outputs = [
                 (row["attribution"], row["time"][:10], f"{row['share']:.1%}", row["prompt"]) for row in work["outputs"]
@@ -347,6 +350,17 @@ def _keys() -> Any:
 
     make_home(settings().root)
     return KeyFile(settings().root / "attribution" / "keys.json")
+
+
+def _print_stated(items: Iterable[Mapping[str, Any]]) -> None:
+    """A line for each training image, with what its source states of it."""
+    from royalty.infra.attribution.shards import STATED
+    from royalty.infra.pages.terminal import console
+
+    for item in items:
+        stated = "; ".join(f"{name.replace('_', ' ')} {item[name]}" for name in STATED if item.get(name))
+        if stated:
+            console.print(f"{item['id'][:16]}  {stated}", markup=False, soft_wrap=True)
 
 
 def _print_index(result: IndexResult, as_json: bool) -> None:

@@ -90,6 +90,9 @@ class ItemShare(BaseModel):
         share: in (0, 1]; all shares of a generated image sum to 1.
         distance: of the directions of the embeddings, in [0, 2].
         license, file_name, date, contributors: as the source states them.
+        source: the set of the image and its row there.
+        author, creator: who made it, by the set and by its Content Credentials.
+        training_mining, license_terms, consent, consent_date, obtained_from: as the source states them, where it does.
         copies: near copies of it in the index, which share its place; it is the earliest of them.
     """
 
@@ -101,6 +104,14 @@ class ItemShare(BaseModel):
     file_name: str
     date: str = ""
     copies: int = 0
+    source: str | None = None
+    author: str | None = None
+    creator: str | None = None
+    training_mining: str | None = None
+    license_terms: str | None = None
+    consent: str | None = None
+    consent_date: str | None = None
+    obtained_from: str | None = None
 
 
 class AttributionAnswer(BaseModel):
@@ -283,7 +294,7 @@ def create_app(
     app.router.route_class = KeyedRoute
     app.add_middleware(BodyLimit, most=most)
 
-    @app.post("/v1/attributions")
+    @app.post("/v1/attributions", response_model_exclude_none=True)
     def attribute_image(request: AttributionRequest, response: Response, key: Attributing) -> AttributionAnswer:
         """Attribute a generated image; it is in the log, on disk, before it is answered."""
         logged, replayed = recorded(log, key.name, request, attribute)
@@ -308,7 +319,7 @@ def create_app(
         headers = {"Attribution": logged.id, "Idempotent-Replayed": str(replayed).lower()}
         return Response(image.payload, media_type=image.kind, headers=headers)
 
-    @app.get("/v1/attributions/{attribution}")
+    @app.get("/v1/attributions/{attribution}", response_model_exclude_none=True)
     def read_attribution(attribution: str, key: Reading) -> AttributionAnswer:
         """An attribution that was logged before."""
         logged = log.get(attribution)

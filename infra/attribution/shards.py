@@ -44,6 +44,11 @@ PAYLOADS = ("codebook", "mean", "removed", "compared", "earliest")
 STORED = np.dtype("<f2")
 SIDE = 32
 """Of a thumbnail, in pixels."""
+STATED = (
+    "source", "author", "creator", "training_mining", "license_terms", "consent", "consent_date", "obtained_from"
+)  # fmt: skip
+"""What a source states of an item beside `COLUMNS`; indexes of earlier versions have none of it."""
+COLUMNS = ("id", "contributor", "license", "file_name", "date")
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class OpenShard:
     Attributes:
         vectors: float16, `(items, dimensions)`, read from disk on access.
         lists: a faiss index whose lists stay on disk; None without a codebook.
-        items: a row for each item.
+        items: a row for each item, with `COLUMNS` and `STATED`.
         thumbnails: uint8, `(items, 32, 32)`, read from disk on access; None without images.
     """
 
@@ -231,6 +236,9 @@ class ShardStore:
         lists = _mapped_lists(folder / LISTS) if LISTS in shard.files else None
         with pa.memory_map(str(folder / ITEMS)) as source:
             items = pa.ipc.open_file(source).read_all()
+        for name in STATED:
+            if name not in items.column_names:
+                items = items.append_column(name, pa.array([""] * len(items), pa.string()))
         small = None
         if THUMBNAILS in shard.files:
             small = np.memmap(folder / THUMBNAILS, np.uint8, "r").reshape(shard.items, SIDE, SIDE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -34,21 +35,25 @@ class EmbeddingStore:
         Raises:
             StoreError: a shard has changed since it was written.
         """
+        found = self.found(encoder_key, ids)
+        return found.stored, found[np.flatnonzero(found.stored)]
+
+    def found(self, encoder_key: str, ids: Sequence[str]) -> FoundRows:
+        """Where the features of IDs are, without reading them; the arguments and errors of `lookup`."""
         keys = _encoded(ids)
-        stored = np.zeros(len(keys), dtype=bool)
-        features = np.empty((len(keys), 0), dtype=np.float32)
-        for path in sorted(self._home(encoder_key).glob("*.rows")):
+        files = np.full(len(keys), -1, np.int32)
+        positions = np.zeros(len(keys), np.int32)
+        paths, width = sorted(self._home(encoder_key).glob("*.rows")), 0
+        for number, path in enumerate(paths):
             shard_keys, rows = self._mapped(path)
-            if not stored.any():
-                features = np.empty((len(keys), rows.shape[1]), dtype=np.float32)
-            missing = np.flatnonzero(~stored)
+            width = rows.shape[1]
+            missing = np.flatnonzero(files < 0)
             position = np.searchsorted(shard_keys, keys[missing]).clip(max=len(shard_keys) - 1)
             matches = shard_keys[position] == keys[missing]
-            features[missing[matches]] = rows[position[matches]]
-            stored[missing[matches]] = True
-            if stored.all():
+            files[missing[matches]], positions[missing[matches]] = number, position[matches]
+            if (files >= 0).all():
                 break
-        return stored, features[stored]
+        return FoundRows(self, paths, files, positions, width)
 
     def add(self, encoder_key: str, ids: Sequence[str], features: np.ndarray) -> None:
         """Store the features, `(len(ids), dimensions)`, of the IDs without stored features. Call it with many IDs.
@@ -59,14 +64,14 @@ class EmbeddingStore:
         """
         if features.ndim != 2 or len(features) != len(ids):
             raise ValueError(f"{len(ids)} IDs need as many rows of features, got an array of shape {features.shape}")
-        stored, known = self.lookup(encoder_key, ids)
-        if known.shape[1] not in (0, features.shape[1]):
+        known = self.found(encoder_key, ids)
+        if known.dimensions not in (0, features.shape[1]):
             raise ValueError(
-                f"{encoder_key!r} has {known.shape[1]} dimensions, got {features.shape[1]}; use another encoder key"
+                f"{encoder_key!r} has {known.dimensions} dimensions, got {features.shape[1]}; use another encoder key"
             )
-        if stored.all():
+        if known.stored.all():
             return
-        fresh = np.flatnonzero(~stored)
+        fresh = np.flatnonzero(~known.stored)
         unique, first = np.unique(_encoded(ids)[fresh], return_index=True)
         shard = io.BytesIO()
         for array in (features[fresh[first]].astype("<f4"), unique):
@@ -86,6 +91,46 @@ class EmbeddingStore:
             stream.seek(0)
             rows = _next_array(stream)
             return _next_array(stream), rows
+
+
+@dataclass(frozen=True)
+class FoundRows:
+    """Stored features, read from disk on access; eight bytes of memory a row.
+
+    Attributes:
+        paths: of the shards.
+        files: int32, `(rows,)`, place of a row's shard among them; -1 where it is not stored.
+        positions: int32, `(rows,)`, in the shard.
+        dimensions: 0 if nothing is stored for the encoder.
+    """
+
+    store: EmbeddingStore
+    paths: Sequence[Path]
+    files: np.ndarray
+    positions: np.ndarray
+    dimensions: int
+
+    @property
+    def stored(self) -> np.ndarray:
+        """Whether each row is stored, bool, `(rows,)`."""
+        known: np.ndarray = self.files >= 0
+        return known
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.files), self.dimensions
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Stored rows, float32, `(n, dimensions)`."""
+        files, positions = self.files[rows], self.positions[rows]
+        features = np.empty((len(files), self.dimensions), np.float32)
+        for number in np.unique(files).tolist():
+            here = files == number
+            features[here] = self.store._mapped(self.paths[number])[1][positions[here]]
+        return features
 
 
 def _encoded(ids: Sequence[str]) -> np.ndarray:

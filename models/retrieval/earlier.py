@@ -6,7 +6,7 @@ removing items and comparing again those that resembled them equals a rebuild.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from royalty.models.base.progress import Progress
 from royalty.models.data.alignment import luminance_of, similarity
 from royalty.models.data.hashes import NEAREST as HASHED
 from royalty.models.data.hashes import perceptual_hashes
+from royalty.models.retrieval.hamming import nearest_earlier
 from royalty.models.valuation.copies import earliest_of_each
 from royalty.models.valuation.near_copies import NEAREST, connected, copies_from
 
@@ -120,16 +121,12 @@ def compare(
     if not len(fresh):
         return compared
     numbers, scores = compared.numbers.copy(), compared.similarity.copy()
-    hashes = np.concatenate([_hashes(rows(part)) for part in _blocks(present)])
+    for column, near in enumerate(_nearest_hashes(fresh, rows, present)):
+        places = slice(NEAREST + column * HASHED, NEAREST + (column + 1) * HASHED)
+        numbers[fresh, places] = np.where(near == NONE, NONE, present[near])
     for part in _blocks(fresh):
-        found = np.full((len(part), COMPARED), NONE, np.int32)
-        found[:, :NEAREST] = nearest(part)
-        mirrored = _hashes(rows(part)[:, :, ::-1])
-        for place, before in enumerate(np.searchsorted(present, part)):
-            for column, code in ((NEAREST, hashes[before]), (NEAREST + HASHED, mirrored[place])):
-                near = _fewest_bits(hashes[:before], code)
-                found[place, column : column + len(near)] = present[near]
-        numbers[part], scores[part] = found, _similarities(rows, part, found)
+        numbers[part, :NEAREST] = nearest(part)
+        scores[part] = _similarities(rows, part, numbers[part])
         if progress is not None:
             progress(len(part))
     return Compared(numbers, scores)
@@ -185,20 +182,20 @@ def _luminance(small: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(small)).float() / 255
 
 
+def _nearest_hashes(fresh: np.ndarray, rows: Rows, present: np.ndarray) -> Iterator[np.ndarray]:
+    """Places, among the present items, of the earlier ones of nearest hash to each item, and to each mirrored one; both
+    `(fresh, HASHED)`, `NONE` where there are fewer."""
+    hashes = np.concatenate([_hashes(rows(part)) for part in _blocks(present)])
+    before = np.searchsorted(present, fresh)
+    yield nearest_earlier(hashes, hashes[before], before, HASHED)
+    mirrored = np.concatenate([_hashes(rows(part)[:, :, ::-1]) for part in _blocks(fresh)])
+    yield nearest_earlier(hashes, mirrored, before, HASHED)
+
+
 def _hashes(small: np.ndarray) -> np.ndarray:
     """64 bits of each image as a number, uint64."""
     codes: np.ndarray = perceptual_hashes(small.astype(np.float32)).view(np.uint64)[:, 0]
     return codes
-
-
-def _fewest_bits(codes: np.ndarray, code: np.uint64) -> list[int]:
-    """Rows of the codes that differ in fewest bits, at most `HASHED`; of equal ones the first."""
-    apart = np.bitwise_count(codes ^ code)
-    near: list[int] = []
-    for _ in range(min(HASHED, len(codes))):
-        near.append(int(apart.argmin()))
-        apart[near[-1]] = 255
-    return near
 
 
 def _blocks(numbers: np.ndarray) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ from royalty.models.valuation.attribution import (
     memorization_p_value,
 )
 from royalty.tasks.attribution.copies import Members, Rows
-from royalty.tasks.attribution.description import Description, code_of
+from royalty.tasks.attribution.description import Description, code_of, stated_of
 from royalty.tasks.attribution.index import opened
 
 if TYPE_CHECKING:
@@ -245,6 +245,7 @@ class Attributor:
                 file_name=row["file_name"],
                 date=row["date"],
                 copies=owner.copies,
+                **stated_of(row),
             )
             for row, owner in zip(rows, sharing, strict=True)
             if owner.share >= SHOWN and not divided.far

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from royalty.infra.attribution.shards import Manifest
+from royalty.infra.attribution.shards import COLUMNS as ALWAYS
+from royalty.infra.attribution.shards import STATED, Manifest
 from royalty.infra.stores.keys import code_version
 from royalty.models.base.choices import Refusing
 from royalty.models.base.errors import InputError
@@ -24,7 +25,7 @@ from royalty.models.valuation.copies import earliest_members
 from royalty.tasks.config.attribution import IndexConfig
 from royalty.tasks.items.days import days_of_text
 
-COLUMNS = ("id", "contributor", "license", "file_name", "date")
+COLUMNS = (*ALWAYS, *STATED)
 """Metadata of an item."""
 
 
@@ -145,6 +146,8 @@ def table_of(items: Items) -> pa.Table:
         "license": items.described.get("license", nothing),
         "file_name": items.file_names or nothing,
         "date": items.described.get("date", nothing),
+        **{name: items.described.get(name, nothing) for name in STATED},
+        "source": items.sources or nothing,
     }
     lacking = next((row for row, names in enumerate(columns["contributor"]) if not names.strip(f" {SEPARATOR}")), None)
     if lacking is not None:
@@ -153,6 +156,11 @@ def table_of(items: Items) -> pa.Table:
             "`contributor`, or drop the row"
         )
     return pa.table({name: pa.array(list(columns[name]), pa.string()) for name in COLUMNS})
+
+
+def stated_of(item: Mapping[str, str]) -> dict[str, str]:
+    """What the source states of an item: those of `STATED` that it has."""
+    return {name: item[name] for name in STATED if item[name]}
 
 
 def withdrawn_rows(items: pa.Table, withdrawals: Sequence[Withdrawal]) -> np.ndarray:

@@ -23,6 +23,7 @@ from royalty.models.valuation.attribution import closeness, memorization_p_value
 from royalty.models.valuation.near_copies import NEAREST
 from royalty.tasks.attribution.attributing import Attributor, ServedIndex, served_folders
 from royalty.tasks.attribution.credentials import Signing, sign_outputs
+from royalty.tasks.attribution.description import stated_of
 from royalty.tasks.attribution.log import usage_log
 from royalty.tasks.items.stored_items import load_items
 
@@ -109,6 +110,7 @@ def _named(index: ServedIndex, numbers: Sequence[int]) -> dict[int, dict[str, An
             "file_name": item["file_name"],
             "date": item["date"],
             "earliest": earliest,
+            **stated_of(item),
         }
         for number, item, earliest in zip(numbers, index.rows(every).to_pylist(), originals, strict=True)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,12 @@ from royalty.models.base.progress import Progress
 from royalty.models.data.optouts import Withdrawal
 from royalty.models.data.teams import credited
 from royalty.models.retrieval.codebook import LEAST, Codebook, sampled
-from royalty.models.retrieval.earlier import thumbnails
 from royalty.models.retrieval.search import Shard, Vectors, stored
 from royalty.models.valuation.attribution import COMPARED, closeness
 from royalty.models.valuation.sharing import neighbours_asked, temperature_of
 from royalty.tasks.attribution.copies import grouped, renumbered
 from royalty.tasks.attribution.description import Description, distinct, withdrawn_rows
+from royalty.tasks.attribution.rows import Chosen, Features, Kept, Thumbnails
 
 ROWS = 8_192
 """Vectors that are read and written at a time."""
@@ -38,7 +38,7 @@ RELEARNED = 2
 
 def build(
     store: ShardStore,
-    features: np.ndarray,
+    features: Features,
     items: pa.Table,
     about: Description,
     *,
@@ -52,7 +52,7 @@ def build(
     there are images and `about.copies` is `grouped`.
 
     Args:
-        features: floating point, `(items, dimensions)`, perhaps mapped from a file.
+        features: floating point, `(items, dimensions)`; `ROWS` of them are read at a time.
         images: uint8, `(items, 1 or 3, height, width)`; None for features.
         items: result of `table_of`.
         shard: most items of a shard.
@@ -64,8 +64,8 @@ def build(
     if not len(items):
         raise InputError("an index has at least one item, and there is none; give training images")
     rows, items = distinct(items, earliest=about.keeps_earliest)
-    features = features if len(rows) == len(features) else features[rows]
-    small = None if images is None or about.copies == "separate" else thumbnails(images[rows])
+    features = Chosen(features, rows)
+    small = None if images is None or about.copies == "separate" else Thumbnails(images, rows)
     with store.writing() as writer:
         codebook = None
         if len(features) >= LEAST:
@@ -78,7 +78,7 @@ def build(
 
 def add(
     store: ShardStore,
-    features: np.ndarray,
+    features: Features,
     items: pa.Table,
     *,
     images: np.ndarray | None = None,
@@ -99,7 +99,7 @@ def add(
         manifest = store.manifest()
         about = Description.of(manifest)
         rows, items = distinct(items, earliest=about.keeps_earliest)
-        if features.ndim != 2 or features.shape[1] != manifest.dimensions:
+        if features.shape[1:] != (manifest.dimensions,):
             raise InputError(
                 f"the items of an index have {manifest.dimensions} features, and the new ones have shape "
                 f"{features.shape}; embed them with the encoder of the index, {manifest.description['encoder_key']}"
@@ -107,10 +107,10 @@ def add(
         fresh = np.flatnonzero(~np.isin(items["id"].to_numpy(), _ids(store, manifest, present=True)))
         if not len(fresh):
             return manifest
-        features, items = features[rows[fresh]], items.take(fresh)
+        features, items = Chosen(features, rows[fresh]), items.take(fresh)
         codebook = _codebook(store, manifest)
         first = manifest.rows
-        small = None if images is None or about.copies == "separate" else thumbnails(images[rows[fresh]])
+        small = None if images is None or about.copies == "separate" else Thumbnails(images, rows[fresh])
         files = _write(writer, features, items, codebook, first=first, shard=SHARD, small=small, progress=progress)
         sources = dict.fromkeys((*about.items, *((stored_as,) if stored_as else ())))
         description = asdict(replace(about, items=tuple(sources)))
@@ -199,9 +199,9 @@ def compact(store: ShardStore, *, relearn: bool = False, progress: Progress | No
         about = Description.of(manifest)
         parts = store.open(manifest)
         kept = np.setdiff1d(np.arange(manifest.rows), store.removed(manifest), assume_unique=True)
-        rows = _Kept([part.vectors for part in parts], kept)
+        rows = Kept([part.vectors for part in parts], kept)
         images = [part.thumbnails for part in parts if part.thumbnails is not None]
-        small = _Kept(images, kept) if images else None
+        small = Kept(images, kept) if images else None
         items = pa.concat_tables([part.items for part in parts]).combine_chunks().take(pa.array(kept))
         codebook, digest = _codebook(store, manifest), manifest.codebook
         ratio = len(kept) / about.learned_for if about.learned_for else 0.0
@@ -236,30 +236,6 @@ def shards_of(parts: Sequence[OpenShard]) -> list[Shard]:
         shards.append(Shard(part.vectors, first, part.lists))
         first += len(part.vectors)
     return shards
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Rows of the arrays of several mapped shards, read on access."""
-
-    parts: Sequence[np.ndarray]
-    kept: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return len(self.kept), *self.parts[0].shape[1:]
-
-    def __len__(self) -> int:
-        return len(self.kept)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        numbers, first, blocks = self.kept[rows], 0, []
-        for part in self.parts:  # numbers ascend, so the blocks are in their order
-            inside = numbers[(numbers >= first) & (numbers < first + len(part))] - first
-            blocks.append(part[inside])
-            first += len(part)
-        joined: np.ndarray = np.concatenate(blocks)
-        return joined
 
 
 def _committed(writer: Writer, manifest: Manifest, changed: np.ndarray) -> Manifest:
@@ -324,7 +300,7 @@ def _write(
 
 def _vectors(features: Any, rows: Any, start: int) -> np.ndarray:
     """Rows as they are stored; those of shards are already, and rounding them again would change them."""
-    if isinstance(features, _Kept):
+    if isinstance(features, Kept):
         return features[rows]
     try:
         return stored(features[rows], "training")

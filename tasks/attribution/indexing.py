@@ -20,7 +20,7 @@ from royalty.tasks.attribution.attributing import index_folder
 from royalty.tasks.attribution.description import Description, table_of
 from royalty.tasks.attribution.withdrawing import stores
 from royalty.tasks.config.attribution import IndexConfig
-from royalty.tasks.items.embeddings import features_of
+from royalty.tasks.items.embeddings import feature_rows
 from royalty.tasks.items.stages import ReadOutputs
 from royalty.tasks.items.stored_items import load_items
 from royalty.tasks.stages.task import task
@@ -40,7 +40,7 @@ def build_items(config: IndexConfig, items: ReadOutputs, encoder: str) -> dict[s
     store.folder.mkdir(parents=True, exist_ok=True)
     with progress("Index", len(loaded)) as advance:
         about = Description.by(config, encoder, items.shape, items.items)
-        features = features_of(space.embeddings, loaded, encoder)
+        features = feature_rows(space.embeddings, loaded, encoder)
         index.build(store, features, table_of(loaded), about, images=loaded.images, progress=advance)
     return _made(space, store, items)
 
@@ -50,7 +50,7 @@ def add_items(model: str, version: str, items: ReadOutputs, encoder: str) -> dic
     """Add stored items to an index."""
     space, store = open_workspace(settings()), _store(model, version)
     loaded = load_items(space.artifacts, items.items)
-    features = features_of(space.embeddings, loaded, encoder)
+    features = feature_rows(space.embeddings, loaded, encoder)
     with progress("Index", len(loaded)) as advance:
         index.add(store, features, table_of(loaded), images=loaded.images, stored_as=items.items, progress=advance)
     return _made(space, store, items)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from royalty.infra.processes.progress import Advance
-from royalty.infra.stores.embeddings import EmbeddingStore
+from royalty.infra.stores.embeddings import EmbeddingStore, FoundRows
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items
 
@@ -34,7 +34,7 @@ def embed_missing(
 ) -> int:
     """Embed and store the images that have no embedding by this encoder; returns their number."""
     key = embedding_key(net, images)
-    known, _ = embeddings.lookup(key, ids)
+    known = embeddings.found(key, ids).stored
     missing = np.flatnonzero(~known)
     advance(int(known.sum()))
     for start in range(0, len(missing), EMBEDDED_TOGETHER):
@@ -51,7 +51,13 @@ def embedding_key(net: Named, images: np.ndarray) -> str:
 
 
 def features_of(embeddings: EmbeddingStore, items: Items, encoder: str) -> np.ndarray:
-    """Features of items, `(items, dimensions)`, or the stored embeddings of their images.
+    """The result of `feature_rows` in memory."""
+    rows = feature_rows(embeddings, items, encoder)
+    return rows if isinstance(rows, np.ndarray) else rows[:]
+
+
+def feature_rows(embeddings: EmbeddingStore, items: Items, encoder: str) -> np.ndarray | FoundRows:
+    """Features of items, `(items, dimensions)`, or the stored embeddings of their images, read on access.
 
     Args:
         encoder: key of the embeddings; "" for features.
@@ -61,12 +67,12 @@ def features_of(embeddings: EmbeddingStore, items: Items, encoder: str) -> np.nd
     """
     if items.features is not None:
         return items.features
-    known, features = embeddings.lookup(encoder, items.ids)
-    if not known.all():
+    rows = embeddings.found(encoder, items.ids)
+    if lacking := int((~rows.stored).sum()):
         raise InputError(
-            f"every image needs an embedding, and {int((~known).sum())} have none; was a part of ROYALTY_HOME deleted?"
+            f"every image needs an embedding, and {lacking} have none; was a part of ROYALTY_HOME deleted?"
         )
-    return features
+    return rows
 
 
 def shape_of(images: np.ndarray) -> tuple[int, int, int]:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from royalty.infra.attribution.api import AttributionRequest, recorded
 from royalty.infra.attribution.shards import ShardStore
 from royalty.infra.attribution.usage_log import UsageLog
+from royalty.infra.settings import settings
 from royalty.infra.stores.weights import WeightsStore
+from royalty.infra.workspace import open_workspace
+from royalty.models.data.items import item_id
+from royalty.models.data.stored import open_set
 from royalty.tasks.attribution.attributing import SHOWN, Attributor, index_folder, served_folders
-from tests.conftest import Run, save_digits
+from royalty.tasks.credit.stages import TRAIN
+from tests.conftest import FOLDER, Run, save_digits
 from tests.flows.test_credit import result_of
 
 pytestmark = pytest.mark.cli
@@ -115,3 +125,59 @@ def test_an_index_that_cannot_be_changed_now_is_named(royalty: Run, tmp_path: Pa
     assert (removed["items"], removed["removed"]) == (29, 1)
     again = result_of(royalty("index", "remove", "--model", "digits", "--withdrawn", "--json"))
     assert again == removed
+
+
+def item_id_of(file: Path) -> str:
+    return item_id(np.asarray(Image.open(file)))
+
+
+def statements(home: Path) -> list[tuple[Any, ...]]:
+    """Lines of all statements, in the order in which they were posted."""
+    with sqlite3.connect(home / "royalty.db") as database:
+        return database.execute("select statement, contributor, kind, amount_minor from entries order by id").fetchall()
+
+
+def paid_by_credit(royalty: Run, period: str) -> list[str]:
+    rows: list[dict[str, Any]] = result_of(royalty("payout", "--credit", "mine", "--period", period, "--json"))["rows"]
+    return [row["contributor"] for row in rows]
+
+
+def trained_on(train: str) -> set[str]:
+    """IDs of the images of a set."""
+    return set(open_set(open_workspace(settings()).artifacts.verified(train)).ids)
+
+
+@pytest.mark.slow
+def test_the_next_base_model_is_trained_without_what_was_withdrawn(royalty: Run, tmp_path: Path) -> None:
+    files = save_digits(tmp_path / "images", ["ann", "bob", "cy", "dee"] * 20)
+    (tmp_path / "mine.yaml").write_text(FOLDER.replace("post: true, ", "").replace("steps: 100", "steps: 20"))
+    (tmp_path / "index.yaml").write_text("{model: digits, train: images, encoder: pixels, size: 8, k: 3}")
+    result_of(royalty("run", "--config", "mine.yaml", "--json"))
+    assert set(paid_by_credit(royalty, "2026-05")) == {"ann", "bob", "cy", "dee"}
+    posted = statements(tmp_path / "home")
+    result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
+    with patch.dict(os.environ, {"ROYALTY_HOME": str(tmp_path / "home")}):
+        runs = open_workspace(settings()).runs
+        (first,) = [TRAIN.finished(record) for record in runs.stages(TRAIN.name)]
+        before = trained_on(first.inputs.train)
+        work = next(file for file in files[1::4] if item_id_of(file) in before)
+        (found,) = result_of(royalty("find", str(work), "--json"))
+        assert (found["contained"], found["nearest"][0]["id"]) == (True, item_id_of(work))
+
+        name = str(work.relative_to(tmp_path / "images"))
+        for named in (["--contributor", "bob", "--work", name], ["--contributor", "dee"]):
+            assert royalty("optout", "add", *named, "--reason", "sold").returncode == 0
+        gone = {item_id_of(work), *(item_id_of(file) for file in files[3::4])}
+        done = royalty("revalue", "--config", "mine.yaml", "--retrain-base", "--json")
+        assert done.returncode == 10, done.stderr
+        *_, second = [TRAIN.finished(record) for record in runs.stages(TRAIN.name)]
+        assert second.key != first.key
+        after = trained_on(second.inputs.train)
+        assert before & gone
+        assert not after & gone
+    assert set(paid_by_credit(royalty, "2026-06")) == {"ann", "bob", "cy"}
+    assert statements(tmp_path / "home")[: len(posted)] == posted, "past statements stand"
+    rebuilt = result_of(royalty("index", "build", "--config", "index.yaml", "--json"))
+    assert (rebuilt["items"], rebuilt["contributors"]) == (59, 3)
+    (found,) = result_of(royalty("find", str(work), "--json"))
+    assert not found["contained"]

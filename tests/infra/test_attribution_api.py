@@ -105,6 +105,8 @@ def test_who_stands_behind_an_image(service: Service) -> None:
     assert first["contributors"] == (["Ada"], ["Bob"], ["Cyd", "Ada"])[nearest % 3]
     assert first["license"] == ("CC0-1.0", "")[nearest % 2]
     assert first["file_name"] == f"{nearest}.png"
+    assert first.get("author") == ("Ann", None)[nearest % 2]
+    assert "consent" not in first, "what the source does not state is left out"
     again = service.client.get(f"/v1/attributions/{found['attribution']}")
     assert again.json() == found
 

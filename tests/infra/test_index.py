@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from royalty.infra.attribution.shards import MANIFEST, Manifest, ShardStore
+from royalty.infra.attribution.shards import MANIFEST, STATED, Manifest, ShardStore
 from royalty.infra.stores.artifacts import StoreError
 from royalty.models.base.errors import InputError
 from royalty.models.retrieval.search import Vectors
@@ -52,6 +53,40 @@ def answers(store: ShardStore, queries: np.ndarray) -> list[tuple[list[float], l
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Counted:
+    """Features that remember how many rows are read at a time."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.shape, self.most = rows, rows.shape, 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        some: np.ndarray = self.rows[rows]
+        self.most = max(self.most, len(some))
+        return some
+
+
+@pytest.mark.parametrize("count", [SMALL - 1, 2 * SMALL])
+def test_features_are_read_in_blocks_and_give_the_same_index(tmp_path: Path, count: int) -> None:
+    """Also if some are of the same item."""
+    features, items = features_of(count + 2), pa.concat_tables([table_of(count), table_of(2)])
+    whole, streamed = ShardStore(tmp_path / "whole"), ShardStore(tmp_path / "streamed")
+    counted = Counted(features)
+    for store, given in ((whole, features), (streamed, counted)):
+        store.folder.mkdir()
+        index.build(store, given, items, description())
+        index.add(store, given, items, stored_as="again")
+    assert counted.most == index.ROWS
+    names = [shard.files for shard in whole.manifest().shards], [shard.files for shard in streamed.manifest().shards]
+    assert names[0] == names[1]
+    assert whole.manifest().description == streamed.manifest().description
+    fresh = Counted(features_of(count, seed=1))
+    index.add(streamed, fresh, table_of(count, first=count))
+    assert fresh.most == index.ROWS
 
 
 @pytest.mark.parametrize("count", [SMALL - 1, SMALL])
@@ -232,3 +267,15 @@ def test_vectors_take_two_bytes_a_dimension(tmp_path: Path) -> None:
     _, manifest = built(tmp_path, SMALL)
     files = manifest.shards[0].files
     assert files["vectors"][0] == 2 * SMALL * DIMENSIONS
+
+
+def test_items_of_an_index_of_an_earlier_version_state_less(tmp_path: Path) -> None:
+    """Items that are added state everything."""
+    earlier = table_of(50).drop_columns(list(STATED))
+    store = ShardStore(tmp_path)
+    index.build(store, features_of(50), earlier, description())
+    index.add(store, features_of(51), table_of(51))
+    rows = ServedIndex.open(tmp_path).rows(np.array([0, 50]))
+    assert rows["author"].to_pylist() == ["", "Ann"]
+    compacted = index.compact(store)
+    assert pa.concat_tables([part.items for part in store.open(compacted)])["author"].to_pylist()[-1] == "Ann"

@@ -46,11 +46,11 @@ def table(owners: list[str], dates: list[str] | None = None, *, first: int = 0) 
     columns = {
         "id": [f"{number:064x}" for number in numbers],
         "contributor": owners,
-        "license": [""] * len(owners),
         "file_name": [f"{number}.png" for number in numbers],
         "date": dates or [""] * len(owners),
     }
-    return pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS})
+    nothing = [""] * len(owners)
+    return pa.table({name: pa.array(columns.get(name, nothing), pa.string()) for name in COLUMNS})
 
 
 def built(folder: Path, images: np.ndarray, items: pa.Table, **settings: object) -> ShardStore:
