@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ def in_bfloat16(device: torch.device, wanted: bool, *, cpus: bool = True) -> Abs
         cpus: whether CPUs that have the instructions of `BFLOAT16` do so too; others compute in float32.
     """
     quick = device.type == "cuda" or (cpus and device.type == "cpu" and _has_instructions())
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and quick)
+    return torch.autocast(device.type, torch.bfloat16) if wanted and quick else nullcontext()
 
 
 def _has_instructions() -> bool:

@@ -30,7 +30,7 @@ from royalty.models.generators.generator import (
 from royalty.models.generators.libraries import UNet2DModel
 from royalty.models.generators.pruning import Pruning, Size, fit_to_weights, prune, size_of
 from royalty.models.generators.resume import Keeper
-from royalty.models.generators.schedulers import solver
+from royalty.models.generators.schedulers import solver, times_of
 from royalty.models.generators.unets import Architecture, at_random_levels, build_unet, noise_schedule
 
 SAMPLING_STEPS, SAMPLING_BATCH = 20, 256
@@ -254,7 +254,7 @@ class Denoiser(ABC):
         UniPC is of second order: coalition utilities after 5 of its steps are closer to those after 50 DDIM steps than
         are those after 10 DDIM steps (`tests/benchmarks/sampling_variance.py`).
         """
-        return solver(scheduler, self.scheduler.config, steps, self.device)
+        return solver(scheduler, self.scheduler.config, steps)
 
     @torch.inference_mode()
     def sample(
@@ -282,9 +282,9 @@ class Denoiser(ABC):
             latent = torch.randn((size, *self.noise_shape), generator=generator).to(self.device)
             labels = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
             solver = self.solver(steps, scheduler)
-            for time in solver.timesteps:
+            for time, told in times_of(solver, self.device):
                 with in_bfloat16(self.device, self.architecture.mixed_precision):
-                    predicted = self.predict(net, latent, time, labels)
+                    predicted = self.predict(net, latent, told, labels)
                 latent = solver.step(predicted.float(), time, latent).prev_sample
             images.append(self.pictured(latent))
             if progress is not None:

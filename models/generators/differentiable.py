@@ -64,7 +64,7 @@ class Differentiable:
 
     def solver(self, steps: int, name: str) -> Any:
         """A sampler in its initial state: see `royalty.models.generators.schedulers.solver`."""
-        return solver(name, self.scheduler.config, steps, self.device)
+        return solver(name, self.scheduler.config, steps)
 
 
 def differentiable(model: Generator) -> Differentiable | None:

@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from royalty.models.base.choices import SchedulerName
 from royalty.models.generators.differentiable import Differentiable
+from royalty.models.generators.schedulers import times_of
 from royalty.models.generators.unets import target_of
 
 Loss = Literal["simple", "square", "absolute"]
@@ -287,8 +288,8 @@ def _sampling_paths(
         latent = torch.randn((size, *model.noise_shape), generator=generator).to(model.device)
         conditions = None if asked is None else asked[start : start + size]
         solver, path = model.solver(steps, scheduler), []
-        for time in solver.timesteps:
+        for time, told in times_of(solver, model.device):
             path.append(latent)
-            latent = solver.step(model.predict(latent, time, conditions), time, latent).prev_sample
+            latent = solver.step(model.predict(latent, told, conditions), time, latent).prev_sample
         finished = latent.clamp(-1, 1) if model.pixels else latent
         yield solver.timesteps.to(model.device), torch.stack(path, dim=1), finished, conditions

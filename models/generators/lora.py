@@ -26,7 +26,7 @@ from royalty.models.generators.outline import Outline, outline_of_adapter
 from royalty.models.generators.pipelines import digest_of_pipeline
 from royalty.models.generators.pruning import Pruning, Size, truncated
 from royalty.models.generators.resume import Keeper
-from royalty.models.generators.schedulers import solver
+from royalty.models.generators.schedulers import solver, times_of
 from royalty.models.generators.stable_diffusion import FrozenPipeline, load_pipeline
 from royalty.models.generators.stacked_lora import fit_side_by_side, width_of
 
@@ -232,12 +232,12 @@ class LoRA:
             size = min(batch_size, n - start)
             embeddings = prompts[[(start + place) % len(settings.prompts) for place in range(size)]]
             latent = torch.randn((size, *self.noise_shape), generator=generator).to(pipeline.device)
-            sampler = solver(scheduler, pipeline.scheduler.config, steps, pipeline.device)
+            sampler = solver(scheduler, pipeline.scheduler.config, steps)
             latent = latent * sampler.init_noise_sigma
-            for time in sampler.timesteps:
+            for time, told in times_of(sampler, pipeline.device):
                 scaled = sampler.scale_model_input(latent, time)
                 with in_bfloat16(pipeline.device, settings.mixed_precision, cpus=False):
-                    predicted = self.predict(unet, scaled, time, embeddings, prompts[-1:])
+                    predicted = self.predict(unet, scaled, told, embeddings, prompts[-1:])
                 latent = sampler.step(predicted.float(), time, latent).prev_sample
             images.append(pipeline.decoded(latent, settings.shape[0]))
             if progress is not None:
