@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -174,7 +175,8 @@ def fit_conditioned(
         predicted: Tensor = model.unet(noisy[0], times[0]).sample
         return predicted[None]
 
-    weights, losses = [*model.unet.parameters(), projection], []
+    weights = [*model.unet.parameters(), projection]
+    losses: list[float] = []
     hook = embedding.register_forward_hook(lambda module, given, embedded: embedded + projection @ told)
     try:
         training = train(
@@ -193,7 +195,7 @@ def fit_conditioned(
             gradient_accumulation=model.architecture.gradient_accumulation,
             optimizing=model.optimizing(),
         )
-        for (loss,) in training:
+        for (loss,) in chain.from_iterable(training):
             losses.append(loss)
             if not math.isfinite(loss):
                 raise DivergedError(len(losses), loss, learning_rate)

@@ -154,7 +154,7 @@ class Denoiser(ABC):
 
         Raises:
             InputError: a conditional model without labels.
-            DivergedError: the loss is no longer finite.
+            DivergedError: the loss is no longer finite. On a GPU, up to `denoising.READ_EVERY` steps later are done.
         """
         classes = self.classes(labels, len(images))
         data, flip = self.shown(images)
@@ -180,11 +180,12 @@ class Denoiser(ABC):
             keeper=keeper,
             optimizing=self.optimizing(),
         )
-        losses = []
-        for (loss,) in training:
-            losses.append(loss)
-            if not math.isfinite(loss):
-                raise DivergedError(len(losses), loss, learning_rate)
+        losses: list[float] = []
+        for read in training:
+            for (loss,) in read:
+                losses.append(loss)
+                if not math.isfinite(loss):
+                    raise DivergedError(len(losses), loss, learning_rate)
             if progress is not None:
                 progress(1)
         return losses

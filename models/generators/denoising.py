@@ -10,11 +10,12 @@ from torch import Tensor
 
 from royalty.models.generators.acceleration import in_bfloat16
 from royalty.models.generators.averaging import Average
-from royalty.models.generators.generator import ScaledImages, batches
+from royalty.models.generators.draws import DRAWN_THERE, Draws
+from royalty.models.generators.generator import ScaledImages
 from royalty.models.generators.libraries import DDIMScheduler
 from royalty.models.generators.memory import Parts
 from royalty.models.generators.resume import Keeper, pack_training, unpack_training
-from royalty.models.generators.unets import DIFFUSION_STEPS, target_of
+from royalty.models.generators.unets import target_of
 
 Optimizing = Callable[[list[Tensor], float], torch.optim.Optimizer]
 """From parameters and the learning rate to an optimizer of Adam's family."""
@@ -23,8 +24,8 @@ Predict = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From noisy images `(models, batch, c, h, w)`, times and classes, both `(models, batch)`, to predictions shaped like
 the images."""
 
-UNLABELLED = 0.1
-"""Fraction of training images whose class is hidden, so that the net also learns the unconditional prediction."""
+READ_EVERY = 50
+"""Steps after which losses are read from a device of `DRAWN_THERE`; reading waits for all work that is queued there."""
 
 
 def train(
@@ -46,7 +47,7 @@ def train(
     gradient_accumulation: int = 1,
     keeper: Keeper | None = None,
     optimizing: Optimizing | None = None,
-) -> Iterator[list[float]]:
+) -> Iterator[list[list[float]]]:
     """Train models side by side, each on its own images from its own seed: see `Denoiser.fit`.
 
     Args:
@@ -64,54 +65,55 @@ def train(
         optimizing: makes the optimizer; `adam` unless given.
 
     Yields:
-        The loss of each model, after each step. The parameters become their averages when the iterator is exhausted;
+        After each step the losses that were read, `(steps, models)`: those of this step or, on a GPU, usually none, and
+        in turn those of `READ_EVERY` steps. The parameters become their averages when the iterator is exhausted;
         a caller that stops earlier leaves the unaveraged weights.
     """
     device = parameters[0].device
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    plans = rows or [
-        batches(len(data), batch_size, steps, generator) for data, generator in zip(sets, generators, strict=True)
-    ]
+    draws = Draws(seeds, device)
+    plans = rows or draws.plans(sets, batch_size, steps)
     average = Average(parameters, ema_decay)
     optimizer = (optimizing or adam)(parameters, learning_rate)
     parts = Parts(parameters, batch_size, gradient_accumulation)
     saved = keeper.load() if keeper else None
-    losses_so_far = unpack_training(saved, optimizer, average.means, generators) if saved else []
+    losses_so_far = unpack_training(saved, optimizer, average.means, draws.generators) if saved else []
     average.step = done = len(losses_so_far)
-    yield from losses_so_far[:]
+    for row in losses_so_far[:]:
+        yield [row]
+    unread: list[Tensor] = []
+    read_every = READ_EVERY if device.type in DRAWN_THERE else 1
     for step, chosen in enumerate(zip(*plans, strict=True)):
         if step < done:
             continue
         clean = torch.stack([data[batch] for data, batch in zip(sets, chosen, strict=True)])  # (models, batch, c, h, w)
-        noise, times = torch.empty_like(clean), torch.empty(clean.shape[:2], dtype=torch.long, device=device)
-        for model, generator in enumerate(generators):
-            noise[model] = torch.randn(clean.shape[1:], generator=generator).to(device)
-            times[model] = torch.randint(DIFFUSION_STEPS, (batch_size,), generator=generator).to(device)
+        noise, times, mirrored, hidden = draws.step(clean.shape[1:], flip=flip, hide=labels is not None)
         classes = (
             None
             if labels is None
             else torch.stack([model_labels[batch] for model_labels, batch in zip(labels, chosen, strict=True)])
         )
-        for model, generator in enumerate(generators):
-            if flip:
-                mirrored = torch.rand(batch_size, generator=generator).to(device) < 0.5
-                clean[model, mirrored] = clean[model, mirrored].flip(-1)
-            if classes is not None:
-                hidden = torch.rand(batch_size, generator=generator).to(device) < UNLABELLED
-                classes[model, hidden] = unlabelled
+        # Selecting the images by `where` needs no count of them, for which the CPU would wait.
+        if mirrored is not None:
+            clean = torch.where(mirrored[..., None, None, None], clean.flip(-1), clean)
+        if classes is not None and hidden is not None:
+            classes = classes.masked_fill(hidden, unlabelled)
         flat = (clean.flatten(0, 1), noise.flatten(0, 1), times.flatten())
         noisy, target = scheduler.add_noise(*flat), target_of(scheduler, *flat)
         noisy, target = noisy.view_as(clean), target.view_as(clean)
         work = partial(_backward, predict, noisy, times, classes, target, mixed_precision)
-        losses = parts.run(work, optimizer.zero_grad)
+        unread.append(parts.run(work, optimizer.zero_grad))
         optimizer.step()
         average.add()
-        row = losses.tolist()
+        saving = keeper is not None and keeper.due()
+        losses: list[list[float]] = []
+        if saving or len(unread) >= read_every or step == steps - 1:
+            losses = _read(unread)
+            unread = []
         if keeper:
-            losses_so_far.append(row)
-            if keeper.due():
-                keeper.save(pack_training(optimizer, average.means, generators, losses_so_far))
-        yield row
+            losses_so_far += losses
+            if saving:
+                keeper.save(pack_training(optimizer, average.means, draws.generators, losses_so_far))
+        yield losses
     average.keep()
 
 
@@ -126,6 +128,11 @@ def eight_bit_adam(parameters: list[Tensor], learning_rate: float) -> torch.opti
 
     optimizer: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate)
     return optimizer
+
+
+def _read(losses: list[Tensor]) -> list[list[float]]:
+    rows: list[list[float]] = torch.stack(losses).tolist()
+    return rows
 
 
 def _backward(

@@ -15,8 +15,16 @@ from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerN
 from royalty.models.base.progress import Progress
 from royalty.models.base.weights import Weights, no_weights
 from royalty.models.data.items import Shown
+from royalty.models.generators.memory import free_memory
 from royalty.models.generators.pruning import Pruning, Size
 from royalty.models.generators.resume import Keeper
+
+KEPT_THERE = ("cuda",)
+"""Device types that keep the training images if they take at most this share of the free memory."""
+KEPT_SHARE = 0.125
+
+COPIED = 4096
+"""Images copied to a device at once."""
 
 
 class RowCache(Protocol):
@@ -267,24 +275,48 @@ def fit_one_by_one(
 
 def scaled(images: np.ndarray, device: torch.device) -> Tensor:
     """Convert uint8 images to floats in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(127.5).sub_(1)
+    return _unit(torch.from_numpy(np.ascontiguousarray(images)).to(device))
+
+
+def _unit(pixels: Tensor) -> Tensor:
+    return pixels.float().div_(127.5).sub_(1)
+
+
+def _copied(images: np.ndarray, device: torch.device) -> Tensor:
+    """Bytes of images on a device; a memory map is read in parts."""
+    kept = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), COPIED):
+        kept[start : start + COPIED] = torch.from_numpy(np.ascontiguousarray(images[start : start + COPIED]))
+    return kept
 
 
 class ScaledImages:
     """uint8 images that are converted to floats in [-1, 1] when indexed; of a memory map, only those rows are read.
 
+    On a GPU that has the memory for them, the bytes of all images are kept, so that a batch is no copy.
+
     Args:
         patch: see `royalty.models.generators.unets.Architecture`.
+
+    Attributes:
+        place: the device that holds the images, where indices are best.
     """
 
     def __init__(self, images: np.ndarray, device: torch.device, patch: int = 1) -> None:
         self.images, self.device, self.patch = images, device, patch
+        kept = device.type in KEPT_THERE and images.nbytes <= KEPT_SHARE * free_memory(device)
+        self.kept = _copied(images, device) if kept else None
+        self.place = device if kept else torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        return nn.functional.pixel_unshuffle(scaled(self.images[rows.numpy()], self.device), self.patch)
+        if self.kept is not None:
+            pixels = _unit(self.kept[rows.to(self.device)])
+        else:
+            pixels = scaled(self.images[rows.numpy()], self.device)
+        return nn.functional.pixel_unshuffle(pixels, self.patch)
 
 
 def quantized(images: Tensor) -> np.ndarray:

@@ -11,6 +11,12 @@ from torch import Tensor
 from royalty.models.generators.together import add_up, share_of
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that no process has taken."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free)
+
+
 class Parts:
     """Runs a batch in parts, one after the other, whose gradients sum to those of the batch up to rounding.
 

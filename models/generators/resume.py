@@ -49,7 +49,8 @@ def pack_training(
         state = {"weight": weight, "average": mean, **{MOMENT + name: moment for name, moment in moments.items()}}
         arrays |= {f"{name}.{index}": tensor.detach().cpu().numpy() for name, tensor in state.items()}
     arrays |= {f"generator.{index}": random.get_state().cpu().numpy() for index, random in enumerate(generators)}
-    return pack(arrays, {"weights": len(average), "optimizer": type(optimizer).__name__})
+    drawn = generators[0].device.type
+    return pack(arrays, {"weights": len(average), "optimizer": type(optimizer).__name__, "drawn": drawn})
 
 
 @torch.no_grad()
@@ -62,7 +63,7 @@ def unpack_training(
         The losses of the completed steps.
 
     Raises:
-        InputError: the state belongs to another net or another optimizer.
+        InputError: the state belongs to another net, another optimizer, or another type of device.
     """
     arrays, description = unpack(state)
     weights = _weights(optimizer)
@@ -77,13 +78,19 @@ def unpack_training(
             f"training resumes with the optimizer it began with, {description['optimizer']}; here it is "
             f"{type(optimizer).__name__}. Resume on the kind of device where it began, or delete the checkpoint"
         )
+    drawn, here = description.get("drawn", "cpu"), generators[0].device.type
+    if drawn != here:
+        raise InputError(
+            f"training resumes where its noise was drawn, on a device of type {drawn}; here it is drawn on {here}. "
+            "Resume there, or delete the checkpoint to train from the start"
+        )
     losses: list[list[float]] = arrays["losses"].tolist()
     for index, (weight, mean) in enumerate(zip(weights, average, strict=True)):
         weight.copy_(torch.from_numpy(arrays[f"weight.{index}"]))
         mean.copy_(torch.from_numpy(arrays[f"average.{index}"]))
         suffix = f".{index}"
         moments = {
-            name.removeprefix(MOMENT).removesuffix(suffix): torch.from_numpy(array).to(weight.device).clone()
+            name.removeprefix(MOMENT).removesuffix(suffix): _laid_out(torch.from_numpy(array), weight)
             for name, array in arrays.items()
             if name.startswith(MOMENT) and name.endswith(suffix)
         }
@@ -93,6 +100,13 @@ def unpack_training(
     for index, generator in enumerate(generators):
         generator.set_state(torch.from_numpy(arrays[f"generator.{index}"]))
     return losses
+
+
+def _laid_out(moment: Tensor, weight: Tensor) -> Tensor:
+    """A copy of a moment beside its weight, with its strides; fused optimizers read both in the order of memory."""
+    if moment.shape != weight.shape:
+        return moment.to(weight.device).clone()
+    return torch.empty_like(weight, dtype=moment.dtype).copy_(moment)
 
 
 def _counts_by_tensor(optimizer: torch.optim.Optimizer) -> bool:

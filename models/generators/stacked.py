@@ -87,8 +87,11 @@ def fit_stacked(
             mixed_precision=models[start].architecture.mixed_precision,
             gradient_accumulation=models[start].architecture.gradient_accumulation,
         )
-        for step, row in enumerate(training):
-            losses[start:end, step] = row[: end - start]
+        done = 0
+        for read in training:
+            for row in read:
+                losses[start:end, done] = row[: end - start]
+                done += 1
             if progress is not None:
                 progress(end - start)
         nets.unstack([model.unet for model in models[start:end]])

@@ -22,7 +22,7 @@ from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, TrainedModel
 from royalty.tasks.stages.context import Stores
-from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.device import best_device, device_name
 from royalty.tasks.stages.loading import load_conditioned, load_images, load_model, thinned
 
 
@@ -115,7 +115,7 @@ def _stored(
                 seed=outcome.seed,
                 items=len(data.of_coalition(mask)),
                 seconds=seconds / len(plans),
-                device=best_device(),
+                device=device_name(),
                 checkpoint=stores.artifacts.put(outcome.model.to_bytes()) if outcome.model else None,
                 failure=outcome.failure,
                 losses=_stored_curve(stores, outcome),

@@ -18,6 +18,11 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def device_name() -> str:
+    """The device as stored results name it: `cpu`, or `cuda` with the GPU that drew the noise of the training."""
+    return f"cuda ({torch.cuda.get_device_name()})" if best_device() == "cuda" else "cpu"
+
+
 @contextmanager
 def one_gpu(locks: Path) -> Iterator[None]:
     """Use the visible GPU that the fewest other processes of this home hold.

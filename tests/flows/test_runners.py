@@ -26,7 +26,7 @@ from royalty.infra.workspace import open_workspace, place_of
 from royalty.models.generators.training import Training
 from royalty.tasks.credit import coalitions
 from royalty.tasks.credit.plan import CoalitionPlan
-from royalty.tasks.stages.device import one_gpu
+from royalty.tasks.stages.device import device_name, one_gpu
 from tests.flows import stand_in_worker
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +156,13 @@ def test_a_worker_with_stores_of_its_own_is_refused_and_shows_no_password(home: 
 def test_an_unknown_runner_is_refused(runner: str) -> None:
     with pytest.raises(ValidationError, match="ROYALTY_RUNNER must be threads, dask, ray"):
         Settings(runner=runner)
+
+
+def test_rows_name_the_gpu_that_drew_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device_name() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    assert device_name() == "cuda (NVIDIA H100)"
 
 
 def test_coalitions_are_spread_over_the_gpus_of_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
