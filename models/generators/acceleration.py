@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import nn
 
 COMPILED = ("cuda",)
 """Device types on which nets are compiled."""
+
+CHANNELS_LAST = ("cuda",)
+"""Device types whose convolutions are given weights, and so images, in channels-last memory format."""
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16")
 """Instructions of a CPU with which bfloat16 is faster than float32."""
@@ -30,6 +34,28 @@ def _has_instructions() -> bool:
     return any(able.get(name, False) for name in BFLOAT16)
 
 
+def laid_out(net: nn.Module, device: torch.device) -> None:
+    """Store the weights of convolutions with channels last on a device of `CHANNELS_LAST`, in place."""
+    if device.type in CHANNELS_LAST:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def compiled(net: nn.Module, device: torch.device, wanted: bool) -> Any:
-    """The net compiled by `torch.compile`, sharing its weights; the first calls take minutes."""
-    return torch.compile(net) if wanted and device.type in COMPILED else net
+    """The net compiled by `torch.compile`, sharing its weights; the first calls take minutes.
+
+    Nets whose weights have the same shapes share the compiled code.
+    """
+    if not wanted or device.type not in COMPILED:
+        return net
+    shapes = tuple((name, tuple(weight.shape)) for name, weight in net.named_parameters())
+    return partial(_compiled(type(net), device, shapes), net)
+
+
+@cache
+def _compiled(kind: type[nn.Module], device: torch.device, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
+    """A function of a net and its inputs that is compiled once for nets of these shapes."""
+
+    def forward(net: nn.Module, *inputs: Any, **named: Any) -> Any:
+        return net(*inputs, **named)
+
+    return torch.compile(forward)

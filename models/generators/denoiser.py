@@ -16,7 +16,7 @@ from royalty.models.base.choices import ImportanceName, PruningScope, SchedulerN
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.data.items import Shown
-from royalty.models.generators.acceleration import compiled, in_bfloat16
+from royalty.models.generators.acceleration import compiled, in_bfloat16, laid_out
 from royalty.models.generators.denoising import Optimizing, adam, train
 from royalty.models.generators.generator import (
     NOTHING_ELSE,
@@ -191,7 +191,9 @@ class Denoiser(ABC):
         return losses
 
     def _net(self) -> Any:
-        """The U-Net, compiled if the settings and the device call for it."""
+        """The U-Net, laid out and compiled if the settings and the device call for it."""
+        if self.optimizing() is adam:  # the 8-bit optimizer replaces weights by contiguous copies
+            laid_out(self.unet, self.device)
         return compiled(self.unet, self.device, self.architecture.torch_compile)
 
     def optimizing(self) -> Optimizing:
@@ -281,13 +283,15 @@ class Denoiser(ABC):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
             size = min(batch_size, n - start)
             latent = torch.randn((size, *self.noise_shape), generator=generator).to(self.device)
-            labels = torch.arange(start, start + size, device=self.device) % max(self.architecture.classes, 1)
+            if index and size < batch_size and net is not self.unet:  # a smaller batch would be compiled again
+                latent = nn.functional.pad(latent, (0, 0, 0, 0, 0, 0, 0, batch_size - size))
+            labels = torch.arange(start, start + len(latent), device=self.device) % max(self.architecture.classes, 1)
             solver = self.solver(steps, scheduler)
             for time, told in times_of(solver, self.device):
                 with in_bfloat16(self.device, self.architecture.mixed_precision):
                     predicted = self.predict(net, latent, told, labels)
                 latent = solver.step(predicted.float(), time, latent).prev_sample
-            images.append(self.pictured(latent))
+            images.append(self.pictured(latent[:size]))
             if progress is not None:
                 progress(size)
         return np.concatenate(images)

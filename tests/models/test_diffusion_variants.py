@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from royalty.infra.stores.checkpoints import Checkpoint
 from royalty.models.base.errors import InputError
@@ -218,25 +220,45 @@ def test_mixed_precision_is_of_products_alone_and_of_able_processors(
 
 
 @pytest.mark.slow
-def test_a_compiled_net_has_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_net_has_the_same_weights_and_is_compiled_once_for_its_shape(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     images, _ = shades()
-    plain, quick = (
-        DDPM.build(replace(VARIANTS["attention"], torch_compile=wanted), seed=0) for wanted in (False, True)
+    plain, quick, other = (
+        DDPM.build(replace(VARIANTS["attention"], torch_compile=wanted), seed=0) for wanted in (False, True, True)
     )
-    compiles, compiler = [], torch.compile
-
-    def counted(net: UNet2DModel) -> Any:
-        compiles.append(net)
-        return compiler(net, backend="eager")
-
+    counter, compiler = CompileCounterWithBackend("eager"), torch.compile
     monkeypatch.setattr(acceleration, "COMPILED", ("cpu",))
-    monkeypatch.setattr(torch, "compile", counted)
+    monkeypatch.setattr(torch, "compile", partial(compiler, backend=counter))
+    acceleration._compiled.cache_clear()
     for model in (plain, quick):
         model.fit(images, steps=2, **TRAINING, seed=1)
-    assert compiles == [quick.unet]
+    compiled_once = counter.frame_count
+    assert compiled_once > 0
+    other.fit(images, steps=2, **TRAINING, seed=1)
+    assert counter.frame_count == compiled_once
+    assert acceleration._compiled.cache_info().misses == 1
+    assert other.to_bytes() == quick.to_bytes()
+    sizes: list[int] = []
+    quick.unet.register_forward_pre_hook(lambda net, given: sizes.append(len(given[0])))
+    assert len(quick.sample(5, seed=0, steps=1, batch_size=3)) == 5
+    assert set(sizes) == {3}
     assert plain.weights.keys() == quick.weights.keys()
     for name, weight in plain.weights.items():
         np.testing.assert_allclose(quick.weights[name], weight, atol=1e-5)
+
+
+def test_channels_last_changes_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = shades()
+    plain, laid_out = (DDPM.build(VARIANTS["classes"], seed=0) for _ in range(2))
+    losses = plain.fit(images, labels=labels, steps=4, **TRAINING, seed=1)
+    monkeypatch.setattr(acceleration, "CHANNELS_LAST", ("cpu",))
+    assert laid_out.fit(images, labels=labels, steps=4, **TRAINING, seed=1) == pytest.approx(losses, rel=1e-4)
+    convolution = laid_out.unet.down_blocks[0].resnets[0].conv1.weight
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+    for name, weight in plain.weights.items():
+        np.testing.assert_allclose(laid_out.weights[name], weight, atol=1e-4)
+    assert DDPM.from_bytes(laid_out.to_bytes()).to_bytes() == laid_out.to_bytes()
 
 
 KILLED = """
