@@ -21,6 +21,7 @@ from royalty.tasks.benchmarks.generator_stages import (
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.items.stored_items import keep_items, load_items
 from royalty.tasks.stages.context import StageContext
+from royalty.tasks.stages.device import best_device
 
 HELD_OUT = 0.2
 """Fraction of the labelled images that is held out to measure the accuracy of the classifier."""
@@ -39,7 +40,7 @@ def fit_classifier(inputs: ImageClassifierInputs, context: StageContext) -> Imag
         )
     order = stratified_order(targets, inputs.seed)
     held_out, trained = np.split(order, [round(HELD_OUT * len(targets))])
-    classifier = Classifier(images.shape[1], len(names), seed=inputs.seed)
+    classifier = Classifier(images.shape[1], len(names), seed=inputs.seed).to(best_device())
     classifier.fit(images[trained], targets[trained], steps=inputs.steps, seed=inputs.seed, progress=context.advance)
     accuracy = float(classifier.accuracy(images[held_out], targets[held_out]))
     return ImageClassifierOutputs(context.artifacts.put(classifier.to_bytes()), accuracy)
@@ -73,4 +74,4 @@ def find_attributes(inputs: FindAttributesInputs, context: StageContext) -> Item
 
 
 def _classifier(context: StageContext, digest: str) -> Classifier:
-    return Classifier.from_bytes(context.artifacts.get(digest))
+    return Classifier.from_bytes(context.artifacts.get(digest)).to(best_device())

@@ -10,6 +10,7 @@ from royalty.models.base.choices import CorruptionName
 from royalty.models.data.corruptions import TRIGGERS, Corrupted, with_trigger
 from royalty.models.encoders.head import fit_head
 from royalty.models.properties.classifier import Classifier
+from royalty.tasks.stages.device import best_device
 from royalty.tasks.stages.stage import TableRow
 
 
@@ -77,7 +78,7 @@ class Retraining:
         if self.network_steps:
             images = self.corrupted.images[left]
             classes, numbers = np.unique(labels, return_inverse=True)
-            network = Classifier(images.shape[1], len(classes), seed=self.seed)
+            network = Classifier(images.shape[1], len(classes), seed=self.seed).to(best_device())
             network.fit(images, numbers, steps=self.network_steps, seed=self.seed)
             judged = self.test if self.attack is None else np.concatenate([self.test, self.attack.images])
             rows.append(self._row("network", classes[network.probabilities(judged).argmax(axis=1)]))

@@ -50,8 +50,8 @@ def load_images(stores: Stores, digest: str) -> ImageSet:
 
 
 def load_classifier(stores: Stores, digest: str) -> Classifier:
-    """Load the classifier behind a utility."""
-    return Classifier.from_bytes(stores.artifacts.get(digest))
+    """Load the classifier behind a utility, on the best device."""
+    return Classifier.from_bytes(stores.artifacts.get(digest)).to(best_device())
 
 
 def load_property(stores: Stores, name: str, judge: str, reference: str) -> Property:

@@ -38,3 +38,4 @@ def test_classifier_knows_digits_and_not_noise() -> None:
     assert inception_score(classifier.probabilities(noise)) < 1.6 < 5 < real
     again = Classifier.from_bytes(classifier.to_bytes())
     np.testing.assert_array_equal(again.probabilities(noise), classifier.probabilities(noise))
+    assert again.to("meta").device.type == again._inputs(noise).device.type == "meta"
