@@ -1,8 +1,11 @@
-"""Whether a GPU gives what a CPU does, how much sooner, and whether a batch that its memory does not hold is learned.
+"""The CIFAR-20 network by precision, with its floors; whether a GPU gives what a CPU does, and how much sooner; and
+whether a batch that its memory does not hold is learned.
 
     python -m tests.benchmarks.gpu_speed [--quick]
+    python -m tests.benchmarks.gpu_speed --device cpu --small
 
-Without a GPU the CPU is compared with itself, which only tries the program. Needs neither Prefect nor MLflow.
+The second command, or a machine without a GPU, compares the CPU with itself, which only tries the program. Needs
+neither Prefect nor MLflow.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from royalty.models.valuation.sava import sava_values
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.stages.device import best_device
 from tests.benchmarks.lava_speed import EPSILON, FLIPPED, TOLERANCE, blobs
+from tests.benchmarks.network_floor import networks
 
 CONFIG = CreditConfig()
 T = TypeVar("T")
@@ -143,10 +147,14 @@ def beyond_memory(side: int, batch_size: int, gigabytes: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the items and steps")
-    part = 10 if parser.parse_args().quick else 1
-    device = best_device()
+    parser.add_argument("--small", action="store_true", help="a tiny network and a fiftieth of the items and steps")
+    parser.add_argument("--device", default=best_device(), choices=["cpu", "cuda"])
+    asked = parser.parse_args()
+    part = 50 if asked.small else 10 if asked.quick else 1
+    device = asked.device
     print(torch.cuda.get_device_name() if device == "cuda" else "no GPU", "torch", torch.__version__)
     print(f"CPU with {torch.get_num_threads()} threads", flush=True)
+    networks(device, asked.small)
     transport(device, 10_000 // part, (50_000 // part, 10_000 // part), 100_000 // part)
     coalitions(device, 300 // part)
     if device == "cuda":
