@@ -49,9 +49,9 @@ class Draws:
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self.device = device
-        self.place = device if device.type in DRAWN_THERE else torch.device("cpu")
-        self._of_batches = [generator_on(torch.device("cpu"), seed) for seed in seeds]
         apart = device.type in DRAWN_THERE
+        self.place = device if apart else torch.device("cpu")
+        self._of_batches = [generator_on(torch.device("cpu"), seed) for seed in seeds]
         self.generators = [generator_on(device, seed) for seed in seeds] if apart else self._of_batches
 
     def plans(self, sets: Sequence[Tensor | ScaledImages], batch_size: int, steps: int) -> list[Iterator[Tensor]]:
@@ -71,14 +71,14 @@ class Draws:
             shape: of the images of a model: batch, channels, height and width.
         """
         noise, times, mirrored, hidden = [], [], [], []
+        images, batch, place = tuple(shape), tuple(shape[:1]), self.place
         for generator in self.generators:
-            given = {"generator": generator, "device": self.place}
-            noise.append(torch.randn(tuple(shape), **given))
-            times.append(torch.randint(DIFFUSION_STEPS, tuple(shape[:1]), **given))
+            noise.append(torch.randn(images, generator=generator, device=place))
+            times.append(torch.randint(DIFFUSION_STEPS, batch, generator=generator, device=place))
             if flip:
-                mirrored.append(torch.rand(tuple(shape[:1]), **given) < 0.5)
+                mirrored.append(torch.rand(batch, generator=generator, device=place) < 0.5)
             if hide:
-                hidden.append(torch.rand(tuple(shape[:1]), **given) < UNLABELLED)
+                hidden.append(torch.rand(batch, generator=generator, device=place) < UNLABELLED)
         return Drawn(
             self._stacked(noise),
             self._stacked(times),

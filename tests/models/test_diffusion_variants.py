@@ -257,7 +257,7 @@ def test_channels_last_changes_rounding_alone(monkeypatch: pytest.MonkeyPatch) -
     convolution = laid_out.unet.down_blocks[0].resnets[0].conv1.weight
     assert convolution.is_contiguous(memory_format=torch.channels_last)
     for name, weight in plain.weights.items():
-        np.testing.assert_allclose(laid_out.weights[name], weight, atol=1e-4)
+        np.testing.assert_allclose(laid_out.weights[name], weight, atol=1e-3)  # Adam's steps are of 5e-3
     assert DDPM.from_bytes(laid_out.to_bytes()).to_bytes() == laid_out.to_bytes()
 
 
