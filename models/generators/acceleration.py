@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any
@@ -37,7 +38,7 @@ def _has_instructions() -> bool:
 def laid_out(net: nn.Module, device: torch.device) -> None:
     """Store the weights of convolutions with channels last on a device of `CHANNELS_LAST`, in place."""
     if device.type in CHANNELS_LAST:
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.to(memory_format=torch.channels_last)
 
 
 def compiled(net: nn.Module, device: torch.device, wanted: bool) -> Any:
@@ -48,12 +49,12 @@ def compiled(net: nn.Module, device: torch.device, wanted: bool) -> Any:
     if not wanted or device.type not in COMPILED:
         return net
     shapes = tuple((name, tuple(weight.shape)) for name, weight in net.named_parameters())
-    return partial(_compiled(type(net), device, shapes), net)
+    return partial(_compiled((type(net).__name__, str(device), shapes)), net)
 
 
 @cache
-def _compiled(kind: type[nn.Module], device: torch.device, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
-    """A function of a net and its inputs that is compiled once for nets of these shapes."""
+def _compiled(alike: Hashable) -> Any:
+    """A function of a net and its inputs that is compiled once for all nets that share a class, device and shapes."""
 
     def forward(net: nn.Module, *inputs: Any, **named: Any) -> Any:
         return net(*inputs, **named)

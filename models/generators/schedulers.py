@@ -31,6 +31,8 @@ class _Unchecked(TorchFunctionMode):
 class UniPCScheduler(UniPCMultistepScheduler):  # type: ignore[misc]
     """UniPC with its noise levels beside the images; diffusers copies two or more of them to the GPU in each step."""
 
+    sigmas: Tensor
+
     def step(self, model_output: Tensor, timestep: Tensor, sample: Tensor) -> Any:
         self.sigmas = self.sigmas.to(sample.device)
         with _Unchecked():

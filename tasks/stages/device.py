@@ -19,7 +19,7 @@ def best_device() -> str:
 
 
 def device_name() -> str:
-    """The device as stored results name it: `cpu`, or `cuda` with the GPU that drew the noise of the training."""
+    """The device as stored results name it: `cpu`, or `cuda` with the name of the GPU, where denoisers draw noise."""
     return f"cuda ({torch.cuda.get_device_name()})" if best_device() == "cuda" else "cpu"
 
 

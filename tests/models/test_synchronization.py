@@ -156,7 +156,7 @@ def test_training_resumes_only_where_its_noise_was_drawn(monkeypatch: pytest.Mon
 
 def test_restored_moments_have_the_strides_of_their_weights() -> None:
     memory, model = Memory(after=3), DDPM.build(PLAIN, seed=0)
-    model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.unet.to(memory_format=torch.channels_last)
     kept: list[torch.optim.Optimizer] = []
 
     def optimizing(weights: list[Tensor], rate: float) -> torch.optim.Optimizer:
@@ -166,7 +166,7 @@ def test_restored_moments_have_the_strides_of_their_weights() -> None:
     object.__setattr__(model, "optimizing", lambda: optimizing)
     losses = model.fit(IMAGES, steps=5, **TRAINING, seed=0, keeper=memory)
     model = DDPM.build(PLAIN, seed=0)
-    model.unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.unet.to(memory_format=torch.channels_last)
     object.__setattr__(model, "optimizing", lambda: optimizing)
     assert model.fit(IMAGES, steps=5, **TRAINING, seed=0, keeper=memory) == losses
     for weight, state in kept[-1].state.items():
