@@ -38,7 +38,8 @@ def _has_instructions() -> bool:
 def laid_out(net: nn.Module, device: torch.device) -> None:
     """Store the weights of convolutions with channels last on a device of `CHANNELS_LAST`, in place."""
     if device.type in CHANNELS_LAST:
-        net.to(memory_format=torch.channels_last)
+        with torch.inference_mode(False):  # weights laid out while sampling could not be trained afterwards
+            net.to(memory_format=torch.channels_last)
 
 
 def compiled(net: nn.Module, device: torch.device, wanted: bool) -> Any:

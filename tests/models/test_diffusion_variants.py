@@ -253,6 +253,7 @@ def test_channels_last_changes_rounding_alone(monkeypatch: pytest.MonkeyPatch) -
     plain, laid_out = (DDPM.build(VARIANTS["classes"], seed=0) for _ in range(2))
     losses = plain.fit(images, labels=labels, steps=4, **TRAINING, seed=1)
     monkeypatch.setattr(acceleration, "CHANNELS_LAST", ("cpu",))
+    laid_out.sample(2, seed=0, steps=1)
     assert laid_out.fit(images, labels=labels, steps=4, **TRAINING, seed=1) == pytest.approx(losses, rel=1e-4)
     convolution = laid_out.unet.down_blocks[0].resnets[0].conv1.weight
     assert convolution.is_contiguous(memory_format=torch.channels_last)
