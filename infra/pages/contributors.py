@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from royalty.infra.pages.case_rows import CaseRow, OptOutRow
 from royalty.infra.pages.interactions import PairRow
 from royalty.infra.pages.language import Language
-from royalty.infra.pages.report import Axis, ContributorRow, decimals_of, environment
+from royalty.infra.pages.report import NOT_SUMMING, Axis, ContributorRow, decimals_of, environment
 
 INDEX = "index.html"
 
@@ -159,13 +159,15 @@ def render_pages(
     pool: str,
     terms: Sequence[str],
     language: Language,
+    value: str = "shapley",
 ) -> dict[str, str]:
     """Render the HTML files by name, the index first; all charts share one scale.
 
     Args:
-        utilities: of the models of nobody and of everybody; credits sum to their difference.
+        utilities: of the models of nobody and of everybody.
         terms: sentences on how credit becomes amounts, in English; amounts are in the language of the pages.
         language: of the texts; what it knows of the terms, the remarks and the measured property is translated.
+        value: see `royalty.infra.pages.report.Report`.
     """
     templates = environment(language)
     recorded = vars(templates.get_template("macros.html.j2").module)["recorded"]
@@ -177,6 +179,8 @@ def render_pages(
         "utility_meaning": recorded(utility_meaning, "recorded_meaning"),
         "null_utility": utilities[0],
         "grand_utility": utilities[1],
+        "value": value,
+        "sums": value not in NOT_SUMMING,
         "level": level,
         "pool": pool,
         "terms": [recorded(sentence, "recorded_term") for sentence in terms],

@@ -207,6 +207,8 @@ class Report:
         interactions: pairs who are surely substitutes or complements; None in runs of earlier versions.
         cases: disputes about money of contributors.
         gallery: models with and without contributors of highest credit; None if none were made.
+        value: the value that credit is, `shapley`, `banzhaf` or `beta`; or of what it is a Shapley value, `images` or
+            `groups`.
     """
 
     title: str
@@ -245,6 +247,7 @@ class Report:
     payments: tuple[PaymentRow, ...] = ()
     cases: tuple[CaseRow, ...] = ()
     gallery: GallerySection | None = None
+    value: str = "shapley"
 
 
 @dataclass(frozen=True)
@@ -287,6 +290,8 @@ class Picture:
 
 
 SCRIPT = "page.js"
+NOT_SUMMING = frozenset({"banzhaf", "beta"})
+"""Values that need not sum to the difference between the utilities of everybody and nobody."""
 
 
 def template_digest() -> str:
@@ -335,6 +340,7 @@ def render_report(report: Report) -> str:
         .get_template("report.html.j2")
         .render(
             report=report,
+            sums=report.value not in NOT_SUMMING,
             credit_axis=Axis.over([0.0, *ends]),
             utility_axis=Axis.over([report.null_utility, report.grand_utility, report.real_utility]),
             gallery_axis=gallery_axis,

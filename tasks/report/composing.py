@@ -35,6 +35,7 @@ from royalty.tasks.report.notes import (
     payout_remarks,
     policy_sentences,
     resolution,
+    value_of,
 )
 from royalty.tasks.report.stages import RunStages
 
@@ -120,6 +121,7 @@ def compose_report(
         settings=tuple(_settings(config.claimed())),
         timings=tuple(added.timings),
         identifiers=_identifiers(stages),
+        value=value_of(stages.credit),
     )
 
 

@@ -61,6 +61,7 @@ class Contents:
             pool=self.pool,
             terms=self.terms,
             language=self.language,
+            value=report.value,
         )
         return {REPORT: render_report(report), **pages}
 

@@ -7,13 +7,22 @@ from typing import Any
 
 import pandas as pd
 
+from royalty.infra.pages.report import NOT_SUMMING
 from royalty.models.properties.registry import chosen_property
-from royalty.tasks.report.notes import COALITION_MODELS
+from royalty.tasks.report.notes import COALITION_MODELS, value_of
 from royalty.tasks.report.stages import RunStages
 from royalty.tasks.report.text import escaped
 
 ROWS, NAME, LICENCES = 15, 40, 10
 """Most contributors, characters of a name, and licences that the card lists. MLflow stores 5,000 characters."""
+
+VALUES = {
+    "shapley": "Shapley values",
+    "banzhaf": "Banzhaf values",
+    "beta": "Beta values",
+    "images": "Faithful group Shapley values",
+    "groups": "Parts of Shapley values of groups of contributors",
+}
 
 
 def model_card(name: str, config: Mapping[str, Any], stages: RunStages, table: pd.DataFrame) -> str:
@@ -83,10 +92,11 @@ def _property(config: Mapping[str, Any], stages: RunStages) -> Iterator[str]:
 
 
 def _credit(config: Mapping[str, Any], stages: RunStages, table: pd.DataFrame) -> Iterator[str]:
-    outputs, level = stages.credit.outputs, config["credit"]["confidence"]
+    outputs, level, value = stages.credit.outputs, config["credit"]["confidence"], value_of(stages.credit)
+    sums = "They need not sum to" if value in NOT_SUMMING else "They sum to"
     yield from ("## Contributors and credit", "")
     yield (
-        f"Shapley values of the property, from {outputs.trained} models of coalitions. They sum to "
+        f"{VALUES[value]} of the property, from {outputs.trained} models of coalitions. {sums} "
         f"{outputs.grand_utility - outputs.null_utility:+.4g}, the difference between everybody's model "
         f"({_number(outputs.grand_utility)}) and nobody's ({_number(outputs.null_utility)}). In the order of credit, "
         f"with the {level:.0%} interval and the number of training images:"

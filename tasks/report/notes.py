@@ -21,8 +21,10 @@ from royalty.models.properties.registry import Chosen
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import EmbeddedSource, FileSource, FontsSource, OpenmojiSource
+from royalty.tasks.credit.estimate import Credited
 from royalty.tasks.credit.stages import IngestOutputs
 from royalty.tasks.pay.credits import credits_of
+from royalty.tasks.pay.identities import FAITHFUL
 from royalty.tasks.pay.remarks import adjustments, kept_credit, tier_sentence
 from royalty.tasks.pay.stages import DividedPool, PayOutputs
 
@@ -140,6 +142,13 @@ def attribution(source: EmbeddedSource | FileSource, artifacts: ArtifactStore, l
             for text, style, license in fonts.fillna("").drop_duplicates().itertuples(index=False)
         }
         yield f"Fonts: {', '.join(sorted(families))}."
+
+
+def value_of(credit: Credited) -> str:
+    """The value that credit is; see `royalty.infra.pages.report.Report`."""
+    if credit.outputs.diagnostics.get("estimator") == FAITHFUL:
+        return "images"
+    return "groups" if credit.inputs.groups else credit.inputs.config.value
 
 
 def resolution(config: CreditConfig, measured: Chosen, stderr: float) -> str:

@@ -26,6 +26,7 @@ from royalty.infra.tracking.addresses import MODE, run_page
 from royalty.infra.tracking.client import open_tracking
 from royalty.models.data.stored import open_set
 from royalty.models.valuation.image_parts import divide_credit
+from royalty.tasks.credit.estimate import load_table
 from royalty.tasks.credit.stages import SAMPLES, SampleInputs, SampleOutputs
 from royalty.tasks.items.copied_images import CopiedImage
 from royalty.tasks.items.image_credit_stages import IMAGE_CREDIT, ImageCreditInputs, ImageCreditOutputs
@@ -36,6 +37,8 @@ from royalty.tasks.pay.stages import PAY
 from royalty.tasks.pay.usage_stages import USAGE, USE, UsageInputs, UsageOutputs, UseInputs, UseOutputs
 from royalty.tasks.report.background import Background
 from royalty.tasks.report.coalition_runs import logged_coalitions
+from royalty.tasks.report.model_card import model_card
+from royalty.tasks.report.notes import value_of
 from royalty.tasks.report.payment_pages import show_on_pages
 from royalty.tasks.report.payments import show_payments
 from royalty.tasks.report.report import write_report
@@ -422,6 +425,29 @@ def test_mlflow_shows_images_a_plot_and_the_card(home: Home) -> None:
     assert "+step+60+" in series["1 base model"]
     with Image.open(client.download_artifacts(outputs.run, series["1 base model"])) as shown:
         assert shown.size == (129, 64)  # two images of 8 pixels, each pixel eight times
+
+
+@pytest.mark.parametrize(
+    ("value", "is_called", "sums"),
+    [("shapley", "Shapley values", "They sum to"), ("banzhaf", "Banzhaf values", "They need not sum to")],
+)
+def test_the_card_and_the_report_say_what_value_the_credit_is(
+    home: Home, value: str, is_called: str, sums: str
+) -> None:
+    credit = home.stages.credit
+    inputs = replace(credit.inputs, config=credit.inputs.config.model_copy(update={"value": value}))
+    stages = replace(home.stages, credit=replace(credit, inputs=inputs))
+    assert value_of(stages.credit) == value
+    card = model_card("may", home.config.model_dump(), stages, load_table(home.space, credit.outputs.table))
+    assert f"{is_called} of the property, from" in card
+    assert f"models of coalitions. {sums} " in card
+    assert value_of(replace(credit, inputs=replace(credit.inputs, groups="key"))) == "groups"
+    sets = replace(credit.outputs, diagnostics={"estimator": "faithful"})
+    assert value_of(replace(credit, outputs=sets)) == "images"
+    written = reported(home, replace(logged(home), credit=stages.credit))
+    html = (Path(written.folder) / "report.html").read_text(encoding="utf-8")
+    assert f"(the {value.title()} value)" in html
+    assert ("divided as credit" in html) == (value == "shapley")
 
 
 def test_a_run_that_uses_the_same_coalitions_logs_them_no_more(home: Home) -> None:

@@ -71,9 +71,16 @@ def pages_in(language: Language) -> dict[str, str]:
         replace(PAGE, proposed=True, row=replace(ROW, share=0.0)),
     ]
     named = [replace(page, row=replace(page.row, name="ZOE" * (place + 1))) for place, page in enumerate(kinds)]
+    made = {}
+    for value in ("banzhaf", "images", "groups", "shapley"):
+        made |= {f"{value}/{file}": page for file, page in _rendered(named, language, value).items()}
+    return made | _rendered(named, language, "shapley")
+
+
+def _rendered(pages: list[ContributorPage], language: Language, value: str) -> dict[str, str]:
     return render_pages(
-        named, title="T", created_at="2030-01-02T03:04+00:00", utility_name="U", utility_meaning="M",
-        utilities=(1.0, 3.0), level="95", pool="10", terms=("P",), language=language,
+        pages, title="T", created_at="2030-01-02T03:04+00:00", utility_name="U", utility_meaning="M",
+        utilities=(1.0, 3.0), level="95", pool="10", terms=("P",), language=language, value=value,
     )  # fmt: skip
 
 

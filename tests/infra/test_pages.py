@@ -75,7 +75,7 @@ def pages(report: Report) -> dict[str, str]:  # noqa: F811
     return {"report.html": whole, "trace.html": render_trace(trace), **made}
 
 
-def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, str]:  # noqa: F811
+def rendered(composed: Sequence[ContributorPage], report: Report, value: str = "shapley") -> dict[str, str]:  # noqa: F811
     """Pages of contributors, by their file, for two models that are two points apart."""
     return render_pages(
         composed,
@@ -88,6 +88,7 @@ def rendered(composed: Sequence[ContributorPage], report: Report) -> dict[str, s
         pool="€9.00",
         terms=(report.policy,),
         language=shipped_language("en"),
+        value=value,
     )
 
 
@@ -111,6 +112,18 @@ def test_a_page_accounts_for_every_image_and_every_number(pages: dict[str, str],
     unknown = rendered([replace(page, row=replace(row, held_out=None))], report)[file_of("ann")]
     assert "Images brought" not in unknown
     assert "Trained on" in unknown
+
+
+@pytest.mark.parametrize("value", ["banzhaf", "beta", "images", "groups"])
+def test_a_page_says_what_value_its_credit_is(report: Report, value: str) -> None:  # noqa: F811
+    row = replace(report.rows[0], name="ann", credit=0.5)
+    page = ContributorPage(row, 3, (), None, (), (), None, None, None)
+    whole = " ".join(re.sub(r"<[^>]+>", " ", rendered([page], report, value)[file_of("ann")]).split())
+    summing = value in {"images", "groups"}
+    assert ("contributors sum to +2" in whole) == summing
+    assert ("of that sum" in whole) == summing
+    assert ("need not sum to the +2" in whole) != summing
+    assert ("added to those of a group of other contributors" in whole) != summing
 
 
 def test_parts_of_images_say_what_they_are(report: Report) -> None:  # noqa: F811

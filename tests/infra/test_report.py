@@ -140,6 +140,25 @@ def test_a_report_without_sure_pairs_says_so_or_why(report: Report) -> None:
     assert "say nothing about" not in html
 
 
+@pytest.mark.parametrize(
+    ("value", "meaning", "summing"),
+    [
+        ("shapley", "over every order in which all 3 contributors could be added (the Shapley value)", True),
+        ("banzhaf", "over all groups, each of which counts the same (the Banzhaf value)", False),
+        ("beta", "where those of some sizes count more than others (a Beta value)", False),
+        ("images", "in which all images could be added (the faithful group Shapley value)", True),
+        ("groups", "Members divide it by what their images contribute to generated ones", True),
+    ],
+)
+def test_the_report_says_what_value_its_credit_is(report: Report, value: str, meaning: str, summing: bool) -> None:
+    text = shown(render_report(replace(report, value=value)))
+    assert meaning in text
+    assert ("in which all 3 contributors could be added" in text) == (value == "shapley")
+    assert ("The sum of all credit is the difference between" in text) == summing
+    assert (", divided as credit" in text) == summing
+    assert ("The sum of all credit is 2.00. Credit of this kind need not sum" in text) != summing
+
+
 class Tags(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
