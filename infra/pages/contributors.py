@@ -160,6 +160,7 @@ def render_pages(
     terms: Sequence[str],
     language: Language,
     value: str = "shapley",
+    cheap_pairs: bool = False,
 ) -> dict[str, str]:
     """Render the HTML files by name, the index first; all charts share one scale.
 
@@ -168,6 +169,7 @@ def render_pages(
         terms: sentences on how credit becomes amounts, in English; amounts are in the language of the pages.
         language: of the texts; what it knows of the terms, the remarks and the measured property is translated.
         value: see `royalty.infra.pages.report.Report`.
+        cheap_pairs: see `royalty.infra.pages.interactions.Interactions`.
     """
     templates = environment(language)
     recorded = vars(templates.get_template("macros.html.j2").module)["recorded"]
@@ -180,6 +182,7 @@ def render_pages(
         "null_utility": utilities[0],
         "grand_utility": utilities[1],
         "value": value,
+        "cheap_pairs": cheap_pairs,
         "sums": value not in NOT_SUMMING,
         "level": level,
         "pool": pool,

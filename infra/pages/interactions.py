@@ -53,6 +53,7 @@ class Interactions:
         tested, unresolved: number of pairs, and of those about which the coalitions say nothing.
         common: mean interaction of all pairs.
         omitted: why no pair was tested; empty if pairs were.
+        cheap: pairs are of cheap models of coalitions, and credit was corrected by retrained ones.
     """
 
     rows: tuple[PairRow, ...]
@@ -61,6 +62,7 @@ class Interactions:
     unresolved: int
     common: float
     omitted: str
+    cheap: bool = False
 
     @property
     def charted(self) -> Sequence[PairRow]:

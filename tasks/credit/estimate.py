@@ -18,13 +18,14 @@ from royalty.models.base.errors import InputError
 from royalty.models.valuation.certainty import Certainty, certainty_of
 from royalty.models.valuation.coalitions import masks_of
 from royalty.models.valuation.game import Game, fit_game
-from royalty.models.valuation.multifidelity import Utilities, multifidelity_shapley
+from royalty.models.valuation.multifidelity import MultiFidelity, Utilities, multifidelity_shapley
 from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 from royalty.models.valuation.sure_pairs import SurePairs, find_sure_pairs
 from royalty.tasks.config.credit import CreditConfig, CreditEstimateConfig, StoppingConfig
-from royalty.tasks.credit.grouping import NO_PAIRS, Grouped, MemberParts, representatives
+from royalty.tasks.credit.grouping import Grouped, MemberParts, representatives
 from royalty.tasks.credit.image_sets import MeasuredSets, gather_sets
+from royalty.tasks.credit.pairs import untold_pairs
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.stages.running import run_here
@@ -64,8 +65,8 @@ class CreditOutputs:
     Attributes:
         failed: members of coalitions whose training failed.
         trained: number of models, including those of the null and the grand coalition.
-        interactions: pairs of contributors who are surely substitutes or complements; None in records of earlier
-            versions.
+        interactions: pairs of contributors who are surely substitutes or complements, by the models of `measurements`;
+            None in records of earlier versions.
         null_utility, grand_utility: of the game that is credited: of retrained models, if these correct the credit.
         measured_ends: utilities of nobody and everybody by the models of `measurements`, if they differ from those.
     """
@@ -148,7 +149,7 @@ class MeasuredGame:
         position = cell.reshape(-1)
         return Utilities(cells, np.bincount(position, self.utilities) / np.bincount(position), self.null, self.grand)
 
-    def corrected_by(self, retrained: MeasuredGame, config: CreditConfig) -> ShapleyEstimate:
+    def corrected_by(self, retrained: MeasuredGame, config: CreditConfig) -> MultiFidelity:
         """Shapley values of the retrained game, with these cheap utilities as a control variate."""
         cheap, few = self.at_fidelity(), retrained.at_fidelity()
         known = {mask.tobytes() for mask in cheap.masks}  # a cheap training may have failed
@@ -159,7 +160,11 @@ class MeasuredGame:
             scaled=config.fidelity.scaled,
             confidence=config.credit.confidence,
             seed=config.seed,
-        ).corrected
+        )
+
+    def scaled(self, slope: float) -> MeasuredGame:
+        """The same game with utilities that are multiplied by a slope."""
+        return replace(self, utilities=slope * self.utilities, null=slope * self.null, grand=slope * self.grand)
 
     def game(self, config: CreditEstimateConfig, seed: int) -> Game:
         return fit_game(
@@ -288,11 +293,15 @@ def estimate_credit(
     def compute(space: Workspace) -> CreditOutputs:
         names = data.outputs.players
         measured = credited = _measured(space, data, plans, config, grouped)
-        if retrained and isinstance(measured, MeasuredGame):
+        pairs = untold_pairs(config)
+        if isinstance(measured, MeasuredGame) and retrained:
             credited = gather(space, names, retrained, grouped)
-            of_players = measured.corrected_by(credited, config)
+            corrected = measured.corrected_by(credited, config)
+            of_players, paired = corrected.corrected, measured.scaled(corrected.slope)
         else:
-            of_players = measured.estimate(config.credit, config.seed)
+            of_players, paired = measured.estimate(config.credit, config.seed), measured
+        if pairs is None and isinstance(paired, MeasuredGame):
+            pairs = paired.interactions(names, config.credit, config.seed)
         estimate = divided.divide(of_players, names) if divided else of_players
         columns = {
             "contributor": names,
@@ -312,7 +321,7 @@ def estimate_credit(
             trained=len(plans),
             diagnostics=dict(estimate.diagnostics),
             certainty=_certainty(of_players, measured, config),
-            interactions=NO_PAIRS if divided else measured.interactions(names, config.credit, config.seed),
+            interactions=pairs,
             measured_ends=(measured.null, measured.grand) if retrained else None,
         )
 

@@ -12,15 +12,11 @@ from royalty.infra.workspace import Workspace
 from royalty.models.valuation.grouped import grouped_shapley
 from royalty.models.valuation.grouping import assign_groups
 from royalty.models.valuation.shapley import ShapleyEstimate
-from royalty.models.valuation.sure_pairs import SurePairs
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.stages import Ingested
 from royalty.tasks.stages.running import run_here
 from royalty.tasks.stages.stage import Finished, Stage
 from royalty.tasks.stages.task import task
-
-NO_PAIRS = SurePairs(omitted="coalitions are of groups, which do not tell what two contributors add together")
-"""What a game of groups tells about pairs of contributors."""
 
 
 @dataclass(frozen=True)

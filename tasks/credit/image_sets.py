@@ -11,13 +11,10 @@ from royalty.infra.workspace import Workspace
 from royalty.models.data.stored import open_set
 from royalty.models.valuation.faithful import faithful_shapley
 from royalty.models.valuation.shapley import ShapleyEstimate
-from royalty.models.valuation.sure_pairs import SurePairs
 from royalty.tasks.config.credit import CreditEstimateConfig
 from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.plan import CoalitionPlan, DrawnSet
 from royalty.tasks.credit.stages import Ingested
-
-OMITTED = "coalitions are sets of images, which do not tell what two contributors add together"
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,6 @@ class MeasuredSets:
         return faithful_shapley(
             self.counts, self.images, self.utilities, self.null, self.grand, confidence=config.confidence
         )
-
-    def interactions(self, _names: Sequence[str], _config: CreditEstimateConfig, _seed: int) -> SurePairs:
-        return SurePairs(omitted=OMITTED)
 
 
 def gather_sets(

@@ -14,6 +14,7 @@ from royalty.models.data.stored import open_set
 from royalty.models.payout.identities import merge, overlaps, refit_split, split, split_names
 from royalty.models.payout.policies import Credit
 from royalty.models.valuation.coalitions import masks_of
+from royalty.models.valuation.shapley import estimate_shapley
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
 from royalty.tasks.credit.stages import INGEST, Ingested
@@ -124,15 +125,21 @@ def _shared_images(space: Workspace, data: Ingested, credit: Credited, credits: 
     if set(names) != set(credits):
         return
     masks, utilities = _measured(space, credit, names)
-    ends = credit.outputs.ends
+    ends, title, one = credit.outputs.ends, "Sum of their credits", "Credit"
+    values = np.array([credits[name].value for name in names])
+    if credit.inputs.retrained or credit.inputs.config.value != "shapley":
+        # What a merged contributor gets is known for Shapley values of the measured models alone.
+        values = estimate_shapley(masks, utilities, *ends).values
+        title, one = "Sum of their Shapley values", "Value"
+        title += " by the cheap models, which retrained ones do not correct here" if credit.inputs.retrained else ""
     for first, second, share in overlaps(images.images, images.membership[:, paid]):
         first_name, second_name = names[first], names[second]
-        separate = credits[first_name].value + credits[second_name].value
+        separate = values[first] + values[second]
         merged = merge(masks, utilities, *ends, (first, second))
         joint = "unknown, because too few coalitions contain both or neither" if merged is None else f"{merged:+.3f}"
         yield (
             f"{first_name} and {second_name} have {share:.0%} of the smaller set of images in common, exactly or "
-            f"nearly. Sum of their credits: {separate:+.3f}. Credit as one contributor: {joint}."
+            f"nearly. {title}: {separate:+.3f}. {one} as one contributor: {joint}."
         )
 
 

@@ -99,7 +99,7 @@ def compose_report(
         step_images=config.sampling.images,
         generated=_generated(space, measure),
         alphabet=_alphabet(space, stages),
-        interactions=pair_section(credit.interactions),
+        interactions=pair_section(credit.interactions, bool(stages.credit.inputs.retrained)),
         cases=case_rows(space.cases.all(), data.contributors),
         matches=match_section(space.artifacts, stages.match.outputs, credits),
         paid=_paid(payout, paid),
@@ -183,12 +183,16 @@ def _alphabet(space: Workspace, stages: RunStages) -> Alphabet | None:
     return Alphabet(drawn, made.legible["everybody"], len(images))
 
 
-def pair_section(found: SurePairs | None) -> Interactions | None:
-    """Pairs who are surely substitutes or complements; None if the credit is of an earlier version."""
+def pair_section(found: SurePairs | None, corrected: bool) -> Interactions | None:
+    """Pairs who are surely substitutes or complements; None if the credit is of an earlier version.
+
+    Args:
+        corrected: credit was corrected by retrained models, and pairs were not.
+    """
     if found is None:
         return None
     rows = tuple(PairRow(**asdict(pair), distinct=found.beyond_common(pair)) for pair in found.pairs)
-    return Interactions(rows, found.named, found.tested, found.unresolved, found.common, found.omitted)
+    return Interactions(rows, found.named, found.tested, found.unresolved, found.common, found.omitted, corrected)
 
 
 def _paid(payout: PayoutConfig, paid: PayOutputs) -> str:

@@ -62,6 +62,7 @@ class Contents:
             terms=self.terms,
             language=self.language,
             value=report.value,
+            cheap_pairs=report.interactions is not None and report.interactions.cheap,
         )
         return {REPORT: render_report(report), **pages}
 

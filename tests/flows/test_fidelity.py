@@ -11,16 +11,20 @@ import pytest
 from mlflow import MlflowClient
 
 from royalty.flows.configuration import ConfigError, as_credit_config
+from royalty.infra.settings import settings
+from royalty.infra.workspace import open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.coalitions import members_of, sample_coalitions
 from royalty.models.valuation.semivalues import exact_shapley
 from royalty.tasks.config.credit import CreditConfig, FidelityConfig
+from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.counts import check_run
-from royalty.tasks.credit.estimate import MeasuredGame
+from royalty.tasks.credit.estimate import MeasuredGame, estimate_credit
 from royalty.tasks.credit.fidelity import coalitions_to_retrain, fidelity_sentence
+from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.stages import FidelityOutputs
 from tests.conftest import SMALL, Run
-from tests.flows.test_evaluate import planned
+from tests.flows.test_evaluate import keep, planned
 
 NAMES = [f"n{number}" for number in range(6)]
 
@@ -37,9 +41,29 @@ def test_credit_is_that_of_the_retrained_game() -> None:
     few = measured(masks[:24:2], masks[:24:2] @ worth, 0.0, 21.0)
     config = CreditConfig(fidelity=FidelityConfig(retrain=12))
     found = cheap.corrected_by(few, config)
-    assert found.values == pytest.approx(exact_shapley(lambda chosen: chosen @ worth, 6), abs=0.05)
+    assert found.corrected.values == pytest.approx(exact_shapley(lambda chosen: chosen @ worth, 6), abs=0.05)
     without = measured(masks[1:], cheap.utilities[1:], 0.5, 27.0)  # a cheap training failed
-    assert without.corrected_by(few, config).values == pytest.approx(worth, abs=0.1)
+    assert without.corrected_by(few, config).corrected.values == pytest.approx(worth, abs=0.1)
+
+
+@pytest.mark.usefixtures("new_home")
+def test_pairs_of_a_run_have_the_sign_of_its_corrected_credit() -> None:
+    """Cheap utilities fall where retrained ones rise; `scaled` turns them round, in the credit and in the pairs."""
+    data = ingest.fn(DigitsSource(contributors=5), 0)
+    names, runs = data.outputs.players, open_workspace(settings()).runs
+    drawn = members_of(sample_coalitions(5, 30, seed=0), names)
+    plans = [planned(*members) for members in (tuple(names), (), *drawn)]
+    few = [planned(*members, seed=8) for members in (tuple(names), (), *drawn[:20])]
+    for plan, slope in (*((plan, -0.5) for plan in plans), *((plan, 1.0) for plan in few)):
+        substitutes = bool({names[1], names[3]} & set(plan.members))
+        keep(runs, plan, slope * (len(plan.members) + 2 * substitutes))
+    config = CreditConfig(fidelity=FidelityConfig(retrain=20, scaled=True))
+    credit = estimate_credit.fn(data, plans, config, few).outputs
+    assert (credit.null_utility, credit.grand_utility) == (0, 7)
+    assert credit.interactions is not None
+    (pair,) = credit.interactions.pairs
+    assert {pair.first, pair.second} == {names[1], names[3]}
+    assert pair.ci_high < 0
 
 
 def test_some_measured_coalitions_are_retrained_and_the_ends() -> None:
@@ -60,13 +84,13 @@ def test_too_few_retrained_models_are_refused_before_anything_trains() -> None:
     with pytest.raises(InputError, match=r"`fidelity\.retrain`: .*12 contributors takes at least 15 .* got 10"):
         check_run([f"n{number}" for number in range(12)], config)
     check_run(NAMES, config)
-    for settings, says in (
+    for changed, says in (
         ({"coalitions": {"method": "retrain"}, "fidelity": {"retrain": 20}}, "corrects cheap models"),
         ({"credit": {"value": "banzhaf"}, "fidelity": {"retrain": 20}}, "corrects Shapley values"),
         ({"coalitions": {"count": 40}, "fidelity": {"retrain": 50}}, "at most `coalitions.count`, which is 40"),
     ):
         with pytest.raises(ConfigError, match=says):
-            as_credit_config({"name": "few", **settings})
+            as_credit_config({"name": "few", **changed})
 
 
 def test_the_sentence_says_what_was_compared() -> None:

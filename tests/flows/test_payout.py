@@ -288,3 +288,14 @@ def test_copies_are_named_with_the_credit_of_both_as_one(monkeypatch: pytest.Mon
         "a and b have 100% of the smaller set of images in common, exactly or nearly. Sum of their credits: +6.000. "
         "Credit as one contributor: +6.000."
     )
+    cheap = replace(credit, inputs=replace(credit.inputs, retrained=["some"]))
+    corrected = credits.assign(credit=[1.0, 1.0, 4.0])
+    other = replace(cheap.outputs, table=space.artifacts.put(corrected.to_parquet(index=False)))
+    *_, found = check_identities.fn("show", replace(cheap, outputs=other), PayoutConfig())
+    assert found.endswith(
+        "Sum of their Shapley values by the cheap models, which retrained ones do not correct here: +6.000. "
+        "Value as one contributor: +6.000."
+    )
+    banzhaf = replace(credit.inputs, config=credit.inputs.config.model_copy(update={"value": "banzhaf"}))
+    *_, found = check_identities.fn("show", replace(credit, inputs=banzhaf, outputs=other), PayoutConfig())
+    assert found.endswith("Sum of their Shapley values: +6.000. Value as one contributor: +6.000.")

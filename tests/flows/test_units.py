@@ -25,6 +25,7 @@ from royalty.tasks.credit.drawn import drawn_items
 from royalty.tasks.credit.estimate import MeasuredGame
 from royalty.tasks.credit.image_sets import gather_sets
 from royalty.tasks.credit.ingest import ingest
+from royalty.tasks.credit.pairs import untold_pairs
 from royalty.tasks.credit.stages import Classified, ClassifierInputs, ClassifierOutputs, Ingested
 from royalty.tasks.stages.stage import Finished
 from tests.conftest import SMALL, Run
@@ -117,7 +118,9 @@ def test_sets_of_images_are_planned_counted_and_credited_by_image() -> None:
     measured = gather_sets(space, data, plans, (0.0, float(brought @ worth)))
     found = measured.estimate(CreditEstimateConfig(), 0)
     assert found.values == pytest.approx(brought * worth)
-    assert measured.interactions(data.outputs.players, CreditEstimateConfig(), 0).omitted
+    told = untold_pairs(config)
+    assert told is not None
+    assert "sets of images" in told.omitted
     with pytest.raises(InputError, match="at least 14 sets of images, got 12"):
         check_run(list("abcde"), CreditConfig(coalitions=CoalitionConfig(count=12, units="images")))
     with pytest.raises(ConfigError, match=r"`coalitions\.units: images` .* `fidelity\.retrain`"):
