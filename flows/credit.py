@@ -263,6 +263,7 @@ def value(config: CreditConfig, game: Game, notes: Sequence[str], accept_uncerta
     divided = MemberParts(game.grouped, matched.key, values, errors) if game.grouped else None
     estimate = estimate_credit(game.data, plans, config, retrained, divided)  # KernelSHAP
     record_credit(config.name, estimate)
+    verdict = replace(verdict, certainty=estimate.outputs.certainty)  # of credit that retrained models corrected
     images = divide_among_images(game.data, game.judge, estimate, config) if config.image_credit.references else None
     pool = config.payout.name or config.name
     terms = in_period(config.payout.accepting_uncertainty(accept_uncertainty))

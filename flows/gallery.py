@@ -12,6 +12,7 @@ from royalty.flows.fan_out import measure_all
 from royalty.flows.runner import RUNNER
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import unfinished
+from royalty.tasks.credit.counts import check_gallery
 from royalty.tasks.credit.estimate import estimate_credit
 from royalty.tasks.credit.samples import sample_models
 from royalty.tasks.credit.training import settle_images
@@ -51,7 +52,7 @@ def gallery(config: CreditConfig) -> Gallery:
 
     Each is trained from `evaluation.seeds` seeds, of which the first is that of the run.
     """
-    game = prepare(config)
+    game = prepare(config, check_gallery)
     config = settle_images(game.pruned, game.judge, config)
     plans = plan(config, game)
     plans = plans[: measure_until(config, game, plans).plans]

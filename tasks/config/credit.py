@@ -362,6 +362,12 @@ class CreditConfig(StageConfig):
                 f"`fidelity.retrain` corrects Shapley values, and `credit.value` is `{self.credit.value}`; got "
                 f"{retrained}. Set it to 0"
             )
+        if retrained and self.stopping.has_target:
+            raise ValueError(
+                "the targets of `stopping` end the measuring by credit that is not corrected yet, and "
+                f"`fidelity.retrain: {retrained}` corrects it afterwards, which widens its intervals. Leave out "
+                "`stopping.stderr` and `stopping.top`, or set `fidelity.retrain` to 0"
+            )
         if retrained > self.coalitions.count:
             raise ValueError(
                 f"`fidelity.retrain` is at most `coalitions.count`, which is {self.coalitions.count}: coalitions are "

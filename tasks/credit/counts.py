@@ -50,13 +50,15 @@ def check_counterfactual(names: Sequence[str], config: CreditConfig) -> None:
             "`coalitions.units`: credit from coalitions of contributors is judged; got `images`. Evaluate with "
             "`contributors`"
         )
-    if config.coalitions.groups is not None:
-        raise InputError(
-            f"`coalitions.groups`: credit from coalitions of contributors is judged; got {config.coalitions.groups}. "
-            "Evaluate without groups"
-        )
+    _check_ungrouped(config, "is judged")
     for method, count in config.evaluation.shapley.items():
         _check(f"evaluation.shapley.{method}", len(names), count, config.coalitions.sizes)
+
+
+def check_gallery(names: Sequence[str], config: CreditConfig) -> None:
+    """Check a run of this configuration, whose credit orders the models that are shown."""
+    check_run(names, config)
+    _check_ungrouped(config, "orders the models of a gallery")
 
 
 def check_lds(names: Sequence[str], config: CreditConfig) -> None:
@@ -82,6 +84,14 @@ def check_lds(names: Sequence[str], config: CreditConfig) -> None:
 def is_paired(contributors: int, count: int) -> bool:
     """Whether each coalition is drawn with its complement; see `sample_coalitions`."""
     return count >= 3 * contributors
+
+
+def _check_ungrouped(config: CreditConfig, use: str) -> None:
+    if config.coalitions.groups is not None:
+        raise InputError(
+            f"`coalitions.groups`: credit from coalitions of contributors {use}; got {config.coalitions.groups}. "
+            "Evaluate without groups"
+        )
 
 
 def _check(setting: str, n_players: int, count: int, sizes: Sizes, players: str = "contributors") -> None:

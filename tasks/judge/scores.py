@@ -13,6 +13,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.judging.controls import best_bit, random_credit
 from royalty.models.judging.datamodeling import MIN_RANKED, relative_change
+from royalty.models.judging.draws import over_draws
 from royalty.models.judging.ranking import HeldOutRanking, Score, lead, strata_of
 from royalty.models.valuation.coalitions import masks_of
 from royalty.tasks.credit.coalitions import Members
@@ -104,7 +105,7 @@ def score(
 
 @task(name="compare utilities", cache_policy=NO_CACHE)
 def compare_utilities(coalitions: Mapping[tuple[str, str], Members], plans: Sequence[CoalitionPlan]) -> Compared:
-    """Compute the relative change of the utility by each counterfactual, as mean and range over training seeds.
+    """Compute the relative change of the utility by each counterfactual, as mean and 95% interval over training seeds.
 
     Args:
         coalitions: members by method and change; `EVERYBODY` is among them.
@@ -254,8 +255,8 @@ def _change_rows(
             if members in of_seed and everybody in of_seed
         ]
         if (method, change) != EVERYBODY and changes:
-            mean, low, high = float(np.mean(changes)), min(changes), max(changes)
-            rows.append(
-                {"method": method, "done": change, "change": mean, "low": low, "high": high, "seeds": len(changes)}
-            )
+            drawn = over_draws(changes)
+            low, high = (None, None) if len(changes) == 1 else (drawn.low, drawn.high)
+            row = {"method": method, "done": change, "change": drawn.mean, "low": low, "high": high}
+            rows.append({**row, "seeds": len(changes)})
     return rows

@@ -113,7 +113,7 @@ class CounterfactualInputs:
 
 @dataclass(frozen=True)
 class CounterfactualOutputs:
-    """Relative change of the utility by each counterfactual: mean and range over training seeds."""
+    """Relative change of the utility by each counterfactual: mean and 95% interval over training seeds; none of one."""
 
     rows: list[TableRow]
 

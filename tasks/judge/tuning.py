@@ -16,8 +16,10 @@ from royalty.models.base.errors import InputError
 from royalty.models.generators.training import Method
 from royalty.models.judging.fidelity import agreement
 from royalty.models.judging.tuning import LEAST, compare_cheap
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.multifidelity import choose_retrained
 from royalty.tasks.config.credit import CreditConfig
-from royalty.tasks.credit.counts import check_counterfactual
+from royalty.tasks.credit.counts import check_counterfactual, is_paired
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.judge.utilities import mean_utilities, seconds_of
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
@@ -98,6 +100,14 @@ def check_tuning(names: Sequence[str], config: CreditConfig) -> None:
             f"`tuning.retrain` is at most `coalitions.count`, which is {config.coalitions.count}; got "
             f"{config.tuning.retrain}. Lower it"
         )
+    count, players = config.coalitions.count, len(names)
+    drawn = sample_coalitions(
+        players, count, seed=config.seed, sizes=config.coalitions.sizes, paired=is_paired(players, count)
+    )
+    try:
+        choose_retrained(drawn, config.tuning.retrain, seed=config.seed)
+    except InputError as error:
+        raise InputError(f"`tuning.retrain`: {error}") from None
 
 
 @dataclass(frozen=True)

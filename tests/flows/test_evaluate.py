@@ -17,6 +17,7 @@ from royalty.infra.settings import settings
 from royalty.infra.stores.runstore import CoalitionRecord, MeasurementRecord, RunStore
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.generators.training import Training
+from royalty.models.judging.draws import over_draws
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.plan import CoalitionPlan, MeasurePlan
 from royalty.tasks.credit.stages import Ingested, IngestInputs, IngestOutputs
@@ -98,7 +99,8 @@ def test_lds_then_counterfactual_on_kept_models(watch: Watch, royalty: Run, tmp_
             if all((seed, members) in worth for seed in whole)
         )
         expected = (row["low"], row["high"], row["change"])
-        assert any((min(own), max(own), np.mean(own)) == pytest.approx(expected) for own in changes), row
+        means = [over_draws(own) for own in changes]
+        assert any((own.low, own.high, own.mean) == pytest.approx(expected) for own in means), row
     assert watch.stages >= {"coalition", "utility", "attribute", "lds", "counterfactual"}
 
 
@@ -175,7 +177,11 @@ def test_changes_of_counterfactuals_by_seed(space: Workspace) -> None:
     for plan, utility in zip(plans, (2.0, 1.0, 4.0, 3.0), strict=True):
         keep(space.runs, plan, utility)
     (row,) = compare_utilities.fn(asked, plans).outputs.rows  # of the other counterfactuals nothing is measured
-    assert row == {"method": "m", "done": "without top 40%", "change": -0.375, "low": -0.5, "high": -0.25, "seeds": 2}
+    interval = over_draws([-0.5, -0.25])
+    expected = {"change": -0.375, "low": interval.low, "high": interval.high, "seeds": 2}
+    assert row == {"method": "m", "done": "without top 40%", **expected}
+    (single,) = compare_utilities.fn(asked, plans[:2]).outputs.rows
+    assert (single["change"], single["low"], single["high"]) == (-0.5, None, None), "one seed has no interval"
 
 
 def ingested(*names: str) -> Ingested:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,8 @@ def test_too_few_retrained_models_are_refused_before_anything_trains() -> None:
     for changed, says in (
         ({"coalitions": {"method": "retrain"}, "fidelity": {"retrain": 20}}, "corrects cheap models"),
         ({"credit": {"value": "banzhaf"}, "fidelity": {"retrain": 20}}, "corrects Shapley values"),
+        ({"stopping": {"stderr": 0.5}, "fidelity": {"retrain": 20}}, "credit that is not corrected yet"),
+        ({"stopping": {"top": 3}, "fidelity": {"retrain": 20}}, "credit that is not corrected yet"),
         ({"coalitions": {"count": 40}, "fidelity": {"retrain": 50}}, "at most `coalitions.count`, which is 40"),
     ):
         with pytest.raises(ConfigError, match=says):
@@ -117,6 +120,11 @@ def test_a_run_retrains_compares_and_corrects(royalty: Run, tmp_path: Path) -> N
     assert result["measured"] == 22
     (sentence,) = [note for note in result["notes"] if "retrained in full" in note]
     assert "10 coalitions" in sentence
+    told = re.search(r"the largest standard error is ([\d.]+) of", result["ended"])
+    assert told is not None, result["ended"]
+    credits = pd.read_parquet(Path(result["folder"]) / "credit.parquet")
+    error = float(credits["stderr"].max() / credits["credit"].std(ddof=0))
+    assert float(told.group(1)) == pytest.approx(error, abs=0.01), "of the corrected credit"
     client = MlflowClient(f"sqlite:///{tmp_path / 'home' / 'mlflow' / 'mlflow.db'}")
     run = client.get_run(result["mlflow_run"])
     assert run.data.metrics["fidelity/coalitions"] == 10

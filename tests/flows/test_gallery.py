@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from royalty.flows.gallery import gallery
 from royalty.infra.pages.gallery import GalleryPage, OwnRow, PropertyChart, render_gallery
 from royalty.infra.pages.gallery_section import GalleryRow
 from royalty.infra.pages.pictures import sheet
+from royalty.models.base.errors import InputError
+from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.judge.gallery import Shown, shown_coalitions, shown_properties
 from royalty.tasks.judge.gallery_publication import agreements
 from tests.browser import Browser
@@ -35,6 +38,13 @@ def test_contributors_of_highest_credit_are_left_out_and_each_is_shown_alone() -
     many = {f"p{row:02}": float(-row) for row in range(60)}
     alone = [each.title for each in shown_coalitions(many, list(many)) if each.title.startswith("only ")]
     assert alone == [f"only p{row:02}" for row in (*range(12), *range(48, 60))]
+
+
+def test_groups_are_refused_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("royalty.flows.gallery.prepare", lambda config, check: check(list("abcde"), config))
+    config = CreditConfig.model_validate({"coalitions": {"count": 6, "groups": 3}})
+    with pytest.raises(InputError, match=r"`coalitions\.groups`: .* orders the models of a gallery; got 3"):
+        gallery.fn(config)
 
 
 def test_the_property_of_a_run_is_not_shown_twice() -> None:

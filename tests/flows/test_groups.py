@@ -19,7 +19,7 @@ from royalty.models.valuation.shapley import estimate_shapley
 from royalty.tasks.config.credit import CoalitionConfig, CreditConfig
 from royalty.tasks.config.sources import DigitsSource
 from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions
-from royalty.tasks.credit.counts import check_counterfactual, check_run
+from royalty.tasks.credit.counts import check_counterfactual, check_gallery, check_run
 from royalty.tasks.credit.estimate import estimate_credit, load_table
 from royalty.tasks.credit.grouping import MemberParts, group_contributors
 from royalty.tasks.credit.ingest import ingest
@@ -110,6 +110,9 @@ def test_numbers_are_checked_against_groups() -> None:
         check_run(names, CreditConfig.model_validate({"coalitions": {"groups": 3}, "fidelity": {"retrain": 2}}))
     with pytest.raises(InputError, match=r"`coalitions\.groups`.*Evaluate without groups"):
         check_counterfactual(names, CONFIG)
+    with pytest.raises(InputError, match=r"`coalitions\.groups`.*Evaluate without groups"):
+        check_gallery(names, CONFIG)
+    check_gallery(names, CreditConfig())
 
 
 @pytest.mark.slow

@@ -7,9 +7,11 @@ import json
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.judge.tuning import Candidate, candidates, check_tuning, finest
 from tests.conftest import Run
@@ -73,6 +75,19 @@ def test_retrained_models_are_measured_by_the_most_images_and_steps() -> None:
     config = CreditConfig.model_validate({"tuning": {"images": [64, 2048], "steps": [3, 9]}})
     sampling = finest(config).sampling
     assert (sampling.images, sampling.steps) == (2048, 9)
+
+
+def test_coalitions_to_retrain_are_drawn_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[np.ndarray] = []
+
+    def choose(masks: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+        drawn.append(masks)
+        raise InputError(f"no {count} of {len(masks)} were found with seed {seed}")
+
+    monkeypatch.setattr("royalty.tasks.judge.tuning.choose_retrained", choose)
+    with pytest.raises(InputError, match=r"`tuning\.retrain`: no 12 of 62 were found with seed 0"):
+        check_tuning([f"c{number}" for number in range(12)], CreditConfig())
+    assert (drawn[0] == sample_coalitions(12, 62, seed=0)).all(), "those of a run"
 
 
 @pytest.mark.parametrize(
