@@ -12,7 +12,10 @@ from royalty.models.properties.comparing import feature_reader
 from royalty.models.properties.property import Context, Property
 
 CLUSTERS = 20
-"""Number of clusters of the reference images, as in the paper."""
+"""Number of clusters, as in the paper."""
+
+CLUSTERED = 1024
+"""Most images that are clustered, as in the paper: time and memory grow with their square."""
 
 
 def build(context: Context, network: str) -> Property:
@@ -32,8 +35,16 @@ def cluster_centres(features: np.ndarray, clusters: int) -> np.ndarray:
     Returns:
         `(at most clusters, dimensions)`; fewer if there are fewer distinct images.
     """
-    member = fcluster(linkage(features, method="ward"), clusters, criterion="maxclust")
+    member = cluster_members(features, clusters)
     return np.stack([features[member == cluster].mean(axis=0) for cluster in np.unique(member)])
+
+
+def cluster_members(features: np.ndarray, clusters: int) -> np.ndarray:
+    """The cluster of each image by Ward's linkage, int, `(images,)`; one cluster of a single image."""
+    if len(features) == 1:
+        return np.ones(1, dtype=int)
+    member: np.ndarray = fcluster(linkage(features, method="ward"), clusters, criterion="maxclust")
+    return member
 
 
 def nearest_centre(features: np.ndarray, centres: np.ndarray) -> np.ndarray:

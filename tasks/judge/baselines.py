@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.processes.workers import Deferred
+from royalty.models.base.registry import modules_of
 from royalty.models.generators.kinds import module_of
 from royalty.models.properties.registry import chosen_property
 from royalty.tasks.config.credit import CreditConfig
@@ -36,6 +37,7 @@ def attribute(data: Ingested, base: Trained, classifier: Classified, config: Cre
         sampling=config.sampling.model_dump(exclude={"draws", "stderr"}),
         gradients=Gradients(**config.evaluation.gradients.model_dump()),
         seed=config.seed,
+        encoder=config.matching.encoder,
     )
-    also = module_of(base.inputs.kind), *chosen_property(config.property).modules
+    also = module_of(base.inputs.kind), *modules_of(config.matching.entries), *chosen_property(config.property).modules
     return run_in_worker(ATTRIBUTE, inputs, worker.attribute, also=also, title="Baselines", total=PARTS)

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from royalty.models.data.items import ImageSet
+from royalty.models.encoders.encoder import Encoder
+from royalty.models.encoders.registry import build_encoder
 from royalty.models.generators.differentiable import Differentiable, differentiable
 from royalty.models.generators.gradients import Loss, journey_gradients, loss_gradients, prediction_errors
-from royalty.models.properties.classifier import Classifier
+from royalty.models.properties.cluster_entropy import CLUSTERED, CLUSTERS, cluster_members
 from royalty.models.properties.property import Property
 from royalty.models.valuation.influence import diffusion_attribution, relative_influence, renormalized_influence, trak
 from royalty.models.valuation.patches import patch_attribution
@@ -26,7 +28,8 @@ from royalty.models.valuation.similarity import (
 )
 from royalty.tasks.judge.stages import AttributeInputs, AttributeOutputs
 from royalty.tasks.stages.context import StageContext
-from royalty.tasks.stages.loading import load_classifier, load_images, load_model, load_property
+from royalty.tasks.stages.device import best_device
+from royalty.tasks.stages.loading import load_images, load_model, load_property
 
 GRADIENT_METHODS = 5
 """Progress steps of the methods that compare gradients."""
@@ -41,12 +44,16 @@ def attribute(inputs: AttributeInputs, context: StageContext) -> AttributeOutput
     """
     torch.set_num_threads(1)  # gradients of one image at a time are too small to share out
     began = time.perf_counter()
-    data, classifier = load_images(context, inputs.train), load_classifier(context, inputs.classifier)
+    data = load_images(context, inputs.train)
+    channels, height, width = data.images.shape[1:]
+    encoder = build_encoder(
+        inputs.encoder, shape=(channels, height, width), device=best_device(), weights=context.weights.locate
+    )
     model = load_model(context, inputs.base)
     sampling = {name: value for name, value in inputs.sampling.items() if name != "images"}
     generated = model.sample(inputs.sampling["images"], **sampling, seed=inputs.seed)
     scores = _Scores(data.membership, context.advance)
-    _compare_images(scores, classifier, data.images, generated)
+    _compare_images(scores, encoder, data.images, generated)
     _compare_patches(scores, data.images, generated[: inputs.gradients.images], inputs.seed)
     learner = differentiable(model)
     if learner is None:
@@ -82,15 +89,24 @@ class _Scores:
             self.seconds[title] = seconds
 
 
-def _compare_images(scores: _Scores, classifier: Classifier, images: np.ndarray, generated: np.ndarray) -> None:
-    """Add similarities of pixels and features, and distances within clusters of the classifier."""
-    scores.add("pixel similarity", pixel_similarity(images, generated), 0.0, "average", "maximum")
+def _compare_images(scores: _Scores, encoder: Encoder, images: np.ndarray, generated: np.ndarray) -> None:
+    """Add similarities of pixels and features, and distances to clusters of generated images in these features."""
+    began = time.perf_counter()
+    pixels = pixel_similarity(images, generated)
+    scores.add("pixel similarity", pixels, time.perf_counter() - began, "average", "maximum")
     scores.advance(1)
-    features, made = classifier.features(images), classifier.features(generated)
-    scores.add("encoder similarity", feature_similarity(features, made), 0.0, "average", "maximum")
+
+    began = time.perf_counter()
+    features, made = encoder.features(images), encoder.features(generated)
+    seconds = time.perf_counter() - began
+    similarity = feature_similarity(features, made)
+    scores.add("encoder similarity", similarity, time.perf_counter() - began, "average", "maximum")
     scores.advance(1)
-    cluster = classifier.probabilities(generated).argmax(axis=1)
-    scores.add("embedding distance", embedding_distance(features, made, cluster), 0.0, "average", "maximum")
+
+    began = time.perf_counter()
+    clustered = made[:CLUSTERED]
+    distance = embedding_distance(features, clustered, cluster_members(clustered, CLUSTERS))
+    scores.add("embedding distance", distance, seconds + time.perf_counter() - began, "average", "maximum")
     scores.advance(1)
 
 
@@ -156,9 +172,10 @@ def _compare_gradients(
 
 def _judge_contributors(scores: _Scores, data: ImageSet, credited: Property) -> None:
     """Add the property and the number of each contributor's images."""
+    began = time.perf_counter()
     contributed = [data.images[data.membership[:, member]] for member, _ in enumerate(data.contributors)]
     if min(map(len, contributed)) >= credited.least:
         scores.values["property of own images"] = [float(credited.of(images)) for images in contributed]
-        scores.seconds["property of own images"] = 0.0
+        scores.seconds["property of own images"] = time.perf_counter() - began
     scores.values["number of images"] = [float(len(images)) for images in contributed]
     scores.seconds["number of images"] = 0.0

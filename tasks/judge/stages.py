@@ -39,6 +39,7 @@ class AttributeInputs:
         train, base, classifier: digests of the training images, the base model and the classifier.
         reference: digest of the real images that the property may compare with.
         sampling: number of `images` that the base model generates, and the settings of the sampler.
+        encoder: in whose features images are compared; empty in rows of earlier versions, which took the classifier.
     """
 
     train: str
@@ -49,6 +50,7 @@ class AttributeInputs:
     sampling: Mapping[str, Any]
     gradients: Gradients
     seed: int
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
