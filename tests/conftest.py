@@ -57,6 +57,9 @@ payout: {post: true, limits: {stderr: null}}
 """
 """A configuration that runs the whole flow in seconds."""
 
+WITHOUT_BOOTSTRAP = SMALL.replace("credit: {bootstrap: 100}\n", "")
+"""The same where credit is estimated otherwise, and the bootstrap does nothing."""
+
 FOLDER = SMALL.replace(
     "data: {source: digits, contributors: 3, concentration: 1.0}", "data: {source: folder, path: images, size: 8}"
 )

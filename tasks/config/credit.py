@@ -28,6 +28,7 @@ from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.config.sources import DigitsSource, Source, side_of
 from royalty.tasks.config.tuning import TuningConfig
 from royalty.tasks.config.units import check_units
+from royalty.tasks.config.unused import check_unused
 
 
 def _known_property(name: str) -> str:
@@ -341,6 +342,7 @@ class CreditConfig(StageConfig):
     @model_validator(mode="after")
     def _fits_units(self) -> CreditConfig:
         check_units(self)
+        check_unused(self)
         return self
 
     @model_validator(mode="after")

@@ -289,6 +289,15 @@ class PayoutConfig(StageConfig):
             raise ValueError(f"`floor` is at most `cap`, which is {self.cap}; got {self.floor}")
         return self
 
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> PayoutConfig:
+        if self.equal_by != "contributor" and not self.equal_share:
+            raise ValueError(
+                f"`equal_by: {self.equal_by}` does nothing: it is about the part of the pool that `equal_share` "
+                "divides equally, which is 0. Leave it out, or set `equal_share`"
+            )
+        return self
+
     @property
     def _minimums(self) -> list[Decimal]:
         return [country.minimum for country in self.countries.values() if country.minimum is not None]

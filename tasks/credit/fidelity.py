@@ -100,7 +100,9 @@ def _pairs(
 def fidelity_sentence(found: FidelityOutputs) -> str:
     """How cheap models agree with retrained ones, for the report."""
     ranks = (
-        "do not vary" if found.spearman is None else f"rank coalitions alike with a correlation of {found.spearman:.2f}"
+        "have no rank correlation, because those of one kind or both do not vary"
+        if found.spearman is None
+        else f"rank coalitions alike with a correlation of {found.spearman:.2f}"
     )
     leaks = ""
     if found.leak_cheap is not None and found.leak_retrained is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from royalty.infra.processes.progress import Advance
 from royalty.infra.settings import cores
 from royalty.models.base.resolution import resolution_of
 from royalty.models.data.items import ImageSet
@@ -32,9 +33,9 @@ def divide(inputs: ImageCreditInputs, context: StageContext) -> ImageCreditOutpu
     items, owners = np.nonzero(_provided(train, names))
     provided = _provided(references, names)
     parts = image_parts(
-        _features(inputs, context, train)[items],
+        _features(inputs, context, train, context.advance)[items],
         owners,
-        _features(inputs, context, references),
+        _features(inputs, context, references, lambda _: None),  # the progress bar counts training images
         provided,
         weights=_legible(inputs, context, train)[items] if inputs.classifier else None,
     )
@@ -72,7 +73,7 @@ def _provided(images: ImageSet, names: list[str]) -> np.ndarray:
     return np.stack([columns.get(name, nobody) for name in names], axis=1)
 
 
-def _features(inputs: ImageCreditInputs, context: StageContext, images: ImageSet) -> np.ndarray:
+def _features(inputs: ImageCreditInputs, context: StageContext, images: ImageSet, advance: Advance) -> np.ndarray:
     """Stored embeddings of the images, `(images, dimensions)`; those that are missing are computed."""
     channels, height, width = images.images.shape[1:]
     encoder = build_encoder(
@@ -82,7 +83,7 @@ def _features(inputs: ImageCreditInputs, context: StageContext, images: ImageSet
         weights=context.weights.locate,
         resolution=resolution_of(width),
     )
-    embed_missing(context.embeddings, encoder, images.images, images.ids, context.advance)
+    embed_missing(context.embeddings, encoder, images.images, images.ids, advance)
     _, features = context.embeddings.lookup(embedding_key(encoder, images.images), images.ids)
     return features
 

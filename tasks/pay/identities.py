@@ -78,19 +78,23 @@ def second_names(credits: Mapping[str, Credit], config: PayoutConfig, images: Ma
     most = max(gaining, key=lambda row: row.combined - row.undivided)
     return (
         f"{len(gaining)} of {among} would get more of the pool as {halves}. {most.name} would gain most: "
-        f"{config.formatted(most.combined)} instead of {config.formatted(most.undivided)}. {_why(config)} Check who is "
+        f"{config.formatted(most.combined)} instead of {config.formatted(most.undivided)}. {_why(config)}Check who is "
         f"behind each name before you pay.{unchecked}"
     )
 
 
 def _why(config: PayoutConfig) -> str:
-    """Why a second name can pay under these terms."""
+    """Why a second name can pay under these terms: sentences with a space after each, or nothing."""
     reasons = []
     if config.policy == "equal-tiers":
         reasons.append("Members of a tier are paid the same, so that a person with two names in it is paid twice.")
     if config.floor or config.cap < 1:
         reasons.append("Floors and caps apply to each name.")
-    return " ".join(reasons)
+    if config.equal_share and config.equal_by == "contributor":
+        reasons.append("The equal part of the pool is the same for each name.")
+    if config.policy == "by-reliability":
+        reasons.append("What is divided by credit, and what equally, changes with the number of names.")
+    return "".join(f"{reason} " for reason in reasons)
 
 
 def _refitted(space: Workspace, credit: Credited, credits: Mapping[str, Credit], config: PayoutConfig) -> Iterator[str]:

@@ -16,7 +16,7 @@ from royalty.tasks.credit.coalitions import draw_coalitions, plan_coalitions, sh
 from royalty.tasks.credit.expected import expected
 from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.recording import coalition_edges
-from tests.conftest import SMALL, Run
+from tests.conftest import WITHOUT_BOOTSTRAP, Run
 from tests.flows.test_units import judge
 from tests.in_process import own_home
 from tests.watching import Watch
@@ -27,7 +27,7 @@ CONFIG = CreditConfig(
     coalitions=CoalitionConfig(count=14, method="amortized", amortized_steps=30),
     fidelity=FidelityConfig(retrain=8, scaled=True),
 )
-TOLD = SMALL.replace("count: 12", "count: 12, method: amortized, amortized_steps: 9") + (
+TOLD = WITHOUT_BOOTSTRAP.replace("count: 12", "count: 12, method: amortized, amortized_steps: 9") + (
     "fidelity: {retrain: 6, scaled: true}\n"
 )
 

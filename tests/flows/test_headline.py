@@ -70,6 +70,7 @@ def test_the_check_of_second_names_says_whom_it_did_not_check() -> None:
     many = {f"p{place:03}": Credit(1.0 + place, 0.9 + place, 1.1 + place) for place in range(150)}
     shared = second_names(many, PayoutConfig(pool=900, policy="proportional", equal_share=0.5))
     assert shared.startswith(f"10 of the 10 contributors of highest credit would get more of the pool as {TWICE}. p")
+    assert "The equal part of the pool is the same for each name. Check who" in shared
     assert shared.endswith("before you pay. The other 140 of 150 were not checked.")
     plain = second_names(many, PayoutConfig(pool=900, policy="proportional"))
     assert plain == f"Nobody would get more of the pool as {TWICE}."
@@ -85,6 +86,9 @@ def test_what_a_second_name_pays_is_right_for_the_policy() -> None:
     assert tiers.startswith(f"2 of 2 contributors would get more of the pool as {TWICE}. ann would gain most: €60.00")
     assert "instead of €45.00. Members of a tier are paid the same, so that a person with two names" in tiers
     assert "Floors" not in tiers
+    noisy = {name: Credit(credit.value, credit.low, credit.high, 1.0) for name, credit in apart.items()}
+    reliable = second_names(noisy, PayoutConfig(pool=90, policy="by-reliability"))
+    assert "What is divided by credit, and what equally, changes with the number of names. Check who" in reliable
     floor = second_names(apart, PayoutConfig(pool=90, policy="proportional", floor=0.5))
     assert floor.endswith("interval as wide as before. For 2, the terms allow no second name."), floor
     capped = second_names(apart, PayoutConfig(pool=90, policy="proportional", cap=0.5))

@@ -39,6 +39,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"credit": {"beta": [4, 1]}}, r"`credit\.beta: \[4.0, 1.0\]` does nothing"),
+        ({"credit": {"value": "banzhaf", "beta": [4, 1]}}, r"`credit\.beta: \[4.0, 1.0\]` does nothing"),
+        ({"fidelity": {"scaled": True}}, r"`fidelity\.scaled: true` does nothing: .*`fidelity\.retrain` is 0"),
+        ({"fidelity": {"retrain": 20}, "credit": {"estimator": "game"}}, r"`credit\.estimator: game` does nothing"),
+        ({"fidelity": {"retrain": 20}, "credit": {"ridge": 0.1}}, r"`credit\.ridge: 0.1` does nothing"),
+        ({"fidelity": {"retrain": 20}, "credit": {"bootstrap": 200}}, r"`credit\.bootstrap: 200` does nothing"),
+        ({"coalitions": {"units": "images"}, "credit": {"estimator": "mixed"}}, r"`credit\.estimator: mixed` does"),
+        ({"coalitions": {"units": "images"}, "credit": {"ridge": 0.1}}, r"`credit\.ridge: 0.1` does nothing"),
+        ({"payout": {"equal_by": "image"}}, r"`equal_by: image` does nothing: .* set `equal_share`"),
+    ],
+)
+def test_settings_that_do_nothing_are_refused(changes: dict[str, Any], refused: str) -> None:
+    with pytest.raises(ValidationError, match=refused):
+        CreditConfig.model_validate(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"credit": {"value": "beta", "beta": [4, 1]}},
+        {"fidelity": {"retrain": 20, "scaled": True}, "credit": {"estimator": "mixed", "confidence": 0.9}},
+        {"credit": {"estimator": "constrained", "ridge": 0.1, "bootstrap": 200}},
+        {"payout": {"equal_by": "image", "equal_share": 0.3}},
+    ],
+)
+def test_settings_that_do_something_are_taken(changes: dict[str, Any]) -> None:
+    CreditConfig.model_validate(changes)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"payout": {"disputed": ["nobody"]}}, "`payout.disputed` names contributors, and 'nobody' brought no images"),

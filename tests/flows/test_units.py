@@ -28,7 +28,7 @@ from royalty.tasks.credit.ingest import ingest
 from royalty.tasks.credit.pairs import untold_pairs
 from royalty.tasks.credit.stages import Classified, ClassifierInputs, ClassifierOutputs, Ingested
 from royalty.tasks.stages.stage import Finished
-from tests.conftest import SMALL, Run
+from tests.conftest import WITHOUT_BOOTSTRAP, Run
 from tests.flows.test_evaluate import keep
 
 SOURCE = DigitsSource(contributors=5)
@@ -129,7 +129,7 @@ def test_sets_of_images_are_planned_counted_and_credited_by_image() -> None:
 
 @pytest.mark.slow
 def test_a_run_credits_by_image(royalty: Run, tmp_path: Path) -> None:
-    (tmp_path / "images.yaml").write_text(SMALL.replace("count: 12", "count: 14, units: images"))
+    (tmp_path / "images.yaml").write_text(WITHOUT_BOOTSTRAP.replace("count: 12", "count: 14, units: images"))
     done = royalty("run", "--config", "images.yaml", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
