@@ -19,7 +19,10 @@ CLUSTERED = 1024
 
 
 def build(context: Context, network: str) -> Property:
-    """Entropy in bits of the shares of generated images in the clusters of the reference, in an encoder's features."""
+    """Entropy in bits of the shares of generated images in the clusters of the reference, in an encoder's features.
+
+    The paper clusters images of the full model instead.
+    """
     read = feature_reader(context, network, least=CLUSTERS)
     centres = cluster_centres(read(context.reference), CLUSTERS)
     return Property(
