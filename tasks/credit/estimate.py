@@ -292,14 +292,14 @@ def estimate_credit(
 
     def compute(space: Workspace) -> CreditOutputs:
         names = data.outputs.players
-        measured = credited = _measured(space, data, plans, config, grouped)
+        measured = credited = paired = _measured(space, data, plans, config, grouped)
         pairs = untold_pairs(config)
         if isinstance(measured, MeasuredGame) and retrained:
             credited = gather(space, names, retrained, grouped)
             corrected = measured.corrected_by(credited, config)
             of_players, paired = corrected.corrected, measured.scaled(corrected.slope)
         else:
-            of_players, paired = measured.estimate(config.credit, config.seed), measured
+            of_players = measured.estimate(config.credit, config.seed)
         if pairs is None and isinstance(paired, MeasuredGame):
             pairs = paired.interactions(names, config.credit, config.seed)
         estimate = divided.divide(of_players, names) if divided else of_players
