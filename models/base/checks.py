@@ -27,9 +27,13 @@ def check_labelled(
     check_told_apart(train_features)
 
 
-def check_told_apart(features: np.ndarray) -> None:
-    """Check that the training items do not all have the same features."""
-    if len(features) > 1 and (features == features[0]).all():
+def check_told_apart(features: np.ndarray, items: int | None = None) -> None:
+    """Check that the training items do not all have the same features.
+
+    Args:
+        items: number of items, if `features` are those of a sample of distinct ones.
+    """
+    if (items or len(features)) > 1 and (features == features[0]).all():
         raise InputError(
             "training items must differ in their features, and all of them have the same; choose another encoder"
         )

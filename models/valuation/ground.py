@@ -19,15 +19,19 @@ from royalty.models.base.checks import check_features, check_finite, check_label
 from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
 from royalty.models.base.optional import check_installed
+from royalty.models.valuation.content import Sample, content_keys, sampled, with_labels
 from royalty.models.valuation.costs import PointCost
 from royalty.models.valuation.memory import check_fits
 from royalty.models.valuation.transport import solve_transport
 
 CLASS_SAMPLE = 2000
-"""Largest number of items of a label, on each side, that a label distance is computed from."""
+"""Largest number of distinct items of a label, on each side, that a label distance is computed from."""
 
 SCALE_SAMPLE = 1000
-"""Largest number of items on each side that the scale of the cost is computed from."""
+"""Largest number of distinct items on each side that the scale of the cost is computed from."""
+
+CONSTANT = 1e-12
+"""Deviation, as a fraction of the mean absolute value, up to which numbers are equal but for rounding."""
 
 CHUNK = 65_536
 """Rows read at a time."""
@@ -126,8 +130,8 @@ def survey(
 
     Label distances are debiased, so that the distance of a label from itself is zero:
     W(mu, nu) = OT(mu, nu) - OT(mu, mu)/2 - OT(nu, nu)/2, regularized by epsilon times the standard deviation of the
-    feature distances. They are computed from at most 2,000 items of a label, and standard deviations from at most 1,000
-    items of each side, drawn with the seed.
+    feature distances. They are computed from at most 2,000 distinct items of a label, and standard deviations from at
+    most 1,000 of each side, drawn by content and the seed: the order of the items changes nothing.
 
     Raises:
         InputError: see `royalty.models.valuation.items`.
@@ -148,7 +152,7 @@ def survey(
         bytes_each=LABEL_BYTES,
         remedy="Give fewer labels, or none, which compares features alone",
     )
-    seen = _Seen(np.random.default_rng(seed))
+    seen = _Seen(seed)
     for batch in train:
         check_features(batch[0], features, first=seen.items)
         if (batch[1] is None) != (known is None):
@@ -161,24 +165,27 @@ def survey(
         raise InputError("there are no training items to value")
     check_finite(features, "validation")
     centre = features.mean(axis=0, dtype=np.float64)
-    sample, sample_labels = seen.sample(None)
-    val_rows = _sample(np.ones(len(features), dtype=bool), SCALE_SAMPLE, seen.generator)
-    check_told_apart(sample)
-    first, second = (torch.from_numpy(side - centre).double() for side in (sample, features[val_rows]))
+    sample = seen.sample()
+    check_told_apart(sample.features, seen.items)
+    keys = content_keys(features, seed=seed)
+    val_sample = sampled(features, with_labels(keys, labels), SCALE_SAMPLE, labels=labels)
+    first, second = (torch.from_numpy(side.features - centre).double() for side in (sample, val_sample))
     feature_distances: np.ndarray = torch.cdist(first, second).numpy()
-    spread = deviation(feature_distances)
+    masses = sample.weights, val_sample.weights
+    spread = deviation(feature_distances, *masses)
     distances = np.zeros((1, 1))
     if known is not None and options.label_weight > 0:
-        val_samples = [features[_sample(labels == label, CLASS_SAMPLE, seen.generator)] for label in known]
+        members = [labels == label for label in known]
+        val_samples = [sampled(features[rows], keys[rows], CLASS_SAMPLE) for rows in members]
         with one_thread():
             distances = label_distances(seen.samples(known), val_samples, spread, options, centre, device)
     elif known is not None:
         distances = np.zeros((len(known), len(known)))
     cost = options.feature_weight * feature_distances
-    if known is not None and labels is not None and sample_labels is not None:
-        rows, columns = np.searchsorted(known, sample_labels), np.searchsorted(known, labels[val_rows])
+    if known is not None and sample.labels is not None and val_sample.labels is not None:
+        rows, columns = np.searchsorted(known, sample.labels), np.searchsorted(known, val_sample.labels)
         cost = cost + options.label_weight * distances[np.ix_(rows, columns)]
-    scale = deviation(cost)
+    scale = deviation(cost, *masses)
     return Ground(options, scale, options.epsilon * scale, centre, known, distances, seen.items)
 
 
@@ -192,49 +199,37 @@ def chunks(features: np.ndarray, labels: np.ndarray | None) -> Iterator[Batch]:
 
 
 class _Seen:
-    """Reservoir samples of a stream of training items: one for each label, and one of all.
+    """Samples of a stream of training items, by content: one for each label, and one of all."""
 
-    Every item draws a random number; a sample holds the items with the lowest numbers.
-    """
-
-    def __init__(self, generator: np.random.Generator) -> None:
-        self.generator = generator
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.items = 0
-        self._kept: dict[int | None, tuple[np.ndarray, np.ndarray | None, np.ndarray]] = {}
+        self._kept: dict[int | None, Sample] = {}
 
     def add(self, features: np.ndarray, labels: np.ndarray | None) -> None:
         self.items += len(features)
-        drawn = self.generator.random(len(features))
-        self._keep(None, features, labels, drawn, SCALE_SAMPLE)
+        keys = content_keys(features, seed=self.seed)
+        self._keep(None, sampled(features, with_labels(keys, labels), SCALE_SAMPLE, labels=labels), SCALE_SAMPLE)
         for label in [] if labels is None else np.unique(labels).tolist():
             rows = np.flatnonzero(labels == label)
-            self._keep(label, features[rows], None, drawn[rows], CLASS_SAMPLE)
+            self._keep(label, sampled(features[rows], keys[rows], CLASS_SAMPLE), CLASS_SAMPLE)
 
-    def sample(self, label: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features and labels of the sample of a label, or, for None, of all items."""
-        return self._kept[label][:2]
+    def sample(self) -> Sample:
+        """The sample of all items, by features and label."""
+        return self._kept[None]
 
-    def samples(self, labels: np.ndarray) -> list[np.ndarray | None]:
-        """Features of the sample of each label; None for a label without items."""
-        return [self._kept[label][0] if label in self._kept else None for label in labels.tolist()]
+    def samples(self, labels: np.ndarray) -> list[Sample | None]:
+        """The sample of each label; None for a label without items."""
+        return [self._kept.get(label) for label in labels.tolist()]
 
-    def _keep(
-        self, label: int | None, features: np.ndarray, labels: np.ndarray | None, drawn: np.ndarray, most: int
-    ) -> None:
-        lowest = np.argsort(drawn)[:most]
-        kept = features[lowest], None if labels is None else labels[lowest], drawn[lowest]
+    def _keep(self, label: int | None, sample: Sample, most: int) -> None:
         before = self._kept.get(label)
-        if before is not None:
-            both = np.concatenate([before[2], kept[2]])
-            lowest = np.argsort(both)[:most]
-            named = None if kept[1] is None or before[1] is None else np.concatenate([before[1], kept[1]])[lowest]
-            kept = np.concatenate([before[0], kept[0]])[lowest], named, both[lowest]
-        self._kept[label] = kept
+        self._kept[label] = sample if before is None else before.merged(sample, most)
 
 
 def label_distances(
-    train: Sequence[np.ndarray | None],
-    val: Sequence[np.ndarray],
+    train: Sequence[Sample | None],
+    val: Sequence[Sample],
     spread: float,
     options: Options,
     centre: np.ndarray,
@@ -243,16 +238,16 @@ def label_distances(
     """Debiased distances of labels, `(training labels, validation labels)`, at least 0.
 
     Args:
-        train, val: features of the items of each label; of training, None for labels without items, whose row is zero.
+        train, val: samples of the items of each label; of training, None for labels without items, whose row is zero.
         spread: standard deviation of the feature distances, which the entropy is a fraction of.
         centre: see `PointCost`.
     """
 
-    def transport(first: np.ndarray, second: np.ndarray) -> float:
-        cost = PointCost(first, second, centre=centre, scale=spread, device=device)
+    def transport(first: Sample, second: Sample) -> float:
         return solve_transport(
-            cost,
-            *(np.full(count, 1 / count) for count in cost.shape),
+            PointCost(first.features, second.features, centre=centre, scale=spread, device=device),
+            first.weights,
+            second.weights,
             epsilon=options.epsilon * spread,
             tolerance=options.tolerance,
             max_iterations=options.max_iterations,
@@ -268,14 +263,15 @@ def label_distances(
     return np.maximum(distances, 0.0)
 
 
-def _sample(members: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    rows = np.flatnonzero(members)
-    return rows if len(rows) <= most else np.sort(generator.choice(rows, most, replace=False))
+def deviation(cost: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
+    """Standard deviation; if it is rounding, the mean absolute value; if that is zero too, one.
 
-
-def deviation(cost: np.ndarray) -> float:
-    """Standard deviation; if it is zero, the mean absolute value; if that is zero too, one."""
-    return float(cost.std()) or float(np.abs(cost).mean()) or 1.0
+    Args:
+        rows, columns: weights, `(n,)` and `(m,)`, each summing to one.
+    """
+    spread = float(rows @ np.square(cost - rows @ cost @ columns) @ columns) ** 0.5
+    size = float(rows @ np.abs(cost) @ columns)
+    return (spread if spread > CONSTANT * size else size) or 1.0
 
 
 @contextmanager

@@ -21,13 +21,14 @@ from numpy.typing import ArrayLike
 from royalty.models.base.arrays import as_features, as_labels, as_seed
 from royalty.models.base.checks import check_features, check_finite, check_labels
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.content import Sample, content_keys, sampled, with_labels
 from royalty.models.valuation.costs import PointCost
-from royalty.models.valuation.ground import SCALE_SAMPLE, Batch, Options, deviation, label_distances, one_thread
+from royalty.models.valuation.ground import SCALE_SAMPLE, Options, deviation, label_distances, one_thread
 from royalty.models.valuation.lava import MAX_ITERATIONS
 from royalty.models.valuation.transport import Transport, solve_transport
 
 CLASS_SAMPLE = 500
-"""Largest number of items of a label, in each set, that label distances are computed from."""
+"""Largest number of distinct items of a label, in each set, that label distances are computed from."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,22 @@ class SetDistance:
 
 @dataclass(frozen=True)
 class _Side:
-    """A set: features; the positions of its labels among the sorted ones; and features of a sample of each label."""
+    """A set: features; the positions of its labels among the sorted ones; a sample of each label, and one of all."""
 
     features: np.ndarray
     groups: np.ndarray
-    samples: list[np.ndarray]
+    by_label: list[Sample]
+    sample: Sample
+
+    @classmethod
+    def of(cls, features: np.ndarray, labels: np.ndarray | None, keys: np.ndarray) -> _Side:
+        """Keys are those of `content_keys`: equal sets have equal samples, so that nothing is between them."""
+        known, groups = np.unique(np.zeros(len(features), int) if labels is None else labels, return_inverse=True)
+        members = [groups == group for group in range(len(known))]
+        by_label = [sampled(features[rows], keys[rows], CLASS_SAMPLE) for rows in members]
+        return cls(
+            features, groups, by_label, sampled(features, with_labels(keys, groups), SCALE_SAMPLE, labels=groups)
+        )
 
 
 def set_distance(
@@ -100,8 +112,8 @@ def set_distance(
         tolerance: largest marginal error, the fraction of the mass in the wrong place, in (0, 2).
         max_iterations: largest number of passes over the cost, in each of the three transports.
         divisions: number of random divisions that `chance` is the mean of; each takes as long as the distance itself.
-        seed: of the divisions, and of the samples, of at most 500 items of a label and 1,000 of a set, that label
-            distances and the scale are computed from.
+        seed: of the divisions, and of the samples, of at most 500 distinct items of a label and 1,000 of a set, that
+            label distances and the scale are computed from. Equal sets have equal samples.
         device: where the cost is computed, such as `"cuda"`; the CPU by default.
 
     Returns:
@@ -132,53 +144,54 @@ def set_distance(
     for side, given, title in ((first, labels[0], "first"), (second, labels[1], "second")):
         if given is not None:
             check_labels(given, len(side), title)
-    generator = np.random.default_rng(as_seed(seed, "seed"))
+    seed = as_seed(seed)
     place = None if device is None else torch.device(device)
-    measured = _measure((first, labels[0]), (second, labels[1]), options, generator, place)
     items = np.concatenate([first, second])
     known = None if labels[0] is None or labels[1] is None else np.concatenate([labels[0], labels[1]])
-    chances = []
-    for _ in range(divisions):
-        drawn = generator.permutation(len(items))
-        one, other = ((items[rows], None if known is None else known[rows]) for rows in np.split(drawn, [len(first)]))
-        chances.append(_measure(one, other, options, generator, place).distance)
-    return replace(measured, chance=float(np.mean(chances)) if chances else None)
+    keys = content_keys(items, seed=seed)
+
+    def measured(*parts: np.ndarray) -> SetDistance:
+        sides = [_Side.of(items[rows], None if known is None else known[rows], keys[rows]) for rows in parts]
+        return _measure(sides, known is not None, options, place)
+
+    found = measured(*np.split(np.arange(len(items)), [len(first)]))
+    # Divided in the order of content, so that the chance does not depend on that of the items.
+    by_content, generator = np.argsort(with_labels(keys, known), kind="stable"), np.random.default_rng(seed)
+    divided = (np.split(by_content[generator.permutation(len(items))], [len(first)]) for _ in range(divisions))
+    chances = [measured(*parts).distance for parts in divided]
+    return replace(found, chance=float(np.mean(chances)) if chances else None)
 
 
 PAIRS = ((0, 1), (0, 0), (1, 1))
 """The transports of a divergence: between the sets, and within each."""
 
 
-def _measure(
-    first: Batch, second: Batch, options: Options, generator: np.random.Generator, device: torch.device | None
-) -> SetDistance:
-    sides = [_side(*each, generator) for each in (first, second)]
+def _measure(sides: list[_Side], labelled: bool, options: Options, device: torch.device | None) -> SetDistance:
     centre = np.stack([side.features.mean(axis=0, dtype=np.float64) for side in sides]).mean(axis=0)
-    rows = [generator.permutation(len(side.features))[:SCALE_SAMPLE] for side in sides]
-    sampled = [torch.from_numpy(side.features[kept] - centre).double() for side, kept in zip(sides, rows, strict=True)]
-    apart = torch.cdist(sampled[0], sampled[1]).numpy()
-    labelled = first[1] is not None
-    by_label = {pair: np.zeros((len(sides[pair[0]].samples), len(sides[pair[1]].samples))) for pair in PAIRS}
+    samples, masses = [side.sample for side in sides], [side.sample.weights for side in sides]
+    apart = torch.cdist(*(torch.from_numpy(sample.features - centre).double() for sample in samples)).numpy()
+    by_label = {pair: np.zeros([len(sides[side].by_label) for side in pair]) for pair in PAIRS}
     if labelled and options.label_weight > 0:
-        spread = deviation(apart)
+        spread = deviation(apart, *masses)
         with one_thread():
             for one, other in PAIRS:
-                samples = sides[one].samples, sides[other].samples
-                by_label[one, other] = label_distances(*samples, spread, options, centre, device)
-    groups = [side.groups[kept] for side, kept in zip(sides, rows, strict=True)]
-    costs = options.feature_weight * apart + options.label_weight * by_label[0, 1][np.ix_(*groups)]
-    scale = deviation(costs)
+                by_label[one, other] = label_distances(
+                    sides[one].by_label, sides[other].by_label, spread, options, centre, device
+                )
+    costs = options.feature_weight * apart
+    costs = costs + options.label_weight * by_label[0, 1][np.ix_(*(sample.labels for sample in samples))]
+    scale = deviation(costs, *masses)
     solved = {
         (one, other): _transport(sides[one], sides[other], by_label[one, other], options, centre, scale, device)
         for one, other in PAIRS
     }
     within = [(solved[side, side].source + solved[side, side].target) / 2 for side in (0, 1)]
     of_second = float((solved[0, 1].target - within[1]).mean())
-    parts = (solved[0, 1].source - within[0] + of_second) / len(first[0])
+    parts = (solved[0, 1].source - within[0] + of_second) / len(sides[0].features)
     return SetDistance(
         distance=max(float(parts.sum()), 0.0),
         chance=None,
-        typical=float(costs.mean()),
+        typical=float(masses[0] @ costs @ masses[1]),
         parts=parts,
         label_distances=by_label[0, 1] if labelled else None,
         diagnostics={
@@ -189,13 +202,6 @@ def _measure(
             "labels": "compared" if labelled else "off: items without labels",
         },
     )
-
-
-def _side(features: np.ndarray, labels: np.ndarray | None, generator: np.random.Generator) -> _Side:
-    known, groups = np.unique(np.zeros(len(features), int) if labels is None else labels, return_inverse=True)
-    drawn = generator.permutation(len(features))
-    samples = [features[np.sort(drawn[groups[drawn] == group][:CLASS_SAMPLE])] for group in range(len(known))]
-    return _Side(features, groups, samples)
 
 
 def _transport(

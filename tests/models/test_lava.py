@@ -257,6 +257,17 @@ def test_a_sample_of_each_label_gives_close_distances(monkeypatch: pytest.Monkey
     assert np.abs(sampled - every).max() > 0
 
 
+def test_order_and_copies_of_many_items_change_no_sample() -> None:
+    train, labels, val, val_labels = blobs(0, items=1400, validation=1200)
+    moved, val_moved = (np.random.default_rng(1).permutation(len(each)) for each in (labels, val_labels))
+    known = lava_values(train, labels, val, val_labels)
+    found = lava_values(train[moved], labels[moved], val[val_moved], val_labels[val_moved])
+    np.testing.assert_allclose(found.values, known.values[moved], atol=1e-9 * np.ptp(known.values))
+    copied = lava_values(np.repeat(train, 2, axis=0), np.repeat(labels, 2), val, val_labels)
+    for other in (found, copied):
+        assert other.diagnostics["epsilon"] == pytest.approx(known.diagnostics["epsilon"], rel=1e-9)
+
+
 def test_a_label_of_one_item_on_each_side() -> None:
     train, labels, val, val_labels = blobs()
     labels, val_labels = labels.copy(), val_labels.copy()

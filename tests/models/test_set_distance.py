@@ -43,6 +43,21 @@ def test_of_equal_sets_is_zero_in_any_order_and_number_of_copies() -> None:
     assert same.label_distances == pytest.approx(same.label_distances.T, abs=1e-3)  # type: ignore[union-attr]
 
 
+def test_samples_of_large_labels_are_drawn_by_content() -> None:
+    """1,300 items of two labels: more than label distances, and the scale, are computed from."""
+    features, labels = blobs(0, items=1300, classes=2)
+    order = np.random.default_rng(1).permutation(len(labels))
+    whole, moved = (features, labels), (features[order], labels[order])
+    twice = np.concatenate([features, features[order]]), np.concatenate([labels, labels[order]])
+    for other in (whole, moved, twice):
+        assert between(whole, other).distance < 1e-6
+    second = blobs(1, items=1300, classes=2)
+    found = between(whole, second, divisions=1)
+    assert between(moved, second, divisions=1).chance == pytest.approx(found.chance, rel=1e-5)
+    for other in (moved, twice):
+        assert between(other, second).distance == pytest.approx(found.distance, rel=1e-5)
+
+
 def test_parts_sum_to_the_distance_and_follow_the_items() -> None:
     first, second = blobs(0, shift=1.0), blobs(1)
     found = between(first, second)
