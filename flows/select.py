@@ -33,7 +33,7 @@ class SelectResult:
         labels: number of selected items by label; None without labels.
         table: digest of the table of selected items.
         folder: contains `selected.parquet`.
-        diagnostics: `distance` of the selection from validation, `copies`, and others; see
+        diagnostics: `distance` of the selection from validation, `weighted_distance`, `copies`, and others; see
             `royalty.models.valuation.selection.SelectedItems`.
         notes: sentences on the items that a reader must know.
     """

@@ -45,7 +45,8 @@ def select(
         print_table(("Label", "Selected"), [(label, str(count)) for label, count in sorted(result.labels.items())])
     console.print(f"{result.selected} of {result.items} items selected by {configuration.method}")
     print_notes(result.notes)
-    console.print(f"Distance    {result.diagnostics['distance']:.4g} from validation, with the weights of the table")
+    distance, weighted = (result.diagnostics[name] for name in ("distance", "weighted_distance"))
+    console.print(f"Distance    {distance:.4g} from validation by the best weights, {weighted:.4g} by the table's")
     if result.diagnostics["copies"]:
         console.print(f"Copies      {result.diagnostics['copies']} of the selected items are copies of other ones")
     console.print(f"Table       {out or result.folder + '/selected.parquet'}", soft_wrap=True)

@@ -10,12 +10,15 @@ from __future__ import annotations
 import operator
 from decimal import Decimal
 from numbers import Real
-from typing import Any, SupportsFloat, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from royalty.models.base.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 NUMBERS = "biuf"
 """Kinds of NumPy types that are real numbers: bool, integers with and without sign, and floating point."""
@@ -62,7 +65,8 @@ def as_features(argument: ArrayLike, name: str) -> np.ndarray:
     """Numbers in floating point, in native byte order.
 
     Floating-point numbers keep their precision. Integers of up to 16 bits become float32, which represents them
-    exactly, and longer ones float64. `check_features` checks the number of dimensions.
+    exactly, and longer ones float64; so do floating-point numbers beyond float64, which torch does not have.
+    `check_features` checks the number of dimensions.
 
     Raises:
         InputError: rows of unequal length, or values that are not numbers.
@@ -71,6 +75,7 @@ def as_features(argument: ArrayLike, name: str) -> np.ndarray:
     if features.ndim == 0:
         raise InputError(f"`{name}` has a row for each item; got the single number {features}. Give a matrix")
     kind = features.dtype if features.dtype.kind == "f" else np.result_type(features.dtype, np.float32)
+    kind = np.dtype(np.float64) if kind.itemsize > 8 else kind
     return features.astype(kind.newbyteorder("="), copy=False)
 
 
@@ -85,15 +90,38 @@ def as_labels(argument: ArrayLike | None, name: str) -> np.ndarray | None: ...
 def as_labels(argument: ArrayLike | None, name: str) -> np.ndarray | None:
     """Labels as numbers, `(items,)`; None stays None. `check_labels` checks that they are integers.
 
+    Unsigned integers of 64 bits become signed ones, because beside signed labels NumPy makes both floating point.
+
     Raises:
-        InputError: labels that are not numbers.
+        InputError: labels that are not numbers, or of 2^63 and above.
     """
     if argument is None:
         return None
     labels = _numbers(argument, name, remedy="Number them by `np.unique(labels, return_inverse=True)[1]`")
-    return (
-        labels.astype(np.int64) if labels.dtype == bool else labels.astype(labels.dtype.newbyteorder("="), copy=False)
-    )
+    if labels.dtype == np.uint64 and labels.size and labels.max() > np.iinfo(np.int64).max:
+        raise InputError(
+            f"labels lie below 2^63; `{name}` has {labels.max()}. Number them by `np.unique(labels, "
+            "return_inverse=True)[1]`"
+        )
+    kind = np.dtype(np.int64) if labels.dtype in (bool, np.uint64) else labels.dtype.newbyteorder("=")
+    return labels.astype(kind, copy=False)
+
+
+def as_device(argument: torch.device | str | None) -> torch.device | None:
+    """A device of torch; None stays None.
+
+    Raises:
+        InputError: not the name of a device.
+    """
+    import torch  # takes seconds, and most callers have no device
+
+    try:
+        return None if argument is None else torch.device(argument)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f'`device` is a device of torch, such as "cpu" or "cuda"; got {_abbreviated(argument)}. Leave it out for '
+            "the CPU"
+        ) from error
 
 
 def as_number(argument: SupportsFloat, name: str) -> float:

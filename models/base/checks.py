@@ -51,15 +51,20 @@ def check_unseen(train_labels: np.ndarray, val_labels: np.ndarray) -> None:
 
 
 def check_features(
-    train_features: np.ndarray, val_features: np.ndarray, first: int = 0, *, title: str = "validation"
+    train_features: np.ndarray,
+    val_features: np.ndarray,
+    first: int = 0,
+    *,
+    title: str = "validation",
+    first_title: str = "training",
 ) -> None:
     """Check training features and the features they are compared with.
 
     Args:
         first: number of the first training row, for messages.
-        title: what the other features are called in messages.
+        title, first_title: what the other and the training features are called in messages.
     """
-    for side, features in (("training", train_features), (title, val_features)):
+    for side, features in ((first_title, train_features), (title, val_features)):
         if features.ndim != 2 or not np.issubdtype(features.dtype, np.floating):
             raise InputError(
                 f"features are floating-point numbers, (items, dimensions); {side} features are {features.dtype} of "
@@ -70,16 +75,20 @@ def check_features(
                 f"features have at least one item and one dimension; {side} features have shape {features.shape}. "
                 "Check how they were made"
             )
-        check_finite(features, side, first if side == "training" else 0)
+        check_finite(features, side, first if features is train_features else 0)
     if train_features.shape[1] != val_features.shape[1]:
         raise InputError(
-            f"training and {title} items are compared dimension by dimension; got {train_features.shape[1]} and "
+            f"{first_title} and {title} items are compared dimension by dimension; got {train_features.shape[1]} and "
             f"{val_features.shape[1]} dimensions. Embed both with the same encoder"
         )
 
 
 def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
-    """Check that features and their squares are finite; `first` is the number of the first row, for messages."""
+    """Check that features and their squares are finite, and not rounded to zero.
+
+    Args:
+        first: number of the first row, for messages.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->", features, features, dtype=np.result_type(features, np.float32))
     if not np.isfinite(squares):
@@ -93,6 +102,11 @@ def check_finite(features: np.ndarray, title: str, first: int = 0) -> None:
         raise InputError(
             f"the squares of features must be finite in {features.dtype}; {title} row {first + int(row)} has "
             f"{features[row, column]:.3g} in dimension {int(column)}. Divide the features by their standard deviation"
+        )
+    if squares < np.finfo(squares.dtype).tiny and features.any():
+        raise InputError(
+            f"the squares of features must not vanish in {features.dtype}; those of all {title} items sum to "
+            f"{squares:.3g}. Divide the features by their standard deviation"
         )
 
 

@@ -1,7 +1,7 @@
 """Samples that the content of items determines: equal sets have equal samples, in any order and number of copies.
 
-Each item has a pseudo-random key, computed from its features. A sample holds the distinct items of lowest keys, weighted
-by their copies, so that samples of parts of a set merge into that of the whole.
+Each item has a pseudo-random key, computed from its features. A sample holds the distinct items of lowest keys,
+weighted by their copies, so that samples of parts of a set merge into that of the whole.
 """
 
 from __future__ import annotations

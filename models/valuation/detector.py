@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from royalty.models.base.arrays import as_features, as_labels, as_number, as_seed, as_whole
+from royalty.models.base.arrays import as_device, as_features, as_labels, as_number, as_seed, as_whole
 from royalty.models.base.checks import check_labelled
 from royalty.models.base.errors import InputError
 from royalty.models.base.progress import Progress
 from royalty.models.valuation.calibration import selected
+from royalty.models.valuation.content import content_keys, sampled, with_labels
 from royalty.models.valuation.detector_fits import Labelled, fit_to_itself, fits_to_clean, folds_of_clean
 from royalty.models.valuation.faults import FAULTS
 from royalty.models.valuation.knn_shapley import TILE_BYTES, nearest_first
@@ -53,8 +54,9 @@ class DetectedItems:
             discovery rate is an estimate.
         diagnostics: `fdr`; `flagged`, the number; `weights` of the kinds of fault in the combined score; `fractions`,
             the estimated fraction of faulty items by label; `copies`, the number of training items that occur in
-            validation; `trimmed`, the number of those that judge no others; `all_flagged`, by label whose items are all
-            flagged, how many of them are faulty at least, on average, by the false discovery rate.
+            validation; `clean`, the number of clean items that differ, because only those count; `trimmed`, the number
+            of training items that judge no others; `all_flagged`, by label whose items are all flagged, how many of
+            them are faulty at least, on average, by the false discovery rate.
     """
 
     scores: np.ndarray
@@ -88,7 +90,8 @@ def detect_items(
     kinds of fault are added with weights that are fitted to this set, and the sum is ranked among the same sums of
     clean items. Both folds change parts; the geometric mean of their p-values counts. It is conservative at small
     levels, and not uniform above about 0.3. A training item that occurs in validation is scored only by the fit that
-    leaves it out.
+    leaves it out. Copies of clean items count once. The order of the items changes nothing; the seed does, which draws
+    the folds.
 
     Without validation, training items are divided into five folds, and the items of a fold are scored by the others.
     The fraction `trim` of each label with the lowest scores is then left out of the fits, and all items are scored
@@ -142,7 +145,7 @@ def detect_items(
     train, labels = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
     fdr, trim = as_number(fdr, "fdr"), as_number(trim, "trim")
     neighbours, seed = as_whole(neighbours, "neighbours"), as_seed(seed)
-    clean = _validation(val_features, val_labels)
+    clean, on = _validation(val_features, val_labels), as_device(device)
     check_fdr(fdr)
     check_labelled(train, labels, *(clean or (train, labels)))
     most, side = ((len(train) - 1) // 2, "training") if clean is None else (len(clean[0]), "validation")
@@ -151,19 +154,24 @@ def detect_items(
             f"`neighbours` lies between 1 and the number of {side} items{', halved' * (clean is None)}, {most}; got "
             f"{neighbours}. Take 3"
         )
-    on = None if device is None else torch.device(device)
+    # Folds, sums and ties follow the content, so that the order of the items changes nothing.
+    by_content = np.argsort(with_labels(content_keys(train), labels), kind="stable")
+    items, place = (train[by_content], labels[by_content]), np.argsort(by_content)
     if clean is None:
         check_trim(trim)
-        fit, kept = fit_to_itself((train, labels), trim, by_class, seed, on, progress)
-        fits, copies, trimmed, nearest = [fit], 0, int((~kept).sum()), _nearest_others(train, kept, neighbours)
+        fit, kept = fit_to_itself(items, trim, by_class, seed, on, progress)
+        fits, copies, trimmed, distinct = [fit], 0, int((~kept).sum()), 0
+        nearest = by_content[_nearest_others(items[0], kept, neighbours)]
     else:
-        folds = folds_of_clean((train, labels), clean, seed)
-        fits = list(fits_to_clean((train, labels), clean, folds, by_class, on, progress))
-        copies, trimmed, nearest = int((folds.train >= 0).sum()), 0, _nearest(train, clean[0], neighbours)
-    log_p = _mean([(fit.rows, fit.log_p) for fit in fits], len(labels))  # (items, kinds)
-    scores = _mean([(fit.rows, fit.combined) for fit in fits], len(labels))
+        once = _once(clean)
+        folds = folds_of_clean(items, once, seed)
+        fits = list(fits_to_clean(items, once, folds, by_class, on, progress))
+        copies, trimmed, distinct = int((folds.train >= 0).sum()), 0, len(once[1])
+        nearest = _nearest(items[0], clean[0], neighbours)
+    log_p = _mean([(fit.rows, fit.log_p) for fit in fits], len(labels))[place]  # (items, kinds)
+    scores = _mean([(fit.rows, fit.combined) for fit in fits], len(labels))[place]
     weights = np.mean([fit.tilt.weights for fit in fits], axis=0)
-    probabilities = np.exp(_mean([(fit.rows, fit.log_probabilities) for fit in fits], len(labels)))
+    probabilities = np.exp(_mean([(fit.rows, fit.log_probabilities) for fit in fits], len(labels)))[place]
     classes, best = np.unique(labels if clean is None else clean[1]), probabilities.argmax(axis=1)
     flagged = selected(np.exp(scores), fdr)
     return DetectedItems(
@@ -174,7 +182,7 @@ def detect_items(
             parts=np.array(FAULTS)[(log_p * weights).argmin(axis=1)],
             suggested_labels=classes[best],
             probabilities=probabilities.max(axis=1) / probabilities.sum(axis=1),
-            nearest=nearest,
+            nearest=nearest[place],
         ),
         calibrated=clean is not None,
         diagnostics={
@@ -183,6 +191,7 @@ def detect_items(
             "weights": dict(zip(FAULTS, weights.tolist(), strict=True)),
             "fractions": {label: float(np.mean([fit.fractions[label] for fit in fits])) for label in fits[0].fractions},
             "copies": copies,
+            "clean": distinct,
             "trimmed": trimmed,
             "all_flagged": _all_flagged(flagged, labels, fdr),
         },
@@ -197,6 +206,13 @@ def _validation(features: ArrayLike | None, labels: ArrayLike | None) -> Labelle
         missing = "val_features" if features is None else "val_labels"
         raise InputError(f"validation has features and labels, and `{missing}` is None; give both, or neither")
     return as_features(features, "val_features"), as_labels(labels, "val_labels")
+
+
+def _once(clean: Labelled) -> Labelled:
+    """The clean items that differ, in features or label; copies show nothing new of how clean items look."""
+    keys = with_labels(content_keys(clean[0]), clean[1])
+    sample = sampled(clean[0], keys, len(keys), labels=clean[1])
+    return sample.features, np.asarray(sample.labels)
 
 
 def check_fdr(fdr: float) -> None:

@@ -90,7 +90,7 @@ def folds_of_clean(train: Labelled, val: Labelled, seed: int) -> Folds:
     rule = "each training label needs two validation items that differ, one for each fold; label {} has {}. Add clean "
     rule += "items of the label, or remove its training items"
     if (val[0] == val[0][0]).all():
-        raise InputError(rule.format(val[1][0], "one"))
+        raise InputError(rule.format(val[1].min(), "one"))
     folds = clean_folds(train[0], *val, CLEAN_FOLDS, seed)
     for label in np.unique(train[1]):
         if len(np.unique(folds.clean[val[1] == label])) < CLEAN_FOLDS:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from royalty.models.base.arrays import as_features, as_labels
-from royalty.models.base.checks import check_finite, check_labels
+from royalty.models.base.checks import check_features, check_labels
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.detector import DetectedItems, detect_items
 from royalty.models.valuation.items import ItemValues
@@ -41,7 +41,7 @@ class _FittedToClean(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             InputError: invalid features or labels.
         """
         features, labels = as_features(X, "X"), as_labels(y, "y")
-        check_finite(features, "validation")
+        check_features(features, features, first_title="validation")
         if labels is not None:
             check_labels(labels, len(features), "validation")
         self.features_, self.labels_, self.n_features_in_ = features, labels, features.shape[1]
@@ -144,7 +144,7 @@ class SavaValuer(_Valuer):
 
 
 class Detector(_FittedToClean):
-    """Faulty training items; parameters are those of `royalty.detect_items`.
+    """Faulty training items; parameters are those of `royalty.detect_items` with validation, where `trim` has no use.
 
     Attributes:
         detected_: all that is known of the items scored last; see `royalty.detect_items`.

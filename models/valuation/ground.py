@@ -69,6 +69,10 @@ class Options:
                 raise InputError(
                     f"{name} is a finite number above 0, got {getattr(self, name)}; leave it out for the default"
                 )
+        if self.tolerance >= 2:
+            raise InputError(
+                f"tolerance, a marginal error, lies in (0, 2); got {self.tolerance}. Leave it out for 0.001"
+            )
         if not (np.isfinite(self.label_weight) and self.label_weight >= 0):
             raise InputError(
                 f"label_weight is a finite number, 0 or above, got {self.label_weight}; 0 compares features alone"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from royalty.models.base.arrays import as_features, as_labels
+from royalty.models.base.arrays import as_device, as_features, as_labels
 from royalty.models.base.choices import SolverName
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.geomloss_transport import solve_by_geomloss
@@ -56,8 +56,8 @@ def lava_values(
             each item with more validation items.
         tolerance: largest marginal error, which is the fraction of the mass in the wrong place, in (0, 2).
         max_iterations: largest number of passes over the cost.
-        solver: `royalty`, or `geomloss` for the transport between both sides by the package of that name, which needs
-            the cost matrix in memory and takes many more passes; label distances are computed as always.
+        solver: `royalty`, or `geomloss`: the transport between both sides starts from 32 passes of the package of that
+            name, which needs the cost matrix in memory; a few passes of `royalty` correct them to the tolerance.
         device: where the cost is computed, such as `"cuda"`; the CPU by default.
         progress: called with 1 after each pass over the cost.
 
@@ -84,7 +84,7 @@ def lava_values(
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations, solver)
     train = as_features(train_features, "train_features"), as_labels(train_labels, "train_labels")
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
-    ground, transport = _solve(train, val, options, None if device is None else torch.device(device), progress)
+    ground, transport = _solve(train, val, options, as_device(device), progress)
     return ItemValues(
         -calibrated(transport.source),
         {

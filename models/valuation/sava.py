@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from royalty.models.base.arrays import as_features, as_labels, as_seed, as_whole
+from royalty.models.base.arrays import as_device, as_features, as_labels, as_seed, as_whole
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.batches import (
     Batching,
@@ -100,7 +100,7 @@ def sava_values(
     """
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
     batching = Batching(as_whole(batch_size, "batch_size"), stratify, as_seed(seed))
-    device = None if device is None else torch.device(device)
+    device = as_device(device)
     val = as_features(val_features, "val_features"), as_labels(val_labels, "val_labels")
     if _comes_in_batches(train_features):
         batches = cast(Iterable[Batch], train_features)

@@ -24,8 +24,9 @@ from numpy.typing import ArrayLike
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from royalty.models.base.arrays import as_features, as_labels, as_seed, as_whole
+from royalty.models.base.arrays import as_device, as_features, as_labels, as_seed, as_whole
 from royalty.models.base.budget import check_budget
+from royalty.models.base.checks import check_features, check_labels
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.ground import Options, chunks, survey
 from royalty.models.valuation.lava import MAX_ITERATIONS, lava_values
@@ -46,12 +47,13 @@ class SelectedItems:
 
     Attributes:
         rows: int64, `(budget,)`, positions of the training items.
-        weights: `(budget,)`, the fraction of validation that each item stands for, summing to one; the weights under
-            which the distance below is reached.
-        distances: `(budget,)`, the transport distance of the first k items, so weighted, from validation, k = 1 to the
-            budget; in units of the features, never rising.
-        diagnostics: `distance`, the last of them; `copies`, the number of selected items of which a copy was selected
-            before; `scale`; `labels`, whether they were compared.
+        weights: `(budget,)`, the fraction of validation that each item stands for, summing to one. With several layers,
+            it is the mean of what it stands for in each, so that no item that lowers nothing has a weight of zero.
+        distances: `(budget,)`, the transport distance of the first k items from validation, k = 1 to the budget, with
+            the weights that make it least; in units of the features, never rising.
+        diagnostics: `distance`, the last of them; `weighted_distance`, the cost of moving the selection with `weights`
+            to validation layer by layer: equal to `distance` with one layer, and larger with more; `copies`, the number
+            of selected items of which a copy was selected before; `scale`; `labels`, whether they were compared.
     """
 
     rows: np.ndarray
@@ -111,7 +113,11 @@ def select_items(
     check_budget(count, len(train[0]))
     if method not in get_args(SelectionMethod):
         raise InputError(f"`method` is one of {', '.join(get_args(SelectionMethod))}; got {method!r}. Leave it out")
-    options = Options(label_weight, feature_weight, 0.1, 1e-3, MAX_ITERATIONS)
+    options, on = Options(label_weight, feature_weight, 0.1, 1e-3, MAX_ITERATIONS), as_device(device)
+    check_features(train[0], val[0])
+    for (features, names), title in ((train, "training"), (val, "validation")):
+        if names is not None:
+            check_labels(names, len(features), title)
     check_fits(
         "costs between training and validation items",
         len(train[0]),
@@ -124,8 +130,8 @@ def select_items(
     # In the order of content, so that the order of the items changes no rounding and breaks no tie.
     order, val_order = (np.argsort(each, kind="stable") for each in (contents, val_contents))
     train, val = _taken(train, order), _taken(val, val_order)
-    ground = survey(chunks(*train), val, options, device=None if device is None else torch.device(device))
-    cost = ground.cost(train, val, None if device is None else torch.device(device))
+    ground = survey(chunks(*train), val, options, device=on)
+    cost = ground.cost(train, val, on)
     costs = torch.cat([entries + cost.offsets[names] for _, entries, names in cost.tiles()]).cpu().numpy()
     if method == "transport":
         chosen, layers = _greedy(costs, group[order], count, progress)
@@ -138,12 +144,14 @@ def select_items(
         chosen, layers = np.argsort(-worth, kind="stable")[:count], np.zeros(count, np.int64)
         if progress is not None:
             progress(count)
+    weights, weighted = _weights(costs[chosen], layers)
     return SelectedItems(
         rows=order[chosen],
-        weights=_weights(costs[chosen], layers),
+        weights=weights,
         distances=_distances(costs, chosen),
         diagnostics={
             "distance": float(costs[chosen].min(axis=0).mean(dtype=np.float64)),
+            "weighted_distance": weighted,
             "copies": count - len(np.unique(group[order][chosen])),
             "scale": ground.scale,
             "labels": "compared" if ground.labels is not None else "off: items without labels",
@@ -195,14 +203,18 @@ def _greedy(
     return np.array(chosen), np.array(layers)
 
 
-def _weights(costs: np.ndarray, layers: np.ndarray) -> np.ndarray:
-    """The fraction of validation that each selected item serves in its layer; layers weigh the same."""
-    weights = np.zeros(len(layers))
-    for layer in range(layers.max() + 1):
+def _weights(costs: np.ndarray, layers: np.ndarray) -> tuple[np.ndarray, float]:
+    """The fraction of validation that each selected item serves in its layer, and the mean cost of serving it.
+
+    Layers weigh the same.
+    """
+    weights, count = np.zeros(len(layers)), int(layers.max()) + 1
+    cost = 0.0
+    for layer in range(count):
         rows = np.flatnonzero(layers == layer)
         np.add.at(weights, rows[costs[rows].argmin(axis=0)], 1 / costs.shape[1])
-    total: np.ndarray = weights / weights.sum()
-    return total
+        cost += float(costs[rows].min(axis=0).mean(dtype=np.float64)) / count
+    return weights / weights.sum(), cost
 
 
 def _distances(costs: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from royalty.models.base.arrays import as_features, as_labels, as_seed
-from royalty.models.base.checks import check_features, check_finite, check_labels
+from royalty.models.base.arrays import as_device, as_features, as_labels, as_seed, as_whole
+from royalty.models.base.checks import check_features, check_labels
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.content import Sample, content_keys, sampled, with_labels
 from royalty.models.valuation.costs import PointCost
@@ -121,7 +121,7 @@ def set_distance(
         distance; and diagnostics.
 
     Raises:
-        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range.
+        InputError: invalid features or labels (see `royalty.models.base.checks`); options out of range, or no device.
         NotConverged: the tolerance was not reached.
 
     Examples:
@@ -137,15 +137,15 @@ def set_distance(
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
     first, second = as_features(first_features, "first_features"), as_features(second_features, "second_features")
     labels = as_labels(first_labels, "first_labels"), as_labels(second_labels, "second_labels")
-    check_features(first, second, title="the other set's")
-    check_finite(second, "the other set's")
+    check_features(first, second, title="the other set's", first_title="the first set's")
     if (labels[0] is None) != (labels[1] is None):
         raise InputError("labels are compared if both sets have them, and one set has none; give both, or neither")
     for side, given, title in ((first, labels[0], "first"), (second, labels[1], "second")):
         if given is not None:
             check_labels(given, len(side), title)
-    seed = as_seed(seed)
-    place = None if device is None else torch.device(device)
+    seed, divisions, place = as_seed(seed), as_whole(divisions, "divisions"), as_device(device)
+    if divisions < 0:
+        raise InputError(f"`divisions` is a whole number, 0 or above; got {divisions}. With 0, no chance is computed")
     items = np.concatenate([first, second])
     known = None if labels[0] is None or labels[1] is None else np.concatenate([labels[0], labels[1]])
     keys = content_keys(items, seed=seed)

@@ -146,22 +146,6 @@ def solve_transport(
     )
 
 
-def transport_of(
-    cost: Cost, source_weights: np.ndarray, target_weights: np.ndarray, target: np.ndarray, epsilon: float
-) -> Transport:
-    """The transport that a potential of the targets gives, with its marginal error and drift; one pass.
-
-    Args:
-        target: `(m,)`, by any solver; weights and epsilon as for `solve_transport`.
-    """
-    kind = cost.offsets.dtype
-    arrays = source_weights, target_weights, target
-    a, b, g = (torch.as_tensor(array, dtype=torch.float64) for array in arrays)
-    sweep = _sweep(cost, a, b, g, epsilon, kind)
-    _, _, error, drift = _defects(cost, sweep.flow, b, epsilon, kind)
-    return _transport(sweep, g, float(a @ sweep.source + b @ g), error, drift, 1)
-
-
 def source_potential(
     cost: Cost, source_weights: np.ndarray, target_weights: np.ndarray, target: np.ndarray, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:

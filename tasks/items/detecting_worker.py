@@ -88,7 +88,10 @@ def _table(sides: OpenSides, found: DetectedItems, names: dict[int, object]) -> 
         "nearest": ["; ".join(titles[row] for row in rows) for rows in reasons.nearest.tolist()],
         "nearest_rows": reasons.nearest.tolist(),
     }
-    judged = pd.DataFrame(columns, index=np.flatnonzero(known)).reindex(range(len(known)))
+    judged = pd.DataFrame(columns, index=np.flatnonzero(known))
+    if judged["suggested_label"].dtype.kind in "iu":
+        judged["suggested_label"] = judged["suggested_label"].astype("Int64")  # which stays whole beside missing ones
+    judged = judged.reindex(range(len(known)))
     judged["score"] = judged["score"].fillna(found.scores.min())
     judged["flagged"] = judged["flagged"].eq(True)
     judged["reason"] = judged["reason"].fillna(UNSEEN)
@@ -108,6 +111,11 @@ def _notes(sides: OpenSides, found: DetectedItems, names: dict[int, object]) -> 
         "faulty on average: check the label itself, and its validation items"
         for label, least in found.diagnostics["all_flagged"].items()
     ]
+    if found.calibrated and found.diagnostics["clean"] < len(sides.val):
+        notes.append(
+            f"{len(sides.val) - found.diagnostics['clean']} of {len(sides.val)} validation items are copies of others, "
+            "and count once: they show nothing new of how clean items look"
+        )
     if not sides.known.all():
         notes.append(
             f"{int((~sides.known).sum())} items have a label that validation lacks. They have the lowest score and are "

@@ -35,14 +35,31 @@ def test_wrong_labels_of_arrays_are_flagged(watch: Watch, royalty: Run, tmp_path
     np.savez(tmp_path / "two.npz", **{name: array[arrays["labels"] < 2] for name, array in arrays.items()})
     refused = royalty("detect", "--train", train, "--val", "two.npz")
     assert (refused.returncode, "none has label 2" in refused.stderr) == (1, True), refused.stderr
-    worst = royalty("detect", "--train", train, "--val", "two.npz", "--unseen-label", "worst", "--out", "w.csv")
+    worst = royalty(
+        "detect",
+        "--train",
+        train,
+        "--val",
+        "two.npz",
+        "--unseen-label",
+        "worst",
+        "--fdr",
+        "0.3",
+        "--out",
+        "w.csv",
+        "--json",
+    )
     assert worst.returncode == 0, worst.stderr
-    assert "have a label that validation lacks" in " ".join(worst.stdout.split())
+    assert any("have a label that validation lacks" in note for note in json.loads(worst.stdout)["notes"])
     table = pd.read_csv(tmp_path / "w.csv")
     unseen = table["label"] == 2
     assert (table["score"][unseen] == table["score"].min()).all()
     assert set(table["reason"][unseen]) == {"unseen_label"}
     assert not table["flagged"][unseen].any()
+    assert table["nearest_rows"][unseen].isna().all()
+    review = pd.read_csv(Path(json.loads(worst.stdout)["folder"]) / "review.csv", dtype=str)
+    assert set(review["suggested_label"]) <= {"0", "1"}
+    assert len(review) > 0
 
 
 def test_images_are_shown_beside_clean_ones(watch: Watch, royalty: Run, tmp_path: Path) -> None:

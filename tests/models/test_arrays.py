@@ -71,6 +71,7 @@ def test_vectors_are_float64(given: Any) -> None:
         (np.array([[1, 2], [3, 4]], np.uint8), np.float32),
         (np.array([[1, 2], [3, 4]], np.float32), np.float32),
         (np.array([[1, 2], [3, 4]], ">f4"), np.float32),
+        (np.array([[1, 2], [3, 4]], np.longdouble), np.float64),
         (pd.DataFrame({"a": [1, 3], "b": [2.0, 4.0]}), np.float64),
         (pd.Series([np.array([1.0, 2.0]), np.array([3.0, 4.0])]), np.float64),
         (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), np.float32),
@@ -97,6 +98,11 @@ def test_labels_are_integers_where_they_can_be() -> None:
         assert np.issubdtype(labels.dtype, np.integer)
         assert labels.tolist() == [0, 1, 1]
     assert as_labels(None, "train_labels") is None
+    unsigned = as_labels(np.array([0, 1], np.uint64), "train_labels")
+    assert unsigned is not None
+    assert np.concatenate([unsigned, [-1]]).dtype == np.int64
+    with pytest.raises(InputError, match="labels lie below 2"):
+        as_labels(np.array([2**63], np.uint64), "train_labels")
 
 
 @pytest.mark.parametrize(

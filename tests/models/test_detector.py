@@ -150,10 +150,26 @@ def test_realised_false_discoveries_are_at_most_the_rate(fault: str, fdr: float)
 
 
 def test_order_of_items_changes_nothing() -> None:
-    sides, _ = with_wrong_labels(blobs(2), 20)
-    order = np.random.default_rng(0).permutation(len(sides[1]))
-    first, second = found_by(sides), found_by((sides[0][order], sides[1][order], sides[2], sides[3]))
-    np.testing.assert_allclose(second.scores, first.scores[order], atol=0.02)
+    (train, labels, val, val_labels), _ = with_wrong_labels(blobs(2), 20)
+    moved, val_moved = (np.random.default_rng(seed).permutation(len(val)) for seed in range(2))
+    train, labels = train[:150], labels[:150]
+    for clean, clean_moved in (((val, val_labels), (val[val_moved], val_labels[val_moved])), ((), ())):
+        first = royalty.detect_items(train, labels, *clean)
+        second = royalty.detect_items(train[moved], labels[moved], *clean_moved)
+        np.testing.assert_array_equal(second.scores, first.scores[moved])
+        np.testing.assert_array_equal(second.flagged, first.flagged[moved])
+        back = val_moved if clean else moved
+        np.testing.assert_array_equal(back[second.reasons.nearest], first.reasons.nearest[moved])
+
+
+def test_copies_of_clean_items_count_once() -> None:
+    """Copies would count as independent evidence of how clean items look, and many clean items would be flagged."""
+    (train, labels, val, val_labels), _ = with_wrong_labels(blobs(3, val_items=60), 30)
+    once = found_by((train, labels, val, val_labels))
+    rows = np.concatenate([np.arange(60), np.random.default_rng(0).integers(0, 60, size=240)])
+    copied = found_by((train, labels, val[rows], val_labels[rows]))
+    np.testing.assert_array_equal(copied.scores, once.scores)
+    assert copied.diagnostics["clean"] == once.diagnostics["clean"] == 60
 
 
 def test_shares_of_labels_are_no_evidence() -> None:

@@ -44,3 +44,7 @@ def test_parameters_are_got_set_and_cloned_and_fitting_comes_first(estimator: ro
         clone(fitted).score_samples(*TRAIN)
     with pytest.raises(InputError, match="finite"):
         clone(fitted).fit(np.full((4, 2), np.nan), [0, 0, 1, 1])
+    with pytest.raises(InputError, match=r"validation features are float64 of shape \(4,\)"):
+        clone(fitted).fit(np.zeros(4), [0, 0, 1, 1])
+    with pytest.raises(InputError, match="at least one item"):
+        clone(fitted).fit(np.zeros((0, 2)), [])

@@ -93,6 +93,20 @@ def test_lava_by_geomloss_is_lava(kind: type) -> None:
         lava_values(train, None, val, None, solver="geomloss", tolerance=1e-6, max_iterations=40)
 
 
+@with_geomloss
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_far_apart_are_solved_at_the_defaults(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels, val_labels = generator.integers(0, 5, 300), np.arange(150) % 5
+    centres = 3 * generator.normal(size=(5, 16))
+    train = centres[labels] + generator.normal(size=(300, 16))
+    val = centres[val_labels] + generator.normal(size=(150, 16))
+    ours = lava_values(train, labels, val, val_labels)
+    peer = lava_values(train, labels, val, val_labels, solver="geomloss")
+    assert peer.diagnostics["marginal_error"] <= 1e-3
+    np.testing.assert_allclose(peer.values, ours.values, atol=0.01 * np.ptp(ours.values))
+
+
 def test_what_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optional, "find_spec", lambda name: None)
     named = r"geomloss, which is not installed; run `pip install 'royalty\[geomloss\]'`"

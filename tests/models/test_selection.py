@@ -49,6 +49,20 @@ def test_the_distance_is_that_of_the_best_weights() -> None:
     np.testing.assert_allclose(found.weights, np.bincount(nearest, minlength=5) / len(val))
 
 
+@pytest.mark.parametrize("budget", [3, 20])
+def test_the_weighted_distance_is_that_of_the_weights(budget: int) -> None:
+    """With several layers the weights are not the best ones, and the exact transport with them costs more."""
+    train, _, val, _ = sides = blobs(0)
+    found = without_labels(sides, budget)
+    costs = np.linalg.norm(train[found.rows][:, None] - val, axis=2)
+    sums = np.concatenate([np.kron(np.eye(budget), np.ones(12)), np.kron(np.ones(budget), np.eye(12))])
+    exact = linprog(costs.ravel(), A_eq=sums, b_eq=np.concatenate([found.weights, np.full(12, 1 / 12)])).fun
+    weighted = found.diagnostics["weighted_distance"]
+    assert weighted == pytest.approx(exact, rel=0.1)
+    assert weighted >= exact - 1e-9
+    assert (weighted > 1.2 * found.diagnostics["distance"]) == (budget == 20)
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 200), budget=st.integers(1, 4))
 def test_the_decrease_is_at_least_the_bound_of_the_best(seed: int, budget: int) -> None:
@@ -142,6 +156,11 @@ def test_refusals() -> None:
         without_labels(sides, 2, groups=[1, 2])
     with pytest.raises(InputError, match="validation"):
         select_items(train, labels + 1, val, val_labels, 2)
+    for names in (labels[:-1], labels[:, None]):
+        with pytest.raises(InputError, match="one label, an integer; got 30 training items"):
+            select_items(train, names, val, val_labels, 2)
+    with pytest.raises(InputError, match="`device` is a device of torch"):
+        without_labels(sides, 2, device="nope")
     broken = train.copy()
     broken[4, 1] = np.nan
     with pytest.raises(InputError, match="finite"):

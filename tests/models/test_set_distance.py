@@ -120,6 +120,18 @@ def test_bad_input() -> None:
         set_distance(features, labels, features, None)
     with pytest.raises(InputError, match="got 5 and 4 dimensions"):
         set_distance(features, labels, features[:, :4], labels)
+    for divisions, rule in ((2.5, "`divisions` is a whole number; got 2.5"), (-1, "0 or above; got -1")):
+        with pytest.raises(InputError, match=rule):
+            set_distance(features, labels, features, labels, divisions=divisions)  # type: ignore[arg-type]
+    for tolerance in (2, 5.0):
+        with pytest.raises(InputError, match=r"lies in \(0, 2\)"):
+            set_distance(features, labels, features, labels, tolerance=tolerance)
+    with pytest.raises(InputError, match="the first set's row 0 has nan"):
+        set_distance(features * np.nan, labels, features, labels)
+    with pytest.raises(InputError, match="`device` is a device of torch"):
+        set_distance(features, labels, features, labels, device="nope")
+    with pytest.raises(InputError, match="must not vanish in float32"):
+        set_distance(features * np.float32(1e-30), labels, features, labels)
     with pytest.raises(InputError, match="has nan in dimension 0"):
         set_distance(features * np.nan, labels, features, labels)
     with pytest.raises(InputError, match="epsilon is a finite number above 0, got 0"):
