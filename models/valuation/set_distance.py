@@ -169,7 +169,8 @@ PAIRS = ((0, 1), (0, 0), (1, 1))
 def _measure(sides: list[_Side], labelled: bool, options: Options, device: torch.device | None) -> SetDistance:
     centre = np.stack([side.features.mean(axis=0, dtype=np.float64) for side in sides]).mean(axis=0)
     samples, masses = [side.sample for side in sides], [side.sample.weights for side in sides]
-    apart = torch.cdist(*(torch.from_numpy(sample.features - centre).double() for sample in samples)).numpy()
+    first, second = (torch.from_numpy(sample.features - centre).double() for sample in samples)
+    apart: np.ndarray = torch.cdist(first, second).numpy()
     by_label = {pair: np.zeros([len(sides[side].by_label) for side in pair]) for pair in PAIRS}
     if labelled and options.label_weight > 0:
         spread = deviation(apart, *masses)
