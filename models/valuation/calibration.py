@@ -4,13 +4,11 @@ A clean training item and a clean item that the fit did not see are scored alike
 others is a p-value (conformal prediction, Vovk et al. 2005). A rank is never below 1 / (n + 1), which is too coarse to
 select a few of many items; so the lowest tenth of the clean scores is continued by an exponential tail. If k scores
 below a threshold have a mean excess m, another one is lower by more than x with probability (1 + x / (k m))^-k: the
-exponential distribution, with the uncertainty of its mean. Where the tail may be heavier, it is a generalized Pareto
-distribution of unknown scale and shape (Pickands 1975), and the probability is the mean over both, given the scores of
-the tail.
+exponential distribution, with the uncertainty of its mean.
 
 Scores of a set that may be faulty in part are compared with that set: its lowest scores count as clean, but their
 values are not used. The exponential tail is fitted to the tenth above them by its censored likelihood. P-values are too
-small if clean scores have a heavier tail than was allowed for.
+small if clean scores have a heavier tail.
 """
 
 from __future__ import annotations
@@ -23,24 +21,9 @@ TAIL = 0.1
 LEAST_TAIL = 10
 """Fewest clean scores of a tail; with no more than these, p-values are ranks alone."""
 
-SHAPES = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
-"""Shapes of a tail: 0 is the exponential one, and moments of order 1 / shape and above are infinite."""
-
-MEAN_SHAPE = 0.1
-"""Of the exponential prior of shapes. A larger one guards against heavier tails, and costs power: few scores do not
-show the shape."""
-
-SCALES = np.exp(np.linspace(-2.5, 1.5, 41))
-"""Scales of a tail, as multiples of its mean excess; their prior is 1 / scale."""
-
 
 def p_values(
-    scores: np.ndarray,
-    clean: np.ndarray,
-    *,
-    weights: np.ndarray | None = None,
-    censored: float = 0.0,
-    heavy: bool = False,
+    scores: np.ndarray, clean: np.ndarray, *, weights: np.ndarray | None = None, censored: float = 0.0
 ) -> np.ndarray:
     """The probability that a clean item has a score as low as each of the scores: `(items,)`, in (0, 1].
 
@@ -49,7 +32,6 @@ def p_values(
         clean: `(n,)`, scores of clean items that the fit did not see.
         weights: `(n,)`, of the clean items, above 0; equal by default.
         censored: fraction of `clean` whose values are not used, those of the lowest scores, in [0, 0.5).
-        heavy: allow for a tail that is heavier than an exponential one; without `censored`.
     """
     count = len(clean)
     order = np.argsort(clean, kind="stable")
@@ -67,37 +49,9 @@ def p_values(
         below = scores < threshold
         if excess > 0:
             alike = seen.sum() ** 2 / np.square(seen).sum()  # as many equal weights
-            beyond = (threshold - scores[below]) / excess
-            lower = (
-                _survival(beyond, (threshold - ordered[:length]) / excess, alike * seen / seen.sum())
-                if heavy
-                else (1 + beyond / alike) ** -alike
-            )
-            p[below] = mass[length] / count * lower
+            p[below] = mass[length] / count * (1 + (threshold - scores[below]) / (alike * excess)) ** -alike
     np.maximum(p, np.finfo(np.float64).tiny, out=p)
     return p
-
-
-def _survival(beyond: np.ndarray, tail: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The probability of a larger excess in a generalized Pareto tail, `(items,)`, averaged over scale and shape.
-
-    Args:
-        beyond: excesses, `(items,)`, in units of the mean of the tail.
-        tail: excesses of the tail, with their weights in scores, `(n,)`.
-    """
-    likelihoods = np.empty((len(SHAPES), len(SCALES)))  # logarithms
-    for row, shape in enumerate(SHAPES):
-        far = tail / SCALES[:, None]
-        hazards = far if shape == 0 else (1 / shape + 1) * np.log1p(shape * far)
-        likelihoods[row] = -hazards @ weights - weights.sum() * np.log(SCALES) - shape / MEAN_SHAPE
-    likelihoods = np.exp(likelihoods - likelihoods.max())
-    likelihoods /= likelihoods.sum()
-    survival = np.zeros(len(beyond))
-    for shape, chances in zip(SHAPES, likelihoods, strict=True):
-        for scale, chance in zip(SCALES, chances, strict=True):
-            far = beyond / scale
-            survival += chance * (np.exp(-far) if shape == 0 else (1 + shape * far) ** (-1 / shape))
-    return survival
 
 
 def own_p_values(scores: np.ndarray, trim: float) -> np.ndarray:

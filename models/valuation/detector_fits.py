@@ -186,7 +186,7 @@ def _calibrated(rows: np.ndarray, labels: np.ndarray, is_clean: np.ndarray, scor
     # Clean items count as many times as there are training items of their label.
     classes, places = np.unique(clean_labels, return_inverse=True)
     counts = np.array([(own == label).sum() for label in classes]) / np.bincount(places)
-    combined = np.log(p_values(-odds, -clean_odds, weights=counts[places], heavy=True))
+    combined = np.log(p_values(-odds, -clean_odds, weights=counts[places]))
     return Fit(rows, log_p, combined, scored.log_probabilities[~is_clean], tilt, fractions)
 
 
