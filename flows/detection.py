@@ -19,6 +19,7 @@ from royalty.tasks.benchmarks.detection import (
     check_sweep,
     comparison_of,
     detect,
+    discoveries_of,
     read_digits,
     removal_of,
     rows_of,
@@ -50,6 +51,9 @@ class DetectionResult:
             for its label, or 1 if it takes the image that poisoned images collide with for theirs; None: there is no
             attack.
         removal: the same over draws: the `mean` of each `measure`, with its 95% interval.
+        discoveries: what the detector flags at each false discovery rate `fdr`, over draws: the `mean` of each
+            `measure`, with its 95% interval: the number `flagged`, the fraction `fdp` of these that is not planted, and
+            `power`, the fraction of the planted items among them; empty without the detector.
         validation: one row for each corruption, or `all`, method and validation set: mean `auroc` over draws, and its
             95% interval; empty without `validation`.
         failed: what was not measured, and why.
@@ -62,6 +66,7 @@ class DetectionResult:
     rows: list[TableRow]
     accuracy: list[TableRow]
     removal: list[TableRow]
+    discoveries: list[TableRow]
     validation: list[TableRow]
     failed: list[str]
     folder: str
@@ -120,6 +125,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
         rows=rows,
         accuracy=accuracy_of(detected),
         removal=removal_of(detected),
+        discoveries=discoveries_of(detected),
         validation=validation_summary_of(swept_rows(swept)),
         failed=failed,
         folder=published.folder,

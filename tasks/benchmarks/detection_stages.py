@@ -73,6 +73,8 @@ class DetectOutputs:
         accuracy: accuracy and attack success of classifiers trained without the items of lowest value, by method and
             fraction removed.
         failed: by method that refused the set, its message.
+        flagged: one row for each false discovery rate `fdr`, with what the detector flags at it: the number, the
+            fraction `fdp` of these that is not planted, and `power`, the fraction of the planted items among them.
     """
 
     rows: list[TableRow]
@@ -81,6 +83,7 @@ class DetectOutputs:
     busy_seconds: float
     # Rows of earlier versions lack it.
     failed: dict[str, str] = field(default_factory=dict)
+    flagged: list[TableRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

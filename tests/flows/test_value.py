@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"
+        "fdr: [0.4, 0.1]\n"
         "removed: [0.25]\nnetwork_steps: 2\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
     )
@@ -152,8 +154,18 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
     assert {row["removed"] for row in result["accuracy"]} == {0.0, 0.25}
     assert len(result["removal"]) == 2 * 2 * 3 * 2  # classifiers, corruptions, methods, fractions removed
     assert {(row["measure"], row["draws"]) for row in result["removal"]} == {("accuracy", 2)}
+    places = ("flipped-labels", "noise", "all")
+    means = {(row["measure"], row["corruption"], row["fdr"]): row["mean"] for row in result["discoveries"]}
+    assert list(means) == list(product(("flagged", "fdp", "power"), places, (0.1, 0.4)))
+    assert {row["draws"] for row in result["discoveries"]} == {2}
+    assert means["fdp", "all", 0.1] == (means["fdp", "flipped-labels", 0.1] + means["fdp", "noise", 0.1]) / 2
     folder = Path(result["folder"])
+    flagged = pd.read_csv(folder / "flagged.csv")
+    assert list(flagged) == ["corruption", "method", "draw", "fdr", "flagged", "fdp", "power"]
+    assert len(flagged) == 2 * 2 * 2
     assert {file.name for file in folder.iterdir()} >= {
+        "discoveries.csv",
+        "discoveries.png",
         "summary.csv",
         "comparison.csv",
         "detection.csv",
