@@ -36,6 +36,7 @@ from royalty.tasks.items.valuing import (
     value_share,
 )
 from royalty.tasks.items.writing import check_out, write_values
+from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
 
 Result = TypeVar("Result")
@@ -48,9 +49,11 @@ class ValueResult:
     Attributes:
         items: number of items valued.
         table: digest of the table of values.
-        folder: contains `values.parquet` and its pictures.
+        folder: contains `values.parquet` and its pictures, and `contributors.csv` where there are contributors.
         diagnostics: diagnostics of the method, such as `marginal_error`.
         notes: sentences on the items that a reader must know.
+        contributors: number of items, sum and mean of their values (`contributor`, `items`, `value`, `mean`), highest
+            sum first; None if the training set names no contributors.
         pairs, pairs_compared: number of pairs of items in `pairs.csv`, and of those with a difference.
     """
 
@@ -61,6 +64,7 @@ class ValueResult:
     mlflow_run: str
     diagnostics: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    contributors: list[TableRow] | None = None
     pairs: int = 0
     pairs_compared: int = 0
 
@@ -101,6 +105,7 @@ def value(
         mlflow_run=published.run,
         diagnostics=valued.outputs.diagnostics,
         notes=notes,
+        contributors=valued.outputs.contributors,
         pairs=len(asked),
         pairs_compared=0 if compared is None else compared.outputs.compared,
     )

@@ -11,6 +11,9 @@ import numpy as np
 from royalty.models.base.errors import InputError
 from royalty.models.data.teams import credited
 
+NOBODY = "(no contributor)"
+"""The row of items without a contributor."""
+
 
 @dataclass(frozen=True)
 class ItemValues:
@@ -48,6 +51,25 @@ def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[
         for name in names:
             totals[name] = totals.get(name, 0.0) + value / len(names)
     return {name: totals[name] for name in sorted(totals)}
+
+
+def contributor_rows(values: np.ndarray, contributors: Sequence[str]) -> list[dict[str, Any]]:
+    """The values of each contributor's items: `contributor`, `items`, `value` (their sum), `mean`; highest sum first.
+
+    An item of several contributors counts in equal parts, so that `items` may be a fraction. Items without a
+    contributor have a row, too, so that the sums are those of all items.
+
+    Args:
+        values: `(items,)`.
+        contributors: one text for each item, several names separated by `;`, or empty.
+    """
+    owners = [text if credited(text) else NOBODY for text in contributors]
+    counts, sums = contributor_values(np.ones(len(values)), owners), contributor_values(values, owners)
+    rows = [
+        {"contributor": name, "items": counts[name], "value": sums[name], "mean": sums[name] / counts[name]}
+        for name in counts
+    ]
+    return sorted(rows, key=lambda row: -row["value"])
 
 
 def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:

@@ -12,7 +12,7 @@ import pandas as pd
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items, numbered
-from royalty.models.valuation.items import ItemValues, with_lowest
+from royalty.models.valuation.items import ItemValues, contributor_rows, with_lowest
 from royalty.tasks.items.stages import Sides, ValueOutputs
 from royalty.tasks.items.stored_items import load_items
 
@@ -84,4 +84,7 @@ def keep_values(artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, 
         items=len(table),
         diagnostics=all_values.diagnostics,
         busy_seconds=seconds,
+        contributors=(
+            None if sides.train.contributors is None else contributor_rows(all_values.values, sides.train.contributors)
+        ),
     )

@@ -121,7 +121,14 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
         assert result["diagnostics"].get("batches") == batches
         assert (Path(result["folder"]) / "items.png").read_bytes().startswith(b"\x89PNG")
         columns = ["id", "file_name", "source", "label", "contributor", "value"]
-        assert list(pd.read_parquet(tmp_path / "out.parquet")) == columns
+        table = pd.read_parquet(tmp_path / "out.parquet")
+        assert list(table) == columns
+        totals = pd.read_csv(Path(result["folder"]) / "contributors.csv")
+        assert list(totals) == list(result["contributors"][0]) == ["contributor", "items", "value", "mean"]
+        sums = table.groupby("contributor")["value"].sum().sort_values(ascending=False)
+        assert totals["contributor"].tolist() == sums.index.tolist()
+        np.testing.assert_allclose(totals["value"], sums)
+        assert totals["items"].tolist() == [10, 10]
     (tmp_path / "p.yaml").write_text(
         "train: images\nval: images\nencoding: {encoder: preact-resnet18, size: 8, width: 4, steps: 3}\n"
     )
