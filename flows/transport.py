@@ -96,6 +96,7 @@ def value(
     sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
     compared = compare_pairs(config, sides, asked) if asked else None
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
+    notes += valued.outputs.notes
     published = write_values(config, sides, valued, out, notes, compared)
     return ValueResult(
         name=config.name,

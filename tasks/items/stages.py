@@ -168,14 +168,16 @@ class ValueOutputs:
     Attributes:
         contributors: number of items, sum and mean of their values by contributor, highest sum first; None if the items
             have no contributors.
+        notes: sentences on the values that a reader must know.
     """
 
     table: str
     items: int
     diagnostics: dict[str, Any]
     busy_seconds: float
-    # Rows of earlier versions lack it.
+    # Rows of earlier versions lack these.
     contributors: list[dict[str, Any]] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

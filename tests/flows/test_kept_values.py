@@ -1,4 +1,4 @@
-"""Tables of values: contributors."""
+"""Tables of values: values within classes, the note on class shares, and contributors."""
 
 from __future__ import annotations
 
@@ -35,10 +35,32 @@ def sides(context: StageContext, val_labels: list[str], owners: tuple[str, ...] 
     return open_sides(context.artifacts, Sides(*digests), unseen_label="worst")
 
 
+def test_values_within_classes_stand_beside_values(context: StageContext) -> None:
+    opened = sides(context, ["cat", "dog"])
+    kept = keep_values(context.artifacts, opened, ItemValues(VALUES, {}), 0.0, by_transport=True)
+    table = load_values(context.artifacts, kept.table)
+    assert table["value"].tolist() == [3, 1, -1, 5, -5, -5]
+    # Nothing is known of the class that validation lacks, so that it has the lowest value here, too.
+    assert table["value_within_class"].tolist() == [2, 0, -2, 5, -5, -5]
+    plain = keep_values(context.artifacts, opened, ItemValues(VALUES, {}), 0.0, by_transport=False)
+    assert list(load_values(context.artifacts, plain.table)) == ["id", "label", "value"]
+    assert plain.notes == []
+
+
+def test_shares_that_differ_are_named_with_the_most_different_first(context: StageContext) -> None:
+    (note,) = keep_values(
+        context.artifacts, sides(context, ["cat", "dog", "dog", "dog"]), ItemValues(VALUES, {}), 0.0, by_transport=True
+    ).notes
+    assert "`cat` (60.0% of training, 25.0% of validation), `dog` (40.0%, 75.0%)" in note
+    assert "35.0% of the mass" in note
+    even = sides(context, ["cat", "cat", "cat", "dog", "dog"])
+    assert keep_values(context.artifacts, even, ItemValues(VALUES, {}), 0.0, by_transport=True).notes == []
+
+
 def test_contributors_have_the_values_of_their_items(context: StageContext) -> None:
     owners = ("ann", "ann", "bob", "bob", "bob", "ann;bob")
     opened = sides(context, ["cat", "dog", "emu"], owners)
-    kept = keep_values(context.artifacts, opened, ItemValues(np.array([*VALUES, 4.0]), {}), 0.0)
+    kept = keep_values(context.artifacts, opened, ItemValues(np.array([*VALUES, 4.0]), {}), 0.0, by_transport=True)
     assert kept.contributors == [
         {"contributor": "ann", "items": 2.5, "value": 6.0, "mean": 2.4},
         {"contributor": "bob", "items": 3.5, "value": 1.0, "mean": 1.0 / 3.5},

@@ -38,7 +38,8 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
         assert result["items"] == 120
         assert result["diagnostics"]["marginal_error"] <= 1e-3
         table = pd.read_parquet(tmp_path / f"{method}.parquet")
-        assert list(table) == ["id", "label", "value"]
+        assert list(table) == ["id", "label", "value", "value_within_class"]
+        assert table.groupby("label")["value_within_class"].median().abs().max() < 1e-12
         assert set(table["value"].to_numpy().argsort()[:10]) == set(range(10))
         folder = Path(result["folder"])
         assert pd.read_parquet(folder / "values.parquet").equals(table)
@@ -120,7 +121,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
         result = json.loads(done.stdout)
         assert result["diagnostics"].get("batches") == batches
         assert (Path(result["folder"]) / "items.png").read_bytes().startswith(b"\x89PNG")
-        columns = ["id", "file_name", "source", "label", "contributor", "value"]
+        columns = ["id", "file_name", "source", "label", "contributor", "value", "value_within_class"]
         table = pd.read_parquet(tmp_path / "out.parquet")
         assert list(table) == columns
         totals = pd.read_csv(Path(result["folder"]) / "contributors.csv")
