@@ -49,11 +49,13 @@ class ValueResult:
     Attributes:
         items: number of items valued.
         table: digest of the table of values.
-        folder: contains `values.parquet` and its pictures, and `contributors.csv` where there are contributors.
+        folder: contains `values.parquet` and its pictures, `contributors.csv` where there are contributors, and for
+            LAVA `validation.parquet`, the values of the validation items.
         diagnostics: diagnostics of the method, such as `marginal_error`.
         notes: sentences on the items that a reader must know.
         contributors: number of items, sum and mean of their values (`contributor`, `items`, `value`, `mean`), highest
             sum first; None if the training set names no contributors.
+        val_table: digest of the table of values of the validation items; "" for another method.
         pairs, pairs_compared: number of pairs of items in `pairs.csv`, and of those with a difference.
     """
 
@@ -65,6 +67,7 @@ class ValueResult:
     diagnostics: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     contributors: list[TableRow] | None = None
+    val_table: str = ""
     pairs: int = 0
     pairs_compared: int = 0
 
@@ -107,6 +110,7 @@ def value(
         diagnostics=valued.outputs.diagnostics,
         notes=notes,
         contributors=valued.outputs.contributors,
+        val_table=valued.outputs.val_table,
         pairs=len(asked),
         pairs_compared=0 if compared is None else compared.outputs.compared,
     )

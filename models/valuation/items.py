@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,13 @@ class ItemValues:
     Attributes:
         values: float64, `(items,)`, in the order of the training items; higher is more valuable.
         diagnostics: of the method, by name; numbers, text, or lists of numbers.
+        val_values: float64, `(validation items,)`, values of the validation items; higher is better. None for a method
+            that does not value them.
     """
 
     values: np.ndarray
     diagnostics: dict[str, Any]
+    val_values: np.ndarray | None = field(default=None, kw_only=True)
 
 
 def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[str, float]:
@@ -81,4 +84,5 @@ def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
     """
     extended = np.full(len(known), values.values.min())
     extended[known] = values.values
-    return ItemValues(extended, {**values.diagnostics, "unseen_labels": int((~known).sum())})
+    diagnostics = {**values.diagnostics, "unseen_labels": int((~known).sum())}
+    return replace(values, values=extended, diagnostics=diagnostics)

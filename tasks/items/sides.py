@@ -78,7 +78,7 @@ def open_sides(artifacts: ArtifactStore, sides: Sides, *, unseen_label: str = "e
 def keep_values(
     artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, seconds: float, *, by_transport: bool
 ) -> ValueOutputs:
-    """Store the table of values, in the order of the items.
+    """Store the table of values, in the order of the items, and that of validation items if they have values.
 
     Args:
         values: values of the known items.
@@ -99,6 +99,9 @@ def keep_values(
         diagnostics=whole.diagnostics,
         busy_seconds=seconds,
         contributors=None if owners is None else contributor_rows(whole.values, owners),
+        val_table=(
+            "" if values.val_values is None else _stored(artifacts, {**sides.val.columns(), "value": values.val_values})
+        ),
         notes=notes,
     )
 

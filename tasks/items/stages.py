@@ -168,6 +168,7 @@ class ValueOutputs:
     Attributes:
         contributors: number of items, sum and mean of their values by contributor, highest sum first; None if the items
             have no contributors.
+        val_table: digest of the table of values of the validation items; "" for a method that does not value them.
         notes: sentences on the values that a reader must know.
     """
 
@@ -177,6 +178,7 @@ class ValueOutputs:
     busy_seconds: float
     # Rows of earlier versions lack these.
     contributors: list[dict[str, Any]] | None = None
+    val_table: str = ""
     notes: list[str] = field(default_factory=list)
 
 

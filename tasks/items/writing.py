@@ -49,14 +49,14 @@ def write_values(
     notes: Sequence[str] = (),
     compared: PairsCompared | None = None,
 ) -> Published:
-    """Publish `values.parquet` and its plots, and `contributors.csv` where the items have contributors, and copy the
-    table to `out`.
+    """Publish `values.parquet` and its plots, `contributors.csv` where the items have contributors, and
+    `validation.parquet` where validation items have values; copy the table of values to `out`.
 
     Args:
         compared: pairs of items, published as `pairs.csv`.
         notes: sentences on the items.
     """
-    table = valued.outputs.table
+    table, val_table = valued.outputs.table, valued.outputs.val_table
 
     def make(space: Workspace) -> Contents:
         from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import
@@ -76,6 +76,7 @@ def write_values(
             shown={"values": values},
             files={
                 "values.parquet": space.artifacts.get(table),
+                **({"validation.parquet": space.artifacts.get(val_table)} if val_table else {}),
                 **pictures(space.artifacts, config, sides, valued),
             },
             datasets=datasets_of(train=sides.train, val=sides.val),

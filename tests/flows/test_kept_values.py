@@ -1,7 +1,8 @@
-"""Tables of values: values within classes, the note on class shares, and contributors."""
+"""Tables of values: values within classes, the note on class shares, contributors, and values of validation items."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,13 @@ def test_contributors_have_the_values_of_their_items(context: StageContext) -> N
         {"contributor": "ann", "items": 2.5, "value": 6.0, "mean": 2.4},
         {"contributor": "bob", "items": 3.5, "value": 1.0, "mean": 1.0 / 3.5},
     ]
+
+
+def test_validation_items_have_a_table_of_their_own(context: StageContext) -> None:
+    opened = sides(context, ["cat", "dog"])
+    values = ItemValues(VALUES, {}, val_values=np.array([0.5, -0.5]))
+    kept = keep_values(context.artifacts, opened, values, 0.0, by_transport=True)
+    table = load_values(context.artifacts, kept.val_table)
+    assert table.to_dict("list") == {"id": ["0v", "1v"], "label": ["cat", "dog"], "value": [0.5, -0.5]}
+    without = keep_values(context.artifacts, opened, replace(values, val_values=None), 0.0, by_transport=True)
+    assert without.val_table == ""

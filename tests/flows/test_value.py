@@ -43,6 +43,7 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
         assert set(table["value"].to_numpy().argsort()[:10]) == set(range(10))
         folder = Path(result["folder"])
         assert pd.read_parquet(folder / "values.parquet").equals(table)
+        assert (folder / "validation.parquet").is_file() == (method == "lava")
         assert (folder / "values.png").read_bytes().startswith(b"\x89PNG")
         found[method] = table["value"]
     np.testing.assert_allclose(found["sava"], found["lava"], rtol=1e-4, atol=1e-4)  # one batch a side
