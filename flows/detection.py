@@ -43,8 +43,9 @@ class DetectionResult:
     Attributes:
         summary: one row for each corruption and method: mean `auroc` over draws, and its 95% interval `low` to `high`.
         comparison: AUROC of the detector less that of each other method on the same draws, with interval and `p`.
-        rows: one for each corruption, draw and method: `auroc`, and `first_fifth`, the share of the planted items that
-            are among the fifth of the items with the lowest values.
+        rows: one for each corruption, draw and method: `auroc`; `first_fifth`, the share of the planted items that are
+            among the fifth of the items with the lowest values; and `first_500`, the number of them among the 500 items
+            with the lowest values, as LAVA's paper counts images of an irrelevant class.
         accuracy: `accuracy` and `attack_success` of a linear `classifier`, and of a `network` if `network_steps` are
             set, trained without the items of lowest value, by corruption, draw, method and fraction `removed`.
             `attack_success` is the fraction of unseen images with the trigger of a backdoor that the classifier takes

@@ -18,11 +18,17 @@ class Detection:
         auroc: probability that a planted item has a lower value than an item that is not planted, where a tie counts
             half; 0.5 is chance, 1 is best.
         first_fifth: the rate after one fifth of the items; 0.2 is chance.
+        planted: number of planted items.
     """
 
     rates: np.ndarray
     auroc: float
     first_fifth: float
+    planted: int
+
+    def among_first(self, count: int) -> float | None:
+        """The number of planted items among so many items of lowest value; None if there are no more items."""
+        return float(self.rates[count - 1]) * self.planted if count < len(self.rates) else None
 
     def curve(self, points: int = 200) -> list[float]:
         """The rates at evenly spaced numbers of items, from 1 to all; all rates if there are at most `points`."""
@@ -61,7 +67,7 @@ def detection(values: np.ndarray, planted: np.ndarray) -> Detection:
     rates = np.interp(np.arange(1, len(values) + 1), inspected, share)
     above = clean.sum() - np.cumsum(clean)
     auroc = float(bad @ (above + clean / 2)) / (n_planted * (len(values) - n_planted))
-    return Detection(rates, auroc, float(np.interp(len(values) / 5, inspected, share)))
+    return Detection(rates, auroc, float(np.interp(len(values) / 5, inspected, share)), n_planted)
 
 
 @dataclass(frozen=True)

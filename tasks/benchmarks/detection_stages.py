@@ -67,8 +67,9 @@ class DetectOutputs:
     """Results of the methods for one corruption.
 
     Attributes:
-        rows: one row for each method, with `auroc` and `first_fifth`, the fraction of the planted items among the fifth
-            of lowest value.
+        rows: one row for each method, with `auroc`; `first_fifth`, the fraction of the planted items among the fifth of
+            lowest value; and `first_500`, the number of them among the 500 of lowest value, None if there are no more
+            items.
         curves: by method, the fraction of the planted items found over the items inspected, lowest value first.
         accuracy: accuracy and attack success of classifiers trained without the items of lowest value, by method and
             fraction removed.

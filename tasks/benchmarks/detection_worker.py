@@ -62,8 +62,9 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
         seconds = time.perf_counter() - started
         title: TableRow = {"corruption": inputs.corruption, "method": method, "draw": inputs.draw}
         result = detection(values, trial.corrupted.planted)
-        counts = {"planted": int(trial.corrupted.planted.sum()), "items": len(values)}
-        rows.append(title | {"first_fifth": result.first_fifth, "auroc": result.auroc} | counts | {"seconds": seconds})
+        rates = {"first_fifth": result.first_fifth, "first_500": result.among_first(500), "auroc": result.auroc}
+        counts = {"planted": result.planted, "items": len(values)}
+        rows.append(title | rates | counts | {"seconds": seconds})
         curves[method] = result.curve()
         accuracy += [title | row for row in _removals(trial, values, settings.removed, whole)]
         if method == "detector":

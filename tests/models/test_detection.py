@@ -116,6 +116,14 @@ def test_what_has_no_answer_is_refused(values: np.ndarray, planted: np.ndarray, 
         detection(values, planted)
 
 
+def test_planted_items_among_the_first_are_counted() -> None:
+    planted = marks(30)
+    found = detection(np.arange(ITEMS, dtype=float), planted)
+    assert [found.among_first(count) for count in (10, 30, 50)] == [10, 30, 30]
+    assert found.among_first(ITEMS) is None, "all items are looked at"
+    assert detection(np.zeros(ITEMS), planted).among_first(50) == pytest.approx(15)
+
+
 def test_discoveries_by_hand() -> None:
     planted = np.array([True, True, True, True, False, False])
     found = discoveries(np.array([True, True, True, False, True, False]), planted)
