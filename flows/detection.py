@@ -19,6 +19,7 @@ from royalty.tasks.benchmarks.detection import (
     check_sweep,
     comparison_of,
     detect,
+    discoveries_of,
     read_digits,
     removal_of,
     rows_of,
@@ -42,14 +43,18 @@ class DetectionResult:
     Attributes:
         summary: one row for each corruption and method: mean `auroc` over draws, and its 95% interval `low` to `high`.
         comparison: AUROC of the detector less that of each other method on the same draws, with interval and `p`.
-        rows: one for each corruption, draw and method: `auroc`, and `first_fifth`, the share of the planted items that
-            are among the fifth of the items with the lowest values.
+        rows: one for each corruption, draw and method: `auroc`; `first_fifth`, the share of the planted items that are
+            among the fifth of the items with the lowest values; and `first_500`, the number of them among the 500 items
+            with the lowest values, as LAVA's paper counts images of an irrelevant class.
         accuracy: `accuracy` and `attack_success` of a linear `classifier`, and of a `network` if `network_steps` are
             set, trained without the items of lowest value, by corruption, draw, method and fraction `removed`.
             `attack_success` is the fraction of unseen images with the trigger of a backdoor that the classifier takes
             for its label, or 1 if it takes the image that poisoned images collide with for theirs; None: there is no
             attack.
         removal: the same over draws: the `mean` of each `measure`, with its 95% interval.
+        discoveries: what the detector flags at each false discovery rate `fdr`, over draws: the `mean` of each
+            `measure`, with its 95% interval: the number `flagged`, the fraction `fdp` of these that is not planted, and
+            `power`, the fraction of the planted items among them; empty without the detector.
         validation: one row for each corruption, or `all`, method and validation set: mean `auroc` over draws, and its
             95% interval; empty without `validation`.
         failed: what was not measured, and why.
@@ -62,6 +67,7 @@ class DetectionResult:
     rows: list[TableRow]
     accuracy: list[TableRow]
     removal: list[TableRow]
+    discoveries: list[TableRow]
     validation: list[TableRow]
     failed: list[str]
     folder: str
@@ -120,6 +126,7 @@ def detection(config: DetectionConfig) -> DetectionResult:
         rows=rows,
         accuracy=accuracy_of(detected),
         removal=removal_of(detected),
+        discoveries=discoveries_of(detected),
         validation=validation_summary_of(swept_rows(swept)),
         failed=failed,
         folder=published.folder,

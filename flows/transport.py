@@ -36,6 +36,7 @@ from royalty.tasks.items.valuing import (
     value_share,
 )
 from royalty.tasks.items.writing import check_out, write_values
+from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
 
 Result = TypeVar("Result")
@@ -48,9 +49,13 @@ class ValueResult:
     Attributes:
         items: number of items valued.
         table: digest of the table of values.
-        folder: contains `values.parquet` and its pictures.
+        folder: contains `values.parquet` and its pictures, `contributors.csv` where there are contributors, and for
+            LAVA `validation.parquet`, the values of the validation items.
         diagnostics: diagnostics of the method, such as `marginal_error`.
         notes: sentences on the items that a reader must know.
+        contributors: number of items, sum and mean of their values (`contributor`, `items`, `value`, `mean`), highest
+            sum first; None if the training set names no contributors.
+        val_table: digest of the table of values of the validation items; "" for another method.
         pairs, pairs_compared: number of pairs of items in `pairs.csv`, and of those with a difference.
     """
 
@@ -61,6 +66,8 @@ class ValueResult:
     mlflow_run: str
     diagnostics: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    contributors: list[TableRow] | None = None
+    val_table: str = ""
     pairs: int = 0
     pairs_compared: int = 0
 
@@ -92,6 +99,7 @@ def value(
     sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
     compared = compare_pairs(config, sides, asked) if asked else None
     valued = value_in_shares(config, sides, incremental) if config.method == "sava" else value_all(config, sides)
+    notes += valued.outputs.notes
     published = write_values(config, sides, valued, out, notes, compared)
     return ValueResult(
         name=config.name,
@@ -101,6 +109,8 @@ def value(
         mlflow_run=published.run,
         diagnostics=valued.outputs.diagnostics,
         notes=notes,
+        contributors=valued.outputs.contributors,
+        val_table=valued.outputs.val_table,
         pairs=len(asked),
         pairs_compared=0 if compared is None else compared.outputs.compared,
     )

@@ -165,19 +165,26 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         rows = [(method, *(cells.get((method, column), "") for column in columns)) for method in methods]
         if rows:
             print_table((title, *heads, "all")[: len(columns) + 1], rows)
-    for table in (*_removal_tables(result.removal), *_validation_tables(result.validation)):
+    for table in (
+        *_discovery_tables(result.discoveries),
+        *_removal_tables(result.removal),
+        *_validation_tables(result.validation),
+    ):
         print_table(*table)
-    tables = "summary.csv, comparison.csv, detection.csv, removal.csv, accuracy.csv" + (
-        ", validation.csv" if result.validation else ""
+    tables = (
+        "summary.csv, comparison.csv, detection.csv"
+        + (", discoveries.csv, flagged.csv" if result.discoveries else "")
+        + ", removal.csv, accuracy.csv"
+        + (", validation.csv" if result.validation else "")
     )
     console.print(f"Tables      {result.folder}/{tables}", soft_wrap=True)
     print_run(result.mlflow_run)
 
 
-def _with_half(row: TableRow, name: str, sign: str) -> str:
-    """A mean, and half the width of its interval if there is one."""
-    half = "" if row["low"] is None else f"\n±{(row['high'] - row['low']) / 2:.2f}"
-    return f"{row[name]:{sign}.3f}{half}"
+def _with_half(row: TableRow, name: str, sign: str, digits: int = 3) -> str:
+    """A mean, and half the width of its interval with one digit less, if there is one."""
+    half = "" if row["low"] is None else f"\n±{(row['high'] - row['low']) / 2:.{digits - 1}f}"
+    return f"{row[name]:{sign}.{digits}f}{half}"
 
 
 def _evaluate(
@@ -233,6 +240,21 @@ def _print_judgement(kind: JudgementKind, judgement: Judgement) -> None:
 
 Cells = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Heads and rows of a printed table."""
+
+
+def _discovery_tables(rows: list[TableRow]) -> Iterator[Cells]:
+    """What the detector flags by the false discovery rate asked for: a table for each measure."""
+    titles = {"flagged": "Flagged, items", "fdp": "Flagged,\nnot planted", "power": "Planted, flagged"}
+    for measure in dict.fromkeys(row["measure"] for row in rows):
+        shown = [row for row in rows if row["measure"] == measure]
+        corruptions = dict.fromkeys(row["corruption"] for row in shown)
+        digits = 1 if measure == "flagged" else 3  # a number of items, and fractions
+        cells = {(row["fdr"], row["corruption"]): _with_half(row, "mean", "", digits) for row in shown}
+        rates = dict.fromkeys(row["fdr"] for row in shown)
+        yield (
+            (titles[measure], *_heads(corruptions)),
+            [(f"at a rate of {rate:g}", *(cells.get((rate, each), "") for each in corruptions)) for rate in rates],
+        )
 
 
 def _removal_tables(rows: list[TableRow]) -> Iterator[Cells]:

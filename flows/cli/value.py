@@ -59,12 +59,22 @@ def value(
     if as_json:
         sys.stdout.write(json.dumps(asdict(result)) + "\n")
         return
-    from royalty.infra.pages.terminal import console, print_notes, print_run
+    from royalty.infra.pages.terminal import console, print_notes, print_run, print_table
 
+    if result.contributors:
+        print_table(
+            ("Contributor", "Items", "Value", "Mean"),
+            [
+                (row["contributor"], f"{row['items']:g}", f"{row['value']:+.4g}", f"{row['mean']:+.4g}")
+                for row in result.contributors
+            ],
+        )
     console.print(f"{result.items} items valued by {method}; higher is better")
     print_notes(result.notes)
     _print_diagnostics(result.diagnostics)
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
+    if result.val_table:
+        console.print(f"Validation  {result.folder}/validation.parquet", soft_wrap=True)
     if result.pairs:
         console.print(
             f"Pairs       {result.folder}/pairs.csv: {result.pairs_compared} of {result.pairs} have a difference",

@@ -86,6 +86,32 @@ def detection_curves(title: str, curves: Mapping[str, np.ndarray]) -> bytes:
     return _png(figure, axes, title)
 
 
+def discovery_curves(
+    title: str,
+    false: Mapping[str, Sequence[tuple[float, float]]],
+    power: Mapping[str, Sequence[tuple[float, float]]],
+) -> bytes:
+    """False discoveries and power over the false discovery rate asked for, a panel each.
+
+    Args:
+        false: by name, points of the rate and of the fraction of the flagged items that is not planted.
+        power: by name, points of the rate and of the fraction of the planted items that is flagged.
+    """
+    figure = Figure(figsize=(8.4, 4.8), dpi=144, layout="constrained")
+    row = figure.subplots(1, 2)
+    rates = sorted({rate for points in false.values() for rate, _ in points})
+    row[0].plot(*[(0, rates[-1])] * 2, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="the rate asked for")
+    for axes, curves, heading in zip(row, (false, power), ("flagged, not planted", "planted, flagged"), strict=True):
+        for index, (name, points) in enumerate(curves.items()):
+            axes.plot(*zip(*sorted(points), strict=True), **_line(index), marker="o", markersize=3, label=name)
+        axes.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("false discovery rate asked for")
+        _dress(axes, heading)
+    return _saved_panels(figure, row, title)
+
+
 def auroc_by_validation(title: str, panels: Mapping[float, Mapping[str, Sequence[tuple[int, float]]]]) -> bytes:
     """AUROC over the size of validation, one panel for each fraction of wrong labels in it.
 

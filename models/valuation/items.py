@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from royalty.models.base.errors import InputError
 from royalty.models.data.teams import credited
+
+NOBODY = "(no contributor)"
+"""The row of items without a contributor."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,13 @@ class ItemValues:
     Attributes:
         values: float64, `(items,)`, in the order of the training items; higher is more valuable.
         diagnostics: of the method, by name; numbers, text, or lists of numbers.
+        val_values: float64, `(validation items,)`, values of the validation items; higher is better. None for a method
+            that does not value them.
     """
 
     values: np.ndarray
     diagnostics: dict[str, Any]
+    val_values: np.ndarray | None = field(default=None, kw_only=True)
 
 
 def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[str, float]:
@@ -50,6 +56,25 @@ def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[
     return {name: totals[name] for name in sorted(totals)}
 
 
+def contributor_rows(values: np.ndarray, contributors: Sequence[str]) -> list[dict[str, Any]]:
+    """The values of each contributor's items: `contributor`, `items`, `value` (their sum), `mean`; highest sum first.
+
+    An item of several contributors counts in equal parts, so that `items` may be a fraction. Items without a
+    contributor have a row, too, so that the sums are those of all items.
+
+    Args:
+        values: `(items,)`.
+        contributors: one text for each item, several names separated by `;`, or empty.
+    """
+    owners = [text if credited(text) else NOBODY for text in contributors]
+    counts, sums = contributor_values(np.ones(len(values)), owners), contributor_values(values, owners)
+    rows = [
+        {"contributor": name, "items": counts[name], "value": sums[name], "mean": sums[name] / counts[name]}
+        for name in counts
+    ]
+    return sorted(rows, key=lambda row: -row["value"])
+
+
 def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
     """Extend values of some items to all items; the other items get the lowest value.
 
@@ -59,4 +84,5 @@ def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
     """
     extended = np.full(len(known), values.values.min())
     extended[known] = values.values
-    return ItemValues(extended, {**values.diagnostics, "unseen_labels": int((~known).sum())})
+    diagnostics = {**values.diagnostics, "unseen_labels": int((~known).sum())}
+    return replace(values, values=extended, diagnostics=diagnostics)

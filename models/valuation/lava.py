@@ -62,7 +62,10 @@ def lava_values(
         progress: called with 1 after each pass over the cost.
 
     Returns:
-        Values in units of the features, higher is better; they sum to zero. Diagnostics: `marginal_error`,
+        Values in units of the features, higher is better; they sum to zero. `val_values`, the same of the validation
+        items, by the dual potential of their side (the second part of eq. 3): a validation item of high value is one
+        whose greater weight would bring the sets closer, and one of low value is far from what training has for it.
+        Diagnostics: `marginal_error`,
         `iterations`, `distance` (cost of the coupling), `epsilon` as used, `scale`, `label_distances`.
 
     Raises:
@@ -93,6 +96,7 @@ def lava_values(
             "distance": transport.distance,
             **ground.diagnostics(),
         },
+        val_values=-calibrated(transport.target),
     )
 
 

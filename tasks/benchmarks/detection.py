@@ -103,11 +103,13 @@ def sweep(
 def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept: Sequence[Swept] = ()) -> Published:
     """Publish the tables, and plots of each corruption."""
     rows, by_validation = rows_of(detected), swept_rows(swept)
+    flagged, discovered = flagged_rows(detected), discoveries_of(detected)
 
     def make(_space: Workspace) -> Contents:
         return Contents(
             note=f"Detection of planted corruptions by values of items, evaluation {config.name!r}.",
-            metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in summary_of(rows)},
+            metrics={f"auroc.{row['corruption']}.{row['method']}": row["auroc"] for row in summary_of(rows)}
+            | {f"{row['measure']}.{row['corruption']}.{row['fdr']:g}": row["mean"] for row in discovered},
             tables={
                 "summary": pd.DataFrame(summary_of(rows)),
                 "comparison": pd.DataFrame(comparison_of(rows)),
@@ -115,8 +117,11 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept
                 "accuracy": pd.DataFrame(accuracy_of(detected)),
                 "removal": pd.DataFrame(removal_of(detected)),
             }
+            | ({"discoveries": pd.DataFrame(discovered), "flagged": pd.DataFrame(flagged)} if flagged else {})
             | ({"validation": pd.DataFrame(by_validation)} if by_validation else {}),
-            files=_plots(config.name, detected) | _validation_plots(config.name, by_validation),
+            files=_plots(config.name, detected)
+            | _discovery_plot(config.name, discovered)
+            | _validation_plots(config.name, by_validation),
         )
 
     sources = {"found": [stage.key for stage in detected]}
@@ -214,6 +219,42 @@ def removal_of(detected: Sequence[Detected]) -> list[TableRow]:
         dict(zip(columns, place, strict=True)) | {"draws": len(values)} | _interval("mean", over_draws(values))
         for place, values in drawn.items()
     ]
+
+
+def flagged_rows(detected: Sequence[Detected]) -> list[TableRow]:
+    """What the detector flags: one row for each corruption, draw and false discovery rate."""
+    return [row for stage in detected for row in stage.outputs.flagged]
+
+
+def discoveries_of(detected: Sequence[Detected]) -> list[TableRow]:
+    """What the detector flags, over draws: one row for each `measure`, corruption, or `all`, and rate, with its `mean`
+    and its 95% interval. `all` is the mean over corruptions, by draw."""
+    drawn: dict[tuple[str, float], dict[int, TableRow]] = {}
+    for row in flagged_rows(detected):
+        drawn.setdefault((row["corruption"], row["fdr"]), {})[row["draw"]] = row
+    corruptions, rates = (list(dict.fromkeys(names)) for names in zip(*drawn, strict=True)) if drawn else ([], [])
+    discovered: list[TableRow] = []
+    for measure, corruption, rate in product(("flagged", "fdp", "power"), (*corruptions, "all"), rates):
+        averaged = corruptions if corruption == "all" else [corruption]
+        by_draw: dict[int, list[float]] = {}
+        for name in averaged:
+            for draw, row in drawn.get((name, rate), {}).items():
+                by_draw.setdefault(draw, []).append(row[measure])
+        title = {"measure": measure, "corruption": corruption, "method": "detector", "fdr": rate, "draws": len(by_draw)}
+        discovered.append(title | _interval("mean", over_draws([float(np.mean(each)) for each in by_draw.values()])))
+    return discovered
+
+
+def _discovery_plot(name: str, discovered: Sequence[TableRow]) -> dict[str, bytes]:
+    """A PNG by file name: the realised rate of false discoveries and the power, over the rate that was asked for."""
+    from royalty.infra.pages.plots import discovery_curves
+
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in discovered:
+        panels.setdefault(row["measure"], {}).setdefault(row["corruption"], []).append((row["fdr"], row["mean"]))
+    if not panels:
+        return {}
+    return {"discoveries.png": discovery_curves(f"{name}: detector", panels["fdp"], panels["power"])}
 
 
 def _validation_plots(name: str, rows: Sequence[TableRow]) -> dict[str, bytes]:

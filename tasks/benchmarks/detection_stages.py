@@ -67,12 +67,15 @@ class DetectOutputs:
     """Results of the methods for one corruption.
 
     Attributes:
-        rows: one row for each method, with `auroc` and `first_fifth`, the fraction of the planted items among the fifth
-            of lowest value.
+        rows: one row for each method, with `auroc`; `first_fifth`, the fraction of the planted items among the fifth of
+            lowest value; and `first_500`, the number of them among the 500 of lowest value, None if there are no more
+            items.
         curves: by method, the fraction of the planted items found over the items inspected, lowest value first.
         accuracy: accuracy and attack success of classifiers trained without the items of lowest value, by method and
             fraction removed.
         failed: by method that refused the set, its message.
+        flagged: one row for each false discovery rate `fdr`, with what the detector flags at it: the number, the
+            fraction `fdp` of these that is not planted, and `power`, the fraction of the planted items among them.
     """
 
     rows: list[TableRow]
@@ -81,6 +84,7 @@ class DetectOutputs:
     busy_seconds: float
     # Rows of earlier versions lack it.
     failed: dict[str, str] = field(default_factory=dict)
+    flagged: list[TableRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

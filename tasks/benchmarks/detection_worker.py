@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from royalty.models.data.planting import equal_shares
 from royalty.models.encoders.encoder import Encoder
 from royalty.models.encoders.registry import build_encoder
 from royalty.models.encoders.representation import represent
-from royalty.models.judging.detection import detection
+from royalty.models.judging.detection import detection, discoveries
+from royalty.models.valuation.calibration import selected
 from royalty.models.valuation.detector import detect_items
 from royalty.tasks.benchmarks.detection_methods import BY_DISTANCE, method_of
 from royalty.tasks.benchmarks.detection_stages import CheckInputs, DetectInputs, DetectOutputs
@@ -48,6 +49,7 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
     curves: dict[str, list[float]] = {}
     accuracy: list[TableRow] = []
     failed: dict[str, str] = {}
+    flagged: list[TableRow] = []
     for method in settings.methods:
         started = time.perf_counter()
         try:
@@ -60,11 +62,14 @@ def detect(inputs: DetectInputs, context: StageContext) -> DetectOutputs:
         seconds = time.perf_counter() - started
         title: TableRow = {"corruption": inputs.corruption, "method": method, "draw": inputs.draw}
         result = detection(values, trial.corrupted.planted)
-        counts = {"planted": int(trial.corrupted.planted.sum()), "items": len(values)}
-        rows.append(title | {"first_fifth": result.first_fifth, "auroc": result.auroc} | counts | {"seconds": seconds})
+        rates = {"first_fifth": result.first_fifth, "first_500": result.among_first(500), "auroc": result.auroc}
+        counts = {"planted": result.planted, "items": len(values)}
+        rows.append(title | rates | counts | {"seconds": seconds})
         curves[method] = result.curve()
         accuracy += [title | row for row in _removals(trial, values, settings.removed, whole)]
-    return DetectOutputs(rows, curves, accuracy, time.perf_counter() - began, failed)
+        if method == "detector":
+            flagged = [title | row for row in _flagged(values, trial.corrupted.planted, settings.fdr)]
+    return DetectOutputs(rows, curves, accuracy, time.perf_counter() - began, failed, flagged)
 
 
 def check(inputs: CheckInputs, context: StageContext) -> int:
@@ -187,6 +192,12 @@ def prepared(inputs: DetectInputs, context: StageContext) -> Trial:
             seed=inputs.seed,
         ),
     )
+
+
+def _flagged(scores: np.ndarray, planted: np.ndarray, rates: Sequence[float]) -> Iterator[TableRow]:
+    """What the detector flags at each false discovery rate, by its scores, which are logarithms of p-values."""
+    for rate in rates:
+        yield {"fdr": rate} | asdict(discoveries(selected(np.exp(scores), rate), planted))
 
 
 def _removals(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from royalty.models.base.choices import CorruptionName
 from royalty.tasks.config.base import RunName, Share, StageConfig
@@ -69,6 +69,7 @@ class DetectionSettings(StageConfig):
         encoding: how images become vectors.
         valuing: settings of the methods.
         methods: methods that look for the corruptions.
+        fdr: false discovery rates at which the detector flags items, ascending.
         planting: how much is planted.
         removed: fractions of the items of lowest value without which classifiers are trained.
         network_steps: training steps of a convolutional network without these items, beside the linear classifier; 0:
@@ -81,6 +82,11 @@ class DetectionSettings(StageConfig):
     encoding: EncodingConfig = EncodingConfig()
     valuing: Valuing = Valuing()
     methods: tuple[Looking, ...] = METHODS
+    fdr: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], ...],
+        Field(min_length=1),
+        AfterValidator(lambda rates: tuple(sorted(set(rates)))),
+    ] = (0.05, 0.1, 0.2)
     planting: PlantingConfig = PlantingConfig()
     removed: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.2, 0.3, 0.4)
     network_steps: Annotated[int, Field(ge=0)] = 0

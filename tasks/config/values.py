@@ -27,7 +27,7 @@ class Valuing(StageConfig):
             `royalty.models.valuation.lava.lava_values`. SAVA, which solves many small transports, has no choice of
             solver.
         batch_size, stratify: batches of SAVA; see `royalty.models.valuation.sava.sava_values`.
-        neighbours: neighbours of KNN-Shapley.
+        neighbours: neighbours of KNN-Shapley; `auto` searches their number on validation.
     """
 
     label_weight: Annotated[float, Field(ge=0)] = 1.5
@@ -38,7 +38,7 @@ class Valuing(StageConfig):
     solver: SolverName = "royalty"
     batch_size: Annotated[int, Field(ge=1)] = 1024
     stratify: bool = True
-    neighbours: Annotated[int, Field(ge=1)] = 5
+    neighbours: Annotated[int, Field(ge=1)] | Literal["auto"] = 5
 
     @property
     def options(self) -> Options:

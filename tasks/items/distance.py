@@ -11,7 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from royalty.infra.processes.workers import Deferred
 from royalty.infra.workspace import Workspace
 from royalty.tasks.config.distance import DistanceConfig
-from royalty.tasks.items.stages import MEASURE_DISTANCE, DistanceInputs, DistanceMeasured, Sides
+from royalty.tasks.items.distance_stages import MEASURE_DISTANCE, DistanceInputs, DistanceMeasured
+from royalty.tasks.items.stages import Sides
 from royalty.tasks.items.stored_items import load_values
 from royalty.tasks.items.writing import datasets_of, params_of
 from royalty.tasks.stages.publishing import (

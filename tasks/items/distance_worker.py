@@ -14,9 +14,9 @@ from royalty.models.data.labelled import Items
 from royalty.models.valuation.items import contributor_values
 from royalty.models.valuation.set_distance import set_distance
 from royalty.tasks.config.distance import DistanceSettings
+from royalty.tasks.items.distance_stages import DistanceInputs, DistanceOutputs
 from royalty.tasks.items.features import represented
 from royalty.tasks.items.sides import open_sides
-from royalty.tasks.items.stages import DistanceInputs, DistanceOutputs
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.device import best_device
 

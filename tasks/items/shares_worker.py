@@ -67,4 +67,4 @@ def join_shares(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
     values = replace(values, diagnostics={**values.diagnostics, "batches_kept": inputs.kept})
     sides = open_sides(artifacts, inputs.sides, unseen_label=ValueSettings.model_validate(inputs.config).unseen_label)
     context.advance(1)
-    return keep_values(artifacts, sides, values, time.perf_counter() - began)
+    return keep_values(artifacts, sides, values, time.perf_counter() - began, by_transport=True)

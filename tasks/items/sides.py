@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,13 @@ import pandas as pd
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.models.base.errors import InputError
 from royalty.models.data.labelled import Items, numbered
-from royalty.models.valuation.items import ItemValues, with_lowest
+from royalty.models.valuation.class_shares import ClassShares, class_shares, within_class
+from royalty.models.valuation.items import ItemValues, contributor_rows, with_lowest
 from royalty.tasks.items.stages import Sides, ValueOutputs
 from royalty.tasks.items.stored_items import load_items
+
+SHOWN = 3
+"""Most classes that the note on class shares names."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +75,58 @@ def open_sides(artifacts: ArtifactStore, sides: Sides, *, unseen_label: str = "e
     return OpenSides(train, val, known, labels, val_labels)
 
 
-def keep_values(artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, seconds: float) -> ValueOutputs:
-    """Store the table of values, in the order of the items.
+def keep_values(
+    artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, seconds: float, *, by_transport: bool
+) -> ValueOutputs:
+    """Store the table of values, in the order of the items, and that of validation items if they have values.
 
     Args:
         values: values of the known items.
         seconds: time of the valuation.
+        by_transport: the values depend on class shares, so that the table also has values within classes, and shares
+            that differ are noted.
     """
-    all_values = values if sides.known.all() else with_lowest(values, sides.known)
-    table = pd.DataFrame({**sides.train.columns(), "value": all_values.values})
+    whole = _extended(values, sides.known)
+    columns, notes = {**sides.train.columns(), "value": whole.values}, list[str]()
+    if by_transport and sides.train_labels is not None and sides.val_labels is not None:
+        centred = replace(values, values=within_class(values.values, sides.train_labels))
+        columns["value_within_class"] = _extended(centred, sides.known).values
+        notes = _notes(sides, class_shares(sides.train_labels, sides.val_labels))
+    owners = sides.train.contributors
     return ValueOutputs(
-        table=artifacts.put(table.to_parquet(index=False)),
-        items=len(table),
-        diagnostics=all_values.diagnostics,
+        table=_stored(artifacts, columns),
+        items=len(sides.known),
+        diagnostics=whole.diagnostics,
         busy_seconds=seconds,
+        contributors=None if owners is None else contributor_rows(whole.values, owners),
+        val_table=(
+            "" if values.val_values is None else _stored(artifacts, {**sides.val.columns(), "value": values.val_values})
+        ),
+        notes=notes,
     )
+
+
+def _extended(values: ItemValues, known: np.ndarray) -> ItemValues:
+    return values if known.all() else with_lowest(values, known)
+
+
+def _stored(artifacts: ArtifactStore, columns: Mapping[str, Any]) -> str:
+    return artifacts.put(pd.DataFrame(columns).to_parquet(index=False))
+
+
+def _notes(sides: OpenSides, shares: ClassShares) -> list[str]:
+    """A sentence on class shares if they differ, with those that differ most."""
+    if not shares.differ or sides.val_labels is None or sides.val.labels is None:
+        return []
+    names = dict(zip(sides.val_labels.tolist(), sides.val.labels.tolist(), strict=True))
+    rows = list(zip(shares.labels[:SHOWN].tolist(), shares.train[:SHOWN], shares.val[:SHOWN], strict=True))
+    named = [
+        f"`{names[label]}` ({train:.1%}{' of training' * first}, {val:.1%}{' of validation' * first})"
+        for first, (label, train, val) in zip([True] + [False] * len(rows), rows, strict=False)
+    ]
+    return [
+        "Class shares differ between training and validation, most for "
+        f"{', '.join(named)}. Transport moves {shares.mass:.1%} of the mass to other classes for that reason alone, so "
+        "that the values of all items of a class depend on its share. Use equal shares on both sides, or compare items "
+        "within their class by the column `value_within_class`"
+    ]

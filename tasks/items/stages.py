@@ -163,12 +163,23 @@ class ValueInputs:
 
 @dataclass(frozen=True)
 class ValueOutputs:
-    """Digest of the table of values (Parquet), in the order of the items, and the diagnostics of the method."""
+    """Digest of the table of values (Parquet), in the order of the items, and the diagnostics of the method.
+
+    Attributes:
+        contributors: number of items, sum and mean of their values by contributor, highest sum first; None if the items
+            have no contributors.
+        val_table: digest of the table of values of the validation items; "" for a method that does not value them.
+        notes: sentences on the values that a reader must know.
+    """
 
     table: str
     items: int
     diagnostics: dict[str, Any]
     busy_seconds: float
+    # Rows of earlier versions lack these.
+    contributors: list[dict[str, Any]] | None = None
+    val_table: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -192,38 +203,6 @@ class DetectItemsOutputs:
     items: int
     flagged: int
     notes: list[str]
-    diagnostics: dict[str, Any]
-    busy_seconds: float
-
-
-@dataclass(frozen=True)
-class DistanceInputs:
-    """Settings of a distance (`royalty.tasks.config.distance.DistanceSettings`), and the items of both sets.
-
-    `sides.train` are the items whose parts are computed, and `sides.val` those they are compared with.
-    """
-
-    config: Mapping[str, Any]
-    sides: Sides
-
-
-@dataclass(frozen=True)
-class DistanceOutputs:
-    """The distance of two sets; see `royalty.models.valuation.set_distance.SetDistance`.
-
-    Attributes:
-        table: digest of the table of parts (Parquet), in the order of the items of the first set.
-        contributors: number of items and part of each contributor of the first set, farthest first; None if the items
-            have no contributors.
-    """
-
-    distance: float
-    chance: float | None
-    typical: float
-    share: float
-    items: int
-    table: str
-    contributors: list[dict[str, Any]] | None
     diagnostics: dict[str, Any]
     busy_seconds: float
 
@@ -379,7 +358,6 @@ TRAIN_ENCODER = Stage("train-encoder", EncoderInputs, EncoderOutputs)
 EMBED = Stage("embed", EmbedInputs, EmbedOutputs)
 VALUE = Stage("value", ValueInputs, ValueOutputs)
 DETECT_ITEMS = Stage("detect-items", DetectItemsInputs, DetectItemsOutputs)
-MEASURE_DISTANCE = Stage("measure-distance", DistanceInputs, DistanceOutputs)
 PLAN_SHARES = Stage("plan-shares", PlanInputs, PlanOutputs)
 SOLVE_SHARE = Stage("solve-share", SolveInputs, SolveOutputs)
 AGREE_SHARES = Stage("agree-shares", AgreeInputs, AgreeOutputs)
@@ -392,7 +370,6 @@ EncoderTrained = Finished[EncoderInputs, EncoderOutputs]
 Embedded = Finished[EmbedInputs, EmbedOutputs]
 Valued = Finished[ValueInputs, ValueOutputs]
 ItemsDetected = Finished[DetectItemsInputs, DetectItemsOutputs]
-DistanceMeasured = Finished[DistanceInputs, DistanceOutputs]
 Planned = Finished[PlanInputs, PlanOutputs]
 Solved = Finished[SolveInputs, SolveOutputs]
 Agreed = Finished[AgreeInputs, AgreeOutputs]

@@ -39,4 +39,5 @@ def value(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
             device=torch.device(best_device()),
         )
     context.advance(1)
-    return keep_values(context.artifacts, sides, values, time.perf_counter() - began)
+    by_transport = settings.method != "knn-shapley"
+    return keep_values(context.artifacts, sides, values, time.perf_counter() - began, by_transport=by_transport)

@@ -17,6 +17,7 @@ from royalty.infra.stores.artifacts import write_whole
 from royalty.infra.tracking.records import DatasetRecord
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.items import contributor_rows
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.config.sources import TrainingItems
@@ -48,17 +49,19 @@ def write_values(
     notes: Sequence[str] = (),
     compared: PairsCompared | None = None,
 ) -> Published:
-    """Publish `values.parquet` and its plots, and copy the table to `out`.
+    """Publish `values.parquet` and its plots, `contributors.csv` where the items have contributors, and
+    `validation.parquet` where validation items have values; copy the table of values to `out`.
 
     Args:
         compared: pairs of items, published as `pairs.csv`.
         notes: sentences on the items.
     """
-    table = valued.outputs.table
+    table, val_table = valued.outputs.table, valued.outputs.val_table
 
     def make(space: Workspace) -> Contents:
         from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import
 
+        values = load_values(space.artifacts, table)
         return Contents(
             note=" ".join(
                 [
@@ -68,9 +71,14 @@ def write_values(
                 ]
             ),
             metrics=numbers(valued.outputs.diagnostics),
-            tables={} if compared is None else {"pairs": load_values(space.artifacts, compared.outputs.table)},
-            shown={"values": load_values(space.artifacts, table)},
-            files={"values.parquet": space.artifacts.get(table), **pictures(space.artifacts, config, sides, valued)},
+            tables=_by_contributor(values)
+            | ({} if compared is None else {"pairs": load_values(space.artifacts, compared.outputs.table)}),
+            shown={"values": values},
+            files={
+                "values.parquet": space.artifacts.get(table),
+                **({"validation.parquet": space.artifacts.get(val_table)} if val_table else {}),
+                **pictures(space.artifacts, config, sides, valued),
+            },
             datasets=datasets_of(train=sides.train, val=sides.val),
             tags={"royalty.values": table},
         )
@@ -91,7 +99,8 @@ def write_matches(
     out: Path | None,
     notes: Sequence[str] = (),
 ) -> Published:
-    """Publish both tables of a match and its pictures, and copy the table of values to `out`.
+    """Publish both tables of a match and its pictures, and `contributors.csv` where the images have contributors, and
+    copy the table of values to `out`.
 
     Args:
         train, generated: digests of the items of both sides.
@@ -112,7 +121,7 @@ def write_matches(
                 ]
             ),
             metrics=numbers(matched.outputs.diagnostics),
-            tables={"copies": copies_of(values)} if values["copy_of"].any() else {},
+            tables=_by_contributor(values) | ({"copies": copies_of(values)} if values["copy_of"].any() else {}),
             shown={"values": values},
             files={**files, **pictures(space.artifacts, config.name, train, generated, matched.outputs)},
             datasets=datasets_of(train=train, generated=generated),
@@ -124,6 +133,13 @@ def write_matches(
     published = publish(WRITE_MATCHES, inputs, make)
     copy_table(matched.outputs.table, out)
     return published
+
+
+def _by_contributor(values: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The table of contributors by name, of a table of values with contributors."""
+    if "contributor" not in values:
+        return {}
+    return {"contributors": pd.DataFrame(contributor_rows(values["value"].to_numpy(), values["contributor"].tolist()))}
 
 
 def copies_of(values: pd.DataFrame) -> pd.DataFrame:

@@ -70,6 +70,9 @@ def test_generated_images_are_matched_once_with_those_behind_them(watch: Watch, 
     halves = table["value"].to_numpy()[2::3].sum() / 2
     assert shares["cy"] == pytest.approx(halves)
     assert shares["bob"] == pytest.approx(table["value"].to_numpy()[1::3].sum())
+    totals = pd.read_csv(folder / "contributors.csv").set_index("contributor")
+    assert totals["value"].to_dict() == pytest.approx(shares)
+    assert totals["items"].to_dict() == {"ann": 15, "bob": 10, "cy": 5}
     assert {"values.png", "behind.png", "values.parquet"} <= {file.name for file in folder.iterdir()}
 
     count = stages(tmp_path / "home")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +38,12 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
         assert result["items"] == 120
         assert result["diagnostics"]["marginal_error"] <= 1e-3
         table = pd.read_parquet(tmp_path / f"{method}.parquet")
-        assert list(table) == ["id", "label", "value"]
+        assert list(table) == ["id", "label", "value", "value_within_class"]
+        assert table.groupby("label")["value_within_class"].median().abs().max() < 1e-12
         assert set(table["value"].to_numpy().argsort()[:10]) == set(range(10))
         folder = Path(result["folder"])
         assert pd.read_parquet(folder / "values.parquet").equals(table)
+        assert (folder / "validation.parquet").is_file() == (method == "lava")
         assert (folder / "values.png").read_bytes().startswith(b"\x89PNG")
         found[method] = table["value"]
     np.testing.assert_allclose(found["sava"], found["lava"], rtol=1e-4, atol=1e-4)  # one batch a side
@@ -119,8 +122,15 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
         result = json.loads(done.stdout)
         assert result["diagnostics"].get("batches") == batches
         assert (Path(result["folder"]) / "items.png").read_bytes().startswith(b"\x89PNG")
-        columns = ["id", "file_name", "source", "label", "contributor", "value"]
-        assert list(pd.read_parquet(tmp_path / "out.parquet")) == columns
+        columns = ["id", "file_name", "source", "label", "contributor", "value", "value_within_class"]
+        table = pd.read_parquet(tmp_path / "out.parquet")
+        assert list(table) == columns
+        totals = pd.read_csv(Path(result["folder"]) / "contributors.csv")
+        assert list(totals) == list(result["contributors"][0]) == ["contributor", "items", "value", "mean"]
+        sums = table.groupby("contributor")["value"].sum().sort_values(ascending=False)
+        assert totals["contributor"].tolist() == sums.index.tolist()
+        np.testing.assert_allclose(totals["value"], sums)
+        assert totals["items"].tolist() == [10, 10]
     (tmp_path / "p.yaml").write_text(
         "train: images\nval: images\nencoding: {encoder: preact-resnet18, size: 8, width: 4, steps: 3}\n"
     )
@@ -135,6 +145,7 @@ def test_images_are_embedded_once(watch: Watch, royalty: Run, tmp_path: Path) ->
 def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(
         "items: 200\nval_items: 160\ncorruptions: [flipped-labels, noise]\nmethods: [detector, lava, class-shares]\n"
+        "fdr: [0.4, 0.1]\n"
         "removed: [0.25]\nnetwork_steps: 2\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
     )
@@ -152,8 +163,18 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
     assert {row["removed"] for row in result["accuracy"]} == {0.0, 0.25}
     assert len(result["removal"]) == 2 * 2 * 3 * 2  # classifiers, corruptions, methods, fractions removed
     assert {(row["measure"], row["draws"]) for row in result["removal"]} == {("accuracy", 2)}
+    places = ("flipped-labels", "noise", "all")
+    means = {(row["measure"], row["corruption"], row["fdr"]): row["mean"] for row in result["discoveries"]}
+    assert list(means) == list(product(("flagged", "fdp", "power"), places, (0.1, 0.4)))
+    assert {row["draws"] for row in result["discoveries"]} == {2}
+    assert means["fdp", "all", 0.1] == (means["fdp", "flipped-labels", 0.1] + means["fdp", "noise", 0.1]) / 2
     folder = Path(result["folder"])
+    flagged = pd.read_csv(folder / "flagged.csv")
+    assert list(flagged) == ["corruption", "method", "draw", "fdr", "flagged", "fdp", "power"]
+    assert len(flagged) == 2 * 2 * 2
     assert {file.name for file in folder.iterdir()} >= {
+        "discoveries.csv",
+        "discoveries.png",
         "summary.csv",
         "comparison.csv",
         "detection.csv",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from royalty.models.base.errors import InputError
-from royalty.models.judging.detection import detection
+from royalty.models.judging.detection import detection, discoveries
 
 ITEMS = 100
 
@@ -114,3 +114,28 @@ def test_order_alone_counts() -> None:
 def test_what_has_no_answer_is_refused(values: np.ndarray, planted: np.ndarray, says: str) -> None:
     with pytest.raises(InputError, match=says):
         detection(values, planted)
+
+
+def test_planted_items_among_the_first_are_counted() -> None:
+    planted = marks(30)
+    found = detection(np.arange(ITEMS, dtype=float), planted)
+    assert [found.among_first(count) for count in (10, 30, 50)] == [10, 30, 30]
+    assert found.among_first(ITEMS) is None, "all items are looked at"
+    assert detection(np.zeros(ITEMS), planted).among_first(50) == pytest.approx(15)
+
+
+def test_discoveries_by_hand() -> None:
+    planted = np.array([True, True, True, True, False, False])
+    found = discoveries(np.array([True, True, True, False, True, False]), planted)
+    assert (found.flagged, found.fdp, found.power) == (4, 0.25, 0.75)
+    nothing = discoveries(np.zeros(6, dtype=bool), planted)
+    assert (nothing.flagged, nothing.fdp, nothing.power) == (0, 0.0, 0.0)
+    everything = discoveries(np.ones(6, dtype=bool), planted)
+    assert (everything.flagged, everything.fdp, everything.power) == (6, pytest.approx(1 / 3), 1.0)
+
+
+def test_discoveries_without_an_answer_are_refused() -> None:
+    with pytest.raises(InputError, match="none of 3 is planted"):
+        discoveries(np.ones(3, dtype=bool), np.zeros(3, dtype=bool))
+    with pytest.raises(InputError, match="one mark"):
+        discoveries(np.ones(3), np.zeros(3, dtype=bool))

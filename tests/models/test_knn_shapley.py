@@ -123,6 +123,40 @@ def test_neighbours_are_among_the_items(k: int) -> None:
         knn_shapley_values(*problem(0, 6), k=k)
 
 
+def test_the_searched_k_classifies_each_validation_item_best_by_the_others() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    val = np.stack([labels + 0.9 * generator.normal(size=60), np.zeros(60)], axis=1)
+    given = val[:40], labels[:40], val, labels
+    rates = {k: left_out_accuracy(val, labels, k) for k in (1, 2, 3, 5, 8, 13, 21, 34)}  # up to the training items
+    best = max(k for k, rate in rates.items() if rate == max(rates.values()))
+    assert 1 < best < 34
+    found = knn_shapley_values(*given, k="auto")
+    assert found.diagnostics["k"] == best
+    assert found.diagnostics["left_out_accuracy"] == pytest.approx(rates[best])
+    np.testing.assert_array_equal(found.values, knn_shapley_values(*given, k=best).values)
+
+
+def left_out_accuracy(val: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Straight from the definition: most of the k nearest others have the right label; a tie counts in part."""
+    total = 0.0
+    for row, label in enumerate(labels):
+        others = np.delete(np.arange(len(val)), row)
+        nearest = others[np.argsort(np.linalg.norm(val[others] - val[row], axis=1), kind="stable")[:k]]
+        counts = np.bincount(labels[nearest], minlength=labels.max() + 1)
+        total += (counts[label] == counts.max()) / (counts == counts.max()).sum()
+    return total / len(val)
+
+
+def test_k_is_searched_among_copies_and_one_item_is_refused() -> None:
+    items, labels = np.array([[0.0]] * 4 + [[1.0]] * 4), np.array([0] * 4 + [1] * 4)
+    assert knn_shapley_values(items, labels, items, labels, k="auto").diagnostics["k"] == 5
+    with pytest.raises(InputError, match=r"at least two validation items out; got 1"):
+        knn_shapley_values(items, np.zeros(8, dtype=int), items[:1], labels[:1], k="auto")
+    with pytest.raises(InputError, match="`k` is a whole number"):
+        knn_shapley_values(items, labels, items, labels, k="best")  # type: ignore[arg-type]
+
+
 def test_the_advised_number_of_neighbours_works() -> None:
     items, labels = np.arange(3.0)[:, None], np.zeros(3, dtype=int)
     with pytest.raises(InputError, match=r"got 5. Take 3$"):

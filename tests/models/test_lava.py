@@ -150,23 +150,37 @@ def test_values_are_derivatives_of_the_distance() -> None:
     options = Options(1.0, 1.0, 0.5, 1e-11, 5000)
     common = survey(chunks(train, labels), (val, val_labels), options)
 
-    def distance(item: int, mass: float) -> float:
-        """Dual value with this mass moved to an item from all others."""
-        weights = np.full(8, 1 / 8 - mass / 7)
-        weights[item] = 1 / 8 + mass
-        even = np.full(18, 1 / 18)
+    def distance(item: int, mass: float, side: int) -> float:
+        """Dual value with this mass moved to an item of one side from all others."""
+        weights = [np.full(8, 1 / 8), np.full(18, 1 / 18)]
+        weights[side] -= mass / (len(weights[side]) - 1)
+        weights[side][item] = 1 / len(weights[side]) + mass
         return solve_transport(
             common.cost((train, labels), (val, val_labels)),
-            weights,
-            even,
+            *weights,
             epsilon=common.epsilon,
             tolerance=1e-11,
             max_iterations=5000,
         ).dual
 
-    values = lava_values(train, labels, val, val_labels, epsilon=0.5, tolerance=1e-11, max_iterations=5000).values
-    differences = [(distance(item, 1e-4) - distance(item, -1e-4)) / 2e-4 for item in range(8)]
-    np.testing.assert_allclose(values, -np.array(differences), atol=1e-5)
+    found = lava_values(train, labels, val, val_labels, epsilon=0.5, tolerance=1e-11, max_iterations=5000)
+    for side, values in enumerate((found.values, found.val_values)):
+        differences = [(distance(item, 1e-4, side) - distance(item, -1e-4, side)) / 2e-4 for item in range(len(values))]
+        np.testing.assert_allclose(values, -np.array(differences), atol=1e-5)
+
+
+@few
+@given(problems)
+def test_values_of_validation_are_those_of_training_with_the_sides_exchanged(problem: Problem) -> None:
+    train, labels, val, val_labels = problem
+    found, exchanged = lava_values(*problem, **LAWS), lava_values(val, val_labels, train, labels, **LAWS)
+    np.testing.assert_allclose(found.val_values, exchanged.values, atol=1e-5)
+    assert found.val_values.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_a_validation_item_that_training_lacks_has_the_lowest_value() -> None:
+    train, val = np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [9.0], [2.0]])
+    assert lava_values(train, None, val, None).val_values.argmin() == 2
 
 
 def test_one_item_is_worth_nothing_either_way() -> None:
