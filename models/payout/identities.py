@@ -87,53 +87,6 @@ def merge(masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, p
         return None
 
 
-def split_game(masks: np.ndarray, utilities: np.ndarray, grand: float, player: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coalitions of the game in which one contributor acts under two names, each with half of the images.
-
-    How good a model of half of the images is was not measured. The names are taken as perfect substitutes: a model with
-    one of them is as good as with both. This is where a second name pays most among games with diminishing returns; if
-    halves add up instead, it pays nothing.
-
-    Args:
-        masks: bool, `(coalitions, n)`, without nobody and everybody.
-        utilities: `(coalitions,)`.
-        grand: utility of everybody.
-        player: column of the contributor.
-
-    Returns:
-        Masks, `(coalitions, n + 1)`, with the second name in the last column, and their utilities.
-    """
-    present = masks[:, player]
-    without = np.column_stack([masks, np.zeros(len(masks), bool)])[~present]
-    both = np.column_stack([masks, np.ones(len(masks), bool)])[present]
-    first, second = both.copy(), both.copy()
-    first[:, -1], second[:, player] = False, False
-    everybody = np.ones((2, masks.shape[1] + 1), bool)
-    everybody[0, -1] = everybody[1, player] = False
-    own = utilities[present]
-    return (
-        np.vstack([without, both, first, second, everybody]),
-        np.concatenate([utilities[~present], own, own, own, [grand, grand]]),
-    )
-
-
-def refit_split(
-    masks: np.ndarray, utilities: np.ndarray, null: float, grand: float, player: int
-) -> tuple[float, float] | None:
-    """Credit of a contributor, and the summed credit of its two names in `split_game`, by the same estimator.
-
-    Returns:
-        None if too few coalitions were measured.
-    """
-    split_masks, split_utilities = split_game(masks, utilities, grand, player)
-    try:
-        one = estimate_shapley(masks, utilities, null, grand, estimator="mixed").values
-        two = estimate_shapley(split_masks, split_utilities, null, grand, estimator="mixed").values
-    except InputError:
-        return None
-    return float(one[player]), float(two[player] + two[-1])
-
-
 def split(
     pool: int, credits: Mapping[str, Credit], terms: Terms, images: Mapping[str, int] | None = None
 ) -> list[SplitIdentity]:

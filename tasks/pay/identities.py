@@ -10,10 +10,12 @@ from prefect.cache_policies import NO_CACHE
 
 from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
+from royalty.models.base.errors import InputError
 from royalty.models.data.stored import open_set
-from royalty.models.payout.identities import merge, overlaps, refit_split, split, split_names
+from royalty.models.payout.identities import merge, overlaps, split, split_names
 from royalty.models.payout.policies import Credit
 from royalty.models.valuation.coalitions import masks_of
+from royalty.models.valuation.semivalue_estimates import second_name_gains
 from royalty.models.valuation.shapley import estimate_shapley
 from royalty.tasks.config.payout import PayoutConfig
 from royalty.tasks.credit.estimate import Credited, load_table
@@ -24,8 +26,8 @@ from royalty.tasks.stages.task import task
 FAITHFUL = "faithful"
 """Estimator of credit that no second name changes."""
 
-REFITTED = 12
-"""Contributors of highest credit whose split is refitted."""
+HIGHEST = 12
+"""Contributors of highest credit of whom the report names who would gain most by a second name."""
 
 ROUNDING = 2
 """Largest difference in minor units that rounding alone causes between two halves and the whole."""
@@ -55,10 +57,10 @@ def check_identities(run: str, credit: Credited, config: PayoutConfig, data: Ing
     if credit.inputs.groups:
         return [
             names,
-            "Coalitions are of groups of contributors, so that no contributor was refitted as two names, and nobody's "
-            "images were compared.",
+            "Coalitions are of groups of contributors, so that credit under two names was computed for nobody, and "
+            "nobody's images were compared.",
         ]
-    return [names, *_refitted(space, credit, credits, config), *shared]
+    return [names, *_substituted(space, credit, credits), *shared]
 
 
 def second_names(credits: Mapping[str, Credit], config: PayoutConfig, images: Mapping[str, int] | None = None) -> str:
@@ -97,23 +99,29 @@ def _why(config: PayoutConfig) -> str:
     return "".join(f"{reason} " for reason in reasons)
 
 
-def _refitted(space: Workspace, credit: Credited, credits: Mapping[str, Credit], config: PayoutConfig) -> Iterator[str]:
-    """Refit the game with each of the contributors of highest credit split in two names."""
+def _substituted(space: Workspace, credit: Credited, credits: Mapping[str, Credit]) -> Iterator[str]:
+    """Say who of those of highest credit would gain most by a second name, in the game of measured coalitions."""
     names = sorted(credits)
     masks, utilities = _measured(space, credit, names)
     ends = credit.outputs.ends
-    highest = sorted(names, key=lambda name: -credits[name].value)[:REFITTED]
-    refits = {name: refit_split(masks, utilities, *ends, names.index(name)) for name in highest}
-    gains = {name: both - one for name, (one, both) in ((name, refit) for name, refit in refits.items() if refit)}
-    if not gains:
+    try:
+        gains = second_name_gains(masks, utilities, *ends)
+    except InputError:  # too few coalitions were measured
         return
-    name = max(gains, key=lambda name: gains[name])
-    whole = ends[1] - ends[0]
-    share = f", {gains[name] / whole:.1%} of all credit" if whole > 0 else ""
+    highest = sorted(range(len(names)), key=lambda column: -credits[names[column]].value)[:HIGHEST]
+    most = max(highest, key=lambda column: gains.values[column])
+    gain, low, high, whole = gains.values[most], gains.ci_low[most], gains.ci_high[most], ends[1] - ends[0]
+    share = f", {gain / whole:.1%} of all credit" if whole > 0 else ""
+    who = (
+        f"{names[most]} would gain most, {gain:+.3f} ({low:+.3f} to {high:+.3f}){share}"
+        if gain > 0
+        else "nobody would gain"
+    )
     yield (
-        f"Refitted with one contributor as two names, where a model with either half of the images is as good as with "
-        f"both: of the {len(gains)} of highest credit, {name} would gain most, {gains[name]:+.3f}{share}. Where halves "
-        "add up, nobody would gain. Credit from sets of images (`coalitions.units: images`) does not depend on names."
+        f"With one contributor as two names, where a model with either half of the images is as good as with both: of "
+        f"the {len(highest)} of highest credit, {who}. This is computed of a game fitted to the measured coalitions. "
+        "Where halves add up, nobody would gain. Credit from sets of images (`coalitions.units: images`) does not "
+        "depend on names."
     )
 
 

@@ -138,6 +138,6 @@ def test_a_run_retrains_compares_and_corrects(royalty: Run, tmp_path: Path) -> N
     assert table["credit"].sum() == pytest.approx(paid["credit"].sum())
     page = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "0.25 of the pool is divided equally" in page
-    assert "Refitted with one contributor as two names" in page
+    assert "With one contributor as two names" in page
     again = json.loads(royalty("run", "--config", "few.yaml", "--json").stdout)
     assert (again["measured"], again["table"]) == (0, result["table"])

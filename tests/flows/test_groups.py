@@ -131,7 +131,7 @@ def test_a_run_credits_and_pays_by_group_and_a_revaluation_keeps_the_groups(roya
     assert table["group"].nunique() == 3
     page = (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
     assert "Intervals include the sampling of these images" in page
-    assert "no contributor was refitted as two names" in page
+    assert "credit under two names was computed for nobody" in page
     again = json.loads(royalty("run", "--config", "groups.yaml", "--json").stdout)
     assert (again["measured"], again["table"]) == (0, result["table"])
 

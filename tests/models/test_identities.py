@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
 
@@ -11,13 +12,25 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from royalty.models.base.errors import InputError
 from royalty.models.payout.division import Terms, divide_pool
-from royalty.models.payout.identities import HIGHEST, merge, overlaps, refit_split, split
+from royalty.models.payout.identities import HIGHEST, merge, overlaps, split
 from royalty.models.payout.policies import POLICIES, Credit, PolicyName
 from royalty.models.payout.splits import closed_form, combined_shares
+from royalty.models.valuation.coalitions import sample_coalitions
+from royalty.models.valuation.semivalue_estimates import second_name_gains
 from royalty.models.valuation.semivalues import exact_shapley
 
 GENERATOR = np.random.default_rng(0)
+
+Utility = Callable[[np.ndarray], np.ndarray]
+
+GAMES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "additive": lambda masks, worth: masks @ worth,
+    "concave": lambda masks, worth: np.sqrt(masks @ worth),
+    "best member": lambda masks, worth: (masks * worth).max(axis=1),
+}
+"""Utilities of coalitions, from the worth of members."""
 
 
 def test_copies_and_near_copies_are_seen_and_noise_is_not() -> None:
@@ -46,23 +59,55 @@ def test_merged_credit_is_that_of_the_game_with_one_player_less() -> None:
     assert merge(*few, (0, 1)) is None
 
 
-def test_a_refit_of_a_contributor_in_two_names_is_the_game_of_substitutes() -> None:
+def gains_of_substitutes(utility: Utility, players: int) -> np.ndarray:
+    """What each player gains by a second name that is a perfect substitute, by all coalitions."""
+    alone = exact_shapley(utility, players)
+    gains = np.empty(players)
+    for player in range(players):
+
+        def with_twin(split: np.ndarray, player: int = player) -> np.ndarray:
+            merged = split[:, :players].copy()
+            merged[:, player] |= split[:, -1]
+            return utility(merged)
+
+        twins = exact_shapley(with_twin, players + 1)
+        gains[player] = twins[player] + twins[-1] - alone[player]
+    return gains
+
+
+def test_gains_of_a_second_name_are_those_of_the_game_of_substitutes() -> None:
     players, table = 5, np.random.default_rng(0).normal(size=2**5)
     masks = (np.arange(2**players)[:, None] >> np.arange(players) & 1).astype(bool)
-    one, both = refit_split(masks[1:-1], table[1:-1], table[0], table[-1], 2)
-
-    def substitutes(split: np.ndarray) -> np.ndarray:
-        merged = split[:, :players].copy()
-        merged[:, 2] |= split[:, -1]
-        return table[(merged << np.arange(players)).sum(axis=1)]
-
-    twins = exact_shapley(substitutes, players + 1)
-    assert one == pytest.approx(exact_shapley(lambda chosen: table[(chosen << np.arange(players)).sum(axis=1)], 5)[2])
-    assert both == pytest.approx(twins[2] + twins[-1])
+    found = second_name_gains(masks[1:-1], table[1:-1], table[0], table[-1])
+    expected = gains_of_substitutes(lambda chosen: table[(chosen << np.arange(players)).sum(axis=1)], players)
+    assert found.values == pytest.approx(expected)
     saturating = 1.0 * masks.any(axis=1)
-    one, both = refit_split(masks[1:-1], saturating[1:-1], 0.0, 1.0, 0)
-    assert (one, both) == (pytest.approx(1 / 5), pytest.approx(2 / 6)), "equal parts by heads reward a second name"
-    assert refit_split(masks[1:4], saturating[1:4], 0.0, 1.0, 0) is None
+    found = second_name_gains(masks[1:-1], saturating[1:-1], 0.0, 1.0)
+    assert found.values == pytest.approx(2 / 6 - 1 / 5), "equal parts by heads reward a second name"
+    with pytest.raises(InputError, match="contributor 3 is in no coalition"):
+        second_name_gains(masks[1:7], saturating[1:7], 0.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", GAMES)
+def test_gains_of_a_second_name_from_sampled_coalitions_are_near_the_truth(kind: str) -> None:
+    players, errors, spreads, inside = 8, [], [], []
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        worth = generator.gamma(1, size=players) + 0.1
+        masks = sample_coalitions(players, 60, seed=seed)
+
+        def utility(chosen: np.ndarray, worth: np.ndarray = worth) -> np.ndarray:
+            return GAMES[kind](chosen, worth)
+
+        noise = 0.1 * utility(masks).std()
+        grand = float(utility(np.ones((1, players), bool))[0])
+        found = second_name_gains(masks, utility(masks) + generator.normal(0, noise, 60), 0.0, grand)
+        truth = gains_of_substitutes(utility, players)
+        errors.append(((found.values - truth) ** 2).mean())
+        spreads.append(exact_shapley(utility, players).var())
+        inside.append((found.ci_low <= truth) & (truth <= found.ci_high))
+    assert np.mean(errors) < 0.01 * np.mean(spreads)
+    assert np.mean(inside) > 0.9
 
 
 def test_a_second_name_gains_nothing_by_proportion_and_something_by_heads() -> None:
