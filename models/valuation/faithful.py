@@ -44,7 +44,9 @@ def faithful_shapley(
 
     Returns:
         Values in the units of the utility, higher is more valuable; they sum to `grand_utility` minus `null_utility`.
-        The variance is that of the regression with heteroscedastic residuals.
+        The variance is that of the errors for pairs of complements that are left out (sets without a complement are left
+        out one by one), and of the noise of the utilities of no image and of all. It is too large rather than too small
+        where sets are few: `least_sets` leave hardly anything to estimate it from, and intervals are wide.
 
     Raises:
         InputError: shapes that do not fit, counts out of range, too few sets, or sets that do not tell contributors
@@ -80,15 +82,20 @@ def faithful_shapley(
             "the sets of images do not tell the contributors apart: their fractions are dependent. Draw more sets"
         )
     inverse = np.linalg.inv(design.T @ design)
-    leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
-    residual = (response - design @ solution) / np.maximum(1 - leverage, 1e-9)
     linear = basis @ (inverse @ design.T)[: n_groups - 1]  # (n, sets)
+    clusters = _complements(table, brought)
+    errors = _left_out(design, inverse, response - design @ solution, clusters)
+    of_sets = sum(((linear[:, rows] @ error) ** 2 for rows, error in errors), np.zeros(n_groups))
+    # Nobody and everybody were measured with noise, too, which is at most what the fit leaves unexplained.
+    unexplained = float(((response - design @ solution) ** 2).sum()) / max(len(values) - design.shape[1], 1)
+    of_ends = 2 * unexplained * (share - linear @ size) ** 2
     effects = basis @ solution[: n_groups - 1]
     credit = share * total + effects
     return ShapleyEstimate.about(
         credit,
-        np.sqrt(linear**2 @ residual**2),
-        freedom=max(len(values) - design.shape[1], 1),
+        np.sqrt(of_sets + of_ends),
+        # Differences within pairs have a part of the terms: effects, and two of the size.
+        freedom=max(min(len(clusters) - n_groups - 1, len(values) - design.shape[1]), 1),
         confidence=confidence,
         n_evaluations=len(values) + 2,
         diagnostics={
@@ -98,6 +105,43 @@ def faithful_shapley(
             "why": "coalitions are sets of images",
         },
     )
+
+
+def _complements(counts: np.ndarray, images: np.ndarray) -> list[list[int]]:
+    """Rows of sets and their complements; sets without one are alone.
+
+    Sets of the same counts are many where few images are drawn. Each is taken with the nearest complement before it, as
+    they are drawn.
+    """
+    waiting: dict[bytes, list[int]] = {}
+    clusters: list[list[int]] = []
+    for row, (own, other) in enumerate(zip(_keys(counts), _keys(images - counts), strict=True)):
+        if waiting.get(other):
+            clusters[waiting[other].pop()].append(row)
+        else:
+            waiting.setdefault(own, []).append(len(clusters))
+            clusters.append([row])
+    return clusters
+
+
+def _keys(counts: np.ndarray) -> list[bytes]:
+    """Counts as keys; an image of several contributors is a fraction for each, so they are rounded."""
+    return [row.tobytes() for row in np.round(counts * 2**20).astype(np.int64)]
+
+
+def _left_out(
+    design: np.ndarray, inverse: np.ndarray, residual: np.ndarray, clusters: list[list[int]]
+) -> list[tuple[list[int], np.ndarray]]:
+    """Rows of each cluster, and their errors by a fit without the cluster.
+
+    What single images add beside their contributor's mean has opposite signs in a set and its complement, so the errors
+    of the two depend on each other.
+    """
+    errors = []
+    for rows in clusters:
+        own = np.eye(len(rows)) - design[rows] @ inverse @ design[rows].T
+        errors.append((rows, np.linalg.lstsq(own, residual[rows], rcond=1e-9)[0]))
+    return errors
 
 
 def least_sets(n_groups: int) -> int:

@@ -32,6 +32,10 @@ z          root-mean-square of error over standard error: 1 if standard errors a
            they rest on few coalitions, which the intervals allow for
 """
 
+HEADER = (
+    f"{'game':<16}{'games':>6}{'players':>9}{'coverage':>18}{'below':>8}{'above':>8}{'width':>8}{'error':>8}{'z':>7}"
+)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -101,9 +105,7 @@ def main() -> None:
         trial(kinds[seed % len(kinds)], seed, chosen.estimator, chosen.noise, noisy_ends=not chosen.exact_ends)
         for seed in range(chosen.games)
     ]
-    print(
-        f"{'game':<16}{'games':>6}{'players':>9}{'coverage':>18}{'below':>8}{'above':>8}{'width':>8}{'error':>8}{'z':>7}"
-    )
+    print(HEADER)
     for kind in kinds:
         print(row(kind, (trial for trial in trials if trial.kind == kind)))
     print(row("all", trials))

@@ -183,6 +183,15 @@ def random_interacting(n_players: int, seed: int, highest_order: int = 4, decay:
     return replace(unanimity_sum(n_players, terms), name="interacting")
 
 
+def random_three_way(n_players: int, seed: int) -> Game:
+    """Worth of spread near 1, and random triples of either sign: about six a player, with dividends of 0.5."""
+    generator = np.random.default_rng(seed)
+    alone = (np.arange(n_players)[:, None], generator.exponential(size=n_players))
+    triples = generator.random((2 * n_players, n_players)).argpartition(2, axis=1)[:, :3]
+    game = unanimity_sum(n_players, [alone, (triples, 0.5 * generator.normal(size=len(triples)))])
+    return replace(game, name="three-way")
+
+
 def random_saturating(n_players: int, seed: int, topics: int = 8) -> Game:
     """Contributors to about two topics of eight each, that together reach 95% of what a topic has to give."""
     generator = np.random.default_rng(seed)

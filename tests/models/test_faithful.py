@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.faithful import faithful_shapley
@@ -69,6 +70,44 @@ def test_intervals_hold_the_truth() -> None:
         found = faithful_shapley(counts, IMAGES, utilities, 0.0, grand)
         inside.append((found.ci_low <= truth) & (truth <= found.ci_high))
     assert 0.9 <= np.mean(inside) <= 0.99
+
+
+def drawn(sets: int, seed: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Counts, utilities, truth and the grand utility of an additive game of eight contributors with 30 images each."""
+    generator, owner = np.random.default_rng(seed), np.repeat(np.arange(8), 30)
+    worth = generator.gamma(1, size=240) * generator.gamma(1, size=8).repeat(30)
+    counts, utilities = counted(lambda masks: masks @ worth, owner, sets, seed)
+    measured = utilities + noise * generator.normal(size=sets)
+    return counts, measured, np.bincount(owner, worth), worth.sum() + noise * generator.normal()
+
+
+@pytest.mark.parametrize(("sets", "noise"), [(32, 0.2), (128, 0.2), (128, 9.0)])
+def test_intervals_hold_the_truth_where_images_of_a_contributor_differ(sets: int, noise: float) -> None:
+    """A set and its complement then have errors of opposite signs, which are one observation."""
+    inside, errors, stderr = [], [], []
+    for seed in range(30):
+        counts, utilities, truth, grand = drawn(sets, seed, noise)
+        found = faithful_shapley(counts, np.full(8, 30), utilities, 0.0, grand)
+        inside.append((found.ci_low <= truth) & (truth <= found.ci_high))
+        errors.append(found.values - truth)
+        stderr.append(found.stderr)
+    assert 0.92 <= np.mean(inside)
+    assert 0.4 < np.std(errors) / np.sqrt(np.mean(np.square(stderr))) < 1.2
+
+
+def test_complements_are_found_in_any_order_and_without_them_sets_count_one_by_one() -> None:
+    counts, utilities, _, grand = drawn(64, 0, 0.2)
+    images, order = np.full(8, 30), np.random.default_rng(0).permutation(64)
+    in_pairs = faithful_shapley(counts, images, utilities, 0.0, grand)
+    mixed = faithful_shapley(counts[order], images, utilities[order], 0.0, grand)
+    assert mixed.stderr == pytest.approx(in_pairs.stderr, rel=0.1), "few images are in many sets of the same counts"
+    assert mixed.values == pytest.approx(in_pairs.values)
+    shared = counts / 3  # images of three contributors each are a third for each
+    in_thirds = faithful_shapley(shared, images / 3, utilities, 0.0, grand)
+    assert in_thirds.stderr == pytest.approx(in_pairs.stderr)
+    alone = faithful_shapley(counts[::2], images, utilities[::2], 0.0, grand)
+    reach = (alone.ci_high - alone.values) / alone.stderr
+    assert reach == pytest.approx(stdtrit(32 - 12, 0.975)), "32 sets, seven effects and five terms of the size"
 
 
 def test_a_second_name_pays_nothing_where_contributors_as_players_pay_it() -> None:
