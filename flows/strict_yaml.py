@@ -28,6 +28,10 @@ class _Strict(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise _problem(key, "a key is a text, and this is a list or a mapping")
+            if key.tag == "tag:yaml.org,2002:null":
+                raise _problem(
+                    key, f"a key is a text, and `{key.value}` is nothing in YAML; put it in quotes or remove it"
+                )
             if key.value in seen:
                 raise _problem(key, f"a key stands in a mapping once, and `{key.value}` is there again")
             seen.add(key.value)

@@ -6,13 +6,12 @@ Coalitions are sets of images, not of contributors.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from royalty.models.base.arrays import as_number, as_vector
+from royalty.models.base.arrays import as_features, as_number, as_vector
 from royalty.models.base.errors import InputError
+from royalty.models.valuation.repeats import check_unit
 from royalty.models.valuation.shapley import ShapleyEstimate
 
 DEPENDENT = 1e-9  # of the largest singular value: below it columns depend on each other, but for rounding
@@ -44,9 +43,9 @@ def faithful_shapley(
 
     Returns:
         Values in the units of the utility, higher is more valuable; they sum to `grand_utility` minus `null_utility`.
-        The variance is that of the errors for pairs of complements that are left out (sets without a complement are left
-        out one by one), and of the noise of the utilities of no image and of all. It is too large rather than too small
-        where sets are few: `least_sets` leave hardly anything to estimate it from, and intervals are wide.
+        The variance is that of the errors for pairs of complements that are left out, and of the noise of the utilities
+        of no image and of all; sets without a complement are left out one by one. It is too large rather than too small
+        where sets are few: the fewest that are taken leave hardly anything to estimate it from.
 
     Raises:
         InputError: shapes that do not fit, counts out of range, too few sets, or sets that do not tell contributors
@@ -64,9 +63,11 @@ def faithful_shapley(
         >>> credit.values.round(6).tolist()
         [3.0, 1.0]
     """
-    table, brought, values = np.asarray(counts, float), as_vector(images, "images"), as_vector(utilities, "utilities")
+    table, brought = as_features(counts, "counts").astype(float), as_vector(images, "images")
+    values = as_vector(utilities, "utilities")
     null, grand = as_number(null_utility, "null_utility"), as_number(grand_utility, "grand_utility")
-    _check(table, brought, values, confidence)
+    _check(table, brought, values, (null, grand), confidence)
+    check_unit(np.append(values, [null, grand]))
     total, n_groups = grand - null, len(brought)
     fractions = table / brought  # (sets, n)
     size = table.sum(axis=1) / brought.sum()
@@ -161,7 +162,9 @@ def _of_size(size: np.ndarray) -> np.ndarray:
     return spanned[:, strengths > DEPENDENT * strengths[0]]
 
 
-def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confidence: float) -> None:
+def _check(
+    counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, ends: tuple[float, float], confidence: float
+) -> None:
     if not 0 < confidence < 1:
         raise InputError(f"the confidence of an interval lies between 0 and 1, got {confidence}; 0.95 is usual")
     if counts.ndim != 2 or counts.shape != (len(utilities), len(images)):
@@ -169,7 +172,11 @@ def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confid
             f"each set has a utility, and a count for each contributor; got counts of shape {counts.shape}, "
             f"{len(utilities)} utilities and {len(images)} contributors. Give one of each"
         )
-    if len(images) < 2 or not (images >= 1).all() or not ((counts >= 0) & (counts <= images)).all():
+    if (
+        len(images) < 2
+        or not ((images >= 1) & np.isfinite(images)).all()
+        or not ((counts >= 0) & (counts <= images)).all()
+    ):
         raise InputError(
             "at least 2 contributors have at least 1 image each, and a set has from 0 to all of them; got up to "
             f"{counts.max(initial=0):g} of {images.tolist()}. Correct the counts"
@@ -179,5 +186,5 @@ def _check(counts: np.ndarray, images: np.ndarray, utilities: np.ndarray, confid
             f"{len(images)} contributors take at least {least_sets(len(images))} sets of images, got {len(utilities)}; "
             f"{4 * len(images)} is a good number to start with"
         )
-    if not (np.isfinite(utilities).all() and math.isfinite(counts.sum())):
+    if not np.isfinite([*utilities, *ends]).all():
         raise InputError("a utility is a finite number, and some of these are not. Measure them again")

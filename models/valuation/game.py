@@ -14,10 +14,11 @@ from scipy.special import stdtrit
 from royalty.models.base.arrays import as_labels, as_masks, as_number, as_seed, as_vector
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.covariances import Rows
-from royalty.models.valuation.interacting import FittedGame, fit_interacting, observe
+from royalty.models.valuation.interacting import FittedGame, fit_game_credit, fit_interacting, observe
 from royalty.models.valuation.pairs import pairs_of, widening
 from royalty.models.valuation.regression import to_units
-from royalty.models.valuation.shapley import ShapleyEstimate, checked_repeats, estimate_shapley
+from royalty.models.valuation.repeats import checked_repeats
+from royalty.models.valuation.shapley import ShapleyEstimate, shapley_of
 
 _CHUNK = 500
 """Coalitions predicted at once, whose covariances with the measured ones are in memory."""
@@ -151,8 +152,15 @@ def fit_game(
     repeats = checked_repeats(masks, utilities, null, grand, seeds, draws, ridge=0.0)
     units = to_units(repeats.masks, repeats.utilities)
     fitted = fit_interacting(observe(units, repeats), seed=as_seed(seed))
-    credit = estimate_shapley(
-        masks, utilities, null, grand, estimator="game", seeds=seeds, draws=draws, confidence=confidence
+    credit = shapley_of(
+        units,
+        repeats,
+        grand - null,
+        lambda: ("game", "asked for", fit_game_credit(units, fitted)),
+        rows=len(masks),
+        confidence=confidence,
+        n_bootstrap=0,  # the fit has its variance
+        seed=0,
     )
     reach = float(stdtrit(fitted.posterior.freedom, (1 + confidence) / 2))
     pairs = pairs_of(fitted, repeats.masks)

@@ -46,7 +46,7 @@ class Posterior:
     Attributes:
         space: components of the prior.
         parameters: their variances.
-        left_out: `(rows,)`, each response minus its prediction from all other rows.
+        left_out: `(rows,)`, each response minus its prediction from all other rows; 0 where the others predict nothing.
         freedom: degrees of freedom of standard errors.
     """
 
@@ -131,7 +131,8 @@ def condition(space: Space, observed: Observations, parameters: Parameters) -> P
     left_out, spare = np.zeros(len(observed.response)), 0.0
     for part in parts:
         diagonal = np.diag(part.solved.projector)
-        left_out[part.positions] = parameters.scale * part.solved.dual / diagonal
+        known = diagonal > 0  # not where the trend takes as many powers as there are rows
+        left_out[part.positions[known]] = parameters.scale * part.solved.dual[known] / diagonal[known]
         spare += float(diagonal @ part.noise)
     # Where interactions explain nearly everything, their variances rest on all rows, though little is left to noise.
     freedom = max(spare, len(observed.response) / 4, 1.0)

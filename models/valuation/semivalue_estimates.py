@@ -18,7 +18,8 @@ from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.covariances import Functional, Space
 from royalty.models.valuation.interacting import FittedGame, fit_interacting, observe
 from royalty.models.valuation.regression import to_units
-from royalty.models.valuation.shapley import ShapleyEstimate, checked_repeats
+from royalty.models.valuation.repeats import checked_repeats
+from royalty.models.valuation.shapley import ShapleyEstimate
 
 
 def size_probabilities(value: Semivalue, n_players: int, *, alpha: float = 1.0, beta: float = 1.0) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -17,7 +17,7 @@ from royalty.models.base.errors import InputError, by_name
 from royalty.models.valuation.coalitions import size_weights
 from royalty.models.valuation.interacting import fit_game_credit, fit_interacting, observe
 from royalty.models.valuation.regression import Fit, Units, fit_complete, fit_fixed, fit_mixed, fit_moments, to_units
-from royalty.models.valuation.repeats import Repeats, average_repeats
+from royalty.models.valuation.repeats import Repeats, checked_repeats
 from royalty.models.valuation.stratified import MOST_OF_STRATIFIED, fit_stratified
 
 GAIN = 2.0
@@ -129,12 +129,14 @@ def estimate_shapley(
         draws: `(m,)`, seed of the generated images of each row, likewise.
         confidence: of the intervals, in (0, 1).
         n_bootstrap: bootstrap draws of `constrained`.
+        seed: of the bootstrap, and of the choice of the coalitions from which `game` estimates variances, if there are
+            more than 280.
 
     Raises:
-        InputError: utilities that are not finite, not one for each coalition, or different for the same coalition and
-            seed; seeds that are not one for each coalition; no coalitions, or fewer than contributors without a ridge;
-            a contributor in no coalition or in all; an unknown estimator, a negative ridge, or a confidence or number
-            of draws out of range.
+        InputError: utilities that are not finite, above 1e100, less than 1e-100 apart, not one for each coalition, or
+            different for the same coalition and seed; seeds that are not one for each coalition; no coalitions, or
+            fewer than contributors without a ridge; a contributor in no coalition or in all; an unknown estimator, a
+            negative ridge, or a confidence or number of draws out of range.
 
     Returns:
         Values in the units of the utility, higher is more valuable, with standard errors and intervals.
@@ -161,8 +163,39 @@ def estimate_shapley(
     null_utility, grand_utility = as_number(null_utility, "null_utility"), as_number(grand_utility, "grand_utility")
     seeds, draws = as_labels(seeds, "seeds"), as_labels(draws, "draws")
     repeats = checked_repeats(masks, utilities, null_utility, grand_utility, seeds, draws, ridge=ridge)
-    total, n_players = grand_utility - null_utility, masks.shape[1]
-    units = to_units(repeats.masks, repeats.utilities)
+    units, seed = to_units(repeats.masks, repeats.utilities), as_seed(seed)
+
+    def fit() -> tuple[str, str, Fit]:
+        if estimator == "auto":
+            return _best_predicting(units, repeats, ridge, seed)
+        return estimator, "asked for", _fit(units, repeats, estimator, ridge, seed)
+
+    total = grand_utility - null_utility
+    return shapley_of(
+        units, repeats, total, fit, rows=len(masks), confidence=confidence, n_bootstrap=n_bootstrap, seed=seed
+    )
+
+
+def shapley_of(
+    units: Units,
+    repeats: Repeats,
+    total: float,
+    fit_units: Callable[[], tuple[str, str, Fit]],
+    *,
+    rows: int,
+    confidence: float,
+    n_bootstrap: int,
+    seed: int,
+) -> ShapleyEstimate:
+    """Shapley values with intervals by a fit, or by enumeration where all coalitions were measured.
+
+    Args:
+        units: of the coalitions of `repeats`.
+        total: sum of the values.
+        fit_units: the estimator, why it was chosen, and its fit; not called where all coalitions were measured.
+        rows: number of measurements, without nobody and everybody.
+    """
+    n_players = repeats.masks.shape[1]
     if len(repeats.masks) == 2**n_players - 2:
         chosen, why, fit = "enumeration", "all coalitions were measured", fit_complete(units)
         if not repeats.variance:
@@ -170,15 +203,13 @@ def estimate_shapley(
             fit = replace(
                 fit, variance=mixed.noise * (fit.linear**2).sum(axis=1), freedom=mixed.freedom, noise=mixed.noise
             )
-    elif estimator == "auto":
-        chosen, why, fit = _best_predicting(units, repeats, ridge)
     else:
-        chosen, why, fit = estimator, "asked for", _fit(units, repeats, estimator, ridge)
+        chosen, why, fit = fit_units()
     noise = {source: fit.linear**2 @ units.variance_of(cells) for source, cells in repeats.variance.items()}  # (n,)
     # The total is noisy too, which the residuals of the effects do not show. Its variance is that between repetitions
     # or, without any, at most what the fit leaves unexplained.
     ends = repeats.null_and_grand if noise else fit.noise * (2 if units.paired else 1)
-    variance = _variance(fit, noise, n_bootstrap, as_seed(seed)) + 2 * ends / n_players**2
+    variance = _variance(fit, noise, n_bootstrap, seed) + 2 * ends / n_players**2
     values = total / n_players + fit.effects
     pairs = int(units.paired and (units.second >= 0).sum())
     return ShapleyEstimate.about(
@@ -186,7 +217,7 @@ def estimate_shapley(
         np.sqrt(variance),
         freedom=fit.freedom,
         confidence=confidence,
-        n_evaluations=len(masks) + 2,
+        n_evaluations=rows + 2,
         diagnostics={
             "efficiency_gap": float(abs(values.sum() - total)),
             "condition_number": fit.condition,
@@ -199,18 +230,18 @@ def estimate_shapley(
     )
 
 
-def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float) -> Fit:
+def _fit(units: Units, repeats: Repeats, estimator: Estimator, ridge: float, seed: int) -> Fit:
     if estimator == "mixed":
         return fit_mixed(units)
     if estimator == "stratified":
         return fit_stratified(repeats.masks, repeats.utilities, units).fit
     if estimator == "game":
-        return fit_game_credit(units, fit_interacting(observe(units, repeats), seed=0))
+        return fit_game_credit(units, fit_interacting(observe(units, repeats), seed=seed))
     weighted = units.weighted(size_weights(units.sizes, units.centred.shape[1]))
     return fit_moments(weighted) if estimator == "unbiased" else fit_fixed(weighted, ridge=ridge)
 
 
-def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Estimator, str, Fit]:
+def _best_predicting(units: Units, repeats: Repeats, ridge: float, seed: int) -> tuple[Estimator, str, Fit]:
     """`mixed`, unless `stratified` or `game` predicts left-out coalitions better, or else another ranks them better.
 
     Better means by `SURER` standard errors of the mean difference of log densities, which weigh errors by how large
@@ -229,7 +260,7 @@ def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Esti
             stratified = None
     few = observations <= LEAST_OF_OTHERS
     if not few and len(repeats.masks) <= MOST_OF_AUTO and not explained:
-        game = _fit(units, repeats, "game", ridge)
+        game = _fit(units, repeats, "game", ridge, seed)
         gains = units.weights * (mixed.left_out**2 - game.left_out**2)
         better = gains.mean() > GAIN * gains.std() / np.sqrt(len(gains))
         if better and (stratified is None or _density(game).mean() > _density(mixed).mean() + gain):
@@ -240,7 +271,7 @@ def _best_predicting(units: Units, repeats: Repeats, ridge: float) -> tuple[Esti
     if few:
         return "mixed", "fewer than two observations a contributor", mixed
     candidates: tuple[Estimator, ...] = ("mixed", "constrained", "unbiased")
-    fits = {name: mixed if name == "mixed" else _fit(units, repeats, name, ridge) for name in candidates}
+    fits = {name: mixed if name == "mixed" else _fit(units, repeats, name, ridge, seed) for name in candidates}
     scores = {name: _rank_correlation(fit.predicted, fit.predicted + fit.left_out) for name, fit in fits.items()}
     best = max(candidates, key=lambda name: scores[name])
     chosen = best if scores[best] > scores["mixed"] + 1 / np.sqrt(len(units.response)) else candidates[0]
@@ -289,78 +320,3 @@ def _shares(noise: dict[str, np.ndarray], variance: np.ndarray) -> dict[str, flo
         return {}
     shares = {f"variance_{source}": min(float(values.mean()) / whole, 1.0) for source, values in noise.items()}
     return {"variance_coalitions": max(1 - sum(shares.values()), 0.0), **shares}
-
-
-def checked_repeats(
-    masks: np.ndarray,
-    utilities: np.ndarray,
-    null_utility: float,
-    grand_utility: float,
-    seeds: np.ndarray | None,
-    draws: np.ndarray | None,
-    *,
-    ridge: float,
-) -> Repeats:
-    """Check measurements, and average those of one coalition.
-
-    Raises:
-        InputError: as `estimate_shapley`.
-    """
-    _check(masks, utilities, null_utility, grand_utility)
-    _check_repeats(len(masks), {"training seed": seeds, "seed of images": draws})
-    repeats = average_repeats(masks, utilities, seeds, draws)
-    _check_coverage(repeats.masks, ridge)
-    return repeats
-
-
-def _check(masks: np.ndarray, utilities: np.ndarray, null_utility: float, grand_utility: float) -> None:
-    if masks.shape[1] < 2:
-        raise InputError(f"credit is shared between at least 2 contributors, got {masks.shape[1]}")
-    if not len(masks):
-        raise InputError("credit is estimated from the utilities of coalitions; got none. Measure some")
-    if utilities.shape != (len(masks),):
-        raise InputError(
-            f"one utility a coalition: got {len(masks)} coalitions and utilities of shape {utilities.shape}. Give both "
-            "of the same coalitions, in one order"
-        )
-    sizes = masks.sum(axis=1)
-    for row in np.flatnonzero((sizes == 0) | (sizes == masks.shape[1])):
-        raise InputError(
-            f"nobody and everybody have arguments of their own, null_utility and grand_utility; coalition {row} has "
-            f"{sizes[row]} of {masks.shape[1]} contributors"
-        )
-    for row in np.flatnonzero(~np.isfinite(utilities)):
-        members = np.flatnonzero(masks[row]).tolist()
-        raise InputError(
-            f"a utility is a finite number; coalition {row} (contributors {members}) has {utilities[row]}. Measure it "
-            "again, or leave it out"
-        )
-    if not np.isfinite([null_utility, grand_utility]).all():
-        raise InputError(
-            f"a utility is a finite number; null has {null_utility}, grand has {grand_utility}. Measure them again"
-        )
-
-
-def _check_repeats(coalitions: int, given: Mapping[str, np.ndarray | None]) -> None:
-    for title, numbers in given.items():
-        if numbers is not None and numbers.shape != (coalitions,):
-            raise InputError(
-                f"each of the {coalitions} rows has one {title}; got shape {numbers.shape}. Give one a row, or none"
-            )
-
-
-def _check_coverage(masks: np.ndarray, ridge: float) -> None:
-    """Check that the distinct coalitions determine the effects of all contributors."""
-    coalitions, n_players = masks.shape
-    if coalitions < n_players and ridge == 0:
-        raise InputError(
-            f"{n_players} contributors are told apart by at least as many distinct coalitions, got {coalitions}; "
-            "measure more, or give a ridge above 0, which draws credit toward equal shares"
-        )
-    present = masks.sum(axis=0)
-    for player in np.flatnonzero((present == 0) | (present == coalitions)):
-        where = "no coalition" if present[player] == 0 else f"all {coalitions} coalitions"
-        raise InputError(
-            f"each contributor is in some coalitions and not in others; contributor {player} is in {where}. "
-            "Add coalitions, or the complements of these"
-        )

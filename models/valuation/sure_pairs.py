@@ -11,7 +11,8 @@ from scipy.special import stdtr, stdtrit
 from royalty.models.valuation.interacting import fit_interacting, observe
 from royalty.models.valuation.pairs import Pairs, pairs_of, widening
 from royalty.models.valuation.regression import to_units
-from royalty.models.valuation.shapley import MOST_OF_AUTO, checked_repeats
+from royalty.models.valuation.repeats import checked_repeats
+from royalty.models.valuation.shapley import MOST_OF_AUTO
 
 MOST_CONTRIBUTORS = 60
 """Contributors up to which pairs are tested; the time grows with their square."""

@@ -41,6 +41,13 @@ def _known_scheduler(name: str) -> str:
     return by_name(name, schedulers, "scheduler")
 
 
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"a public contributor is listed once, got {', '.join(twice)} twice; remove the repetition")
+    return names
+
+
 PropertyChoice = Annotated[str, AfterValidator(_known_property)]
 
 
@@ -128,7 +135,7 @@ class CoalitionConfig(StageConfig):
     count: Annotated[int, Field(ge=2, multiple_of=2)] = 62
     sizes: Sizes = "leverage"
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
-    public: tuple[str, ...] = ()
+    public: Annotated[tuple[str, ...], AfterValidator(_once)] = ()
     finetune_steps: Steps = 70
     amortized_steps: Steps = 280
     batch_size: Steps = 64

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.image_set_coverage [--games 60] [--noise 0.01] [--exact-ends]
 
-Eight contributors have 30 images each. Images add up; or they saturate eight topics; or every image is in about six triples
-that add something when they are together. The columns are those of `shapley_coverage`; spreads are of contributors' credit.
+Eight contributors have 30 images each. Images add up; or they saturate eight topics; or every image is in about six
+triples that add something when they are together. The columns are those of `shapley_coverage`; spreads are of
+contributors' credit.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ def test_numbers_and_truth_values_are_what_they_look_like(written: str, value: o
     [
         ("name: a\npool: 1\nname: b", "`name` is there again, in line 3"),
         ("outer:\n  a: 1\n  a: 1", "`a` is there again, in line 3"),
+        ("null: 1", "`null` is nothing in YAML; put it in quotes"),
         ("[" * 5000, "at most 32 levels"),
         ("a: " + "9" * 101, "at most 100 digits, and this has 101"),
         ("a: &a [*a]", "not part of itself"),

@@ -52,6 +52,11 @@ def planned(data: Ingested, config: CreditConfig) -> list:
     return plan_coalitions.fn(coalitions, data, "start", judge(), config, "sparsified", [0])
 
 
+def test_a_public_contributor_is_listed_once() -> None:
+    with pytest.raises(ValueError, match="is listed once, got a twice"):
+        CoalitionConfig(public=("a", "b", "a"))
+
+
 def test_public_images_are_in_every_model_and_are_no_players() -> None:
     plain = ingest.fn(SOURCE, 0)
     data = ingest.fn(SOURCE, 0, public=["scanner-02"])

@@ -264,3 +264,15 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="confidence of an interval lies between 0 and 1, got 95"):
         fit_game(masks, masks @ np.arange(4.0), 0, 6, confidence=95)
     assert royalty.fit_game is fit_game
+
+
+def test_credit_is_that_of_the_game_and_of_its_seed() -> None:
+    generator, masks = np.random.default_rng(0), sample_coalitions(20, 320, seed=0)
+    pairs = np.triu(generator.normal(size=(20, 20)), 1) * 0.3
+    utilities = masks @ np.arange(20.0) + np.einsum("ij,jk,ik->i", masks * 1.0, pairs, masks * 1.0)
+    measured = masks, utilities + generator.normal(size=320), 0.0, 190.0
+    first, second = (fit_game(*measured, seed=seed).shapley for seed in (0, 1))
+    assert not np.allclose(first.values, second.values, rtol=1e-12), "more than 280 coalitions are chosen from"
+    by_estimator = royalty.estimate_shapley(*measured, estimator="game", seed=1)
+    np.testing.assert_allclose(by_estimator.values, second.values)
+    np.testing.assert_allclose(by_estimator.stderr, second.stderr)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.coalitions import sample_coalitions, size_distribution
+from royalty.models.valuation.game import fit_game
 from royalty.models.valuation.regression import to_units
+from royalty.models.valuation.semivalue_estimates import estimate_semivalues
 from royalty.models.valuation.semivalues import exact_shapley
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
 
@@ -191,6 +193,44 @@ def test_repetitions_are_told_apart_and_averaged() -> None:
     # Of the variance of a coalition's mean: 0.09/3 from training, 0.25/6 from sampling, nothing else.
     assert shares[1] / shares[2] == pytest.approx(0.09 / 3 / (0.25 / 6), rel=0.5)
     assert shares[0] < 0.35
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_a_row_that_is_there_twice_is_one_measurement(seeded: bool) -> None:
+    every = (np.arange(1, 15)[:, None] >> np.arange(4) & 1).astype(bool)
+    for masks in (every, sample_coalitions(6, 24, seed=0)):
+        seeds = np.repeat([0, 1], len(masks)) if seeded else None
+        masks = np.vstack([masks, masks]) if seeded else masks
+        utilities = np.random.default_rng(1).normal(size=len(masks))
+        again = np.r_[np.arange(len(masks)), 0, 0, 3, np.arange(len(masks))]
+        options = {} if seeds is None else {"seeds": seeds}
+        repeated = {} if seeds is None else {"seeds": seeds[again]}
+        for estimate in (
+            estimate_shapley,
+            lambda *rows, **given: estimate_semivalues(*rows, value="banzhaf", **given),
+            lambda *rows, **given: fit_game(*rows, **given).shapley,
+        ):
+            once = estimate(masks, utilities, 0.0, 1.0, **options)
+            twice = estimate(masks[again], utilities[again], 0.0, 1.0, **repeated)
+            np.testing.assert_allclose(twice.stderr, once.stderr)
+            np.testing.assert_allclose(twice.values, once.values)
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200, 1e307])
+def test_units_whose_squares_a_computer_does_not_hold_are_refused(unit: float) -> None:
+    masks = sample_coalitions(6, 40, seed=0)
+    utilities = unit * (masks.sum(axis=1) + np.random.default_rng(0).normal(size=40))
+    for estimate in (estimate_shapley, fit_game, lambda *rows: estimate_semivalues(*rows, value="banzhaf")):
+        with pytest.raises(InputError, match="Give them in another unit"):
+            estimate(masks, utilities, 0.0, 6 * unit)
+    same = estimate_shapley(masks, np.full(40, 1.0), 1.0, 1.0)
+    np.testing.assert_allclose(same.values, 0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_game_of_two_has_no_warnings() -> None:
+    game = fit_game([[1, 0], [0, 1]], [1, 2], 0, 3)
+    np.testing.assert_allclose(game.shapley.values, [1, 2])
 
 
 def test_what_a_seed_does_to_all_coalitions_alike_is_no_noise() -> None:
