@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +165,8 @@ def postgres_url(postgres: Postgres) -> str:
     return postgres.create_database(f"test_{secrets.token_hex(8)}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """Units come first, and what starts programs last; of those, what takes longest first.
 
     One test of the shared run is before all, so that one process makes the run while the other waits for nothing.
@@ -173,6 +174,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker("postgres")
+    yield  # tests that are not asked for are left out
     items.sort(key=_place)
     sharing = next((item for item in items if "credited" in getattr(item, "fixturenames", ())), None)
     if sharing is not None:

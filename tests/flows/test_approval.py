@@ -261,8 +261,14 @@ def served(tmp_path: Path, prefect_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.cli
-@pytest.mark.parametrize("use", [False, True], ids=["by credit", "by use"])
-@pytest.mark.parametrize("verdict", ["page", "command", "reject", "first person"])
+@pytest.mark.parametrize(
+    ("verdict", "use"),
+    [
+        *((verdict, False) for verdict in ("page", "command", "reject", "first person")),
+        ("page", True),
+        *(pytest.param(verdict, True, marks=pytest.mark.slow) for verdict in ("command", "reject", "first person")),
+    ],
+)
 def test_a_suspended_flow_run_goes_on(served: SyncPrefectClient, tmp_path: Path, verdict: str, use: bool) -> None:
     flow: Any = payout_by_use if use else payout
     deployment = served.create_deployment(served.create_flow_from_name(flow.name), name=f"waits {verdict} {use}")

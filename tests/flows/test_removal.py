@@ -34,6 +34,7 @@ def test_a_backdoor_succeeds_until_its_items_are_removed(one_thread: None) -> No
         assert after["accuracy"] > 0.85
 
 
+@pytest.mark.slow
 def test_removing_a_class_leaves_a_network_of_the_others(one_thread: None) -> None:
     clean = Corrupted(images[:TRAIN], labels[:TRAIN], np.zeros(TRAIN, dtype=bool))
     rows = retraining(clean, "flipped-labels").without(np.flatnonzero(labels[:TRAIN] == 3))

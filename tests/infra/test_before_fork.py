@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 # Its name is the first of those that are preloaded.
@@ -32,6 +34,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_no_import_of_a_worker_starts_cuda(tmp_path: Path) -> None:
     (tmp_path / "a_gpu.py").write_text(PRETENDED)
     (tmp_path / "ask.py").write_text(ASK)

@@ -47,7 +47,7 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("scheduler", get_args(SchedulerName))
-@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("classes", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_waits_of_sampling_do_not_grow_with_its_steps(
     scheduler: SchedulerName, classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
