@@ -77,7 +77,8 @@ def without_measurements(home: Path, copy: Path) -> None:
         for said_of in ("lineage", "origins"):
             keys = "select key from measurements union select key from coalition_models"
             database.execute(f"delete from {said_of} where run in ({keys})")
-        database.execute("delete from signatures")  # by the key in `audit`; rows are signed anew
+        for signed in ("signatures", "link_signatures"):  # by the key in `audit`; rows are signed anew
+            database.execute(f"delete from {signed}")
         for unknown in ("measurements", "coalition_models", "entries", "statements", "evidence", "policies", "pools"):
             database.execute(f"delete from {unknown}")
 
