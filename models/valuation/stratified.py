@@ -126,17 +126,15 @@ def fit_stratified(masks: np.ndarray, utilities: np.ndarray, units: Units) -> St
         variances.append(posterior.variance)
         linear += weight * posterior.linear
     effects = weights @ np.array(means)
-    variance = weights @ (np.array(variances) + (np.array(means) - effects) ** 2) * data.units**2
+    variance = weights @ (np.array(variances) + (np.array(means) - effects) ** 2)
     left_out, deviations = _left_out(mode, data, units)
     paired = units.second >= 0
     second = np.where(paired, linear[:, units.second], 0)
     # Half the variance of a pair's utilities is twice that of half their difference.
     combined = np.hypot(linear[:, units.first], second) * np.where(paired, np.sqrt(2), 1)
-    # If the prior is wrong, as for interactions of three taken for effects, errors for left-out units show it.
-    variance = np.maximum(variance, _beyond_own_size(combined, data, units) ** 2 @ (left_out * data.units) ** 2)
     fit = Fit(
         effects=(effects - effects.mean()) * data.units,
-        variance=variance,
+        variance=variance * data.units**2,
         linear=combined,
         residual=left_out * data.units,
         left_out=left_out * data.units,
@@ -146,20 +144,6 @@ def fit_stratified(masks: np.ndarray, utilities: np.ndarray, units: Units) -> St
         noise=mode.noise * data.units**2 / (2 if units.paired else 1),
     )
     return StratifiedFit(fit, deviations * data.units)
-
-
-def _beyond_own_size(linear: np.ndarray, data: _Data, units: Units) -> np.ndarray:
-    """Weights of units in the effects, without what effects at their own size have of them, `(n, units)`.
-
-    Where everybody was measured alone, or everybody without each, the effects at that size are known but for noise, and
-    errors for left-out units are none of theirs. Their mean over sizes takes 1/(n - 1) of each unit in any case.
-    """
-    players = data.players
-    known = (np.bincount(data.sizes, minlength=players + 1) == players).astype(int)
-    known[2 : players - 1] = 0
-    own = known[units.sizes] + np.where(units.second >= 0, known[players - units.sizes], 0)
-    beyond: np.ndarray = np.maximum(linear - np.abs(units.centred.T) * own / (players - 1), 0)
-    return beyond
 
 
 def _data(masks: np.ndarray, utilities: np.ndarray) -> _Data:

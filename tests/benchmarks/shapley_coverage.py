@@ -1,6 +1,6 @@
 """How often the confidence intervals of Shapley values hold the truth, on noisy games with known answers.
 
-python -m tests.benchmarks.shapley_coverage [--estimator auto] [--games 400] [--noise 0.5] [--exact-ends] [--kinds ...]
+python -m tests.benchmarks.shapley_coverage [--estimator auto] [--games 400] [--noise 0.5] [--exact-ends]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from royalty.models.base.choices import Estimator
 from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.shapley import estimate_shapley
-from tests.models.games import KINDS, noisy, random_signs
+from tests.models.games import KINDS, noisy
 
 TITLE = """\
 Share of true Shapley values inside their {level:.0%} intervals; estimator "{estimator}".
@@ -31,7 +31,6 @@ error      root-mean-square error, in spreads
 z          root-mean-square of error over standard error: 1 if standard errors are right, slightly more where
            they rest on few coalitions, which the intervals allow for
 """
-GAMES = KINDS | {"signs of three": random_signs}
 
 HEADER = (
     f"{'game':<16}{'games':>6}{'players':>9}{'coverage':>18}{'below':>8}{'above':>8}{'width':>8}{'error':>8}{'z':>7}"
@@ -59,7 +58,7 @@ def trial(kind: str, seed: int, estimator: str, noise: float, *, noisy_ends: boo
     players = int(generator.integers(8, 21))
     coalitions = 2 * round(players * generator.uniform(4, 10) / 2)
     of_game, of_noise, of_masks = (int(part) for part in generator.integers(2**31, size=3))
-    game = GAMES[kind](players, of_game)
+    game = KINDS[kind](players, of_game)
     utility = noisy(game.utility, players, noise * game.spread, of_noise, ends=noisy_ends)
     masks = sample_coalitions(players, coalitions, seed=of_masks)
     null, grand = utility(np.repeat([[False], [True]], players, axis=1))
@@ -94,9 +93,8 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=400)
     parser.add_argument("--noise", type=float, default=0.5, help="in spreads of the Shapley values")
     parser.add_argument("--exact-ends", action="store_true", help="no noise for nobody and everybody")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=GAMES)
     chosen = parser.parse_args()
-    started, kinds = time.perf_counter(), chosen.kinds
+    started, kinds = time.perf_counter(), list(KINDS)
     ends = "without noise" if chosen.exact_ends else "with the same noise"
     print(
         TITLE.format(

@@ -192,25 +192,6 @@ def random_three_way(n_players: int, seed: int) -> Game:
     return replace(game, name="three-way")
 
 
-def random_signs(n_players: int, seed: int) -> Game:
-    """Worth of spread near 1, and products of the signs of three players: 1 in the coalition, -1 outside.
-
-    A product is 8 of all three, minus 4 of each two of them, plus 2 of each, minus a constant; each has 2/3 of it.
-    Effects in small coalitions are not those in middle ones, as no prior of smooth effects expects.
-    """
-    generator = np.random.default_rng(seed)
-    triples = generator.random((6 * n_players, n_players)).argpartition(2, axis=1)[:, :3]
-    sizes = 0.35 * generator.normal(size=len(triples))
-    pairs = triples[:, [[0, 1], [0, 2], [1, 2]]].reshape(-1, 2)
-    terms = [
-        (np.arange(n_players)[:, None], generator.exponential(size=n_players)),
-        (triples.reshape(-1, 1), 2 * sizes.repeat(3)),
-        (pairs, -4 * sizes.repeat(3)),
-        (triples, 8 * sizes),
-    ]
-    return replace(unanimity_sum(n_players, terms), name="signs of three")
-
-
 def random_saturating(n_players: int, seed: int, topics: int = 8) -> Game:
     """Contributors to about two topics of eight each, that together reach 95% of what a topic has to give."""
     generator = np.random.default_rng(seed)

@@ -47,8 +47,6 @@ SMALL = [
     games.saturating(RANDOM.exponential(size=(7, 3)), values=np.array([1.0, -2.0, 0.5])),
     games.saturating(RANDOM.exponential(size=(8, 2)), values=np.array([1.0, 4.0])),
     *[make(8, seed) for make in games.KINDS.values() for seed in range(3)],
-    games.random_signs(8, seed=0),
-    games.random_three_way(8, seed=0),
 ]
 
 

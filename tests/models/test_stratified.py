@@ -9,7 +9,6 @@ from royalty.models.valuation import stratified
 from royalty.models.valuation.coalitions import sample_coalitions
 from royalty.models.valuation.semivalues import exact_shapley
 from royalty.models.valuation.shapley import ShapleyEstimate, estimate_shapley
-from tests.models.games import random_signs
 
 PLAYERS = 10
 
@@ -40,28 +39,6 @@ def test_credit_is_surer_where_small_coalitions_differ_most() -> None:
     usual, border, both = (np.mean(each) for each in errors.values())
     assert both < 0.75 * border < 0.75 * usual
     assert np.mean(held) > 0.9
-
-
-@pytest.mark.parametrize("sizes", ["leverage", "border"])
-def test_intervals_hold_the_truth_where_effects_change_with_size_as_no_prior_expects(sizes: str) -> None:
-    held = []
-    for seed in range(5):
-        truth = random_signs(8, seed)
-        masks = sample_coalitions(8, 48, seed=seed, sizes=sizes)
-        null, grand = truth.utility(np.repeat([[False], [True]], 8, axis=1))
-        measured = truth.utility(masks) + np.random.default_rng(seed).normal(0, 0.1, 48)
-        found = estimate_shapley(masks, measured, null, grand, estimator="stratified")
-        held.append(((found.ci_low <= truth.shapley) & (truth.shapley <= found.ci_high)).mean())
-    assert np.mean(held) > 0.8
-
-
-def test_what_was_measured_alone_is_not_doubted_because_others_do_not_predict_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with_errors = measured(0, "border", "stratified")[0]
-    monkeypatch.setattr(stratified, "_beyond_own_size", lambda linear, *_: 0 * linear)
-    by_posterior = measured(0, "border", "stratified")[0]
-    assert with_errors.stderr.mean() < 1.15 * by_posterior.stderr.mean()
 
 
 def test_auto_takes_it_where_it_predicts_better_and_not_elsewhere() -> None:
