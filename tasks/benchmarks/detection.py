@@ -144,13 +144,18 @@ def swept_rows(swept: Sequence[Swept]) -> list[TableRow]:
 
 def summary_of(rows: Sequence[TableRow], *by: str) -> list[TableRow]:
     """AUROC over draws: one row for each corruption, method and value of the columns `by`, with its 95% interval."""
-    columns = ("corruption", "method", *by)
+    return _over_draws(rows, ("corruption", "method", *by), "auroc", "auroc")
+
+
+def _over_draws(rows: Sequence[TableRow], columns: Sequence[str], measured: str, name: str) -> list[TableRow]:
+    """The mean of a column over draws, as the column `name`, with its 95% interval, for each value of `columns`."""
     drawn: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
-        drawn.setdefault(tuple(row[column] for column in columns), []).append(row["auroc"])
+        if row[measured] is not None:
+            drawn.setdefault(tuple(row[column] for column in columns), []).append(row[measured])
     return [
-        dict(zip(columns, values, strict=True)) | {"draws": len(aurocs)} | _interval("auroc", over_draws(aurocs))
-        for values, aurocs in drawn.items()
+        dict(zip(columns, place, strict=True)) | {"draws": len(values)} | _interval(name, over_draws(values))
+        for place, values in drawn.items()
     ]
 
 
@@ -208,16 +213,11 @@ def accuracy_of(detected: Sequence[Detected]) -> list[TableRow]:
 
 def removal_of(detected: Sequence[Detected]) -> list[TableRow]:
     """The accuracy table over draws: one row for each `measure`, with its `mean` and its 95% interval."""
-    drawn: dict[tuple[Any, ...], list[float]] = {}
-    for row in accuracy_of(detected):
-        for measure in ("accuracy", "attack_success"):
-            if row[measure] is not None:
-                place = (measure, *(row[column] for column in ("classifier", "corruption", "method", "removed")))
-                drawn.setdefault(place, []).append(row[measure])
-    columns = ("measure", "classifier", "corruption", "method", "removed")
+    columns, rows = ("classifier", "corruption", "method", "removed"), accuracy_of(detected)
     return [
-        dict(zip(columns, place, strict=True)) | {"draws": len(values)} | _interval("mean", over_draws(values))
-        for place, values in drawn.items()
+        {"measure": measure} | row
+        for measure in ("accuracy", "attack_success")
+        for row in _over_draws(rows, columns, measure, "mean")
     ]
 
 

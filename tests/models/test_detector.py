@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import royalty
 from royalty.models.base.errors import InputError
@@ -309,6 +310,18 @@ def test_wrong_labels_are_found_without_validation() -> None:
 def test_a_clean_set_has_few_flagged_items_without_validation() -> None:
     flagged = [royalty.detect_items(*blobs(seed)[:2]).flagged.mean() for seed in range(4)]
     assert np.mean(flagged) < 0.01
+
+
+@pytest.mark.statistical
+def test_of_a_hundred_clean_digits_few_are_flagged_without_validation() -> None:
+    """At most two on average. A single division may flag more, so that the mean is over sets and divisions."""
+    features, digits = load_digits(return_X_y=True)
+    flagged = [
+        royalty.detect_items(features[start : start + 100], digits[start : start + 100] // 4, trim=0.1, seed=seed)
+        for start in range(0, 400, 100)
+        for seed in range(6)
+    ]
+    assert np.mean([found.flagged.sum() for found in flagged]) <= 2
 
 
 def test_the_trimmed_items_are_the_faulty_ones_and_each_label_and_fold_keeps_items() -> None:
