@@ -23,6 +23,7 @@ from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.verification import FIRST_PART, verified_pages
 from royalty.infra.stores.artifacts import ArtifactStore, StoreError
 from royalty.infra.stores.chain import ACT_PARTS, HEADER, PARTS, entry_lines
+from royalty.infra.stores.database import reading
 from royalty.infra.stores.keys import canonical
 from royalty.infra.stores.lineage import row_content
 from royalty.infra.stores.links import link_signatures
@@ -113,7 +114,7 @@ def write_pack(
         ActsBroken: the acts do not.
         StoreError: the path is there already, or cannot be written.
     """
-    with _target(path) as target, Session(ledger.engine) as session:
+    with _target(path) as target, reading(ledger.engine) as session:
         headers, shown, entries, tables, keys = list[bytes](), list[ShownStatement](), 0, dict[str, str](), set[str]()
         signatures = link_signatures(session, "statements")
         for page in verified_pages(session, ledger.kept()):

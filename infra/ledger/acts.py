@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.postings import LedgerConflict
 from royalty.infra.stores.chain import ACT_PARTS, GENESIS, act_hash
-from royalty.infra.stores.database import lock
+from royalty.infra.stores.database import reading, writing_alone
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.links import sign_earlier_links, sign_link, unsigned_link
 from royalty.infra.stores.records import Seal
@@ -67,8 +67,7 @@ def writing(engine: Engine, seal: Seal | None) -> Iterator[Session]:
         StoreError: acts of earlier versions are there, and no key to sign them with.
     """
     sign_earlier_links(engine, seal)
-    with Session(engine) as session, session.begin():
-        lock(session.connection())
+    with writing_alone(engine) as session:
         yield session
 
 
@@ -172,12 +171,12 @@ class Acts:
 
     def all(self, subject: Subject | None = None) -> list[Act]:
         """All acts in order, or those on cases, opt-outs or approvals."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return [act for act in read_acts(session, self.seal) if subject in (None, act.subject)]
 
     def of(self, subject: Subject, reference: str) -> list[Act]:
         """See `acts_of`."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return acts_of(session, self.seal, subject, reference)
 
     def record(
@@ -193,7 +192,7 @@ class Acts:
 
     def problems(self) -> list[str]:
         """Sentences about acts that are not valid, and about statements that were posted after acts that are gone."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             try:
                 heads = {act.hash for act in read_acts(session, self.seal)}
             except ActsBroken as broken:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.acts import Act, UnknownAct, acts_of, append, read_acts, writing
 from royalty.infra.ledger.postings import LedgerConflict
+from royalty.infra.stores.database import reading
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.records import Seal
 
@@ -54,12 +54,12 @@ class Approvals:
 
     def all(self) -> list[Approval]:
         """All approvals, in the order of their first requests."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return _grouped(read_acts(session, self.seal))
 
     def approval(self, reference: str) -> Approval:
         """An approval by its ID, or the first 6 characters of it."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return _grouped(acts_of(session, self.seal, "approval", reference))[0]
 
     def request(self, actor: str, content: Mapping[str, Any], body: Mapping[str, Any]) -> Approval:

@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy.orm import Session
-
 from royalty.infra.ledger.book import Page
 from royalty.infra.ledger.change import Money, money_by_contributor
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.postings import HOUSE
 from royalty.infra.ledger.verification import FOLLOWED, verified_pages
+from royalty.infra.stores.database import reading
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def accounts_of(ledger: Ledger, contributor: str | None = None) -> Accounts:
     Raises:
         LedgerBroken: the ledger does not verify.
     """
-    with Session(ledger.engine) as session:
+    with reading(ledger.engine) as session:
         return _accounts(verified_pages(session, ledger.kept()), contributor)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy.orm import Session
-
 from royalty.infra.ledger.book import Page
 from royalty.infra.ledger.ledger import Ledger
 from royalty.infra.ledger.verification import verified_pages
+from royalty.infra.stores.database import reading
 
 
 def credit_before(ledger: Ledger, pool: str, valuation: str, *, period: str = "") -> str | None:
@@ -23,7 +22,7 @@ def credit_before(ledger: Ledger, pool: str, valuation: str, *, period: str = ""
     Raises:
         LedgerBroken: the ledger does not verify.
     """
-    with Session(ledger.engine) as session:
+    with reading(ledger.engine) as session:
         pages = [
             page for page in verified_pages(session, ledger.kept()) if page.statement.kind in ("division", "correction")
         ]

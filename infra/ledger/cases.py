@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from royalty.infra.ledger.acts import Act, acts_of, append, read_acts, writing
 from royalty.infra.ledger.postings import LedgerConflict
+from royalty.infra.stores.database import reading
 from royalty.infra.stores.records import Seal
 
 Outcome = Literal["release", "reverse"]
@@ -149,17 +150,17 @@ class Cases:
 
     def all(self) -> list[Case]:
         """All cases, in the order of their opening."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return cases_of(read_acts(session, self.seal))
 
     def case(self, reference: str) -> Case:
         """A case by its ID, or the first 6 characters of it."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return Case.of(acts_of(session, self.seal, "case", reference))
 
     def held(self) -> dict[str, list[str]]:
         """IDs of the open cases of each contributor who has any."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return open_cases(session, self.seal)
 
     def open(

@@ -23,6 +23,7 @@ from royalty.infra.ledger.money import formatted
 from royalty.infra.ledger.postings import HOUSE, LedgerConflict
 from royalty.infra.ledger.verification import FOLLOWED, Book, check_evidence, verified_pages
 from royalty.infra.stores.chain import returned
+from royalty.infra.stores.database import reading
 from royalty.infra.stores.tables import PoolRow, StatementRow
 
 OTHERS = ("disputed", "unpayable", "confusable")
@@ -140,7 +141,7 @@ def held_by(ledger: Ledger, case: Case) -> dict[tuple[str, str, str], int]:
     Raises:
         LedgerBroken: the ledger does not verify.
     """
-    with Session(ledger.engine) as session:
+    with reading(ledger.engine) as session:
         places, _ = _places(session, case, ledger)
         return {
             (name, " ".join(filter(None, (place.pool.name, place.pool.period))), place.pool.currency): held

@@ -33,7 +33,7 @@ from royalty.infra.ledger.postings import LedgerConflict, Posting
 from royalty.infra.ledger.reading import LedgerReader, latest_credit, unknown_statement
 from royalty.infra.ledger.verification import Book
 from royalty.infra.stores.chain import ENTRY_PARTS, VERSION, body_of, header_hash, pool_key
-from royalty.infra.stores.database import insert_rows, lock
+from royalty.infra.stores.database import insert_rows, reading, writing_alone
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.links import sign_link
 from royalty.infra.stores.records import Records
@@ -143,7 +143,7 @@ class Ledger(LedgerReader):
             LedgerConflict: this pool and valuation were posted with other amounts.
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             book = self._book(session, pool, period)
             row, known = session.get(PoolRow, pool_key(pool, period)), book.by(posting.valuation)
             if row is not None and known is not None:
@@ -244,8 +244,7 @@ class Ledger(LedgerReader):
         """Record the credit table of a run, unless it already is the run's latest."""
         records = Records(self.engine, self.witness)
         records.prepare()
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
+        with writing_alone(self.engine) as session:
             latest = session.scalars(latest_credit(run)).first()
             if latest is None or (latest.stage, latest.digest) != (stage, digest):
                 credit = CreditTableRow(run=run, stage=stage, digest=digest)

@@ -14,6 +14,7 @@ from royalty.infra.ledger.postings import RELEASED, REVERSALS, Head, LedgerConfl
 from royalty.infra.ledger.verification import Book, Summary, verified_page, verified_pages, verified_summary, verify
 from royalty.infra.ledger.witness import Witness
 from royalty.infra.stores.chain import pool_key
+from royalty.infra.stores.database import reading
 from royalty.infra.stores.keys import digest_of
 from royalty.infra.stores.tables import CreditTableRow, EvidenceRow, StatementRow
 
@@ -36,7 +37,7 @@ class LedgerReader:
     def heads(self, after: Head | None = None) -> list[Head]:
         """Heads of the statements after one, or else that of the last statement, as stored."""
         query = select(StatementRow.position, StatementRow.hash, StatementRow.id)
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             if after is None:
                 rows = session.execute(query.order_by(StatementRow.position.desc()).limit(1))
             else:
@@ -46,7 +47,7 @@ class LedgerReader:
 
     def exports_of(self, statement: str) -> list[Mapping[str, Any]]:
         """Verified evidence of the payment files of a statement, in the order of their records."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             exported = select(StatementRow.evidence).where(StatementRow.kind == "export")
             digests = session.scalars(exported.order_by(StatementRow.position)).all()
         contents = (self.evidence_of(digest) for digest in digests if digest is not None)
@@ -58,7 +59,7 @@ class LedgerReader:
         Raises:
             LedgerConflict: the row has other content than its digest says.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             row = session.get(EvidenceRow, digest)
             if row is not None and digest_of(row.content) != digest:
                 raise LedgerConflict(
@@ -78,7 +79,7 @@ class LedgerReader:
         """
         kinds = [kind] + ([RELEASED[kind]] if kind in RELEASED else [])
         kinds += [REVERSALS[entry_kind] for entry_kind in kinds if entry_kind in REVERSALS]
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return self._book(session, pool, period).sums(kinds)
 
     def accounts(self, pool: str, currency: str, contributors: Collection[str], *, period: str = "") -> dict[str, int]:
@@ -92,7 +93,7 @@ class LedgerReader:
         Raises:
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return self._book(session, pool, period).brought(currency, contributors)
 
     def terms(self, pool: str, valuation: str, *, period: str = "") -> dict[str, Any] | None:
@@ -101,7 +102,7 @@ class LedgerReader:
         Raises:
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             terms = self._book(session, pool, period).terms(valuation)
             return None if terms is None else dict(terms)
 
@@ -124,13 +125,13 @@ class LedgerReader:
         Raises:
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             book = self._book(session, pool, period)
             return book.departed(pool, currency, contributors, source, valuation)
 
     def credit_of(self, wanted: str) -> tuple[str, str] | None:
         """Find the latest credit by run name, or a credit table by its digest; return the run and the stage's key."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             row = session.scalars(latest_credit(wanted)).first()
             if row is None and len(wanted) >= 8:
                 by_digest = select(CreditTableRow).where(CreditTableRow.digest.startswith(wanted, autoescape=True))
@@ -139,12 +140,12 @@ class LedgerReader:
 
     def credited_runs(self) -> list[str]:
         """Names of the runs that have credit."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return list(session.scalars(select(CreditTableRow.run).distinct().order_by(CreditTableRow.run)))
 
     def statements(self) -> list[Posted]:
         """All statements, in the order of posting, as stored; `verify` checks them."""
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return listing(pages(session))
 
     def verified_statements(self) -> list[Posted]:
@@ -153,7 +154,7 @@ class LedgerReader:
         Raises:
             LedgerBroken: the ledger does not verify.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return listing(verified_pages(session, self.kept()))
 
     def summary(self, identity: str) -> Summary:
@@ -165,7 +166,7 @@ class LedgerReader:
             LedgerConflict: no statement has this ID.
             LedgerBroken: the header is not valid.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             found = verified_summary(session, identity)
         if found is None:
             raise unknown_statement(identity)
@@ -176,7 +177,7 @@ class LedgerReader:
 
         Read by the index of pools and contributors, so that it takes no longer in a large ledger.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return movements(session, contributor)
 
     def verified_history(self, contributor: str) -> list[Movement]:
@@ -188,7 +189,7 @@ class LedgerReader:
             LedgerBroken: a header or one of these statements does not verify.
         """
         found = self.history(contributor)
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             last = next(iter(self.heads()), None)
             deque(verified_pages(session, self.kept(), since=last), maxlen=0)
             for identity in dict.fromkeys(movement.statement for movement in found):
@@ -202,7 +203,7 @@ class LedgerReader:
             LedgerConflict: no statement has this ID.
             LedgerBroken: the statement does not verify.
         """
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             page = verified_page(session, identity)
             if page is None:
                 raise unknown_statement(identity)
@@ -216,7 +217,7 @@ class LedgerReader:
                 entries by number and sum only.
         """
         kept = [] if self.witness is None else self.witness.heads()
-        with Session(self.engine) as session:
+        with reading(self.engine) as session:
             return verify(session, kept, since, self.witness)
 
     def _book(self, session: Session, pool: str, period: str) -> Book:

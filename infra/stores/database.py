@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm import Session
 
 from royalty.infra.stores.artifacts import StoreError
 
@@ -16,7 +18,7 @@ SCHEMA = "10"
 """Version of the schema that this code reads and writes: the newest in `infra/stores/migrations`."""
 VERSION_TABLE = "royalty_version"
 LOCK = 0x726F79616C7479
-"""Key of the PostgreSQL advisory lock that a migration or posting holds until its transaction ends."""
+"""Key of the PostgreSQL advisory lock that a migration holds until its transaction ends."""
 CONNECT_SECONDS = 10
 ROWS_AT_ONCE = 50_000
 """Rows that are inserted at once."""
@@ -38,7 +40,7 @@ def open_database(url: str) -> Engine:
     try:
         with engine.connect() as connection:
             if _version(connection, address) != SCHEMA:
-                lock(connection)
+                _lock(connection)
                 _migrate(connection, _version(connection, address))  # read again: another process may have migrated it
                 connection.commit()
     except DBAPIError as error:
@@ -60,12 +62,46 @@ def _as_store_error(failed: ExceptionContext) -> StoreError | None:
     )
 
 
-def lock(connection: Connection) -> None:
-    """Block other migrations and postings until the transaction ends; on SQLite, block all other writers."""
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session that reads the database as it is at one moment, whatever others write meanwhile."""
+    with Session(engine) as session:
+        if not _isolated(session):
+            session.connection().exec_driver_sql("BEGIN")
+        yield session
+
+
+@contextmanager
+def writing_alone(engine: Engine) -> Iterator[Session]:
+    """A transaction that others of its kind and migrations wait for; it too reads one moment of the database.
+
+    Others go on adding rows to the run store on PostgreSQL; SQLite has one writer.
+    """
+    with Session(engine) as session, session.begin():
+        if _isolated(session):
+            # Locking a table is no query, so that the moment which is read begins after the wait for the others.
+            session.execute(text(f"LOCK TABLE {VERSION_TABLE} IN SHARE UPDATE EXCLUSIVE MODE"))
+        else:
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        yield session
+
+
+def _isolated(session: Session) -> bool:
+    """On PostgreSQL, let all queries of a session that begins now see the same moment. SQLite needs a BEGIN for it."""
+    if session.get_bind().dialect.name != "postgresql":
+        return False
+    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    return True
+
+
+def _lock(connection: Connection) -> None:
+    """Block other migrations and `writing_alone` until the transaction ends; on SQLite, block all other writers."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        return
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+    if inspect(connection).has_table(VERSION_TABLE):
+        connection.execute(text(f"LOCK TABLE {VERSION_TABLE} IN SHARE UPDATE EXCLUSIVE MODE"))
 
 
 def insert_rows(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.stores.database import lock
+from royalty.infra.stores.database import writing_alone
 from royalty.infra.stores.records import Seal
 from royalty.infra.stores.tables import ActRow, LinkSignatureRow, StatementRow
 
@@ -32,8 +32,7 @@ def sign_earlier_links(engine: Engine, seal: Seal | None) -> None:
     if seal is None or seal.seals("links"):
         return
     signed = 0
-    with Session(engine) as session, session.begin():
-        lock(session.connection())
+    with writing_alone(engine) as session:
         if session.scalars(select(LinkSignatureRow).limit(1)).first() is None:
             for chain, row in ROWS.items():
                 # Written without a key too, so that whoever opens the database next signs no link that was added since.

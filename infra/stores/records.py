@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from royalty.infra.stores.database import lock
+from royalty.infra.stores.database import writing_alone
 from royalty.infra.stores.lineage import Edge, Recorded, content_of, origin_key, origin_of
 from royalty.infra.stores.tables import (
     AnchorRow,
@@ -84,8 +84,7 @@ class Records:
         if self.seal is None or self.seal.seals("rows"):
             return
         signed = 0
-        with Session(self.engine) as session, session.begin():
-            lock(session.connection())
+        with writing_alone(self.engine) as session:
             if session.scalars(select(SignatureRow).limit(1)).first() is None:
                 for run, document in documents(session, written_rows(session)):
                     session.add(self._signature(self.seal, run, document))

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array, eye_array
-from sqlalchemy.orm import Session
 
 from royalty.infra.audit.checkpoints import Notary
 from royalty.infra.audit.pack import write_pack
@@ -38,7 +37,7 @@ from royalty.infra.pages.language import shipped_language
 from royalty.infra.servers.postgres import throwaway_postgres
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.infra.stores.chain import pool_key
-from royalty.infra.stores.database import lock, open_database
+from royalty.infra.stores.database import open_database, writing_alone
 from royalty.infra.stores.tables import PoolRow
 from royalty.models.payout.division import Division, Terms, divide_pool
 from royalty.models.payout.identities import overlaps, split
@@ -124,8 +123,7 @@ def periods(ledger: Ledger, _notary: Notary, _folder: Path, number: int) -> dict
     names, book = [f"contributor {i:07}" for i in range(number // 10)], Book(seal=ledger.witness)
     with timed(seconds, "write 60 periods"):
         for period in map(str, range(PERIODS)):
-            with Session(ledger.engine) as session, session.begin():
-                lock(session.connection())
+            with writing_alone(ledger.engine) as session:
                 pool = PoolRow(id=pool_key("fund", period), name="fund", period=period, currency="EUR")
                 session.add(pool)
                 session.flush()
