@@ -75,7 +75,13 @@ def run(
     configuration = as_credit_config(config)
     if (finished := repeated(configuration, accept_uncertainty, show_progress=show_progress)) is not None:
         return finished
-    with started(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=show_progress):
+    with started(
+        configuration.name,
+        flow="royalty.flows.credit",
+        works=[WORKER],
+        show_progress=show_progress,
+        configs=[configuration],
+    ):
         from royalty.flows.credit import credit
 
         return credit(configuration, accept_uncertainty)
@@ -118,7 +124,13 @@ def revalue(
         False
     """
     configuration = as_credit_config(config)
-    with started(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=show_progress):
+    with started(
+        configuration.name,
+        flow="royalty.flows.revalue",
+        works=[WORKER],
+        show_progress=show_progress,
+        configs=[configuration],
+    ):
         from royalty.flows.revalue import revalue
 
         return revalue(configuration, retrain_base, dry_run, accept_uncertainty)
@@ -172,7 +184,9 @@ def payout(
         500.0
     """
     terms = None if config is None else as_payout_config(config)
-    with started(credit, flow="royalty.flows.payout", works=(), show_progress=show_progress):
+    with started(
+        credit, flow="royalty.flows.payout", works=(), show_progress=show_progress, configs=[terms] if terms else ()
+    ):
         from royalty.flows.payout import payout
 
         return payout(

@@ -38,6 +38,14 @@ def _subclasses(parent: type[StageConfig]) -> Iterator[type[StageConfig]]:
 
 KEYS = {key for model in _subclasses(StageConfig) for key in model.model_fields}
 
+SIDES = {
+    key
+    for model in _subclasses(StageConfig)
+    for key, field in model.model_fields.items()
+    if Path in (field.annotation, *get_args(field.annotation))
+}
+"""Settings that are the path of a file or folder."""
+
 SOURCES: dict[str, type[StageConfig]] = {
     name: model
     for model in (*get_args(EmbeddedSource), *get_args(FileSource))
@@ -201,11 +209,11 @@ def _found(file: Path) -> Path:
 def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings of a run whose paths are resolved against a folder."""
     resolved = dict(values)
-    source, generator = values.get("data"), values.get("generator")
+    source, generator, payout = (values.get(key) for key in ("data", "generator", "payout"))
+    if isinstance(payout, Mapping):
+        resolved["payout"] = _sides_from(payout, folder)
     if isinstance(source, Mapping):
-        resolved["data"] = dict(source)
-        if isinstance(source.get("path"), str):
-            resolved["data"]["path"] = str(folder / _expanded(Path(source["path"])))
+        resolved["data"] = _sides_from(source, folder)
         if isinstance(source.get("files"), list | tuple):
             resolved["data"]["files"] = [str(folder / _expanded(Path(str(file)))) for file in source["files"]]
     if isinstance(generator, Mapping) and str(generator.get("base", "")).startswith((".", "/", "~")):
@@ -217,8 +225,8 @@ def _from_folder(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _sides_from(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings of a valuation whose paths are resolved against a folder."""
-    sides = {side: values[side] for side in ("train", "val", "generated") if isinstance(values.get(side), str)}
+    """Settings whose paths are resolved against a folder."""
+    sides = {side: values[side] for side in SIDES if isinstance(values.get(side), str)}
     return {**values, **{side: str(folder / _expanded(Path(path))) for side, path in sides.items()}}
 
 
@@ -287,9 +295,7 @@ def load_payout_config(
     Raises:
         ConfigError: as for `load_config`.
     """
-    values = dict(run_terms) if file is None else _parse(str(file), _read(file))
-    if file is not None and isinstance(values.get("payees"), str):
-        values["payees"] = str(file.absolute().parent / _expanded(Path(values["payees"])))
+    values = dict(run_terms) if file is None else _sides_from(_parse(str(file), _read(file)), file.absolute().parent)
     values |= {key: value for key, value in overrides.items() if value is not None}
     if any(debtor.values()):
         values["debtor"] = (values.get("debtor") or {}) | {key: value for key, value in debtor.items() if value}

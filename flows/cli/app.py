@@ -99,7 +99,13 @@ def run(
         return
     with (
         showing_refused(configuration.payout, as_json),
-        working(configuration.name, flow="royalty.flows.credit", works=[WORKER], show_progress=not as_json),
+        working(
+            configuration.name,
+            flow="royalty.flows.credit",
+            works=[WORKER],
+            show_progress=not as_json,
+            configs=[configuration],
+        ),
     ):
         from royalty.flows import credit
 

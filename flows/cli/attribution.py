@@ -37,7 +37,9 @@ def build(
     from royalty.flows.configuration import load_index_config
 
     configuration = load_index_config(config, {"train": train, "model": model, "version": version})
-    with working(None, flow="royalty.flows.attribution", works=WORKS, show_progress=not as_json):
+    with working(
+        None, flow="royalty.flows.attribution", works=WORKS, show_progress=not as_json, configs=[configuration]
+    ):
         from royalty.flows.attribution import build_index
 
         _print_index(build_index(configuration), as_json)

@@ -18,6 +18,7 @@ from royalty.models.base.errors import InputError
 
 if TYPE_CHECKING:
     from royalty.flows.credit import CreditResult
+    from royalty.tasks.config.base import StageConfig
     from royalty.tasks.config.payout import PayoutConfig
 
 STARTED = time.perf_counter()
@@ -43,13 +44,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 
 
 @contextmanager
-def working(known: str | None, *, flow: str, works: Sequence[str], show_progress: bool) -> Iterator[None]:
+def working(
+    known: str | None, *, flow: str, works: Sequence[str], show_progress: bool, configs: Sequence[StageConfig] = ()
+) -> Iterator[None]:
     """Run a flow inside `started` (see its arguments), and end its processes in order on SIGTERM or SIGINT."""
     from royalty.flows.starting import started
 
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
-    with started(known, flow=flow, works=works, show_progress=show_progress):
+    with started(known, flow=flow, works=works, show_progress=show_progress, configs=configs):
         from prefect.exceptions import TerminationSignal
 
         try:

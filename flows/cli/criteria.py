@@ -90,7 +90,9 @@ def _command(criterion: CriterionName) -> Any:
         from royalty.flows.configuration import load_criteria_config
 
         configuration = load_criteria_config(config, {"train": train, "generated": generated, "name": name})
-        with working(None, flow="royalty.flows.criteria", works=WORKS, show_progress=not as_json):
+        with working(
+            None, flow="royalty.flows.criteria", works=WORKS, show_progress=not as_json, configs=[configuration]
+        ):
             from royalty.flows.criteria import CRITERIA
 
             result = CRITERIA[criterion](configuration)

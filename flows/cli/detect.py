@@ -41,7 +41,7 @@ def detect(
 
     options = {"train": train, "val": val, "fdr": fdr, "trim": trim, "name": name, "unseen_label": unseen_label}
     configuration = load_detect_config(config, options)
-    with working(None, flow="royalty.flows.detect", works=WORKS, show_progress=not as_json):
+    with working(None, flow="royalty.flows.detect", works=WORKS, show_progress=not as_json, configs=[configuration]):
         from royalty.flows.detect import detect
 
         result = detect(configuration, out)

@@ -28,7 +28,7 @@ def distance(
     from royalty.flows.configuration import load_distance_config
 
     configuration = load_distance_config(config, {"first": first, "second": second, "name": name})
-    with working(None, flow="royalty.flows.distance", works=WORKS, show_progress=not as_json):
+    with working(None, flow="royalty.flows.distance", works=WORKS, show_progress=not as_json, configs=[configuration]):
         from royalty.flows.distance import distance
 
         result = distance(configuration)

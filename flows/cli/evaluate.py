@@ -58,7 +58,9 @@ def gallery(
     from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data)
-    with working(None, flow="royalty.flows.gallery", works=[WORKER], show_progress=not as_json):
+    with working(
+        None, flow="royalty.flows.gallery", works=[WORKER], show_progress=not as_json, configs=[configuration]
+    ):
         from royalty.flows.gallery import gallery as show
 
         result = show(configuration)
@@ -95,6 +97,7 @@ def detection(
         flow="royalty.flows.detection",
         works=["royalty.tasks.benchmarks.detection_worker", "royalty.tasks.benchmarks.validation_worker"],
         show_progress=not as_json,
+        configs=[configuration],
     ):
         from royalty.flows.detection import DetectionFailed, detection
 
@@ -124,6 +127,7 @@ def memorization(
         flow="royalty.flows.memorization",
         works=["royalty.tasks.items.embedding_worker", "royalty.tasks.items.memorization_worker"],
         show_progress=not as_json,
+        configs=[configuration],
     ):
         from royalty.flows.memorization import memorization
 
@@ -201,7 +205,9 @@ def _evaluate(
     run_name = name if len(selected) == 1 else None  # several presets keep their own names
     configurations = [load_config(file=config, preset=preset, name=run_name, data=data) for preset in selected]
     judgements = []
-    with working(None, flow="royalty.flows.evaluate", works=[WORKER], show_progress=not as_json):
+    with working(
+        None, flow="royalty.flows.evaluate", works=[WORKER], show_progress=not as_json, configs=configurations
+    ):
         from royalty.flows.evaluate import JUDGEMENTS
 
         for configuration in configurations:

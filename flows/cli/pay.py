@@ -92,7 +92,7 @@ def payout(
     overrides = {"pool": pool, "currency": currency, "name": name, "period": period, "execution_date": execution_date}
     configuration = load_payout_config(policy, run_terms, overrides, debtor)
     known, module = credit if run is None else run, "payout" if usage is None else "use"
-    with working(known, flow=f"royalty.flows.{module}", works=(), show_progress=not as_json):
+    with working(known, flow=f"royalty.flows.{module}", works=(), show_progress=not as_json, configs=[configuration]):
         format_: Any = export  # checked above
         options: Any = {"dry_run": dry_run, "export": format_, "accept_uncertainty": accept_uncertainty}
         pay: Callable[..., PayoutResult]

@@ -64,7 +64,13 @@ def revalue(
     try:
         with (
             showing_refused(configuration.payout, as_json),
-            working(configuration.name, flow="royalty.flows.revalue", works=[WORKER], show_progress=not as_json),
+            working(
+                configuration.name,
+                flow="royalty.flows.revalue",
+                works=[WORKER],
+                show_progress=not as_json,
+                configs=[configuration],
+            ),
         ):
             from royalty.flows.revalue import revalue
 

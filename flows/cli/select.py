@@ -32,7 +32,7 @@ def select(
 
     options = {"train": train, "val": val, "budget": budget, "method": method, "name": name}
     configuration = load_select_config(config, options)
-    with working(None, flow="royalty.flows.select", works=WORKS, show_progress=not as_json):
+    with working(None, flow="royalty.flows.select", works=WORKS, show_progress=not as_json, configs=[configuration]):
         from royalty.flows.select import select
 
         result = select(configuration, out)

@@ -21,7 +21,7 @@ def tune(
     from royalty.flows.configuration import load_config
 
     configuration = load_config(file=config, preset=preset, name=name, data=data)
-    with working(None, flow="royalty.flows.tune", works=[WORKER], show_progress=not as_json):
+    with working(None, flow="royalty.flows.tune", works=[WORKER], show_progress=not as_json, configs=[configuration]):
         from royalty.flows.tune import tune
 
         result = tune(configuration)

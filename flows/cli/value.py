@@ -52,7 +52,13 @@ def value(
 
     options = {"method": method, "train": train, "val": val, "name": name, "unseen_label": unseen_label}
     configuration = load_value_config(config, options)
-    with working(None, flow="royalty.flows.transport", works=_workers(method, pairs), show_progress=not as_json):
+    with working(
+        None,
+        flow="royalty.flows.transport",
+        works=_workers(method, pairs),
+        show_progress=not as_json,
+        configs=[configuration],
+    ):
         from royalty.flows.transport import value
 
         result = value(configuration, out, incremental, pairs)
@@ -107,6 +113,7 @@ def _match(config: Path | None, options: dict[str, Any], out: Path | None, as_js
         flow="royalty.flows.gmvaluator",
         works=["royalty.tasks.items.embedding_worker", "royalty.tasks.items.gmvaluator_worker"],
         show_progress=not as_json,
+        configs=[configuration],
     ):
         from royalty.flows.gmvaluator import gmvaluator
 

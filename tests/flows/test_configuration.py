@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from royalty.flows.configuration import ConfigError, load_config
+from royalty.flows.configuration import (
+    ConfigError,
+    load_config,
+    load_detect_config,
+    load_distance_config,
+    load_memorization_config,
+)
+from royalty.flows.named_files import check_files
 from royalty.flows.preset_files import preset_names
+from royalty.flows.starting import started
 from royalty.infra.stores.database import open_database
 from royalty.infra.stores.runstore import ConfigConflict, RunStore
 from royalty.tasks.config.credit import CreditConfig
@@ -44,6 +54,38 @@ def test_folder_is_looked_up_from_the_file(tmp_path: Path) -> None:
     assert config.name == "scans"
     assert isinstance(config.data, FolderSource)
     assert config.data.path == tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("load", "text", "key"),
+    [
+        (load_distance_config, "first: a\nsecond: b\n", "second"),
+        (load_memorization_config, "train: a\ngenerated: b\nheld_out: c\n", "held_out"),
+        (load_detect_config, "train: a\nval: b\n", "val"),
+        (load_config, "data: {source: digits}\npayout: {payees: c.csv}\n", "payout.payees"),
+    ],
+)
+def test_every_file_is_looked_up_from_the_configuration_and_told_before_a_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Any, text: str, key: str
+) -> None:
+    monkeypatch.chdir("/")
+    monkeypatch.setattr("royalty.infra.servers.session.session", None)
+    (tmp_path / "mine.yaml").write_text(text)
+    config = load(tmp_path / "mine.yaml", {}) if load is not load_config else load(tmp_path / "mine.yaml")
+    (tmp_path / "a").mkdir()  # what is there is not named
+    named = attrgetter(key)(config)
+    assert named.parent == tmp_path
+    with (
+        pytest.raises(ConfigError, match=f"`{key}` is {named}, which does not exist.* Name a file or folder"),
+        started(None, flow="royalty.flows.credit", works=(), show_progress=False, configs=[config]),
+    ):
+        pass
+
+
+def test_a_file_whose_name_is_too_long_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"data: {{source: folder, path: {'a' * 300}}}\n")
+    with pytest.raises(ConfigError, match=r"`data.path` is .*aaa, which cannot be read: File name too long"):
+        check_files(load_config(tmp_path / "mine.yaml"))
 
 
 def test_a_place_of_images_is_that_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
