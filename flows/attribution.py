@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow
 
+from royalty.flows.embedding import embed_items
 from royalty.flows.mistakes import explained
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
@@ -18,7 +19,7 @@ from royalty.models.base.policy import Policy
 from royalty.tasks.attribution.credentials import Signing
 from royalty.tasks.attribution.indexing import add_items, build_items, described
 from royalty.tasks.config.attribution import IndexConfig
-from royalty.tasks.items.reading import common_side, embed, read
+from royalty.tasks.items.reading import common_side, read
 from royalty.tasks.items.stages import ReadOutputs
 from royalty.tasks.stages.weights import check_weights
 
@@ -96,7 +97,7 @@ def _embedded(source: Path, size: int, encoder: str, policy: Policy, resolution:
     items = read(source, size, policy=policy).outputs
     if items.shape is None:
         return items, "features"
-    return items, embed(items, encoder, "", resolution).outputs.encoder
+    return items, embed_items(items, encoder, "", resolution).outputs.encoder
 
 
 def attribute(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from prefect import flow
 
+from royalty.flows.embedding import embed_items
 from royalty.flows.runner import RUNNER
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home
@@ -44,7 +45,7 @@ from royalty.tasks.benchmarks.generators import (
 from royalty.tasks.benchmarks.subset_stages import SubsetsJudged
 from royalty.tasks.config.criteria_settings import CriteriaSettings
 from royalty.tasks.items.gmvaluator import match
-from royalty.tasks.items.reading import alike, embed, read
+from royalty.tasks.items.reading import alike, read
 from royalty.tasks.items.stages import ItemsOutputs
 from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
@@ -266,10 +267,10 @@ def matched(
 ) -> list[Judged]:
     """Matches by GMValuator with each re-ranking; with `calibrate`, also without image quality."""
     seen_at = config.matching("none").seen_at(items.shape)
-    embed(items, config.encoder, "", seen_at)
+    embed_items(items, config.encoder, "", seen_at)
     judged = []
     for made in sets:
-        encoder = embed(made.images, config.encoder, "", seen_at).outputs.encoder
+        encoder = embed_items(made.images, config.encoder, "", seen_at).outputs.encoder
         for rerank in config.rerank:
             sides = items, made.images, encoder
             values = match(*sides, config.matching(rerank)).outputs

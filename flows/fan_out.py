@@ -1,12 +1,13 @@
-"""Distribute coalitions over the task runner of the flow."""
+"""Distribute work over the task runner of the flow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from prefect import unmapped
 from prefect.exceptions import TerminationSignal
-from prefect.futures import as_completed
+from prefect.futures import PrefectFutureList, as_completed
 
 from royalty.infra.processes.progress import Advance, progress
 from royalty.infra.processes.workers import stop_all
@@ -16,6 +17,8 @@ from royalty.tasks.config.credit import CreditConfig
 from royalty.tasks.credit.coalitions import measure_together, shares, side_by_side, unfinished
 from royalty.tasks.credit.plan import CoalitionPlan
 from royalty.tasks.stages.task import check_may_compute
+
+Result = TypeVar("Result")
 
 
 def measure_all(pending: Sequence[CoalitionPlan], config: CreditConfig) -> None:
@@ -55,3 +58,15 @@ def fan_out(
         stop_all()
         raise
     return elsewhere
+
+
+def results_of(futures: PrefectFutureList[Result], advance: Advance) -> list[Result]:
+    """Wait for all futures, and return their results in order."""
+    try:
+        for future in as_completed(list(futures)):
+            future.result()
+            advance(1)
+    except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
+        stop_all()
+        raise
+    return [future.result() for future in futures]

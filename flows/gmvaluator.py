@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.configuration import as_gmvaluator_config
+from royalty.flows.embedding import embed_items
 from royalty.flows.mistakes import explained
 from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
@@ -17,7 +18,7 @@ from royalty.infra.workspace import check_home
 from royalty.models.data.permission import refusal_notes
 from royalty.tasks.config.gmvaluator import GMValuatorConfig
 from royalty.tasks.items.gmvaluator import match
-from royalty.tasks.items.reading import alike, common_side, embed, read
+from royalty.tasks.items.reading import alike, common_side, read
 from royalty.tasks.items.writing import check_out, write_matches
 from royalty.tasks.stages.weights import check_weights
 
@@ -65,8 +66,8 @@ def gmvaluator(config: GMValuatorConfig | dict[str, Any] | str, out: Path | None
     encoder = ""
     if train.shape is not None or generated.shape is not None:
         seen_at = config.matching.seen_at(train.shape)
-        embed(train, config.matching.encoder, "", seen_at)
-        encoder = embed(generated, config.matching.encoder, "", seen_at).outputs.encoder
+        embed_items(train, config.matching.encoder, "", seen_at)
+        encoder = embed_items(generated, config.matching.encoder, "", seen_at).outputs.encoder
     matched = match(train, generated, encoder, config.matching)
     notes = list(refusal_notes(listed))
     published = write_matches(config, train.items, generated.items, matched, out, notes)

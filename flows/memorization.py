@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 
 from royalty.flows.configuration import as_memorization_config
+from royalty.flows.embedding import embed_items
 from royalty.flows.mistakes import explained
 from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
@@ -16,7 +17,7 @@ from royalty.infra.workspace import check_home
 from royalty.models.base.errors import InputError
 from royalty.tasks.config.memorization import MemorizationConfig
 from royalty.tasks.items.memorization import judge_memorization, write_memorization
-from royalty.tasks.items.reading import alike, common_side, embed, read
+from royalty.tasks.items.reading import alike, common_side, read
 from royalty.tasks.stages.weights import check_weights
 
 
@@ -64,7 +65,7 @@ def memorization(config: MemorizationConfig | dict[str, Any] | str) -> Memorizat
         raise InputError("copies are looked for among images, and features are given; give folders or Parquet files")
     seen_at = config.seen_at(size)
     for side in sides:
-        encoder = embed(side, config.encoder, "", seen_at).outputs.encoder
+        encoder = embed_items(side, config.encoder, "", seen_at).outputs.encoder
     train, generated, *held_out = sides
     tested = judge_memorization(train, generated, held_out[0] if held_out else None, encoder, config)
     published = write_memorization(config, tested)

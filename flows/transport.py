@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from prefect import flow, unmapped
-from prefect.exceptions import TerminationSignal
-from prefect.futures import PrefectFutureList, as_completed
 
 from royalty.flows.configuration import as_value_config
+from royalty.flows.embedding import embed_items
+from royalty.flows.fan_out import results_of
 from royalty.flows.mistakes import explained
 from royalty.flows.naming import named
 from royalty.flows.runner import RUNNER
-from royalty.infra.processes.progress import Advance, progress
-from royalty.infra.processes.workers import stop_all
+from royalty.infra.processes.progress import progress
 from royalty.infra.settings import settings
 from royalty.infra.workspace import check_home, place_of
 from royalty.models.base.policy import Policy
@@ -23,7 +22,7 @@ from royalty.models.data.permission import refusal_notes
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.pairs import compare_pairs, read_pairs
-from royalty.tasks.items.reading import alike, embed, read, train_encoder
+from royalty.tasks.items.reading import alike, read, train_encoder
 from royalty.tasks.items.stages import Sides, Valued
 from royalty.tasks.items.valuing import (
     agree_shares,
@@ -38,8 +37,6 @@ from royalty.tasks.items.valuing import (
 from royalty.tasks.items.writing import check_out, write_values
 from royalty.tasks.stages.stage import TableRow
 from royalty.tasks.stages.weights import check_weights
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -130,14 +127,14 @@ def read_sides(
     listed = read(train_path, encoding.size, policy=policy).outputs
     notes = list(refusal_notes(listed))
     if val_path is None:
-        encoder = "" if listed.shape is None else embed(listed, encoding.encoder, "").outputs.encoder
+        encoder = "" if listed.shape is None else embed_items(listed, encoding.encoder, "").outputs.encoder
         return Sides(listed.items, "", encoder), notes
     train, val = alike(listed, read(val_path, encoding.size).outputs)
     if train.shape is None and val.shape is None:
         return Sides(train.items, val.items), notes
     model = train_encoder(val, encoding, seed).outputs.model if encoding.trained_here else ""
-    embed(train, encoding.encoder, model)
-    return Sides(train.items, val.items, embed(val, encoding.encoder, model).outputs.encoder), notes
+    embed_items(train, encoding.encoder, model)
+    return Sides(train.items, val.items, embed_items(val, encoding.encoder, model).outputs.encoder), notes
 
 
 def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Valued:
@@ -152,15 +149,3 @@ def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Val
     with progress("Value items", len(parts)) as advance:
         valued = results_of(value_share.map(parts, firsts, ground, unmapped(agreed.outputs.agreement), place), advance)
     return join_shares(config, sides, planned, agreed, valued)
-
-
-def results_of(futures: PrefectFutureList[Result], advance: Advance) -> list[Result]:
-    """Wait for all futures, and return their results in order."""
-    try:
-        for future in as_completed(list(futures)):
-            future.result()
-            advance(1)
-    except TerminationSignal:  # while a flow runs, Prefect turns SIGTERM into this
-        stop_all()
-        raise
-    return [future.result() for future in futures]

@@ -15,6 +15,12 @@ from royalty.models.data.labelled import Items
 EMBEDDED_TOGETHER = 4096
 """Images in a shard of embeddings; at most this many are embedded again after a crash."""
 
+EMBEDDED_IN_A_SHARE = 1024
+"""Images that a worker of a cluster embeds in one task."""
+
+ROWS, FEATURES = "rows", "features"
+"""Names of the arrays of a share in its artifacts."""
+
 
 class Named(Protocol):
     """An encoder or quality model whose name identifies everything that its results depend on."""
@@ -33,15 +39,18 @@ def embed_missing(
     embeddings: EmbeddingStore, net: Embedder, images: np.ndarray, ids: Sequence[str], advance: Advance
 ) -> int:
     """Embed and store the images that have no embedding by this encoder; returns their number."""
-    key = embedding_key(net, images)
-    known = embeddings.found(key, ids).stored
-    missing = np.flatnonzero(~known)
-    advance(int(known.sum()))
+    key, missing = embedding_key(net, images), missing_rows(embeddings, net, images, ids)
+    advance(len(ids) - len(missing))
     for start in range(0, len(missing), EMBEDDED_TOGETHER):
         rows = missing[start : start + EMBEDDED_TOGETHER]
         features = net.features(images[rows], progress=advance)
         embeddings.add(key, [ids[row] for row in rows], features)
     return len(missing)
+
+
+def missing_rows(embeddings: EmbeddingStore, net: Named, images: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """Rows of the images that have no embedding by this encoder, int64, `(missing,)`."""
+    return np.flatnonzero(~embeddings.found(embedding_key(net, images), ids).stored)
 
 
 def embedding_key(net: Named, images: np.ndarray) -> str:

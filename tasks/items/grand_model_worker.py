@@ -11,9 +11,10 @@ from royalty.infra.settings import cores
 from royalty.models.data.labelled import Items
 from royalty.models.data.stored import open_set
 from royalty.tasks.credit.listed import columns_of
+from royalty.tasks.items.embedding_stages import EmbedInputs
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
-from royalty.tasks.items.stages import EmbedInputs, MatchInputs, MatchOutputs
+from royalty.tasks.items.stages import MatchInputs, MatchOutputs
 from royalty.tasks.items.stored_items import ASKED, keep_items
 from royalty.tasks.stages.context import StageContext
 from royalty.tasks.stages.loading import load_sampler

@@ -1,4 +1,4 @@
-"""Read the items of a source, and embed their images."""
+"""Read the items of a source, and train an encoder on them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,17 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import Workspace, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.base.policy import NO_POLICY, Policy
-from royalty.models.base.registry import entries_of, modules_of
 from royalty.models.base.resolution import MOST
 from royalty.models.data.attributes import table_of
 from royalty.models.data.folder import list_images
 from royalty.models.data.labelled import count_items, typical_side
-from royalty.models.encoders.registry import ENCODERS
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.items.stages import (
     COLOUR,
-    EMBED,
     READ_ITEMS,
     TRAIN_ENCODER,
     Coloured,
     ColourInputs,
-    Embedded,
-    EmbedInputs,
     EncoderInputs,
     EncoderTrained,
     ItemsOutputs,
@@ -47,9 +42,8 @@ LEAST_SIDE = 8
 """Side in pixels of the smallest images that are read."""
 
 if TYPE_CHECKING:
-    from royalty.tasks.items import embedding_worker, encoder_worker, reading_worker
+    from royalty.tasks.items import encoder_worker, reading_worker
 else:
-    embedding_worker = Deferred("royalty.tasks.items.embedding_worker")
     encoder_worker = Deferred("royalty.tasks.items.encoder_worker")
     reading_worker = Deferred("royalty.tasks.items.reading_worker")
 
@@ -129,19 +123,6 @@ def train_encoder(val: ItemsOutputs, encoding: EncodingConfig, seed: int) -> Enc
     return run_in_worker(
         TRAIN_ENCODER, inputs, encoder_worker.train_encoder, title="Train encoder", total=encoding.steps
     )
-
-
-@task(name="embed items", cache_policy=NO_CACHE)
-def embed(items: ItemsOutputs, encoder: str, model: str, resolution: int | None = None) -> Embedded:
-    """Embed the images that have no embedding yet.
-
-    Args:
-        model: digest of the weights if the encoder was trained here; else "".
-        resolution: side in pixels at which the encoder sees images; None: its default.
-    """
-    inputs = EmbedInputs(items.items, encoder, model, resolution)
-    also = modules_of(entries_of((encoder, ENCODERS)))
-    return run_in_worker(EMBED, inputs, embedding_worker.embed, title="Embed", total=items.count, also=also)
 
 
 def _names(path: Path) -> str:

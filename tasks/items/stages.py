@@ -101,36 +101,6 @@ class EncoderOutputs:
 
 
 @dataclass(frozen=True)
-class EmbedInputs:
-    """Digest of items, and the encoder of their images.
-
-    Attributes:
-        encoder: name of the encoder.
-        model: digest of its weights if it was trained here; else "".
-        resolution: side in pixels at which it sees images; None: its default.
-    """
-
-    items: str
-    encoder: str
-    model: str
-    resolution: int | None = None
-
-
-@dataclass(frozen=True)
-class EmbedOutputs:
-    """Embedded images.
-
-    Attributes:
-        encoder: key of their embeddings in the store.
-        embedded: number of images that were not embedded before.
-    """
-
-    encoder: str
-    embedded: int
-    busy_seconds: float
-
-
-@dataclass(frozen=True)
 class Sides:
     """Digests of the items of both sides of a valuation, `val` "" without validation.
 
@@ -355,7 +325,6 @@ class MatchOutputs:
 READ_ITEMS = Stage("read-items", ReadInputs, ReadOutputs)
 COLOUR = Stage("colour", ColourInputs, ItemsOutputs)
 TRAIN_ENCODER = Stage("train-encoder", EncoderInputs, EncoderOutputs)
-EMBED = Stage("embed", EmbedInputs, EmbedOutputs)
 VALUE = Stage("value", ValueInputs, ValueOutputs)
 DETECT_ITEMS = Stage("detect-items", DetectItemsInputs, DetectItemsOutputs)
 PLAN_SHARES = Stage("plan-shares", PlanInputs, PlanOutputs)
@@ -367,7 +336,6 @@ MATCH = Stage("gmvaluator", MatchInputs, MatchOutputs)
 ItemsRead = Finished[ReadInputs, ReadOutputs]
 Coloured = Finished[ColourInputs, ItemsOutputs]
 EncoderTrained = Finished[EncoderInputs, EncoderOutputs]
-Embedded = Finished[EmbedInputs, EmbedOutputs]
 Valued = Finished[ValueInputs, ValueOutputs]
 ItemsDetected = Finished[DetectItemsInputs, DetectItemsOutputs]
 Planned = Finished[PlanInputs, PlanOutputs]

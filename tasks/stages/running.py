@@ -72,6 +72,16 @@ def run_here(
     return run_stage(stage, inputs, compute, modules=(module_of(compute), *also), one_by_one=one_by_one)
 
 
+def is_kept(
+    stage: Stage[Inputs, Outputs],
+    inputs: Inputs,
+    function: Callable[[Inputs, StageContext], object],
+    *also: str,
+) -> bool:
+    """Whether `run_in_worker` would reuse a stage."""
+    return _whole(open_workspace(settings()), stage, stage.key(inputs, (module_of(function), *also))) is not None
+
+
 def is_current(
     stage: Stage[Inputs, Outputs],
     finished: Finished[Inputs, Outputs],

@@ -21,9 +21,10 @@ from royalty.models.generators.generator import NOTHING_ELSE
 from royalty.models.generators.registry import build_generator
 from royalty.tasks.config.matching import GrandMatching, Matching
 from royalty.tasks.items import gmvaluator_worker, reading
+from royalty.tasks.items.embedding_stages import EmbedInputs
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.grand_model_worker import match_model
-from royalty.tasks.items.stages import COLOUR, MATCH, ColourInputs, EmbedInputs, ItemsOutputs, MatchInputs
+from royalty.tasks.items.stages import COLOUR, MATCH, ColourInputs, ItemsOutputs, MatchInputs
 from royalty.tasks.items.stored_items import keep_items, load_items, load_values
 from royalty.tasks.stages.context import open_stores, stage_context
 from royalty.tasks.stages.stage import Finished, as_json

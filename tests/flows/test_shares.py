@@ -21,12 +21,12 @@ from royalty.models.valuation.batches import Plan, open_share
 from royalty.models.valuation.sava import sava_values
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items import planning_worker, shares_worker
+from royalty.tasks.items.embedding_stages import EmbedInputs
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.embeddings import features_of
 from royalty.tasks.items.stages import (
     PLAN_SHARES,
     AgreeInputs,
-    EmbedInputs,
     Kept,
     PlanInputs,
     PlanOutputs,
