@@ -75,7 +75,7 @@ def measure(folder: Path) -> None:
     masks = pool()
     config = royalty.load_config(preset="letters", name="letters-pool").model_dump(mode="json")
     config["coalitions"]["count"] = len(masks)
-    config["shapley"]["estimator"] = "mixed"  # what is estimated in this run is not used
+    config["credit"]["estimator"] = "mixed"  # what is estimated in this run is not used
     with patch("royalty.tasks.credit.coalitions.sample_coalitions", lambda *_, **__: masks):
         result = royalty.run(config, accept_uncertainty=True)
     names = sorted(row["contributor"] for row in result.rows)
