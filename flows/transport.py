@@ -46,13 +46,14 @@ class ValueResult:
     Attributes:
         items: number of items valued.
         table: digest of the table of values.
-        folder: contains `values.parquet` and its pictures, `contributors.csv` where there are contributors, and for
-            LAVA `validation.parquet`, the values of the validation items.
+        folder: contains `values.parquet` and its pictures, `contributors.csv` where there are contributors, for LAVA
+            `validation.parquet`, the values of the validation items, and for SAVA `batches.csv`, those of the batches.
         diagnostics: diagnostics of the method, such as `marginal_error`.
         notes: sentences on the items that a reader must know.
         contributors: number of items, sum and mean of their values (`contributor`, `items`, `value`, `mean`), highest
             sum first; None if the training set names no contributors.
         val_table: digest of the table of values of the validation items; "" for another method.
+        batch_table: digest of the table of values of SAVA's batches, `batches.csv`; "" for another method.
         pairs, pairs_compared: number of pairs of items in `pairs.csv`, and of those with a difference.
     """
 
@@ -65,6 +66,7 @@ class ValueResult:
     notes: list[str] = field(default_factory=list)
     contributors: list[TableRow] | None = None
     val_table: str = ""
+    batch_table: str = ""
     pairs: int = 0
     pairs_compared: int = 0
 
@@ -108,6 +110,7 @@ def value(
         notes=notes,
         contributors=valued.outputs.contributors,
         val_table=valued.outputs.val_table,
+        batch_table=valued.outputs.batch_table,
         pairs=len(asked),
         pairs_compared=0 if compared is None else compared.outputs.compared,
     )
@@ -145,7 +148,9 @@ def value_in_shares(config: ValueConfig, sides: Sides, incremental: bool) -> Val
     with progress("Transport batches", len(parts)) as advance:
         solved = results_of(solve_share.map(parts, ground, place), advance)
     agreed = agree_shares(planned, solved)
+    if config.valuing.form == "paper":  # its values follow from the transports
+        return join_shares(config, sides, planned, agreed, [share.outputs.share for share in solved])
     firsts = [sum(plan.batches[:number]) for number in range(len(parts))]
     with progress("Value items", len(parts)) as advance:
         valued = results_of(value_share.map(parts, firsts, ground, unmapped(agreed.outputs.agreement), place), advance)
-    return join_shares(config, sides, planned, agreed, valued)
+    return join_shares(config, sides, planned, agreed, [share.outputs.values for share in valued])

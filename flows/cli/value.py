@@ -81,6 +81,8 @@ def value(
     console.print(f"Table       {out or result.folder + '/values.parquet'}", soft_wrap=True)
     if result.val_table:
         console.print(f"Validation  {result.folder}/validation.parquet", soft_wrap=True)
+    if result.batch_table:
+        console.print(f"Batches     {result.folder}/batches.csv", soft_wrap=True)
     if result.pairs:
         console.print(
             f"Pairs       {result.folder}/pairs.csv: {result.pairs_compared} of {result.pairs} have a difference",

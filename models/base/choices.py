@@ -19,6 +19,7 @@ ImportanceName = Literal["magnitude", "taylor", "random"]
 PruningScope = Literal["layer", "global"]
 
 SolverName = Literal["royalty", "geomloss"]
+SavaForm = Literal["joint", "paper"]
 
 Others = Literal["leave-out", "one-contributor"]
 EmojiLabel = Literal["group", "subgroup"]

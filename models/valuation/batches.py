@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from royalty.models.base.choices import SavaForm
 from royalty.models.base.errors import InputError
 from royalty.models.base.serialization import open_packed, pack, packed_pieces, unpack
 from royalty.models.valuation.ground import Batch, Ground, Options, chunks, survey
@@ -75,11 +76,13 @@ class Plan:
         val: batches of validation items.
         shares: for each share of the work, the positions of its batches of training items; empty if the caller
             provided batches.
+        form: how values follow from the transports; see `royalty.models.valuation.sava.sava_values`.
     """
 
     ground: Ground
     val: tuple[Batch, ...]
     shares: tuple[BatchPositions, ...]
+    form: SavaForm = "joint"
 
     @property
     def rows(self) -> BatchPositions:
@@ -102,7 +105,8 @@ class Plan:
             arrays[f"rows {index}"] = rows
         numbers = {"scale": self.ground.scale, "epsilon": self.ground.epsilon, "items": self.ground.items}
         counts = {"val": len(self.val), "shares": [len(share) for share in self.shares]}
-        return pack(arrays, {"options": asdict(self.ground.options), "ground": numbers, "counts": counts})
+        options = asdict(self.ground.options)
+        return pack(arrays, {"options": options, "ground": numbers, "counts": counts, "form": self.form})
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Plan:
@@ -117,7 +121,9 @@ class Plan:
         counts = description["counts"]
         val = tuple((arrays[f"val {index}"], arrays.get(f"val labels {index}")) for index in range(counts["val"]))
         rows = (arrays[f"rows {index}"] for index in range(sum(counts["shares"])))
-        return cls(ground, val, tuple(tuple(islice(rows, count)) for count in counts["shares"]))
+        # Plans of earlier versions lack the form.
+        form = description.get("form", "joint")
+        return cls(ground, val, tuple(tuple(islice(rows, count)) for count in counts["shares"]), form)
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,8 @@ class Share:
             constant that gives the sources' potentials a mean of zero.
         marginal_error: the largest of all transports.
         iterations: total passes over the costs.
+        gradients: in the paper's form, `(items, validation batches)`, batch by batch, the calibrated gradients of each
+            item within its batch; None in the joint form, which has no use for them.
     """
 
     sizes: np.ndarray
@@ -139,18 +147,23 @@ class Share:
     potentials: tuple[np.ndarray, ...]
     marginal_error: float
     iterations: int
+    gradients: np.ndarray | None = None
 
     def to_bytes(self) -> bytes:
         arrays = {f"potentials {index}": potential for index, potential in enumerate(self.potentials)}
-        numbers = {"marginal_error": self.marginal_error, "iterations": self.iterations}
-        return pack({**arrays, "sizes": self.sizes, "distances": self.distances, "duals": self.duals}, numbers)
+        arrays |= {"sizes": self.sizes, "distances": self.distances, "duals": self.duals}
+        if self.gradients is not None:
+            arrays["gradients"] = self.gradients
+        return pack(arrays, {"marginal_error": self.marginal_error, "iterations": self.iterations})
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Share:
         arrays, numbers = unpack(payload)
         distances = arrays["distances"]
         potentials = tuple(arrays[f"potentials {index}"] for index in range(distances.shape[1]))
-        return cls(arrays["sizes"], distances, arrays["duals"], potentials, **numbers)
+        return cls(
+            arrays["sizes"], distances, arrays["duals"], potentials, **numbers, gradients=arrays.get("gradients")
+        )
 
 
 @dataclass(frozen=True)
@@ -163,6 +176,8 @@ class BatchTransport:
         distance: of the transport between batches.
         marginal_error: the largest of all transports.
         iterations: total passes over the costs.
+        sizes: items of each batch, `(batches,)`.
+        values: of the batches, `(batches,)`, higher is better (SAVA, eq. 9 and 10, with the sign reversed).
     """
 
     potentials: tuple[np.ndarray, ...]
@@ -170,17 +185,19 @@ class BatchTransport:
     distance: float
     marginal_error: float
     iterations: int
+    sizes: np.ndarray
+    values: np.ndarray
 
     def to_bytes(self) -> bytes:
         arrays = {f"potentials {index}": potential for index, potential in enumerate(self.potentials)}
         numbers = {name: getattr(self, name) for name in ("distance", "marginal_error", "iterations")}
-        return pack({**arrays, "sent": self.sent}, numbers)
+        return pack({**arrays, "sent": self.sent, "sizes": self.sizes, "values": self.values}, numbers)
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> BatchTransport:
         arrays, numbers = unpack(payload)
-        sent = arrays["sent"]
-        return cls(tuple(arrays[f"potentials {index}"] for index in range(sent.shape[1])), sent, **numbers)
+        potentials = tuple(arrays[f"potentials {index}"] for index in range(arrays["sent"].shape[1]))
+        return cls(potentials, **{name: arrays[name] for name in ("sent", "sizes", "values")}, **numbers)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ class SavaValuer(_Valuer):
         max_iterations: int = MAX_ITERATIONS,
         batch_size: int = 1024,
         stratify: bool = True,
+        form: str = "joint",
         seed: int = 0,
         device: str | None = None,
     ) -> None:
@@ -139,6 +140,7 @@ class SavaValuer(_Valuer):
         self.max_iterations = max_iterations
         self.batch_size = batch_size
         self.stratify = stratify
+        self.form = form
         self.seed = seed
         self.device = device
 

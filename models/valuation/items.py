@@ -24,11 +24,16 @@ class ItemValues:
         diagnostics: of the method, by name; numbers, text, or lists of numbers.
         val_values: float64, `(validation items,)`, values of the validation items; higher is better. None for a method
             that does not value them.
+        batches: integers, `(items,)`, the number of each item's batch, from 0, or -1 for an item in no batch. None for
+            a method without batches.
+        batch_values: float64, `(batches,)`, values of the batches as a whole; higher is better. None likewise.
     """
 
     values: np.ndarray
     diagnostics: dict[str, Any]
     val_values: np.ndarray | None = field(default=None, kw_only=True)
+    batches: np.ndarray | None = field(default=None, kw_only=True)
+    batch_values: np.ndarray | None = field(default=None, kw_only=True)
 
 
 def contributor_values(values: np.ndarray, contributors: Sequence[str]) -> dict[str, float]:
@@ -76,7 +81,7 @@ def contributor_rows(values: np.ndarray, contributors: Sequence[str]) -> list[di
 
 
 def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
-    """Extend values of some items to all items; the other items get the lowest value.
+    """Extend values of some items to all items; the other items get the lowest value, and are in no batch.
 
     Args:
         values: of the items where `known` is True, in their order.
@@ -85,4 +90,8 @@ def with_lowest(values: ItemValues, known: np.ndarray) -> ItemValues:
     extended = np.full(len(known), values.values.min())
     extended[known] = values.values
     diagnostics = {**values.diagnostics, "unseen_labels": int((~known).sum())}
-    return replace(values, values=extended, diagnostics=diagnostics)
+    batches = values.batches
+    if batches is not None:
+        batches = np.full(len(known), -1)
+        batches[known] = values.batches
+    return replace(values, values=extended, diagnostics=diagnostics, batches=batches)

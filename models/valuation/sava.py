@@ -7,21 +7,23 @@ its dual potentials, weighted by the mass that its batch sends to each validatio
 In the paper, an item's potential is relative to the other items of its batch, so values of different batches are not on
 one scale. But the potentials of the sources follow from those of the targets, which are the same for all training
 batches. Here the potentials of a validation batch are averaged over training batches, and one more pass computes every
-item's potential from that average. All items are then valued on one scale, independently of their batch.
+item's potential from that average. All items are then valued on one scale, independently of their batch. The paper's
+form is available beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from royalty.models.base.arrays import as_device, as_features, as_labels, as_seed, as_whole
+from royalty.models.base.choices import SavaForm
 from royalty.models.base.errors import InputError
 from royalty.models.valuation.batches import (
     Batching,
@@ -53,6 +55,7 @@ def sava_values(
     max_iterations: int = MAX_ITERATIONS,
     batch_size: int = 1024,
     stratify: bool = True,
+    form: SavaForm = "joint",
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: Callable[[int], None] | None = None,
@@ -77,16 +80,22 @@ def sava_values(
         batch_size: approximate number of items in a batch.
         stratify: whether each batch has the label proportions of all items, to within one item; if False, batches are
             drawn at random.
+        form: `joint`, or `paper` for the values as published (eq. 13 and 14): -sum over j of P_ij calibrated(f^ij),
+            where P sums to one over all pairs of batches. They sum to zero in every batch.
         seed: of the draw of batches.
         progress: called with 1 after each batch of training items.
 
     Returns:
-        Values, higher is better; diagnostics: the largest `marginal_error` of a pair of batches; `joint_error`, the
-        marginal error of the mean potentials on all training items; total `iterations`; `distance` of the transport
-        between batches; `batches`; `epsilon` as used; `scale`; `label_distances`.
+        Values, higher is better; `batches`, the number of each item's batch; and `batch_values` (eq. 9 and 10, with the
+        sign reversed): the negative calibrated gradients of the transport between batches, how much closer to
+        validation the set would be with more of a batch. Diagnostics: the largest `marginal_error` of a pair of
+        batches; `joint_error`, the marginal error of the mean potentials on all training items (joint form only); total
+        `iterations`; `distance` of the transport between batches; `batches`; `epsilon` as used; `scale`;
+        `label_distances`.
 
     Raises:
-        InputError: as for `lava_values`; batches that can be iterated over only once; a batch size below 1.
+        InputError: as for `lava_values`; batches that can be iterated over only once; a batch size below 1; an
+            unknown form.
         NotConverged: the tolerance was not reached.
 
     Examples:
@@ -98,6 +107,8 @@ def sava_values(
         >>> int(result.values.argmin()), result.diagnostics["batches"]
         (5, 2)
     """
+    if form not in get_args(SavaForm):
+        raise InputError(f"`form` is one of {', '.join(get_args(SavaForm))}; got {form!r}. Leave it out for `joint`")
     options = Options(label_weight, feature_weight, epsilon, tolerance, max_iterations)
     batching = Batching(as_whole(batch_size, "batch_size"), stratify, as_seed(seed))
     device = as_device(device)
@@ -111,8 +122,11 @@ def sava_values(
         train = as_features(cast(ArrayLike, train_features), "train_features"), as_labels(train_labels, "train_labels")
         plan = plan_values(train, val, options, batching, device)
         shares = [_ArrayBatches(train, rows) for rows in plan.shares]
+    plan = replace(plan, form=form)
     solved = [solve_share(plan, share, device, progress) for share in shares]
     outer = combine_shares(plan, solved)
+    if form == "paper":
+        return join_as_published(plan, outer, solved)
     firsts = accumulate((len(share.sizes) for share in solved), initial=0)
     valued = [value_share(plan, outer, share, first, device) for share, first in zip(shares, firsts, strict=False)]
     return join(plan, outer, valued)
@@ -160,23 +174,28 @@ def solve_share(
     """Transport the batches of a share to each validation batch."""
     sizes, distances, duals, error, iterations = [], [], [], 0.0, 0
     sums = [np.zeros(len(val[0])) for val in plan.val]
+    gradients = [np.zeros((0, len(plan.val)))]
     for items, row in _transports(plan, batches, device, progress):
         sizes.append(items)
         distances.append([transport.distance for transport in row])
         duals.append([transport.dual for transport in row])
         for total, transport in zip(sums, row, strict=True):
             total += items * (transport.target + transport.source.mean())
+        if plan.form == "paper":
+            gradients.append(np.stack([calibrated(transport.source) for transport in row], axis=1))
         error = max(error, *(transport.marginal_error for transport in row))
         iterations += sum(transport.iterations for transport in row)
     potentials = tuple(total / sum(sizes) for total in sums)
     counts = np.array(sizes, dtype=float)
-    return Share(counts, np.array(distances), np.array(duals), potentials, error, iterations)
+    of_items = np.concatenate(gradients) if plan.form == "paper" else None
+    return Share(counts, np.array(distances), np.array(duals), potentials, error, iterations, of_items)
 
 
 def combine_shares(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
     """Transport training batches to validation batches, and average the potentials of all shares, given in order."""
     distances = np.concatenate([share.distances for share in shares])  # (batches, validation batches)
-    outer = transport_of_batches(plan, distances, np.concatenate([share.sizes for share in shares]))
+    sizes = np.concatenate([share.sizes for share in shares])
+    outer = transport_of_batches(plan, distances, sizes)
     targets = np.array([len(features) for features, _ in plan.val])
     sent = np.exp((outer.source[:, None] + outer.target - distances) / plan.ground.epsilon) * targets
     weights = [share.sizes.sum() for share in shares]
@@ -189,6 +208,8 @@ def combine_shares(plan: Plan, shares: Sequence[Share]) -> BatchTransport:
         distance=outer.distance,
         marginal_error=max(outer.marginal_error, *(share.marginal_error for share in shares)),
         iterations=outer.iterations + sum(share.iterations for share in shares),
+        sizes=sizes,
+        values=-calibrated(outer.source),
     )
 
 
@@ -236,17 +257,25 @@ def join(plan: Plan, outer: BatchTransport, valued: Sequence[Valued]) -> ItemVal
         np.abs(sum(columns) / len(gradients) - 1 / len(columns[0])).sum()
         for columns in zip(*(share.columns for share in valued), strict=True)
     ]
-    return ItemValues(
-        -calibrated(_in_order(plan, [gradients])),
-        {
-            "marginal_error": outer.marginal_error,
-            "joint_error": float(max(column_errors)),
-            "iterations": outer.iterations + outer.sent.size,
-            "batches": len(outer.sent),
-            **plan.ground.diagnostics(),
-            "distance": outer.distance,
-        },
-    )
+    errors = {"marginal_error": outer.marginal_error, "joint_error": float(max(column_errors))}
+    iterations = outer.iterations + outer.sent.size
+    return _in_batches(plan, outer, -calibrated(_in_order(plan, [gradients])), {**errors, "iterations": iterations})
+
+
+def join_as_published(plan: Plan, outer: BatchTransport, shares: Iterable[Share]) -> ItemValues:
+    """Values in the paper's form, from the transports of all shares, given in order; no pass over the costs."""
+    plan_of_batches = outer.sent * (outer.sizes / outer.sizes.sum())[:, None]  # sums to one
+    weights = np.repeat(plan_of_batches, outer.sizes.astype(int), axis=0)  # (items, validation batches)
+    gradients = np.concatenate([share.gradients for share in shares if share.gradients is not None])
+    values = -_in_order(plan, [(weights * gradients).sum(axis=1)])
+    return _in_batches(plan, outer, values, {"marginal_error": outer.marginal_error, "iterations": outer.iterations})
+
+
+def _in_batches(plan: Plan, outer: BatchTransport, values: np.ndarray, solved: dict[str, Any]) -> ItemValues:
+    """Values with those of the batches, and all diagnostics."""
+    numbers = np.repeat(np.arange(len(outer.sizes)), outer.sizes.astype(int))
+    described = {"batches": len(outer.sizes), **plan.ground.diagnostics(), "distance": outer.distance}
+    return ItemValues(values, {**solved, **described}, batches=_in_order(plan, [numbers]), batch_values=outer.values)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def method_of(settings: DetectionSettings, name: Looking) -> ValuationMethod:
             max_iterations=valuing.max_iterations,
             batch_size=valuing.batch_size,
             stratify=valuing.stratify,
+            form=valuing.form,
             seed=seed,
         ),
         "batchwise-lava": lambda *sides: batchwise_lava_values(

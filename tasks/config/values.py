@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from royalty.models.base.choices import SolverName
+from royalty.models.base.choices import SavaForm, SolverName
 from royalty.tasks.config.base import Rate, RunName, StageConfig
 from royalty.tasks.config.encoding import EncodingConfig
 from royalty.tasks.config.sources import TrainingItems
@@ -26,7 +26,7 @@ class Valuing(StageConfig):
         label_weight, feature_weight, epsilon, tolerance, max_iterations, solver: optimal transport; see
             `royalty.models.valuation.lava.lava_values`. SAVA, which solves many small transports, has no choice of
             solver.
-        batch_size, stratify: batches of SAVA; see `royalty.models.valuation.sava.sava_values`.
+        batch_size, stratify, form: batches of SAVA; see `royalty.models.valuation.sava.sava_values`.
         neighbours: neighbours of KNN-Shapley; `auto` searches their number on validation.
     """
 
@@ -38,6 +38,7 @@ class Valuing(StageConfig):
     solver: SolverName = "royalty"
     batch_size: Annotated[int, Field(ge=1)] = 1024
     stratify: bool = True
+    form: SavaForm = "joint"
     neighbours: Annotated[int, Field(ge=1)] | Literal["auto"] = 5
 
     @property

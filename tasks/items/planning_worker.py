@@ -33,6 +33,7 @@ def plan(inputs: PlanInputs, context: StageContext) -> PlanOutputs:
     else:
         options, device = settings.valuing.options, torch.device(best_device())
         planned = plan_values((train, sides.train_labels), (val, sides.val_labels), options, settings.batching, device)
+        planned = replace(planned, form=settings.valuing.form)
         unchanged = 0
     names = sides.names
     shares = [digest_of([[names[row] for row in batch] for batch in share]) for share in planned.shares]

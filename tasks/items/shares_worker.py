@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from royalty.models.valuation.batches import BatchTransport, Plan, Share, Valued, open_share
-from royalty.models.valuation.sava import combine_shares, join, solve_share, value_share
+from royalty.models.valuation.sava import combine_shares, join, join_as_published, solve_share, value_share
 from royalty.tasks.config.values import ValueSettings
 from royalty.tasks.items.sides import keep_values, open_sides
 from royalty.tasks.items.stages import (
@@ -61,9 +61,13 @@ def join_shares(inputs: ValueInputs, context: StageContext) -> ValueOutputs:
     if inputs.plan is None or inputs.agreement is None or inputs.shares is None:
         raise ValueError("joining needs the digests of the plan, the agreement and the shares; one of them is missing")
     began, artifacts = time.perf_counter(), context.artifacts
-    valued = [Valued.from_bytes(artifacts.get(share)) for share in inputs.shares]
+    plan = Plan.from_bytes(artifacts.get(inputs.plan))
     agreed = BatchTransport.from_bytes(artifacts.get(inputs.agreement))
-    values = join(Plan.from_bytes(artifacts.get(inputs.plan)), agreed, valued)
+    shares = (artifacts.get(share) for share in inputs.shares)
+    if plan.form == "paper":
+        values = join_as_published(plan, agreed, map(Share.from_bytes, shares))
+    else:
+        values = join(plan, agreed, [Valued.from_bytes(share) for share in shares])
     values = replace(values, diagnostics={**values.diagnostics, "batches_kept": inputs.kept})
     sides = open_sides(artifacts, inputs.sides, unseen_label=ValueSettings.model_validate(inputs.config).unseen_label)
     context.advance(1)

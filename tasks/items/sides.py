@@ -78,7 +78,7 @@ def open_sides(artifacts: ArtifactStore, sides: Sides, *, unseen_label: str = "e
 def keep_values(
     artifacts: ArtifactStore, sides: OpenSides, values: ItemValues, seconds: float, *, by_transport: bool
 ) -> ValueOutputs:
-    """Store the table of values, in the order of the items, and that of validation items if they have values.
+    """Store the table of values, in the order of the items, and those of validation items and of batches with values.
 
     Args:
         values: values of the known items.
@@ -88,6 +88,8 @@ def keep_values(
     """
     whole = _extended(values, sides.known)
     columns, notes = {**sides.train.columns(), "value": whole.values}, list[str]()
+    if whole.batches is not None:
+        columns["batch"] = pd.Series(whole.batches, dtype="Int64").mask(whole.batches < 0)
     if by_transport and sides.train_labels is not None and sides.val_labels is not None:
         centred = replace(values, values=within_class(values.values, sides.train_labels))
         columns["value_within_class"] = _extended(centred, sides.known).values
@@ -103,11 +105,17 @@ def keep_values(
             "" if values.val_values is None else _stored(artifacts, {**sides.val.columns(), "value": values.val_values})
         ),
         notes=notes,
+        batch_table="" if values.batches is None else _stored(artifacts, _of_batches(values)),
     )
 
 
 def _extended(values: ItemValues, known: np.ndarray) -> ItemValues:
     return values if known.all() else with_lowest(values, known)
+
+
+def _of_batches(values: ItemValues) -> dict[str, Any]:
+    batches, items = np.unique(np.asarray(values.batches), return_counts=True)
+    return {"batch": batches, "items": items, "value": values.batch_values}
 
 
 def _stored(artifacts: ArtifactStore, columns: Mapping[str, Any]) -> str:

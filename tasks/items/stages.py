@@ -120,6 +120,7 @@ class ValueInputs:
     Attributes:
         config: settings that affect values; see `royalty.tasks.config.values.ValueSettings`.
         plan, agreement, shares: digests of the parts of a valuation in shares; None for one in a single process.
+            `shares` are the values of items in the joint form, and the transports in the paper's.
         kept: number of batches whose transports were reused from an earlier valuation; None likewise.
     """
 
@@ -140,6 +141,7 @@ class ValueOutputs:
             have no contributors.
         val_table: digest of the table of values of the validation items; "" for a method that does not value them.
         notes: sentences on the values that a reader must know.
+        batch_table: digest of the table of values of the batches; "" for a method without batches.
     """
 
     table: str
@@ -150,6 +152,7 @@ class ValueOutputs:
     contributors: list[dict[str, Any]] | None = None
     val_table: str = ""
     notes: list[str] = field(default_factory=list)
+    batch_table: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from royalty.infra.settings import settings
 from royalty.infra.workspace import check_place, open_workspace
 from royalty.models.base.errors import InputError
 from royalty.models.base.optional import check_installed
-from royalty.tasks.config.values import ValueConfig
+from royalty.tasks.config.values import ValueConfig, ValueSettings
 from royalty.tasks.items.stages import (
     AGREE_SHARES,
     PLAN_SHARES,
@@ -100,16 +100,14 @@ def value_share(part: str, first: int, ground: str, agreement: str, place: str) 
 
 
 @task(name="join values of all shares", cache_policy=NO_CACHE)
-def join_shares(
-    config: ValueConfig, sides: Sides, planned: Planned, agreed: Agreed, valued: Sequence[ShareValued]
-) -> Valued:
-    """Join the values of all shares."""
+def join_shares(config: ValueConfig, sides: Sides, planned: Planned, agreed: Agreed, shares: Sequence[str]) -> Valued:
+    """Join the values of all shares, or their transports in the paper's form; `shares` are their digests."""
     inputs = ValueInputs(
         _settled(config),
         sides,
         plan=planned.outputs.plan,
         agreement=agreed.outputs.agreement,
-        shares=[share.outputs.values for share in valued],
+        shares=list(shares),
         kept=planned.outputs.kept,
     )
     return run_in_worker(VALUE, inputs, shares_worker.join_shares, title="Join shares", total=1)
@@ -159,8 +157,9 @@ def _kept(config: ValueConfig, sides: Sides) -> Kept:
     earlier = None if anchor is None else PLAN_SHARES.kept(space, anchor.stages[PLAN_SHARES.name])
     if earlier is None:
         raise InputError(f"the plan of the earlier valuation {config.name!r} is missing; value without `--incremental`")
-    now, then = _settled(config), earlier.inputs.config
-    changed = [name for name in now if now[name] != then.get(name)]
+    # Settings that an earlier version did not know have their defaults.
+    now, then = config.settings, ValueSettings.model_validate(earlier.inputs.config)
+    changed = [name for name in ValueSettings.model_fields if getattr(now, name) != getattr(then, name)]
     changed += [
         f"`{side}`" for side in ("val", "encoder") if getattr(sides, side) != getattr(earlier.inputs.sides, side)
     ]

@@ -50,13 +50,15 @@ def write_values(
     compared: PairsCompared | None = None,
 ) -> Published:
     """Publish `values.parquet` and its plots, `contributors.csv` where the items have contributors, and
-    `validation.parquet` where validation items have values; copy the table of values to `out`.
+    `validation.parquet` and `batches.csv` where validation items or batches have values; copy the table of values to
+    `out`.
 
     Args:
         compared: pairs of items, published as `pairs.csv`.
         notes: sentences on the items.
     """
     table, val_table = valued.outputs.table, valued.outputs.val_table
+    further = {"batches": valued.outputs.batch_table, "pairs": "" if compared is None else compared.outputs.table}
 
     def make(space: Workspace) -> Contents:
         from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import
@@ -72,7 +74,7 @@ def write_values(
             ),
             metrics=numbers(valued.outputs.diagnostics),
             tables=_by_contributor(values)
-            | ({} if compared is None else {"pairs": load_values(space.artifacts, compared.outputs.table)}),
+            | {name: load_values(space.artifacts, digest) for name, digest in further.items() if digest},
             shown={"values": values},
             files={
                 "values.parquet": space.artifacts.get(table),

@@ -76,3 +76,16 @@ def test_validation_items_have_a_table_of_their_own(context: StageContext) -> No
     assert table.to_dict("list") == {"id": ["0v", "1v"], "label": ["cat", "dog"], "value": [0.5, -0.5]}
     without = keep_values(context.artifacts, opened, replace(values, val_values=None), 0.0, by_transport=True)
     assert without.val_table == ""
+
+
+def test_batches_have_a_table_of_their_own(context: StageContext) -> None:
+    opened = sides(context, ["cat", "dog"])
+    values = ItemValues(VALUES, {}, batches=np.array([0, 1, 0, 0, 1]), batch_values=np.array([0.5, -0.5]))
+    kept = keep_values(context.artifacts, opened, values, 0.0, by_transport=True)
+    table = load_values(context.artifacts, kept.batch_table)
+    assert table.to_dict("list") == {"batch": [0, 1], "items": [3, 2], "value": [0.5, -0.5]}
+    of_items = load_values(context.artifacts, kept.table)["batch"]
+    assert of_items[:5].tolist() == [0, 1, 0, 0, 1]
+    assert of_items.isna().tolist() == [False] * 5 + [True]  # the item that validation has no label for
+    plain = keep_values(context.artifacts, opened, ItemValues(VALUES, {}), 0.0, by_transport=True)
+    assert plain.batch_table == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from royalty.infra.stores.artifacts import StoreError
 from royalty.infra.stores.keys import modules_run_by
 from royalty.infra.stores.runstore import StageRecord
+from royalty.models.base.choices import SavaForm
 from royalty.models.base.errors import InputError
 from royalty.models.data.items import item_id
 from royalty.models.data.labelled import Items
@@ -73,7 +75,7 @@ def test_a_worker_with_stores_of_its_own_is_refused(share: tuple[Any, tuple[Any,
         task.fn(*arguments, "/elsewhere with sqlite:///x")
 
 
-def valued(context: StageContext, sides: Sides, planned: PlanOutputs) -> ValueOutputs:
+def valued(context: StageContext, sides: Sides, planned: PlanOutputs, config: Mapping[str, Any]) -> ValueOutputs:
     """What the tasks do after the plan, one share after the other."""
     solved = [shares_worker.solve(SolveInputs(planned.ground, part), context).share for part in planned.parts]
     agreement = shares_worker.agree_on(AgreeInputs(planned.plan, solved), context).agreement
@@ -82,13 +84,19 @@ def valued(context: StageContext, sides: Sides, planned: PlanOutputs) -> ValueOu
         shares_worker.value(ShareValueInputs(planned.ground, agreement, part, int(first)), context).values
         for part, first in zip(planned.parts, firsts, strict=False)
     ]
+    if config["valuing"].get("form") == "paper":
+        shares = solved
     return shares_worker.join_shares(
-        ValueInputs(CONFIG, sides, plan=planned.plan, agreement=agreement, shares=shares, kept=planned.kept), context
+        ValueInputs(config, sides, plan=planned.plan, agreement=agreement, shares=shares, kept=planned.kept), context
     )
 
 
 @pytest.mark.slow
-def test_shares_give_to_the_last_digit_what_one_process_gives(context: StageContext, one_thread: None) -> None:
+@pytest.mark.parametrize("form", ["joint", "paper"])
+def test_shares_give_to_the_last_digit_what_one_process_gives(
+    context: StageContext, one_thread: None, form: SavaForm
+) -> None:
+    config = {**CONFIG, "valuing": {"batch_size": 3, "form": form}}
     sides = kept_sides(context, digits(150, 0), digits(60, 1))
     train, val = (load_items(context.artifacts, digest) for digest in (sides.train, sides.val))
     features = [features_of(context.embeddings, items, sides.encoder) for items in (train, val)]
@@ -96,14 +104,17 @@ def test_shares_give_to_the_last_digit_what_one_process_gives(context: StageCont
     assert val.labels is not None
     labels, val_labels = (np.unique(items.labels, return_inverse=True)[1] for items in (train, val))
     both = represent(*features, val_labels, SETTINGS.encoding.representation)
-    planned = planning_worker.plan(PlanInputs(CONFIG, sides), context)
+    planned = planning_worker.plan(PlanInputs(config, sides), context)
     assert planned.batches == [16, 16, 16, 2]
     shutil.rmtree(context.embeddings.folder)  # shares embed and represent nothing again
-    outputs = valued(context, sides, planned)
-    options = {**vars(SETTINGS.valuing.options), "batch_size": 3, "seed": SETTINGS.seed}
+    outputs = valued(context, sides, planned, config)
+    options = {**vars(SETTINGS.valuing.options), "batch_size": 3, "seed": SETTINGS.seed, "form": form}
     assert options.pop("solver") == "royalty"  # the one that SAVA has
     expected = sava_values(both[0], labels, both[1], val_labels, **options)
     np.testing.assert_array_equal(load_values(context.artifacts, outputs.table)["value"], expected.values)
+    of_batches = load_values(context.artifacts, outputs.batch_table)
+    np.testing.assert_array_equal(of_batches["value"], expected.batch_values)
+    assert of_batches["items"].tolist() == [3] * 50
     assert outputs.diagnostics == {**expected.diagnostics, "batches_kept": 0}
 
 

@@ -38,12 +38,14 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
         assert result["items"] == 120
         assert result["diagnostics"]["marginal_error"] <= 1e-3
         table = pd.read_parquet(tmp_path / f"{method}.parquet")
-        assert list(table) == ["id", "label", "value", "value_within_class"]
+        columns = ["id", "label", "value"] + (["batch"] if method == "sava" else [])
+        assert list(table) == [*columns, "value_within_class"]
         assert table.groupby("label")["value_within_class"].median().abs().max() < 1e-12
         assert set(table["value"].to_numpy().argsort()[:10]) == set(range(10))
         folder = Path(result["folder"])
         assert pd.read_parquet(folder / "values.parquet").equals(table)
         assert (folder / "validation.parquet").is_file() == (method == "lava")
+        assert (folder / "batches.csv").is_file() == (method == "sava")
         assert (folder / "values.png").read_bytes().startswith(b"\x89PNG")
         found[method] = table["value"]
     np.testing.assert_allclose(found["sava"], found["lava"], rtol=1e-4, atol=1e-4)  # one batch a side
@@ -106,6 +108,20 @@ def test_only_new_batches_are_transported(watch: Watch, royalty: Run, tmp_path: 
     assert "`val`" in other.stderr
     whole = royalty("value", "lava", "--config", "v.yaml", "--incremental")
     assert "lava has no batches" in whole.stderr
+
+    # The paper's form is another setting, so that it does not extend this plan. Its values sum to zero in every batch.
+    settings = (tmp_path / "v.yaml").read_text().replace("batch_size: 5", "batch_size: 5, form: paper")
+    (tmp_path / "v.yaml").write_text(settings)
+    refused = royalty(*sava, "--incremental")
+    assert "valuing changed too" in refused.stderr
+    published = royalty(*sava, "--name", "paper", "--out", "paper.parquet")
+    assert published.returncode == 0, published.stderr
+    of_items = pd.read_parquet(tmp_path / "paper.parquet")
+    of_batches = pd.read_csv(Path(json.loads(published.stdout)["folder"]) / "batches.csv")
+    assert of_items.groupby("batch")["value"].sum().abs().max() < 1e-9
+    assert list(of_batches) == ["batch", "items", "value"]
+    assert of_batches["items"].tolist() == of_items["batch"].value_counts(sort=False).sort_index().tolist()
+    assert of_batches["value"].sum() == pytest.approx(0, abs=1e-9)
 
 
 def first_share(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

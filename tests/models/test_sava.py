@@ -28,6 +28,7 @@ from royalty.models.valuation.sava import (
     batchwise_lava_values,
     combine_shares,
     join,
+    join_as_published,
     sava_values,
     solve_share,
     value_share,
@@ -62,6 +63,8 @@ def test_one_batch_a_side_is_lava(batch_size: int, labelled: bool) -> None:
     whole = lava_values(*given, **TIGHT)
     found = sava_values(*given, batch_size=batch_size, **TIGHT)
     np.testing.assert_allclose(found.values, whole.values, atol=1e-6)
+    published = sava_values(*given, batch_size=batch_size, form="paper", **TIGHT)
+    np.testing.assert_allclose(published.values, whole.values, atol=1e-6)
     assert found.diagnostics["batches"] == 1
     for name in ("distance", "epsilon", "scale"):
         assert found.diagnostics[name] == pytest.approx(whole.diagnostics[name])
@@ -107,6 +110,53 @@ def test_batches_of_unequal_size_weigh_by_their_items() -> None:
     found = sava_values(batches, None, val, None, batch_size=3, **TIGHT)
     np.testing.assert_allclose(found.values, (train[:, 0] - train.mean()) * 12 / 11, atol=1e-5)
     assert found.diagnostics["distance"] == pytest.approx(val.mean() - train.mean(), abs=1e-6)
+    assert found.batches is not None
+    assert found.batches.tolist() == [0] * 9 + [1] * 3
+    # Two batches, whose values are their distances from the other one.
+    means = np.array([train[:9].mean(), train[9:].mean()])
+    np.testing.assert_allclose(found.batch_values, means - means[::-1], atol=1e-5)
+    published = sava_values(batches, None, val, None, batch_size=3, form="paper", **TIGHT)
+    np.testing.assert_allclose(published.batch_values, found.batch_values, atol=1e-5)
+    # An item is compared with the rest of its batch, and weighs by what the batch has of the mass.
+    expected = [(own - own.mean()) * len(own) / (len(own) - 1) * len(own) / 12 for own, _ in batches]
+    np.testing.assert_allclose(published.values, np.concatenate(expected)[:, 0], atol=1e-5)
+
+
+def test_the_papers_form_is_the_papers_formula() -> None:
+    train, labels, val, val_labels = blobs(items=60, validation=25, flipped=0.2)
+    batching = Batching(24, True, 0)
+    plan = plan_values((train, labels), (val, val_labels), Options(1.0, 1.0, 0.5, 1e-8, 3000), batching)
+    epsilon = plan.ground.epsilon
+
+    def solved(costs: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Potential of the sources of uniform mass, and plan."""
+        f, g = np.zeros(len(costs)), np.zeros(len(b))
+        for _ in range(5000):
+            f = -epsilon * np.log((np.exp((g - costs) / epsilon) * b).sum(axis=1))
+            g = -epsilon * np.log(np.exp((f[:, None] - costs) / epsilon).mean(axis=0))
+        return f, np.exp((f[:, None] + g - costs) / epsilon) * b / len(costs)
+
+    distances, gradients = np.zeros((3, 2)), np.zeros((60, 2))
+    for j, (features, own) in enumerate(plan.val):
+        for i, rows in enumerate(plan.rows):
+            cost = np.linalg.norm(train[rows][:, None] - features, axis=2)
+            cost += plan.ground.label_distances[labels[rows]][:, own]
+            source, coupling = solved(cost, np.full(len(own), 1 / len(own)))
+            distances[i, j] = (coupling * cost).sum()
+            gradients[rows, j] = (source - source.mean()) * 20 / 19
+    source, between = solved(distances, np.array([len(features) for features, _ in plan.val]) / 25)
+    values = np.zeros(60)
+    for i, rows in enumerate(plan.rows):
+        values[rows] = -gradients[rows] @ between[i]
+    found = sava_values(train, labels, val, val_labels, batch_size=24, form="paper", **TIGHT)
+    np.testing.assert_allclose(found.values, values, atol=1e-5)
+    np.testing.assert_allclose(found.batch_values, -calibrated(source), atol=1e-5)
+    assert found.batches is not None
+    for i, rows in enumerate(plan.rows):
+        assert (found.batches[rows] == i).all()
+        assert found.values[rows].sum() == pytest.approx(0, abs=1e-9)
+    with pytest.raises(InputError, match="`form` is one of joint, paper; got 'ours'"):
+        sava_values(train, labels, val, val_labels, form="ours")  # type: ignore[arg-type]
 
 
 def test_permuted_items_have_permuted_values() -> None:
@@ -198,6 +248,11 @@ def test_shares_valued_apart_and_joined_are_the_whole(labelled: bool, monkeypatc
     joined = join(plan, agreed, [Valued.from_bytes(share.to_bytes()) for share in valued])
     np.testing.assert_array_equal(joined.values, whole.values)
     assert joined.diagnostics == whole.diagnostics
+    published = Plan.from_bytes(replace(plan, form="paper").to_bytes())
+    shares = [solve_share(published, [take(given[:2], rows) for rows in share]) for share in plan.shares]
+    agreed = combine_shares(published, shares)
+    joined = join_as_published(published, agreed, [Share.from_bytes(share.to_bytes()) for share in shares])
+    np.testing.assert_array_equal(joined.values, sava_values(*given, batch_size=20, form="paper").values)
 
 
 def test_batches_that_are_still_whole_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
