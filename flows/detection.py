@@ -30,6 +30,7 @@ from royalty.tasks.benchmarks.detection import (
     write_detection,
 )
 from royalty.tasks.benchmarks.detection_stages import CleanSides
+from royalty.tasks.benchmarks.distance_curve import check_amounts, correlation_of, curve_rows, measure_curve
 from royalty.tasks.config.detection import DetectionConfig
 from royalty.tasks.items.reading import alike, read
 from royalty.tasks.stages.stage import TableRow
@@ -57,6 +58,11 @@ class DetectionResult:
             `power`, the fraction of the planted items among them; empty without the detector.
         validation: one row for each corruption, or `all`, method and validation set: mean `auroc` over draws, and its
             95% interval; empty without `validation`.
+        distance: one row for each corruption that is planted in a fraction of the items, draw, `amount` and
+            `classifier`: the `distance` of training from validation, its `share` of the mean distance of two items, and
+            the `accuracy`; empty without `distance`.
+        correlation: rank `correlation` of distance and accuracy over the sets of a draw, by classifier and corruption,
+            or `all`: its mean over draws and 95% interval.
         failed: what was not measured, and why.
         folder: contains the tables and the curves.
     """
@@ -69,6 +75,8 @@ class DetectionResult:
     removal: list[TableRow]
     discoveries: list[TableRow]
     validation: list[TableRow]
+    distance: list[TableRow]
+    correlation: list[TableRow]
     failed: list[str]
     folder: str
     mlflow_run: str
@@ -104,7 +112,9 @@ def detection(config: DetectionConfig) -> DetectionResult:
     check_corruptions(config, sides)
     if config.validation is not None:
         check_sweep(config, config.validation, sides)
-    detected, swept, failed = [], [], []
+    if config.distance is not None:
+        check_amounts(config, config.distance, sides)
+    detected, swept, measured, failed = [], [], [], []
     for corruption, draw in product(config.corruptions, range(config.draws)):
         part = f"{corruption}, draw {draw + 1}"
         try:
@@ -113,12 +123,14 @@ def detection(config: DetectionConfig) -> DetectionResult:
             if config.validation is not None:
                 swept.append(sweep(corruption, draw, config, config.validation, sides))
                 failed += [f"{part}, {place}: {message}" for place, message in swept[-1].outputs.failed.items()]
+            if config.distance is not None and corruption in config.by_fraction:
+                measured.append(measure_curve(corruption, draw, config, config.distance, sides))
         except (InputError, ProcessFailed) as error:
             failed.append(f"{part}: {error}")
     if not rows_of(detected):
         raise InputError("no method could look for any corruption:\n" + "\n".join(failed))
-    published = write_detection(config, detected, swept)
-    rows = rows_of(detected)
+    published = write_detection(config, detected, swept, measured)
+    rows, by_amount = rows_of(detected), curve_rows(measured)
     result = DetectionResult(
         name=config.name,
         summary=summary_of(rows),
@@ -128,6 +140,8 @@ def detection(config: DetectionConfig) -> DetectionResult:
         removal=removal_of(detected),
         discoveries=discoveries_of(detected),
         validation=validation_summary_of(swept_rows(swept)),
+        distance=by_amount,
+        correlation=correlation_of(by_amount),
         failed=failed,
         folder=published.folder,
         mlflow_run=published.run,

@@ -95,7 +95,7 @@ def detection(
     with working(
         None,
         flow="royalty.flows.detection",
-        works=["royalty.tasks.benchmarks.detection_worker", "royalty.tasks.benchmarks.validation_worker"],
+        works=[f"royalty.tasks.benchmarks.{name}_worker" for name in ("detection", "validation", "distance_curve")],
         show_progress=not as_json,
         configs=[configuration],
     ):
@@ -173,6 +173,7 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         *_discovery_tables(result.discoveries),
         *_removal_tables(result.removal),
         *_validation_tables(result.validation),
+        *_correlation_tables(result.correlation),
     ):
         print_table(*table)
     tables = (
@@ -180,6 +181,7 @@ def _print_detection(result: DetectionResult, as_json: bool) -> None:
         + (", discoveries.csv, flagged.csv" if result.discoveries else "")
         + ", removal.csv, accuracy.csv"
         + (", validation.csv" if result.validation else "")
+        + (", distance.csv, correlation.csv" if result.distance else "")
     )
     console.print(f"Tables      {result.folder}/{tables}", soft_wrap=True)
     print_run(result.mlflow_run)
@@ -303,6 +305,20 @@ def _validation_tables(summary: list[TableRow]) -> Iterator[Cells]:
         yield (
             (title, *(f"{size:,}" for size in sizes)),
             [(method, *(rates.get((method, size), "") for size in sizes)) for method in methods],
+        )
+
+
+def _correlation_tables(rows: list[TableRow]) -> Iterator[Cells]:
+    """Rank correlation of the distance from validation and of accuracy."""
+    corruptions = list(dict.fromkeys(row["corruption"] for row in rows))
+    cells = {(row["classifier"], row["corruption"]): _with_half(row, "correlation", "+") for row in rows}
+    if cells:
+        yield (
+            ("Distance and accuracy,\nrank correlation", *_heads(corruptions)),
+            [
+                (classifier, *(cells.get((classifier, each), "") for each in corruptions))
+                for classifier in dict.fromkeys(row["classifier"] for row in rows)
+            ],
         )
 
 

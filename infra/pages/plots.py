@@ -136,6 +136,24 @@ def auroc_by_validation(title: str, panels: Mapping[float, Mapping[str, Sequence
     return _saved_panels(figure, row, title)
 
 
+def accuracy_by_distance(title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> bytes:
+    """Accuracy of classifiers over the distance of their training set from validation, a panel for each classifier.
+
+    Args:
+        panels: by classifier and corruption, points of distance and accuracy in the order of the amount planted.
+    """
+    figure = Figure(figsize=(1.2 + 4.2 * len(panels), 4.8), dpi=144, layout="constrained")
+    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (classifier, curves) in zip(row, panels.items(), strict=True):
+        for index, (name, points) in enumerate(curves.items()):
+            axes.plot(*zip(*points, strict=True), **_line(index), marker="o", markersize=3, label=name)
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.set_xlabel("class-wise distance from validation")
+        _dress(axes, classifier)
+    row[0].set_ylabel("accuracy on unseen validation images")
+    return _saved_panels(figure, row, title)
+
+
 def shares_by_images(
     title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]], chance: Mapping[str, float]
 ) -> bytes:

@@ -22,12 +22,14 @@ from royalty.tasks.benchmarks.detection_stages import (
     SWEEP,
     CheckInputs,
     CleanSides,
+    CurveMeasured,
     Detected,
     DetectInputs,
     DigitsInputs,
     SweepInputs,
     Swept,
 )
+from royalty.tasks.benchmarks.distance_curve import correlation_of, curve_plot, curve_rows
 from royalty.tasks.config.detection import DetectionConfig, ValidationSweep
 from royalty.tasks.stages.publishing import Contents, Published, PublishInputs, PublishOutputs, PublishStage, publish
 from royalty.tasks.stages.running import call_in_worker, run_in_worker
@@ -100,9 +102,14 @@ def sweep(
 
 
 @task(name="write detection", cache_policy=NO_CACHE)
-def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept: Sequence[Swept] = ()) -> Published:
+def write_detection(
+    config: DetectionConfig,
+    detected: Sequence[Detected],
+    swept: Sequence[Swept] = (),
+    measured: Sequence[CurveMeasured] = (),
+) -> Published:
     """Publish the tables, and plots of each corruption."""
-    rows, by_validation = rows_of(detected), swept_rows(swept)
+    rows, by_validation, by_amount = rows_of(detected), swept_rows(swept), curve_rows(measured)
     flagged, discovered = flagged_rows(detected), discoveries_of(detected)
 
     def make(_space: Workspace) -> Contents:
@@ -118,10 +125,16 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept
                 "removal": pd.DataFrame(removal_of(detected)),
             }
             | ({"discoveries": pd.DataFrame(discovered), "flagged": pd.DataFrame(flagged)} if flagged else {})
-            | ({"validation": pd.DataFrame(by_validation)} if by_validation else {}),
+            | ({"validation": pd.DataFrame(by_validation)} if by_validation else {})
+            | (
+                {"distance": pd.DataFrame(by_amount), "correlation": pd.DataFrame(correlation_of(by_amount))}
+                if by_amount
+                else {}
+            ),
             files=_plots(config.name, detected)
             | _discovery_plot(config.name, discovered)
-            | _validation_plots(config.name, by_validation),
+            | _validation_plots(config.name, by_validation)
+            | curve_plot(config.name, by_amount),
         )
 
     sources = {"found": [stage.key for stage in detected]}
@@ -129,6 +142,9 @@ def write_detection(config: DetectionConfig, detected: Sequence[Detected], swept
     if config.validation is not None:
         sources["by_validation"] = [stage.key for stage in swept]
         params |= {f"validation.{name}": numbers for name, numbers in config.validation.model_dump().items()}
+    if config.distance is not None:
+        sources["by_amount"] = [stage.key for stage in measured]
+        params["distance.amounts"] = config.distance.amounts
     return publish(WRITE_DETECTION, PublishInputs(config.name, config.name, sources, params), make)
 
 

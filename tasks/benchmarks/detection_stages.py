@@ -109,9 +109,27 @@ class SweepOutputs:
     busy_seconds: float
 
 
+@dataclass(frozen=True)
+class CurveInputs:
+    """A corruption that is planted in several fractions of the items; see `DistanceCurve.amounts`."""
+
+    detect: DetectInputs
+    amounts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CurveOutputs:
+    """Distance from validation and accuracy by amount: one row for each amount and classifier."""
+
+    rows: list[TableRow]
+    busy_seconds: float
+
+
 DIGITS = Stage("read-digits", DigitsInputs, DigitsOutputs)
 DETECT = Stage("detect", DetectInputs, DetectOutputs)
 SWEEP = Stage("detect-by-validation", SweepInputs, SweepOutputs)
+CURVE = Stage("distance-by-amount", CurveInputs, CurveOutputs)
 
 Detected = Finished[DetectInputs, DetectOutputs]
 Swept = Finished[SweepInputs, SweepOutputs]
+CurveMeasured = Finished[CurveInputs, CurveOutputs]

@@ -286,6 +286,8 @@ def _corrupted(
         }
     else:
         options = {"share": amount.backdoor, "target_label": int(classes[0])}
+    if options.get("share") == 0:
+        return Corrupted(train.images, train.labels.astype(np.int64), np.zeros(len(train.labels), dtype=bool))
     return CORRUPTIONS[corruption](train.images, train.labels, seed=inputs.seed, **options, **more)
 
 

@@ -35,6 +35,8 @@ WITHOUT_VALIDATION: tuple[Looking, ...] = ("el2n", "data-oob", "confident-learni
 """Methods that value training items by training items alone."""
 POSSIBLE_WITHOUT_VALIDATION: tuple[Looking, ...] = ("detector", *WITHOUT_VALIDATION)
 """Those, and methods that can do without validation."""
+LEAST_AMOUNTS = 3
+"""Fewest amounts of a corruption that distance and accuracy are correlated over."""
 FOLDS = 5
 """Folds of validation in `confidence`, each of which needs an image."""
 
@@ -123,6 +125,26 @@ class ValidationSweep(StageConfig):
         return self
 
 
+class DistanceCurve(StageConfig):
+    """Corrupted sets whose distance from validation is compared with the accuracy of what is trained on them.
+
+    Attributes:
+        amounts: fractions of the items in which each corruption is planted, ascending; 0 plants none.
+    """
+
+    amounts: Annotated[
+        tuple[Annotated[float, Field(ge=0, lt=1)], ...], AfterValidator(lambda amounts: tuple(sorted(set(amounts))))
+    ] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+    @model_validator(mode="after")
+    def _correlated(self) -> DistanceCurve:
+        if len(self.amounts) < LEAST_AMOUNTS:
+            raise ValueError(
+                f"a correlation needs at least {LEAST_AMOUNTS} different `amounts`; got {list(self.amounts)}. Add some"
+            )
+        return self
+
+
 class DetectionConfig(DetectionSettings):
     """Configuration of an evaluation: clean labelled images, the corruptions, and the methods that look for them.
 
@@ -131,6 +153,7 @@ class DetectionConfig(DetectionSettings):
         corruptions: corruptions that are planted, each in turn.
         draws: number of random draws of images and of planted items, from `seed` upwards.
         validation: smaller and faulty validation sets that are compared too; None: none.
+        distance: corrupted sets whose distance from validation is compared with accuracy; None: none.
     """
 
     name: RunName = "detection"
@@ -139,6 +162,12 @@ class DetectionConfig(DetectionSettings):
     corruptions: tuple[CorruptionName, ...] = CORRUPTIONS
     draws: Annotated[int, Field(ge=1)] = 3
     validation: ValidationSweep | None = None
+    distance: DistanceCurve | None = None
+
+    @property
+    def by_fraction(self) -> list[CorruptionName]:
+        """The corruptions that are planted in a fraction of the items."""
+        return [name for name in self.corruptions if name not in ("irrelevant-class", "poison-frogs")]
 
     @property
     def settings(self) -> DetectionSettings:
@@ -149,6 +178,15 @@ class DetectionConfig(DetectionSettings):
     def _both_sides(self) -> DetectionConfig:
         if (self.train is None) != (self.val is None):
             raise ValueError("give `train` and `val`, or neither, which takes scikit-learn's digits")
+        return self
+
+    @model_validator(mode="after")
+    def _planted_by_fraction(self) -> DetectionConfig:
+        if self.distance is not None and not self.by_fraction:
+            raise ValueError(
+                "`distance` needs a corruption that is planted in a fraction of the items, such as `flipped-labels` or "
+                f"`noise`; `corruptions` is {list(self.corruptions)}. Add one, or leave `distance` out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -164,6 +164,7 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
         "fdr: [0.4, 0.1]\n"
         "removed: [0.25]\nnetwork_steps: 2\ndraws: 2\nvalidation: {sizes: [60], flipped: [0.0, 0.1]}\n"
         "encoding: {encoder: pixels, size: 8}\nplanting: {flipped: 0.1, noise: 0.1}\n"
+        "distance: {amounts: [0, 0.5, 0.8]}\n"
     )
     done = royalty("evaluate", "detection", "--config", "d.yaml", "--json")
     assert done.returncode == 0, done.stderr
@@ -199,7 +200,14 @@ def test_planted_corruptions_are_found(watch: Watch, royalty: Run, tmp_path: Pat
         "noise.png",
         "validation-noise.png",
         "validation-all.png",
+        "distance.csv",
+        "correlation.csv",
+        "distance.png",
     }
+    # Corruptions and all of them, for both classifiers; corruptions, draws, amounts and classifiers.
+    assert (len(result["correlation"]), len(result["distance"])) == (3 * 2, 2 * 2 * 3 * 2)
+    linear = {row["corruption"]: row["correlation"] for row in result["correlation"] if row["classifier"] == "linear"}
+    assert linear["flipped-labels"] < 0
     assert len(result["validation"]) == 3 * 3 * 2  # corruptions and their mean, methods, fractions of wrong labels
     swept = pd.read_csv(folder / "validation.csv")
     assert list(swept) == ["corruption", "method", "size", "flipped", "draw", "auroc"]

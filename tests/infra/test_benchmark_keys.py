@@ -26,6 +26,10 @@ WORKERS = {
         {"models.encoders.preact_resnet", "models.valuation.sava", "models.judging.sets"},
         ("models.generators", "models.payout", "models.quality", "tasks.credit"),
     ),
+    "distance_curve_worker": (
+        {"models.valuation.set_distance", "models.data.corruptions"},
+        ("models.generators", "models.payout", "models.quality", "tasks.credit"),
+    ),
     "digits_worker": (set(), ("models.encoders", "models.generators", "models.valuation.lava")),
     "training_sets_worker": ({"models.data.corruptions"}, ("models.generators", "models.encoders", "models.payout")),
     "causes_worker": (
