@@ -27,6 +27,7 @@ from royalty.tasks.items.stages import Sides, Valued
 from royalty.tasks.items.valuing import (
     agree_shares,
     check_incremental,
+    check_perturbed,
     check_solver,
     join_shares,
     plan_shares,
@@ -54,6 +55,8 @@ class ValueResult:
             sum first; None if the training set names no contributors.
         val_table: digest of the table of values of the validation items; "" for another method.
         batch_table: digest of the table of values of SAVA's batches, `batches.csv`; "" for another method.
+        perturbed_table: digest of the table of predicted and actual changes of LAVA's distance, `perturbations.csv`; ""
+            without `valuing.perturbed`.
         pairs, pairs_compared: number of pairs of items in `pairs.csv`, and of those with a difference.
     """
 
@@ -67,6 +70,7 @@ class ValueResult:
     contributors: list[TableRow] | None = None
     val_table: str = ""
     batch_table: str = ""
+    perturbed_table: str = ""
     pairs: int = 0
     pairs_compared: int = 0
 
@@ -94,6 +98,7 @@ def value(
     check_weights(config.encoding.entries)
     check_incremental(config, incremental)
     check_solver(config)
+    check_perturbed(config)
     asked = read_pairs(config, pairs)
     sides, notes = read_sides(config.train, config.val, config.encoding, config.seed, config.policy)
     compared = compare_pairs(config, sides, asked) if asked else None
@@ -111,6 +116,7 @@ def value(
         contributors=valued.outputs.contributors,
         val_table=valued.outputs.val_table,
         batch_table=valued.outputs.batch_table,
+        perturbed_table=valued.outputs.perturbed_table,
         pairs=len(asked),
         pairs_compared=0 if compared is None else compared.outputs.compared,
     )

@@ -83,6 +83,8 @@ def value(
         console.print(f"Validation  {result.folder}/validation.parquet", soft_wrap=True)
     if result.batch_table:
         console.print(f"Batches     {result.folder}/batches.csv", soft_wrap=True)
+    if result.perturbed_table:
+        console.print(f"Changes     {result.folder}/perturbations.csv", soft_wrap=True)
     if result.pairs:
         console.print(
             f"Pairs       {result.folder}/pairs.csv: {result.pairs_compared} of {result.pairs} have a difference",

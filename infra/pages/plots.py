@@ -154,6 +154,26 @@ def accuracy_by_distance(title: str, panels: Mapping[str, Mapping[str, Sequence[
     return _saved_panels(figure, row, title)
 
 
+def predicted_changes(title: str, items: Sequence[np.ndarray]) -> bytes:
+    """Predicted (dashed) and actual changes of a distance over the change of an item's mass, a colour for each item.
+
+    Args:
+        items: for each, `(3, changes)`: changes of its mass as fractions of it, ascending, predicted and actual ones.
+    """
+    figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
+    axes = figure.add_subplot()
+    for index, (fractions, predicted, actual) in enumerate(items):
+        line = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.4}
+        names = {"label": "actual"}, {"label": "predicted by the value"}
+        axes.plot(fractions, actual, **line, marker="o", markersize=3, **(names[0] if not index else {}))
+        axes.plot(fractions, predicted, **line, linestyle=(0, (4, 2)), **(names[1] if not index else {}))
+    axes.xaxis.set_major_formatter("{x:+.0%}")
+    axes.set_xlabel("change of the item's mass; -100% removes it, +100% duplicates it")
+    axes.set_ylabel("change of the distance from validation")
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure, axes, title)
+
+
 def shares_by_images(
     title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]], chance: Mapping[str, float]
 ) -> bytes:

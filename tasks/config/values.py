@@ -27,6 +27,8 @@ class Valuing(StageConfig):
             `royalty.models.valuation.lava.lava_values`. SAVA, which solves many small transports, has no choice of
             solver.
         batch_size, stratify, form: batches of SAVA; see `royalty.models.valuation.sava.sava_values`.
+        perturbed: number of items for which changes of LAVA's distance are predicted by their value and solved again;
+            see `royalty.models.valuation.perturbation.perturbed_distances`.
         neighbours: neighbours of KNN-Shapley; `auto` searches their number on validation.
     """
 
@@ -39,6 +41,7 @@ class Valuing(StageConfig):
     batch_size: Annotated[int, Field(ge=1)] = 1024
     stratify: bool = True
     form: SavaForm = "joint"
+    perturbed: Annotated[int, Field(ge=0)] = 0
     neighbours: Annotated[int, Field(ge=1)] | Literal["auto"] = 5
 
     @property

@@ -142,6 +142,7 @@ class ValueOutputs:
         val_table: digest of the table of values of the validation items; "" for a method that does not value them.
         notes: sentences on the values that a reader must know.
         batch_table: digest of the table of values of the batches; "" for a method without batches.
+        perturbed_table: digest of the table of predicted and actual changes of the distance; "" if none was asked for.
     """
 
     table: str
@@ -153,6 +154,7 @@ class ValueOutputs:
     val_table: str = ""
     notes: list[str] = field(default_factory=list)
     batch_table: str = ""
+    perturbed_table: str = ""
 
 
 @dataclass(frozen=True)

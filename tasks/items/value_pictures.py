@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.plots import spread_of_values
+from royalty.infra.pages.plots import predicted_changes, spread_of_values
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Sides, Valued
@@ -26,6 +26,13 @@ def pictures(artifacts: ArtifactStore, config: ValueConfig, sides: Sides, valued
     groups = {str(label): values[labels == label] for label in np.unique(labels)[:MOST_LABELS]}
     title = f"{config.name}: value by {config.method}"
     pngs = {"values.png": spread_of_values(title, groups if "label" in table else {"all items": values})}
+    if valued.outputs.perturbed_table:
+        changes = load_values(artifacts, valued.outputs.perturbed_table)
+        count = len(changes) // changes["fraction"].nunique()  # of items
+        pngs["perturbations.png"] = predicted_changes(
+            f"{config.name}: change of the distance with the mass of an item",
+            np.split(changes[["fraction", "predicted", "actual"]].to_numpy().T, count, axis=1),
+        )
     items = load_items(artifacts, sides.train)
     if items.images is not None:
         rows = []

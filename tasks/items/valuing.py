@@ -142,6 +142,15 @@ def check_solver(config: ValueConfig) -> None:
     check_installed("geomloss", "geomloss", "`valuing.solver: geomloss`")
 
 
+def check_perturbed(config: ValueConfig) -> None:
+    """Check, before any work, that the method has a distance whose changes can be predicted."""
+    if config.valuing.perturbed and config.method != "lava":
+        raise InputError(
+            f"`valuing.perturbed: {config.valuing.perturbed}` predicts changes of the distance by LAVA's values; "
+            f"{config.method} has no such values. Leave it out, or use `lava`"
+        )
+
+
 def _anchor(config: ValueConfig) -> str:
     return f"values:{config.name}"
 

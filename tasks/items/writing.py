@@ -58,7 +58,11 @@ def write_values(
         notes: sentences on the items.
     """
     table, val_table = valued.outputs.table, valued.outputs.val_table
-    further = {"batches": valued.outputs.batch_table, "pairs": "" if compared is None else compared.outputs.table}
+    further = {
+        "batches": valued.outputs.batch_table,
+        "perturbations": valued.outputs.perturbed_table,
+        "pairs": "" if compared is None else compared.outputs.table,
+    }
 
     def make(space: Workspace) -> Contents:
         from royalty.tasks.items.value_pictures import pictures  # matplotlib takes a second to import

@@ -51,6 +51,22 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["sava"], found["lava"], rtol=1e-4, atol=1e-4)  # one batch a side
 
     np.savez(tmp_path / "two.npz", **{key: part[part_of("val", tmp_path) < 2] for key, part in load(val, tmp_path)})
+    (tmp_path / "p.yaml").write_text(f"train: {train}\nval: {val}\nvaluing: {{perturbed: 3}}\n")
+    perturbed = royalty("value", "lava", "--config", "p.yaml", "--name", "perturbed", "--json")
+    assert perturbed.returncode == 0, perturbed.stderr
+    result = json.loads(perturbed.stdout)
+    changes = pd.read_csv(Path(result["folder"]) / "perturbations.csv")
+    assert list(changes)[-6:] == ["value", "fraction", "predicted", "actual", "error", "radius"]
+    assert len(changes) == 3 * 10
+    assert np.unique(changes["value"]).tolist() == pytest.approx(
+        np.sort(found["lava"])[[0, 60, 119]].tolist(), abs=1e-3
+    )
+    assert (changes["predicted"] <= changes["actual"]).all()
+    assert result["diagnostics"]["perturbation_radius"] == changes["radius"].median()
+    assert (Path(result["folder"]) / "perturbations.png").read_bytes().startswith(b"\x89PNG")
+    without = royalty("value", "sava", "--config", "p.yaml")
+    assert "sava has no such values" in without.stderr
+
     refused = royalty("value", "knn-shapley", "--train", train, "--val", "two.npz", "--out", "none.parquet")
     assert refused.returncode == 1
     assert "none has label 2" in refused.stderr
