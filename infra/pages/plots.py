@@ -13,6 +13,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 COLOURS = ("#0b6e99", "#c2571a", "#3a7d44", "#7a4ea3")
 STYLES: tuple[Any, ...] = ("solid", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 MARKERS = ("o", "D", "s", "^")
+WRITTEN = 20
+"""Most labels of a heatmap whose names and numbers are written."""
 INK, FAINT = "#222222", "#d9d9d9"
 
 
@@ -152,6 +154,33 @@ def accuracy_by_distance(title: str, panels: Mapping[str, Mapping[str, Sequence[
         _dress(axes, classifier)
     row[0].set_ylabel("accuracy on unseen validation images")
     return _saved_panels(figure, row, title)
+
+
+def label_distances(title: str, names: Sequence[str], distances: np.ndarray) -> bytes:
+    """A heatmap of the distances of training labels (rows) from validation labels (columns).
+
+    Args:
+        names: of the labels.
+        distances: `(labels, labels)`; written in the cells if there are few.
+    """
+    count = len(names)
+    figure = Figure(
+        figsize=(2.2 + 0.5 * min(count, WRITTEN), 1.8 + 0.45 * min(count, WRITTEN)), dpi=144, layout="constrained"
+    )
+    axes = figure.add_subplot()
+    image = axes.imshow(distances, cmap="viridis", vmin=0)
+    figure.colorbar(image, ax=axes, label="distance of labels")
+    if count <= WRITTEN:
+        axes.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axes.set_yticks(range(count), names)
+        middle = distances.max() / 2
+        for row, column in np.ndindex(distances.shape):
+            shade = "white" if distances[row, column] < middle else INK
+            axes.text(column, row, f"{distances[row, column]:.2g}", ha="center", va="center", color=shade, fontsize=6)
+    axes.set_xlabel("label in validation")
+    axes.set_ylabel("label in training")
+    axes.set_title(title, loc="left", color=INK)
+    return _saved(figure)
 
 
 def predicted_changes(title: str, items: Sequence[np.ndarray]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from royalty.infra.pages.pictures import sheet
-from royalty.infra.pages.plots import predicted_changes, spread_of_values
+from royalty.infra.pages.plots import label_distances, predicted_changes, spread_of_values
 from royalty.infra.stores.artifacts import ArtifactStore
 from royalty.tasks.config.values import ValueConfig
 from royalty.tasks.items.stages import Sides, Valued
@@ -26,6 +26,11 @@ def pictures(artifacts: ArtifactStore, config: ValueConfig, sides: Sides, valued
     groups = {str(label): values[labels == label] for label in np.unique(labels)[:MOST_LABELS]}
     title = f"{config.name}: value by {config.method}"
     pngs = {"values.png": spread_of_values(title, groups if "label" in table else {"all items": values})}
+    val_labels = load_items(artifacts, sides.val).labels
+    distances = np.array(valued.outputs.diagnostics.get("label_distances", []))
+    if val_labels is not None and len(distances) > 1:
+        names = [str(label) for label in np.unique(val_labels)]
+        pngs["label-distances.png"] = label_distances(f"{config.name}: distances of labels", names, distances)
     if valued.outputs.perturbed_table:
         changes = load_values(artifacts, valued.outputs.perturbed_table)
         count = len(changes) // changes["fraction"].nunique()  # of items

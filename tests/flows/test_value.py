@@ -47,6 +47,7 @@ def test_values_of_arrays(watch: Watch, royalty: Run, tmp_path: Path) -> None:
         assert (folder / "validation.parquet").is_file() == (method == "lava")
         assert (folder / "batches.csv").is_file() == (method == "sava")
         assert (folder / "values.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / "label-distances.png").read_bytes().startswith(b"\x89PNG")
         found[method] = table["value"]
     np.testing.assert_allclose(found["sava"], found["lava"], rtol=1e-4, atol=1e-4)  # one batch a side
 
