@@ -192,10 +192,10 @@ def predicted_changes(title: str, items: Sequence[np.ndarray]) -> bytes:
     figure = Figure(figsize=(7.2, 4.4), dpi=144, layout="constrained")
     axes = figure.add_subplot()
     for index, (fractions, predicted, actual) in enumerate(items):
-        line = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.4}
-        names = {"label": "actual"}, {"label": "predicted by the value"}
-        axes.plot(fractions, actual, **line, marker="o", markersize=3, **(names[0] if not index else {}))
-        axes.plot(fractions, predicted, **line, linestyle=(0, (4, 2)), **(names[1] if not index else {}))
+        colour = COLOURS[index % len(COLOURS)]
+        names = ("", "") if index else ("actual", "predicted by the value")
+        axes.plot(fractions, actual, color=colour, marker="o", markersize=3, label=names[0])
+        axes.plot(fractions, predicted, color=colour, linestyle=(0, (4, 2)), label=names[1])
     axes.xaxis.set_major_formatter("{x:+.0%}")
     axes.set_xlabel("change of the item's mass; -100% removes it, +100% duplicates it")
     axes.set_ylabel("change of the distance from validation")

@@ -197,7 +197,7 @@ class BatchTransport:
     def from_bytes(cls, payload: bytes) -> BatchTransport:
         arrays, numbers = unpack(payload)
         potentials = tuple(arrays[f"potentials {index}"] for index in range(arrays["sent"].shape[1]))
-        return cls(potentials, **{name: arrays[name] for name in ("sent", "sizes", "values")}, **numbers)
+        return cls(potentials, arrays["sent"], **numbers, sizes=arrays["sizes"], values=arrays["values"])
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ class Perturbation:
     def error(self) -> np.ndarray:
         """Relative error, (predicted - actual) / actual, `(items, changes)`; 0 where nothing changes."""
         off = self.predicted - self.actual
-        return np.divide(off, self.actual, out=np.zeros_like(off), where=np.abs(off) > 0)
+        errors: np.ndarray = np.divide(off, self.actual, out=np.zeros_like(off), where=np.abs(off) > 0)
+        return errors
 
     @property
     def radius(self) -> np.ndarray:
@@ -138,7 +139,9 @@ def perturbed_distances(
 def spread_by_value(values: np.ndarray, count: int) -> np.ndarray:
     """Positions of items of evenly spaced rank, from the lowest value to the highest; all if there are no more."""
     order = np.argsort(values, kind="stable")
-    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
+    ranks = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    positions: np.ndarray = order[np.unique(ranks)]
+    return positions
 
 
 def _solve(
