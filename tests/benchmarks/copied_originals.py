@@ -23,9 +23,10 @@ import torch
 
 from royalty.models.data.labelled import Items, read_items, typical_side
 from royalty.tasks.config.matching import Matching
+from royalty.tasks.items.embedding_stages import EmbedInputs
 from royalty.tasks.items.embedding_worker import embed
 from royalty.tasks.items.gmvaluator_worker import match, unseen
-from royalty.tasks.items.stages import EmbedInputs, MatchInputs
+from royalty.tasks.items.stages import MatchInputs
 from royalty.tasks.items.stored_items import keep_items, load_values
 from royalty.tasks.stages.context import StageContext, open_stores, stage_context
 from tests.benchmarks.copies import changed
@@ -97,7 +98,7 @@ def main() -> None:
                 of[originals] + of[len(images) :].reshape(number, -1).sum(0) for of in (values, separate)
             )
             found = first[len(images) :]
-            missed, wrong = found == np.arange(len(images), len(both)), (found < len(images)) & (found != owner[:count])
+            missed, wrong = found >= len(images), (found < len(images)) & (found != owner[:count])
             cells = [middle_and_worst(of / alone[originals]) for of in (values[originals], together)]
             lost = (first[: len(images)] != np.arange(len(images))).mean()
             print(
