@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import faiss
 import numpy as np
 from scipy.fft import dctn
+
+from royalty.models.data.hamming import nearest
 
 FREQUENCIES = 8
 """Lowest frequencies of each direction, one bit each."""
@@ -12,27 +13,29 @@ FREQUENCIES = 8
 NEAREST = 2
 """Images of nearest hash that are candidates of each image."""
 
+BLOCK = 4096
+"""Images hashed at a time, which bounds the memory."""
+
 
 def perceptual_hashes(luminance: np.ndarray) -> np.ndarray:
-    """Which of the 64 lowest frequencies of an image are above their median, uint8, `(items, 8)`.
+    """Which of the 64 lowest frequencies of an image are above their median, as a number, uint64, `(items,)`.
 
     Args:
         luminance: `(items, side, side)`.
     """
-    waves = dctn(luminance, axes=(1, 2))[:, :FREQUENCIES, :FREQUENCIES].reshape(len(luminance), -1)
-    waves[:, 0] = 0  # the mean brightness
-    bits = waves > np.median(waves, axis=1, keepdims=True)
-    return np.packbits(bits, axis=1)
+    codes = np.empty(len(luminance), np.uint64)
+    for start in range(0, len(luminance), BLOCK):
+        block = luminance[start : start + BLOCK]
+        waves = dctn(block, axes=(1, 2))[:, :FREQUENCIES, :FREQUENCIES].reshape(len(block), -1)
+        waves[:, 0] = 0  # the mean brightness
+        bits = waves > np.median(waves, axis=1, keepdims=True)
+        codes[start : start + BLOCK] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+    return codes
 
 
 def nearest_hashes(luminance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of images whose hashes are nearest, and pairs of an image and a mirrored one, int64 rows, both `(pairs,)`.
-
-    Every hash is compared with every other, in about a nanosecond.
-    """
+    """Pairs of images of nearest hash, and pairs of an image and a mirrored one, int64 rows, both `(pairs,)`."""
     plain, mirrored = perceptual_hashes(luminance), perceptual_hashes(luminance[:, :, ::-1])
-    index = faiss.IndexBinaryFlat(8 * plain.shape[1])
-    index.add(plain)
-    found = [index.search(codes, min(NEAREST + 1, len(plain)))[1] for codes in (plain, mirrored)]
-    rows = np.concatenate(found, axis=1)  # (items, candidates)
+    count = min(NEAREST + 1, len(plain))  # an image is the nearest to itself
+    rows = np.concatenate([nearest(plain, codes, count) for codes in (plain, mirrored)], axis=1)  # (items, candidates)
     return np.repeat(np.arange(len(rows)), rows.shape[1]), rows.ravel()

@@ -14,9 +14,9 @@ import torch
 
 from royalty.models.base.progress import Progress
 from royalty.models.data.alignment import luminance_of, similarity
+from royalty.models.data.hamming import nearest_earlier
 from royalty.models.data.hashes import NEAREST as HASHED
 from royalty.models.data.hashes import perceptual_hashes
-from royalty.models.retrieval.hamming import nearest_earlier
 from royalty.models.valuation.copies import earliest_of_each
 from royalty.models.valuation.near_copies import NEAREST, connected, copies_from
 
@@ -194,8 +194,7 @@ def _nearest_hashes(fresh: np.ndarray, rows: Rows, present: np.ndarray) -> Itera
 
 def _hashes(small: np.ndarray) -> np.ndarray:
     """64 bits of each image as a number, uint64."""
-    codes: np.ndarray = perceptual_hashes(small.astype(np.float32)).view(np.uint64)[:, 0]
-    return codes
+    return perceptual_hashes(small.astype(np.float32))
 
 
 def _blocks(numbers: np.ndarray) -> list[np.ndarray]:

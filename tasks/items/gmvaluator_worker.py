@@ -46,7 +46,7 @@ BLEND = 1.0
 shapes (`tests.benchmarks.attribution`)."""
 
 FEWEST = 3
-"""Training images that the memorization test takes at least."""
+"""Training images that the memorization test takes at least; realism takes more."""
 
 COPIED = 12
 """Generated images that were flagged as copies and are kept for the report."""
@@ -65,13 +65,13 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     began, matching = time.perf_counter(), inputs.matching
     items, made = (load_items(context.artifacts, digest) for digest in (inputs.train, inputs.generated))
     train, generated = (features_of(context.embeddings, side, inputs.encoder) for side in (items, made))
-    quality = _quality(context, matching.quality, made, train, generated)
     groups, since = np.arange(len(items)), days_of(items)
     if matching.copies == "grouped" and items.images is not None:
         groups = near_copy_groups(items.images, train).groups
+    first = earliest_members(groups, since)
+    quality = _quality(context, matching.quality, made, _without_copies(train, first), generated)
     tested, copied = dict[str, float](), list[CopiedImage]()
     if items.images is not None:
-        first = earliest_members(groups, since)
         held_out = load_items(context.artifacts, inputs.held_out) if inputs.held_out else None
         if held_out is not None and len(first) >= FEWEST:
             unseen = features_of(context.embeddings, held_out, inputs.encoder)
@@ -100,6 +100,12 @@ def match(inputs: MatchInputs, context: StageContext) -> MatchOutputs:
     values.diagnostics.update(tested)
     earliest = earliest_of_each(groups, since)
     return replace(_outputs(context.artifacts, items, made, values, earliest, matching.division, began), copied=copied)
+
+
+def _without_copies(train: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Features of the earliest of each group, since copies would shrink the radii of realism; all of them if realism
+    has too few others."""
+    return train[first] if FEWEST < len(first) < len(train) else train
 
 
 def _copied(found: Memorization, rows: np.ndarray) -> list[CopiedImage]:

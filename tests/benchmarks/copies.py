@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,14 @@ CHANGES = ("cut", "mirror", "encode", "recolour", "move")
 
 def varied(pixels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A near copy of an image, uint8 `(3, height, width)`."""
+    return changed(pixels, generator.permutation(CHANGES)[: generator.integers(1, 4)], generator)
+
+
+def changed(pixels: np.ndarray, changes: Iterable[str], generator: np.random.Generator) -> np.ndarray:
+    """An image after these changes, uint8 `(3, height, width)`."""
     image = Image.fromarray(pixels.transpose(1, 2, 0))
     side = image.width
-    for change in generator.permutation(CHANGES)[: generator.integers(1, 4)]:
+    for change in changes:
         if change == "cut":
             part = side * generator.uniform(0.7, 0.95)
             left, top = generator.uniform(0, side - part, 2)
@@ -53,6 +59,9 @@ def varied(pixels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
             hue, saturation, brightness = (np.asarray(band) for band in image.convert("HSV").split())
             turned = (hue.astype(np.int64) + generator.integers(-20, 21)).astype(np.uint8)
             image = Image.fromarray(np.stack([turned, saturation, brightness], axis=2), "HSV").convert("RGB")
+        elif change == "noise":
+            noisy = np.asarray(image) + generator.normal(0, generator.uniform(2, 10), (side, side, 3))
+            image = Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
         else:
             right, down = side * generator.uniform(-0.1, 0.1, 2)
             corner = tuple(int(value) for value in np.asarray(image)[0, 0])

@@ -126,6 +126,26 @@ def test_a_second_match_encodes_and_scores_nothing_again(tmp_path: Path, monkeyp
         assert matched.diagnostics["quality_lost"] == pytest.approx(0.5)
 
 
+def test_copies_change_neither_the_quality_nor_the_value_of_originals(tmp_path: Path) -> None:
+    context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
+    rng = np.random.default_rng(0)
+    images, made = (rng.integers(0, 200, (count, 1, 32, 32), dtype=np.uint8) for count in (12, 5))
+    copies = np.concatenate([images[:4] + np.uint8(brighter) for brighter in range(1, 6)])
+    generated = keep_items(context.artifacts, Items.of_images(made)).items
+    key = embed(EmbedInputs(generated, "pixels", ""), context).encoder
+    found = []
+    for every in (images, np.concatenate([images, copies])):
+        train = keep_items(context.artifacts, Items.of_images(every)).items
+        embed(EmbedInputs(train, "pixels", ""), context)
+        matching = Matching(encoder="pixels", rerank="none", k=3)
+        matched = gmvaluator_worker.match(MatchInputs(train, matching, generated=generated, encoder=key), context)
+        found.append((matched.diagnostics, load_values(context.artifacts, matched.table)["value"].to_numpy()))
+    (alone, values), (beside, others) = found
+    assert beside["copies"] == len(copies)
+    assert beside["quality_lost"] == alone["quality_lost"] > 0
+    np.testing.assert_allclose(others, np.concatenate([values, np.zeros(len(copies))]), rtol=1e-6)
+
+
 def test_images_of_a_model_are_matched_with_those_that_trained_it(tmp_path: Path) -> None:
     context = stage_context(open_stores(tmp_path / "home", "", tmp_path / "weights", 1), "key", lambda _: None)
     rng = np.random.default_rng(0)

@@ -1,12 +1,14 @@
-"""The earlier hashes that differ in fewest bits: as by comparing all pairs, whatever the hashes."""
+"""The hashes that differ in fewest bits, of all and of earlier ones: as by comparing all pairs, whatever the hashes."""
 
 from __future__ import annotations
+
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from royalty.models.retrieval import hamming
-from royalty.models.retrieval.hamming import nearest_earlier
+from royalty.models.data import hamming
+from royalty.models.data.hamming import nearest, nearest_earlier
 
 COUNT = 2
 
@@ -14,7 +16,7 @@ COUNT = 2
 @pytest.fixture(autouse=True)
 def _bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search small sets by bands too, with several blocks and tiles."""
-    for name, value in (("FEW", 100), ("FEW_QUERIES", 20), ("TILE", 500), ("PENDING", 3_000)):
+    for name, value in (("FEW", 100), ("FEW_QUERIES", 20), ("FEW_AT_ONCE", 20), ("TILE", 500), ("PENDING", 3_000)):
         monkeypatch.setattr(hamming, name, value)
 
 
@@ -43,12 +45,12 @@ def hashes(kind: str, items: int = 3_000) -> np.ndarray:
 
 
 def compared_with_each(codes: np.ndarray, queries: np.ndarray, before: np.ndarray) -> list[list[int]]:
-    nearest = []
+    rows = []
     for query, earlier in zip(queries, before.tolist(), strict=True):
         apart = np.bitwise_count(codes[:earlier] ^ query)
         order = np.lexsort((np.arange(earlier), apart))[:COUNT].tolist()
-        nearest.append(order + [-1] * (COUNT - len(order)))
-    return nearest
+        rows.append(order + [-1] * (COUNT - len(order)))
+    return rows
 
 
 @pytest.mark.parametrize("kind", ["random", "clustered", "flat", "narrow"])
@@ -64,6 +66,32 @@ def test_other_queries_that_begin_late_equal_comparing_all(kind: str) -> None:
     before = np.sort(np.random.default_rng(1).integers(1_500, len(codes) + 1, 400))
     queries = flipped(np.random.default_rng(2), codes[before - 1], 4)
     assert nearest_earlier(codes, queries, before, COUNT).tolist() == compared_with_each(codes, queries, before)
+
+
+@pytest.mark.parametrize("kind", ["random", "clustered", "flat", "narrow"])
+def test_nearest_of_all_equal_comparing_all(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = hashes(kind, 1_000)
+    every = np.full(len(codes), len(codes))
+    for queries in (codes, flipped(np.random.default_rng(3), codes, 4), random(np.random.default_rng(4), len(codes))):
+        by_bands = nearest(codes, queries, COUNT)
+        assert by_bands.tolist() == compared_with_each(codes, queries, every)
+        with monkeypatch.context() as patched:
+            patched.setattr(hamming, "FEW_AT_ONCE", len(codes))
+            np.testing.assert_array_equal(nearest(codes, queries, COUNT), by_bands)
+
+
+def test_memory_does_not_grow_with_the_pairs_of_hashes_that_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blank images with noise: nearly all pairs are alike."""
+    for name in ("TILE", "PENDING"):
+        monkeypatch.setattr(hamming, name, 20_000)
+    codes = flipped(np.random.default_rng(0), np.zeros(4_000, np.uint64), 4)
+    tracemalloc.start()
+    try:
+        nearest(codes, codes, COUNT)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * len(codes) ** 2 / 10, "all pairs are kept"
 
 
 def test_many_equal_hashes_are_not_compared_with_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

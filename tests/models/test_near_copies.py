@@ -10,10 +10,12 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from royalty.models.base.errors import InputError
+from royalty.models.data import hamming
 from royalty.models.data.alignment import luminance_of, similarity
 from royalty.models.data.decoding import decode_images
+from royalty.models.data.hashes import perceptual_hashes
 from royalty.models.data.openmoji import openmoji_drawings
-from royalty.models.valuation.near_copies import near_copy_groups
+from royalty.models.valuation.near_copies import connected, near_copy_groups
 
 SIDE = 48
 
@@ -85,6 +87,42 @@ def test_groups_hold_copies_of_copies() -> None:
     assert (ranked.similarity >= 0.75).all()
     assert (ranked.pairs[:, 0] < ranked.pairs[:, 1]).all()
     assert near_copy_groups(images[:1]).groups.tolist() == [0]
+
+
+def planted(kind: str, seed: int) -> np.ndarray:
+    """Images of which some are copies, uint8, `(items, 1, 32, 32)`."""
+    draws = np.random.default_rng(seed)
+    images = draws.integers(0, 256, (120, 1, 32, 32), dtype=np.uint8)
+    if kind == "random":
+        return images
+    if kind == "blank":
+        return np.concatenate([images[:40], np.full((80, 1, 32, 32), 90, np.uint8)])
+    rows = draws.integers(0, 6, 120)  # twenty copies of each
+    copies = np.clip(images[rows].astype(np.int64) + draws.integers(-9, 10, images.shape), 0, 255).astype(np.uint8)
+    copies[::3] = copies[::3, :, :, ::-1]
+    copies[1::3] = images[rows[1::3]]
+    return np.concatenate([images, copies])[draws.permutation(240)]
+
+
+@pytest.mark.parametrize("kind", ["random", "planted", "blank"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_groups_are_those_of_comparing_all_pairs_of_hashes(
+    kind: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hamming, "FEW_AT_ONCE", 0)
+    images = planted(kind, seed)
+    luminance = luminance_of(images)
+    sides = [perceptual_hashes(side) for side in (luminance.numpy(), luminance.numpy()[:, :, ::-1])]
+    apart = np.concatenate([np.bitwise_count(codes[:, None] ^ sides[0]) for codes in sides])
+    near = np.argsort(apart, axis=1, kind="stable")[:, :3]
+    pairs = np.stack([np.repeat(np.tile(np.arange(len(images)), 2), 3), near.ravel()], axis=1)
+    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    found = near_copy_groups(images)
+    scores = similarity(luminance, pairs[:, 0], pairs[:, 1])
+    copies = pairs[scores >= found.alike]
+    np.testing.assert_array_equal(found.pairs, copies)
+    np.testing.assert_array_equal(found.groups, connected(copies[:, 0], copies[:, 1], len(images)))
+    assert len(np.unique(found.groups)) == 120
 
 
 def test_what_cannot_be_grouped_is_refused() -> None:

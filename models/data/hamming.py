@@ -1,4 +1,4 @@
-"""The hashes before each one that differ from it in fewest bits, without comparing all pairs.
+"""The hashes that differ from each one in fewest bits, of all or of those before it, without comparing all pairs.
 
 Hashes are sorted by bands of their bits. If two differ in at most t bits in all, they differ in at most t / bands in
 one of the bands (Norouzi, Punjani and Fleet, Fast search in Hamming space with multi-index hashing, 2012): bands are
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
+import faiss
 import numpy as np
 
 BITS = 64
@@ -21,6 +22,9 @@ FEW = 100_000
 
 FEW_QUERIES = 10_000
 """Queries up to which comparing all is faster than sorting."""
+
+FEW_AT_ONCE = 50_000
+"""Codes or queries up to which comparing all is faster if every query has the same codes."""
 
 ALIKE = 16
 """Bits in which hashes that are sought by bands differ at most; where there are no such, all are compared."""
@@ -44,6 +48,29 @@ LOWER = (np.uint64(1) << ROW) - np.uint64(1)
 """The bits of the row in a key."""
 
 NOTHING = np.uint64(np.iinfo(np.uint64).max)
+
+
+def nearest(codes: np.ndarray, queries: np.ndarray, count: int) -> np.ndarray:
+    """The rows of the hashes nearest to each query, int64, `(queries, count)`, nearest first; of equal ones the first.
+
+    Args:
+        codes: uint64, `(n,)`, at least `count` of them.
+        queries: uint64, `(queries,)`.
+    """
+    if min(len(codes), len(queries)) <= FEW_AT_ONCE:
+        return _compared_at_once(codes, queries, count)
+    search = _Search(codes, queries, np.full(len(queries), len(codes)), np.full((len(queries), count), NOTHING))
+    left = search.run()
+    found = (search.keys & LOWER).astype(np.int64)
+    found[left] = _compared_at_once(codes, queries[left], count)
+    return found
+
+
+def _compared_at_once(codes: np.ndarray, queries: np.ndarray, count: int) -> np.ndarray:
+    index = faiss.IndexBinaryFlat(BITS)
+    index.add(codes.view(np.uint8).reshape(-1, BITS // 8))
+    rows: np.ndarray = index.search(queries.view(np.uint8).reshape(-1, BITS // 8), count)[1]
+    return rows
 
 
 def nearest_earlier(codes: np.ndarray, queries: np.ndarray, before: np.ndarray, count: int) -> np.ndarray:
@@ -164,8 +191,8 @@ class _Search:
                     key = (bits.ravel()[found[earlier]].astype(np.uint64) << ROW) | row[earlier].astype(np.uint64)
                     self._pending.append((query[earlier], key))
                     self._waiting += len(key)
-        if self._waiting > PENDING:
-            self._settle()
+                    if self._waiting > PENDING:
+                        self._settle()
 
     def _settle(self) -> None:
         """Take the nearest of what was found and not looked at yet."""
